@@ -1,0 +1,268 @@
+//! Blocks and their chaining values: how a file is verified piece by piece.
+//!
+//! BLAKE3 hashes a tree whose leaves are 1 KiB chunks. A subtree over an
+//! aligned power-of-two span can be hashed knowing only its bytes and its
+//! position, and neighbours merge pairwise up to the root (BLAKE3 specification,
+//! section 2.1; `blake3::hazmat`). A block here is such a subtree of 1 MiB, so
+//! the values of the blocks alone give the hash of the whole file, the very one
+//! that `b3sum` prints, in whatever order the blocks came.
+//!
+//! A file of one block or none has no merge: its only block *is* the root, and
+//! the block's value is then the file's hash itself.
+
+use crate::number::{FileSize, Offset};
+use blake3::hazmat::{self, HasherExt as _};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+/// The length of every block but a file's last: 1 MiB.
+pub const BLOCK_SIZE_BYTES: u64 = 1 << 20;
+
+/// The place of a block in its file: block `n` begins at `n` MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BlockIndex(u64);
+
+impl BlockIndex {
+    /// The first block.
+    pub const FIRST: Self = Self(0);
+
+    /// The block at that place; nothing where no legal file reaches so far.
+    #[must_use]
+    pub const fn new(index: u64) -> Option<Self> {
+        if index <= i64::MAX.cast_unsigned() / BLOCK_SIZE_BYTES { Some(Self(index)) } else { None }
+    }
+
+    /// The block that holds the byte at `offset`.
+    #[must_use]
+    pub const fn at(offset: Offset) -> Self {
+        Self(offset.get() / BLOCK_SIZE_BYTES)
+    }
+
+    /// The plain number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The block after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Where the block begins.
+    #[must_use]
+    pub fn start(self) -> Offset {
+        Offset::ZERO.plus(self.0.saturating_mul(BLOCK_SIZE_BYTES))
+    }
+
+    /// Where the block ends in a file of that size.
+    #[must_use]
+    pub fn end(self, filesize: FileSize) -> Offset {
+        self.start().plus(BLOCK_SIZE_BYTES).min(filesize.end())
+    }
+
+    /// How many bytes the block has in a file of that size.
+    #[must_use]
+    pub fn length_bytes(self, filesize: FileSize) -> u64 {
+        self.end(filesize).get().saturating_sub(self.start().get())
+    }
+
+    /// The bytes of the block, as positions in the file.
+    #[must_use]
+    pub fn span(self, filesize: FileSize) -> Range<u64> {
+        self.start().get()..self.end(filesize).get()
+    }
+}
+
+impl fmt::Display for BlockIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How many blocks a file has. An empty file has none.
+#[must_use]
+pub const fn block_count(filesize: FileSize) -> u64 {
+    filesize.get().div_ceil(BLOCK_SIZE_BYTES)
+}
+
+macro_rules! digest {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// The value with these bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 32 bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(hex: String) -> Result<Self, String> {
+                blake3::Hash::from_hex(&hex)
+                    .map(|hash| Self(*hash.as_bytes()))
+                    .map_err(|_| "64 lower-case hexadecimal digits expected".to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+    };
+}
+
+digest!(
+    /// The BLAKE3 hash of a whole file; the same that `b3sum` prints.
+    FileHash
+);
+digest!(
+    /// BLAKE3's value of one block at its position in the file. Where the file
+    /// has but one block, this is the hash of the file.
+    ChainingValue
+);
+
+/// Hashes one block, piece by piece, in order.
+#[derive(Debug, Clone)]
+pub struct BlockHasher {
+    hasher: blake3::Hasher,
+    alone: bool,
+}
+
+impl BlockHasher {
+    /// A hasher for the block at `index` of a file of that size.
+    #[must_use]
+    pub fn new(index: BlockIndex, filesize: FileSize) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset(index.start().get());
+        Self { hasher, alone: block_count(filesize) <= 1 }
+    }
+
+    /// Takes in the bytes that come next. Pieces of 16 KiB and more are fastest.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// The value of the block.
+    #[must_use]
+    pub fn finish(&self) -> ChainingValue {
+        ChainingValue(if self.alone {
+            *self.hasher.finalize().as_bytes()
+        } else {
+            self.hasher.finalize_non_root()
+        })
+    }
+}
+
+/// The value of a block whose bytes are all at hand.
+#[must_use]
+pub fn hash_block(index: BlockIndex, filesize: FileSize, bytes: &[u8]) -> ChainingValue {
+    let mut hasher = BlockHasher::new(index, filesize);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// The hash of a whole file from the values of its blocks, in order.
+///
+/// # Panics
+/// Where the number of values is not [`block_count`] of the file's size: the
+/// caller has forgotten blocks, and any hash would be a lie.
+#[must_use]
+pub fn hash_file(filesize: FileSize, values: impl IntoIterator<Item = ChainingValue>) -> FileHash {
+    let mut level: Vec<[u8; 32]> = values.into_iter().map(|value| value.0).collect();
+    assert_eq!(level.len() as u64, block_count(filesize), "one value for every block");
+    match level.len() {
+        0 => return FileHash(*blake3::hash(b"").as_bytes()),
+        1 => return FileHash(level[0]),
+        _ => {}
+    }
+    while level.len() > 2 {
+        level = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [left, right] => hazmat::merge_subtrees_non_root(left, right, hazmat::Mode::Hash),
+                odd => odd[0],
+            })
+            .collect();
+    }
+    let root = hazmat::merge_subtrees_root(&level[0], &level[1], hazmat::Mode::Hash);
+    FileHash(*root.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn by_blocks(bytes: &[u8]) -> FileHash {
+        let filesize = FileSize::try_from(bytes.len() as u64).unwrap();
+        let values = bytes.chunks(1 << 20).enumerate().map(|(index, block)| {
+            hash_block(BlockIndex::new(index as u64).unwrap(), filesize, block)
+        });
+        hash_file(filesize, values)
+    }
+
+    #[test]
+    fn the_blocks_of_a_file_give_the_hash_of_the_file() {
+        for length in
+            [0, 1, 1023, 1024, 1025, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 7, 9 << 20]
+        {
+            let bytes: Vec<u8> = (0..length).map(|i: usize| (i * 31 % 251) as u8).collect();
+            assert_eq!(by_blocks(&bytes).as_bytes(), blake3::hash(&bytes).as_bytes(), "{length}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn pieces_of_any_length_give_the_same_value(cuts in prop::collection::vec(1usize..70_000, 1..12)) {
+            let length: usize = cuts.iter().sum();
+            let bytes: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
+            let filesize = FileSize::try_from(5 << 20).unwrap();
+            let index = BlockIndex::new(3).unwrap();
+            let mut hasher = BlockHasher::new(index, filesize);
+            let mut rest = &bytes[..];
+            for cut in cuts {
+                let (piece, next) = rest.split_at(cut);
+                hasher.update(piece);
+                rest = next;
+            }
+            prop_assert_eq!(hasher.finish(), hash_block(index, filesize, &bytes));
+        }
+    }
+
+    #[test]
+    fn digests_read_back_from_their_text() {
+        let value = ChainingValue::from_bytes([0xab; 32]);
+        assert_eq!(ChainingValue::try_from(value.to_string()), Ok(value));
+        assert!(ChainingValue::try_from("ab".to_owned()).is_err());
+    }
+}

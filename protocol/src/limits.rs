@@ -1,0 +1,58 @@
+//! Every cap of the wire, each with its reason. A length is held against its
+//! cap before anything is allocated for it.
+
+use crate::block::BLOCK_SIZE_BYTES;
+
+/// The length of the prefix that every frame begins with.
+pub const LENGTH_PREFIX_BYTES: usize = 4;
+
+/// The kind byte, the channel and the offset before a chunk's payload; a block
+/// and a block list have the same shape.
+pub const CHUNK_HEADER_BYTES: usize = 1 + 4 + 8;
+
+/// The largest payload of a chunk. One block: more would only delay the moment
+/// at which a damaged block is noticed.
+pub const CHUNK_BYTES_MAX: u32 = 1 << 20;
+
+/// The payload a server proposes: large enough that framing costs nothing to
+/// speak of, small enough that a slow link still shows progress.
+pub const CHUNK_BYTES_DEFAULT: u32 = 64 << 10;
+
+/// The largest control message. The longest legal one is an `upload` with a
+/// folder of [`PATH_BYTES`] in which every character is escaped.
+pub const CONTROL_BYTES_MAX: u32 = 32 << 10;
+
+/// The largest control message before login: a token and little more.
+pub const HELLO_BYTES_MAX: u32 = 8 << 10;
+
+/// The longest token. Ours have some 250 bytes.
+pub const TOKEN_BYTES_MAX: usize = 4 << 10;
+
+/// How deep a control message may be nested; ours are three deep.
+pub const JSON_DEPTH_MAX: usize = 16;
+
+/// Chaining values in one block list frame: the same 1 MiB cap as a chunk.
+pub const BLOCK_LIST_VALUES_MAX: usize = (CHUNK_BYTES_MAX as usize) / 32;
+
+/// The length of any legal frame, without its prefix. Far below 2^24, so that
+/// the first byte of a connection that speaks Towline is always zero.
+pub const FRAME_BYTES_MAX: u32 = CHUNK_BYTES_MAX + CHUNK_HEADER_BYTES as u32;
+
+/// One component of a path; the limit of Linux, Windows and macOS alike.
+pub const NAME_BYTES: usize = 255;
+
+/// How many folders may lie one inside the other.
+pub const FOLDER_DEPTH: usize = 32;
+
+/// A whole path: below PATH_MAX with room for the server's own folders.
+pub const PATH_BYTES: usize = 2048;
+
+/// Ranges of blocks in one `reset`; a client with more sends several.
+pub const RESET_RANGES_MAX: usize = 256;
+
+/// Blocks of one upload that are begun and unfinished at the same time. Each
+/// costs the server a hasher of 2 KiB.
+pub const OPEN_BLOCKS_MAX: usize = 64;
+
+const _: () = assert!(CHUNK_BYTES_MAX as u64 == BLOCK_SIZE_BYTES);
+const _: () = assert!(FRAME_BYTES_MAX < 1 << 24);

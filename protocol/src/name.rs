@@ -1,0 +1,308 @@
+//! Names of files and folders, as people may choose them.
+//!
+//! A name is one component of a path. What could leave the user's folder, hide
+//! from a listing, impersonate another name or upset a terminal is refused with
+//! the reason, never repaired in silence: the name a person sees published is
+//! the name they sent.
+
+use crate::limits;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadName {
+    /// Nothing there.
+    #[error("a name must not be empty")]
+    Empty,
+    /// More than 255 bytes.
+    #[error("a name may have at most {} bytes", limits::NAME_BYTES)]
+    TooLong,
+    /// `/` or `\`.
+    #[error("a name must not contain / or \\; send folders as a list in 'folder'")]
+    Separator,
+    /// `.`, `..`, or anything else that begins with a dot.
+    #[error("a name must not begin with a dot")]
+    LeadingDot,
+    /// Ends in a dot, or begins or ends in a space.
+    #[error("a name must not end in a dot, nor begin or end in a space")]
+    Edge,
+    /// NUL, newline, escape and their like.
+    #[error("a name must not contain control characters")]
+    Control,
+    /// Characters that reorder or hide text.
+    #[error("a name must not contain characters that hide or reorder text")]
+    Invisible,
+    /// `CON`, `NUL`, `COM1` …
+    #[error("the name is reserved on some systems")]
+    Reserved,
+    /// More than 32 folders, one inside the other, or too long a path.
+    #[error(
+        "a folder may be at most {} deep and its path at most {} bytes long",
+        limits::FOLDER_DEPTH,
+        limits::PATH_BYTES
+    )]
+    TooDeep,
+}
+
+/// One component of a path: a file's name or a folder's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// Says why the name is refused.
+    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
+        let name = name.into();
+        check(&name)?;
+        Ok(Self(name))
+    }
+
+    /// The name as it was sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The `copy`-th way out when the name is taken: `doc (1).pdf`. The stem
+    /// gives way where the result would be too long.
+    #[must_use]
+    pub fn numbered(&self, copy: u32) -> Self {
+        let (stem, extension) = match self.0.rfind('.') {
+            Some(dot) if dot > 0 && self.0.len() - dot <= limits::NAME_BYTES / 2 => {
+                self.0.split_at(dot)
+            }
+            _ => (self.0.as_str(), ""),
+        };
+        let suffix = format!(" ({copy}){extension}");
+        let mut room = (limits::NAME_BYTES - suffix.len()).min(stem.len());
+        while !stem.is_char_boundary(room) {
+            room -= 1;
+        }
+        Self(format!("{}{suffix}", stem[..room].trim_end()))
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = BadName;
+
+    fn try_from(name: String) -> Result<Self, BadName> {
+        Self::new(name)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a document lies among its owner's: folders, outermost first, and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentPath {
+    folder: Vec<Name>,
+    filename: Name,
+}
+
+impl DocumentPath {
+    /// Puts a path together.
+    ///
+    /// # Errors
+    /// [`BadName::TooDeep`] where the folders are too many or too long.
+    pub fn new(folder: Vec<Name>, filename: Name) -> Result<Self, BadName> {
+        let length: usize = folder.iter().map(|name| name.0.len() + 1).sum();
+        if folder.len() > limits::FOLDER_DEPTH || length + filename.0.len() > limits::PATH_BYTES {
+            return Err(BadName::TooDeep);
+        }
+        Ok(Self { folder, filename })
+    }
+
+    /// Reads a path back from [`Display`](fmt::Display)'s form, `a/b/doc.pdf`.
+    ///
+    /// # Errors
+    /// Where one of its names is refused.
+    pub fn parse(path: &str) -> Result<Self, BadName> {
+        let mut names = path.split('/').map(Name::new).collect::<Result<Vec<_>, _>>()?;
+        let filename = names.pop().ok_or(BadName::Empty)?;
+        Self::new(names, filename)
+    }
+
+    /// The folders, outermost first.
+    #[must_use]
+    pub fn folder(&self) -> &[Name] {
+        &self.folder
+    }
+
+    /// The folders as one text, `a/b`; empty for none.
+    #[must_use]
+    pub fn folder_text(&self) -> String {
+        self.folder.iter().map(Name::as_str).collect::<Vec<_>>().join("/")
+    }
+
+    /// The name of the file.
+    #[must_use]
+    pub fn filename(&self) -> &Name {
+        &self.filename
+    }
+
+    /// The same place under the `copy`-th other name.
+    #[must_use]
+    pub fn numbered(&self, copy: u32) -> Self {
+        Self { folder: self.folder.clone(), filename: self.filename.numbered(copy) }
+    }
+
+    /// Two paths that some file system or eye would take for the same have the
+    /// same key: normalised (NFC) and in lower case.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.to_string().nfc().flat_map(char::to_lowercase).nfc().collect()
+    }
+}
+
+impl fmt::Display for DocumentPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in &self.folder {
+            write!(f, "{name}/")?;
+        }
+        self.filename.fmt(f)
+    }
+}
+
+fn check(name: &str) -> Result<(), BadName> {
+    if name.is_empty() {
+        return Err(BadName::Empty);
+    }
+    if name.len() > limits::NAME_BYTES {
+        return Err(BadName::TooLong);
+    }
+    if name.contains(['/', '\\']) {
+        return Err(BadName::Separator);
+    }
+    if name.chars().any(char::is_control) {
+        return Err(BadName::Control);
+    }
+    if name.chars().any(is_invisible) {
+        return Err(BadName::Invisible);
+    }
+    if name.starts_with('.') {
+        return Err(BadName::LeadingDot);
+    }
+    if name.ends_with('.') || name.trim() != name {
+        return Err(BadName::Edge);
+    }
+    if is_reserved(name) {
+        return Err(BadName::Reserved);
+    }
+    Ok(())
+}
+
+/// Format characters and fillers that show nothing or turn the reading order.
+/// The joiners U+200C and U+200D stay: Persian, Hindi and emoji need them.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Device names of Windows, with or without an extension.
+fn is_reserved(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).trim_end().to_ascii_uppercase();
+    if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+        return true;
+    }
+    let digit = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    digit.is_some_and(|digit| {
+        let mut chars = digit.chars();
+        matches!(chars.next(), Some('0'..='9' | '¹' | '²' | '³')) && chars.next().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_names_of_many_languages_pass() {
+        for name in [
+            "doc.pdf", "lecture notes (final).pdf", "Übung 3.docx", "图纸.dwg", "می‌خواهم.txt",
+            "👨‍👩‍👧.png", "a", "console.log", "COM10", "what?.txt", "10:30.png", "a..b",
+        ] {
+            assert_eq!(Name::new(name).map(String::from), Ok(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_could_leave_hide_or_upset_is_refused_with_its_reason() {
+        for (name, reason) in [
+            ("", BadName::Empty),
+            ("a/b", BadName::Separator),
+            ("a\\b", BadName::Separator),
+            ("/etc/passwd", BadName::Separator),
+            (".", BadName::LeadingDot),
+            ("..", BadName::LeadingDot),
+            (".bashrc", BadName::LeadingDot),
+            ("a\0b", BadName::Control),
+            ("a\nb", BadName::Control),
+            ("a\x1b[31mb", BadName::Control),
+            ("a\u{85}b", BadName::Control),
+            ("gpj\u{202e}exe.txt", BadName::Invisible),
+            ("a\u{200b}b", BadName::Invisible),
+            ("a\u{feff}", BadName::Invisible),
+            ("a\u{e0041}", BadName::Invisible),
+            ("a.", BadName::Edge),
+            ("a ", BadName::Edge),
+            (" a", BadName::Edge),
+            ("\u{a0}", BadName::Edge),
+            ("con", BadName::Reserved),
+            ("NUL.txt", BadName::Reserved),
+            ("lpt9.tar.gz", BadName::Reserved),
+        ] {
+            assert_eq!(Name::new(name), Err(reason), "{name:?}");
+        }
+        assert_eq!(Name::new("x".repeat(256)), Err(BadName::TooLong));
+        assert_eq!(Name::new("é".repeat(255)), Err(BadName::TooLong));
+        assert!(Name::new("x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn a_taken_name_gets_a_number_and_stays_legal() {
+        let name = |text: &str| Name::new(text).unwrap();
+        assert_eq!(name("doc.pdf").numbered(1).as_str(), "doc (1).pdf");
+        assert_eq!(name("doc").numbered(12).as_str(), "doc (12)");
+        assert_eq!(name("a.tar.gz").numbered(2).as_str(), "a.tar (2).gz");
+        for long in ["é".repeat(127), format!("{}.pdf", "x".repeat(251)), format!("a.{}", "y".repeat(250))] {
+            let numbered = name(&long).numbered(4_000_000_000);
+            assert!(Name::new(numbered.as_str()).is_ok(), "{numbered}");
+            assert_ne!(numbered.as_str(), long);
+        }
+    }
+
+    #[test]
+    fn twins_have_one_key() {
+        let key = |path: &str| DocumentPath::parse(path).unwrap().key();
+        assert_eq!(key("Docs/CAFÉ.txt"), key("docs/cafe\u{301}.TXT"));
+        assert_ne!(key("docs/a"), key("docs/b"));
+    }
+
+    #[test]
+    fn folders_are_bounded() {
+        let deep = vec![Name::new("d").unwrap(); 33];
+        assert_eq!(DocumentPath::new(deep, Name::new("f").unwrap()), Err(BadName::TooDeep));
+        assert_eq!(DocumentPath::parse("a//b"), Err(BadName::Empty));
+        assert_eq!(DocumentPath::parse("a/../b"), Err(BadName::LeadingDot));
+    }
+}
