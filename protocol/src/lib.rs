@@ -1,13 +1,22 @@
 //! What may be said on Towline's wire. `SPEC.md` beside this crate is normative;
-//! `golden.rs` in its tests holds the frames both must agree on.
+//! the golden frames in `tests/golden.rs` hold both to it.
 //!
 //! Nothing here opens a socket or a file, or looks at a clock.
 
 pub mod block;
+pub mod error;
+pub mod frame;
+mod json;
 pub mod limits;
 pub mod name;
 mod number;
+pub mod reply;
+pub mod request;
 
 pub use block::{BlockHasher, BlockIndex, ChainingValue, FileHash};
+pub use error::{Code, ErrorReply};
+pub use frame::Channel;
 pub use name::{BadName, DocumentPath, Name};
 pub use number::{DocumentId, FileSize, Offset, OutOfRange, Timestamp, UserId};
+pub use reply::Reply;
+pub use request::{OnConflict, Request};

@@ -8,7 +8,10 @@ pub const LENGTH_PREFIX_BYTES: usize = 4;
 
 /// The kind byte, the channel and the offset before a chunk's payload; a block
 /// and a block list have the same shape.
-pub const CHUNK_HEADER_BYTES: usize = 1 + 4 + 8;
+pub const CHUNK_HEADER_BYTES: u32 = 1 + 4 + 8;
+
+/// A chaining value.
+pub const VALUE_BYTES: u32 = 32;
 
 /// The largest payload of a chunk. One block: more would only delay the moment
 /// at which a damaged block is noticed.
@@ -32,11 +35,11 @@ pub const TOKEN_BYTES_MAX: usize = 4 << 10;
 pub const JSON_DEPTH_MAX: usize = 16;
 
 /// Chaining values in one block list frame: the same 1 MiB cap as a chunk.
-pub const BLOCK_LIST_VALUES_MAX: usize = (CHUNK_BYTES_MAX as usize) / 32;
+pub const BLOCK_LIST_VALUES_MAX: u32 = CHUNK_BYTES_MAX / VALUE_BYTES;
 
 /// The length of any legal frame, without its prefix. Far below 2^24, so that
 /// the first byte of a connection that speaks Towline is always zero.
-pub const FRAME_BYTES_MAX: u32 = CHUNK_BYTES_MAX + CHUNK_HEADER_BYTES as u32;
+pub const FRAME_BYTES_MAX: u32 = CHUNK_BYTES_MAX + CHUNK_HEADER_BYTES;
 
 /// One component of a path; the limit of Linux, Windows and macOS alike.
 pub const NAME_BYTES: usize = 255;
@@ -47,8 +50,11 @@ pub const FOLDER_DEPTH: usize = 32;
 /// A whole path: below PATH_MAX with room for the server's own folders.
 pub const PATH_BYTES: usize = 2048;
 
-/// Ranges of blocks in one `reset`; a client with more sends several.
-pub const RESET_RANGES_MAX: usize = 256;
+/// Ranges of blocks in one `withdraw`; a client with more sends several.
+pub const WITHDRAW_RANGES_MAX: usize = 256;
+
+/// Channels that one connection may have in use at the same time.
+pub const CHANNELS_MAX: usize = 1024;
 
 /// Blocks of one upload that are begun and unfinished at the same time. Each
 /// costs the server a hasher of 2 KiB.

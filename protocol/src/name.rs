@@ -238,8 +238,18 @@ mod tests {
     #[test]
     fn ordinary_names_of_many_languages_pass() {
         for name in [
-            "doc.pdf", "lecture notes (final).pdf", "Übung 3.docx", "图纸.dwg", "می‌خواهم.txt",
-            "👨‍👩‍👧.png", "a", "console.log", "COM10", "what?.txt", "10:30.png", "a..b",
+            "doc.pdf",
+            "lecture notes (final).pdf",
+            "Übung 3.docx",
+            "图纸.dwg",
+            "می‌خواهم.txt",
+            "👨‍👩‍👧.png",
+            "a",
+            "console.log",
+            "COM10",
+            "what?.txt",
+            "10:30.png",
+            "a..b",
         ] {
             assert_eq!(Name::new(name).map(String::from), Ok(name.to_owned()));
         }
@@ -284,7 +294,9 @@ mod tests {
         assert_eq!(name("doc.pdf").numbered(1).as_str(), "doc (1).pdf");
         assert_eq!(name("doc").numbered(12).as_str(), "doc (12)");
         assert_eq!(name("a.tar.gz").numbered(2).as_str(), "a.tar (2).gz");
-        for long in ["é".repeat(127), format!("{}.pdf", "x".repeat(251)), format!("a.{}", "y".repeat(250))] {
+        for long in
+            ["é".repeat(127), format!("{}.pdf", "x".repeat(251)), format!("a.{}", "y".repeat(250))]
+        {
             let numbered = name(&long).numbered(4_000_000_000);
             assert!(Name::new(numbered.as_str()).is_ok(), "{numbered}");
             assert_ne!(numbered.as_str(), long);

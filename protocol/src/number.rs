@@ -49,7 +49,7 @@ macro_rules! number {
             type Error = OutOfRange;
 
             fn try_from(value: u64) -> Result<Self, OutOfRange> {
-                if value < $min || value > i64::MAX.cast_unsigned() {
+                if !($min..=i64::MAX.cast_unsigned()).contains(&value) {
                     return Err(OutOfRange { what: $what, value });
                 }
                 Ok(Self(value))

@@ -1,0 +1,255 @@
+//! What a server says to a client. Unknown fields are passed over, so that a
+//! later server may say more to an earlier client.
+
+use crate::block::FileHash;
+use crate::error::ErrorReply;
+use crate::frame::Channel;
+use crate::number::{DocumentId, FileSize, Offset, Timestamp, UserId};
+use crate::request::{Ping, is_default};
+use serde::{Deserialize, Serialize};
+
+/// A control message from a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action")]
+pub enum Reply {
+    /// Logged in.
+    #[serde(rename = "welcome")]
+    Welcome(Welcome),
+    /// The upload is made; send its chunks.
+    #[serde(rename = "upload")]
+    Upload(Granted),
+    /// Continue from there.
+    #[serde(rename = "resume")]
+    Resume(Granted),
+    /// So much is here.
+    #[serde(rename = "progress")]
+    Progress(Progress),
+    /// The document is complete, in its place and safe.
+    #[serde(rename = "SUCCESS")]
+    Success(Success),
+    /// How a document stands.
+    #[serde(rename = "status")]
+    Status(Status),
+    /// The end of the block lists.
+    #[serde(rename = "blocks")]
+    Blocks(Blocks),
+    /// The blocks are taken back.
+    #[serde(rename = "withdraw")]
+    Withdraw(Granted),
+    /// The upload is given up.
+    #[serde(rename = "cancel")]
+    Cancel(Cancelled),
+    /// What is known of these bytes.
+    #[serde(rename = "find")]
+    Find(Found),
+    /// No.
+    #[serde(rename = "error")]
+    Error(ErrorReply),
+    /// Still here.
+    #[serde(rename = "ping")]
+    Ping(Ping),
+}
+
+/// `{"action":"welcome","version":1, …}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version that will be spoken.
+    pub version: u32,
+    /// The server's name and version, for people.
+    pub server: String,
+    /// Who the token says the client is.
+    pub user_id: UserId,
+    /// The name of that user.
+    pub user: String,
+    /// The largest file that is taken, in bytes.
+    pub max_filesize: FileSize,
+    /// The payload that the server proposes for a chunk, in bytes.
+    pub chunk_size: u32,
+    /// The largest payload of a chunk, in bytes.
+    pub max_chunk_size: u32,
+    /// The length of a block, in bytes.
+    pub block_size: u64,
+    /// How many channels may be in use at the same time.
+    pub max_channels: u32,
+    /// What else the server can do, as words.
+    pub features: Vec<String>,
+}
+
+/// The answer to `upload`, `resume` and `withdraw`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// The upload's channel.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The upload.
+    pub document_id: DocumentId,
+    /// The first byte that is missing.
+    pub offset: Offset,
+    /// The whole length in bytes.
+    pub filesize: FileSize,
+}
+
+/// `{"action":"progress","received":65536,"durable":0,"progress":"65536/1048576 bytes", …}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The upload's channel.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The upload.
+    pub document_id: DocumentId,
+    /// The bytes that the server holds without a gap.
+    pub received: Offset,
+    /// The bytes that survive a power cut.
+    pub durable: Offset,
+    /// The whole length in bytes.
+    pub filesize: FileSize,
+    /// The same for people.
+    pub progress: String,
+}
+
+impl Progress {
+    /// The words for people: `65536/1048576 bytes`.
+    #[must_use]
+    pub fn words(received: Offset, filesize: FileSize) -> String {
+        format!("{received}/{filesize} bytes")
+    }
+}
+
+/// `{"action":"SUCCESS","document_id":123, …}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Success {
+    /// The upload's channel.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The document.
+    pub document_id: DocumentId,
+    /// The name it got.
+    pub filename: String,
+    /// The folders around it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folder: Vec<String>,
+    /// Its length in bytes.
+    pub filesize: FileSize,
+    /// Its hash.
+    pub blake3: FileHash,
+    /// When it was completed, in ms since 1970.
+    pub created_at: Timestamp,
+    /// The document survives a power cut.
+    pub durable: bool,
+    /// The server had these bytes already; nothing was sent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub existing: bool,
+}
+
+/// `{"action":"status","document_id":123,"status":"uploading", …}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The channel that asked.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The document.
+    pub document_id: DocumentId,
+    /// `uploading`, `publishing`, `completed`, `failed`, `cancelled` or `expired`.
+    pub status: String,
+    /// Its name; once completed, the one it got.
+    pub filename: String,
+    /// The folders around it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folder: Vec<String>,
+    /// The whole length in bytes.
+    pub filesize: FileSize,
+    /// The bytes that the server holds without a gap.
+    pub received: Offset,
+    /// The bytes that survive a power cut.
+    pub durable: Offset,
+    /// Whether a connection is sending it just now.
+    pub active: bool,
+    /// Its hash, once completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<FileHash>,
+    /// When it was completed, in ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// When it will be given up if no byte comes, in ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Why it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `{"action":"blocks","document_id":123,"count":5}`, after the block lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocks {
+    /// The channel that asked.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The upload.
+    pub document_id: DocumentId,
+    /// How many values the lists held.
+    pub count: u64,
+}
+
+/// `{"action":"cancel","document_id":123,"status":"cancelled"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// The channel that asked.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The upload.
+    pub document_id: DocumentId,
+    /// Always `cancelled`.
+    pub status: String,
+}
+
+/// `{"action":"find","same_size":true, …}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The channel that asked.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The user has a completed document of this size: worth hashing.
+    pub same_size: bool,
+    /// The completed document with these very bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_id: Option<DocumentId>,
+    /// The unfinished upload under this name with this size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Unfinished>,
+}
+
+/// An upload that waits for the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// The upload.
+    pub document_id: DocumentId,
+    /// The bytes that survive a power cut.
+    pub offset: Offset,
+}
+
+impl Reply {
+    /// Reads a control message.
+    ///
+    /// # Errors
+    /// Where the server says what this client cannot understand.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(serde_json::Value::Object(crate::json::object(bytes)?))
+    }
+
+    /// The channel it is for.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Welcome(_) => Channel::default(),
+            Self::Upload(m) | Self::Resume(m) | Self::Withdraw(m) => m.channel,
+            Self::Progress(m) => m.channel,
+            Self::Success(m) => m.channel,
+            Self::Status(m) => m.channel,
+            Self::Blocks(m) => m.channel,
+            Self::Cancel(m) => m.channel,
+            Self::Find(m) => m.channel,
+            Self::Error(m) => m.channel,
+            Self::Ping(m) => m.channel,
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What a client asks of a server.
+
+use crate::block::{BlockIndex, FileHash};
+use crate::error::{Code, ErrorReply};
+use crate::frame::Channel;
+use crate::json;
+use crate::name::{BadName, DocumentPath, Name};
+use crate::number::{DocumentId, FileSize, Offset, UserId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The one version of the protocol so far.
+pub const VERSION: u32 = 1;
+
+/// What to do where the final name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// Publish under the next free name: `doc (1).pdf`.
+    #[default]
+    Rename,
+    /// Refuse with `exists`.
+    Reject,
+}
+
+macro_rules! requests {
+    ($($(#[$doc:meta])* $name:ident($message:ty) $word:literal,)*) => {
+        /// A control message from a client.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[serde(tag = "action")]
+        pub enum Request {
+            $($(#[$doc])* #[serde(rename = $word)] $name($message),)*
+        }
+
+        impl Request {
+            /// Reads a control message.
+            ///
+            /// # Errors
+            /// The answer to give: `bad_json`, `unknown_action` or `bad_request`
+            /// with the field, on the channel that the message named, if any.
+            pub fn parse(bytes: &[u8]) -> Result<Self, ErrorReply> {
+                let mut object = json::object(bytes)
+                    .map_err(|error| ErrorReply::new(Code::BadJson, format!("not a control message: {error}")))?;
+                let channel = object.get("channel").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+                let parsed = match object.remove("action") {
+                    Some(Value::String(word)) => match word.as_str() {
+                        $($word => fields(object).map(Self::$name),)*
+                        _ => Err(ErrorReply::new(Code::UnknownAction, format!("no such action: {word:?}"))),
+                    },
+                    _ => Err(bad_field("action", "a control message needs an \"action\"")),
+                };
+                parsed.map_err(|error| error.on(Channel(channel.unwrap_or(0)), None))
+            }
+
+            /// The channel that the answer goes to.
+            #[must_use]
+            pub fn channel(&self) -> Channel {
+                match self { $(Self::$name(message) => message.channel,)* }
+            }
+        }
+    };
+}
+
+requests! {
+    /// Login; must be the first.
+    Hello(Hello) "hello",
+    /// Begins a new upload.
+    Upload(Upload) "upload",
+    /// Continues an upload.
+    Resume(Resume) "resume",
+    /// All bytes are sent.
+    Complete(Complete) "complete",
+    /// How does a document stand?
+    Status(About) "status",
+    /// Which blocks are held?
+    Blocks(About) "blocks",
+    /// Takes blocks back, to send them again with other content.
+    Withdraw(Withdraw) "withdraw",
+    /// Gives an upload up.
+    Cancel(About) "cancel",
+    /// Does this user have these bytes, or an upload of them, already?
+    Find(Find) "find",
+    /// Nothing; answered by the like.
+    Ping(Ping) "ping",
+}
+
+/// `{"action":"hello","version":1,"token":"…"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// Always 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// The version that the client speaks.
+    pub version: u32,
+    /// A JSON web token.
+    pub token: String,
+    /// The client's name and version, for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// `{"action":"upload","filename":"doc.pdf","filesize":1048576,"user_id":123}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upload {
+    /// The channel of everything about this upload.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// One path component.
+    pub filename: String,
+    /// The folders around it, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folder: Vec<String>,
+    /// The whole length in bytes.
+    pub filesize: FileSize,
+    /// Whose it is; where given, it must be the token's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// The payload that the client means to send in one chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_size: Option<u32>,
+    /// The hash of the file, where the client knows it: if the user has these
+    /// bytes already, the answer is `SUCCESS` at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<FileHash>,
+    /// What to do where the name is taken.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_conflict: OnConflict,
+    /// The client announces the value of every block in a block frame. Its
+    /// blocks may then come in any order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub blocks: bool,
+}
+
+/// `{"action":"resume","document_id":123,"offset":200000,"filename":"doc.pdf"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The channel of everything about this upload.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// Which upload.
+    pub document_id: DocumentId,
+    /// Where the client believes it stands; absent, it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Offset>,
+    /// Where given, it must be the upload's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
+    /// Where given, it must be the upload's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesize: Option<FileSize>,
+    /// Whose it is; where given, it must be the token's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// As in `upload`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub blocks: bool,
+}
+
+/// `{"action":"complete","blake3":"…"}`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Complete {
+    /// The upload's channel.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// Which upload, where the channel does not say it: after a lost `SUCCESS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_id: Option<DocumentId>,
+    /// The hash of the whole file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<FileHash>,
+    /// Overrides what `upload` said, after `exists`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_conflict: Option<OnConflict>,
+}
+
+/// `{"action":"status","document_id":123}`, and `blocks` and `cancel` alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// The channel that the answer goes to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// Which document.
+    pub document_id: DocumentId,
+}
+
+/// `{"action":"withdraw","ranges":[[3,1],[7,2]]}`: block 3, blocks 7 and 8.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdraw {
+    /// The upload's channel.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// First block and number of blocks, each.
+    pub ranges: Vec<(BlockIndex, u64)>,
+}
+
+/// `{"action":"find","filename":"doc.pdf","filesize":1048576}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Find {
+    /// The channel that the answer goes to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// One path component.
+    pub filename: String,
+    /// The folders around it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folder: Vec<String>,
+    /// The whole length in bytes.
+    pub filesize: FileSize,
+    /// The hash of the file: asks whether these very bytes are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<FileHash>,
+}
+
+/// `{"action":"ping"}`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    /// Sent back.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+}
+
+impl Upload {
+    /// Where the document is to lie.
+    ///
+    /// # Errors
+    /// Says why a name is refused.
+    pub fn path(&self) -> Result<DocumentPath, BadName> {
+        path(&self.folder, &self.filename)
+    }
+}
+
+impl Find {
+    /// Where the document would lie.
+    ///
+    /// # Errors
+    /// Says why a name is refused.
+    pub fn path(&self) -> Result<DocumentPath, BadName> {
+        path(&self.folder, &self.filename)
+    }
+}
+
+fn path(folder: &[String], filename: &str) -> Result<DocumentPath, BadName> {
+    let folder = folder.iter().map(Name::new).collect::<Result<Vec<_>, _>>()?;
+    DocumentPath::new(folder, Name::new(filename)?)
+}
+
+fn fields<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ErrorReply> {
+    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        // For a missing or unknown field the path ends above it; the field's
+        // name then stands in the reason, between back-ticks.
+        let named = reason.split('`').nth(1).filter(|_| reason.contains(" field `"));
+        let field = if path == "." { named.unwrap_or("") } else { &path };
+        bad_field(field, &reason)
+    })
+}
+
+fn bad_field(field: &str, reason: &str) -> ErrorReply {
+    let mut reply = ErrorReply::new(Code::BadRequest, format!("{field}: {reason}"));
+    reply.field = Some(field.to_owned());
+    reply
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> (Code, Option<String>) {
+        let error = Request::parse(text.as_bytes()).unwrap_err();
+        (error.code, error.field)
+    }
+
+    #[test]
+    fn the_users_own_words_are_understood() {
+        let text = r#"{"action":"upload","filename":"doc.pdf","filesize":1048576,"user_id":123}"#;
+        let Ok(Request::Upload(upload)) = Request::parse(text.as_bytes()) else { panic!() };
+        assert_eq!(upload.filesize.get(), 1_048_576);
+        assert_eq!(serde_json::to_string(&Request::Upload(upload)).unwrap(), text);
+
+        let text = r#"{"action":"resume","document_id":123,"offset":200000,"filename":"doc.pdf"}"#;
+        let Ok(Request::Resume(resume)) = Request::parse(text.as_bytes()) else { panic!() };
+        assert_eq!(resume.offset.map(Offset::get), Some(200_000));
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_bad_json() {
+        let deep = format!(r#"{{"action":"ping","x":{}1{}}}"#, "[".repeat(16), "]".repeat(16));
+        for text in [
+            "",
+            "{",
+            "[]",
+            "1",
+            "null",
+            "{}{}",
+            r#"{"action":"ping"} x"#,
+            "{'a':1}",
+            r#"{"action":"ping","action":"ping"}"#,
+            r#"{"action":"upload","filename":"a","filename":"b","filesize":1}"#,
+            r#"{"action":"ping","x":{"y":1,"y":2}}"#,
+            r#"{"action":"upload","filename":"a","filesize":1e999}"#,
+            &deep,
+        ] {
+            assert_eq!(refusal(text).0, Code::BadJson, "{text}");
+        }
+        let error = Request::parse(b"{\"action\":\"\xff\"}").unwrap_err();
+        assert_eq!(error.code, Code::BadJson);
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        for (text, field) in [
+            ("{}", "action"),
+            (r#"{"action":7}"#, "action"),
+            (r#"{"action":"upload","filesize":1}"#, "filename"),
+            (r#"{"action":"upload","filename":"a","filesize":1,"colour":"red"}"#, "colour"),
+            (r#"{"action":"upload","filename":7,"filesize":1}"#, "filename"),
+            (r#"{"action":"upload","filename":"a","filesize":-1}"#, "filesize"),
+            (r#"{"action":"upload","filename":"a","filesize":1.5}"#, "filesize"),
+            (r#"{"action":"upload","filename":"a","filesize":1e30}"#, "filesize"),
+            (r#"{"action":"upload","filename":"a","filesize":9007199254740993.0}"#, "filesize"),
+            (r#"{"action":"upload","filename":"a","filesize":9223372036854775808}"#, "filesize"),
+            (r#"{"action":"upload","filename":"a","filesize":"1"}"#, "filesize"),
+            (r#"{"action":"upload","filename":"a","filesize":1,"folder":["b",7]}"#, "folder[1]"),
+            (
+                r#"{"action":"upload","filename":"a","filesize":1,"on_conflict":"overwrite"}"#,
+                "on_conflict",
+            ),
+            (r#"{"action":"resume","document_id":0}"#, "document_id"),
+            (r#"{"action":"complete","blake3":"abc"}"#, "blake3"),
+        ] {
+            assert_eq!(refusal(text), (Code::BadRequest, Some(field.to_owned())), "{text}");
+        }
+        assert_eq!(refusal(r#"{"action":"fly"}"#).0, Code::UnknownAction);
+    }
+
+    #[test]
+    fn a_refusal_goes_to_the_channel_that_asked() {
+        let error = Request::parse(br#"{"action":"upload","channel":7}"#).unwrap_err();
+        assert_eq!(error.channel, Channel(7));
+    }
+}
