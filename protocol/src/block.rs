@@ -235,7 +235,8 @@ mod tests {
         for length in
             [0, 1, 1023, 1024, 1025, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 7, 9 << 20]
         {
-            let bytes: Vec<u8> = (0..length).map(|i: usize| (i * 31 % 251) as u8).collect();
+            let bytes: Vec<u8> =
+                (0..length).map(|i: usize| u8::try_from(i * 31 % 251).unwrap()).collect();
             assert_eq!(by_blocks(&bytes).as_bytes(), blake3::hash(&bytes).as_bytes(), "{length}");
         }
     }
@@ -245,7 +246,7 @@ mod tests {
         #[test]
         fn pieces_of_any_length_give_the_same_value(cuts in prop::collection::vec(1usize..70_000, 1..12)) {
             let length: usize = cuts.iter().sum();
-            let bytes: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
+            let bytes: Vec<u8> = (0..length).map(|i| u8::try_from(i % 253).unwrap()).collect();
             let filesize = FileSize::try_from(5 << 20).unwrap();
             let index = BlockIndex::new(3).unwrap();
             let mut hasher = BlockHasher::new(index, filesize);
