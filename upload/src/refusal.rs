@@ -1,0 +1,82 @@
+//! Every no that the rules of an upload can say.
+
+use crate::Phase;
+use towline_protocol::{BlockIndex, FileHash, FileSize, Offset};
+
+/// Why a command is not legal now. A refused command has changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such upload, or somebody else's: the two must not be told apart.
+    #[error("there is no such document among yours")]
+    NotFound,
+    /// Larger than the server takes.
+    #[error("the file has {filesize} bytes, and at most {max} are taken")]
+    SizeLimit {
+        /// What was announced.
+        filesize: FileSize,
+        /// What is allowed.
+        max: FileSize,
+    },
+    /// The upload is past the point where bytes may come.
+    #[error("the upload is {0}")]
+    NotUploading(Phase),
+    /// A later lease has been granted.
+    #[error("another connection has taken this upload over")]
+    Superseded,
+    /// The bytes do not follow those that are here.
+    #[error("the upload continues at byte {expected}")]
+    OffsetMismatch {
+        /// Where they have to.
+        expected: Offset,
+    },
+    /// The bytes reach beyond the end.
+    #[error("the file was announced with {filesize} bytes, and this would reach beyond")]
+    SizeExceeded {
+        /// The size that was announced.
+        filesize: FileSize,
+    },
+    /// Too many blocks are begun and not finished.
+    #[error("{max} blocks are begun already; finish one first")]
+    TooManyOpen {
+        /// How many may be.
+        max: usize,
+    },
+    /// The file has no such block.
+    #[error("the file has no block {index}")]
+    NoSuchBlock {
+        /// The block that was named.
+        index: BlockIndex,
+    },
+    /// The block's bytes are not those that its writer announced.
+    #[error("block {index} did not arrive as it was sent; send it again")]
+    BlockMismatch {
+        /// The block to send again.
+        index: BlockIndex,
+    },
+    /// Bytes are missing.
+    #[error("bytes are missing from {expected} on")]
+    Incomplete {
+        /// The first of them.
+        expected: Offset,
+    },
+    /// The whole is not what its writer says it is.
+    #[error("the file's hash is {actual}, and {claimed} was expected")]
+    HashMismatch {
+        /// The hash that came with `complete`.
+        claimed: FileHash,
+        /// The hash of what is here.
+        actual: FileHash,
+    },
+    /// The file that goes on is not the one that was begun.
+    #[error("the upload was begun with another {what}")]
+    FileChanged {
+        /// `filename` or `filesize`.
+        what: &'static str,
+    },
+    /// No byte came for too long.
+    #[error("no byte came for {} days, so the upload was given up", .days)]
+    Expired {
+        /// How long that is.
+        days: u64,
+    },
+}

@@ -1,0 +1,316 @@
+//! The rules of one upload.
+
+use crate::progress::{Append, Progress, Snapshot, Verdict};
+use crate::{Lease, Order, Phase, Refusal};
+use std::ops::Range;
+use std::time::Duration;
+use towline_protocol::{
+    BlockIndex, ChainingValue, DocumentPath, FileHash, FileSize, Offset, Timestamp, UserId,
+};
+
+/// One upload, from its first byte to its receipt.
+///
+/// Three kinds of methods, in the order of a life:
+/// * questions (`phase`, `progress`, `lease` …) change nothing;
+/// * a *writer* asks [`resume`](Self::resume) (or is given the first lease by
+///   [`begin`](Self::begin)), then for each piece [`append`](Self::append),
+///   writes it, says [`appended`](Self::appended) and, where a block ended,
+///   [`hashed`](Self::hashed); it announces values with
+///   [`announce`](Self::announce) and ends with [`complete`](Self::complete) or
+///   [`release`](Self::release);
+/// * the *server* says what it did: [`recorded`](Self::recorded) after a
+///   checkpoint, [`published`](Self::published), [`give_up`](Self::give_up).
+///
+/// A refused command changes nothing, but for a block that differs from its
+/// announcement: the caller withdraws it.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    owner: UserId,
+    path: DocumentPath,
+    phase: Phase,
+    progress: Progress,
+    generation: u64,
+    lease: Option<Lease>,
+    last_byte_at: Timestamp,
+}
+
+/// What somebody says who wants to continue an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask<'a> {
+    /// Who they are.
+    pub user: UserId,
+    /// How they send their blocks.
+    pub order: Order,
+    /// The file's name, where they say it.
+    pub filename: Option<&'a str>,
+    /// The file's size, where they say it.
+    pub filesize: Option<FileSize>,
+    /// Where they believe it stands, where they say it.
+    pub offset: Option<Offset>,
+}
+
+impl Upload {
+    /// A new upload and the right to write to it.
+    #[must_use]
+    pub fn begin(
+        owner: UserId,
+        path: DocumentPath,
+        filesize: FileSize,
+        order: Order,
+        now: Timestamp,
+    ) -> (Self, Lease) {
+        let mut upload = Self::restore(owner, path, Phase::Uploading, Progress::empty(filesize), now);
+        let lease = upload.grant(order);
+        (upload, lease)
+    }
+
+    /// An upload as the catalog knows it.
+    #[must_use]
+    pub fn restore(
+        owner: UserId,
+        path: DocumentPath,
+        phase: Phase,
+        progress: Progress,
+        last_byte_at: Timestamp,
+    ) -> Self {
+        Self { owner, path, phase, progress, generation: 0, lease: None, last_byte_at }
+    }
+
+    /// Whether a file of that size may be uploaded at all.
+    ///
+    /// # Errors
+    /// [`Refusal::SizeLimit`].
+    pub fn admit(filesize: FileSize, max: FileSize) -> Result<(), Refusal> {
+        if filesize > max { Err(Refusal::SizeLimit { filesize, max }) } else { Ok(()) }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> UserId {
+        self.owner
+    }
+
+    /// Under which name it was begun.
+    #[must_use]
+    pub fn path(&self) -> &DocumentPath {
+        &self.path
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Which bytes are here.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The lease in force; nothing while the upload is paused.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.lease
+    }
+
+    /// When the last byte came.
+    #[must_use]
+    pub fn last_byte_at(&self) -> Timestamp {
+        self.last_byte_at
+    }
+
+    /// When it will be given up if no byte comes.
+    #[must_use]
+    pub fn expires_at(&self, patience: Duration) -> Timestamp {
+        self.last_byte_at.plus(patience)
+    }
+
+    /// Continues the upload. The new lease is in force at once; whoever had one
+    /// before can never write again.
+    ///
+    /// # Errors
+    /// In the order of the questions: is there such an upload of yours, is it
+    /// still uploading, has it expired, is it the same file, is it there that
+    /// you continue.
+    pub fn resume(
+        &mut self,
+        ask: &Ask<'_>,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<Lease, Refusal> {
+        if ask.user != self.owner {
+            return Err(Refusal::NotFound);
+        }
+        self.check_uploading()?;
+        if self.has_expired(now, patience) {
+            return Err(Refusal::Expired { days: patience.as_secs() / 86_400 });
+        }
+        if ask.filesize.is_some_and(|filesize| filesize != self.progress.filesize()) {
+            return Err(Refusal::FileChanged { what: "filesize" });
+        }
+        if ask.filename.is_some_and(|filename| filename != self.path.filename().as_str()) {
+            return Err(Refusal::FileChanged { what: "filename" });
+        }
+        let expected = self.progress.received();
+        if ask.offset.is_some_and(|offset| offset != expected) {
+            return Err(Refusal::OffsetMismatch { expected });
+        }
+        self.progress.drop_strays();
+        if ask.order == Order::Sequence {
+            self.progress.accept_unannounced();
+        }
+        Ok(self.grant(ask.order))
+    }
+
+    /// May these bytes be written? Those of them that belong to the first block
+    /// may; ask again for the rest.
+    ///
+    /// # Errors
+    /// Where they do not follow, reach too far, or the lease is no longer in force.
+    pub fn append(
+        &self,
+        lease: Lease,
+        offset: Offset,
+        length_bytes: u64,
+    ) -> Result<Append, Refusal> {
+        self.check_lease(lease)?;
+        self.progress.append(lease.order, offset, length_bytes)
+    }
+
+    /// The bytes are written.
+    pub fn appended(&mut self, append: Append, now: Timestamp) {
+        self.progress.appended(append);
+        self.last_byte_at = now;
+    }
+
+    /// The value of a block whose last bytes have been written.
+    ///
+    /// # Errors
+    /// [`Refusal::BlockMismatch`]: withdraw the block.
+    pub fn hashed(
+        &mut self,
+        lease: Lease,
+        index: BlockIndex,
+        value: ChainingValue,
+    ) -> Result<Verdict, Refusal> {
+        self.progress.hashed(lease.order, index, value)
+    }
+
+    /// The value of a block that was full before a restart and still awaits its
+    /// announcement.
+    pub fn read_back(&mut self, index: BlockIndex, value: ChainingValue) {
+        // Without an announcement there is nothing it could differ from.
+        let _ = self.progress.hashed(Order::AnyBlock, index, value);
+    }
+
+    /// The writer says which value a block has, before or after its bytes.
+    ///
+    /// # Errors
+    /// [`Refusal::BlockMismatch`]: withdraw the block.
+    pub fn announce(
+        &mut self,
+        lease: Lease,
+        index: BlockIndex,
+        value: ChainingValue,
+    ) -> Result<Verdict, Refusal> {
+        self.check_lease(lease)?;
+        self.progress.announce(index, value)
+    }
+
+    /// Forgets blocks, so that they can be sent again.
+    ///
+    /// # Errors
+    /// Where the lease is no longer in force.
+    pub fn withdraw(&mut self, lease: Lease, blocks: Range<BlockIndex>) -> Result<(), Refusal> {
+        self.check_lease(lease)?;
+        self.progress.withdraw(blocks);
+        Ok(())
+    }
+
+    /// Everything is sent. The upload is publishing from here on; no byte may
+    /// come any more.
+    ///
+    /// # Errors
+    /// Where bytes are missing, or the whole is not what the writer claims.
+    pub fn complete(
+        &mut self,
+        lease: Lease,
+        claimed: Option<FileHash>,
+    ) -> Result<FileHash, Refusal> {
+        self.check_lease(lease)?;
+        self.progress.accept_unannounced();
+        let actual = self.progress.whole()?;
+        match claimed {
+            Some(claimed) if claimed != actual => Err(Refusal::HashMismatch { claimed, actual }),
+            _ => {
+                self.phase = Phase::Publishing;
+                Ok(actual)
+            }
+        }
+    }
+
+    /// The name was taken: the upload waits for another word of its writer.
+    pub fn unpublish(&mut self) {
+        if self.phase == Phase::Publishing {
+            self.phase = Phase::Uploading;
+        }
+    }
+
+    /// The document is in its place.
+    pub fn published(&mut self) {
+        self.phase = Phase::Completed;
+        self.lease = None;
+    }
+
+    /// The upload ends without a document.
+    ///
+    /// # Errors
+    /// Where it has ended already.
+    pub fn give_up(&mut self, phase: Phase) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Uploading | Phase::Publishing => {
+                self.phase = phase;
+                self.lease = None;
+                Ok(())
+            }
+            ended => Err(Refusal::NotUploading(ended)),
+        }
+    }
+
+    /// The writer is gone; says whether it was the one in force.
+    pub fn release(&mut self, lease: Lease) -> bool {
+        let in_force = self.lease == Some(lease);
+        if in_force {
+            self.lease = None;
+        }
+        in_force
+    }
+
+    /// The data of the snapshot is synced and the catalog has recorded it.
+    pub fn recorded(&mut self, snapshot: &Snapshot) {
+        self.progress.recorded(snapshot);
+    }
+
+    /// Whether so much time has passed without a byte that nobody will come back.
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp, patience: Duration) -> bool {
+        self.lease.is_none() && now > self.expires_at(patience)
+    }
+
+    fn grant(&mut self, order: Order) -> Lease {
+        self.generation += 1;
+        let lease = Lease { generation: self.generation, order };
+        self.lease = Some(lease);
+        lease
+    }
+
+    fn check_uploading(&self) -> Result<(), Refusal> {
+        if self.phase == Phase::Uploading { Ok(()) } else { Err(Refusal::NotUploading(self.phase)) }
+    }
+
+    fn check_lease(&self, lease: Lease) -> Result<(), Refusal> {
+        self.check_uploading()?;
+        if self.lease == Some(lease) { Ok(()) } else { Err(Refusal::Superseded) }
+    }
+}
