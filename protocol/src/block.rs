@@ -21,7 +21,7 @@ pub const BLOCK_SIZE_BYTES: u64 = 1 << 20;
 
 /// The place of a block in its file: block `n` begins at `n` MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct BlockIndex(u64);
 
 impl BlockIndex {
@@ -74,6 +74,20 @@ impl BlockIndex {
     #[must_use]
     pub fn span(self, filesize: FileSize) -> Range<u64> {
         self.start().get()..self.end(filesize).get()
+    }
+}
+
+impl TryFrom<u64> for BlockIndex {
+    type Error = &'static str;
+
+    fn try_from(index: u64) -> Result<Self, Self::Error> {
+        Self::new(index).ok_or("no file has such a block")
+    }
+}
+
+impl From<BlockIndex> for u64 {
+    fn from(index: BlockIndex) -> u64 {
+        index.0
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::block::BlockIndex;
 use crate::frame::Channel;
+use crate::limits::MESSAGE_BYTES_MAX;
 use crate::number::{DocumentId, Offset};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -166,7 +167,7 @@ pub struct ErrorReply {
 }
 
 impl ErrorReply {
-    /// An error with nothing but its sentence.
+    /// An error with nothing but its sentence, which is cut where it is too long.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
@@ -174,7 +175,7 @@ impl ErrorReply {
             document_id: None,
             code,
             number: code.number(),
-            message: message.into(),
+            message: clipped(message.into()),
             retry: code.can_retry(),
             expected: None,
             index: None,
@@ -191,4 +192,10 @@ impl ErrorReply {
         self.document_id = document_id;
         self
     }
+}
+
+/// The beginning of a text, as much of it as an error may carry.
+pub(crate) fn clipped(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+    text
 }

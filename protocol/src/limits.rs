@@ -28,6 +28,10 @@ pub const CONTROL_BYTES_MAX: u32 = 32 << 10;
 /// The largest control message before login: a token and little more.
 pub const HELLO_BYTES_MAX: u32 = 8 << 10;
 
+/// The longest sentence for people in an error. Some quote what the client
+/// sent, and an answer must not outgrow its own cap by being polite.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 10;
+
 /// The longest token. Ours have some 250 bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 << 10;
 

@@ -1,7 +1,7 @@
 //! What a client asks of a server.
 
 use crate::block::{BlockIndex, FileHash};
-use crate::error::{Code, ErrorReply};
+use crate::error::{self, Code, ErrorReply};
 use crate::frame::Channel;
 use crate::json;
 use crate::name::{BadName, DocumentPath, Name};
@@ -22,6 +22,23 @@ pub enum OnConflict {
     Rename,
     /// Refuse with `exists`.
     Reject,
+}
+
+impl OnConflict {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rename => "rename",
+            Self::Reject => "reject",
+        }
+    }
+
+    /// What that word means.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Rename, Self::Reject].into_iter().find(|choice| choice.as_str() == word)
+    }
 }
 
 macro_rules! requests {
@@ -267,7 +284,7 @@ fn fields<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ErrorRep
 
 fn bad_field(field: &str, reason: &str) -> ErrorReply {
     let mut reply = ErrorReply::new(Code::BadRequest, format!("{field}: {reason}"));
-    reply.field = Some(field.to_owned());
+    reply.field = Some(error::clipped(field.to_owned()));
     reply
 }
 
@@ -278,6 +295,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     fn refusal(text: &str) -> (Code, Option<String>) {
         let error = Request::parse(text.as_bytes()).unwrap_err();
@@ -345,6 +363,32 @@ mod tests {
             assert_eq!(refusal(text), (Code::BadRequest, Some(field.to_owned())), "{text}");
         }
         assert_eq!(refusal(r#"{"action":"fly"}"#).0, Code::UnknownAction);
+    }
+
+    #[test]
+    fn a_block_beyond_any_file_is_a_bad_field() {
+        let text = r#"{"action":"withdraw","ranges":[[8796093022207,1],[8796093022208,1]]}"#;
+        assert_eq!(refusal(text), (Code::BadRequest, Some("ranges[1][0]".to_owned())));
+        let text = r#"{"action":"withdraw","ranges":[[8796093022207,1]]}"#;
+        assert!(Request::parse(text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_stays_short_whatever_it_quotes() {
+        let long = "\u{200b}".repeat(10_000);
+        for text in [
+            format!(r#"{{"action":"{long}"}}"#),
+            format!(r#"{{"action":"ping","{long}":1}}"#),
+            format!(r#"{{"action":"ping","{long}":1,"{long}":2}}"#),
+            format!(r#"{{"action":"upload","filename":"a","filesize":"{long}"}}"#),
+        ] {
+            let error = Request::parse(text.as_bytes()).unwrap_err();
+            assert!(error.message.len() <= limits::MESSAGE_BYTES_MAX, "{}", error.message.len());
+            let field = error.field.clone().unwrap_or_default();
+            assert!(field.len() <= limits::MESSAGE_BYTES_MAX, "{}", field.len());
+            let reply = crate::frame::control(&crate::Reply::Error(error));
+            assert!(reply.len() <= limits::CONTROL_BYTES_MAX as usize);
+        }
     }
 
     #[test]

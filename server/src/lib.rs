@@ -1,1 +1,36 @@
-//! To come.
+//! The Towline server: `towlined` and what is behind it, for embedding.
+//!
+//! Data flows one way: socket → frame ([`inlet`]) → door ([`door`], [`session`])
+//! → upload rules ([`channel`], [`live`]) → [`storage`] (bytes) → catalog (promise,
+//! [`checkpoint`] and [`publish`]) → reply ([`outlet`]).
+
+#![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
+
+mod channel;
+mod checkpoint;
+pub mod cli;
+mod clock;
+mod config;
+mod door;
+mod event;
+mod expiry;
+mod failure;
+mod inlet;
+mod lane;
+mod live;
+mod login;
+mod mirror;
+mod outlet;
+mod pool;
+mod publish;
+mod recovery;
+mod registry;
+mod run;
+mod service;
+mod session;
+pub mod storage;
+pub mod token;
+
+pub use clock::Clock;
+pub use config::{Config, Limits, Timings};
+pub use run::{RunError, run};

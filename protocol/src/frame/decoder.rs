@@ -10,8 +10,8 @@
 use super::{CHUNK_HEAD_BYTES, Channel, Kind};
 use crate::block::{BlockIndex, ChainingValue};
 use crate::limits::{
-    BLOCK_LIST_VALUES_MAX, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CONTROL_BYTES_MAX, HELLO_BYTES_MAX,
-    LENGTH_PREFIX_BYTES, VALUE_BYTES,
+    BLOCK_LIST_VALUES_MAX, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CONTROL_BYTES_MAX, FRAME_BYTES_MAX,
+    HELLO_BYTES_MAX, LENGTH_PREFIX_BYTES, VALUE_BYTES,
 };
 use crate::number::Offset;
 
@@ -158,18 +158,19 @@ impl Decoder {
             self.end -= self.start;
             self.start = 0;
         }
-        let needed = if self.lean && wanted <= CHUNK_HEAD_BYTES {
-            CHUNK_HEAD_BYTES.max(self.end + 1)
-        } else {
-            SPACE_BYTES.max(wanted)
+        let needed = match wanted {
+            ..=CHUNK_HEAD_BYTES if self.lean => CHUNK_HEAD_BYTES,
+            _ => SPACE_BYTES.max(wanted),
         };
+        // Never empty, not even for an owner that leaves parts waiting.
+        let needed = needed.max(self.end + 1);
         if self.buffer.len() < needed {
             self.buffer.resize(needed, 0);
         } else if self.end == 0 && self.buffer.len() > 4 * SPACE_BYTES && needed <= SPACE_BYTES {
             // One long message must not cost a connection its length for ever.
             self.buffer = vec![0; SPACE_BYTES];
         }
-        &mut self.buffer[self.end..needed.max(self.end + 1)]
+        &mut self.buffer[self.end..needed]
     }
 
     /// So many bytes of [`space`](Self::space) were filled.
@@ -266,13 +267,12 @@ impl Decoder {
             return Ok(None);
         };
         let length = u32::from_be_bytes(*prefix);
-        let longest = self.max_of(Kind::Control).max(self.max_of(Kind::Chunk));
+        // What no kind allows is refused by its length alone. For the rest the
+        // kind is awaited: a chunk that may not come at all is not "too large".
         match length {
             0 => return Err(FrameError::Empty),
-            _ if length > longest.max(self.max_of(Kind::BlockList)) => {
-                return Err(FrameError::TooLarge { length, max: longest });
-            }
-            _ => {}
+            1..=FRAME_BYTES_MAX => {}
+            _ => return Err(FrameError::TooLarge { length, max: FRAME_BYTES_MAX }),
         }
         let Some(&byte) = rest.first() else { return Ok(None) };
         let kind = Kind::of(byte).ok_or(FrameError::UnknownKind(byte))?;
@@ -302,7 +302,7 @@ impl Decoder {
     fn max_of(&self, kind: Kind) -> u32 {
         let header = CHUNK_HEADER_BYTES;
         match kind {
-            Kind::Control => self.caps.control_bytes + 1,
+            Kind::Control if self.caps.control_bytes > 0 => self.caps.control_bytes + 1,
             Kind::Chunk if self.caps.chunk_bytes > 0 => self.caps.chunk_bytes + header,
             Kind::Block if self.caps.blocks => header + VALUE_BYTES,
             Kind::BlockList if self.caps.block_list_values > 0 => {

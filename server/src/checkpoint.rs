@@ -1,0 +1,130 @@
+//! Turns received bytes into durable ones, for all uploads of the volume together.
+//!
+//! The order is the promise (P1): the data is synced, then offset and values are
+//! recorded in one transaction, and only then does a client hear of it. What
+//! arrives meanwhile waits for the next checkpoint.
+
+use crate::failure::Failure;
+use crate::live::Live;
+use crate::service::Service;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, oneshot};
+use towline_protocol::DocumentId;
+use towline_state::catalog::Checkpoint;
+
+/// Uploads that have moved since their last checkpoint.
+#[derive(Default)]
+pub(crate) struct Checkpoints {
+    waiting: Mutex<Waiting>,
+    moved: Notify,
+    urgent: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    uploads: BTreeMap<DocumentId, Arc<Live>>,
+    bytes: u64,
+    told: Vec<oneshot::Sender<()>>,
+}
+
+/// A checkpoint begins at the latest when so much has come.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+impl Checkpoints {
+    /// The upload has received so many bytes.
+    pub(crate) fn moved(&self, live: &Arc<Live>, bytes: u64) {
+        let mut waiting = self.waiting();
+        waiting.uploads.insert(live.document_id, Arc::clone(live));
+        waiting.bytes += bytes;
+        let enough = waiting.bytes >= CHECKPOINT_BYTES;
+        drop(waiting);
+        self.moved.notify_one();
+        if enough {
+            self.urgent.notify_one();
+        }
+    }
+
+    /// Makes everything durable that has come so far; ready when that is done or
+    /// has failed. For a pause and for the end.
+    pub(crate) fn now(&self, live: Option<&Arc<Live>>) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        let mut waiting = self.waiting();
+        if let Some(live) = live {
+            waiting.uploads.insert(live.document_id, Arc::clone(live));
+        }
+        waiting.told.push(done);
+        drop(waiting);
+        self.moved.notify_one();
+        self.urgent.notify_one();
+        told
+    }
+
+    fn take(&self) -> Waiting {
+        std::mem::take(&mut *self.waiting())
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the checkpoints of a volume, until it is dropped.
+pub(crate) async fn run(service: Arc<Service>) {
+    loop {
+        service.checkpoints.moved.notified().await;
+        let pause = tokio::time::sleep(service.config.timings.checkpoint);
+        tokio::select! {
+            () = pause => {}
+            () = service.checkpoints.urgent.notified() => {}
+        }
+        let Waiting { uploads, told, .. } = service.checkpoints.take();
+        let here = Arc::clone(&service);
+        let work = move || checkpoint(&here, uploads.into_values().collect());
+        if service.tracker.spawn_blocking(work).await.is_err() {
+            tracing::error!("a checkpoint panicked; what it would have promised stays unpromised");
+        }
+        for done in told {
+            let _ = done.send(());
+        }
+        service.mirror.changed();
+    }
+}
+
+/// One checkpoint. The locks are taken in the order of the documents' numbers,
+/// and nobody else takes more than one.
+fn checkpoint(service: &Service, uploads: Vec<Arc<Live>>) {
+    let recordings: Vec<_> = uploads.iter().map(|live| (live, live.recording())).collect();
+    let mut synced = Vec::new();
+    for (live, recording) in &recordings {
+        let Some((snapshot, last_chunk_at)) = live.snapshot(recording) else { continue };
+        match live.staging().sync() {
+            Ok(()) => synced.push((*live, recording, snapshot, last_chunk_at)),
+            Err(error) => service.fail(live, &Failure::Storage(error)),
+        }
+    }
+    if synced.is_empty() {
+        return;
+    }
+    let rows = synced.iter().map(|(live, _, snapshot, last_chunk_at)| Checkpoint {
+        document_id: live.document_id,
+        durable_offset: snapshot.offset,
+        new_blocks: snapshot.blocks.clone(),
+        last_chunk_at: *last_chunk_at,
+    });
+    match service.catalog.checkpoint(rows.collect()).wait() {
+        Ok(recorded) => {
+            for (live, recording, snapshot, _) in &synced {
+                if recorded.contains(&live.document_id) {
+                    live.recorded(recording, snapshot);
+                }
+            }
+        }
+        // Nothing was promised, nothing is lost: the next checkpoint tries again,
+        // unless the catalog has closed itself.
+        Err(error) => {
+            tracing::error!(%error, "the catalog did not record a checkpoint");
+            service.storage_follows_catalog();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The TCP door: takes connections, as many as there may be, and tunes their sockets.
+
+use crate::service::Service;
+use crate::session;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// After an error of the listener (no descriptors left, say) it rests so long;
+/// connections that are open go on.
+const REST: Duration = Duration::from_millis(250);
+
+/// A peer that does not answer for so long is gone: the kernel's own patience is
+/// two hours for an idle connection, and a quarter of an hour for a busy one.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Takes connections until the server stops.
+pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
+    let places = Arc::new(Semaphore::new(service.config.limits.connections));
+    loop {
+        // Cancel-safe: a connection not accepted stays in the backlog.
+        let accepted = tokio::select! {
+            () = service.stopping.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    tracing::warn!(%peer, "too many connections; one was turned away");
+                    continue;
+                };
+                if let Err(error) = tune(&stream) {
+                    tracing::debug!(%peer, %error, "the socket could not be tuned");
+                }
+                let here = Arc::clone(&service);
+                service.tracker.spawn(async move {
+                    let (reader, writer) = stream.into_split();
+                    session::serve(reader, writer, here).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(DEAD_AFTER / 2).with_interval(DEAD_AFTER / 6).with_retries(3),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! What the rooms behind a session tell it, to be passed on to the client.
+
+use tokio::sync::mpsc;
+use towline_protocol::Reply;
+
+/// Something for the client.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A control message.
+    Reply(Box<Reply>),
+    /// Frames that are encoded already: block lists.
+    Frames(Vec<u8>),
+    /// The code behind a channel has panicked; the connection must go.
+    Broken,
+}
+
+/// The way to one session. What goes in is bounded by what its client has asked:
+/// a session stops reading while its client does not read. Whoever writes to a
+/// session that is gone writes to nobody, and that is fine.
+#[derive(Debug, Clone)]
+pub(crate) struct Events(mpsc::UnboundedSender<Event>);
+
+impl Events {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+
+    pub(crate) fn reply(&self, reply: Reply) {
+        self.send(Event::Reply(Box::new(reply)));
+    }
+}

@@ -1,0 +1,52 @@
+//! Gives up what nobody has come back for.
+
+use crate::failure::Failure;
+use crate::service::Service;
+use std::sync::Arc;
+use std::time::Duration;
+use towline_protocol::Timestamp;
+use towline_upload::Phase;
+
+/// How often is looked. An upload that has expired in between is refused anyway.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Looks at once and then every hour, until it is dropped.
+pub(crate) async fn run(service: Arc<Service>) {
+    let mut every = tokio::time::interval(EVERY);
+    loop {
+        every.tick().await;
+        let here = Arc::clone(&service);
+        match service.tracker.spawn_blocking(move || sweep(&here)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => tracing::info!(count, "uploads have expired"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired uploads could not be given up"),
+            Err(panic) => tracing::error!(%panic, "the expiry sweep panicked"),
+        }
+    }
+}
+
+/// Gives up every upload without a byte for too long; says how many. Blocks.
+pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
+    let patience = service.config.patience;
+    let now = service.clock().now();
+    let Some(moment) = now.get().checked_sub(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX))
+    else {
+        return Ok(0);
+    };
+    let quiet = service.catalog.quiet_since(Timestamp::try_from(moment).unwrap_or(now)).wait()?;
+    let why = format!("no byte came for {} days", patience.as_secs() / 86_400);
+    let mut count = 0;
+    for id in quiet {
+        match service.registry.get(id) {
+            // Somebody has just come back, or is here and silent.
+            Some(live) if !live.ask(|upload| upload.has_expired(now, patience)) => continue,
+            Some(live) => {
+                let _recording = live.recording();
+                service.give_up(&live, Phase::Expired, &why)?;
+            }
+            None => service.end(id, Phase::Expired, &why)?,
+        }
+        count += 1;
+    }
+    Ok(count)
+}

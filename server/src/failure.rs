@@ -1,0 +1,221 @@
+//! Everything that can go wrong with a request, and the one place that says
+//! which error of the wire it becomes.
+
+use crate::storage::StorageError;
+use towline_protocol::{BadName, Code, ErrorReply};
+use towline_state::catalog::{CatalogError, Refusal as Unrecorded};
+use towline_upload::{Phase, Refusal};
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The client's fault, or its luck: the rules of an upload say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The client's fault: a name.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// The client's fault: no upload is open on the channel.
+    #[error("no upload is open on this channel; send upload or resume first")]
+    NothingOpen,
+    /// The client's fault: the request names a user who is not the token's.
+    #[error("the token belongs to another user than the request names")]
+    WrongUser,
+    /// The client's fault: a request with more in it than is allowed.
+    #[error("{field}: at most {max}")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// The most that is allowed.
+        max: u64,
+    },
+    /// The upload ended without a document; why is for the person.
+    #[error("the upload is {phase}: {reason}")]
+    Ended {
+        /// How it ended.
+        phase: Phase,
+        /// Why.
+        reason: String,
+    },
+    /// The disk's fault.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The catalog's refusal, or its disk's fault.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl Failure {
+    /// Whether the channel's upload cannot go on without another `upload` or
+    /// `resume`: what follows on the channel is dropped until then.
+    pub(crate) fn refuses_channel(&self) -> bool {
+        !matches!(
+            self,
+            Self::Refused(
+                Refusal::BlockMismatch { .. }
+                    | Refusal::NoSuchBlock { .. }
+                    | Refusal::Incomplete { .. }
+            ) | Self::Storage(StorageError::Exists)
+                | Self::Catalog(CatalogError::Refused(Unrecorded::PathTaken))
+                | Self::TooLong { .. }
+        )
+    }
+
+    /// The upload cannot be trusted any more and has to be given up (P5).
+    pub(crate) fn is_fatal_to_upload(&self) -> bool {
+        match self {
+            Self::Refused(Refusal::HashMismatch { .. }) => true,
+            Self::Storage(error) => matches!(
+                error,
+                StorageError::Lost(_)
+                    | StorageError::SyncFailed(_)
+                    | StorageError::Unsafe { .. }
+                    | StorageError::Io { .. }
+            ),
+            _ => false,
+        }
+    }
+
+    /// The answer to the client. Exhaustive on purpose: a new failure has to
+    /// find its code here before it compiles.
+    pub(crate) fn reply(&self) -> ErrorReply {
+        match self {
+            Self::Refused(refusal) => refused(refusal, self.to_string()),
+            Self::Name(_) => ErrorReply::new(Code::BadName, self.to_string()),
+            Self::NothingOpen => ErrorReply::new(Code::BadState, self.to_string()),
+            Self::WrongUser => ErrorReply::new(Code::WrongUser, self.to_string()),
+            Self::TooLong { field, max } => {
+                let mut reply = ErrorReply::new(Code::BadRequest, self.to_string());
+                reply.field = Some((*field).to_owned());
+                reply.max = Some(*max);
+                reply
+            }
+            Self::Ended { phase, .. } => ErrorReply::new(ended(*phase), self.to_string()),
+            Self::Storage(error) => storage(error),
+            Self::Catalog(error) => catalog(error),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal, message: String) -> ErrorReply {
+    let code = match refusal {
+        Refusal::NotFound => Code::NotFound,
+        Refusal::SizeLimit { .. } => Code::SizeLimit,
+        Refusal::NotUploading(phase) => ended(*phase),
+        Refusal::Superseded => Code::Superseded,
+        Refusal::OffsetMismatch { .. } => Code::OffsetMismatch,
+        Refusal::SizeExceeded { .. } => Code::SizeExceeded,
+        Refusal::TooManyOpen { .. } => Code::TooMany,
+        Refusal::NoSuchBlock { .. } => Code::BadRequest,
+        Refusal::BlockMismatch { .. } => Code::BlockMismatch,
+        Refusal::Incomplete { .. } => Code::Incomplete,
+        Refusal::HashMismatch { .. } => Code::HashMismatch,
+        Refusal::FileChanged { .. } => Code::FileChanged,
+        Refusal::Expired { .. } => Code::Expired,
+    };
+    let mut reply = ErrorReply::new(code, message);
+    match *refusal {
+        Refusal::SizeLimit { max, .. } => reply.max = Some(max.get()),
+        Refusal::SizeExceeded { filesize } => reply.max = Some(filesize.get()),
+        Refusal::TooManyOpen { max } => reply.max = Some(max as u64),
+        Refusal::OffsetMismatch { expected } | Refusal::Incomplete { expected } => {
+            reply.expected = Some(expected);
+        }
+        Refusal::BlockMismatch { index } | Refusal::NoSuchBlock { index } => {
+            reply.index = Some(index);
+        }
+        Refusal::NotFound
+        | Refusal::NotUploading(_)
+        | Refusal::Superseded
+        | Refusal::HashMismatch { .. }
+        | Refusal::FileChanged { .. }
+        | Refusal::Expired { .. } => {}
+    }
+    reply
+}
+
+const fn ended(phase: Phase) -> Code {
+    match phase {
+        Phase::Uploading | Phase::Publishing | Phase::Completed => Code::BadState,
+        Phase::Failed => Code::Failed,
+        Phase::Cancelled => Code::Cancelled,
+        Phase::Expired => Code::Expired,
+    }
+}
+
+/// What the system says of paths and devices is for the log, not for a stranger.
+fn storage(error: &StorageError) -> ErrorReply {
+    match error {
+        StorageError::Exists => ErrorReply::new(
+            Code::Exists,
+            "a document of that name exists; everything sent is kept, complete it under another",
+        ),
+        StorageError::NotAFolder => {
+            ErrorReply::new(Code::Exists, "a document has the name of one of the folders")
+        }
+        StorageError::Lost(loss) => {
+            ErrorReply::new(Code::Failed, format!("the stored bytes were lost ({loss}); begin again"))
+        }
+        StorageError::NoSpace { missing_bytes } => {
+            let mut reply = ErrorReply::new(
+                Code::NoSpace,
+                format!(
+                    "the server's disk is full: {missing_bytes} bytes are missing; what was sent \
+                     is kept, resume when there is room"
+                ),
+            );
+            reply.missing = Some(*missing_bytes);
+            reply
+        }
+        StorageError::ReadOnly => ErrorReply::new(
+            Code::StorageReadOnly,
+            "the server's storage takes no changes; what is durable is kept",
+        ),
+        StorageError::SyncFailed(_)
+        | StorageError::Unsafe { .. }
+        | StorageError::Io { .. }
+        | StorageError::Occupied => {
+            ErrorReply::new(Code::StorageFailed, "the server's storage failed; the upload is lost")
+        }
+    }
+}
+
+fn catalog(error: &CatalogError) -> ErrorReply {
+    match error {
+        CatalogError::Refused(refusal) => unrecorded(refusal),
+        CatalogError::ReadOnly => storage(&StorageError::ReadOnly),
+        CatalogError::DiskFull => storage(&StorageError::NoSpace { missing_bytes: 1 }),
+        _ => ErrorReply::new(
+            Code::Internal,
+            "the server could not record the request; what is durable is kept, try again",
+        ),
+    }
+}
+
+fn unrecorded(refusal: &Unrecorded) -> ErrorReply {
+    match refusal {
+        Unrecorded::NoSuchUser => {
+            ErrorReply::new(Code::Unauthorized, "the user of this token is no more")
+        }
+        Unrecorded::PathTaken => storage(&StorageError::Exists),
+        Unrecorded::TooManyUnfinished { limit } => {
+            let mut reply = ErrorReply::new(
+                Code::TooMany,
+                format!("{limit} uploads are unfinished already; finish or cancel one first"),
+            );
+            reply.max = Some(u64::from(*limit));
+            reply
+        }
+        Unrecorded::NoSuchDocument => refused(&Refusal::NotFound, Refusal::NotFound.to_string()),
+        Unrecorded::WrongPhase(phase) => {
+            let refusal = Refusal::NotUploading(*phase);
+            refused(&refusal, refusal.to_string())
+        }
+        // Said to those who manage users, and to mistakes of our own; never to a client.
+        Unrecorded::NameTaken { .. }
+        | Unrecorded::BadUserName(_)
+        | Unrecorded::UserIdTaken(_)
+        | Unrecorded::BadUserId(_)
+        | Unrecorded::NotAnEnding(_) => ErrorReply::new(Code::Internal, refusal.to_string()),
+    }
+}

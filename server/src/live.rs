@@ -1,0 +1,351 @@
+//! An upload that is being worked on: its rules, its bytes, its hashers.
+//!
+//! Two locks, always taken in this order:
+//! * `recording` by whoever changes what the catalog says of this upload
+//!   (checkpoint, withdrawal, publishing), so that no checkpoint records what is
+//!   being withdrawn;
+//! * `core` by whoever asks the rules or writes. It is held while a piece is
+//!   written and hashed: when a later lease is granted, no write of an earlier
+//!   one is under way, and none can follow.
+
+use crate::event::Events;
+use crate::failure::Failure;
+use crate::storage::Staging;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use towline_protocol::reply::{Progress, Reply};
+use towline_protocol::{
+    BlockHasher, BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize, Offset,
+    Timestamp,
+};
+use towline_state::catalog::Catalog;
+use towline_upload::{Ask, Lease, Phase, Refusal, Snapshot, Upload};
+
+/// Write-back is started whenever so much has come, so that the sync at the next
+/// checkpoint finds little left to do.
+const WRITEBACK_BYTES: u64 = 8 << 20;
+
+/// See the module's description.
+pub(crate) struct Live {
+    pub(crate) document_id: DocumentId,
+    staging: Arc<dyn Staging>,
+    recording: Mutex<()>,
+    core: Mutex<Core>,
+}
+
+/// Proof that nobody else changes what the catalog says of this upload.
+pub(crate) struct Recording<'a>(#[allow(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
+
+struct Core {
+    upload: Upload,
+    /// One for every block that is open.
+    hashers: BTreeMap<BlockIndex, BlockHasher>,
+    writer: Option<Writer>,
+    /// Replaced by a newer `Live` of the same document, or about to be.
+    retired: bool,
+    writeback: Range<u64>,
+    reported: Instant,
+}
+
+/// The session that holds the lease.
+struct Writer {
+    channel: Channel,
+    events: Events,
+}
+
+impl Live {
+    /// A new upload with its first lease.
+    pub(crate) fn begin(
+        document_id: DocumentId,
+        staging: Arc<dyn Staging>,
+        upload: Upload,
+        channel: Channel,
+        events: Events,
+    ) -> Self {
+        let live = Self::restore(document_id, staging, upload);
+        live.core().writer = Some(Writer { channel, events });
+        live
+    }
+
+    fn restore(document_id: DocumentId, staging: Arc<dyn Staging>, upload: Upload) -> Self {
+        let core = Core {
+            upload,
+            hashers: BTreeMap::new(),
+            writer: None,
+            retired: false,
+            writeback: 0..0,
+            reported: Instant::now(),
+        };
+        Self { document_id, staging, recording: Mutex::new(()), core: Mutex::new(core) }
+    }
+
+    /// An upload as an earlier run, or an earlier `Live`, left it. Reads back and
+    /// hashes the one block that was open: the whole cost of a resume.
+    pub(crate) fn read_back(
+        document_id: DocumentId,
+        staging: Arc<dyn Staging>,
+        mut upload: Upload,
+    ) -> Result<Self, Failure> {
+        let filesize = upload.progress().filesize();
+        staging.check_holds(upload.progress().durable())?;
+        let mut hashers = BTreeMap::new();
+        if let Some((index, span)) = upload.progress().open_bytes() {
+            let length = usize::try_from(span.end - span.start).expect("a block fits in memory");
+            let mut bytes = vec![0; length];
+            staging.read_exact_at(&mut bytes, index.start())?;
+            let mut hasher = BlockHasher::new(index, filesize);
+            hasher.update(&bytes);
+            if span == index.span(filesize) {
+                upload.read_back(index, hasher.finish());
+            } else {
+                hashers.insert(index, hasher);
+            }
+            tracing::debug!(%document_id, bytes = length, "read back the open block");
+        }
+        let live = Self::restore(document_id, staging, upload);
+        live.core().hashers = hashers;
+        Ok(live)
+    }
+
+    /// Takes the upload over for a session, at once. Nothing where this `Live` is
+    /// retired: ask for the newer one.
+    pub(crate) fn resume(
+        &self,
+        ask: &Ask<'_>,
+        channel: Channel,
+        events: &Events,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<Option<(Lease, Offset)>, Failure> {
+        let mut core = self.core();
+        if core.retired {
+            return Ok(None);
+        }
+        let lease = core.upload.resume(ask, now, patience)?;
+        let open = core.upload.progress().open_bytes().map(|(index, _)| index);
+        core.hashers.retain(|index, _| Some(*index) == open);
+        let writer = Writer { channel, events: events.clone() };
+        if let Some(old) = core.writer.replace(writer) {
+            let error = ErrorReply::new(Code::Superseded, Refusal::Superseded.to_string());
+            old.events.reply(Reply::Error(error.on(old.channel, Some(self.document_id))));
+        }
+        Ok(Some((lease, core.upload.progress().received())))
+    }
+
+    /// Writes and hashes a piece. Block by block: first the rules say yes, then
+    /// the bytes are written, and only then they count.
+    pub(crate) fn write(
+        &self,
+        lease: Lease,
+        mut offset: Offset,
+        mut bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let mut core = self.core();
+        let core = &mut *core;
+        let filesize = core.upload.progress().filesize();
+        // A piece that reaches too far is refused whole.
+        let length = bytes.len() as u64;
+        let _ = core.upload.append(lease, offset, length)?;
+        while !bytes.is_empty() {
+            let append = core.upload.append(lease, offset, bytes.len() as u64)?;
+            let length = usize::try_from(append.length_bytes).expect("a piece fits in memory");
+            let (here, rest) = bytes.split_at(length);
+            self.staging.write_all_at(here, offset)?;
+            if append.begins {
+                core.hashers.insert(append.index, BlockHasher::new(append.index, filesize));
+            }
+            let hasher = core.hashers.get_mut(&append.index).expect("an open block has a hasher");
+            hasher.update(here);
+            core.upload.appended(append, now);
+            if append.ends {
+                let value = hasher.finish();
+                core.hashers.remove(&append.index);
+                core.upload.hashed(lease, append.index, value)?;
+            }
+            offset = offset.plus(append.length_bytes);
+            bytes = rest;
+        }
+        core.pace_writeback(&*self.staging, offset, length);
+        Ok(())
+    }
+
+    /// The writer says which value a block has.
+    pub(crate) fn announce(
+        &self,
+        lease: Lease,
+        index: BlockIndex,
+        value: ChainingValue,
+    ) -> Result<(), Failure> {
+        self.core().upload.announce(lease, index, value)?;
+        Ok(())
+    }
+
+    /// Forgets blocks, first where a crash would look, then here: their bytes are
+    /// about to be written over, and from then on the catalog must not promise
+    /// them (P1).
+    pub(crate) fn withdraw(
+        &self,
+        lease: Lease,
+        blocks: &[Range<BlockIndex>],
+        catalog: &Catalog,
+    ) -> Result<Offset, Failure> {
+        let recording = self.recording();
+        let (after, promised) = {
+            let core = self.core();
+            let mut upload = core.upload.clone();
+            for range in blocks {
+                upload.withdraw(lease, range.clone())?;
+            }
+            let lost = upload.progress().durable() < core.upload.progress().durable();
+            let recorded = core.upload.progress().held().any(|(index, _)| {
+                blocks.iter().any(|range| range.contains(&index))
+            });
+            (upload.progress().durable(), lost || recorded)
+        };
+        if promised {
+            let ranges = blocks.iter().map(|range| range.start.get()..range.end.get()).collect();
+            catalog.withdraw_blocks(self.document_id, ranges, after).wait()?;
+        }
+        let mut core = self.core();
+        for range in blocks {
+            core.upload.withdraw(lease, range.clone())?;
+            core.hashers.retain(|index, _| !range.contains(index));
+        }
+        drop(recording);
+        Ok(core.upload.progress().received())
+    }
+
+    /// The writer is gone. Says whether it was the one in force.
+    pub(crate) fn release(&self, lease: Lease) -> bool {
+        let mut core = self.core();
+        let in_force = core.upload.release(lease);
+        if in_force {
+            core.writer = None;
+        }
+        in_force
+    }
+
+    /// Ends the upload without a document, in memory; the catalog is the caller's.
+    pub(crate) fn give_up(&self, phase: Phase) -> Result<(), Refusal> {
+        let mut core = self.core();
+        core.upload.give_up(phase)?;
+        core.hashers.clear();
+        let writer = core.writer.take();
+        drop(core);
+        if let Some(writer) = writer.filter(|_| phase != Phase::Failed) {
+            let refusal = Failure::Refused(Refusal::NotUploading(phase));
+            let error = refusal.reply().on(writer.channel, Some(self.document_id));
+            writer.events.reply(Reply::Error(error));
+        }
+        Ok(())
+    }
+
+    /// Retires this `Live`, if it is paused and the catalog knows all of it.
+    pub(crate) fn retire(&self) -> bool {
+        let mut core = self.core();
+        let done = core.upload.lease().is_none() && !core.upload.progress().is_ahead_of_catalog();
+        core.retired |= done || core.upload.phase() != Phase::Uploading;
+        core.retired
+    }
+
+    /// Keeps everybody else from changing what the catalog says of this upload.
+    pub(crate) fn recording(&self) -> Recording<'_> {
+        Recording(self.recording.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a checkpoint would make durable; nothing where nothing is new.
+    pub(crate) fn snapshot(&self, _: &Recording<'_>) -> Option<(Snapshot, Timestamp)> {
+        let core = self.core();
+        let upload = &core.upload;
+        let due = upload.phase() == Phase::Uploading && upload.progress().is_ahead_of_catalog();
+        due.then(|| (upload.progress().snapshot(), upload.last_byte_at()))
+    }
+
+    /// The snapshot's data is synced and the catalog has recorded it (P1): only
+    /// now may the client hear of it.
+    pub(crate) fn recorded(&self, _: &Recording<'_>, snapshot: &Snapshot) {
+        let mut core = self.core();
+        core.upload.recorded(snapshot);
+        core.report(self.document_id);
+    }
+
+    /// Tells the writer how far it is, unless it was told a moment ago.
+    pub(crate) fn report_if_due(&self, every: Duration) {
+        let mut core = self.core();
+        if core.reported.elapsed() >= every {
+            core.report(self.document_id);
+        }
+    }
+
+    /// How the upload stands, for a client.
+    pub(crate) fn progress(&self, channel: Channel) -> Progress {
+        self.core().progress(self.document_id, channel)
+    }
+
+    /// Tells the writer something, if there is one.
+    pub(crate) fn notify(&self, say: impl FnOnce(Channel) -> Reply) {
+        if let Some(writer) = &self.core().writer {
+            writer.events.reply(say(writer.channel));
+        }
+    }
+
+    /// Asks the rules a question.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Upload) -> T) -> T {
+        question(&self.core().upload)
+    }
+
+    /// Tells the rules what was done.
+    pub(crate) fn tell<T>(&self, statement: impl FnOnce(&mut Upload) -> T) -> T {
+        statement(&mut self.core().upload)
+    }
+
+    pub(crate) fn staging(&self) -> &dyn Staging {
+        &*self.staging
+    }
+
+    pub(crate) fn filesize(&self) -> FileSize {
+        self.ask(|upload| upload.progress().filesize())
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    fn pace_writeback(&mut self, staging: &dyn Staging, end: Offset, length_bytes: u64) {
+        let start = end.get() - length_bytes;
+        if self.writeback.end != start {
+            self.writeback = start..start;
+        }
+        self.writeback.end = end.get();
+        let length = self.writeback.end - self.writeback.start;
+        if length >= WRITEBACK_BYTES {
+            staging.start_writeback(Offset::ZERO.plus(self.writeback.start), length);
+            self.writeback = end.get()..end.get();
+        }
+    }
+
+    fn report(&mut self, document_id: DocumentId) {
+        if let Some(writer) = &self.writer {
+            self.reported = Instant::now();
+            writer.events.reply(Reply::Progress(self.progress(document_id, writer.channel)));
+        }
+    }
+
+    fn progress(&self, document_id: DocumentId, channel: Channel) -> Progress {
+        let progress = self.upload.progress();
+        let (received, filesize) = (progress.received(), progress.filesize());
+        Progress {
+            channel,
+            document_id,
+            received,
+            durable: progress.durable(),
+            filesize,
+            progress: Progress::words(received, filesize),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! From a stranger's first byte to a user, within ten seconds and 8 KiB.
+
+use crate::inlet::{Incoming, Inlet, InletError};
+use crate::service::Service;
+use crate::token::TokenError;
+use tokio::io::AsyncRead;
+use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::frame::Caps;
+use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX};
+use towline_protocol::reply::Welcome;
+use towline_protocol::request::{Hello, Request, VERSION};
+use towline_protocol::{Code, ErrorReply};
+use towline_state::catalog::User;
+
+/// What became of a stranger.
+pub(crate) enum Login {
+    /// Somebody we know.
+    User(User),
+    /// Tell them why not, and close.
+    Refused(ErrorReply),
+    /// They do not speak Towline; one line in plain text, and close.
+    WrongDoor(&'static str),
+    /// They are gone.
+    Gone,
+}
+
+/// What else this server can do.
+const FEATURES: [&str; 4] = ["blocks", "find", "withdraw", "channels"];
+
+/// Logs a stranger in.
+pub(crate) async fn login<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> Login {
+    match tokio::time::timeout(service.config.timings.login, ask(inlet, service)).await {
+        Ok(login) => login,
+        Err(_) => Login::Refused(ErrorReply::new(
+            Code::AuthTimeout,
+            format!("no hello within {} seconds", service.config.timings.login.as_secs()),
+        )),
+    }
+}
+
+async fn ask<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> Login {
+    match inlet.first_byte().await {
+        Ok(Some(0)) => {}
+        Ok(Some(b'A'..=b'Z')) => return Login::WrongDoor("This port speaks Towline, not HTTP.\r\n"),
+        Ok(Some(0x16)) => return Login::WrongDoor("This port speaks Towline without TLS.\r\n"),
+        Ok(Some(_)) => return Login::WrongDoor("This port speaks Towline.\r\n"),
+        Ok(None) | Err(_) => return Login::Gone,
+    }
+    let bytes = match inlet.next().await {
+        Ok(Incoming::Control(bytes)) => bytes,
+        // The caps of this stage let nothing else through.
+        Ok(_) | Err(InletError::Cut | InletError::Io(_)) => return Login::Gone,
+        Err(InletError::Frame(error)) => return Login::Refused(early(&error)),
+    };
+    let hello = match Request::parse(&bytes) {
+        Ok(Request::Hello(hello)) => hello,
+        Ok(_) => return refused(Code::AuthRequired, "say hello first"),
+        Err(error) => return Login::Refused(error),
+    };
+    check(&hello, inlet, service).await
+}
+
+async fn check<R: AsyncRead + Unpin>(
+    hello: &Hello,
+    inlet: &mut Inlet<R>,
+    service: &Service,
+) -> Login {
+    if hello.version != VERSION {
+        let mut error = ErrorReply::new(
+            Code::VersionUnsupported,
+            format!("this server speaks version {VERSION}, not {}", hello.version),
+        );
+        error.max = Some(u64::from(VERSION));
+        return Login::Refused(error);
+    }
+    if hello.token.len() > TOKEN_BYTES_MAX {
+        return refused(Code::Unauthorized, TokenError::Bad.to_string());
+    }
+    let user_id = match service.tokens.check(&hello.token) {
+        Ok(user_id) => user_id,
+        Err(error @ TokenError::Expired) => return refused(Code::AuthExpired, error.to_string()),
+        Err(error @ TokenError::Bad) => return refused(Code::Unauthorized, error.to_string()),
+    };
+    match service.catalog.user(user_id).await {
+        Ok(Some(user)) if user.removed_at.is_none() => {
+            inlet.set_caps(Caps::SERVER);
+            tracing::debug!(user = user.name, client = hello.client, "logged in");
+            Login::User(user)
+        }
+        Ok(_) => refused(Code::Unauthorized, "the user of this token is no more"),
+        Err(error) => {
+            tracing::error!(%error, "a login could not be checked");
+            refused(Code::Internal, "the server could not look the user up; try again")
+        }
+    }
+}
+
+fn refused(code: Code, message: impl Into<String>) -> Login {
+    Login::Refused(ErrorReply::new(code, message))
+}
+
+/// Binary frames before login are no framing mistakes but an order of things.
+fn early(error: &towline_protocol::frame::FrameError) -> ErrorReply {
+    match error {
+        towline_protocol::frame::FrameError::UnknownKind(2 | 3) => {
+            ErrorReply::new(Code::AuthRequired, "say hello first")
+        }
+        error => crate::session::broken_framing(error),
+    }
+}
+
+/// What a user is told first.
+pub(crate) fn welcome(user: &User, service: &Service) -> Welcome {
+    Welcome {
+        version: VERSION,
+        server: concat!("towlined ", env!("CARGO_PKG_VERSION")).to_owned(),
+        user_id: user.user_id,
+        user: user.name.clone(),
+        max_filesize: service.config.max_filesize,
+        chunk_size: CHUNK_BYTES_DEFAULT,
+        max_chunk_size: CHUNK_BYTES_MAX,
+        block_size: BLOCK_SIZE_BYTES,
+        max_channels: u32::try_from(CHANNELS_MAX).unwrap_or(u32::MAX),
+        features: FEATURES.map(str::to_owned).to_vec(),
+    }
+}

@@ -1,0 +1,130 @@
+//! A server from start to stop.
+
+use crate::checkpoint::{self, Checkpoints};
+use crate::failure::Failure;
+use crate::mirror::{self, Mirror, MirrorError};
+use crate::pool::Pool;
+use crate::registry::Registry;
+use crate::service::Service;
+use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
+use crate::token::{KeyError, Tokens};
+use crate::{Config, door, expiry, recovery};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use towline_state::catalog::{Catalog, CatalogError};
+use towline_state::state_file::StateFile;
+
+/// Why a server did not start, or did not stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The storage in it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The catalog in it.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The key in it.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// What a crash left could not be put in order.
+    #[error("what an earlier run left could not be put in order: {0}")]
+    Recovery(String),
+    /// The state file.
+    #[error("the state file could not be written")]
+    StateFile(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A part of the server has panicked.
+    #[error("a part of the server has panicked")]
+    Panicked,
+}
+
+/// Serves on the listener until `shutdown` is ready, then stops in order: no more
+/// connections, every upload paused and durable, the state file written.
+///
+/// # Errors
+/// Where the server cannot start. Once it serves, only a failure to write down
+/// what it knows at the end is an error.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let starting = tokio::task::spawn_blocking(move || start(config));
+    let (service, _lock) = starting.await.map_err(|_| RunError::Panicked)??;
+    let stop = service.config.timings.stop;
+    let helpers = [
+        tokio::spawn(checkpoint::run(Arc::clone(&service))),
+        tokio::spawn(mirror::run(Arc::clone(&service))),
+        tokio::spawn(expiry::run(Arc::clone(&service))),
+    ];
+    service.mirror.changed();
+    let door = tokio::spawn(door::run(listener, Arc::clone(&service)));
+
+    shutdown.await;
+    tracing::info!("stopping");
+    service.stopping.cancel();
+    let _ = door.await;
+    service.tracker.close();
+    let orderly = timeout(stop, async {
+        // Connections pause their uploads; what they leave is made durable here.
+        while !service.tracker.is_empty() {
+            let _ = timeout(stop / 20, service.tracker.wait()).await;
+            let _ = service.checkpoints.now(None).await;
+        }
+    });
+    if orderly.await.is_err() {
+        tracing::warn!("some connections did not end in time; what is durable is kept");
+    }
+    for helper in helpers {
+        helper.abort();
+    }
+    let end = tokio::task::spawn_blocking(move || {
+        let written = mirror::write(&service);
+        // The last words of the catalog's thread.
+        let closed = service.catalog.close().wait();
+        written.map_err(|error| RunError::StateFile(Box::new(error)))?;
+        closed.map_err(RunError::Catalog)
+    });
+    end.await.map_err(|_| RunError::Panicked)?
+}
+
+/// Opens everything and puts it in order. Blocks.
+fn start(config: Config) -> Result<(Arc<Service>, crate::storage::FolderLock), RunError> {
+    raise_descriptor_limit();
+    let folder = DataFolder::open(&config.data_dir)?;
+    let lock = folder.lock()?;
+    let storage = DiskStorage::new(&lock, config.reserve_bytes);
+    let state_file = StateFile::at(folder.state_file_path());
+    let service = Arc::new(Service {
+        catalog: Catalog::open(folder.catalog_path())?,
+        storage: Arc::new(storage),
+        tokens: Tokens::open(&folder.keys_path(), config.clock.clone())?,
+        registry: Registry::default(),
+        checkpoints: Checkpoints::default(),
+        mirror: Mirror::new(state_file),
+        pool: Pool::new(config.limits.buffers),
+        tracker: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+        config,
+    });
+    recovery::recover(&service).map_err(|error: Failure| RunError::Recovery(error.to_string()))?;
+    mirror::check(&service).map_err(|error: MirrorError| RunError::StateFile(Box::new(error)))?;
+    Ok((service, lock))
+}
+
+/// One descriptor for each connection and each upload: the soft limit of 1,024
+/// is for programs that use `select`.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of descriptors stays as it is");
+    }
+}

@@ -1,0 +1,269 @@
+//! One connection, from login to its end: what comes in is put into the lane of
+//! its channel, what the lanes say goes out. A session decides nothing.
+
+use crate::channel::{ChannelDesk, Queued, Task};
+use crate::event::{Event, Events};
+use crate::inlet::{Incoming, Inlet, InletError};
+use crate::lane::Lane;
+use crate::live::Live;
+use crate::login::{self, Login};
+use crate::outlet::Outlet;
+use crate::service::Service;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use towline_protocol::frame::{Caps, FrameError};
+use towline_protocol::limits::CHANNELS_MAX;
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, UserId};
+
+/// Requests of one connection that wait or are being done.
+const REQUESTS_MAX: usize = 4096;
+
+/// So long the last words may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+enum End {
+    /// The client has said all it had to say: it hears the rest.
+    Finished,
+    /// The connection broke.
+    Gone,
+    /// The client is told why, and it is closed.
+    Closed(ErrorReply),
+}
+
+struct Session<R, W> {
+    service: Arc<Service>,
+    user: UserId,
+    inlet: Inlet<R>,
+    outlet: Outlet<W>,
+    events: Events,
+    heard: UnboundedReceiver<Event>,
+    channels: HashMap<Channel, Lane<ChannelDesk>>,
+    pieces: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+}
+
+/// Serves one connection.
+pub(crate) async fn serve<R, W>(reader: R, writer: W, service: Arc<Service>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut inlet = Inlet::new(reader, Caps::LOGIN, Arc::clone(&service.pool));
+    let mut outlet = Outlet::new(writer);
+    let stopping = service.stopping.clone();
+    // Cancel-safe enough: a stranger who is not logged in has nothing to lose.
+    let login = tokio::select! {
+        login = login::login(&mut inlet, &service) => login,
+        () = stopping.cancelled() => Login::Refused(stopping_error()),
+    };
+    match login {
+        Login::User(user) => {
+            outlet.push(&Reply::Welcome(login::welcome(&user, &service)));
+            let (events, heard) = Events::new();
+            let session = Session {
+                user: user.user_id,
+                inlet,
+                outlet,
+                events,
+                heard,
+                channels: HashMap::new(),
+                pieces: Arc::new(Semaphore::new(service.config.limits.buffers_per_connection)),
+                requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+                service,
+            };
+            session.run().await;
+            return;
+        }
+        Login::Refused(error) => {
+            tracing::info!(code = %error.code, "a login was refused");
+            outlet.push(&Reply::Error(error));
+        }
+        Login::WrongDoor(line) => outlet.push_frames(line.as_bytes()),
+        Login::Gone => return,
+    }
+    let _ = timeout(FAREWELL, outlet.finish()).await;
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
+    async fn run(mut self) {
+        let end = self.talk().await;
+        if let Some(piece) = self.inlet.take_piece() {
+            // What has arrived of a frame that was cut counts.
+            self.queue(piece.channel, Task::Piece { offset: piece.offset, buffer: piece.buffer })
+                .await;
+        }
+        let paused = self.release().await;
+        self.service.checkpoints.now(None).await.ok();
+        if let End::Gone = end {
+            self.service.close_idle();
+            return;
+        }
+        while let Ok(event) = self.heard.try_recv() {
+            self.pass_on(event);
+        }
+        for (channel, live) in paused {
+            self.outlet.push(&Reply::Progress(live.progress(channel)));
+        }
+        self.service.close_idle();
+        if let End::Closed(error) = end {
+            self.outlet.push(&Reply::Error(error));
+        }
+        let _ = timeout(FAREWELL, self.outlet.finish()).await;
+    }
+
+    /// Until somebody has enough.
+    async fn talk(&mut self) -> End {
+        let timings = self.service.config.timings;
+        let stopping = self.service.stopping.clone();
+        loop {
+            let patience = self.inlet.deadline(timings.frame, timings.silence);
+            let unread = self.outlet.deadline(timings.unread);
+            // Every branch is cancel-safe: receiving from a channel, one write,
+            // `Inlet::next` (see there), and waiting.
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return End::Closed(stopping_error()),
+                Some(event) = self.heard.recv() => {
+                    if let Event::Broken = event {
+                        return End::Closed(ErrorReply::new(
+                            Code::Internal,
+                            "the server made a mistake; what is durable is kept, come again",
+                        ));
+                    }
+                    self.pass_on(event);
+                }
+                sent = self.outlet.send(), if !self.outlet.is_empty() => {
+                    if sent.is_err() {
+                        return End::Gone;
+                    }
+                }
+                incoming = self.inlet.next(), if self.outlet.has_room() => {
+                    match incoming {
+                        Ok(incoming) => {
+                            if let Some(end) = self.take(incoming).await {
+                                return end;
+                            }
+                        }
+                        Err(InletError::Frame(error)) => return End::Closed(broken_framing(&error)),
+                        Err(InletError::Cut | InletError::Io(_)) => return End::Gone,
+                    }
+                }
+                () = sleep_until(unread.unwrap_or(patience)), if unread.is_some() => return End::Gone,
+                () = sleep_until(patience), if self.outlet.has_room() => {
+                    if self.inlet.deadline(timings.frame, timings.silence) <= Instant::now() {
+                        return End::Closed(ErrorReply::new(
+                            Code::TooSlow,
+                            "nothing whole has come for too long; what came is kept, come again",
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, incoming: Incoming) -> Option<End> {
+        match incoming {
+            Incoming::End => return Some(End::Finished),
+            Incoming::Piece(piece) => {
+                let task = Task::Piece { offset: piece.offset, buffer: piece.buffer };
+                self.queue(piece.channel, task).await;
+            }
+            Incoming::Block { channel, index, value } => {
+                self.queue(channel, Task::Block { index, value }).await;
+            }
+            Incoming::Control(bytes) => match Request::parse(&bytes) {
+                Ok(Request::Ping(ping)) => self.outlet.push(&Reply::Ping(ping)),
+                Ok(Request::Hello(_)) => {
+                    let error = ErrorReply::new(Code::BadState, "you are logged in already");
+                    self.outlet.push(&Reply::Error(error));
+                }
+                Ok(request) => self.queue(request.channel(), Task::Request(request)).await,
+                Err(error) => self.outlet.push(&Reply::Error(error)),
+            },
+        }
+        None
+    }
+
+    /// Puts a task into its channel's lane, once there is a place for it. While
+    /// this waits nothing is read, and the lanes do not need the session to go on.
+    async fn queue(&mut self, channel: Channel, task: Task) {
+        if !self.channels.contains_key(&channel) && self.channels.len() >= CHANNELS_MAX {
+            self.channels.retain(|_, lane| !lane.is_vacant());
+        }
+        let full = self.channels.len() >= CHANNELS_MAX;
+        let lane = match self.channels.get(&channel) {
+            Some(lane) => lane,
+            None if full => {
+                let mut error = ErrorReply::new(Code::TooMany, "too many channels are in use");
+                error.max = Some(CHANNELS_MAX as u64);
+                self.outlet.push(&Reply::Error(error.on(channel, None)));
+                return;
+            }
+            None => self.channels.entry(channel).or_insert_with(|| {
+                let service = Arc::clone(&self.service);
+                let desk = ChannelDesk::new(service, self.user, channel, self.events.clone());
+                Lane::new(desk, self.service.tracker.clone())
+            }),
+        };
+        let places = match task {
+            Task::Piece { .. } => &self.pieces,
+            Task::Request(_) | Task::Block { .. } | Task::Release(_) => &self.requests,
+        };
+        let place = Arc::clone(places).acquire_owned().await.ok();
+        lane.push(Queued { task, _place: place });
+    }
+
+    /// Lets go of every upload, behind everything that is queued.
+    async fn release(&mut self) -> Vec<(Channel, Arc<Live>)> {
+        let waits: Vec<_> = self
+            .channels
+            .drain()
+            .map(|(channel, lane)| {
+                let (done, wait) = oneshot::channel();
+                lane.push(Queued { task: Task::Release(done), _place: None });
+                (channel, wait)
+            })
+            .collect();
+        let mut paused = Vec::new();
+        for (channel, wait) in waits {
+            if let Ok(Some(live)) = wait.await {
+                paused.push((channel, live));
+            }
+        }
+        paused
+    }
+
+    fn pass_on(&mut self, event: Event) {
+        match event {
+            Event::Reply(reply) => self.outlet.push(&reply),
+            Event::Frames(frames) => self.outlet.push_frames(&frames),
+            Event::Broken => {}
+        }
+    }
+}
+
+fn stopping_error() -> ErrorReply {
+    ErrorReply::new(Code::ShuttingDown, "the server is stopping; what came is kept, come again")
+}
+
+/// The error for framing that cannot be followed.
+pub(crate) fn broken_framing(error: &FrameError) -> ErrorReply {
+    let code = match error {
+        FrameError::TooLarge { .. } => Code::FrameTooLarge,
+        FrameError::Empty
+        | FrameError::UnknownKind(_)
+        | FrameError::BadLength { .. }
+        | FrameError::BadPosition(_) => Code::BadFrame,
+    };
+    let mut reply = ErrorReply::new(code, error.to_string());
+    if let FrameError::TooLarge { max, .. } = error {
+        reply.max = Some(u64::from(*max));
+    }
+    reply
+}

@@ -1,0 +1,231 @@
+//! Where the bytes of documents lie, and the contract under which they lie there.
+//!
+//! [`Storage`] holds whole documents, [`Staging`] the bytes of one upload that
+//! is not finished. Both speak of files and durability only: no doors, no users'
+//! rights, no phases. Everything blocks; callers stand on a blocking thread.
+//!
+//! What an implementation owes its caller:
+//!
+//! - **A success is true (P5).** `Ok` from [`Staging::sync`] means that every byte
+//!   whose `write_all_at` had returned before survives a power cut, and `Ok` from
+//!   [`Storage::publish`] that the file, its name and every folder above it do.
+//! - **Nothing is overwritten.** No method replaces what stands at a published
+//!   name, and none deletes a file of which it is not told by document id.
+//! - **A failed sync is final.** The volume then refuses every further change until
+//!   the process starts anew, with [`StorageError::ReadOnly`]; reading goes on. A
+//!   second sync is never asked, for it was measured to lie.
+//! - **Killed anywhere, asked again.** Each method may be cut off by a crash and be
+//!   called again with the same arguments; what it had done already is accepted.
+//!
+//! What the caller owes in return: one writer to a staging area at a time (the
+//! lease sees to that), and no write once verification has begun.
+
+mod directory;
+mod disk;
+mod error;
+mod folder;
+mod latch;
+mod paths;
+mod publish;
+mod space;
+mod staging;
+mod user_folders;
+
+pub use disk::DiskStorage;
+pub use error::{Loss, StorageError};
+pub use folder::{DataFolder, FolderError, FolderLock};
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use towline_protocol::DocumentPath;
+use towline_protocol::{DocumentId, FileSize, Offset, UserId};
+
+/// A volume that keeps documents.
+pub trait Storage: Send + Sync + 'static {
+    /// Makes the staging area for a new upload and reserves its space.
+    ///
+    /// The area is empty. Its name is not durable yet: [`Staging::sync`] makes it so
+    /// before the first durable offset is promised.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSpace`] with the bytes that are missing, and then nothing is
+    /// left behind. [`StorageError::Occupied`] where the id has a staging area.
+    fn create(&self, id: DocumentId, filesize: FileSize) -> Result<Arc<dyn Staging>, StorageError>;
+
+    /// Opens the staging area that an earlier run left.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where there is none, or no plain file we may use.
+    fn open(&self, id: DocumentId) -> Result<Arc<dyn Staging>, StorageError>;
+
+    /// Moves a staging area to its final name, for good.
+    ///
+    /// The caller has verified size and hash, made the bytes durable
+    /// ([`Staging::sync_data`]) and recorded the intent. On `Ok` the name is there
+    /// and survives a power cut (P2, P3). Where the final name is this very file
+    /// already, because a crash cut an earlier call off, the rest is done.
+    ///
+    /// # Errors
+    /// [`StorageError::Exists`] where another file has the name,
+    /// [`StorageError::NotAFolder`] where a file stands in the way of a folder,
+    /// [`StorageError::Lost`] where the staging area is gone. In each of these the
+    /// staging area, if there, is untouched and another name may be tried.
+    fn publish(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<(), StorageError>;
+
+    /// The size of the published file; nothing where there is none.
+    ///
+    /// # Errors
+    /// [`StorageError::Unsafe`] where something else than a plain file has the name,
+    /// [`StorageError::NotAFolder`] where a file stands in the way of a folder, and
+    /// [`StorageError::Io`] where the file may not be read.
+    fn published_size(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<FileSize>, StorageError>;
+
+    /// Makes a published file durable whose [`publish`](Self::publish) may have been
+    /// cut off between the move and its promise. Twice is fine.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where there is no such file.
+    fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError>;
+
+    /// Opens a published file for reading; nothing where there is none.
+    ///
+    /// # Errors
+    /// As [`published_size`](Self::published_size).
+    fn open_published(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<File>, StorageError>;
+
+    /// Forgets a staging area. None there is fine.
+    ///
+    /// A crash may bring it back; recovery then discards it again.
+    ///
+    /// # Errors
+    /// Where the file cannot be removed.
+    fn discard(&self, id: DocumentId) -> Result<(), StorageError>;
+
+    /// Everything that lies among the staging areas, ours or not, in no order. What
+    /// was set aside is not listed.
+    ///
+    /// # Errors
+    /// Where the listing fails.
+    fn staged(&self) -> Result<Vec<Staged>, StorageError>;
+
+    /// Moves something from among the staging areas that no row knows out of the
+    /// way. Nothing is deleted and nothing overwritten. Tells where it lies now,
+    /// seen from the data folder.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where nothing has that name.
+    fn set_aside(&self, name: &OsStr) -> Result<PathBuf, StorageError>;
+
+    /// The bytes an unprivileged process may still fill.
+    ///
+    /// # Errors
+    /// Where the volume does not answer.
+    fn free_bytes(&self) -> Result<u64, StorageError>;
+
+    /// Whether a failed sync has closed the volume for changes.
+    fn is_read_only(&self) -> bool;
+
+    /// Closes the volume for changes until the process starts anew, as a failed sync
+    /// does. For whoever else learns that writes are no longer kept: the catalog.
+    fn make_read_only(&self);
+}
+
+/// The bytes of one upload that is not finished, under one open descriptor from
+/// the first write to the publishing: an error of write-back is told only to
+/// descriptors that were open when it happened.
+pub trait Staging: Send + Sync {
+    /// Writes all the bytes at that position, over whatever was there.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSpace`] with the bytes of this call that found no room. After
+    /// an error some of the bytes may have been written: received, not durable.
+    fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError>;
+
+    /// Fills the buffer from that position.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where the file ends before.
+    fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError>;
+
+    /// Asks the kernel to begin writing these bytes to the device, so that the sync
+    /// to come finds little left to do. Promises nothing.
+    fn start_writeback(&self, from: Offset, length_bytes: u64);
+
+    /// Makes every written byte durable, and the staging area's name. What a durable
+    /// offset rests on (P1): bytes without a name are as lost as bytes unwritten.
+    ///
+    /// # Errors
+    /// [`StorageError::SyncFailed`] once, and the volume is closed for changes; any
+    /// later call says [`StorageError::ReadOnly`] without asking the kernel again.
+    fn sync(&self) -> Result<(), StorageError>;
+
+    /// Makes every written byte durable, but not the staging area's name. For the sync
+    /// right before [`Storage::publish`], which gives the file a name of its own and
+    /// makes that one durable: a small file that is published at once is spared a
+    /// sync of the staging folder. Never enough for a durable offset.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    fn sync_data(&self) -> Result<(), StorageError>;
+
+    /// How long the file is now. Never a durable offset: after a power cut it was
+    /// measured to be more than what had been synced.
+    ///
+    /// # Errors
+    /// Where the file system does not answer.
+    fn length_bytes(&self) -> Result<u64, StorageError>;
+
+    /// Drops everything from that position on. A file that ends there or before is
+    /// left as it is, never made longer. Space reserved behind is given back; see
+    /// [`reserve`](Self::reserve).
+    ///
+    /// # Errors
+    /// Where the file cannot be cut.
+    fn truncate(&self, end: Offset) -> Result<(), StorageError>;
+
+    /// Reserves the space of a whole file of that size, as [`Storage::create`] does,
+    /// for an upload that goes on after recovery.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSpace`] with the bytes that are missing; what is there stays.
+    fn reserve(&self, filesize: FileSize) -> Result<(), StorageError>;
+
+    /// Verifies that the staging area is still this very file, plain and ours to
+    /// read and write, and exactly as long as the finished document.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] with the difference.
+    fn check(&self, filesize: FileSize) -> Result<(), StorageError>;
+
+    /// As [`check`](Self::check), for an upload under way: at least `durable` bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] with the difference.
+    fn check_holds(&self, durable: Offset) -> Result<(), StorageError>;
+}
+
+/// One thing that lies among the staging areas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// Its name there.
+    pub name: OsString,
+    /// Whose staging area it is; nothing where it is not one of ours.
+    pub id: Option<DocumentId>,
+    /// How long it is.
+    pub length_bytes: u64,
+}

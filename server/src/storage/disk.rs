@@ -1,0 +1,163 @@
+//! Documents on a local file system.
+
+use super::directory::is_plain_file;
+use super::error::{Loss, StorageError};
+use super::folder::FolderLock;
+use super::latch::Latch;
+use super::staging::{StagingFile, StagingFolder};
+use super::user_folders::UserFolders;
+use super::{Staged, Staging, Storage, paths, publish, space};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use towline_protocol::DocumentPath;
+use towline_protocol::{DocumentId, FileSize, UserId};
+
+/// Documents in the data folder of a local file system.
+#[derive(Debug)]
+pub struct DiskStorage {
+    volume: Arc<Volume>,
+}
+
+/// What the storage and all of its staging files share.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub(super) staging: StagingFolder,
+    pub(super) user_folders: UserFolders,
+    pub(super) latch: Latch,
+    pub(super) reserve_bytes: u64,
+}
+
+impl DiskStorage {
+    /// Keeps documents in the locked folder. New uploads leave `reserve_bytes` of the
+    /// volume free: the catalog must be able to grow on a disk full of files.
+    ///
+    /// The lock is shown and not taken: it must outlive the storage *and* the catalog.
+    #[must_use]
+    pub fn new(lock: &FolderLock, reserve_bytes: u64) -> Self {
+        let folder = lock.folder();
+        Self {
+            volume: Arc::new(Volume {
+                staging: StagingFolder::new(folder.staging()),
+                user_folders: UserFolders::new(folder.uploads()),
+                latch: Latch::default(),
+                reserve_bytes,
+            }),
+        }
+    }
+
+    fn find_published(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<(File, FileSize)>, StorageError> {
+        const WHAT: &str = "open the published file";
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = match self.volume.user_folders.file(user, path, flags) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NXIO) => return Err(StorageError::Unsafe { what: WHAT }),
+            Err(errno) => return Err(StorageError::opening(WHAT, errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(WHAT, errno))?;
+        if !is_plain_file(&stat) {
+            return Err(StorageError::Unsafe { what: WHAT });
+        }
+        let size = FileSize::from_i64(stat.st_size)
+            .map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
+        Ok(Some((File::from(file), size)))
+    }
+
+    fn look_at(&self, name: &OsStr) -> Result<Option<Staged>, Errno> {
+        let stat = match self.volume.staging.directory.stat(name) {
+            Ok(stat) => stat,
+            // Published or discarded since it was listed.
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let id = paths::staging_owner(name).filter(|_| is_plain_file(&stat));
+        let length_bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(Some(Staged { name: name.to_owned(), id, length_bytes }))
+    }
+}
+
+impl Storage for DiskStorage {
+    fn create(&self, id: DocumentId, filesize: FileSize) -> Result<Arc<dyn Staging>, StorageError> {
+        Ok(Arc::new(StagingFile::create(&self.volume, id, filesize)?))
+    }
+
+    fn open(&self, id: DocumentId) -> Result<Arc<dyn Staging>, StorageError> {
+        Ok(Arc::new(StagingFile::open(&self.volume, id)?))
+    }
+
+    fn publish(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<(), StorageError> {
+        publish::publish(&self.volume, id, user, path)
+    }
+
+    fn published_size(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<FileSize>, StorageError> {
+        Ok(self.find_published(user, path)?.map(|(_, size)| size))
+    }
+
+    fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
+        publish::settle(&self.volume, user, path)
+    }
+
+    fn open_published(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<File>, StorageError> {
+        Ok(self.find_published(user, path)?.map(|(file, _)| file))
+    }
+
+    fn discard(&self, id: DocumentId) -> Result<(), StorageError> {
+        self.volume.latch.refuse_if_closed()?;
+        match self.volume.staging.directory.remove(paths::staging_file(id)) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ISDIR) => Err(StorageError::Lost(Loss::NotAFile)),
+            Err(errno) => Err(StorageError::new("remove the staging file", errno)),
+        }
+    }
+
+    fn staged(&self) -> Result<Vec<Staged>, StorageError> {
+        let io = |errno| StorageError::new("list the staging files", errno);
+        let names = self.volume.staging.directory.names().map_err(io)?;
+        names
+            .iter()
+            .filter(|name| name.as_os_str() != paths::ORPHANS)
+            .filter_map(|name| self.look_at(name).transpose())
+            .map(|staged| staged.map_err(io))
+            .collect()
+    }
+
+    fn set_aside(&self, name: &OsStr) -> Result<PathBuf, StorageError> {
+        publish::set_aside(&self.volume, name)
+    }
+
+    fn free_bytes(&self) -> Result<u64, StorageError> {
+        space::free_bytes(&self.volume.staging.directory)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.volume.latch.is_closed()
+    }
+
+    fn make_read_only(&self) {
+        self.volume.latch.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The data folder: everything Towline keeps, under one path, for one server.
+
+use super::directory::Directory;
+use super::paths;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Readable to the service's group: final files are there to be used.
+const SHARED: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
+/// Nobody's business but the server's.
+const PRIVATE: Mode = Mode::RWXU;
+
+/// The data folder, opened and complete. Clones share it.
+#[derive(Debug, Clone)]
+pub struct DataFolder(Arc<Opened>);
+
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    root: Directory,
+    uploads: Arc<Directory>,
+    staging: Arc<Directory>,
+}
+
+/// Why the data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another server has it.
+    #[error("the data folder {} is in use by another server", folder.display())]
+    InUse {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// A link or a file lies where one of our folders belongs. Links are not followed
+    /// below the data folder; to move the data, move the whole folder or mount it.
+    #[error("{} is not a folder, or a symbolic link", path.display())]
+    NotAFolder {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// Anything else the system says.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl DataFolder {
+    /// Opens the data folder. What is missing is made, and durable on return.
+    ///
+    /// # Errors
+    /// Where that fails, with the path at fault.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FolderError> {
+        let path = path.as_ref();
+        let path = std::path::absolute(path).map_err(|source| FolderError::Io {
+            what: "find",
+            path: path.to_owned(),
+            source,
+        })?;
+        make_with_ancestors(&path)?;
+        let root = Directory::at_path(&path).map_err(|errno| opening(&path, errno))?;
+        let uploads = make(&root, &path, paths::UPLOADS, SHARED)?;
+        let staging = make(&uploads, &path.join(paths::UPLOADS), paths::STAGING, PRIVATE)?;
+        make(&root, &path, paths::STATE, PRIVATE)?;
+        make(&root, &path, paths::KEYS, PRIVATE)?;
+        // Every time and not just when something was made: an earlier run may have
+        // been killed in between, and what is there may still not be durable (P3).
+        for directory in [&uploads, &root] {
+            directory.sync().map_err(|errno| io("sync", &path, errno.into()))?;
+        }
+        let (uploads, staging) = (Arc::new(uploads), Arc::new(staging));
+        Ok(Self(Arc::new(Opened { path, root, uploads, staging })))
+    }
+
+    /// Takes the folder for this process alone, until the lock is dropped.
+    ///
+    /// # Errors
+    /// [`FolderError::InUse`] where another process, or this one, has it.
+    pub fn lock(&self) -> Result<FolderLock, FolderError> {
+        let path = self.0.path.join(paths::LOCK);
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let file = (self.0.root)
+            .file(paths::LOCK, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| io("open", &path, errno.into()))?;
+        let file = File::from(file);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(self.in_use()),
+            Err(TryLockError::Error(source)) => return Err(io("lock", &path, source)),
+        }
+        // A lock on a file that has lost its name keeps nobody out: the next server
+        // makes a new file and locks that.
+        let held = rustix::fs::fstat(&file).map_err(|errno| io("read", &path, errno.into()))?;
+        match self.0.root.stat(paths::LOCK) {
+            Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {}
+            _ => return Err(self.in_use()),
+        }
+        Ok(FolderLock { folder: self.clone(), _file: file })
+    }
+
+    /// Where the data folder lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The catalog's file.
+    #[must_use]
+    pub fn catalog_path(&self) -> PathBuf {
+        paths::catalog(&self.0.path)
+    }
+
+    /// The state file.
+    #[must_use]
+    pub fn state_file_path(&self) -> PathBuf {
+        paths::state_file(&self.0.path)
+    }
+
+    /// The folder of the keys.
+    #[must_use]
+    pub fn keys_path(&self) -> PathBuf {
+        self.0.path.join(paths::KEYS)
+    }
+
+    pub(super) fn uploads(&self) -> Arc<Directory> {
+        Arc::clone(&self.0.uploads)
+    }
+
+    pub(super) fn staging(&self) -> Arc<Directory> {
+        Arc::clone(&self.0.staging)
+    }
+
+    fn in_use(&self) -> FolderError {
+        FolderError::InUse { folder: self.0.path.clone() }
+    }
+}
+
+/// The data folder, taken for this process. Whoever writes documents shows it.
+#[derive(Debug)]
+pub struct FolderLock {
+    folder: DataFolder,
+    /// The lock is the open file's, and gone with it, however the process ends (P4).
+    _file: File,
+}
+
+impl FolderLock {
+    /// The folder that is locked.
+    #[must_use]
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+}
+
+/// Makes the data folder itself and whatever is missing above it.
+fn make_with_ancestors(path: &Path) -> Result<(), FolderError> {
+    let make = || DirBuilder::new().mode(SHARED.as_raw_mode()).create(path);
+    let mut made = make();
+    if let Err(error) = &made
+        && error.kind() == io::ErrorKind::NotFound
+        && let Some(parent) = path.parent()
+    {
+        make_with_ancestors(parent)?;
+        made = make();
+    }
+    let parent = path.parent().unwrap_or(path);
+    let sync_parent = || Directory::at_path(parent)?.sync();
+    match made {
+        Ok(()) => sync_parent().map_err(|errno| io("sync", parent, errno.into())),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Somebody else's folder, which we may not be allowed to read. Where an
+            // earlier run made ours and was killed before its sync, we are.
+            let _ = sync_parent();
+            Ok(())
+        }
+        Err(source) => Err(io("make", path, source)),
+    }
+}
+
+/// Makes, if it is missing, and opens one of the folders in the data folder.
+fn make(
+    parent: &Directory,
+    parent_path: &Path,
+    name: &str,
+    mode: Mode,
+) -> Result<Directory, FolderError> {
+    let path = parent_path.join(name);
+    parent.make_folder(name, mode).map_err(|errno| io("make", &path, errno.into()))?;
+    parent.folder(name).map_err(|errno| opening(&path, errno))
+}
+
+fn opening(path: &Path, errno: Errno) -> FolderError {
+    match errno {
+        Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
+            FolderError::NotAFolder { path: path.to_owned() }
+        }
+        _ => io("open", path, errno.into()),
+    }
+}
+
+fn io(what: &'static str, path: &Path, source: io::Error) -> FolderError {
+    FolderError::Io { what, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    #[test]
+    fn the_folder_is_made_with_everything_in_it_and_opened_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("new/storage");
+        let folder = DataFolder::open(&path).unwrap();
+        DataFolder::open(&path).unwrap();
+        assert_eq!(folder.path(), path);
+        assert_eq!(folder.catalog_path(), path.join("state/catalog.db"));
+        assert_eq!(folder.state_file_path(), path.join("state/uploads_state.json"));
+        assert_eq!(folder.keys_path(), path.join("keys"));
+        for (name, most) in
+            [("uploads", 0o750), ("uploads/.staging", 0o700), ("state", 0o700), ("keys", 0o700)]
+        {
+            let mode = path.join(name).metadata().unwrap().mode();
+            assert_eq!(mode & 0o777 & !most, 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_server_at_a_time_and_the_second_is_told_which_folder() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(path.path()).unwrap();
+        let lock = folder.lock().unwrap();
+        let second = DataFolder::open(path.path()).unwrap();
+        let refused = second.lock().unwrap_err();
+        assert!(matches!(&refused, FolderError::InUse { folder } if folder == path.path()));
+        assert!(refused.to_string().contains(&path.path().display().to_string()));
+        drop(lock);
+        second.lock().unwrap();
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_folder_is_refused() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        for name in ["uploads", "state", "keys"] {
+            let path = tempfile::tempdir().unwrap();
+            symlink(elsewhere.path(), path.path().join(name)).unwrap();
+            let refused = DataFolder::open(path.path()).unwrap_err();
+            assert!(matches!(refused, FolderError::NotAFolder { path } if path.ends_with(name)));
+        }
+        assert_eq!(elsewhere.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_refused() {
+        let path = tempfile::tempdir().unwrap();
+        let elsewhere = path.path().join("elsewhere");
+        symlink(&elsewhere, path.path().join(paths::LOCK)).unwrap();
+        assert!(DataFolder::open(path.path()).unwrap().lock().is_err());
+        assert!(!elsewhere.exists());
+    }
+}

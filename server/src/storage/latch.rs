@@ -1,0 +1,74 @@
+//! Whether the volume is still to be believed.
+
+use super::StorageError;
+use rustix::io::Errno;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Closes for good when a sync fails. Measured: on a full device the first fsync
+/// failed and the second returned OK with the data gone, so after a failure no
+/// answer of the kernel about this volume is worth anything until it is read anew.
+#[derive(Debug, Default)]
+pub(super) struct Latch(AtomicBool);
+
+impl Latch {
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn close(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Refuses a change once the latch is closed.
+    pub(super) fn refuse_if_closed(&self) -> Result<(), StorageError> {
+        if self.is_closed() { Err(StorageError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Does a sync that is asked once and never again (P5).
+    ///
+    /// The kernel tells an error of write-back once per open file, so callers that
+    /// share a descriptor must not be in here at the same time: the second would be
+    /// told OK. Each such descriptor has its own mutex.
+    pub(super) fn sync(
+        &self,
+        sync: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), StorageError> {
+        self.refuse_if_closed()?;
+        if let Err(errno) = sync() {
+            self.close();
+            return Err(StorageError::SyncFailed(errno.into()));
+        }
+        // Where another file's sync failed meanwhile, this one's OK is doubtful too.
+        self.refuse_if_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_sync_is_never_asked_again() {
+        let latch = Latch::default();
+        assert!(latch.sync(|| Ok(())).is_ok());
+        let failed = latch.sync(|| Err(Errno::NOSPC));
+        assert!(matches!(failed, Err(StorageError::SyncFailed(_))));
+        let mut asked = false;
+        let again = latch.sync(|| {
+            asked = true;
+            Ok(())
+        });
+        assert!(matches!(again, Err(StorageError::ReadOnly)));
+        assert!(!asked);
+    }
+
+    #[test]
+    fn a_sync_that_ends_after_anothers_failure_is_not_believed() {
+        let latch = Latch::default();
+        let answer = latch.sync(|| {
+            latch.close();
+            Ok(())
+        });
+        assert!(matches!(answer, Err(StorageError::ReadOnly)));
+    }
+}

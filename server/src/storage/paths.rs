@@ -1,0 +1,125 @@
+//! The names of everything on disk, made here and nowhere else: from ids and from
+//! names that were checked, so that none of them can hold a `/` or be `..`.
+//!
+//! A person's name never begins with a dot and a user's folder is a number, so
+//! nothing a person chooses can meet [`STAGING`].
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Component, Path, PathBuf};
+use towline_protocol::DocumentPath;
+use towline_protocol::{DocumentId, UserId};
+
+/// Final files, a folder per user; seen from the data folder.
+pub(super) const UPLOADS: &str = "uploads";
+/// Staging files; seen from [`UPLOADS`], so that a move between them is a rename.
+pub(super) const STAGING: &str = ".staging";
+/// What no row knows; seen from [`STAGING`].
+pub(super) const ORPHANS: &str = "orphans";
+/// Catalog and state file.
+pub(super) const STATE: &str = "state";
+/// Keys.
+pub(super) const KEYS: &str = "keys";
+/// Locked by the server that uses the data folder.
+pub(super) const LOCK: &str = "towlined.lock";
+
+const CATALOG_FILE: &str = "catalog.db";
+const STATE_FILE: &str = "uploads_state.json";
+const STAGING_SUFFIX: &str = ".tmp";
+
+/// A name may have 255 bytes; this leaves room for any number behind it.
+const ORPHAN_STEM_BYTES: usize = 240;
+
+/// The catalog's file in the data folder.
+pub(super) fn catalog(data_folder: &Path) -> PathBuf {
+    data_folder.join(STATE).join(CATALOG_FILE)
+}
+
+/// The state file in the data folder.
+pub(super) fn state_file(data_folder: &Path) -> PathBuf {
+    data_folder.join(STATE).join(STATE_FILE)
+}
+
+/// The name of an upload's staging file.
+pub(super) fn staging_file(id: DocumentId) -> String {
+    format!("{id}{STAGING_SUFFIX}")
+}
+
+/// Whose staging file has that name. Only the spelling of [`staging_file`] counts:
+/// `01.tmp` is a stranger, not a second name for upload 1.
+pub(super) fn staging_owner(name: &OsStr) -> Option<DocumentId> {
+    let id = name.to_str()?.strip_suffix(STAGING_SUFFIX)?.parse().ok()?;
+    (staging_file(id).as_str() == name).then_some(id)
+}
+
+/// The final file, seen from [`UPLOADS`].
+pub(super) fn final_file(user: UserId, path: &DocumentPath) -> PathBuf {
+    final_folder(user, path).join(path.filename().as_str())
+}
+
+/// The folder of the final file, seen from [`UPLOADS`].
+pub(super) fn final_folder(user: UserId, path: &DocumentPath) -> PathBuf {
+    let mut folder = PathBuf::from(user.to_string());
+    folder.extend(path.folder().iter().map(|name| name.as_str()));
+    folder
+}
+
+/// The `attempt`-th name for a thing that is set aside, seen from [`ORPHANS`].
+pub(super) fn orphan(name: &OsStr, attempt: u32) -> OsString {
+    if attempt == 0 {
+        return name.to_owned();
+    }
+    let bytes = name.as_bytes();
+    let stem = &bytes[..bytes.len().min(ORPHAN_STEM_BYTES)];
+    let mut numbered = stem.to_vec();
+    numbered.extend_from_slice(format!(".{attempt}").as_bytes());
+    OsString::from_vec(numbered)
+}
+
+/// Where a thing that was set aside lies, seen from the data folder.
+pub(super) fn orphan_in_data_folder(orphan: &OsStr) -> PathBuf {
+    Path::new(UPLOADS).join(STAGING).join(ORPHANS).join(orphan)
+}
+
+/// Whether a name from a listing is one single name, and not a way elsewhere.
+pub(super) fn is_single(name: &OsStr) -> bool {
+    let mut components = Path::new(name).components();
+    matches!(components.next(), Some(Component::Normal(only)) if only == name)
+        && components.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_spelling_is_a_staging_file() {
+        let id = DocumentId::try_from(17).unwrap();
+        assert_eq!(staging_owner(OsStr::new(&staging_file(id))), Some(id));
+        for name in ["017.tmp", "+17.tmp", "0.tmp", "17", "17.tmp.1", ".tmp", "x.tmp", "-1.tmp"] {
+            assert_eq!(staging_owner(OsStr::new(name)), None, "{name}");
+        }
+        assert_eq!(staging_owner(OsStr::from_bytes(b"\xff.tmp")), None);
+    }
+
+    #[test]
+    fn a_final_file_lies_in_its_users_folder() {
+        let user = UserId::try_from(5).unwrap();
+        let path = DocumentPath::parse("a/b/doc.pdf").unwrap();
+        assert_eq!(final_file(user, &path), Path::new("5/a/b/doc.pdf"));
+    }
+
+    #[test]
+    fn a_number_behind_the_longest_name_fits() {
+        let longest = OsString::from("x".repeat(255));
+        assert!(orphan(&longest, u32::MAX).len() <= 255);
+    }
+
+    #[test]
+    fn ways_elsewhere_are_not_single_names() {
+        for name in ["", ".", "..", "/", "a/b", "a/", "/a", "./a"] {
+            assert!(!is_single(OsStr::new(name)), "{name}");
+        }
+        assert!(is_single(OsStr::new("..a")));
+    }
+}

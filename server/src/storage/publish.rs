@@ -1,0 +1,188 @@
+//! The move of a staging file to its final name. Nothing else renames.
+
+use super::directory::{Directory, is_plain_file};
+use super::disk::Volume;
+use super::error::{Loss, StorageError};
+use super::paths;
+use super::user_folders::Missing;
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use towline_protocol::DocumentPath;
+use towline_protocol::{DocumentId, UserId};
+
+/// Moves a staging file to its final name, and returns when it is there for good.
+///
+/// 1. The folders are opened, or made, each relative to the one above.
+/// 2. The file moves, to a name that nothing has (P2: never over another file).
+/// 3. Its folder is synced. Measured: without, the move is undone by a power cut (P3).
+/// 4. The folders on the way are synced, unless this process did it before (P3).
+///    Last, because on a journal that is one commit for all of them.
+///
+/// The staging folder is not synced. On a journal the move is one transaction, so
+/// the old name goes when the new one comes. On any other file system a power cut
+/// may bring the old name back *beside* the new one, never instead of it: an
+/// extra name of a published file, which recovery, finding the final file first,
+/// discards. So P3 needs no sync here.
+pub(super) fn publish(
+    volume: &Volume,
+    id: DocumentId,
+    user: UserId,
+    path: &DocumentPath,
+) -> Result<(), StorageError> {
+    const WHAT: &str = "publish the file";
+    volume.latch.refuse_if_closed()?;
+    let staging = &volume.staging.directory;
+    let name = paths::staging_file(id);
+    // What moves must be a file: a link under a final name would lead readers out.
+    match staging.stat(&name) {
+        Ok(stat) if is_plain_file(&stat) => {}
+        Ok(_) => return Err(StorageError::Lost(Loss::NotAFile)),
+        Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
+        Err(errno) => return Err(StorageError::new(WHAT, errno)),
+    }
+    let folder = volume
+        .user_folders
+        .open(user, path, Missing::Make)
+        .map_err(|errno| StorageError::opening(WHAT, errno))?;
+    let filename = OsStr::new(path.filename().as_str());
+    let moved = move_to_free_name(staging, OsStr::new(&name), &folder.directory, filename)
+        .map_err(|errno| match errno {
+            Errno::EXIST => StorageError::Exists,
+            _ => StorageError::new(WHAT, errno),
+        })?;
+    volume.latch.sync(|| folder.directory.sync())?;
+    if let Moved::OldNameStays = moved {
+        staging.remove(&name).map_err(|errno| StorageError::new(WHAT, errno))?;
+    }
+    volume.user_folders.settle(folder, &volume.latch)
+}
+
+/// Makes sure that a file which is published already will stay so: the work of
+/// [`publish`] that a crash may have cut off.
+///
+/// The bytes were durable before the row said `publishing`; they are synced again
+/// only because this is the rare path and the promise (P3) is dear.
+pub(super) fn settle(
+    volume: &Volume,
+    user: UserId,
+    path: &DocumentPath,
+) -> Result<(), StorageError> {
+    const WHAT: &str = "settle the published file";
+    volume.latch.refuse_if_closed()?;
+    let lost_or = |errno| match errno {
+        Errno::NOENT => StorageError::Lost(Loss::Missing),
+        _ => StorageError::opening(WHAT, errno),
+    };
+    let folder = volume.user_folders.open(user, path, Missing::Refuse).map_err(lost_or)?;
+    let file = (folder.directory)
+        .file(path.filename().as_str(), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+        .map_err(lost_or)?;
+    let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(WHAT, errno))?;
+    if !is_plain_file(&stat) {
+        return Err(StorageError::Unsafe { what: WHAT });
+    }
+    volume.latch.sync(|| rustix::fs::fsync(&file))?;
+    volume.latch.sync(|| folder.directory.sync())?;
+    volume.user_folders.settle(folder, &volume.latch)
+}
+
+/// Moves what no row knows out of the way of recovery, and tells where it is now,
+/// seen from the data folder.
+pub(super) fn set_aside(volume: &Volume, name: &OsStr) -> Result<PathBuf, StorageError> {
+    const WHAT: &str = "set a stray file aside";
+    volume.latch.refuse_if_closed()?;
+    if !paths::is_single(name) || name == paths::ORPHANS {
+        return Err(StorageError::Unsafe { what: WHAT });
+    }
+    let io = |errno| StorageError::new(WHAT, errno);
+    let staging = &volume.staging.directory;
+    // Durable, or a power cut could take what is moved into it along.
+    if staging.make_folder(paths::ORPHANS, Mode::RWXU).map_err(io)? {
+        volume.staging.sync(&volume.latch)?;
+    }
+    let orphans =
+        staging.folder(paths::ORPHANS).map_err(|errno| StorageError::opening(WHAT, errno))?;
+    for attempt in 0..=u32::MAX {
+        let orphan = paths::orphan(name, attempt);
+        let moved = match move_to_free_name(staging, name, &orphans, &orphan) {
+            Err(Errno::EXIST) => continue,
+            Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
+            answer => answer.map_err(io)?,
+        };
+        volume.latch.sync(|| orphans.sync())?;
+        if let Moved::OldNameStays = moved {
+            staging.remove(name).map_err(io)?;
+        }
+        return Ok(paths::orphan_in_data_folder(&orphan));
+    }
+    Err(io(Errno::EXIST))
+}
+
+/// How a file came to its new name.
+#[derive(Debug, PartialEq, Eq)]
+enum Moved {
+    /// In one step.
+    Renamed,
+    /// It has both names now. The old one may go when the new one is durable; sooner,
+    /// and a power cut could take both (P3).
+    OldNameStays,
+}
+
+/// Gives a file a name that nothing has, or says `EEXIST` and changes nothing.
+fn move_to_free_name(
+    from: &Directory,
+    old: &OsStr,
+    to: &Directory,
+    new: &OsStr,
+) -> Result<Moved, Errno> {
+    let answer = match rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(Moved::Renamed),
+        // Some network and user-space file systems know no NOREPLACE. To link refuses
+        // a name that is taken, just as well.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link(from, old, to, new),
+        Err(errno) => Err(errno),
+    };
+    match answer {
+        // An earlier call linked the file and was killed before it removed the old
+        // name. Then what has the new name is no other file.
+        Err(Errno::EXIST) if is_same_file(from, old, to, new)? => Ok(Moved::OldNameStays),
+        answer => answer,
+    }
+}
+
+fn link(from: &Directory, old: &OsStr, to: &Directory, new: &OsStr) -> Result<Moved, Errno> {
+    rustix::fs::linkat(from, old, to, new, AtFlags::empty())?;
+    Ok(Moved::OldNameStays)
+}
+
+fn is_same_file(from: &Directory, old: &OsStr, to: &Directory, new: &OsStr) -> Result<bool, Errno> {
+    let (old, new) = (from.stat(old)?, to.stat(new)?);
+    Ok((old.st_dev, old.st_ino) == (new.st_dev, new.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_moves_without_replacing_and_is_taken_up_where_it_was_cut_off() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("old"), "new bytes").unwrap();
+        std::fs::write(temp.path().join("taken"), "old bytes").unwrap();
+        let folder = Directory::at_path(temp.path()).unwrap();
+        let name = OsStr::new;
+
+        let refused = link(&folder, name("old"), &folder, name("taken"));
+        assert_eq!(refused, Err(Errno::EXIST));
+        assert_eq!(std::fs::read(temp.path().join("taken")).unwrap(), b"old bytes");
+
+        let linked = link(&folder, name("old"), &folder, name("new"));
+        assert_eq!(linked, Ok(Moved::OldNameStays));
+        let again = move_to_free_name(&folder, name("old"), &folder, name("new"));
+        assert_eq!(again, Ok(Moved::OldNameStays));
+        let taken = move_to_free_name(&folder, name("old"), &folder, name("taken"));
+        assert_eq!(taken, Err(Errno::EXIST));
+    }
+}

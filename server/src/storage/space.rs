@@ -1,0 +1,61 @@
+//! Space: asked for before an upload begins, and reserved (rule 5).
+
+use super::directory::Directory;
+use super::error::StorageError;
+use rustix::fs::{FallocateFlags, Stat};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use towline_protocol::FileSize;
+use towline_protocol::block::BLOCK_SIZE_BYTES;
+
+/// What the kernel counts `st_blocks` in, whatever the file system's own block.
+const STAT_BLOCK_BYTES: u64 = 512;
+
+/// The bytes an unprivileged process may still fill.
+pub(super) fn free_bytes(volume: &Directory) -> Result<u64, StorageError> {
+    let stat = rustix::fs::fstatvfs(volume)
+        .map_err(|errno| StorageError::new("read the free space", errno))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Refuses a file for which the volume, less `reserve_bytes`, has no room.
+/// `held_bytes` of it are on the volume already.
+pub(super) fn require(
+    volume: &Directory,
+    reserve_bytes: u64,
+    filesize: FileSize,
+    held_bytes: u64,
+) -> Result<(), StorageError> {
+    let wanted_bytes = filesize.get().saturating_sub(held_bytes);
+    // An empty file takes nothing, and must not fail for a reserve that is gone.
+    if wanted_bytes == 0 {
+        return Ok(());
+    }
+    let missing_bytes =
+        wanted_bytes.saturating_add(reserve_bytes).saturating_sub(free_bytes(volume)?);
+    if missing_bytes > 0 { Err(StorageError::NoSpace { missing_bytes }) } else { Ok(()) }
+}
+
+/// The bytes a file takes on the volume, reserved ones included.
+pub(super) fn held_bytes(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES)
+}
+
+/// Reserves room for the whole file, and leaves its length alone: a length says
+/// nothing here but how far somebody has written.
+///
+/// A file of one block or less is not worth the call: it is mostly published before
+/// its space would have been reserved. Where the file system cannot reserve, writes
+/// may find the disk full later, and say so (rule 5).
+pub(super) fn reserve(file: impl AsFd, filesize: FileSize) -> Result<(), StorageError> {
+    if filesize.get() <= BLOCK_SIZE_BYTES {
+        return Ok(());
+    }
+    loop {
+        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, filesize.get()) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(StorageError::new("reserve space", errno)),
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The staging file: where the bytes of an upload wait until it is complete.
+
+use super::directory::{Directory, is_plain_file};
+use super::disk::Volume;
+use super::error::{Loss, StorageError};
+use super::latch::Latch;
+use super::{Staging, paths, space};
+use rustix::fs::{Advice, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use towline_protocol::{DocumentId, FileSize, Offset};
+
+/// A published file keeps this mode: its owner writes, its group reads, less what the
+/// process' umask takes. Until then the staging folder itself shuts everyone out.
+/// Set at once and not at publish, where a power cut could undo it (P2).
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+
+/// Without these the owner cannot go on with the upload.
+const NEEDED_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// The folder of all staging files, and which of their names are durable.
+///
+/// Names are numbered in the order they were made, so that one sync serves all
+/// that were made before it began: a hundred uploads that start together cost
+/// one sync of the folder, not a hundred.
+#[derive(Debug)]
+pub(super) struct StagingFolder {
+    pub(super) directory: Arc<Directory>,
+    made: AtomicU64,
+    durable: Mutex<u64>,
+}
+
+impl StagingFolder {
+    pub(super) fn new(directory: Arc<Directory>) -> Self {
+        Self { directory, made: AtomicU64::new(0), durable: Mutex::new(0) }
+    }
+
+    /// A number for a name that was just made, or whose durability is not known.
+    fn number(&self) -> u64 {
+        self.made.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Makes the name with that number durable, and all before it.
+    fn sync_name(&self, number: u64, latch: &Latch) -> Result<(), StorageError> {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *durable >= number {
+            return latch.refuse_if_closed();
+        }
+        let made = self.made.load(Ordering::SeqCst);
+        latch.sync(|| self.directory.sync())?;
+        *durable = made;
+        Ok(())
+    }
+
+    /// Makes every name in the folder durable.
+    pub(super) fn sync(&self, latch: &Latch) -> Result<(), StorageError> {
+        self.sync_name(self.number(), latch)
+    }
+}
+
+/// The staging file of one upload, held open.
+#[derive(Debug)]
+pub(super) struct StagingFile {
+    volume: Arc<Volume>,
+    file: OwnedFd,
+    name: String,
+    /// What `name` has to be to be this file.
+    device: u64,
+    inode: u64,
+    /// The name's number in the [`StagingFolder`].
+    number: u64,
+    /// Held during a sync: an error of write-back is told once per descriptor, so a
+    /// second sync beside a failing one would be told OK (P5).
+    syncing: Mutex<()>,
+}
+
+impl StagingFile {
+    /// Makes the staging file of a new upload, with its space reserved; or leaves
+    /// nothing behind.
+    pub(super) fn create(
+        volume: &Arc<Volume>,
+        id: DocumentId,
+        filesize: FileSize,
+    ) -> Result<Self, StorageError> {
+        const WHAT: &str = "make the staging file";
+        volume.latch.refuse_if_closed()?;
+        space::require(&volume.staging.directory, volume.reserve_bytes, filesize, 0)?;
+        let name = paths::staging_file(id);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file =
+            volume.staging.directory.file(&name, flags, FILE_MODE).map_err(
+                |errno| match errno {
+                    Errno::EXIST => StorageError::Occupied,
+                    _ => StorageError::opening(WHAT, errno),
+                },
+            )?;
+        let made = space::reserve(&file, filesize)
+            .and_then(|()| Self::new(volume, file, name.clone(), WHAT));
+        if made.is_err() {
+            // Where even this fails, recovery finds a file without a row and sets it aside.
+            let _ = volume.staging.directory.remove(&name);
+        }
+        made
+    }
+
+    /// Opens the staging file that an earlier run left.
+    pub(super) fn open(volume: &Arc<Volume>, id: DocumentId) -> Result<Self, StorageError> {
+        const WHAT: &str = "open the staging file";
+        let name = paths::staging_file(id);
+        let flags = OFlags::RDWR | OFlags::NONBLOCK;
+        let file =
+            volume.staging.directory.file(&name, flags, Mode::empty()).map_err(
+                |errno| match errno {
+                    Errno::NOENT => StorageError::Lost(Loss::Missing),
+                    Errno::LOOP | Errno::ISDIR | Errno::NXIO => StorageError::Lost(Loss::NotAFile),
+                    _ => StorageError::new(WHAT, errno),
+                },
+            )?;
+        Self::new(volume, file, name, WHAT)
+    }
+
+    fn new(
+        volume: &Arc<Volume>,
+        file: OwnedFd,
+        name: String,
+        what: &'static str,
+    ) -> Result<Self, StorageError> {
+        let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(what, errno))?;
+        if !is_plain_file(&stat) {
+            return Err(StorageError::Lost(Loss::NotAFile));
+        }
+        Ok(Self {
+            number: volume.staging.number(),
+            volume: Arc::clone(volume),
+            file,
+            name,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            syncing: Mutex::default(),
+        })
+    }
+
+    fn stat(&self) -> Result<Stat, StorageError> {
+        rustix::fs::fstat(&self.file)
+            .map_err(|errno| StorageError::new("read the staging file's length", errno))
+    }
+
+    /// Whether our name still leads to the file we hold. Tells its length.
+    fn check_identity(&self) -> Result<u64, StorageError> {
+        let stat = match self.volume.staging.directory.stat(&self.name) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
+            Err(errno) => return Err(StorageError::new("check the staging file", errno)),
+        };
+        if !is_plain_file(&stat) {
+            return Err(StorageError::Lost(Loss::NotAFile));
+        }
+        if (stat.st_dev, stat.st_ino) != (self.device, self.inode) {
+            return Err(StorageError::Lost(Loss::Replaced));
+        }
+        if !Mode::from_raw_mode(stat.st_mode).contains(NEEDED_MODE) {
+            return Err(StorageError::Lost(Loss::Permissions));
+        }
+        Ok(length_bytes(&stat))
+    }
+}
+
+impl Staging for StagingFile {
+    fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
+        const WHAT: &str = "write to the staging file";
+        self.volume.latch.refuse_if_closed()?;
+        let mut rest = bytes;
+        let mut at = at.get();
+        while !rest.is_empty() {
+            match rustix::io::pwrite(&self.file, rest, at) {
+                Ok(0) => return Err(StorageError::new(WHAT, Errno::IO)),
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    at += written as u64;
+                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(Errno::NOSPC | Errno::DQUOT) => {
+                    return Err(StorageError::NoSpace { missing_bytes: rest.len() as u64 });
+                }
+                Err(errno) => return Err(StorageError::new(WHAT, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError> {
+        let expected_bytes = at.get() + buffer.len() as u64;
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let found_bytes = at.get() + filled as u64;
+            match rustix::io::pread(&self.file, rest, found_bytes) {
+                Ok(0) => {
+                    return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
+                }
+                Ok(read) => filled += read,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(errno) => return Err(StorageError::new("read the staging file", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// By `POSIX_FADV_DONTNEED`, since nothing safe offers `sync_file_range`: in the
+    /// kernel both begin with the same call, write-back without waiting, and the pages
+    /// just written stay in the cache because they are then under write-back.
+    ///
+    /// No errors: those of the device stay with the descriptor until its sync, which
+    /// this, unlike a waiting call, does not take from it.
+    fn start_writeback(&self, from: Offset, length_bytes: u64) {
+        if let Some(length) = NonZeroU64::new(length_bytes) {
+            let _ = rustix::fs::fadvise(&self.file, from.get(), Some(length), Advice::DontNeed);
+        }
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.sync_data()?;
+        self.volume.staging.sync_name(self.number, &self.volume.latch)
+    }
+
+    fn sync_data(&self) -> Result<(), StorageError> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.volume.latch.sync(|| rustix::fs::fdatasync(&self.file))
+    }
+
+    fn length_bytes(&self) -> Result<u64, StorageError> {
+        Ok(length_bytes(&self.stat()?))
+    }
+
+    fn truncate(&self, end: Offset) -> Result<(), StorageError> {
+        self.volume.latch.refuse_if_closed()?;
+        // To cut a file to the very length it has would give up its reserved space.
+        if self.length_bytes()? <= end.get() {
+            return Ok(());
+        }
+        rustix::fs::ftruncate(&self.file, end.get())
+            .map_err(|errno| StorageError::new("cut the staging file", errno))
+    }
+
+    fn reserve(&self, filesize: FileSize) -> Result<(), StorageError> {
+        let volume = &self.volume;
+        volume.latch.refuse_if_closed()?;
+        let stat = self.stat()?;
+        let held_bytes = space::held_bytes(&stat);
+        space::require(&volume.staging.directory, volume.reserve_bytes, filesize, held_bytes)?;
+        space::reserve(&self.file, filesize).inspect_err(|_| {
+            // Half a reservation helps nobody, and others may need the room.
+            let _ = rustix::fs::ftruncate(&self.file, length_bytes(&stat));
+        })
+    }
+
+    fn check(&self, filesize: FileSize) -> Result<(), StorageError> {
+        let found_bytes = self.check_identity()?;
+        let expected_bytes = filesize.get();
+        if found_bytes != expected_bytes {
+            return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
+        }
+        Ok(())
+    }
+
+    fn check_holds(&self, durable: Offset) -> Result<(), StorageError> {
+        let found_bytes = self.check_identity()?;
+        let expected_bytes = durable.get();
+        if found_bytes < expected_bytes {
+            return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
+        }
+        Ok(())
+    }
+}
+
+fn length_bytes(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::user_folders::UserFolders;
+    use std::fs::File;
+    use tempfile::TempDir;
+
+    /// A staging file over a device of our choice, beside others in that folder.
+    fn over(device: &str, folder: &TempDir) -> StagingFile {
+        let file = File::options().read(true).write(true).open(device).unwrap().into();
+        let directory = Arc::new(Directory::at_path(folder.path()).unwrap());
+        let volume = Arc::new(Volume {
+            staging: StagingFolder::new(Arc::clone(&directory)),
+            user_folders: UserFolders::new(directory),
+            latch: Latch::default(),
+            reserve_bytes: 0,
+        });
+        StagingFile {
+            number: volume.staging.number(),
+            volume,
+            file,
+            name: "1.tmp".to_owned(),
+            device: 0,
+            inode: 0,
+            syncing: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn a_full_device_is_told_with_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = over("/dev/full", &folder);
+        let full = staging.write_all_at(b"12345", Offset::ZERO);
+        assert!(matches!(full, Err(StorageError::NoSpace { missing_bytes: 5 })), "{full:?}");
+        assert!(!staging.volume.latch.is_closed());
+    }
+
+    #[test]
+    fn a_failed_sync_closes_the_volume_for_all_its_staging_files() {
+        // A character device takes the bytes but refuses to sync them.
+        let folder = tempfile::tempdir().unwrap();
+        let broken = over("/dev/null", &folder);
+        broken.write_all_at(b"12345", Offset::ZERO).unwrap();
+        let healthy = StagingFile::create(&broken.volume, id(2), size(5)).unwrap();
+        healthy.sync().unwrap();
+
+        let failed = broken.sync();
+        assert!(matches!(failed, Err(StorageError::SyncFailed(_))), "{failed:?}");
+        for refused in [
+            broken.sync(),
+            broken.write_all_at(b"x", Offset::ZERO),
+            healthy.sync(),
+            healthy.sync_data(),
+            healthy.write_all_at(b"x", Offset::ZERO),
+        ] {
+            assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn one_sync_of_the_folder_serves_every_name_made_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = over("/dev/null", &folder);
+        let folder = &staging.volume.staging;
+        let latch = &staging.volume.latch;
+        let (first, second) = (folder.number(), folder.number());
+        let durable = || *folder.durable.lock().unwrap();
+        folder.sync_name(first, latch).unwrap();
+        assert_eq!(durable(), second);
+        let third = folder.number();
+        folder.sync_name(second, latch).unwrap();
+        assert_eq!(durable(), second, "nothing was to be done");
+        folder.sync_name(third, latch).unwrap();
+        assert_eq!(durable(), third);
+    }
+
+    fn id(number: u64) -> DocumentId {
+        DocumentId::try_from(number).unwrap()
+    }
+
+    fn size(bytes: u64) -> FileSize {
+        FileSize::try_from(bytes).unwrap()
+    }
+}

@@ -1,0 +1,177 @@
+//! The folders of users: made as files need them, and made durable once.
+//!
+//! A folder's name is durable when the folder *above* it was synced. Whether that
+//! has happened cannot be told from the disk: a run that was killed, or another
+//! publish at this very moment, may have made a folder and not synced it yet. So
+//! this process remembers which folders it has seen durable itself, and syncs above
+//! any other, whoever made it (P3).
+
+use super::directory::Directory;
+use super::latch::Latch;
+use super::{StorageError, paths};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use towline_protocol::DocumentPath;
+use towline_protocol::UserId;
+
+/// How many folders are remembered. A path has at most 2 KiB, so this is at most
+/// 2 MiB (P6); to forget one costs a sync and nothing else.
+const REMEMBERED: usize = 1024;
+
+/// Readable to the service's group, like the files in it.
+const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
+
+/// What to do where a folder is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    Make,
+    Refuse,
+}
+
+/// All users' folders.
+#[derive(Debug)]
+pub(super) struct UserFolders {
+    uploads: Arc<Directory>,
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+/// The folder of a final file, held open.
+#[derive(Debug)]
+pub(super) struct UserFolder {
+    pub(super) directory: Directory,
+    /// Folders on the way whose names are not known to be durable, innermost last.
+    unsettled: Vec<Unsettled>,
+}
+
+#[derive(Debug)]
+struct Unsettled {
+    above: Arc<Directory>,
+    path: PathBuf,
+}
+
+impl UserFolders {
+    pub(super) fn new(uploads: Arc<Directory>) -> Self {
+        Self { uploads, durable: Mutex::default() }
+    }
+
+    /// Opens the folder of a final file.
+    pub(super) fn open(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+        missing: Missing,
+    ) -> Result<UserFolder, Errno> {
+        let folder = paths::final_folder(user, path);
+        match self.uploads.folder(&folder) {
+            Ok(directory) if self.remembered().contains(&folder) => {
+                Ok(UserFolder { directory, unsettled: Vec::new() })
+            }
+            Err(errno) if errno != Errno::NOENT => Err(errno),
+            _ => self.walk(&folder, missing),
+        }
+    }
+
+    /// Opens a final file.
+    pub(super) fn file(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        self.uploads.file(paths::final_file(user, path), flags, Mode::empty())
+    }
+
+    /// Makes the names of all folders on the way durable, after the file's own.
+    pub(super) fn settle(&self, folder: UserFolder, latch: &Latch) -> Result<(), StorageError> {
+        for Unsettled { above, path } in folder.unsettled {
+            latch.sync(|| above.sync())?;
+            let mut durable = self.remembered();
+            if durable.len() >= REMEMBERED {
+                durable.clear();
+            }
+            durable.insert(path);
+        }
+        Ok(())
+    }
+
+    /// Opens one folder after the other, to hold those above which a sync is due.
+    fn walk(&self, folder: &Path, missing: Missing) -> Result<UserFolder, Errno> {
+        let mut above = Arc::clone(&self.uploads);
+        let mut path = PathBuf::new();
+        let mut unsettled = Vec::new();
+        for name in folder {
+            path.push(name);
+            let next = match above.folder(name) {
+                Err(Errno::NOENT) if missing == Missing::Make => {
+                    self.make(&above, name, &path)?;
+                    above.folder(name)?
+                }
+                answer => answer?,
+            };
+            if !self.remembered().contains(&path) {
+                unsettled.push(Unsettled { above, path: path.clone() });
+            }
+            above = Arc::new(next);
+        }
+        // Nobody else has the innermost: `unsettled` holds only what is above it.
+        let directory = Arc::into_inner(above).ok_or(Errno::NOENT)?;
+        Ok(UserFolder { directory, unsettled })
+    }
+
+    /// Makes a folder and forgets any earlier one of its name, as one step: whoever
+    /// finds the new one must not take it for the durable old one.
+    fn make(&self, above: &Directory, name: &OsStr, path: &Path) -> Result<(), Errno> {
+        let mut durable = self.remembered();
+        if above.make_folder(name, FOLDER_MODE)? {
+            durable.remove(path);
+        }
+        Ok(())
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unsettled(folder: &UserFolder) -> Vec<&Path> {
+        folder.unsettled.iter().map(|unsettled| unsettled.path.as_path()).collect()
+    }
+
+    #[test]
+    fn a_folder_is_synced_above_until_this_process_did_so_itself() {
+        let uploads = tempfile::tempdir().unwrap();
+        let folders = UserFolders::new(Arc::new(Directory::at_path(uploads.path()).unwrap()));
+        let user = UserId::try_from(5).unwrap();
+        let path = DocumentPath::parse("a/b/doc").unwrap();
+        let all = [Path::new("5"), Path::new("5/a"), Path::new("5/a/b")];
+
+        // An earlier run was killed after it made this one.
+        std::fs::create_dir(uploads.path().join("5")).unwrap();
+        let refused = folders.open(user, &path, Missing::Refuse).unwrap_err();
+        assert_eq!(refused, Errno::NOENT);
+        let first = folders.open(user, &path, Missing::Make).unwrap();
+        assert_eq!(unsettled(&first), all);
+
+        // A publish at the same time finds the folders there, yet not durable.
+        let second = folders.open(user, &path, Missing::Make).unwrap();
+        assert_eq!(unsettled(&second), all);
+
+        folders.settle(first, &Latch::default()).unwrap();
+        let third = folders.open(user, &path, Missing::Make).unwrap();
+        assert!(unsettled(&third).is_empty());
+
+        // Removed by somebody and made anew: durable no longer.
+        std::fs::remove_dir(uploads.path().join("5/a/b")).unwrap();
+        let fourth = folders.open(user, &path, Missing::Make).unwrap();
+        assert_eq!(unsettled(&fourth), all[2..]);
+    }
+}

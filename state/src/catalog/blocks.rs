@@ -1,0 +1,98 @@
+//! The chaining values of verified blocks, kept while an upload is unfinished.
+
+use super::documents::in_phase;
+use super::error::CatalogError;
+use super::row::NamedRow;
+use super::{Catalog, Reply};
+use rusqlite::{Connection, params};
+use std::ops::Range;
+use towline_protocol::{BlockIndex, ChainingValue, DocumentId, Offset};
+use towline_upload::Phase;
+
+impl Catalog {
+    /// The recorded blocks of a document, in order. None once it is finished.
+    pub fn blocks(&self, document_id: DocumentId) -> Reply<Vec<(BlockIndex, ChainingValue)>> {
+        self.read(move |connection| of(connection, document_id))
+    }
+
+    /// Takes back blocks whose bytes turned out to be lost or changed, and sets
+    /// how far the file is still durable.
+    ///
+    /// Refused: [`NoSuchDocument`](super::Refusal::NoSuchDocument), and
+    /// [`WrongPhase`](super::Refusal::WrongPhase) where it is not uploading.
+    pub fn withdraw_blocks(
+        &self,
+        document_id: DocumentId,
+        indexes: Vec<Range<u64>>,
+        durable_offset: Offset,
+    ) -> Reply<()> {
+        self.write(move |connection| {
+            in_phase(connection, document_id, &[Phase::Uploading])?;
+            let mut delete = connection.prepare_cached(
+                "DELETE FROM blocks \
+                 WHERE document_id = $1 AND block_index >= $2 AND block_index < $3",
+            )?;
+            // No block has an index that large.
+            let bound = |index: u64| i64::try_from(index).unwrap_or(i64::MAX);
+            for range in indexes {
+                delete.execute([document_id.to_i64(), bound(range.start), bound(range.end)])?;
+            }
+            connection
+                .prepare_cached("UPDATE documents SET durable_offset = $1 WHERE document_id = $2")?
+                .execute([durable_offset.to_i64(), document_id.to_i64()])?;
+            Ok(())
+        })
+    }
+}
+
+/// Records blocks; one that is there already gets the new value.
+pub(super) fn record(
+    connection: &Connection,
+    document_id: DocumentId,
+    blocks: &[(BlockIndex, ChainingValue)],
+) -> Result<(), CatalogError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO blocks (document_id, block_index, cv) VALUES ($1, $2, $3) \
+         ON CONFLICT (document_id, block_index) DO UPDATE SET cv = excluded.cv",
+    )?;
+    for (index, value) in blocks {
+        let index = i64::try_from(index.get()).unwrap_or(i64::MAX);
+        insert.execute(params![document_id.to_i64(), index, value.as_bytes()])?;
+    }
+    Ok(())
+}
+
+/// Forgets the blocks of a document that is finished.
+pub(super) fn forget(connection: &Connection, document_id: DocumentId) -> Result<(), CatalogError> {
+    connection
+        .prepare_cached("DELETE FROM blocks WHERE document_id = $1")?
+        .execute([document_id.to_i64()])?;
+    Ok(())
+}
+
+fn of(
+    connection: &Connection,
+    document_id: DocumentId,
+) -> Result<Vec<(BlockIndex, ChainingValue)>, CatalogError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT document_id, block_index, cv FROM blocks \
+         WHERE document_id = $1 ORDER BY block_index",
+    )?;
+    let mut rows = statement.query([document_id.to_i64()])?;
+    let mut blocks = Vec::new();
+    while let Some(row) = rows.next()? {
+        let row = NamedRow::new(row, "document", "document_id")?;
+        let index = row.get("block_index", block_index)?;
+        let value = row.get("cv", |cv: [u8; 32]| Ok::<_, String>(ChainingValue::from_bytes(cv)))?;
+        blocks.push((index, value));
+    }
+    Ok(blocks)
+}
+
+/// Checks the index of a block.
+pub(super) fn block_index(index: i64) -> Result<BlockIndex, String> {
+    u64::try_from(index)
+        .ok()
+        .and_then(BlockIndex::new)
+        .ok_or_else(|| format!("{index} is not the index of a block"))
+}

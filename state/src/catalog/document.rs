@@ -1,0 +1,133 @@
+//! A document as the catalog knows it.
+
+use super::error::CatalogError;
+use super::row::NamedRow;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row};
+pub use towline_protocol::OnConflict;
+use towline_protocol::{
+    DocumentId, DocumentPath, FileHash, FileSize, Name, Offset, Timestamp, UserId,
+};
+use towline_upload::Phase;
+
+/// The columns that [`Document`] is read from.
+pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesize, blake3, \
+    status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
+    last_chunk_at, created_at, finished_at";
+
+/// What is known of a document when its upload begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDocument {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The place that was asked for.
+    pub path: DocumentPath,
+    /// The length of the whole file.
+    pub filesize: FileSize,
+    /// What to do where the place is taken.
+    pub on_conflict: OnConflict,
+    /// The payload of a full chunk, where it was agreed on.
+    pub chunk_size: Option<u32>,
+    /// When the upload began.
+    pub started_at: Timestamp,
+}
+
+/// A row of the documents table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its number, which is never given to another.
+    pub document_id: DocumentId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The place that was asked for.
+    pub path: DocumentPath,
+    /// The length of the whole file.
+    pub filesize: FileSize,
+    /// The hash of the whole file; from publishing on.
+    pub blake3: Option<FileHash>,
+    /// Where the upload stands.
+    pub phase: Phase,
+    /// What to do where the place is taken.
+    pub on_conflict: OnConflict,
+    /// The payload of a full chunk, in bytes, where it was agreed on.
+    pub chunk_size: Option<u32>,
+    /// How far every byte is durable and verified.
+    pub durable_offset: Offset,
+    /// The place it got, under the user's folder; from publishing on.
+    pub file_path: Option<DocumentPath>,
+    /// Why it was given up, for people.
+    pub reason: Option<String>,
+    /// When the upload began.
+    pub started_at: Timestamp,
+    /// When the last byte came that a checkpoint recorded.
+    pub last_chunk_at: Timestamp,
+    /// When it was completed: only then is there a document.
+    pub created_at: Option<Timestamp>,
+    /// When the upload ended, one way or the other.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Reads a row with [`COLUMNS`].
+pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
+    let row = NamedRow::new(row, "document", "document_id")?;
+    Ok(Document {
+        document_id: row.get("document_id", DocumentId::from_i64)?,
+        user_id: row.get("user_id", UserId::from_i64)?,
+        path: path(&row)?,
+        filesize: row.get("filesize", FileSize::from_i64)?,
+        blake3: row
+            .get_option("blake3", |hash: [u8; 32]| Ok::<_, String>(FileHash::from_bytes(hash)))?,
+        phase: row.get("status", |word: String| {
+            Phase::parse(&word).ok_or_else(|| format!("{word:?} is no phase"))
+        })?,
+        on_conflict: row.get("on_conflict", |word: String| {
+            OnConflict::parse(&word).ok_or_else(|| format!("{word:?} is neither rename nor reject"))
+        })?,
+        chunk_size: row.get_option("chunk_size", |bytes: i64| u32::try_from(bytes))?,
+        durable_offset: row.get("durable_offset", Offset::from_i64)?,
+        file_path: row.get_option("file_path", |path: String| DocumentPath::parse(&path))?,
+        reason: row.plain("reason")?,
+        started_at: row.time("started_at")?,
+        last_chunk_at: row.time("last_chunk_at")?,
+        created_at: row.time_option("created_at")?,
+        finished_at: row.time_option("finished_at")?,
+    })
+}
+
+fn path(row: &NamedRow<'_, '_>) -> Result<DocumentPath, CatalogError> {
+    let filename = row.get("filename", |name: String| Name::new(name))?;
+    let folder: String = row.plain("folder")?;
+    let folder = match folder.as_str() {
+        "" => Vec::new(),
+        folder => folder
+            .split('/')
+            .map(Name::new)
+            .collect::<Result<_, _>>()
+            .map_err(|reason| row.bad("folder", reason))?,
+    };
+    DocumentPath::new(folder, filename).map_err(|reason| row.bad("folder", reason))
+}
+
+/// The documents that a query finds.
+pub(super) fn many(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+) -> Result<Vec<Document>, CatalogError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let mut documents = Vec::new();
+    while let Some(row) = rows.next()? {
+        documents.push(document(row)?);
+    }
+    Ok(documents)
+}
+
+/// The one document that a query finds, if any.
+pub(super) fn one(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+) -> Result<Option<Document>, CatalogError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(parameters, |row| Ok(document(row))).optional()?.transpose()
+}

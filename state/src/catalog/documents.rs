@@ -1,0 +1,101 @@
+//! Documents come into being, and are looked up by their number.
+
+use super::document::{COLUMNS, Document, NewDocument, OnConflict, one};
+use super::error::{CatalogError, Refusal};
+use super::{Catalog, Reply, publish, users};
+use rusqlite::{Connection, params};
+use towline_protocol::{DocumentId, UserId};
+use towline_upload::Phase;
+
+impl Catalog {
+    /// Records that an upload begins, with nothing of it durable yet.
+    ///
+    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where the
+    /// user has `max_unfinished_per_user` already; [`Refusal::PathTaken`] where
+    /// [`OnConflict::Reject`] was asked for and a document that is publishing or
+    /// completed has the place or one that is its twin by [`DocumentPath::key`].
+    ///
+    /// [`DocumentPath::key`]: towline_protocol::DocumentPath::key
+    pub fn create_document(
+        &self,
+        new: NewDocument,
+        max_unfinished_per_user: u32,
+    ) -> Reply<DocumentId> {
+        self.write(move |connection| create(connection, &new, max_unfinished_per_user))
+    }
+
+    /// The document of that number.
+    pub fn document(&self, document_id: DocumentId) -> Reply<Option<Document>> {
+        self.read(move |connection| by_id(connection, document_id))
+    }
+}
+
+/// The document of that number.
+pub(super) fn by_id(
+    connection: &Connection,
+    document_id: DocumentId,
+) -> Result<Option<Document>, CatalogError> {
+    let sql = format!("SELECT {COLUMNS} FROM documents WHERE document_id = $1");
+    one(connection, &sql, [document_id.to_i64()])
+}
+
+/// The document of that number, in one of those phases.
+pub(super) fn in_phase(
+    connection: &Connection,
+    document_id: DocumentId,
+    phases: &[Phase],
+) -> Result<Document, CatalogError> {
+    let document = by_id(connection, document_id)?.ok_or(Refusal::NoSuchDocument)?;
+    if phases.contains(&document.phase) {
+        Ok(document)
+    } else {
+        Err(Refusal::WrongPhase(document.phase).into())
+    }
+}
+
+fn create(
+    connection: &Connection,
+    new: &NewDocument,
+    max_unfinished: u32,
+) -> Result<DocumentId, CatalogError> {
+    users::require(connection, new.user_id)?;
+    if count_unfinished(connection, new.user_id)? >= i64::from(max_unfinished) {
+        return Err(Refusal::TooManyUnfinished { limit: max_unfinished }.into());
+    }
+    if new.on_conflict == OnConflict::Reject
+        && publish::is_taken(connection, new.user_id, &new.path, None)?
+    {
+        return Err(Refusal::PathTaken.into());
+    }
+    let id: i64 = connection
+        .prepare_cached(
+            "INSERT INTO documents (user_id, folder, filename, filesize, status, on_conflict, \
+             chunk_size, durable_offset, started_at, last_chunk_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9) RETURNING document_id",
+        )?
+        .query_row(
+            params![
+                new.user_id.to_i64(),
+                new.path.folder_text(),
+                new.path.filename().as_str(),
+                new.filesize.to_i64(),
+                Phase::Uploading.as_str(),
+                new.on_conflict.as_str(),
+                new.chunk_size,
+                new.started_at.to_i64(),
+                new.started_at.to_i64(),
+            ],
+            |row| row.get(0),
+        )?;
+    DocumentId::from_i64(id).map_err(|reason| CatalogError::BadRow {
+        table: "document",
+        id,
+        column: "document_id",
+        reason: reason.to_string(),
+    })
+}
+
+fn count_unfinished(connection: &Connection, user_id: UserId) -> Result<i64, CatalogError> {
+    let sql = "SELECT count(*) FROM documents WHERE user_id = $1 AND finished_at IS NULL";
+    Ok(connection.prepare_cached(sql)?.query_row([user_id.to_i64()], |row| row.get(0))?)
+}

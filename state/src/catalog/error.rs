@@ -1,0 +1,180 @@
+//! What can go wrong with the catalog, and whose fault it is.
+
+use rusqlite::ErrorCode;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use towline_protocol::UserId;
+use towline_upload::Phase;
+
+/// Why a call on the catalog did not do what it was asked to. Nothing of the
+/// call is then recorded.
+///
+/// Clonable, since one failed commit answers many calls.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CatalogError {
+    /// The caller asked for what the catalog does not allow.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Other processes kept the database to themselves for too long. Trying
+    /// again can help.
+    #[error("the catalog is busy")]
+    Busy,
+    /// There is no room. Trying again can help once there is.
+    #[error("the disk with the catalog is full")]
+    DiskFull,
+    /// The storage under the catalog failed just now; from here on it is read-only.
+    #[error("the storage under the catalog failed")]
+    Storage(#[source] Arc<rusqlite::Error>),
+    /// The storage failed earlier; writes are refused until a restart.
+    #[error("the catalog is read-only since its storage failed")]
+    ReadOnly,
+    /// A row does not say what the types demand: somebody edited it by hand.
+    #[error("{table} {id} in the catalog cannot be read: its {column} is not valid: {reason}")]
+    BadRow {
+        /// What the row describes: "document" or "user".
+        table: &'static str,
+        /// The number of the document or user.
+        id: i64,
+        /// The column that does not read.
+        column: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// SQLite refused a statement: an invariant was about to be broken, or the
+    /// schema is not what it should be. A fault of ours.
+    #[error("the catalog refused a statement")]
+    Sql(#[source] Arc<rusqlite::Error>),
+    /// The catalog was closed, or its thread is gone.
+    #[error("the catalog is closed")]
+    Closed,
+    /// The file system does not let the catalog be made or opened.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The linked SQLite has a bug that damages databases in WAL mode.
+    #[error(
+        "SQLite {found} is linked; 3.51.3 or later is needed, earlier ones can damage the catalog"
+    )]
+    TooOldSqlite {
+        /// The version that is linked.
+        found: &'static str,
+    },
+    /// A later Towline has written this catalog.
+    #[error("{} has schema {found}, and this Towline knows none above {known}", path.display())]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The newest schema known here.
+        known: i64,
+    },
+    /// The file system does not support the journal that durability rests on.
+    #[error("{} cannot be put into WAL mode, but stays in '{mode}'", path.display())]
+    NoWal {
+        /// The database.
+        path: PathBuf,
+        /// The mode it stays in.
+        mode: String,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the schema of {} could not be brought up to date", path.display())]
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// What stood in the way.
+        source: Arc<refinery::Error>,
+    },
+}
+
+/// What the catalog does not allow, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such user, or it was removed.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// Names of users stay taken for ever, since documents lie under them.
+    #[error("{}", name_taken(name, *user_id, *removed))]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        user_id: UserId,
+        /// Whether that user was removed.
+        removed: bool,
+    },
+    /// The number is in use, or was.
+    #[error("the user_id {0} is taken")]
+    UserIdTaken(UserId),
+    /// The number cannot be given to a user.
+    #[error("the user_id {0} is too large; the largest is 9007199254740991")]
+    BadUserId(UserId),
+    /// The name cannot be given to a user.
+    #[error(
+        "{0:?} cannot name a user: 1 to 64 of the characters A-Z a-z 0-9 . _ - are allowed, \
+         a dot or dash not in front, and not digits alone"
+    )]
+    BadUserName(String),
+    /// The wanted place belongs to another document of the user.
+    #[error("the name is taken")]
+    PathTaken,
+    /// The user has as many unfinished uploads as allowed.
+    #[error("{limit} unfinished uploads are allowed, and there are as many")]
+    TooManyUnfinished {
+        /// How many are allowed.
+        limit: u32,
+    },
+    /// There is no such document.
+    #[error("there is no such document")]
+    NoSuchDocument,
+    /// The document is in a phase in which this cannot be done.
+    #[error("the document is {0}")]
+    WrongPhase(Phase),
+    /// That phase is no way to give an upload up.
+    #[error("an upload is not given up as {0}")]
+    NotAnEnding(Phase),
+}
+
+fn name_taken(name: &str, user_id: UserId, removed: bool) -> String {
+    if removed {
+        format!("the name '{name}' belonged to user {user_id}, who was removed, and is kept")
+    } else {
+        format!("the name '{name}' belongs to user {user_id}")
+    }
+}
+
+impl From<rusqlite::Error> for CatalogError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport
+                | ErrorCode::OutOfMemory
+                | ErrorCode::InternalMalfunction,
+            ) => Self::Storage(Arc::new(error)),
+            _ => Self::Sql(Arc::new(error)),
+        }
+    }
+}
+
+impl CatalogError {
+    /// Whether the failure is of the whole transaction and not of one call in it.
+    pub(super) const fn dooms_the_group(&self) -> bool {
+        matches!(self, Self::Busy | Self::DiskFull | Self::Storage(_))
+    }
+}

@@ -1,0 +1,217 @@
+//! A verified upload gets its final place: reserved in the catalog before the
+//! file is renamed, confirmed after the rename is durable.
+
+use super::document::{Document, OnConflict};
+use super::documents::in_phase;
+use super::error::{CatalogError, Refusal};
+use super::{Catalog, Reply, blocks, documents};
+use rusqlite::{Connection, params};
+use towline_protocol::{DocumentId, DocumentPath, FileHash, Timestamp, UserId};
+use towline_upload::Phase;
+
+/// How many names are tried one by one before the search takes larger steps.
+const SMALL_STEPS: u32 = 8;
+
+impl Catalog {
+    /// Reserves the final place of a document whose every byte is durable and
+    /// verified, and makes it `publishing`. Answers with the place and with
+    /// which copy it is: 0 is the place that was asked for, `n` the same
+    /// [numbered](DocumentPath::numbered) `n`.
+    ///
+    /// The first free copy from `first_copy` on is taken; from the ninth try on
+    /// the search takes larger steps, and where numbers are missing in between it
+    /// may pass one over. A document that is publishing already may choose again,
+    /// from a later copy, when a file that is not ours lies in its place.
+    ///
+    /// Refused: [`Refusal::PathTaken`] for [`OnConflict::Reject`] where copy 0 is
+    /// not free or not asked for, and where no numbered name is legal;
+    /// [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`].
+    pub fn begin_publish(
+        &self,
+        document_id: DocumentId,
+        blake3: FileHash,
+        on_conflict: OnConflict,
+        first_copy: u32,
+        now: Timestamp,
+    ) -> Reply<(DocumentPath, u32)> {
+        self.write(move |connection| {
+            let document =
+                in_phase(connection, document_id, &[Phase::Uploading, Phase::Publishing])?;
+            let (place, copy) = match on_conflict {
+                OnConflict::Reject => {
+                    if first_copy > 0 || !is_free(connection, &document, 0)? {
+                        return Err(Refusal::PathTaken.into());
+                    }
+                    (document.path, 0)
+                }
+                OnConflict::Rename => {
+                    let copy = first_free(first_copy, |copy| is_free(connection, &document, copy))?;
+                    (place(&document, copy)?, copy)
+                }
+            };
+            connection
+                .prepare_cached(
+                    "UPDATE documents SET status = $1, blake3 = $2, durable_offset = filesize, \
+                     file_path = $3, path_key = $4, last_chunk_at = $5 \
+                     WHERE document_id = $6",
+                )?
+                .execute(params![
+                    Phase::Publishing.as_str(),
+                    blake3.as_bytes(),
+                    place.to_string(),
+                    place.key(),
+                    now.to_i64(),
+                    document_id.to_i64(),
+                ])?;
+            Ok((place, copy))
+        })
+    }
+
+    /// Gives the reserved place back and takes bytes again: the staging file
+    /// turned out to be damaged. Blocks and durable offset stay, for the caller
+    /// to withdraw what is bad.
+    ///
+    /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
+    /// not publishing.
+    pub fn return_to_uploading(&self, document_id: DocumentId) -> Reply<()> {
+        self.write(move |connection| {
+            in_phase(connection, document_id, &[Phase::Publishing])?;
+            connection
+                .prepare_cached(
+                    "UPDATE documents SET status = $1, blake3 = NULL, file_path = NULL, \
+                     path_key = NULL WHERE document_id = $2",
+                )?
+                .execute(params![Phase::Uploading.as_str(), document_id.to_i64()])?;
+            Ok(())
+        })
+    }
+
+    /// Records that the file lies in its final place, durably. Its blocks are
+    /// forgotten.
+    ///
+    /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
+    /// not publishing, or completed already.
+    pub fn complete_publish(&self, document_id: DocumentId, now: Timestamp) -> Reply<Document> {
+        self.write(move |connection| {
+            in_phase(connection, document_id, &[Phase::Publishing])?;
+            connection
+                .prepare_cached(
+                    "UPDATE documents SET status = $1, created_at = $2, finished_at = $3 \
+                     WHERE document_id = $4",
+                )?
+                .execute(params![
+                    Phase::Completed.as_str(),
+                    now.to_i64(),
+                    now.to_i64(),
+                    document_id.to_i64(),
+                ])?;
+            blocks::forget(connection, document_id)?;
+            Ok(documents::by_id(connection, document_id)?.ok_or(Refusal::NoSuchDocument)?)
+        })
+    }
+}
+
+/// Whether another document than `except` has that place or a twin of it.
+pub(super) fn is_taken(
+    connection: &Connection,
+    user_id: UserId,
+    path: &DocumentPath,
+    except: Option<DocumentId>,
+) -> Result<bool, CatalogError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM documents \
+               WHERE user_id = $1 AND path_key = $2 AND document_id <> $3)";
+    // Ids begin at 1.
+    let except = except.map_or(0, DocumentId::to_i64);
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row(params![user_id.to_i64(), path.key(), except], |row| row.get(0))?)
+}
+
+fn is_free(connection: &Connection, document: &Document, copy: u32) -> Result<bool, CatalogError> {
+    let place = place(document, copy)?;
+    Ok(!is_taken(connection, document.user_id, &place, Some(document.document_id))?)
+}
+
+/// Where that copy of the document would lie. The number makes a path longer;
+/// one that is then too long for a path could never be read back.
+fn place(document: &Document, copy: u32) -> Result<DocumentPath, CatalogError> {
+    if copy == 0 {
+        return Ok(document.path.clone());
+    }
+    let numbered = document.path.numbered(copy);
+    DocumentPath::parse(&numbered.to_string()).map_err(|_| Refusal::PathTaken.into())
+}
+
+/// The first copy from `first` on that is free: one by one for the few copies
+/// that people make, then doubling the step and bisecting, so that the thousandth
+/// upload of `scan.pdf` costs some twenty look-ups and not a thousand.
+fn first_free(
+    first: u32,
+    mut is_free: impl FnMut(u32) -> Result<bool, CatalogError>,
+) -> Result<u32, CatalogError> {
+    let all_taken = || CatalogError::from(Refusal::PathTaken);
+    let mut taken = first;
+    for copy in (first..=u32::MAX).take(SMALL_STEPS as usize) {
+        if is_free(copy)? {
+            return Ok(copy);
+        }
+        taken = copy;
+    }
+    let mut step = SMALL_STEPS;
+    let mut free = loop {
+        let copy = taken.checked_add(step).ok_or_else(all_taken)?;
+        if is_free(copy)? {
+            break copy;
+        }
+        taken = copy;
+        step = step.checked_mul(2).ok_or_else(all_taken)?;
+    };
+    while free - taken > 1 {
+        let middle = taken + (free - taken) / 2;
+        if is_free(middle)? {
+            free = middle;
+        } else {
+            taken = middle;
+        }
+    }
+    Ok(free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_free;
+
+    fn search(first: u32, taken: impl Fn(u32) -> bool) -> (u32, u32) {
+        let mut looks = 0;
+        let found = first_free(first, |copy| {
+            looks += 1;
+            Ok(!taken(copy))
+        });
+        (found.unwrap(), looks)
+    }
+
+    #[test]
+    fn the_first_free_copy_is_found() {
+        for count in (0..40).chain([999, 1000, 1001, 100_000]) {
+            assert_eq!(search(0, |copy| copy < count).0, count);
+            assert_eq!(search(3, |copy| copy < count).0, count.max(3));
+        }
+    }
+
+    #[test]
+    fn a_gap_among_the_first_copies_is_used() {
+        assert_eq!(search(0, |copy| copy < 100 && copy != 5), (5, 6));
+    }
+
+    #[test]
+    fn many_copies_cost_few_look_ups() {
+        assert!(search(0, |copy| copy < 1000).1 <= 25);
+        assert!(search(0, |copy| copy < 1_000_000).1 <= 45);
+    }
+
+    #[test]
+    fn a_search_that_finds_nothing_ends() {
+        assert!(first_free(0, |_| Ok(false)).is_err());
+        assert!(first_free(u32::MAX, |_| Ok(false)).is_err());
+    }
+}

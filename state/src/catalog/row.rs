@@ -1,0 +1,68 @@
+//! Reading rows back into types. A column that does not say what its type
+//! demands is an error that names the row, never a panic.
+
+use super::error::CatalogError;
+use rusqlite::Row;
+use rusqlite::types::FromSql;
+use std::fmt::Display;
+use towline_protocol::Timestamp;
+
+/// A row with its name, so that an error can tell which one it is.
+pub(super) struct NamedRow<'row, 'statement> {
+    row: &'row Row<'statement>,
+    table: &'static str,
+    id: i64,
+}
+
+impl<'row, 'statement> NamedRow<'row, 'statement> {
+    /// The row of `table` whose number stands in the column `id_column`.
+    pub(super) fn new(
+        row: &'row Row<'statement>,
+        table: &'static str,
+        id_column: &str,
+    ) -> Result<Self, CatalogError> {
+        Ok(Self { row, table, id: row.get(id_column)? })
+    }
+
+    /// A column as SQLite has it.
+    pub(super) fn plain<S: FromSql>(&self, column: &'static str) -> Result<S, CatalogError> {
+        self.row.get(column).map_err(|error| self.bad(column, error))
+    }
+
+    /// A column, checked.
+    pub(super) fn get<S: FromSql, T, E: Display>(
+        &self,
+        column: &'static str,
+        check: impl FnOnce(S) -> Result<T, E>,
+    ) -> Result<T, CatalogError> {
+        check(self.plain(column)?).map_err(|reason| self.bad(column, reason))
+    }
+
+    /// A column that may be empty, checked.
+    pub(super) fn get_option<S: FromSql, T, E: Display>(
+        &self,
+        column: &'static str,
+        check: impl FnOnce(S) -> Result<T, E>,
+    ) -> Result<Option<T>, CatalogError> {
+        let value: Option<S> = self.plain(column)?;
+        value.map(check).transpose().map_err(|reason| self.bad(column, reason))
+    }
+
+    /// A moment.
+    pub(super) fn time(&self, column: &'static str) -> Result<Timestamp, CatalogError> {
+        self.get(column, Timestamp::from_i64)
+    }
+
+    /// A moment that may not have come.
+    pub(super) fn time_option(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<Timestamp>, CatalogError> {
+        self.get_option(column, Timestamp::from_i64)
+    }
+
+    /// The error that says that `column` of this row is not valid.
+    pub(super) fn bad(&self, column: &'static str, reason: impl Display) -> CatalogError {
+        CatalogError::BadRow { table: self.table, id: self.id, column, reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,215 @@
+//! The thread that owns the connection, and its group commit.
+
+use super::error::CatalogError;
+use rusqlite::Connection;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many jobs share a transaction at most: enough to make the sync cheap,
+/// few enough that another process soon gets its turn.
+const GROUP_JOBS: usize = 256;
+
+/// What the thread is asked to do.
+pub(super) enum Job {
+    Read(Box<dyn Task>),
+    Write(Box<dyn Task>),
+    Close(oneshot::Sender<Result<(), CatalogError>>),
+}
+
+/// A job without its types: it is run, and answered once its fate is known.
+pub(super) trait Task: Send {
+    /// Does the work and keeps its result. An error means that it must be undone.
+    fn run(&mut self, connection: &Connection) -> Result<(), CatalogError>;
+
+    /// Answers with the result; with the error where the whole group failed.
+    fn answer(self: Box<Self>, group: Result<(), CatalogError>);
+}
+
+/// A job with its types.
+pub(super) struct Work<T, F> {
+    work: Option<F>,
+    result: Result<T, CatalogError>,
+    answer: oneshot::Sender<Result<T, CatalogError>>,
+}
+
+impl<T, F> Work<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, CatalogError> + Send + 'static,
+{
+    #[expect(clippy::new_ret_no_self, reason = "nobody needs the type, only what it can do")]
+    pub(super) fn new(work: F, answer: oneshot::Sender<Result<T, CatalogError>>) -> Box<dyn Task> {
+        Box::new(Self { work: Some(work), result: Err(CatalogError::Closed), answer })
+    }
+}
+
+impl<T, F> Task for Work<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, CatalogError> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), CatalogError> {
+        if let Some(work) = self.work.take() {
+            self.result = work(connection);
+        }
+        self.result.as_ref().map(drop).map_err(Clone::clone)
+    }
+
+    fn answer(self: Box<Self>, group: Result<(), CatalogError>) {
+        // Whoever asked may have gone; the work is done all the same.
+        let _ = self.answer.send(group.and(self.result));
+    }
+}
+
+/// What the catalog has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Calls carried out, refused ones included.
+    pub jobs: u64,
+    /// Write transactions that were committed.
+    pub transactions: u64,
+}
+
+/// What the handles see of the thread.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    jobs: AtomicU64,
+    transactions: AtomicU64,
+    read_only: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
+            jobs: self.jobs.load(Ordering::Relaxed),
+            transactions: self.transactions.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts the thread.
+pub(super) fn start(
+    connection: Connection,
+    jobs: mpsc::Receiver<Job>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name("catalog".to_owned())
+        .spawn(move || Owner { connection, shared }.serve(jobs))
+        .map(drop)
+}
+
+struct Owner {
+    connection: Connection,
+    shared: Arc<Shared>,
+}
+
+impl Owner {
+    fn serve(self, mut queue: mpsc::Receiver<Job>) {
+        let mut group = Vec::with_capacity(GROUP_JOBS);
+        let mut closers = Vec::new();
+        while queue.blocking_recv_many(&mut group, GROUP_JOBS) > 0 {
+            let mut reads = Vec::new();
+            let mut writes = Vec::new();
+            for job in group.drain(..) {
+                match job {
+                    Job::Read(task) => reads.push(task),
+                    Job::Write(task) => writes.push(task),
+                    Job::Close(closer) => {
+                        queue.close();
+                        closers.push(closer);
+                    }
+                }
+            }
+            // Reads last: they then see every write that was asked for before
+            // them, and only what is committed.
+            self.write(writes);
+            self.read(reads);
+        }
+        let closed = self.connection.close().map_err(|(_, error)| CatalogError::from(error));
+        if let Err(error) = &closed {
+            tracing::warn!(%error, "the catalog did not close cleanly; nothing promised is lost");
+        }
+        for closer in closers {
+            let _ = closer.send(closed.clone());
+        }
+    }
+
+    fn read(&self, reads: Vec<Box<dyn Task>>) {
+        for mut task in reads {
+            // The result is with the task.
+            let _ = task.run(&self.connection);
+            self.count_job();
+            task.answer(Ok(()));
+        }
+    }
+
+    fn write(&self, mut writes: Vec<Box<dyn Task>>) {
+        if writes.is_empty() {
+            return;
+        }
+        let outcome = if self.shared.is_read_only() {
+            Err(CatalogError::ReadOnly)
+        } else {
+            self.commit(&mut writes)
+        };
+        if let Err(error) = &outcome {
+            self.undo(error);
+        }
+        for task in writes {
+            self.count_job();
+            task.answer(outcome.clone());
+        }
+    }
+
+    /// Runs the writes in one transaction, each in its own savepoint.
+    fn commit(&self, writes: &mut [Box<dyn Task>]) -> Result<(), CatalogError> {
+        self.execute("BEGIN IMMEDIATE")?;
+        for task in writes {
+            self.execute("SAVEPOINT job")?;
+            match task.run(&self.connection) {
+                Ok(()) => {}
+                Err(error) if error.dooms_the_group() => return Err(error),
+                // Some failures make SQLite roll back everything by itself: the
+                // work of the neighbours is gone with it.
+                Err(error) if self.connection.is_autocommit() => return Err(error),
+                Err(_) => self.execute("ROLLBACK TO job")?,
+            }
+            self.execute("RELEASE job")?;
+        }
+        self.execute("COMMIT")?;
+        self.shared.transactions.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Leaves no transaction open behind a failed group, and latches where the
+    /// storage cannot be trusted any more.
+    fn undo(&self, error: &CatalogError) {
+        if let CatalogError::Storage(source) = error {
+            self.shared.read_only.store(true, Ordering::Relaxed);
+            tracing::error!(error = %source, "the catalog's storage failed; read-only until restart");
+        }
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            // A transaction that can be neither kept nor undone blocks every other.
+            self.shared.read_only.store(true, Ordering::Relaxed);
+            tracing::error!(%error, "the catalog cannot roll back; read-only until restart");
+        }
+    }
+
+    fn execute(&self, sql: &'static str) -> Result<(), CatalogError> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    fn count_job(&self) {
+        self.shared.jobs.fetch_add(1, Ordering::Relaxed);
+    }
+}

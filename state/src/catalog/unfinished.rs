@@ -1,0 +1,98 @@
+//! Uploads that are on their way: what recovery, resuming and expiry ask for.
+
+use super::blocks::block_index;
+use super::document::{COLUMNS, Document, document, many, one};
+use super::error::CatalogError;
+use super::row::NamedRow;
+use super::{Catalog, Reply};
+use rusqlite::{Connection, params};
+use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
+use towline_upload::Phase;
+
+/// An upload that is on its way, as recovery wants to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its row.
+    pub document: Document,
+    /// Behind the last byte that is durable: the durable offset, or the end of
+    /// the highest recorded block where blocks came out of order. A staging file
+    /// that is shorter has lost bytes; what it has beyond was never promised.
+    pub durable_end: Offset,
+}
+
+impl Catalog {
+    /// Every upload that is uploading or publishing, in the order of their numbers.
+    pub fn unfinished(&self) -> Reply<Vec<Unfinished>> {
+        self.read(all)
+    }
+
+    /// Those of one user.
+    pub fn unfinished_of(&self, user_id: UserId) -> Reply<Vec<Document>> {
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM documents \
+                 WHERE user_id = $1 AND finished_at IS NULL ORDER BY document_id"
+            );
+            many(connection, &sql, [user_id.to_i64()])
+        })
+    }
+
+    /// The newest upload on its way of that user to exactly that place and of
+    /// exactly that size: how a client finds again what it has forgotten.
+    pub fn find_unfinished(
+        &self,
+        user_id: UserId,
+        path: &DocumentPath,
+        filesize: FileSize,
+    ) -> Reply<Option<Document>> {
+        let (folder, filename) = (path.folder_text(), path.filename().to_string());
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM documents \
+                 WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \
+                 AND finished_at IS NULL ORDER BY document_id DESC LIMIT 1"
+            );
+            one(connection, &sql, params![user_id.to_i64(), folder, filename, filesize.to_i64()])
+        })
+    }
+
+    /// Uploads that wait for bytes of which none has come since that moment, in
+    /// the order of their numbers.
+    pub fn quiet_since(&self, moment: Timestamp) -> Reply<Vec<DocumentId>> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT document_id FROM documents \
+                 WHERE finished_at IS NULL AND status = $1 AND last_chunk_at < $2 \
+                 ORDER BY document_id",
+            )?;
+            let mut rows = statement.query(params![Phase::Uploading.as_str(), moment.to_i64()])?;
+            let mut quiet = Vec::new();
+            while let Some(row) = rows.next()? {
+                let row = NamedRow::new(row, "document", "document_id")?;
+                quiet.push(row.get("document_id", DocumentId::from_i64)?);
+            }
+            Ok(quiet)
+        })
+    }
+}
+
+fn all(connection: &Connection) -> Result<Vec<Unfinished>, CatalogError> {
+    // The highest block is one step down the primary key, not a scan.
+    let sql = format!(
+        "SELECT {COLUMNS}, (SELECT max(block_index) FROM blocks \
+         WHERE blocks.document_id = documents.document_id) AS highest_block \
+         FROM documents WHERE finished_at IS NULL ORDER BY document_id"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut unfinished = Vec::new();
+    while let Some(row) = rows.next()? {
+        let document = document(row)?;
+        let row = NamedRow::new(row, "document", "document_id")?;
+        let highest = row.get_option("highest_block", block_index)?;
+        let blocks_end = highest.map_or(Offset::ZERO, |index| index.end(document.filesize));
+        let durable_end = document.durable_offset.max(blocks_end);
+        unfinished.push(Unfinished { document, durable_end });
+    }
+    Ok(unfinished)
+}

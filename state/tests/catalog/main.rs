@@ -1,0 +1,15 @@
+//! What the catalog promises, a file per behaviour, against real files.
+#![allow(clippy::unwrap_used, reason = "tests say so by panicking")]
+
+mod checkpoints;
+mod documents;
+mod endings;
+mod fixture;
+mod found;
+mod groups;
+mod opening;
+mod processes;
+mod publishing;
+mod storage_failure;
+mod unfinished;
+mod users;

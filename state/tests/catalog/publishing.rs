@@ -1,0 +1,129 @@
+//! A verified upload gets a place, and no two documents the same.
+
+use crate::fixture::{Fixture, MIB, at, block, checkpoint, hash, id, offset, path, refusal};
+use std::iter::once;
+use towline_protocol::DocumentPath;
+use towline_state::catalog::{OnConflict, Refusal};
+use towline_upload::Phase;
+
+#[test]
+fn publishing_reserves_the_place_and_completing_confirms_it() {
+    let f = Fixture::new();
+    let a = f.create("docs/a.pdf", 2 * MIB);
+    f.catalog.checkpoint(vec![checkpoint(a, MIB, vec![block(0, 1)])]).wait().unwrap();
+    assert_eq!(f.begin(a).unwrap(), (path("docs/a.pdf"), 0));
+
+    let publishing = f.document(a);
+    assert_eq!(publishing.phase, Phase::Publishing);
+    assert_eq!(publishing.blake3, Some(hash(1)));
+    assert_eq!(publishing.durable_offset, offset(2 * MIB));
+    assert_eq!(publishing.file_path, Some(path("docs/a.pdf")));
+    assert_eq!((publishing.created_at, publishing.finished_at), (None, None));
+    assert_eq!(f.catalog.blocks(a).wait().unwrap(), [block(0, 1)]);
+
+    let completed = f.catalog.complete_publish(a, at(30)).wait().unwrap();
+    assert_eq!(completed, f.document(a));
+    assert_eq!(completed.phase, Phase::Completed);
+    assert_eq!((completed.created_at, completed.finished_at), (Some(at(30)), Some(at(30))));
+    assert_eq!(f.catalog.blocks(a).wait().unwrap(), []);
+}
+
+#[test]
+fn taken_names_get_numbers() {
+    let f = Fixture::new();
+    let place = |wanted: &str| f.complete(wanted, 1).1;
+    assert_eq!(place("a/doc.pdf"), "a/doc.pdf");
+    assert_eq!(place("a/doc.pdf"), "a/doc (1).pdf");
+    assert_eq!(place("A/DOC.pdf"), "A/DOC (2).pdf");
+    assert_eq!(place("b/doc.pdf"), "b/doc.pdf");
+    assert_eq!(place("a/doc (3).pdf"), "a/doc (3).pdf");
+    assert_eq!(place("a/doc.pdf"), "a/doc (4).pdf");
+    for copy in 5..40 {
+        assert_eq!(place("a/doc.pdf"), format!("a/doc ({copy}).pdf"));
+    }
+}
+
+#[test]
+fn the_places_of_another_user_do_not_matter() {
+    let f = Fixture::new();
+    f.complete("a", 1);
+    let mut new = f.new_document("a", 1);
+    new.user_id = f.catalog.add_user("bob", None, at(2)).wait().unwrap().user_id;
+    let b = f.catalog.create_document(new, 9).wait().unwrap();
+    assert_eq!(f.begin(b).unwrap(), (path("a"), 0));
+}
+
+#[test]
+fn reject_takes_the_wanted_place_or_none() {
+    let f = Fixture::new();
+    let (a, b) = (f.create("a", 1), f.create("A", 1));
+    let begin = |id, first_copy| {
+        f.catalog.begin_publish(id, hash(1), OnConflict::Reject, first_copy, at(20)).wait()
+    };
+    assert_eq!(begin(a, 0).unwrap(), (path("a"), 0));
+    assert_eq!(refusal(begin(b, 0)), Refusal::PathTaken);
+    assert_eq!(f.document(b).phase, Phase::Uploading);
+    assert_eq!(refusal(begin(a, 1)), Refusal::PathTaken);
+    assert_eq!(f.document(a).file_path, Some(path("a")));
+}
+
+#[test]
+fn a_publishing_document_may_choose_again() {
+    let f = Fixture::new();
+    let a = f.create("a", 1);
+    let begin = |first_copy| {
+        f.catalog.begin_publish(a, hash(1), OnConflict::Rename, first_copy, at(20)).wait()
+    };
+    assert_eq!(begin(0).unwrap(), (path("a"), 0));
+    assert_eq!(begin(0).unwrap(), (path("a"), 0), "its own place is not in its way");
+    assert_eq!(begin(1).unwrap(), (path("a (1)"), 1));
+    assert_eq!(f.complete("a", 1).1, "a", "the place it left is free");
+    assert_eq!(begin(5).unwrap(), (path("a (5)"), 5));
+    assert_eq!(f.document(a).file_path, Some(path("a (5)")));
+}
+
+#[test]
+fn a_damaged_upload_returns_to_uploading_and_frees_its_place() {
+    let f = Fixture::new();
+    let a = f.create("a", MIB);
+    f.catalog.checkpoint(vec![checkpoint(a, MIB, vec![block(0, 1)])]).wait().unwrap();
+    f.begin(a).unwrap();
+    f.catalog.return_to_uploading(a).wait().unwrap();
+    let document = f.document(a);
+    assert_eq!(document.phase, Phase::Uploading);
+    assert_eq!((document.file_path, document.blake3), (None, None));
+    assert_eq!(f.catalog.blocks(a).wait().unwrap(), [block(0, 1)]);
+    f.catalog.withdraw_blocks(a, once(0..1).collect(), offset(0)).wait().unwrap();
+    assert_eq!(f.complete("a", 1).1, "a");
+    assert_eq!(f.begin(a).unwrap(), (path("a (1)"), 1));
+}
+
+#[test]
+fn steps_out_of_order_are_refused() {
+    let f = Fixture::new();
+    let a = f.create("a", 1);
+    let wrong = |phase| Refusal::WrongPhase(phase);
+    assert_eq!(refusal(f.catalog.complete_publish(a, at(1)).wait()), wrong(Phase::Uploading));
+    assert_eq!(refusal(f.catalog.return_to_uploading(a).wait()), wrong(Phase::Uploading));
+    f.begin(a).unwrap();
+    f.catalog.complete_publish(a, at(30)).wait().unwrap();
+    assert_eq!(refusal(f.catalog.complete_publish(a, at(31)).wait()), wrong(Phase::Completed));
+    assert_eq!(refusal(f.catalog.return_to_uploading(a).wait()), wrong(Phase::Completed));
+    assert_eq!(refusal(f.begin(a)), wrong(Phase::Completed));
+    assert_eq!(f.document(a).created_at, Some(at(30)));
+    assert_eq!(refusal(f.begin(id(99))), Refusal::NoSuchDocument);
+}
+
+#[test]
+fn a_number_that_makes_the_path_too_long_is_refused_and_not_recorded() {
+    let f = Fixture::new();
+    // A path of the greatest length, and a name with room to grow.
+    let folders = format!("{}/", "d".repeat(255)).repeat(7) + &"e".repeat(245);
+    let filename = "x".repeat(2048 - folders.len() - 1);
+    let longest = format!("{folders}/{filename}");
+    assert!(filename.len() < 200 && DocumentPath::parse(&longest).is_ok());
+    assert_eq!(f.complete(&longest, 1).1, longest);
+    let twin = f.create(&longest, 1);
+    assert_eq!(refusal(f.begin(twin)), Refusal::PathTaken);
+    assert_eq!(f.document(twin).phase, Phase::Uploading);
+}

@@ -1,0 +1,75 @@
+//! Users are added, found and removed; numbers and names are never given twice.
+
+use crate::fixture::{Fixture, at, refusal, user};
+use towline_state::catalog::{Refusal, User};
+
+#[test]
+fn users_are_found_by_number_and_by_name() {
+    let f = Fixture::new();
+    let bob = f.catalog.add_user("bob", Some(user(45)), at(2)).wait().unwrap();
+    let expected =
+        User { user_id: user(45), name: "bob".to_owned(), created_at: at(2), removed_at: None };
+    assert_eq!(bob, expected);
+    assert_eq!(f.catalog.user(user(45)).wait().unwrap(), Some(bob.clone()));
+    assert_eq!(f.catalog.user_named("bob").wait().unwrap(), Some(bob.clone()));
+    assert_eq!(f.catalog.user_named("BOB").wait().unwrap(), None);
+    assert_eq!(f.catalog.user(user(46)).wait().unwrap(), None);
+    let all = f.catalog.users().wait().unwrap();
+    assert_eq!(all.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["ann", "bob"]);
+    let next = f.catalog.add_user("cyd", None, at(3)).wait().unwrap();
+    assert_eq!(next.user_id, user(46));
+}
+
+#[test]
+fn names_that_a_command_line_could_mistake_are_refused() {
+    let f = Fixture::new();
+    let long = "x".repeat(65);
+    for name in ["", ".a", "-a", "123", "a b", "a/b", "ä", "a\n", long.as_str()] {
+        let refused = refusal(f.catalog.add_user(name, None, at(2)).wait());
+        assert_eq!(refused, Refusal::BadUserName(name.to_owned()));
+    }
+    for name in ["a", "1a", "_", "a.b-c_d", &long[1..]] {
+        f.catalog.add_user(name, None, at(2)).wait().unwrap();
+    }
+}
+
+#[test]
+fn taken_names_and_numbers_are_refused() {
+    let f = Fixture::new();
+    let taken = refusal(f.catalog.add_user("ann", None, at(2)).wait());
+    assert_eq!(
+        taken,
+        Refusal::NameTaken { name: "ann".to_owned(), user_id: f.user, removed: false }
+    );
+    let taken = refusal(f.catalog.add_user("bob", Some(f.user), at(2)).wait());
+    assert_eq!(taken, Refusal::UserIdTaken(f.user));
+    let huge = user(i64::MAX as u64);
+    let refused = refusal(f.catalog.add_user("bob", Some(huge), at(2)).wait());
+    assert_eq!(refused, Refusal::BadUserId(huge));
+}
+
+#[test]
+fn a_removed_user_keeps_row_and_name() {
+    let f = Fixture::new();
+    let removed = f.catalog.remove_user(f.user, at(5)).wait().unwrap();
+    assert_eq!(removed.removed_at, Some(at(5)));
+    let again = f.catalog.remove_user(f.user, at(6)).wait().unwrap();
+    assert_eq!(again.removed_at, Some(at(5)));
+    assert_eq!(f.catalog.users().wait().unwrap(), [removed]);
+    let taken = refusal(f.catalog.add_user("ann", None, at(7)).wait());
+    assert_eq!(
+        taken,
+        Refusal::NameTaken { name: "ann".to_owned(), user_id: f.user, removed: true }
+    );
+    assert!(taken.to_string().contains("belonged to user 1"), "{taken}");
+    let missing = refusal(f.catalog.remove_user(user(9), at(5)).wait());
+    assert_eq!(missing, Refusal::NoSuchUser);
+}
+
+#[test]
+fn a_user_edited_by_hand_is_named() {
+    let f = Fixture::new();
+    f.edit("UPDATE users SET name = '../ann' WHERE user_id = 1");
+    let error = f.catalog.users().wait().unwrap_err().to_string();
+    assert!(error.contains("user 1") && error.contains("name"), "{error}");
+}
