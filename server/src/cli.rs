@@ -1,1 +1,94 @@
-//! x
+//! The command line of the server: `towlined`, and `towline serve` alike.
+
+mod first_start;
+mod people;
+mod settings;
+
+pub use people::{TokenArgs, UserArgs};
+pub use settings::ServeArgs;
+
+use crate::Server;
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use settings::Settings;
+use std::io::Write as _;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Receives files and never makes anybody start again.
+#[derive(Debug, Parser)]
+#[command(name = "towlined", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Adds, lists and removes users.
+    User(UserArgs),
+    /// Prints a token for a user.
+    Token(TokenArgs),
+}
+
+/// What `towlined` does, from its arguments to its exit code: 0 done, 1 failed,
+/// 2 usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        None => serve(&arguments.serve),
+        Some(Command::User(user)) => people::user(&user),
+        Some(Command::Token(token)) => people::token(&token),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "towlined: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Where the server cannot start, or cannot write down what it knows at the end.
+pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("TOWLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process keeps the first one's log.
+    let _ = log.try_init();
+    let Settings { listen, config } = arguments.settings()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let listener =
+            TcpListener::bind(&listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr()?;
+        let data_dir = config.data_dir.clone();
+        let server = Server::open(config).await?;
+        let welcome =
+            tokio::task::spawn_blocking(move || first_start::welcome(&data_dir, address)).await??;
+        let mut out = std::io::stdout();
+        // Whoever started us may have closed its end; serving matters more.
+        let _ = writeln!(out, "listening on {address}");
+        if let Some(welcome) = welcome {
+            let _ = write!(out, "{welcome}");
+        }
+        let _ = out.flush();
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        server.serve(listener, shutdown).await?;
+        anyhow::Ok(())
+    })
+}

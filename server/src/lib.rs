@@ -33,4 +33,4 @@ pub mod token;
 
 pub use clock::Clock;
 pub use config::{Config, Limits, Timings};
-pub use run::{RunError, run};
+pub use run::{RunError, Server, run};

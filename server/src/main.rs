@@ -1,2 +1,7 @@
-//! To come.
-fn main() {}
+//! `towlined`: the Towline server.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    towline_server::cli::main()
+}

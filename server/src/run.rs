@@ -6,7 +6,7 @@ use crate::mirror::{self, Mirror, MirrorError};
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::service::Service;
-use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
+use crate::storage::{DataFolder, DiskStorage, FolderError, FolderLock, StorageError};
 use crate::token::{KeyError, Tokens};
 use crate::{Config, door, expiry, recovery};
 use std::future::Future;
@@ -44,6 +44,13 @@ pub enum RunError {
     Panicked,
 }
 
+/// A server that has put everything in order and can take connections.
+pub struct Server {
+    service: Arc<Service>,
+    /// Declared last: the folder stays ours until everything in it is closed.
+    _lock: FolderLock,
+}
+
 /// Serves on the listener until `shutdown` is ready, then stops in order: no more
 /// connections, every upload paused and durable, the state file written.
 ///
@@ -55,47 +62,64 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let starting = tokio::task::spawn_blocking(move || start(config));
-    let (service, _lock) = starting.await.map_err(|_| RunError::Panicked)??;
-    let stop = service.config.timings.stop;
-    let helpers = [
-        tokio::spawn(checkpoint::run(Arc::clone(&service))),
-        tokio::spawn(mirror::run(Arc::clone(&service))),
-        tokio::spawn(expiry::run(Arc::clone(&service))),
-    ];
-    service.mirror.changed();
-    let door = tokio::spawn(door::run(listener, Arc::clone(&service)));
+    Server::open(config).await?.serve(listener, shutdown).await
+}
 
-    shutdown.await;
-    tracing::info!("stopping");
-    service.stopping.cancel();
-    let _ = door.await;
-    service.tracker.close();
-    let orderly = timeout(stop, async {
-        // Connections pause their uploads; what they leave is made durable here.
-        while !service.tracker.is_empty() {
-            let _ = timeout(stop / 20, service.tracker.wait()).await;
-            let _ = service.checkpoints.now(None).await;
+impl Server {
+    /// Opens the data folder and puts in order what an earlier run left.
+    ///
+    /// # Errors
+    /// Where that cannot be done, or another server has the folder.
+    pub async fn open(config: Config) -> Result<Self, RunError> {
+        let opening = tokio::task::spawn_blocking(move || open(config));
+        let (service, lock) = opening.await.map_err(|_| RunError::Panicked)??;
+        Ok(Self { service, _lock: lock })
+    }
+
+    /// Serves; see [`run`].
+    ///
+    /// # Errors
+    /// Where what is known at the end cannot be written down.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        let service = &self.service;
+        let helpers = [
+            tokio::spawn(checkpoint::run(Arc::clone(service))),
+            tokio::spawn(mirror::run(Arc::clone(service))),
+            tokio::spawn(expiry::run(Arc::clone(service))),
+        ];
+        service.mirror.changed();
+        let door = tokio::spawn(door::run(listener, Arc::clone(service)));
+        shutdown.await;
+        tracing::info!("stopping");
+        service.stopping.cancel();
+        let _ = door.await;
+        service.tracker.close();
+        // Connections pause their uploads, and the checkpoints that they wait for
+        // make durable what came.
+        if timeout(service.config.timings.stop, service.tracker.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time; what is durable is kept");
         }
-    });
-    if orderly.await.is_err() {
-        tracing::warn!("some connections did not end in time; what is durable is kept");
+        for helper in helpers {
+            helper.abort();
+        }
+        tokio::task::spawn_blocking(move || self.close()).await.map_err(|_| RunError::Panicked)?
     }
-    for helper in helpers {
-        helper.abort();
-    }
-    let end = tokio::task::spawn_blocking(move || {
-        let written = mirror::write(&service);
-        // The last words of the catalog's thread.
-        let closed = service.catalog.close().wait();
+
+    /// The last words: state file, then catalog. Blocks.
+    fn close(self) -> Result<(), RunError> {
+        let written = mirror::write(&self.service);
+        let closed = self.service.catalog.close().wait();
         written.map_err(|error| RunError::StateFile(Box::new(error)))?;
         closed.map_err(RunError::Catalog)
-    });
-    end.await.map_err(|_| RunError::Panicked)?
+    }
 }
 
 /// Opens everything and puts it in order. Blocks.
-fn start(config: Config) -> Result<(Arc<Service>, crate::storage::FolderLock), RunError> {
+fn open(config: Config) -> Result<(Arc<Service>, FolderLock), RunError> {
     raise_descriptor_limit();
     let folder = DataFolder::open(&config.data_dir)?;
     let lock = folder.lock()?;

@@ -1,0 +1,42 @@
+//! The very first start: a user, a token and the line to try.
+
+use crate::Clock;
+use crate::storage::DataFolder;
+use crate::token::{Tokens, write_token};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use towline_state::catalog::Catalog;
+
+/// As long as `towlined token` gives where nothing else is said.
+const TTL: Duration = Duration::from_secs(30 * 86_400);
+
+/// Makes the first user where there is none, and says what to do next. Blocks.
+pub(super) fn welcome(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Option<String>> {
+    let folder = DataFolder::open(data_dir)?;
+    let catalog = Catalog::open(folder.catalog_path())?;
+    if !catalog.users().wait()?.is_empty() {
+        return Ok(None);
+    }
+    let clock = Clock::system();
+    let user = match catalog.add_user(login_name(), None, clock.now()).wait() {
+        Ok(user) => user,
+        // The system's name for its user is none that we take.
+        Err(_) => catalog.add_user("first", None, clock.now()).wait()?,
+    };
+    let token = Tokens::open(&folder.keys_path(), clock)?.issue(user.user_id, TTL)?;
+    let path = folder.path().join(format!("{}.token", user.name));
+    write_token(&path, &token)?;
+    catalog.close().wait()?;
+    Ok(Some(format!(
+        "made the first user, {} (user {}), with a token that is good for 30 days\n\
+         try it:  towline put FILE --to {address} --token-file {}\n",
+        user.name,
+        user.user_id,
+        path.display()
+    )))
+}
+
+fn login_name() -> String {
+    std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "first".to_owned())
+}
