@@ -15,7 +15,7 @@ macro_rules! codes {
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $word)] $name,)*
             /// A word that this version does not know; only ever received.
-            #[serde(other, skip_serializing)]
+            #[serde(other, rename = "unknown")]
             Unknown,
         }
 

@@ -16,7 +16,7 @@ use towline_protocol::block::block_count;
 use towline_protocol::reply::{Blocks, Cancelled, Found, Granted, Reply, Status, Unfinished};
 use towline_protocol::request::{About, Complete, Find, Request, Resume, Upload, Withdraw};
 use towline_protocol::{
-    BlockIndex, ChainingValue, Channel, DocumentId, ErrorReply, OnConflict, Offset, UserId, frame,
+    BlockIndex, ChainingValue, Channel, DocumentId, ErrorReply, Offset, OnConflict, UserId, frame,
     limits,
 };
 use towline_state::catalog::{CatalogError, Document, NewDocument, Refusal as Unrecorded};
@@ -40,7 +40,7 @@ enum Slot {
     /// A request was refused: what still comes for it is dropped.
     Refused,
     /// The document is complete: what still comes for it is dropped.
-    Done(Receipt),
+    Done(Box<Receipt>),
 }
 
 struct Open {
@@ -72,7 +72,14 @@ impl Handler for ChannelDesk {
 
     fn handle(&mut self, work: Queued) {
         let done = match work.task {
-            Task::Request(request) => self.answer(request),
+            Task::Request(Request::Upload(upload)) => self.upload(&upload),
+            Task::Request(Request::Resume(resume)) => self.resume(&resume),
+            Task::Request(Request::Complete(complete)) => self.complete(&complete),
+            Task::Request(Request::Withdraw(withdraw)) => self.withdraw(&withdraw),
+            Task::Request(question) => {
+                self.answer(&question);
+                Ok(())
+            }
             Task::Piece { offset, buffer } => self.write(offset, buffer.bytes()),
             Task::Block { index, value } => self.announce(index, value),
             Task::Release(done) => {
@@ -105,18 +112,24 @@ impl ChannelDesk {
         Self { service, user, channel, events, slot: Slot::Empty }
     }
 
-    fn answer(&mut self, request: Request) -> Result<(), Failure> {
-        match request {
-            Request::Upload(upload) => self.upload(&upload),
-            Request::Resume(resume) => self.resume(&resume),
-            Request::Complete(complete) => self.complete(&complete),
-            Request::Status(about) => self.status(&about),
-            Request::Blocks(about) => self.blocks(&about),
-            Request::Withdraw(withdraw) => self.withdraw(&withdraw),
-            Request::Cancel(about) => self.cancel(&about),
-            Request::Find(find) => self.find(&find),
-            // The session answers these itself.
-            Request::Hello(_) | Request::Ping(_) => Ok(()),
+    /// Requests that are not about the channel's own upload: a no to one of them
+    /// leaves it as it is.
+    fn answer(&mut self, question: &Request) {
+        let answered = match question {
+            Request::Status(about) => self.status(about),
+            Request::Blocks(about) => self.blocks(about),
+            Request::Cancel(about) => self.cancel(about),
+            Request::Find(find) => self.find(find),
+            // The first four are dealt with above, the last two by the session.
+            Request::Upload(_)
+            | Request::Resume(_)
+            | Request::Complete(_)
+            | Request::Withdraw(_)
+            | Request::Hello(_)
+            | Request::Ping(_) => Ok(()),
+        };
+        if let Err(failure) = answered {
+            self.reply(Reply::Error(self.error(&failure, None)));
         }
     }
 
@@ -195,11 +208,14 @@ impl ChannelDesk {
                 Err(Failure::Refused(Refusal::NotUploading(Phase::Publishing))) => {
                     self.settle(&live)?;
                 }
+                // It is being given up: the row will say so when that is done.
                 Err(Failure::Refused(Refusal::NotUploading(_))) => {
+                    let _recording = live.recording();
                     self.service.registry.remove(&live);
                 }
                 Err(failure @ Failure::Refused(Refusal::Expired { .. })) => {
-                    self.service.give_up(&live, Phase::Expired, &failure.to_string())?;
+                    let why = failure.to_string();
+                    self.service.give_up(&live, &live.recording(), Phase::Expired, &why)?;
                     return Err(failure);
                 }
                 Err(failure) => return Err(failure),
@@ -217,7 +233,9 @@ impl ChannelDesk {
         if let Err(failure @ Failure::Storage(StorageError::Lost(_))) = &opened {
             let why = failure.reply().message;
             match self.service.registry.get(document.document_id) {
-                Some(live) => self.service.give_up(&live, Phase::Failed, &why)?,
+                Some(live) => {
+                    self.service.give_up(&live, &live.recording(), Phase::Failed, &why)?;
+                }
                 None => self.service.end(document.document_id, Phase::Failed, &why)?,
             }
         }
@@ -262,7 +280,7 @@ impl ChannelDesk {
 
     fn complete(&mut self, request: &Complete) -> Result<(), Failure> {
         let open = match &self.slot {
-            Slot::Open(open) if is_about(request, open.live.document_id) => open,
+            Slot::Open(open) if is_about(request, &open.live) => open,
             _ => return self.complete_again(request),
         };
         let live = Arc::clone(&open.live);
@@ -301,6 +319,7 @@ impl ChannelDesk {
     fn complete_again(&mut self, request: &Complete) -> Result<(), Failure> {
         let id = match (&self.slot, request.document_id) {
             (_, Some(id)) => id,
+            (Slot::Open(open), None) => open.live.document_id,
             (Slot::Done(receipt), None) => {
                 self.reply(Reply::Success(receipt.success(self.channel, false)));
                 return Ok(());
@@ -396,10 +415,9 @@ impl ChannelDesk {
             Phase::Cancelled => {}
             Phase::Uploading | Phase::Publishing => match self.service.registry.get(id) {
                 Some(live) => {
-                    let _recording = live.recording();
-                    self.service.give_up(&live, Phase::Cancelled, "its owner gave it up")?;
+                    self.service.give_up(&live, &live.recording(), Phase::Cancelled, GIVEN_UP)?;
                 }
-                None => self.service.end(id, Phase::Cancelled, "its owner gave it up")?,
+                None => self.service.end(id, Phase::Cancelled, GIVEN_UP)?,
             },
             ended => return Err(Failure::Refused(Refusal::NotUploading(ended))),
         }
@@ -440,7 +458,11 @@ impl ChannelDesk {
 
     fn finish(&mut self, receipt: Receipt, existing: bool) {
         self.reply(Reply::Success(receipt.success(self.channel, existing)));
-        self.slot = Slot::Done(receipt);
+        // A receipt asked for by number leaves the channel's own upload as it is.
+        let other = matches!(&self.slot, Slot::Open(open) if !receipt.is_of(open.live.document_id));
+        if !other {
+            self.slot = Slot::Done(Box::new(receipt));
+        }
     }
 
     /// What comes for an upload that was refused or is done is dropped in
@@ -469,7 +491,7 @@ impl ChannelDesk {
             // Whoever took the upload over, or gave it up, has told us already.
             Failure::Refused(Refusal::Superseded | Refusal::NotUploading(_)) => return,
             failure if failure.is_fatal_to_upload() => {
-                self.service.fail(&live, failure);
+                self.service.fail(&live, &live.recording(), failure);
                 return;
             }
             Failure::Refused(Refusal::BlockMismatch { index }) => {
@@ -529,12 +551,17 @@ impl ChannelDesk {
     }
 }
 
+/// Why a cancelled upload ended.
+const GIVEN_UP: &str = "its owner gave it up";
+
 const fn order(blocks: bool) -> Order {
     if blocks { Order::AnyBlock } else { Order::Sequence }
 }
 
-fn is_about(request: &Complete, id: DocumentId) -> bool {
-    request.document_id.is_none_or(|named| named == id)
+/// Whether the request is about this upload, and it is still to be completed.
+fn is_about(request: &Complete, live: &Live) -> bool {
+    request.document_id.is_none_or(|named| named == live.document_id)
+        && live.ask(|upload| upload.phase() == Phase::Uploading)
 }
 
 /// The document, unless it has ended without one.

@@ -46,15 +46,10 @@ impl Checkpoints {
     }
 
     /// Makes everything durable that has come so far; ready when that is done or
-    /// has failed. For a pause and for the end.
-    pub(crate) fn now(&self, live: Option<&Arc<Live>>) -> oneshot::Receiver<()> {
+    /// has failed. For a pause.
+    pub(crate) fn now(&self) -> oneshot::Receiver<()> {
         let (done, told) = oneshot::channel();
-        let mut waiting = self.waiting();
-        if let Some(live) = live {
-            waiting.uploads.insert(live.document_id, Arc::clone(live));
-        }
-        waiting.told.push(done);
-        drop(waiting);
+        self.waiting().told.push(done);
         self.moved.notify_one();
         self.urgent.notify_one();
         told
@@ -80,7 +75,7 @@ pub(crate) async fn run(service: Arc<Service>) {
         }
         let Waiting { uploads, told, .. } = service.checkpoints.take();
         let here = Arc::clone(&service);
-        let work = move || checkpoint(&here, uploads.into_values().collect());
+        let work = move || checkpoint(&here, &uploads.into_values().collect::<Vec<_>>());
         if service.tracker.spawn_blocking(work).await.is_err() {
             tracing::error!("a checkpoint panicked; what it would have promised stays unpromised");
         }
@@ -91,16 +86,19 @@ pub(crate) async fn run(service: Arc<Service>) {
     }
 }
 
-/// One checkpoint. The locks are taken in the order of the documents' numbers,
-/// and nobody else takes more than one.
-fn checkpoint(service: &Service, uploads: Vec<Arc<Live>>) {
-    let recordings: Vec<_> = uploads.iter().map(|live| (live, live.recording())).collect();
+/// One checkpoint. An upload that somebody else is recording (it is being
+/// published, say) waits for the next one, and nobody waits for it.
+fn checkpoint(service: &Service, uploads: &[Arc<Live>]) {
     let mut synced = Vec::new();
-    for (live, recording) in &recordings {
-        let Some((snapshot, last_chunk_at)) = live.snapshot(recording) else { continue };
+    for live in uploads {
+        let Some(recording) = live.try_recording() else {
+            service.checkpoints.moved(live, 0);
+            continue;
+        };
+        let Some((snapshot, last_chunk_at)) = live.snapshot(&recording) else { continue };
         match live.staging().sync() {
-            Ok(()) => synced.push((*live, recording, snapshot, last_chunk_at)),
-            Err(error) => service.fail(live, &Failure::Storage(error)),
+            Ok(()) => synced.push((live, recording, snapshot, last_chunk_at)),
+            Err(error) => service.fail(live, &recording, &Failure::Storage(error)),
         }
     }
     if synced.is_empty() {

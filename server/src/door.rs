@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use towline_protocol::{Code, ErrorReply, Reply, frame};
 
 /// After an error of the listener (no descriptors left, say) it rests so long;
 /// connections that are open go on.
@@ -30,6 +31,7 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
             Ok((stream, peer)) => {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                     tracing::warn!(%peer, "too many connections; one was turned away");
+                    turn_away(&stream, service.config.limits.connections);
                     continue;
                 };
                 if let Err(error) = tune(&stream) {
@@ -50,11 +52,21 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
     }
 }
 
+/// Says why, as far as the socket takes it at once, and lets go.
+fn turn_away(stream: &TcpStream, connections: usize) {
+    let mut error = ErrorReply::new(Code::TooMany, "too many connections; come again in a while");
+    error.max = Some(connections as u64);
+    let _ = stream.try_write(&frame::control(&Reply::Error(error)));
+}
+
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(DEAD_AFTER / 2).with_interval(DEAD_AFTER / 6).with_retries(3),
+        &TcpKeepalive::new()
+            .with_time(DEAD_AFTER / 2)
+            .with_interval(DEAD_AFTER / 6)
+            .with_retries(3),
     )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;

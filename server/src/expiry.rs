@@ -29,7 +29,8 @@ pub(crate) async fn run(service: Arc<Service>) {
 pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
     let patience = service.config.patience;
     let now = service.clock().now();
-    let Some(moment) = now.get().checked_sub(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX))
+    let Some(moment) =
+        now.get().checked_sub(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX))
     else {
         return Ok(0);
     };
@@ -41,8 +42,7 @@ pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
             // Somebody has just come back, or is here and silent.
             Some(live) if !live.ask(|upload| upload.has_expired(now, patience)) => continue,
             Some(live) => {
-                let _recording = live.recording();
-                service.give_up(&live, Phase::Expired, &why)?;
+                service.give_up(&live, &live.recording(), Phase::Expired, &why)?;
             }
             None => service.end(id, Phase::Expired, &why)?,
         }

@@ -40,6 +40,9 @@ pub(crate) enum Failure {
     /// The disk's fault.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The disk's fault, at the last step: the bytes are safe, the name may be.
+    #[error("the document is whole, but its place could not be made sure of: {0}")]
+    Unsettled(#[source] StorageError),
     /// The catalog's refusal, or its disk's fault.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -55,7 +58,7 @@ impl Failure {
                 Refusal::BlockMismatch { .. }
                     | Refusal::NoSuchBlock { .. }
                     | Refusal::Incomplete { .. }
-            ) | Self::Storage(StorageError::Exists)
+            ) | Self::Storage(StorageError::Exists | StorageError::NotAFolder)
                 | Self::Catalog(CatalogError::Refused(Unrecorded::PathTaken))
                 | Self::TooLong { .. }
         )
@@ -92,6 +95,11 @@ impl Failure {
             }
             Self::Ended { phase, .. } => ErrorReply::new(ended(*phase), self.to_string()),
             Self::Storage(error) => storage(error),
+            Self::Unsettled(_) => ErrorReply::new(
+                Code::StorageReadOnly,
+                "the document is whole and kept, but the server's storage takes no changes; \
+                 complete it again later",
+            ),
             Self::Catalog(error) => catalog(error),
         }
     }
@@ -153,9 +161,10 @@ fn storage(error: &StorageError) -> ErrorReply {
         StorageError::NotAFolder => {
             ErrorReply::new(Code::Exists, "a document has the name of one of the folders")
         }
-        StorageError::Lost(loss) => {
-            ErrorReply::new(Code::Failed, format!("the stored bytes were lost ({loss}); begin again"))
-        }
+        StorageError::Lost(loss) => ErrorReply::new(
+            Code::Failed,
+            format!("the stored bytes were lost ({loss}); begin again"),
+        ),
         StorageError::NoSpace { missing_bytes } => {
             let mut reply = ErrorReply::new(
                 Code::NoSpace,

@@ -168,22 +168,23 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
 
     async fn read_payload(&mut self, channel: Channel, offset: Offset) -> Result<Read, InletError> {
         if self.piece.is_none() {
+            if !self.decoder.has_buffered() {
+                // A buffer is only taken for bytes that have come: whoever sends
+                // heads alone must not keep buffers from others (P6).
+                return self.read_head().await;
+            }
             let buffer = self.pool.take().await;
             self.piece = Some(Piece { channel, offset, buffer });
         }
         let piece = self.piece.as_mut().expect("there is a piece now");
-        let lingers = !piece.buffer.bytes().is_empty();
         let room = piece.room(self.decoder.payload_left());
         let buffered = self.decoder.take_payload(room);
         let count = if buffered > 0 {
             buffered
         } else {
-            match read(&mut self.reader, room, lingers).await? {
+            match read(&mut self.reader, room, true).await? {
                 None => return Ok(Read::Lingered),
-                Some(0) => {
-                    self.piece.take_if(|_| !lingers);
-                    return Ok(Read::End);
-                }
+                Some(0) => return Ok(Read::End),
                 Some(count) => {
                     self.decoder.payload_came(count);
                     self.last_byte = Instant::now();

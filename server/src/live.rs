@@ -13,12 +13,12 @@ use crate::failure::Failure;
 use crate::storage::Staging;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use towline_protocol::reply::{Progress, Reply};
 use towline_protocol::{
-    BlockHasher, BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize, Offset,
-    Timestamp,
+    BlockHasher, BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize,
+    Offset, Timestamp,
 };
 use towline_state::catalog::Catalog;
 use towline_upload::{Ask, Lease, Phase, Refusal, Snapshot, Upload};
@@ -46,7 +46,8 @@ struct Core {
     /// Replaced by a newer `Live` of the same document, or about to be.
     retired: bool,
     writeback: Range<u64>,
-    reported: Instant,
+    /// When the writer was last told how far it is.
+    reported: Option<Instant>,
 }
 
 /// The session that holds the lease.
@@ -76,7 +77,7 @@ impl Live {
             writer: None,
             retired: false,
             writeback: 0..0,
-            reported: Instant::now(),
+            reported: None,
         };
         Self { document_id, staging, recording: Mutex::new(()), core: Mutex::new(core) }
     }
@@ -200,9 +201,11 @@ impl Live {
                 upload.withdraw(lease, range.clone())?;
             }
             let lost = upload.progress().durable() < core.upload.progress().durable();
-            let recorded = core.upload.progress().held().any(|(index, _)| {
-                blocks.iter().any(|range| range.contains(&index))
-            });
+            let recorded = core
+                .upload
+                .progress()
+                .held()
+                .any(|(index, _)| blocks.iter().any(|range| range.contains(&index)));
             (upload.progress().durable(), lost || recorded)
         };
         if promised {
@@ -229,7 +232,7 @@ impl Live {
     }
 
     /// Ends the upload without a document, in memory; the catalog is the caller's.
-    pub(crate) fn give_up(&self, phase: Phase) -> Result<(), Refusal> {
+    pub(crate) fn give_up(&self, _: &Recording<'_>, phase: Phase) -> Result<(), Refusal> {
         let mut core = self.core();
         core.upload.give_up(phase)?;
         core.hashers.clear();
@@ -256,6 +259,15 @@ impl Live {
         Recording(self.recording.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The same, unless somebody else does just now.
+    pub(crate) fn try_recording(&self) -> Option<Recording<'_>> {
+        match self.recording.try_lock() {
+            Ok(guard) => Some(Recording(guard)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(Recording(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// What a checkpoint would make durable; nothing where nothing is new.
     pub(crate) fn snapshot(&self, _: &Recording<'_>) -> Option<(Snapshot, Timestamp)> {
         let core = self.core();
@@ -275,7 +287,7 @@ impl Live {
     /// Tells the writer how far it is, unless it was told a moment ago.
     pub(crate) fn report_if_due(&self, every: Duration) {
         let mut core = self.core();
-        if core.reported.elapsed() >= every {
+        if core.reported.is_none_or(|reported| reported.elapsed() >= every) {
             core.report(self.document_id);
         }
     }
@@ -331,7 +343,7 @@ impl Core {
 
     fn report(&mut self, document_id: DocumentId) {
         if let Some(writer) = &self.writer {
-            self.reported = Instant::now();
+            self.reported = Some(Instant::now());
             writer.events.reply(Reply::Progress(self.progress(document_id, writer.channel)));
         }
     }

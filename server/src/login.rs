@@ -6,7 +6,9 @@ use crate::token::TokenError;
 use tokio::io::AsyncRead;
 use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::Caps;
-use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX};
+use towline_protocol::limits::{
+    CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
+};
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::{Hello, Request, VERSION};
 use towline_protocol::{Code, ErrorReply};
@@ -41,7 +43,9 @@ pub(crate) async fn login<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &
 async fn ask<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> Login {
     match inlet.first_byte().await {
         Ok(Some(0)) => {}
-        Ok(Some(b'A'..=b'Z')) => return Login::WrongDoor("This port speaks Towline, not HTTP.\r\n"),
+        Ok(Some(b'A'..=b'Z')) => {
+            return Login::WrongDoor("This port speaks Towline, not HTTP.\r\n");
+        }
         Ok(Some(0x16)) => return Login::WrongDoor("This port speaks Towline without TLS.\r\n"),
         Ok(Some(_)) => return Login::WrongDoor("This port speaks Towline.\r\n"),
         Ok(None) | Err(_) => return Login::Gone,

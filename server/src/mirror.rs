@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use towline_state::catalog::{CatalogError, Document};
-use towline_state::state_file::{EntryStatus, StateFile, StateFileError, UploadEntry, UploadsState};
+use towline_state::state_file::{
+    EntryStatus, StateFile, StateFileError, UploadEntry, UploadsState,
+};
 
 /// See the module's description.
 pub(crate) struct Mirror {

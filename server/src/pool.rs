@@ -4,10 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use towline_protocol::block::BLOCK_SIZE_BYTES;
-
-/// A buffer holds one block at the most.
-const BUFFER_BYTES: usize = BLOCK_SIZE_BYTES as usize;
+use towline_protocol::limits;
 
 /// All buffers of a server.
 #[derive(Debug)]
@@ -18,7 +15,7 @@ pub(crate) struct Pool {
     spare: Mutex<Vec<Box<[u8]>>>,
 }
 
-/// A buffer on loan.
+/// A buffer on loan. It holds one block, which is as much as the largest chunk.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Box<[u8]>,
@@ -37,7 +34,8 @@ impl Pool {
     pub(crate) async fn take(self: &Arc<Self>) -> Buffer {
         let permit = Arc::clone(&self.room).acquire_owned().await.expect("the pool never closes");
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bytes = spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
+        let bytes =
+            spare.unwrap_or_else(|| vec![0; limits::CHUNK_BYTES_MAX as usize].into_boxed_slice());
         Buffer { bytes, filled: 0, pool: Arc::clone(self), _permit: permit }
     }
 }

@@ -33,6 +33,11 @@ impl Receipt {
         Some(Self { document, blake3 })
     }
 
+    /// Whether it is that document's.
+    pub(crate) fn is_of(&self, id: DocumentId) -> bool {
+        self.document.document_id == id
+    }
+
     /// The words for the client.
     pub(crate) fn success(&self, channel: Channel, existing: bool) -> Success {
         let document = &self.document;
@@ -89,7 +94,10 @@ pub(crate) fn put_in_place(service: &Service, order: Order) -> Result<Receipt, F
                 service.catalog.return_to_uploading(document_id).wait()?;
                 return Err(error.into());
             }
-            Err(error) => return Err(error.into()),
+            Err(error @ StorageError::Lost(_)) => return Err(error.into()),
+            // Whether the name is durable nobody can say now: the row goes on saying
+            // `publishing`, and recovery will know.
+            Err(error) => return Err(Failure::Unsettled(error)),
         }
     }
     record(service, document_id, blake3)

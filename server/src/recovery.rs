@@ -7,7 +7,7 @@
 use crate::failure::Failure;
 use crate::publish::{self, Order};
 use crate::service::Service;
-use crate::storage::{StorageError, Staged};
+use crate::storage::{Staged, StorageError};
 use std::collections::HashMap;
 use towline_protocol::{DocumentId, FileSize, Offset};
 use towline_state::catalog::{Document, Unfinished};
@@ -149,10 +149,7 @@ mod tests {
     #[test]
     fn an_upload_goes_on_from_what_was_promised_or_not_at_all() {
         assert_eq!(decided(Phase::Uploading, 60, Some(60), None), Action::Keep);
-        assert_eq!(
-            decided(Phase::Uploading, 60, Some(61), None),
-            Action::Truncate(size(60).end())
-        );
+        assert_eq!(decided(Phase::Uploading, 60, Some(61), None), Action::Truncate(size(60).end()));
         assert_eq!(decided(Phase::Uploading, 60, Some(59), None), Action::Fail);
         assert_eq!(decided(Phase::Uploading, 60, None, None), Action::Fail);
         assert_eq!(decided(Phase::Uploading, 0, Some(0), None), Action::Keep);

@@ -20,8 +20,7 @@ impl Registry {
     /// The upload, if it is being worked on.
     pub(crate) fn get(&self, id: DocumentId) -> Option<Arc<Live>> {
         let slot = self.slots().get(&id).cloned()?;
-        let live = lock(&slot).clone();
-        live
+        lock(&slot).clone()
     }
 
     /// The upload, read back by `load` if nobody works on it yet. Blocks.
@@ -53,7 +52,8 @@ impl Registry {
     pub(crate) fn remove(&self, live: &Arc<Live>) {
         let mut slots = self.slots();
         let same = slots.get(&live.document_id).is_some_and(|slot| {
-            slot.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, live)))
+            slot.try_lock()
+                .is_ok_and(|kept| kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, live)))
         });
         if same {
             slots.remove(&live.document_id);

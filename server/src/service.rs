@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoints;
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::{Live, Recording};
 use crate::mirror::Mirror;
 use crate::pool::Pool;
 use crate::registry::Registry;
@@ -55,12 +55,19 @@ impl Service {
         })
     }
 
-    /// Gives an upload up that is being worked on: it ends in the catalog first,
-    /// then here, and last goes its staging area. Blocks.
-    pub(crate) fn give_up(&self, live: &Arc<Live>, phase: Phase, why: &str) -> Result<(), Failure> {
-        live.give_up(phase)?;
+    /// Gives an upload up that is being worked on. Whoever asks for it meanwhile
+    /// finds it ended, here or in the catalog. Blocks.
+    pub(crate) fn give_up(
+        &self,
+        live: &Arc<Live>,
+        recording: &Recording<'_>,
+        phase: Phase,
+        why: &str,
+    ) -> Result<(), Failure> {
+        live.give_up(recording, phase)?;
+        let ended = self.end(live.document_id, phase, why);
         self.registry.remove(live);
-        self.end(live.document_id, phase, why)
+        ended
     }
 
     /// Ends an upload without a document. The row goes first: bytes without a
@@ -75,22 +82,17 @@ impl Service {
     }
 
     /// Gives an upload up because of what happened to it, and tells its writer.
-    pub(crate) fn fail(&self, live: &Arc<Live>, failure: &Failure) {
+    pub(crate) fn fail(&self, live: &Arc<Live>, recording: &Recording<'_>, failure: &Failure) {
         tracing::error!(document_id = %live.document_id, error = ?failure, "an upload has failed");
-        live.notify(|channel| {
-            Reply::Error(failure.reply().on(channel, Some(live.document_id)))
-        });
-        if let Err(error) = self.give_up(live, Phase::Failed, &failure.reply().message) {
+        live.notify(|channel| Reply::Error(failure.reply().on(channel, Some(live.document_id))));
+        let why = failure.reply().message;
+        if let Err(error) = self.give_up(live, recording, Phase::Failed, &why) {
             tracing::error!(document_id = %live.document_id, %error, "the failure was not recorded");
         }
     }
 
     /// The document, if the user owns it. Somebody else's does not exist.
-    pub(crate) fn document_of(
-        &self,
-        user: UserId,
-        id: DocumentId,
-    ) -> Result<Document, Failure> {
+    pub(crate) fn document_of(&self, user: UserId, id: DocumentId) -> Result<Document, Failure> {
         let document = self.catalog.document(id).wait()?;
         let own = document.filter(|document| document.user_id == user);
         own.ok_or(Failure::Refused(Refusal::NotFound))

@@ -99,7 +99,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 .await;
         }
         let paused = self.release().await;
-        self.service.checkpoints.now(None).await.ok();
+        if !paused.is_empty() {
+            self.service.checkpoints.now().await.ok();
+        }
         if let End::Gone = end {
             self.service.close_idle();
             return;

@@ -165,16 +165,13 @@ fn make(keys: &Path, path: &Path) -> Result<Vec<u8>, KeyError> {
 /// # Errors
 /// Where the file cannot be written.
 pub fn write_token(path: &Path, token: &str) -> Result<(), KeyError> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| {
-            writeln!(file, "{token}")?;
-            file.sync_all()
-        });
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).and_then(
+            |mut file| {
+                writeln!(file, "{token}")?;
+                file.sync_all()
+            },
+        );
     written.map_err(io_error("write", path))
 }
 

@@ -149,9 +149,9 @@ impl Decoder {
         self.caps = caps;
     }
 
-    /// Where the next bytes of the stream may be put. Never empty.
+    /// Where the next bytes of the stream may be put. Never empty. The beginning of
+    /// a payload may come this way too, while its own place is not yet at hand.
     pub fn space(&mut self) -> &mut [u8] {
-        debug_assert!(self.payload_left == 0, "payload goes past the decoder");
         let wanted = self.wanted();
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -159,6 +159,7 @@ impl Decoder {
             self.start = 0;
         }
         let needed = match wanted {
+            _ if self.payload_left > 0 => SPACE_BYTES,
             ..=CHUNK_HEAD_BYTES if self.lean => CHUNK_HEAD_BYTES,
             _ => SPACE_BYTES.max(wanted),
         };
@@ -183,6 +184,12 @@ impl Decoder {
     #[must_use]
     pub fn payload_left(&self) -> usize {
         self.payload_left as usize
+    }
+
+    /// Whether bytes are here that nobody has taken.
+    #[must_use]
+    pub fn has_buffered(&self) -> bool {
+        self.start < self.end
     }
 
     /// Moves payload that was read together with its head into `to`.
@@ -315,6 +322,9 @@ impl Decoder {
     /// How long the frame at the front is, as far as that is known and as far
     /// as the decoder itself has to hold it.
     fn wanted(&self) -> usize {
+        if self.payload_left > 0 {
+            return 0;
+        }
         let bytes = &self.buffer[self.start..self.end];
         match self.head(bytes) {
             Ok(Some((Kind::Chunk, _))) => CHUNK_HEAD_BYTES,

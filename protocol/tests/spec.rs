@@ -1,0 +1,198 @@
+//! `SPEC.md` and the code say the same. What the page shows (frames, messages,
+//! tables, values) is read out of it and held against the code.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may stop where a test may")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use towline_protocol::block::{self, BLOCK_SIZE_BYTES};
+use towline_protocol::error::{Code, ErrorReply};
+use towline_protocol::{BlockIndex, FileSize, Offset, Reply, Request, frame, limits};
+
+const SPEC: &str = include_str!("../SPEC.md");
+const GOLDEN: &[&str] = &[
+    include_str!("golden/requests.hex"),
+    include_str!("golden/replies.hex"),
+    include_str!("golden/binary.hex"),
+    include_str!("golden/refused.hex"),
+];
+
+/// The fenced blocks of that language.
+fn fenced(language: &str) -> Vec<&'static str> {
+    let opening = format!("\n```{language}\n");
+    let blocks = SPEC.split(&opening).skip(1);
+    blocks.map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+/// The rows of the table whose head begins with that cell, without back-ticks.
+fn table(first: &str, second: &str) -> Vec<Vec<String>> {
+    let head = format!("\n| {first} | {second} |");
+    let (_, table) = SPEC.split_once(&head).expect("the table is there");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let row = row.trim_matches('|').replace('`', "");
+        row.split('|').map(|cell| cell.trim().to_owned()).collect()
+    })
+    .collect()
+}
+
+/// The messages of one direction.
+fn messages(arrow: &str) -> Vec<&'static str> {
+    let lines = fenced("text").into_iter().flat_map(str::lines);
+    lines.filter_map(|line| line.strip_prefix(arrow)).collect()
+}
+
+fn actions<'a>(messages: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let word = |message: &str| {
+        let message: serde_json::Value = serde_json::from_str(message).unwrap();
+        message["action"].as_str().unwrap().to_owned()
+    };
+    messages.into_iter().map(word).collect()
+}
+
+#[test]
+fn its_frames_are_golden() {
+    let shown = fenced("hex");
+    for frame in &shown {
+        let whole = format!("\n{frame}\n");
+        assert!(GOLDEN.iter().any(|file| file.contains(&whole)), "no golden frame:\n{frame}");
+    }
+    for kind in ["# kind: control", "# kind: chunk", "# kind: block", "# kind: block list"] {
+        let shows = |frame: &&str| frame.lines().any(|line| line.ends_with(kind));
+        assert!(shown.iter().any(shows), "no frame with {kind}");
+    }
+}
+
+#[test]
+fn its_messages_are_what_the_code_says() {
+    for text in messages("→ ") {
+        let request = Request::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
+    }
+    for text in messages("← ") {
+        let reply = Reply::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(serde_json::to_string(&reply).unwrap(), text);
+        if let Reply::Error(error) = reply {
+            let expected = (error.code.number(), error.code.can_retry());
+            assert_eq!((error.number, error.retry), expected, "{text}");
+        }
+    }
+}
+
+#[test]
+fn it_shows_every_action() {
+    // The golden frames are complete (`golden.rs` sees to it), so the page is
+    // complete if it shows what they show.
+    let golden = |file: &'static str| {
+        let lines = file.lines().filter_map(|line| line.split_once(r#"# {"action":""#));
+        lines.map(|(_, rest)| rest.split('"').next().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(actions(messages("→ ")), golden(GOLDEN[0]));
+    assert_eq!(actions(messages("← ")), golden(GOLDEN[1]));
+}
+
+#[test]
+fn its_error_table_is_the_codes() {
+    let yes = |yes| if yes { "yes" } else { "no" }.to_owned();
+    let rows: Vec<Vec<String>> =
+        table("word", "number").into_iter().map(|row| row[..4].to_vec()).collect();
+    let codes: Vec<Vec<String>> = Code::ALL
+        .iter()
+        .map(|code| {
+            let number = code.number().to_string();
+            vec![code.to_string(), number, yes(code.can_retry()), yes(code.closes())]
+        })
+        .collect();
+    assert_eq!(rows, codes);
+}
+
+#[test]
+fn its_errors_have_no_field_that_the_code_has_not() {
+    let all = ErrorReply {
+        expected: Some(Offset::ZERO),
+        index: Some(BlockIndex::FIRST),
+        max: Some(0),
+        missing: Some(0),
+        field: Some(String::new()),
+        ..ErrorReply::new(Code::Internal, "")
+    };
+    let all = serde_json::to_value(&all).unwrap();
+    for row in table("word", "number") {
+        let mut besides = row[4].split(", ").filter(|field| !field.is_empty());
+        assert!(besides.all(|field| all.get(field).is_some()), "{row:?}");
+        assert!(!row[5].is_empty(), "{row:?}");
+    }
+}
+
+macro_rules! values {
+    ($($name:ident)*) => { [$((stringify!($name), limits::$name as u64)),*] };
+}
+
+#[test]
+fn its_limits_are_the_constants() {
+    let mut constants: BTreeMap<String, String> = values![
+        LENGTH_PREFIX_BYTES CHUNK_HEADER_BYTES VALUE_BYTES CHUNK_BYTES_MAX CHUNK_BYTES_DEFAULT
+        CONTROL_BYTES_MAX HELLO_BYTES_MAX MESSAGE_BYTES_MAX TOKEN_BYTES_MAX JSON_DEPTH_MAX
+        BLOCK_LIST_VALUES_MAX FRAME_BYTES_MAX NAME_BYTES FOLDER_DEPTH PATH_BYTES
+        WITHDRAW_RANGES_MAX CHANNELS_MAX OPEN_BLOCKS_MAX
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_string()))
+    .collect();
+    // The list above cannot forget one: the source is asked.
+    let source = include_str!("../src/limits.rs");
+    let declared = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+    let declared: BTreeSet<&str> = declared.map(|rest| rest.split(':').next().unwrap()).collect();
+    assert_eq!(constants.keys().map(String::as_str).collect::<BTreeSet<_>>(), declared);
+
+    constants.insert("BLOCK_SIZE_BYTES".to_owned(), BLOCK_SIZE_BYTES.to_string());
+    let rows: BTreeMap<String, String> =
+        table("name", "value").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(rows, constants);
+}
+
+#[test]
+fn its_block_values_are_true() {
+    let rows = table("filesize", "hash of the file");
+    assert!(rows.len() >= 5);
+    for row in rows {
+        let filesize: FileSize = row[0].parse().unwrap();
+        let bytes: Vec<u8> =
+            (0..filesize.get()).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let values: Vec<_> = bytes
+            .chunks(1 << 20)
+            .zip(0..)
+            .map(|(block, at)| block::hash_block(BlockIndex::new(at).unwrap(), filesize, block))
+            .collect();
+        let text: Vec<String> = values.iter().map(ToString::to_string).collect();
+        let text = if text.is_empty() { "none".to_owned() } else { text.join(" ") };
+        assert_eq!(row[2], text);
+        assert_eq!(row[1], block::hash_file(filesize, values).to_string());
+        assert_eq!(row[1], blake3::hash(&bytes).to_hex().as_str(), "and b3sum says the same");
+    }
+}
+
+#[test]
+fn its_kinds_are_the_kinds() {
+    use frame::Kind;
+    let kinds = [Kind::Control, Kind::Chunk, Kind::Block, Kind::BlockList];
+    let rows = table("kind", "name");
+    assert_eq!(rows.len(), kinds.len());
+    for (row, kind) in rows.iter().zip(kinds) {
+        assert_eq!(row[0], (kind as u8).to_string());
+        assert_eq!(row[1].replace(' ', ""), format!("{kind:?}").to_lowercase());
+    }
+}
+
+#[test]
+fn its_links_lead_somewhere() {
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect::<String>()
+    };
+    let anchors: BTreeSet<String> =
+        SPEC.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+    for link in SPEC.split("](#").skip(1) {
+        let link = link.split(')').next().unwrap();
+        assert!(anchors.contains(link), "{link} is not among {anchors:?}");
+    }
+}
