@@ -1,1 +1,51 @@
-//! To come.
+//! The Towline client: a library that uploads files and never makes them start
+//! again, and [`cli`], the command line on top of it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tokio_util::sync::CancellationToken;
+//! use towline_client::{Client, Document, PutOptions, Token};
+//!
+//! let mut client = Client::new("files.example".parse()?, Token::from_file("token".as_ref())?);
+//! let document = Document::in_folder("report.pdf", Vec::new())?;
+//! let receipt = client
+//!     .put(&document, &PutOptions::default(), &CancellationToken::new(), &mut |event| {
+//!         println!("{event:?}");
+//!     })
+//!     .await?;
+//! println!("document {}", receipt.document_id);
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+pub mod cli;
+mod client;
+mod connection;
+#[cfg(feature = "serve")]
+mod demo;
+mod document;
+mod events;
+mod exit;
+mod failure;
+mod feeder;
+mod outbox;
+mod plan;
+mod retry;
+mod source;
+mod stop;
+mod text;
+mod token;
+mod transfer;
+pub mod uploads;
+
+pub use address::{BadAddress, DEFAULT_PORT, ServerAddress};
+pub use client::Client;
+pub use connection::Patience;
+pub use document::Document;
+pub use events::{Event, Listener, Receipt, Standing, Trouble};
+pub use exit::Exit;
+pub use failure::{Failure, Kept};
+pub use text::printable;
+pub use token::{BadToken, Token};
+pub use transfer::PutOptions;

@@ -1,2 +1,4 @@
-//! To come.
-fn main() {}
+//! `towline`: see the crate's [`towline_client::cli`].
+fn main() -> std::process::ExitCode {
+    towline_client::cli::main()
+}

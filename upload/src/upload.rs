@@ -59,7 +59,8 @@ impl Upload {
         order: Order,
         now: Timestamp,
     ) -> (Self, Lease) {
-        let mut upload = Self::restore(owner, path, Phase::Uploading, Progress::empty(filesize), now);
+        let mut upload =
+            Self::restore(owner, path, Phase::Uploading, Progress::empty(filesize), now);
         let lease = upload.grant(order);
         (upload, lease)
     }

@@ -17,15 +17,30 @@ const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Debug, Clone)]
 enum Command {
     /// Bytes for a block: where its fill stands, shifted by so much.
-    Append { block: u64, shift: i64, length: u64 },
-    Announce { block: u64, honest: bool },
-    Withdraw { first: u64, count: u64 },
-    Resume { order: Order, offset_is_right: bool },
+    Append {
+        block: u64,
+        shift: i64,
+        length: u64,
+    },
+    Announce {
+        block: u64,
+        honest: bool,
+    },
+    Withdraw {
+        first: u64,
+        count: u64,
+    },
+    Resume {
+        order: Order,
+        offset_is_right: bool,
+    },
     Release,
     Checkpoint,
     /// The process is killed and reads the catalog.
     Restart,
-    Complete { honest: bool },
+    Complete {
+        honest: bool,
+    },
     /// Whoever had the lease before tries once more.
     OldWriter,
 }

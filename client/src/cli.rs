@@ -1,0 +1,100 @@
+//! The command line `towline`, in two steps: [`arguments`] is what was typed,
+//! [`meaning`] what it means. The commands beside them do it.
+
+mod about;
+mod arguments;
+mod list;
+mod meaning;
+mod printer;
+mod put;
+mod resume;
+mod selection;
+mod signals;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use arguments::{Arguments, Command};
+use clap::Parser as _;
+use std::fmt;
+use std::process::ExitCode;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where even that cannot be printed, the code must say it all.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let ended = match arguments.command {
+        Command::Put(put) => put::run(put),
+        Command::Resume(resume) => resume::run(resume),
+        Command::Uploads(uploads) => list::run(&uploads),
+        Command::Status(about) => about::status(about),
+        Command::Cancel(about) => about::cancel(about),
+        #[cfg(feature = "serve")]
+        Command::Serve(serve) => {
+            towline_server::cli::serve(&serve).map(|()| Exit::Done).map_err(Complaint::failed)
+        }
+        #[cfg(feature = "serve")]
+        Command::Demo { file } => crate::demo::run(file).map_err(Complaint::failed),
+    };
+    match ended {
+        Ok(exit) => exit,
+        Err(complaint) => {
+            printer::say(&complaint.to_string());
+            complaint.exit
+        }
+    }
+    .into()
+}
+
+/// Why a command was not even begun.
+#[derive(Debug)]
+struct Complaint {
+    exit: Exit,
+    message: String,
+}
+
+impl Complaint {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    #[cfg(feature = "serve")]
+    #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
+    fn failed(error: anyhow::Error) -> Self {
+        Self::new(Exit::Refused, crate::printable(&format!("{error:#}")))
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Failure> for Complaint {
+    fn from(failure: Failure) -> Self {
+        let mut message = failure.to_string();
+        if let Some(advice) = failure.advice() {
+            message = format!("{message}; {advice}");
+        }
+        Self::new(failure.exit(), message)
+    }
+}
+
+/// Everything of a client is one task, which waits for the socket most of the
+/// time; a second worker would only cost it wake-ups.
+fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::new(Exit::Refused, format!("cannot start: {error}")))
+}

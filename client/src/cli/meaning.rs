@@ -1,0 +1,175 @@
+//! What the arguments mean, together with the environment and the state file.
+
+use super::Complaint;
+use super::arguments::{Keeping, Reach};
+use super::printer::say;
+use crate::address::ServerAddress;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::token::Token;
+use crate::uploads::{self, Found};
+use std::path::{Path, PathBuf};
+use towline_protocol::name::Name;
+use towline_protocol::{BadName, DocumentId};
+use towline_state::state_file::UploadEntry;
+use towline_state::{StateFile, StateFileError, UploadsState};
+
+/// The environment variable for `--to`.
+const SERVER_VARIABLE: &str = "TOWLINE_SERVER";
+/// The environment variable for the token itself.
+const TOKEN_VARIABLE: &str = "TOWLINE_TOKEN";
+
+/// A token and the file it came from, if it came from one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Credential {
+    pub(super) token: Token,
+    pub(super) file: Option<PathBuf>,
+}
+
+/// What is remembered, and where.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Absent where it can be neither read nor written.
+    pub(super) file: Option<StateFile>,
+    pub(super) state: UploadsState,
+    /// Where it is not where it usually is.
+    pub(super) elsewhere: Option<PathBuf>,
+}
+
+/// The server: as typed, else where the upload is, else as the environment says.
+pub(super) fn server(
+    reach: &Reach,
+    entry: Option<&UploadEntry>,
+) -> Result<ServerAddress, Complaint> {
+    if let Some(server) = &reach.to {
+        return Ok(server.clone());
+    }
+    let known = entry.and_then(|entry| entry.server.clone()).or_else(|| variable(SERVER_VARIABLE));
+    let Some(text) = known else {
+        return Err(Complaint::usage(format!(
+            "which server? Say --to HOST or set {SERVER_VARIABLE}"
+        )));
+    };
+    text.parse().map_err(|error| Complaint::usage(format!("{error}")))
+}
+
+/// The token: from the file that was named, else from the environment, else
+/// from the file it lay in when the upload began.
+pub(super) fn credential(
+    reach: &Reach,
+    entry: Option<&UploadEntry>,
+) -> Result<Credential, Complaint> {
+    if let Some(path) = &reach.token_file {
+        return from_file(path);
+    }
+    if let Some(text) = variable(TOKEN_VARIABLE) {
+        let token = Token::new(&text)
+            .map_err(|error| Complaint::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
+        return Ok(Credential { token, file: None });
+    }
+    match entry.and_then(uploads::token_file) {
+        Some(path) => from_file(&path),
+        None => Err(Complaint::usage(format!(
+            "a token is needed: say --token-file FILE or set {TOKEN_VARIABLE}"
+        ))),
+    }
+}
+
+fn from_file(path: &Path) -> Result<Credential, Complaint> {
+    let token = Token::from_file(path).map_err(|error| {
+        Complaint::usage(format!("{}: {error}", crate::printable(&path.to_string_lossy())))
+    })?;
+    Ok(Credential { token, file: std::fs::canonicalize(path).ok() })
+}
+
+/// The state file, read. What a person should know about it is said at once.
+pub(super) fn memory(keeping: &Keeping, quiet: bool) -> Result<Memory, Complaint> {
+    let elsewhere = keeping.state_file.clone();
+    let Some(path) = elsewhere.clone().or_else(usual_place) else {
+        say("there is no home folder to remember uploads in; use --state-file");
+        return Ok(Memory { file: None, state: UploadsState::default(), elsewhere });
+    };
+    let file = StateFile::at(path);
+    match uploads::read(&file) {
+        Ok(Found { state, notices }) => {
+            if !quiet {
+                notices.iter().for_each(|notice| say(&crate::printable(notice)));
+            }
+            Ok(Memory { file: Some(file), state, elsewhere })
+        }
+        // What was asked for by name must work.
+        Err(error @ StateFileError::Io { .. }) if elsewhere.is_none() => {
+            say(&format!("{}; this upload is not remembered here", Failure::from(error)));
+            Ok(Memory { file: None, state: UploadsState::default(), elsewhere })
+        }
+        Err(error) => Err(Failure::from(error).into()),
+    }
+}
+
+/// The one entry of a document, on that server if one is named.
+pub(super) fn entry<'a>(
+    state: &'a UploadsState,
+    document: DocumentId,
+    server: Option<&ServerAddress>,
+) -> Result<Option<&'a UploadEntry>, Complaint> {
+    if let Some(server) = server {
+        return Ok(state.find(document, Some(&server.to_string())).map(|(_, entry)| entry));
+    }
+    let mut found = state
+        .uploads
+        .iter()
+        .filter(|(key, _)| UploadsState::document_id_of(key) == Some(document))
+        .map(|(_, entry)| entry);
+    match (found.next(), found.next()) {
+        (Some(_), Some(_)) => Err(Complaint::usage(format!(
+            "document {document} is on several servers; say which with --to"
+        ))),
+        (entry, _) => Ok(entry),
+    }
+}
+
+/// `a/b` as a list of names.
+pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, Complaint> {
+    let names = text.unwrap_or_default().split('/').filter(|name| !name.is_empty());
+    names
+        .map(Name::new)
+        .collect::<Result<_, BadName>>()
+        .map_err(|reason| Complaint::usage(format!("--folder: {reason}")))
+}
+
+fn usual_place() -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).and_then(absolute);
+    let folder = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")))?;
+    Some(folder.join("towline/uploads_state.json"))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// The exit code of a run that did several things.
+pub(super) fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
+    exits.into_iter().max().unwrap_or(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_lists_of_names() {
+        assert_eq!(folder(None).unwrap(), []);
+        let names: Vec<String> =
+            folder(Some("a/b c/")).unwrap().into_iter().map(Into::into).collect();
+        assert_eq!(names, ["a", "b c"]);
+        assert!(folder(Some("a/../b")).is_err());
+    }
+
+    #[test]
+    fn the_worst_wins() {
+        assert_eq!(worst([]), Exit::Done);
+        assert_eq!(worst([Exit::Done, Exit::Resumable, Exit::Refused]), Exit::Resumable);
+        assert_eq!(worst([Exit::Integrity, Exit::Done]), Exit::Integrity);
+    }
+}

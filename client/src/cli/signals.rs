@@ -1,0 +1,64 @@
+//! Ctrl-C and its like mean: pause.
+
+use crate::exit::Exit;
+use tokio_util::sync::CancellationToken;
+
+/// Cancelled at the first SIGINT or SIGTERM; the second ends the process at
+/// once. What is sent is then still safe on the server, and `resume` finds it.
+pub(super) fn pause() -> CancellationToken {
+    let cancel = CancellationToken::new();
+    let told = cancel.clone();
+    tokio::spawn(async move {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            // Then a signal does what it does by default: end the process.
+            Err(_) => return,
+        };
+        signals.next().await;
+        told.cancel();
+        signals.next().await;
+        std::process::exit(i32::from(Exit::Resumable.code()));
+    });
+    cancel
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Cancel-safe, as both of its parts are.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

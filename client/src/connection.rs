@@ -1,0 +1,424 @@
+//! One connection to a server. Nothing else here touches the socket.
+
+use crate::address::ServerAddress;
+use crate::feeder::Block;
+use crate::outbox::{Outbox, SLICES};
+use crate::stop::Stop;
+use crate::token::Token;
+use socket2::{SockRef, TcpKeepalive};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_MAX};
+use towline_protocol::reply::Welcome;
+use towline_protocol::request::{About, Hello, Ping, VERSION};
+use towline_protocol::{BlockIndex, ChainingValue, Channel, DocumentId, Reply, Request};
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection to one address.
+    pub connect: Duration,
+    /// For any sign of life, before a `ping` asks for one.
+    pub ping_after: Duration,
+    /// For the answer to that `ping`; then the connection counts as lost. The
+    /// system gives a link up that long after it last delivered anything, too.
+    pub answer_within: Duration,
+    /// For the server's last word at a pause.
+    pub farewell: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            ping_after: Duration::from_secs(15),
+            answer_within: Duration::from_secs(30),
+            farewell: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What the server said.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Reply(Reply),
+    BlockList { channel: Channel, first: BlockIndex, values: Vec<ChainingValue> },
+}
+
+/// What [`Connection::next`] came back for.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Said(Said),
+    /// There is room for one more block.
+    Room,
+}
+
+/// A connection that is logged in.
+///
+/// Frames are queued with [`queue`](Self::queue) and [`queue_block`](Self::queue_block);
+/// they travel while [`next`](Self::next) waits for what the server says. Reading
+/// never waits for writing, so two full buffers cannot hold each other up.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    decoder: Decoder,
+    outbox: Outbox,
+    patience: Patience,
+    /// When the peer last took or sent something.
+    alive: Instant,
+    pinged: bool,
+    /// Writing has failed; what the server said before may still be read.
+    broken: Option<io::Error>,
+    channel: u32,
+    welcome: Welcome,
+}
+
+impl Connection {
+    /// Connects and logs in.
+    pub(crate) async fn open(
+        server: &ServerAddress,
+        token: &Token,
+        patience: Patience,
+    ) -> Result<Self, Stop> {
+        let stream = connect(server, patience).await?;
+        let mut connection = Self {
+            stream,
+            decoder: Decoder::new(Caps::CLIENT),
+            outbox: Outbox::default(),
+            patience,
+            alive: Instant::now(),
+            pinged: false,
+            broken: None,
+            channel: 0,
+            welcome: nobody(),
+        };
+        connection.queue(&Request::Hello(Hello {
+            channel: Channel::default(),
+            version: VERSION,
+            token: token.reveal().to_owned(),
+            client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
+        }));
+        // `ask` would send a ping into the silence, which before login is an error.
+        let deadline = Instant::now() + patience.answer_within;
+        let said = timeout_at(deadline, connection.next(false)).await;
+        match said.map_err(|_| Stop::Lost("the server does not answer".to_owned()))?? {
+            Step::Said(Said::Reply(Reply::Welcome(welcome))) => {
+                connection.welcome = checked(welcome)?;
+                Ok(connection)
+            }
+            Step::Said(Said::Reply(Reply::Error(error))) => Err(Stop::refused(error)),
+            other => Err(Stop::protocol(format!("'welcome' was expected, not {other:?}"))),
+        }
+    }
+
+    pub(crate) fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// A channel on which nothing was said lately.
+    pub(crate) fn new_channel(&mut self) -> Channel {
+        // Half of what a server must bear, so that a number comes back long
+        // after the last reply on it.
+        let cycle = u32::try_from(CHANNELS_MAX / 2).unwrap_or(1).min(self.welcome.max_channels);
+        self.channel = self.channel % cycle.max(1) + 1;
+        Channel(self.channel)
+    }
+
+    pub(crate) fn queue(&mut self, request: &Request) {
+        self.outbox.push_frames(frame::control(request));
+    }
+
+    pub(crate) fn queue_block(&mut self, channel: Channel, chunk_bytes: u32, block: Block) {
+        let chunk_bytes = chunk_bytes.min(self.welcome.max_chunk_size);
+        self.outbox.push_block(channel, chunk_bytes, block);
+    }
+
+    /// Whether one more block may be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.has_room()
+    }
+
+    /// How many bytes of files were handed to the system so far.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        self.outbox.payload_bytes()
+    }
+
+    /// Drops what is queued, up to the end of the frame that is half written.
+    pub(crate) fn drop_queue(&mut self) {
+        self.outbox.cut_after_frame();
+    }
+
+    /// Writes what is queued until the server says something or, where
+    /// `room_wanted`, until there is room for a block.
+    ///
+    /// Cancel-safe: whatever was read or written is accounted for in `self`
+    /// before anything is awaited.
+    pub(crate) async fn next(&mut self, room_wanted: bool) -> Result<Step, Stop> {
+        loop {
+            if let Some(said) = self.decoded()? {
+                return Ok(Step::Said(said));
+            }
+            if room_wanted && self.outbox.has_room() {
+                return Ok(Step::Room);
+            }
+            let wrote = self.write_some();
+            if self.read_some()? || wrote {
+                self.alive = Instant::now();
+                self.pinged = false;
+                continue;
+            }
+            // Cancel-safe: tokio documents `ready` so.
+            match timeout_at(self.silence_ends(), self.stream.ready(self.interest())).await {
+                Ok(ready) => {
+                    ready?;
+                }
+                Err(_) if self.pinged => {
+                    return Err(Stop::Lost("the server has fallen silent".to_owned()));
+                }
+                Err(_) => {
+                    self.pinged = true;
+                    self.queue(&Request::Ping(Ping::default()));
+                }
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer on the same channel. What is said on
+    /// other channels, about uploads that are over, is passed over.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, Stop> {
+        self.queue(request);
+        loop {
+            match self.next(false).await? {
+                Step::Said(Said::Reply(reply)) => {
+                    if let Some(reply) = for_channel(reply, request.channel())?
+                        && !matches!(reply, Reply::Progress(_))
+                    {
+                        return Ok(reply);
+                    }
+                }
+                Step::Said(Said::BlockList { channel, .. }) if channel != request.channel() => {}
+                other => return Err(Stop::protocol(format!("unexpected: {other:?}"))),
+            }
+        }
+    }
+
+    /// Asks which blocks the server holds of a file with that many blocks.
+    pub(crate) async fn held_blocks(
+        &mut self,
+        channel: Channel,
+        document_id: DocumentId,
+        count: u64,
+    ) -> Result<BTreeMap<u64, ChainingValue>, Stop> {
+        self.queue(&Request::Blocks(About { channel, document_id }));
+        let mut held = BTreeMap::new();
+        loop {
+            match self.next(false).await? {
+                Step::Said(Said::BlockList { channel: on, first, values }) if on == channel => {
+                    // Bounded by the file's own blocks: an endless list ends here.
+                    let beyond = first.get().saturating_add(values.len() as u64) > count;
+                    let backwards =
+                        held.last_key_value().is_some_and(|(last, _)| *last >= first.get());
+                    if beyond || backwards {
+                        return Err(Stop::protocol("a block list that does not fit the file"));
+                    }
+                    held.extend((first.get()..).zip(values));
+                }
+                Step::Said(Said::BlockList { .. }) | Step::Room => {}
+                Step::Said(Said::Reply(reply)) => match for_channel(reply, channel)? {
+                    None | Some(Reply::Progress(_)) => {}
+                    Some(Reply::Blocks(end)) => {
+                        if end.count != held.len() as u64 || end.document_id != document_id {
+                            return Err(Stop::protocol("a block list of another length than said"));
+                        }
+                        return Ok(held);
+                    }
+                    Some(Reply::Error(error)) => return Err(Stop::refused(error)),
+                    Some(other) => return Err(Stop::protocol(format!("unexpected: {other:?}"))),
+                },
+            }
+        }
+    }
+
+    /// Stops sending between two frames, says so by closing this side, and
+    /// hands what the server says until it closes its own to `listen`. Waits no
+    /// longer than patience allows.
+    pub(crate) async fn say_farewell(mut self, mut listen: impl FnMut(Reply)) {
+        self.drop_queue();
+        // However it ends, there is nothing more to be done.
+        let _ = timeout(self.patience.farewell, self.part(&mut listen)).await;
+    }
+
+    /// Ends with an error, as all connections do.
+    async fn part(&mut self, listen: &mut impl FnMut(Reply)) -> Result<Infallible, Stop> {
+        let mut open = true;
+        loop {
+            if self.outbox.is_empty() && open {
+                SockRef::from(&self.stream).shutdown(Shutdown::Write)?;
+                open = false;
+            }
+            while let Some(said) = self.decoded()? {
+                if let Said::Reply(reply) = said {
+                    listen(reply);
+                }
+            }
+            let wrote = self.write_some();
+            if !self.read_some()? && !wrote {
+                self.stream.ready(self.interest()).await?;
+            }
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        if self.outbox.is_empty() {
+            Interest::READABLE
+        } else {
+            Interest::READABLE | Interest::WRITABLE
+        }
+    }
+
+    fn silence_ends(&self) -> Instant {
+        let patience = self.patience.ping_after;
+        self.alive + if self.pinged { patience + self.patience.answer_within } else { patience }
+    }
+
+    fn decoded(&mut self) -> Result<Option<Said>, Stop> {
+        Ok(match self.decoder.next_part()? {
+            None => None,
+            Some(Part::Control(json)) => {
+                Some(Said::Reply(Reply::parse(json).map_err(|error| {
+                    Stop::Garbled(crate::Failure::Protocol(format!("not a reply: {error}")))
+                })?))
+            }
+            Some(Part::BlockList { channel, first, values }) => {
+                Some(Said::BlockList { channel, first, values })
+            }
+            // The caps forbid both.
+            Some(Part::Chunk { .. } | Part::Block { .. }) => {
+                return Err(Stop::protocol("a server does not send chunks"));
+            }
+        })
+    }
+
+    /// Writes once, as much as the socket takes. A failure is kept until there
+    /// is nothing more to read: the server may have said why.
+    fn write_some(&mut self) -> bool {
+        if self.outbox.is_empty() || self.broken.is_some() {
+            return false;
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = self.outbox.slices(&mut slices);
+        match self.stream.try_write_vectored(&slices[..count]) {
+            Ok(written) => {
+                self.outbox.advance(written);
+                written > 0
+            }
+            Err(error) if is_for_now(&error) => false,
+            Err(error) => {
+                self.broken = Some(error);
+                self.outbox.clear();
+                false
+            }
+        }
+    }
+
+    fn read_some(&mut self) -> Result<bool, Stop> {
+        match self.stream.try_read(self.decoder.space()) {
+            Ok(0) => Err(Stop::Lost(match self.broken.take() {
+                Some(error) => error.to_string(),
+                None => "the server has closed the connection".to_owned(),
+            })),
+            Ok(count) => {
+                self.decoder.filled(count);
+                Ok(true)
+            }
+            Err(error) if is_for_now(&error) => match self.broken.take() {
+                Some(broken) => Err(broken.into()),
+                None => Ok(false),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_for_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// The reply, if it is for that channel. An error on channel 0 is about the
+/// connection as a whole.
+pub(crate) fn for_channel(reply: Reply, channel: Channel) -> Result<Option<Reply>, Stop> {
+    match reply {
+        reply if reply.channel() == channel => Ok(Some(reply)),
+        Reply::Error(error) if error.channel == Channel::default() => Err(Stop::refused(error)),
+        _ => Ok(None),
+    }
+}
+
+async fn connect(server: &ServerAddress, patience: Patience) -> Result<TcpStream, Stop> {
+    let mut last = None;
+    for address in tokio::net::lookup_host((server.host(), server.port())).await? {
+        match timeout(patience.connect, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                tune(&stream, patience)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    Err(last.unwrap_or_else(none).into())
+}
+
+/// A link that is gone must be noticed within seconds, both while bytes wait
+/// for their acknowledgement and while all is quiet.
+fn tune(stream: &TcpStream, patience: Patience) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive =
+        TcpKeepalive::new().with_time(patience.ping_after).with_interval(Duration::from_secs(5));
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(patience.answer_within))?;
+    Ok(())
+}
+
+/// What is known of a server before it has said anything.
+fn nobody() -> Welcome {
+    Welcome {
+        version: VERSION,
+        server: String::new(),
+        user_id: towline_protocol::UserId::MIN,
+        user: String::new(),
+        max_filesize: towline_protocol::FileSize::MIN,
+        chunk_size: 1,
+        max_chunk_size: 1,
+        block_size: BLOCK_SIZE_BYTES,
+        max_channels: 1,
+        features: Vec::new(),
+    }
+}
+
+/// The server's terms, if this client can live with them.
+fn checked(mut welcome: Welcome) -> Result<Welcome, Stop> {
+    if welcome.version != VERSION || welcome.block_size != BLOCK_SIZE_BYTES {
+        return Err(Stop::protocol(format!(
+            "version {} with blocks of {} bytes is not spoken here",
+            welcome.version, welcome.block_size
+        )));
+    }
+    if welcome.max_chunk_size == 0 || welcome.max_channels == 0 {
+        return Err(Stop::protocol("a server that takes no chunk or no channel"));
+    }
+    welcome.max_chunk_size = welcome.max_chunk_size.min(CHUNK_BYTES_MAX);
+    welcome.chunk_size = welcome.chunk_size.clamp(1, welcome.max_chunk_size);
+    Ok(welcome)
+}

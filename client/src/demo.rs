@@ -1,0 +1,133 @@
+//! `towline demo`: the main job on a fresh machine, with everything that usually
+//! goes wrong. A real server in a process of its own, a real file, a link that
+//! breaks, a server that is killed; nothing in it is pretended but the slowness.
+
+mod link;
+mod server;
+mod story;
+
+use crate::exit::Exit;
+use crate::{Client, Document, Event, PutOptions, Receipt, Token};
+use anyhow::{Context as _, bail, ensure};
+use link::Link;
+use server::DemoServer;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use story::Story;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+use towline_protocol::Name;
+
+/// The link is as slow as it takes to make the sending last so long: an upload
+/// over loopback would be over before anybody could interrupt it.
+const LASTS: Duration = Duration::from_secs(3);
+
+/// Anything smaller is over with its first chunk.
+const FILESIZE_MIN_BYTES: u64 = 256 << 10;
+
+/// Shows the whole story on this machine.
+pub(crate) fn run(file: Option<PathBuf>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(show(file))
+}
+
+async fn show(file: Option<PathBuf>) -> anyhow::Result<Exit> {
+    let path = match file {
+        Some(path) => path,
+        None => std::env::current_exe().context("cannot find this program's own file")?,
+    };
+    let metadata =
+        std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let filesize = metadata.len();
+    ensure!(metadata.is_file(), "{} is no file", path.display());
+    ensure!(
+        filesize >= FILESIZE_MIN_BYTES,
+        "{} has only {filesize} bytes; take one of at least {FILESIZE_MIN_BYTES}, so that there \
+         is something to interrupt",
+        path.display()
+    );
+
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let story = Story::begin(&path, filesize);
+    let mut server = DemoServer::start(folder.path(), filesize).await?;
+    story.tell(&format!("a server listens on {}", server.address()));
+
+    let breaks = [filesize / 3, filesize / 3 * 2];
+    let mut link = Link::open(server.address(), filesize / LASTS.as_secs(), breaks).await?;
+    let token = Token::from_file(&server.token_file()?)?;
+    let client = Client::new(link.address().to_string().parse()?, token);
+    let (upload, mut events) = send(client, &path)?;
+    story.tell("sending, slowed down so that you can watch");
+
+    let cut_at = link.broken().await.context("the upload ended before the link broke")?;
+    story.tell(&format!("CUT the connection, {} on", story::share(cut_at, filesize)));
+    link.mend();
+    let resumed = resumed_at(&mut events).await?;
+    story.tell(&format!("resumed at byte {}", story::grouped(resumed)));
+
+    let killed_at = link.broken().await.context("the upload ended before the server was killed")?;
+    server.kill().await?;
+    story.tell(&format!("KILLED the server (kill -9), {} on", story::share(killed_at, filesize)));
+    server.start_again().await?;
+    story.tell("started it again on the same folder");
+    link.mend();
+    let resumed = resumed_at(&mut events).await?;
+    story.tell(&format!("resumed at byte {}, all that it had promised", story::grouped(resumed)));
+
+    let receipt = upload.await.context("the upload has panicked")??;
+    let again_bytes = link.payload_bytes().saturating_sub(filesize);
+    story.tell(&format!("SUCCESS: document {}, BLAKE3 {}", receipt.document_id, receipt.blake3));
+
+    let published = server.published(&receipt);
+    tokio::task::spawn_blocking(move || compare(&path, &published)).await??;
+    story.tell("the published file is identical, byte for byte");
+    server.stop().await?;
+    story.end(again_bytes, filesize);
+    Ok(Exit::Done)
+}
+
+type Upload = tokio::task::JoinHandle<Result<Receipt, crate::Failure>>;
+
+fn send(mut client: Client, path: &Path) -> anyhow::Result<(Upload, UnboundedReceiver<Event>)> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
+    // A file with a name that the rules refuse can still show how it goes.
+    let name = Name::new(name).or_else(|_| Name::new("file"))?;
+    let remote = towline_protocol::DocumentPath::new(Vec::new(), name)?;
+    let document = Document { local: path.to_owned(), remote };
+    let (tell, events) = unbounded_channel();
+    let upload = tokio::spawn(async move {
+        let never = CancellationToken::new();
+        let mut listener = |event| drop(tell.send(event));
+        client.put(&document, &PutOptions::default(), &never, &mut listener).await
+    });
+    Ok((upload, events))
+}
+
+/// Where the upload goes on, the next time it does.
+async fn resumed_at(events: &mut UnboundedReceiver<Event>) -> anyhow::Result<u64> {
+    while let Some(event) = events.recv().await {
+        if let Event::Resumed { standing, .. } = event {
+            return Ok(standing.received.get());
+        }
+    }
+    bail!("the upload ended without being resumed")
+}
+
+/// Holds the two files against each other. Blocks.
+fn compare(here: &Path, there: &Path) -> anyhow::Result<()> {
+    let open =
+        |path: &Path| File::open(path).with_context(|| format!("cannot read {}", path.display()));
+    let (mut ours, mut theirs) = (open(here)?, open(there)?);
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let count = ours.read(&mut left)?;
+        if count == 0 {
+            ensure!(theirs.read(&mut right)? == 0, "the published file is longer");
+            return Ok(());
+        }
+        theirs.read_exact(&mut right[..count]).context("the published file is shorter")?;
+        ensure!(left[..count] == right[..count], "the published file is different");
+    }
+}

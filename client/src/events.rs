@@ -1,0 +1,134 @@
+//! What a listener is told while an upload goes on.
+
+use serde::{Serialize, Serializer};
+use std::path::{Path, PathBuf};
+use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
+
+/// Something happened. As JSON each has its name in the field `event`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Event {
+    /// A new upload was granted.
+    Started(Standing),
+    /// An earlier upload goes on, or this one after a lost connection.
+    Resumed {
+        /// Where it stands.
+        #[serde(flatten)]
+        standing: Standing,
+        /// How many bytes of the file have yet to be sent.
+        left_bytes: u64,
+    },
+    /// The server has more than before.
+    Progress(Standing),
+    /// The upload rests; it can be resumed.
+    Paused(Standing),
+    /// The document is complete, or was already.
+    Completed(Receipt),
+    /// A file could not be uploaded.
+    Error(Trouble),
+    /// Something a person may want to know.
+    Notice {
+        /// The local file.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// A sentence.
+        message: String,
+    },
+    /// The server is not to be had just now; the upload goes on by itself.
+    Waiting {
+        /// The local file.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// A sentence.
+        message: String,
+    },
+    /// The local file is being read to compare it with what the server has.
+    Checking {
+        /// The local file.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// Its length in bytes.
+        filesize: FileSize,
+    },
+}
+
+/// How far an upload is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The local file.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The upload.
+    pub document_id: DocumentId,
+    /// Its name on the server.
+    pub filename: String,
+    /// The folders around it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folder: Vec<String>,
+    /// The whole length in bytes.
+    pub filesize: FileSize,
+    /// The bytes that the server holds without a gap.
+    pub received: Offset,
+    /// The bytes that survive a power cut there.
+    pub durable: Offset,
+    /// The same for people: `65536/1048576 bytes`.
+    pub progress: String,
+}
+
+/// What the server has confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// The local file.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The document.
+    pub document_id: DocumentId,
+    /// The name it got.
+    pub filename: String,
+    /// The folders around it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folder: Vec<String>,
+    /// Its length in bytes.
+    pub filesize: FileSize,
+    /// Its hash, the same here and there.
+    pub blake3: FileHash,
+    /// The server had these bytes already; nothing was sent.
+    pub existing: bool,
+    /// The bytes of the file that this run sent, repetitions included.
+    pub sent_bytes: u64,
+}
+
+/// Why a file could not be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// The local file, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy_option")]
+    pub path: Option<PathBuf>,
+    /// The upload, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_id: Option<DocumentId>,
+    /// The server's word for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// What happened.
+    pub message: String,
+    /// What is kept and what can be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+    /// The exit code that it leads to.
+    pub exit: u8,
+}
+
+/// Told of everything that happens to an upload.
+pub type Listener<'a> = &'a mut (dyn FnMut(Event) + Send);
+
+/// A path need not be Unicode, JSON must be.
+fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+fn lossy_option<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(Path::to_string_lossy).serialize(to)
+}

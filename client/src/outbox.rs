@@ -1,0 +1,330 @@
+//! What waits to be written to the socket, and how far it is written.
+//!
+//! Payload stays in the buffer it was read into: a block's chunk heads and
+//! slices of its bytes go out together in vectored writes.
+
+use crate::feeder::Block;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use towline_protocol::Channel;
+use towline_protocol::frame::{self, BLOCK_FRAME_BYTES, CHUNK_HEAD_BYTES};
+
+/// Slices in one write: enough for a block in chunks of 32 KiB.
+pub(crate) const SLICES: usize = 66;
+
+/// Blocks at a time: one on its way, one behind it, so that the socket never waits.
+const BLOCKS: usize = 2;
+
+/// A queue of frames. [`slices`](Self::slices) shows what to write next,
+/// [`advance`](Self::advance) says how much of it was taken.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    items: VecDeque<Item>,
+    /// Bytes of the first item that are written.
+    written: usize,
+    blocks: usize,
+    payload_bytes: u64,
+}
+
+#[derive(Debug)]
+enum Item {
+    /// Whole frames.
+    Frames(Vec<u8>),
+    Block(Framed),
+}
+
+/// A block cut into chunk frames, and its block frame.
+#[derive(Debug)]
+struct Framed {
+    block: Block,
+    heads: Vec<[u8; CHUNK_HEAD_BYTES]>,
+    chunk_bytes: usize,
+    value: [u8; BLOCK_FRAME_BYTES],
+    /// Where the item ends; earlier than its last byte once it was cut short.
+    end: usize,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether one more block may be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.blocks < BLOCKS
+    }
+
+    pub(crate) fn push_frames(&mut self, frames: Vec<u8>) {
+        if !frames.is_empty() {
+            self.items.push_back(Item::Frames(frames));
+        }
+    }
+
+    pub(crate) fn push_block(&mut self, channel: Channel, chunk_bytes: u32, block: Block) {
+        self.blocks += 1;
+        self.items.push_back(Item::Block(Framed::new(channel, chunk_bytes, block)));
+    }
+
+    /// What to write next; the number of slices filled in.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let mut count = 0;
+        let mut position = self.written;
+        for item in &self.items {
+            while position < item.end() {
+                if count == SLICES {
+                    return count;
+                }
+                let slice = item.slice_at(position);
+                slices[count] = IoSlice::new(slice);
+                count += 1;
+                position += slice.len();
+            }
+            position = 0;
+        }
+        count
+    }
+
+    /// So many bytes of it were written.
+    pub(crate) fn advance(&mut self, count: usize) {
+        let mut from = self.written;
+        self.written += count;
+        while let Some(item) = self.items.front().filter(|item| item.end() <= self.written) {
+            self.payload_bytes += item.payload_between(from, item.end());
+            from = 0;
+            self.written -= item.end();
+            self.blocks -= usize::from(matches!(item, Item::Block(_)));
+            self.items.pop_front();
+        }
+        if let Some(item) = self.items.front() {
+            self.payload_bytes += item.payload_between(from, self.written);
+        }
+    }
+
+    /// Drops everything, the frame that is half written too.
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.written = 0;
+        self.blocks = 0;
+    }
+
+    /// How many bytes of files were written so far.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        self.payload_bytes
+    }
+
+    /// Drops everything but the rest of the frame that is half written.
+    pub(crate) fn cut_after_frame(&mut self) {
+        self.items.truncate(1);
+        if let Some(Item::Block(framed)) = self.items.front_mut() {
+            framed.end = framed.frame_end(self.written);
+        } else if self.written == 0 {
+            self.items.clear();
+        }
+        self.blocks = usize::from(matches!(self.items.front(), Some(Item::Block(_))));
+        self.advance(0);
+    }
+}
+
+impl Item {
+    fn end(&self) -> usize {
+        match self {
+            Self::Frames(bytes) => bytes.len(),
+            Self::Block(framed) => framed.end,
+        }
+    }
+
+    fn slice_at(&self, position: usize) -> &[u8] {
+        match self {
+            Self::Frames(bytes) => &bytes[position..],
+            Self::Block(framed) => framed.slice_at(position),
+        }
+    }
+
+    fn payload_between(&self, from: usize, to: usize) -> u64 {
+        match self {
+            Self::Frames(_) => 0,
+            Self::Block(framed) => (framed.payload_before(to) - framed.payload_before(from)) as u64,
+        }
+    }
+}
+
+impl Framed {
+    fn new(channel: Channel, chunk_bytes: u32, block: Block) -> Self {
+        let chunk_bytes = chunk_bytes.max(1) as usize;
+        let start = block.index.start().plus(block.skip_bytes() as u64);
+        let mut offset = start;
+        let heads: Vec<_> = block
+            .payload()
+            .chunks(chunk_bytes)
+            .map(|chunk| {
+                let length = u32::try_from(chunk.len()).expect("a chunk is at most a block");
+                let head = frame::chunk_head(channel, offset, length);
+                offset = offset.plus(chunk.len() as u64);
+                head
+            })
+            .collect();
+        let value = frame::block(channel, block.index, block.value);
+        let mut framed = Self { block, heads, chunk_bytes, value, end: 0 };
+        framed.end = framed.chunks_end() + BLOCK_FRAME_BYTES;
+        framed
+    }
+
+    /// Where the chunks end and the block frame begins.
+    fn chunks_end(&self) -> usize {
+        self.heads.len() * CHUNK_HEAD_BYTES + self.block.payload().len()
+    }
+
+    /// How much of what precedes `position` is payload.
+    fn payload_before(&self, position: usize) -> usize {
+        let stride = CHUNK_HEAD_BYTES + self.chunk_bytes;
+        let within = (position % stride).saturating_sub(CHUNK_HEAD_BYTES);
+        (position / stride * self.chunk_bytes + within).min(self.block.payload().len())
+    }
+
+    /// The bytes from `position` on, as far as they lie together in memory.
+    fn slice_at(&self, position: usize) -> &[u8] {
+        let stop = self.end - position;
+        let slice = if let Some(within) = position.checked_sub(self.chunks_end()) {
+            &self.value[within..]
+        } else {
+            let stride = CHUNK_HEAD_BYTES + self.chunk_bytes;
+            let (chunk, within) = (position / stride, position % stride);
+            if let Some(within) = within.checked_sub(CHUNK_HEAD_BYTES) {
+                let payload = self.block.payload();
+                let first = chunk * self.chunk_bytes;
+                &payload[first + within..payload.len().min(first + self.chunk_bytes)]
+            } else {
+                &self.heads[chunk][within..]
+            }
+        };
+        &slice[..slice.len().min(stop)]
+    }
+
+    /// Where the frame ends that is being written at `position`; the position
+    /// itself where that is between two frames.
+    fn frame_end(&self, position: usize) -> usize {
+        let chunks_end = self.chunks_end();
+        if position >= chunks_end {
+            return if position == chunks_end { position } else { self.end };
+        }
+        let stride = CHUNK_HEAD_BYTES + self.chunk_bytes;
+        (position.div_ceil(stride) * stride).min(chunks_end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feeder::Feeder;
+    use crate::plan::Piece;
+    use crate::source::Source;
+    use std::io::Write as _;
+    use std::sync::Arc;
+    use towline_protocol::BlockIndex;
+    use towline_protocol::frame::{Caps, Decoder, Part};
+
+    async fn block(bytes: &[u8], skip_bytes: u64) -> Block {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let source = Arc::new(Source::open(file.path()).unwrap());
+        let mut feeder = Feeder::start(source).unwrap();
+        feeder.read(Piece { skip_bytes, ..Piece::whole(BlockIndex::FIRST) });
+        feeder.next().await.unwrap()
+    }
+
+    /// Writes everything in bites of that many bytes.
+    fn drain(outbox: &mut Outbox, bite: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = outbox.slices(&mut slices);
+            let bytes: Vec<u8> =
+                slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(bite).collect();
+            assert!(!bytes.is_empty());
+            outbox.advance(bytes.len());
+            written.extend(bytes);
+        }
+        written
+    }
+
+    /// The payload and the number of block frames; panics on a torn frame.
+    fn decode(bytes: &[u8]) -> (Vec<u8>, usize) {
+        let mut decoder = Decoder::new(Caps::SERVER);
+        let (mut payload, mut blocks, mut rest) = (Vec::new(), 0, bytes);
+        while !rest.is_empty() || !decoder.is_between_frames() {
+            if let Some(part) = decoder.next_part().unwrap() {
+                match part {
+                    Part::Chunk { length, .. } => {
+                        let mut chunk = vec![0; length as usize];
+                        let taken = decoder.take_payload(&mut chunk);
+                        let left = chunk.len() - taken;
+                        chunk[taken..].copy_from_slice(&rest[..left]);
+                        decoder.payload_came(left);
+                        rest = &rest[left..];
+                        payload.extend(chunk);
+                    }
+                    Part::Block { .. } => blocks += 1,
+                    _ => {}
+                }
+                continue;
+            }
+            assert!(!rest.is_empty(), "a frame is torn");
+            let space = decoder.space();
+            let count = space.len().min(rest.len());
+            space[..count].copy_from_slice(&rest[..count]);
+            decoder.filled(count);
+            rest = &rest[count..];
+        }
+        (payload, blocks)
+    }
+
+    #[tokio::test]
+    async fn whatever_the_socket_takes_the_frames_are_the_same() {
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| i.to_le_bytes()[0]).collect();
+        for chunk_bytes in [1000, 4096, 65_536, 1 << 20] {
+            for skip in [0, 1, 4096, 99_999, 100_000] {
+                let mut whole = None;
+                for bite in [1_000_000, 65_553, 7001, 16] {
+                    let mut outbox = Outbox::default();
+                    outbox.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
+                    outbox.push_block(Channel(3), chunk_bytes, block(&bytes, skip).await);
+                    outbox.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
+                    let written = drain(&mut outbox, bite);
+                    assert_eq!(outbox.payload_bytes(), 100_000 - skip);
+                    let (payload, blocks) = decode(&written);
+                    assert_eq!(payload, bytes[usize::try_from(skip).unwrap()..]);
+                    assert_eq!(blocks, 1);
+                    assert_eq!(whole.get_or_insert_with(|| written.clone()), &written);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_between_two_frames() {
+        let bytes = vec![9; 10_000];
+        for written in [0, 1, 30, 31, 32, 4113, 4114, 10_081, 10_082, 10_083, 10_100] {
+            let mut outbox = Outbox::default();
+            outbox.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
+            outbox.push_block(Channel(1), 4096, block(&bytes, 0).await);
+            outbox.push_block(Channel(1), 4096, block(&bytes, 0).await);
+            let mut all = Vec::new();
+            let mut left = written;
+            while left > 0 {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                outbox.slices(&mut slices);
+                let count = slices[0].len().min(left);
+                all.extend_from_slice(&slices[0][..count]);
+                outbox.advance(count);
+                left -= count;
+            }
+            outbox.cut_after_frame();
+            let rest = drain(&mut outbox, 1 << 20);
+            assert!(rest.len() < 4096 + 100);
+            all.extend(rest);
+            let (payload, _) = decode(&all);
+            assert_eq!(outbox.payload_bytes(), payload.len() as u64);
+            assert!(outbox.has_room());
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What still has to be sent, given what the server has.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use towline_protocol::block::block_count;
+use towline_protocol::limits::WITHDRAW_RANGES_MAX;
+use towline_protocol::{BlockIndex, ChainingValue, FileSize, Offset};
+
+/// Consecutive blocks to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// The blocks, by number.
+    pub(crate) blocks: Range<u64>,
+    /// How many bytes of the first block the server has already. Where that is
+    /// the whole block, its value alone is missing.
+    pub(crate) skip_bytes: u64,
+}
+
+impl Piece {
+    /// One block, from its beginning.
+    pub(crate) fn whole(index: BlockIndex) -> Self {
+        Self { blocks: index.get()..index.get() + 1, skip_bytes: 0 }
+    }
+}
+
+/// What to take back and what to send, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Plan {
+    /// Held blocks whose content is another now: first block and number.
+    pub(crate) withdraw: Vec<(BlockIndex, u64)>,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Plan {
+    /// A server that has nothing gets everything.
+    pub(crate) fn whole_file(filesize: FileSize) -> Self {
+        let mut plan = Self::default();
+        for index in 0..block_count(filesize) {
+            plan.send(index, 0);
+        }
+        plan
+    }
+
+    /// The plan for continuing at `offset`, the first byte that the server
+    /// misses, where it holds the blocks of `held`.
+    ///
+    /// `values` are those of the local file, as far as known. A held block of
+    /// unknown local value is taken to be the same: whoever does not know that
+    /// the file is unchanged must hash the held blocks first. `fills` says how
+    /// much of a begun block above the offset is there.
+    pub(crate) fn resume(
+        filesize: FileSize,
+        offset: Offset,
+        held: &BTreeMap<u64, ChainingValue>,
+        values: &[Option<ChainingValue>],
+        fills: &BTreeMap<u64, u64>,
+    ) -> Self {
+        let mut plan = Self::default();
+        for (number, value) in (0..block_count(filesize)).zip(values) {
+            match (held.get(&number), value) {
+                (Some(held), Some(value)) if held != value => {
+                    plan.take_back(number);
+                    plan.send(number, 0);
+                }
+                (Some(_), _) => {}
+                (None, _) => {
+                    let Some(block) = BlockIndex::new(number) else { break };
+                    let below = offset.get().saturating_sub(block.start().get());
+                    let fill = if below > 0 { Some(&below) } else { fills.get(&number) };
+                    let there = fill.map_or(0, |fill| block.length_bytes(filesize).min(*fill));
+                    plan.send(number, there);
+                }
+            }
+        }
+        plan
+    }
+
+    /// The ranges to withdraw, as many in one message as the protocol allows.
+    pub(crate) fn withdrawals(&self) -> impl Iterator<Item = &[(BlockIndex, u64)]> {
+        self.withdraw.chunks(WITHDRAW_RANGES_MAX)
+    }
+
+    /// How many bytes of the file will travel.
+    pub(crate) fn bytes(&self, filesize: FileSize) -> u64 {
+        self.pieces
+            .iter()
+            .map(|piece| {
+                let length: u64 = [piece.blocks.start, piece.blocks.end]
+                    .map(|number| {
+                        BlockIndex::new(number)
+                            .map_or(filesize.get(), |block| block.start().get().min(filesize.get()))
+                    })
+                    .windows(2)
+                    .map(|ends| ends[1] - ends[0])
+                    .sum();
+                length - piece.skip_bytes
+            })
+            .sum()
+    }
+
+    fn send(&mut self, number: u64, skip_bytes: u64) {
+        match self.pieces.last_mut() {
+            Some(last) if skip_bytes == 0 && last.blocks.end == number => last.blocks.end += 1,
+            _ => self.pieces.push(Piece { blocks: number..number + 1, skip_bytes }),
+        }
+    }
+
+    fn take_back(&mut self, number: u64) {
+        let Some(index) = BlockIndex::new(number) else { return };
+        match self.withdraw.last_mut() {
+            Some((first, count)) if first.get() + *count == number => *count += 1,
+            _ => self.withdraw.push((index, 1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn size(bytes: u64) -> FileSize {
+        FileSize::try_from(bytes).unwrap()
+    }
+
+    fn at(offset: u64) -> Offset {
+        Offset::try_from(offset).unwrap()
+    }
+
+    fn value(byte: u8) -> ChainingValue {
+        ChainingValue::from_bytes([byte; 32])
+    }
+
+    fn piece(blocks: Range<u64>, skip_bytes: u64) -> Piece {
+        Piece { blocks, skip_bytes }
+    }
+
+    fn resume(filesize: u64, offset: u64, held: &[(u64, u8)], values: &[Option<u8>]) -> Plan {
+        let held = held.iter().map(|(number, byte)| (*number, value(*byte))).collect();
+        let values: Vec<_> = values.iter().map(|byte| byte.map(value)).collect();
+        Plan::resume(size(filesize), at(offset), &held, &values, &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_new_file_is_sent_from_end_to_end() {
+        assert_eq!(Plan::whole_file(size(0)), Plan::default());
+        assert_eq!(Plan::whole_file(size(1)).pieces, [piece(0..1, 0)]);
+        assert_eq!(Plan::whole_file(size(3 * MIB + 7)).pieces, [piece(0..4, 0)]);
+        assert_eq!(Plan::whole_file(size(3 * MIB + 7)).bytes(size(3 * MIB + 7)), 3 * MIB + 7);
+    }
+
+    #[test]
+    fn a_block_cut_in_the_middle_is_sent_from_the_cut() {
+        let plan = resume(4 * MIB, 2 * MIB + 9, &[(0, 1), (1, 2)], &[None; 4]);
+        assert_eq!(plan.pieces, [piece(2..4, 9)]);
+        assert_eq!(plan.bytes(size(4 * MIB)), 2 * MIB - 9);
+    }
+
+    #[test]
+    fn a_whole_block_without_its_value_is_only_announced() {
+        let plan = resume(3 * MIB, 2 * MIB, &[(0, 1)], &[None; 3]);
+        assert_eq!(plan.pieces, [piece(1..3, MIB)]);
+        assert_eq!(plan.bytes(size(3 * MIB)), MIB);
+        let plan = resume(MIB + 5, MIB + 5, &[(0, 1)], &[None; 2]);
+        assert_eq!(plan.pieces, [piece(1..2, 5)]);
+        assert_eq!(plan.bytes(size(MIB + 5)), 0);
+    }
+
+    #[test]
+    fn blocks_above_the_offset_are_not_sent_twice() {
+        let plan = resume(5 * MIB, MIB, &[(0, 1), (2, 3), (3, 4)], &[None; 5]);
+        assert_eq!(plan.pieces, [piece(1..2, 0), piece(4..5, 0)]);
+    }
+
+    #[test]
+    fn changed_blocks_are_taken_back_and_sent() {
+        let held = [(0, 1), (1, 2), (2, 3), (3, 4)];
+        let plan = resume(5 * MIB, 4 * MIB + 3, &held, &[Some(1), Some(9), Some(9), Some(4), None]);
+        assert_eq!(plan.withdraw, [(BlockIndex::new(1).unwrap(), 2)]);
+        assert_eq!(plan.pieces, [piece(1..3, 0), piece(4..5, 3)]);
+    }
+
+    #[test]
+    fn a_held_file_needs_nothing() {
+        assert_eq!(resume(2 * MIB, 2 * MIB, &[(0, 1), (1, 2)], &[None; 2]), Plan::default());
+    }
+
+    #[test]
+    fn a_begun_block_above_the_offset_goes_on_where_it_stands() {
+        let fills = BTreeMap::from([(2, 70)]);
+        let plan = Plan::resume(size(4 * MIB), at(0), &BTreeMap::new(), &[None; 4], &fills);
+        assert_eq!(plan.pieces, [piece(0..2, 0), piece(2..4, 70)]);
+    }
+
+    #[test]
+    fn many_ranges_take_several_messages() {
+        let plan = Plan {
+            withdraw: (0..600).map(|n| (BlockIndex::new(2 * n).unwrap(), 1)).collect(),
+            pieces: Vec::new(),
+        };
+        assert_eq!(plan.withdrawals().map(<[_]>::len).collect::<Vec<_>>(), [256, 256, 88]);
+    }
+}

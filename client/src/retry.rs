@@ -1,0 +1,79 @@
+//! When to try again.
+
+use std::time::Duration;
+
+/// The longest first wait.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// The longest wait of all: who comes back finds the upload going on within
+/// half a minute.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Waits that double, each taken at random between nothing and its most ("full
+/// jitter"), so that the clients of a server that was away do not come back all
+/// at the same moment.
+///
+/// Ask [`next_wait`](Self::next_wait) after each failure; say
+/// [`progressed`](Self::progressed) whenever the server has more than before.
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    /// Attempts allowed in a row without progress; for ever where `None`.
+    allowed: Option<u32>,
+    failed: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(allowed: Option<u32>) -> Self {
+        Self { allowed, failed: 0 }
+    }
+
+    /// How long to wait, or nothing where it is time to give up. `dice` is
+    /// anything in 0.0..1.0.
+    pub(crate) fn next_wait(&mut self, dice: f64) -> Option<Duration> {
+        if self.allowed.is_some_and(|allowed| self.failed >= allowed) {
+            return None;
+        }
+        let most = FIRST.saturating_mul(1 << self.failed.min(16)).min(LONGEST);
+        self.failed = self.failed.saturating_add(1);
+        Some(most.mul_f64(dice.clamp(0.0, 1.0)))
+    }
+
+    pub(crate) fn progressed(&mut self) {
+        self.failed = 0;
+    }
+
+    /// Failures in a row without progress.
+    pub(crate) fn failed(&self) -> u32 {
+        self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute() {
+        let mut backoff = Backoff::new(None);
+        let waits: Vec<u128> =
+            (0..12).map(|_| backoff.next_wait(1.0).unwrap().as_millis()).collect();
+        assert_eq!(
+            waits,
+            [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000, 30_000]
+        );
+        assert_eq!(backoff.next_wait(0.0), Some(Duration::ZERO));
+        backoff.progressed();
+        assert_eq!(backoff.next_wait(1.0), Some(FIRST));
+    }
+
+    #[test]
+    fn so_many_retries_and_no_more() {
+        let mut backoff = Backoff::new(Some(2));
+        assert!(backoff.next_wait(0.5).is_some());
+        assert!(backoff.next_wait(0.5).is_some());
+        assert!(backoff.next_wait(0.5).is_none());
+        backoff.progressed();
+        assert!(backoff.next_wait(0.5).is_some());
+        assert!(Backoff::new(Some(0)).next_wait(0.5).is_none());
+    }
+}

@@ -1,0 +1,46 @@
+//! Text from elsewhere, made fit for a terminal.
+
+/// What a server has to say fits into this; the rest is not worth a screen.
+const PRINTABLE_CHARS_MAX: usize = 2_000;
+
+/// The text with everything escaped that a terminal could obey or that could
+/// hide or reorder what stands beside it. Everything that a server, a file name
+/// or a state file says goes through here before a person sees it.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len().min(PRINTABLE_CHARS_MAX));
+    for (count, c) in text.chars().enumerate() {
+        if count == PRINTABLE_CHARS_MAX {
+            clean.push('…');
+            break;
+        }
+        if is_harmless(c) {
+            clean.push(c);
+        } else {
+            clean.extend(c.escape_default());
+        }
+    }
+    clean
+}
+
+fn is_harmless(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'
+            | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_comes_through() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\n\u{9b}c"), "a\\u{1b}[2Jb\\r\\n\\u{9b}c");
+        assert_eq!(printable("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+        assert_eq!(printable("Prüfung – 試験.pdf"), "Prüfung – 試験.pdf");
+        assert!(printable(&"x".repeat(100_000)).chars().count() <= PRINTABLE_CHARS_MAX + 1);
+    }
+}

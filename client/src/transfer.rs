@@ -1,0 +1,324 @@
+//! The upload of one file, over as many connections as it takes.
+
+mod agree;
+mod sending;
+
+use crate::address::ServerAddress;
+use crate::connection::Connection;
+use crate::document::Document;
+use crate::events::{Event, Listener, Receipt, Standing};
+use crate::failure::{Failure, Kept};
+use crate::source::Source;
+use crate::stop::Stop;
+use crate::uploads::{Granted, Uploads};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use towline_protocol::block::{block_count, hash_file};
+use towline_protocol::name::Name;
+use towline_protocol::reply::{Progress, Success};
+use towline_protocol::{
+    ChainingValue, Channel, DocumentId, FileHash, FileSize, Offset, OnConflict, Reply, UserId,
+};
+
+/// How a file is to be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PutOptions {
+    /// The payload of a chunk in bytes; the server's proposal where absent.
+    pub chunk_bytes: Option<u32>,
+    /// What to do where the name is taken.
+    pub on_conflict: OnConflict,
+    /// Upload even if the same bytes are there already.
+    pub again: bool,
+    /// Go on with this very upload, where it still exists.
+    pub document_id: Option<DocumentId>,
+}
+
+/// How often client and server may find that they differ about how far the
+/// upload is before that is taken for a fault.
+const REALIGNMENTS: u32 = 8;
+
+/// What an attempt works with, besides the transfer itself.
+pub(crate) struct Means<'a> {
+    pub(crate) link: &'a mut Connection,
+    pub(crate) uploads: &'a Uploads,
+    pub(crate) server: &'a ServerAddress,
+    pub(crate) token_file: Option<&'a PathBuf>,
+    pub(crate) listener: Listener<'a>,
+}
+
+/// One file on its way. Everything that must outlive a connection is here, so
+/// an [`attempt`](Self::attempt) may end, or be dropped, at any moment.
+pub(crate) struct Transfer {
+    document: Document,
+    options: PutOptions,
+    source: Arc<Source>,
+    /// The values of the local file's blocks: as sent, as compared, or, in an
+    /// unchanged file, as the server verified them earlier.
+    values: Vec<Option<ChainingValue>>,
+    /// The blocks that the server holds are known to be those of the local file.
+    trusted: bool,
+    /// The state file was asked.
+    looked_up: bool,
+    /// An upload that cannot be gone on with.
+    gone: Option<DocumentId>,
+    /// Another run began the upload.
+    inherited: bool,
+    document_id: Option<DocumentId>,
+    /// Where the state file believes the upload stands.
+    believed: Option<Offset>,
+    channel: Channel,
+    received: Offset,
+    durable: Offset,
+    /// How often the server had more than before.
+    advances: u64,
+    /// How much of a begun block is there, where the server said so.
+    fills: BTreeMap<u64, u64>,
+    sent_bytes: u64,
+}
+
+impl Transfer {
+    pub(crate) fn new(document: Document, source: Source, options: PutOptions) -> Self {
+        let blocks = usize::try_from(block_count(source.filesize())).unwrap_or(usize::MAX);
+        Self {
+            document,
+            options,
+            source: Arc::new(source),
+            values: vec![None; blocks],
+            trusted: false,
+            looked_up: false,
+            gone: None,
+            inherited: false,
+            document_id: None,
+            believed: None,
+            channel: Channel::default(),
+            received: Offset::ZERO,
+            durable: Offset::ZERO,
+            advances: 0,
+            fills: BTreeMap::new(),
+            sent_bytes: 0,
+        }
+    }
+
+    /// Uploads over one connection, from wherever it stands to the receipt.
+    pub(crate) async fn attempt(&mut self, mut means: Means<'_>) -> Result<Receipt, Stop> {
+        let before = means.link.payload_bytes();
+        let ended = self.try_until_agreed(&mut means).await;
+        self.sent_bytes += means.link.payload_bytes() - before;
+        ended.map(|success| Receipt {
+            path: self.document.local.clone(),
+            document_id: success.document_id,
+            filename: success.filename,
+            folder: success.folder,
+            filesize: success.filesize,
+            blake3: success.blake3,
+            existing: success.existing,
+            sent_bytes: self.sent_bytes,
+        })
+    }
+
+    async fn try_until_agreed(&mut self, means: &mut Means<'_>) -> Result<Success, Stop> {
+        for _ in 0..REALIGNMENTS {
+            match self.agree(means).await? {
+                agree::Agreed::Done(success) => return Ok(success),
+                agree::Agreed::Granted(plan) => {
+                    let written = means.uploads.granted(self.entry(means));
+                    let sent = self.send(means, plan).await;
+                    if let Err(error) = written.await {
+                        self.notice(means, Failure::from(error).to_string());
+                    }
+                    match sent {
+                        Ok(success) => return self.conclude(means, success).await,
+                        Err(Stop::Realign) => {}
+                        Err(stop) => return Err(stop),
+                    }
+                }
+            }
+        }
+        Err(Stop::Lost("client and server could not agree on how far the upload is".to_owned()))
+    }
+
+    /// Takes in a reply at a pause, when nobody waits for any.
+    pub(crate) fn hear(&mut self, reply: &Reply) {
+        if let Reply::Progress(progress) = reply {
+            self.progressed(progress);
+        }
+    }
+
+    pub(crate) fn advances(&self) -> u64 {
+        self.advances
+    }
+
+    pub(crate) fn local(&self) -> &PathBuf {
+        &self.document.local
+    }
+
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        let filesize = self.source.filesize();
+        Some(Kept { document_id: self.document_id?, durable: self.durable, filesize })
+    }
+
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        Some(Standing {
+            path: self.document.local.clone(),
+            document_id: self.document_id?,
+            filename: self.document.remote.filename().to_string(),
+            folder: self.folder(),
+            filesize: self.filesize(),
+            received: self.received,
+            durable: self.durable,
+            progress: Progress::words(self.received, self.filesize()),
+        })
+    }
+
+    fn filesize(&self) -> FileSize {
+        self.source.filesize()
+    }
+
+    fn folder(&self) -> Vec<String> {
+        self.document.remote.folder().iter().map(Name::to_string).collect()
+    }
+
+    fn filename(&self) -> String {
+        self.document.remote.filename().to_string()
+    }
+
+    fn user(means: &Means<'_>) -> UserId {
+        means.link.welcome().user_id
+    }
+
+    fn chunk_bytes(&self, means: &Means<'_>) -> u32 {
+        let welcome = means.link.welcome();
+        self.options.chunk_bytes.unwrap_or(welcome.chunk_size).clamp(1, welcome.max_chunk_size)
+    }
+
+    fn entry(&self, means: &Means<'_>) -> Granted {
+        Granted {
+            document_id: self.document_id.unwrap_or(DocumentId::MIN),
+            server: means.server.clone(),
+            remote: self.document.remote.clone(),
+            local: self.source.path().to_owned(),
+            filesize: self.filesize(),
+            modified: self.source.modified(),
+            chunk_bytes: self.chunk_bytes(means),
+            user_id: Self::user(means),
+            offset: self.durable,
+            token_file: means.token_file.cloned(),
+        }
+    }
+
+    /// Whether the progress is about this upload and can be true.
+    fn progressed(&mut self, progress: &Progress) -> bool {
+        let legal = Some(progress.document_id) == self.document_id
+            && progress.channel == self.channel
+            && progress.durable <= progress.received
+            && progress.received <= self.filesize().end();
+        if legal {
+            self.advances += u64::from(progress.received > self.received);
+            self.received = progress.received;
+            self.durable = progress.durable;
+        }
+        legal
+    }
+
+    /// The last step: the hash there is the hash here, and only then is the
+    /// upload forgotten.
+    async fn conclude(&mut self, means: &mut Means<'_>, success: Success) -> Result<Success, Stop> {
+        if success.filesize != self.filesize() {
+            return Err(Stop::protocol("SUCCESS for a file of another size"));
+        }
+        let here = self.hash(means).await?;
+        let document_id = success.document_id;
+        if success.blake3 != here {
+            let there = success.blake3;
+            return Err(Failure::OtherHash { document_id, there, here }.into());
+        }
+        if let Some(known) = self.document_id
+            && let Err(error) = means.uploads.remove(means.server, known).await
+        {
+            self.notice(means, Failure::from(error).to_string());
+        }
+        Ok(success)
+    }
+
+    /// The hash of the whole file, reading only blocks of unknown value.
+    async fn hash(&mut self, means: &mut Means<'_>) -> Result<FileHash, Stop> {
+        self.hash_local(means, |_| true).await?;
+        Ok(hash_file(self.filesize(), self.values.iter().copied().flatten()))
+    }
+
+    /// Reads and hashes those of the wanted blocks whose value is unknown.
+    async fn hash_local(
+        &mut self,
+        means: &mut Means<'_>,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<(), Stop> {
+        let needed: Vec<bool> = (0..)
+            .zip(&self.values)
+            .map(|(number, value)| value.is_none() && wanted(number))
+            .collect();
+        if !needed.contains(&true) {
+            return Ok(());
+        }
+        (means.listener)(Event::Checking {
+            path: self.document.local.clone(),
+            filesize: self.filesize(),
+        });
+        let stop = CancellationToken::new();
+        // The reading thread stops when this future is dropped.
+        let _guard = stop.clone().drop_guard();
+        let found = self
+            .blocking(move |source| {
+                let mut values = vec![None; needed.len()];
+                let wanted = |number| {
+                    usize::try_from(number).ok().and_then(|n| needed.get(n)).is_some_and(|n| *n)
+                };
+                source.hash_blocks(&mut values, wanted, || stop.is_cancelled()).map(|()| values)
+            })
+            .await
+            .map_err(|error| self.unreadable(error))?;
+        for (value, found) in self.values.iter_mut().zip(found) {
+            *value = value.or(found);
+        }
+        // Values of a file that changed under the reader are of no file at all.
+        self.check_unchanged().await
+    }
+
+    /// An upload of a file that changed is never completed: its parts could be
+    /// of different files.
+    async fn check_unchanged(&self) -> Result<(), Stop> {
+        let unchanged = self.blocking(|source| source.is_unchanged()).await;
+        match unchanged.map_err(|error| self.unreadable(error))? {
+            true => Ok(()),
+            false => Err(self.changed().into()),
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Source) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let source = Arc::clone(&self.source);
+        match tokio::task::spawn_blocking(move || work(&source)).await {
+            Ok(done) => done,
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn unreadable(&self, error: io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return self.changed();
+        }
+        Failure::File { action: "read", path: self.document.local.clone(), source: error }
+    }
+
+    fn changed(&self) -> Failure {
+        Failure::Changed(self.kept())
+    }
+
+    fn notice(&self, means: &mut Means<'_>, message: String) {
+        (means.listener)(Event::Notice { path: self.document.local.clone(), message });
+    }
+}

@@ -1,0 +1,316 @@
+//! Finding out with the server what is to be done: nothing, all of it, or the rest.
+
+use super::{Means, Transfer};
+use crate::events::Event;
+use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::stop::Stop;
+use crate::uploads::Wanted;
+use towline_protocol::reply::{Granted, Success};
+use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
+use towline_protocol::{Code, DocumentId, ErrorReply, Offset, Reply, Request};
+
+/// What client and server agreed on.
+pub(super) enum Agreed {
+    /// The server has the file.
+    Done(Success),
+    /// This is to be sent.
+    Granted(Plan),
+}
+
+impl Transfer {
+    /// Begins the upload or goes on with it.
+    pub(super) async fn agree(&mut self, means: &mut Means<'_>) -> Result<Agreed, Stop> {
+        self.channel = means.link.new_channel();
+        if !self.looked_up {
+            self.look_up(means).await?;
+            self.looked_up = true;
+        }
+        loop {
+            let agreed = match self.document_id {
+                Some(document_id) => self.resume(means, document_id).await?,
+                None => self.begin(means).await?,
+            };
+            if let Some(agreed) = agreed {
+                return Ok(agreed);
+            }
+        }
+    }
+
+    /// Asks the state file whether an earlier run has begun with this file.
+    async fn look_up(&mut self, means: &mut Means<'_>) -> Result<(), Stop> {
+        let wanted = Wanted {
+            server: means.server.clone(),
+            remote: self.document.remote.clone(),
+            local: self.source.path().to_owned(),
+            user_id: Self::user(means),
+            document_id: self.options.document_id,
+        };
+        let Some((document_id, entry)) = means.uploads.find(wanted).await else { return Ok(()) };
+        if entry.total_size != self.filesize() {
+            self.notice(
+                means,
+                format!(
+                    "the file had {} bytes when its upload began and has {} now; the old upload \
+                     (document {document_id}) is cancelled and a new one begins",
+                    entry.total_size,
+                    self.filesize()
+                ),
+            );
+            return self.give_up(means, document_id).await;
+        }
+        self.document_id = Some(document_id);
+        self.believed = Some(entry.offset);
+        self.durable = entry.offset;
+        self.inherited = true;
+        self.trusted = entry.modified_ns.is_some() && entry.modified_ns == self.source.modified();
+        if !self.trusted {
+            self.notice(
+                means,
+                "the file may have changed since its upload began; only what differs is sent"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Cancels an upload that nobody will go on with.
+    async fn give_up(
+        &mut self,
+        means: &mut Means<'_>,
+        document_id: DocumentId,
+    ) -> Result<(), Stop> {
+        let about = About { channel: self.channel, document_id };
+        match means.link.ask(&Request::Cancel(about)).await? {
+            Reply::Error(error) if matches!(Stop::refused(error.clone()), Stop::Later(_)) => {
+                return Err(Stop::refused(error));
+            }
+            // Gone already, or completed: either way there is nothing to cancel.
+            _ => {}
+        }
+        self.forget(means, document_id).await;
+        Ok(())
+    }
+
+    async fn forget(&mut self, means: &mut Means<'_>, document_id: DocumentId) {
+        if let Err(error) = means.uploads.remove(means.server, document_id).await {
+            self.notice(means, Failure::from(error).to_string());
+        }
+        self.gone = Some(document_id);
+        self.document_id = None;
+        self.inherited = false;
+        self.believed = None;
+        self.received = Offset::ZERO;
+        self.durable = Offset::ZERO;
+        self.fills.clear();
+    }
+
+    /// Goes on with an upload; nothing where it is no more.
+    async fn resume(
+        &mut self,
+        means: &mut Means<'_>,
+        document_id: DocumentId,
+    ) -> Result<Option<Agreed>, Stop> {
+        let mut offset = self.believed.take();
+        loop {
+            let resume = Request::Resume(Resume {
+                channel: self.channel,
+                document_id,
+                offset,
+                filename: Some(self.filename()),
+                filesize: Some(self.filesize()),
+                user_id: None,
+                blocks: true,
+            });
+            match means.link.ask(&resume).await? {
+                Reply::Resume(granted) => {
+                    self.check(&granted, document_id)?;
+                    let plan = self.rest(means, granted).await?;
+                    return Ok(Some(Agreed::Granted(plan)));
+                }
+                Reply::Success(success) => return self.was_completed(means, success).await,
+                // The server decides: ask again, without an opinion.
+                Reply::Error(error) if error.code == Code::OffsetMismatch && offset.is_some() => {
+                    offset = None;
+                }
+                Reply::Error(error) if is_gone(error.code) => {
+                    self.notice(
+                        means,
+                        format!(
+                            "the upload cannot be resumed ({}: {}); it begins again at 0",
+                            error.code,
+                            crate::printable(&error.message)
+                        ),
+                    );
+                    self.forget(means, document_id).await;
+                    return Ok(None);
+                }
+                Reply::Error(error) => return Err(Stop::refused(error)),
+                other => return Err(Stop::protocol(format!("'resume' was answered {other:?}"))),
+            }
+        }
+    }
+
+    /// What is left to do after the server has granted to go on.
+    async fn rest(&mut self, means: &mut Means<'_>, granted: Granted) -> Result<Plan, Stop> {
+        let document_id = granted.document_id;
+        let count = self.values.len() as u64;
+        let held = means.link.held_blocks(self.channel, document_id, count).await?;
+        if !self.trusted {
+            self.hash_local(means, |number| held.contains_key(&number)).await?;
+        }
+        let plan = Plan::resume(self.filesize(), granted.offset, &held, &self.values, &self.fills);
+        let mut offset = granted.offset;
+        for ranges in plan.withdrawals() {
+            let channel = self.channel;
+            let withdraw = Request::Withdraw(Withdraw { channel, ranges: ranges.to_vec() });
+            match means.link.ask(&withdraw).await? {
+                Reply::Withdraw(granted) => {
+                    self.check(&granted, document_id)?;
+                    offset = granted.offset;
+                }
+                Reply::Error(error) => return Err(Stop::refused(error)),
+                other => return Err(Stop::protocol(format!("'withdraw' was answered {other:?}"))),
+            }
+        }
+        // What the server holds now is what the local file has: whether compared
+        // just now or because the file did not change.
+        for (number, value) in (0..).zip(&mut self.values) {
+            *value = value.or_else(|| held.get(&number).copied());
+        }
+        self.trusted = true;
+        self.received = offset;
+        self.durable = self.durable.min(offset);
+        if let Some(standing) = self.standing() {
+            let left_bytes = plan.bytes(self.filesize());
+            (means.listener)(Event::Resumed { standing, left_bytes });
+        }
+        Ok(plan)
+    }
+
+    /// The server says that the upload was completed: an earlier SUCCESS was
+    /// lost, or the local file has changed since.
+    async fn was_completed(
+        &mut self,
+        means: &mut Means<'_>,
+        success: Success,
+    ) -> Result<Option<Agreed>, Stop> {
+        let document_id = success.document_id;
+        if !self.trusted && self.hash(means).await? != success.blake3 {
+            self.notice(
+                means,
+                format!(
+                    "an earlier version of the file was completed as document {document_id}; \
+                     it has changed since and is uploaded anew"
+                ),
+            );
+            self.forget(means, document_id).await;
+            return Ok(None);
+        }
+        Ok(Some(Agreed::Done(self.conclude(means, success).await?)))
+    }
+
+    /// Begins anew; nothing where it turned out that another run had begun.
+    async fn begin(&mut self, means: &mut Means<'_>) -> Result<Option<Agreed>, Stop> {
+        let find = Request::Find(Find {
+            channel: self.channel,
+            filename: self.filename(),
+            folder: self.folder(),
+            filesize: self.filesize(),
+            blake3: None,
+        });
+        let found = match means.link.ask(&find).await? {
+            Reply::Find(found) => found,
+            Reply::Error(error) => return Err(Stop::refused(error)),
+            other => return Err(Stop::protocol(format!("'find' was answered {other:?}"))),
+        };
+        if let Some(unfinished) = found.unfinished
+            && self.gone != Some(unfinished.document_id)
+        {
+            self.document_id = Some(unfinished.document_id);
+            self.inherited = true;
+            self.trusted = false;
+            return Ok(None);
+        }
+        let blake3 = if found.same_size && !self.options.again {
+            Some(self.hash(means).await?)
+        } else {
+            None
+        };
+        let upload = Request::Upload(Upload {
+            channel: self.channel,
+            filename: self.filename(),
+            folder: self.folder(),
+            filesize: self.filesize(),
+            user_id: Some(Self::user(means)),
+            chunk_size: Some(self.chunk_bytes(means)),
+            blake3,
+            on_conflict: self.options.on_conflict,
+            blocks: true,
+        });
+        match means.link.ask(&upload).await? {
+            Reply::Upload(granted) => {
+                self.check(&granted, granted.document_id)?;
+                if granted.offset != Offset::ZERO {
+                    return Err(Stop::protocol("a new upload does not begin at 0"));
+                }
+                self.document_id = Some(granted.document_id);
+                self.trusted = true;
+                if let Some(standing) = self.standing() {
+                    (means.listener)(Event::Started(standing));
+                }
+                Ok(Some(Agreed::Granted(Plan::whole_file(self.filesize()))))
+            }
+            Reply::Success(success) if success.existing && blake3.is_some() => {
+                Ok(Some(Agreed::Done(self.conclude(means, success).await?)))
+            }
+            Reply::Error(error) => Err(Stop::refused(error)),
+            other => Err(Stop::protocol(format!("'upload' was answered {other:?}"))),
+        }
+    }
+
+    /// Holds what the server grants against what was asked for.
+    fn check(&self, granted: &Granted, document_id: DocumentId) -> Result<(), Stop> {
+        if granted.document_id != document_id {
+            return Err(Stop::protocol("the server speaks of another document"));
+        }
+        if granted.filesize != self.filesize() || granted.offset > self.filesize().end() {
+            return Err(Stop::protocol(format!(
+                "offset {} of {} bytes in a file of {} bytes",
+                granted.offset,
+                granted.filesize,
+                self.filesize()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Makes an error on the upload's channel into the end of the attempt.
+    pub(super) fn refusal(&mut self, error: ErrorReply) -> Stop {
+        match error.code {
+            Code::OffsetMismatch => {
+                if let Some(expected) = error.expected
+                    && expected < self.filesize().end()
+                {
+                    let block = towline_protocol::BlockIndex::at(expected);
+                    let fill = expected.get() - block.start().get();
+                    self.fills.insert(block.get(), fill);
+                }
+                Stop::Realign
+            }
+            // Frames that cannot have been sent so: damage on the way.
+            Code::BadState => {
+                Stop::Garbled(Failure::Refused { reply: Box::new(error), kept: None })
+            }
+            _ => Stop::refused(error),
+        }
+    }
+}
+
+/// Whether an upload is lost to this client, so that a new one must begin.
+fn is_gone(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotFound | Code::Expired | Code::Cancelled | Code::Failed | Code::FileChanged
+    )
+}

@@ -1,0 +1,377 @@
+//! The list of unfinished uploads that outlives a run: the state file.
+
+use crate::address::ServerAddress;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
+use towline_state::state_file::{EntryStatus, ModifiedNs, UploadEntry};
+use towline_state::{StateFile, StateFileError, UploadsState, clock};
+
+/// An upload without a byte for so long is given up by the server; so do we.
+pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The field of an entry that says where the token lay. Never the token itself.
+const TOKEN_FILE: &str = "token_file";
+
+/// The state file as it was found.
+#[derive(Debug)]
+pub struct Found {
+    /// What it says, without what was too old.
+    pub state: UploadsState,
+    /// What a person should know about it.
+    pub notices: Vec<String>,
+}
+
+/// Reads the state file. A damaged one is set aside, never deleted, and what
+/// was given up long ago is dropped; the notices say so. Blocks.
+///
+/// # Errors
+/// Where a later Towline wrote it, or where it can be neither read nor moved.
+pub fn read(file: &StateFile) -> Result<Found, StateFileError> {
+    let now = clock::now();
+    let mut notices = Vec::new();
+    let mut state = match file.read() {
+        Ok(state) => state,
+        Err(StateFileError::Corrupt { path, source }) => {
+            let aside = file.set_aside(now)?;
+            let aside = aside.map_or_else(String::new, |aside| format!(" to {}", aside.display()));
+            notices.push(format!(
+                "{} is damaged ({source}); it was moved{aside}. Unfinished uploads are found again \
+                 by putting the same files",
+                path.display(),
+            ));
+            UploadsState::default()
+        }
+        Err(error) => return Err(error),
+    };
+    if state.uploads.values().any(|entry| is_forgotten(entry, now)) {
+        state = file.update(|state| {
+            state.uploads.retain(|key, entry| {
+                let forgotten = is_forgotten(entry, now);
+                if forgotten {
+                    notices.push(format!(
+                        "the upload of {} (document {key}) rested for more than 7 days and was given up",
+                        entry.filename
+                    ));
+                }
+                !forgotten
+            });
+            state.clone()
+        })?;
+    }
+    Ok(Found { state, notices })
+}
+
+/// Where the token for an entry lay, if it lay in a file.
+#[must_use]
+pub fn token_file(entry: &UploadEntry) -> Option<PathBuf> {
+    entry.other.get(TOKEN_FILE).and_then(|path| path.as_str()).map(PathBuf::from)
+}
+
+fn is_forgotten(entry: &UploadEntry, now: Timestamp) -> bool {
+    entry.last_chunk_time.or(entry.start_time).is_some_and(|last| now.since(last) > FORGOTTEN_AFTER)
+}
+
+/// What is written down when an upload is granted.
+#[derive(Debug, Clone)]
+pub(crate) struct Granted {
+    pub(crate) document_id: DocumentId,
+    pub(crate) server: ServerAddress,
+    pub(crate) remote: DocumentPath,
+    pub(crate) local: PathBuf,
+    pub(crate) filesize: FileSize,
+    pub(crate) modified: Option<ModifiedNs>,
+    pub(crate) chunk_bytes: u32,
+    pub(crate) user_id: UserId,
+    pub(crate) offset: Offset,
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// What is looked for before an upload begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) server: ServerAddress,
+    pub(crate) remote: DocumentPath,
+    pub(crate) local: PathBuf,
+    pub(crate) user_id: UserId,
+    /// This very one, where the caller knows.
+    pub(crate) document_id: Option<DocumentId>,
+}
+
+type Job = Box<dyn FnOnce(&StateFile) + Send>;
+
+/// Keeps the state file. All work on it is done by one thread, in the order in
+/// which it was asked for, so that an upload's last word is written last and no
+/// async thread waits for a disk. Without a file it keeps nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Uploads {
+    jobs: Option<mpsc::Sender<Job>>,
+}
+
+impl Uploads {
+    pub(crate) fn kept_in(file: StateFile) -> Self {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        let thread =
+            std::thread::Builder::new().name("towline-state".to_owned()).spawn(move || {
+                for job in todo {
+                    job(&file);
+                }
+            });
+        Self { jobs: thread.is_ok().then_some(jobs) }
+    }
+
+    /// The entry to go on with, with its document; nothing where there is none.
+    pub(crate) async fn find(&self, wanted: Wanted) -> Option<(DocumentId, UploadEntry)> {
+        // A file that cannot be read was reported when it was opened.
+        self.run(move |file| find(&file.read().ok()?, &wanted)).await?
+    }
+
+    /// Writes an upload down, or that it goes on. The work begins at once; the
+    /// future tells how it ended.
+    pub(crate) fn granted(
+        &self,
+        granted: Granted,
+    ) -> impl Future<Output = Result<(), StateFileError>> + use<> {
+        let written = self.start(move |file| file.update(|state| write_down(state, granted)));
+        async { written.await.unwrap_or(Ok(())) }
+    }
+
+    /// Notes how far an upload is. Does not wait.
+    pub(crate) fn reached(&self, server: &ServerAddress, document_id: DocumentId, offset: Offset) {
+        self.change(server, document_id, move |entry| {
+            entry.offset = offset;
+            entry.last_chunk_time = Some(clock::now());
+        });
+    }
+
+    /// Notes that an upload rests. Does not wait: see [`settle`](Self::settle).
+    pub(crate) fn paused(&self, server: &ServerAddress, document_id: DocumentId, offset: Offset) {
+        self.change(server, document_id, move |entry| {
+            entry.offset = offset;
+            entry.status = EntryStatus::Paused;
+        });
+    }
+
+    /// Forgets an upload.
+    pub(crate) async fn remove(
+        &self,
+        server: &ServerAddress,
+        document_id: DocumentId,
+    ) -> Result<(), StateFileError> {
+        let server = server.to_string();
+        self.run(move |file| {
+            file.update(|state| {
+                if let Some(key) = key_of(state, document_id, &server) {
+                    state.uploads.remove(&key);
+                }
+            })
+        })
+        .await
+        .unwrap_or(Ok(()))
+    }
+
+    /// Waits until everything asked for so far is on disk.
+    pub(crate) async fn settle(&self) {
+        self.run(|_| ()).await;
+    }
+
+    fn change(
+        &self,
+        server: &ServerAddress,
+        document_id: DocumentId,
+        change: impl FnOnce(&mut UploadEntry) + Send + 'static,
+    ) {
+        let server = server.to_string();
+        self.post(Box::new(move |file| {
+            // The last thing known is only a convenience: the server decides
+            // where an upload goes on. A later write reports a broken disk.
+            let _ = file.update(|state| {
+                let entry =
+                    key_of(state, document_id, &server).and_then(|key| state.uploads.get_mut(&key));
+                if let Some(entry) = entry {
+                    change(entry);
+                }
+            });
+        }));
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StateFile) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.start(work).await.ok()
+    }
+
+    fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StateFile) -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (answer, answered) = oneshot::channel();
+        self.post(Box::new(move |file| {
+            // Whoever no longer waits needs no answer; the work is done.
+            let _ = answer.send(work(file));
+        }));
+        answered
+    }
+
+    fn post(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only after the last of these handles.
+            let _ = jobs.send(job);
+        }
+    }
+}
+
+fn key_of(state: &UploadsState, document_id: DocumentId, server: &str) -> Option<String> {
+    state.find(document_id, Some(server)).map(|(key, _)| key.to_owned())
+}
+
+fn find(state: &UploadsState, wanted: &Wanted) -> Option<(DocumentId, UploadEntry)> {
+    let server = wanted.server.to_string();
+    let fits = |entry: &UploadEntry| {
+        entry.server.as_deref().is_none_or(|of| of == server)
+            && entry.user_id.is_none_or(|of| of == wanted.user_id)
+            && entry.filename == *wanted.remote.filename()
+            && entry.folder == wanted.remote.folder()
+    };
+    if let Some(document_id) = wanted.document_id {
+        let (_, entry) = state.find(document_id, Some(&server))?;
+        return fits(entry).then(|| (document_id, entry.clone()));
+    }
+    state
+        .uploads
+        .iter()
+        .filter(|(_, entry)| fits(entry) && is_of(entry, &wanted.local))
+        .filter_map(|(key, entry)| Some((UploadsState::document_id_of(key)?, entry)))
+        .max_by_key(|(document_id, entry)| (entry.last_chunk_time, *document_id))
+        .map(|(document_id, entry)| (document_id, entry.clone()))
+}
+
+fn is_of(entry: &UploadEntry, local: &Path) -> bool {
+    entry.path.as_deref() == Some(local)
+}
+
+fn write_down(state: &mut UploadsState, granted: Granted) {
+    let server = granted.server.to_string();
+    let key = key_of(state, granted.document_id, &server)
+        .unwrap_or_else(|| state.key_for(granted.document_id, Some(&server)));
+    let now = clock::now();
+    let entry = state.uploads.entry(key).or_insert_with(|| {
+        let filename = granted.remote.filename().clone();
+        UploadEntry::new(filename, granted.filesize, granted.offset, EntryStatus::Uploading)
+    });
+    entry.filename = granted.remote.filename().clone();
+    entry.folder = granted.remote.folder().to_vec();
+    entry.total_size = granted.filesize;
+    entry.offset = granted.offset;
+    entry.chunk_size = Some(granted.chunk_bytes);
+    entry.user_id = Some(granted.user_id);
+    entry.start_time.get_or_insert(now);
+    entry.last_chunk_time = Some(now);
+    entry.status = EntryStatus::Uploading;
+    entry.path = Some(granted.local);
+    entry.server = Some(server);
+    entry.modified_ns = granted.modified;
+    if let Some(token_file) = granted.token_file.as_deref().and_then(Path::to_str) {
+        entry.other.insert(TOKEN_FILE.to_owned(), token_file.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_protocol::Name;
+
+    fn granted(document_id: u64, server: &str, name: &str) -> Granted {
+        Granted {
+            document_id: document_id.try_into().unwrap(),
+            server: server.parse().unwrap(),
+            remote: DocumentPath::parse(name).unwrap(),
+            local: PathBuf::from("/home/me").join(name),
+            filesize: FileSize::try_from(1000).unwrap(),
+            modified: Some(ModifiedNs::from(7)),
+            chunk_bytes: 65_536,
+            user_id: UserId::MIN,
+            offset: Offset::ZERO,
+            token_file: Some("/home/me/token".into()),
+        }
+    }
+
+    fn wanted(server: &str, name: &str) -> Wanted {
+        Wanted {
+            server: server.parse().unwrap(),
+            remote: DocumentPath::parse(name).unwrap(),
+            local: PathBuf::from("/home/me").join(name),
+            user_id: UserId::MIN,
+            document_id: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_written_down_found_again_and_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(folder.path().join("state/uploads_state.json"));
+        let uploads = Uploads::kept_in(file.clone());
+        uploads.granted(granted(1, "a", "x.pdf")).await.unwrap();
+        uploads.granted(granted(1, "b", "x.pdf")).await.unwrap();
+        let server = "b".parse().unwrap();
+        let id = DocumentId::MIN;
+        uploads.reached(&server, id, Offset::try_from(500).unwrap());
+        uploads.paused(&server, id, Offset::try_from(600).unwrap());
+        let (found, entry) = uploads.find(wanted("b", "x.pdf")).await.unwrap();
+        assert_eq!((found, entry.offset.get(), entry.status), (id, 600, EntryStatus::Paused));
+        assert_eq!(token_file(&entry), Some("/home/me/token".into()));
+        let (_, entry) = uploads.find(wanted("a", "x.pdf")).await.unwrap();
+        assert_eq!((entry.offset.get(), entry.status), (0, EntryStatus::Uploading));
+        assert!(uploads.find(wanted("a", "y.pdf")).await.is_none());
+
+        uploads.remove(&server, id).await.unwrap();
+        assert!(uploads.find(wanted("b", "x.pdf")).await.is_none());
+        // What comes too late brings nothing back.
+        uploads.reached(&server, id, Offset::ZERO);
+        uploads.settle().await;
+        assert_eq!(file.read().unwrap().uploads.len(), 1);
+    }
+
+    #[test]
+    fn what_rested_for_too_long_is_dropped_and_damage_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(folder.path().join("uploads_state.json"));
+        let name = Name::new("old.pdf").unwrap();
+        let size = FileSize::try_from(1).unwrap();
+        let entry = |age: Duration| {
+            let mut entry = UploadEntry::new(name.clone(), size, Offset::ZERO, EntryStatus::Paused);
+            let ms = u64::try_from(age.as_millis()).unwrap();
+            entry.last_chunk_time = Timestamp::try_from(clock::now().get() - ms).ok();
+            entry
+        };
+        let hour = Duration::from_secs(3600);
+        file.update(|state| {
+            state.uploads.insert("1".into(), entry(FORGOTTEN_AFTER + hour));
+            state.uploads.insert("2".into(), entry(FORGOTTEN_AFTER - hour));
+        })
+        .unwrap();
+        let found = read(&file).unwrap();
+        assert_eq!(found.state.uploads.keys().collect::<Vec<_>>(), ["2"]);
+        assert_eq!(found.notices.len(), 1);
+        assert!(read(&file).unwrap().notices.is_empty());
+
+        std::fs::write(file.path(), "{torn").unwrap();
+        let found = read(&file).unwrap();
+        assert!(found.state.uploads.is_empty() && found.notices.len() == 1);
+        assert!(read(&file).unwrap().notices.is_empty());
+
+        std::fs::write(file.path(), r#"{"version":99,"uploads":{}}"#).unwrap();
+        assert!(matches!(read(&file), Err(StateFileError::NewerVersion { .. })));
+    }
+
+    #[tokio::test]
+    async fn without_a_file_nothing_is_kept() {
+        let uploads = Uploads::default();
+        uploads.granted(granted(1, "a", "x.pdf")).await.unwrap();
+        assert!(uploads.find(wanted("a", "x.pdf")).await.is_none());
+        uploads.settle().await;
+    }
+}
