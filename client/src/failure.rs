@@ -49,7 +49,7 @@ pub enum Failure {
     Changed(Option<Kept>),
     /// The server could not be reached, or not for long enough, and the
     /// retries are used up.
-    #[error("{server} cannot be reached: {reason} (tried {attempts} times)")]
+    #[error("{server} cannot be reached: {reason}{}", tried(*attempts))]
     Unreachable {
         /// The server.
         server: ServerAddress,
@@ -218,8 +218,10 @@ impl Failure {
 impl Failure {
     /// The same, with what is known of the upload.
     pub(crate) fn with(mut self, known: Option<Kept>) -> Self {
-        if let Self::Unreachable { kept, .. } | Self::Refused { kept, .. } = &mut self {
-            *kept = kept.or(known);
+        match &mut self {
+            Self::Refused { reply, .. } if ends_upload(reply.code) => {}
+            Self::Unreachable { kept, .. } | Self::Refused { kept, .. } => *kept = kept.or(known),
+            _ => {}
         }
         self
     }
@@ -230,6 +232,23 @@ impl Kept {
         let Self { document_id, durable, filesize } = self;
         format!("{durable} of {filesize} bytes are safe on the server as document {document_id}")
     }
+}
+
+/// Whether nothing is left of the upload that was refused so.
+pub(crate) fn ends_upload(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotFound
+            | Code::Expired
+            | Code::Cancelled
+            | Code::Failed
+            | Code::StorageFailed
+            | Code::HashMismatch
+    )
+}
+
+fn tried(attempts: u32) -> String {
+    if attempts > 1 { format!(" (tried {attempts} times)") } else { String::new() }
 }
 
 fn state_file(error: &StateFileError) -> String {

@@ -19,7 +19,7 @@ use towline_protocol::{
     BlockIndex, ChainingValue, Channel, DocumentId, ErrorReply, Offset, OnConflict, UserId, frame,
     limits,
 };
-use towline_state::catalog::{CatalogError, Document, NewDocument, Refusal as Unrecorded};
+use towline_state::catalog::{Document, NewDocument};
 use towline_upload::{Ask, Lease, Order, Phase, Refusal, Upload as Rules};
 
 /// One channel of one connection.
@@ -29,6 +29,9 @@ pub(crate) struct ChannelDesk {
     channel: Channel,
     events: Events,
     slot: Slot,
+    /// The place of the task being done in its connection's queue; it goes with
+    /// an answer that is long.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// What the channel stands for just now.
@@ -64,22 +67,23 @@ pub(crate) enum Task {
 /// A task, and the place that it takes in its connection's queue.
 pub(crate) struct Queued {
     pub(crate) task: Task,
-    pub(crate) _place: Option<OwnedSemaphorePermit>,
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Handler for ChannelDesk {
     type Work = Queued;
 
     fn handle(&mut self, work: Queued) {
+        self.place = work.place;
+        // Whoever took the upload over, or gave it up, has told our client so:
+        // what still comes for it is dropped.
+        if let Slot::Open(open) = &self.slot
+            && !open.live.is_in_force(open.lease)
+        {
+            self.slot = Slot::Refused;
+        }
         let done = match work.task {
-            Task::Request(Request::Upload(upload)) => self.upload(&upload),
-            Task::Request(Request::Resume(resume)) => self.resume(&resume),
-            Task::Request(Request::Complete(complete)) => self.complete(&complete),
-            Task::Request(Request::Withdraw(withdraw)) => self.withdraw(&withdraw),
-            Task::Request(question) => {
-                self.answer(&question);
-                Ok(())
-            }
+            Task::Request(request) => self.answer(&request),
             Task::Piece { offset, buffer } => self.write(offset, buffer.bytes()),
             Task::Block { index, value } => self.announce(index, value),
             Task::Release(done) => {
@@ -90,6 +94,7 @@ impl Handler for ChannelDesk {
         if let Err(failure) = done {
             self.refuse(&failure);
         }
+        self.place = None;
     }
 
     fn is_vacant(&self) -> bool {
@@ -102,6 +107,13 @@ impl Handler for ChannelDesk {
     }
 }
 
+impl Drop for ChannelDesk {
+    /// However a connection ends, its uploads are paused.
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 impl ChannelDesk {
     pub(crate) fn new(
         service: Arc<Service>,
@@ -109,32 +121,38 @@ impl ChannelDesk {
         channel: Channel,
         events: Events,
     ) -> Self {
-        Self { service, user, channel, events, slot: Slot::Empty }
+        Self { service, user, channel, events, slot: Slot::Empty, place: None }
     }
 
-    /// Requests that are not about the channel's own upload: a no to one of them
-    /// leaves it as it is.
-    fn answer(&mut self, question: &Request) {
-        let answered = match question {
-            Request::Status(about) => self.status(about),
-            Request::Blocks(about) => self.blocks(about),
-            Request::Cancel(about) => self.cancel(about),
-            Request::Find(find) => self.find(find),
-            // The first four are dealt with above, the last two by the session.
-            Request::Upload(_)
-            | Request::Resume(_)
-            | Request::Complete(_)
-            | Request::Withdraw(_)
-            | Request::Hello(_)
-            | Request::Ping(_) => Ok(()),
+    fn answer(&mut self, request: &Request) -> Result<(), Failure> {
+        // A no to a question about some document leaves the channel's own upload
+        // as it is.
+        let (id, answered) = match request {
+            Request::Upload(upload) => return self.upload(upload),
+            Request::Resume(resume) => (Some(resume.document_id), self.resume(resume)),
+            Request::Withdraw(withdraw) => return self.withdraw(withdraw),
+            Request::Complete(complete) => match &self.slot {
+                Slot::Open(open) if is_about(complete, &open.live) => {
+                    return self.complete(complete);
+                }
+                _ => (complete.document_id, self.complete_again(complete)),
+            },
+            Request::Status(about) => (Some(about.document_id), self.status(about)),
+            Request::Blocks(about) => (Some(about.document_id), self.blocks(about)),
+            Request::Cancel(about) => (Some(about.document_id), self.cancel(about)),
+            Request::Find(find) => (None, self.find(find)),
+            // The session answers these itself.
+            Request::Hello(_) | Request::Ping(_) => return Ok(()),
         };
         if let Err(failure) = answered {
-            self.reply(Reply::Error(self.error(&failure, None)));
+            self.service.storage_follows_catalog();
+            self.reply(Reply::Error(self.error(&failure, id)));
         }
+        Ok(())
     }
 
     fn upload(&mut self, request: &Upload) -> Result<(), Failure> {
-        self.leave();
+        self.leave_for_another();
         self.check_user(request.user_id)?;
         let path = request.path()?;
         Rules::admit(request.filesize, self.service.config.max_filesize)?;
@@ -144,6 +162,11 @@ impl ChannelDesk {
         {
             self.finish(receipt, true);
             return Ok(());
+        }
+        self.service.check_room(request.filesize)?;
+        if !path.folder().is_empty() {
+            // A document may have the name of a folder: no name would help at the end.
+            self.service.storage.published_size(self.user, &path)?;
         }
         let now = self.service.clock().now();
         let new = NewDocument {
@@ -168,16 +191,22 @@ impl ChannelDesk {
         let (rules, lease) = Rules::begin(self.user, path, request.filesize, order, now);
         let live = Live::begin(id, staging, rules, self.channel, self.events.clone());
         let live = Arc::new(live);
+        // Said before anybody else can find the upload, and end it.
+        self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
         self.service.registry.insert(Arc::clone(&live));
         self.service.mirror.changed();
-        self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
         self.slot = Slot::Open(Open { live, lease, on_conflict: request.on_conflict });
         Ok(())
     }
 
+    /// Finds the upload as it is now. What happens to it meanwhile (it is completed,
+    /// given up, read back by somebody else) is a reason to look again.
     fn resume(&mut self, request: &Resume) -> Result<(), Failure> {
-        self.leave();
+        self.leave_for_another();
+        // Until it is granted, what comes on this channel is for nobody.
+        self.slot = Slot::Refused;
         self.check_user(request.user_id)?;
+        let id = request.document_id;
         let ask = Ask {
             user: self.user,
             order: order(request.blocks),
@@ -185,61 +214,50 @@ impl ChannelDesk {
             filesize: request.filesize,
             offset: request.offset,
         };
-        loop {
-            let document = self.service.document_of(self.user, request.document_id)?;
-            if document.phase == Phase::Completed {
-                return self.receipt(document);
+        for _ in 0..LOOKS_MAX {
+            let document = self.service.document_of(self.user, id)?;
+            match document.phase {
+                Phase::Completed => return self.receipt(document),
+                Phase::Publishing => {
+                    self.service.settle(id)?;
+                    continue;
+                }
+                _ => {}
             }
             let document = still_open(document)?;
-            let live = self.open(&document)?;
-            let now = self.service.clock().now();
-            let patience = self.service.config.patience;
-            match live.resume(&ask, self.channel, &self.events, now, patience) {
-                Ok(Some((lease, offset))) => {
+            match self.take_up(id, &ask) {
+                Ok(Some((live, lease))) => {
                     self.service.mirror.changed();
-                    self.reply(Reply::Resume(self.granted(&live, offset)));
                     let on_conflict = document.on_conflict;
                     self.slot = Slot::Open(Open { live, lease, on_conflict });
                     return Ok(());
                 }
-                Ok(None) => self.service.registry.remove(&live),
-                // Another connection's `complete` is being carried out: its end
-                // decides what this one is told.
-                Err(Failure::Refused(Refusal::NotUploading(Phase::Publishing))) => {
-                    self.settle(&live)?;
-                }
-                // It is being given up: the row will say so when that is done.
-                Err(Failure::Refused(Refusal::NotUploading(_))) => {
-                    let _recording = live.recording();
-                    self.service.registry.remove(&live);
+                // Retired, or ending just now: the row will say.
+                Ok(None) => {}
+                Err(Failure::Refused(Refusal::NotUploading(_))) => self.service.settle(id)?,
+                Err(failure @ Failure::Storage(StorageError::Lost(_))) => {
+                    self.service.lose(id, failure)?;
                 }
                 Err(failure @ Failure::Refused(Refusal::Expired { .. })) => {
-                    let why = failure.to_string();
-                    self.service.give_up(&live, &live.recording(), Phase::Expired, &why)?;
+                    self.service.give_up(id, Phase::Expired, &failure.to_string())?;
                     return Err(failure);
                 }
                 Err(failure) => return Err(failure),
             }
         }
+        Err(Failure::Restless)
     }
 
-    /// The upload of that row, with its bytes where they belong. Lost bytes end
-    /// it: an upload never goes on over a gap.
-    fn open(&self, document: &Document) -> Result<Arc<Live>, Failure> {
-        let opened = self.service.live(document).and_then(|live| {
-            live.staging().check_holds(live.ask(|upload| upload.progress().durable()))?;
-            Ok(live)
-        });
-        if let Err(failure @ Failure::Storage(StorageError::Lost(_))) = &opened {
-            let why = failure.reply().message;
-            match self.service.registry.get(document.document_id) {
-                Some(live) => {
-                    self.service.give_up(&live, &live.recording(), Phase::Failed, &why)?;
-                }
-                None => self.service.end(document.document_id, Phase::Failed, &why)?,
-            }
-        }
-        opened
+    fn take_up(
+        &self,
+        id: DocumentId,
+        ask: &Ask<'_>,
+    ) -> Result<Option<(Arc<Live>, Lease)>, Failure> {
+        let live = self.service.live(id)?;
+        let now = self.service.clock().now();
+        let patience = self.service.config.patience;
+        let lease = live.resume(ask, self.channel, &self.events, now, patience)?;
+        Ok(lease.map(|lease| (live, lease)))
     }
 
     fn write(&mut self, offset: Offset, bytes: &[u8]) -> Result<(), Failure> {
@@ -279,35 +297,38 @@ impl ChannelDesk {
     }
 
     fn complete(&mut self, request: &Complete) -> Result<(), Failure> {
-        let open = match &self.slot {
-            Slot::Open(open) if is_about(request, &open.live) => open,
-            _ => return self.complete_again(request),
-        };
+        let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
         let live = Arc::clone(&open.live);
         let lease = open.lease;
         let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);
         let receipt = {
             let _recording = live.recording();
             let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;
-            // The user's own three checks: size, existence, permissions.
-            live.staging().check(live.filesize())?;
             let document_id = live.document_id;
             let order = Publication { document_id, owner: self.user, blake3, on_conflict };
-            let published = publish::publish(&self.service, order, live.staging());
-            if published.is_err() {
-                self.after_failed_publish(&live);
+            // The user's own three checks: size, existence, permissions.
+            let checked = live.staging().check(live.filesize()).map_err(Failure::from);
+            let published =
+                checked.and_then(|()| publish::publish(&self.service, order, live.staging()));
+            match published {
+                Ok(receipt) => {
+                    live.tell(Rules::published);
+                    receipt
+                }
+                Err(failure) => {
+                    self.after_failed_publish(&live);
+                    return Err(failure);
+                }
             }
-            published?
         };
-        live.tell(Rules::published);
-        self.service.registry.remove(&live);
         self.service.mirror.changed();
+        self.service.registry.sweep_one(live.document_id);
         self.finish(receipt, false);
         Ok(())
     }
 
     /// The row decides what a failed publishing leaves: an upload that can be
-    /// completed again, or a move that recovery finishes.
+    /// completed again, or a move that is finished when somebody asks.
     fn after_failed_publish(&self, live: &Live) {
         let row = self.service.catalog.document(live.document_id).wait();
         if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Uploading)) {
@@ -328,9 +349,7 @@ impl ChannelDesk {
         };
         let mut document = self.service.document_of(self.user, id)?;
         if document.phase == Phase::Publishing {
-            if let Some(live) = self.service.registry.get(id) {
-                self.settle(&live)?;
-            }
+            self.service.settle(id)?;
             document = self.service.document_of(self.user, id)?;
         }
         match document.phase {
@@ -340,28 +359,6 @@ impl ChannelDesk {
                 Err(Failure::NothingOpen)
             }
         }
-    }
-
-    /// Waits until nobody publishes the upload any more, and finishes what a
-    /// failure of the catalog left half done.
-    fn settle(&self, live: &Arc<Live>) -> Result<(), Failure> {
-        let _recording = live.recording();
-        let Some(row) = self.service.catalog.document(live.document_id).wait()? else {
-            return Err(Failure::Refused(Refusal::NotFound));
-        };
-        if let (Phase::Publishing, Some(blake3)) = (row.phase, row.blake3) {
-            let order = Publication {
-                document_id: row.document_id,
-                owner: row.user_id,
-                blake3,
-                on_conflict: row.on_conflict,
-            };
-            publish::put_in_place(&self.service, order)?;
-            live.tell(Rules::published);
-            self.service.registry.remove(live);
-            self.service.mirror.changed();
-        }
-        Ok(())
     }
 
     fn status(&self, request: &About) -> Result<(), Failure> {
@@ -388,13 +385,14 @@ impl ChannelDesk {
         Ok(())
     }
 
-    fn blocks(&self, request: &About) -> Result<(), Failure> {
+    fn blocks(&mut self, request: &About) -> Result<(), Failure> {
         let document = self.service.document_of(self.user, request.document_id)?;
         let blocks = match self.service.registry.get(document.document_id) {
             Some(live) => live.ask(|upload| upload.progress().held().collect()),
             None => self.service.catalog.blocks(document.document_id).wait()?,
         };
-        self.events.send(Event::Frames(frame::block_lists(self.channel, &blocks)));
+        let frames = frame::block_lists(self.channel, &blocks);
+        self.events.send(Event::Frames { frames, place: self.place.take() });
         self.reply(Reply::Blocks(Blocks {
             channel: self.channel,
             document_id: document.document_id,
@@ -411,14 +409,12 @@ impl ChannelDesk {
         {
             self.leave();
         }
-        match document.phase {
+        if document.phase == Phase::Publishing {
+            self.service.settle(id)?;
+        }
+        match self.service.document_of(self.user, id)?.phase {
             Phase::Cancelled => {}
-            Phase::Uploading | Phase::Publishing => match self.service.registry.get(id) {
-                Some(live) => {
-                    self.service.give_up(&live, &live.recording(), Phase::Cancelled, GIVEN_UP)?;
-                }
-                None => self.service.end(id, Phase::Cancelled, GIVEN_UP)?,
-            },
+            Phase::Uploading => self.service.give_up(id, Phase::Cancelled, GIVEN_UP)?,
             ended => return Err(Failure::Refused(Refusal::NotUploading(ended))),
         }
         let status = Phase::Cancelled.to_string();
@@ -487,21 +483,17 @@ impl ChannelDesk {
             return;
         };
         let live = Arc::clone(&open.live);
-        match failure {
-            // Whoever took the upload over, or gave it up, has told us already.
-            Failure::Refused(Refusal::Superseded | Refusal::NotUploading(_)) => return,
-            failure if failure.is_fatal_to_upload() => {
-                self.service.fail(&live, &live.recording(), failure);
+        if failure.is_fatal_to_upload() {
+            self.service.fail(&live, &live.recording(), failure);
+            return;
+        }
+        if let Failure::Refused(Refusal::BlockMismatch { index }) = failure {
+            let block = *index..index.next();
+            if let Err(failure) = live.withdraw(open.lease, &[block], &self.service.catalog) {
+                self.pause(&open);
+                self.reply(Reply::Error(self.error(&failure, Some(live.document_id))));
                 return;
             }
-            Failure::Refused(Refusal::BlockMismatch { index }) => {
-                let block = *index..index.next();
-                if let Err(failure) = live.withdraw(open.lease, &[block], &self.service.catalog) {
-                    self.reply(Reply::Error(self.error(&failure, Some(live.document_id))));
-                    return;
-                }
-            }
-            _ => {}
         }
         if failure.refuses_channel() {
             self.pause(&open);
@@ -510,6 +502,14 @@ impl ChannelDesk {
         }
         self.service.storage_follows_catalog();
         self.reply(Reply::Error(self.error(failure, Some(live.document_id))));
+    }
+
+    /// Lets go of the channel's upload, because the channel is wanted for another.
+    fn leave_for_another(&mut self) {
+        if let Slot::Open(open) = &self.slot {
+            self.reply(Reply::Progress(open.live.progress(self.channel)));
+        }
+        self.leave();
     }
 
     /// Lets go of the channel's upload, if it has one; says which one is paused
@@ -526,6 +526,7 @@ impl ChannelDesk {
         if paused {
             self.service.checkpoints.moved(&open.live, 0);
             self.service.mirror.changed();
+            self.service.close_idle();
         }
         paused
     }
@@ -550,6 +551,9 @@ impl ChannelDesk {
         self.events.reply(reply);
     }
 }
+
+/// How often a resume looks at an upload that changes whenever it looks.
+const LOOKS_MAX: usize = 64;
 
 /// Why a cancelled upload ended.
 const GIVEN_UP: &str = "its owner gave it up";
@@ -579,10 +583,4 @@ fn still_open(document: Document) -> Result<Document, Failure> {
 fn within((first, length): (BlockIndex, u64), count: u64) -> Option<Range<BlockIndex>> {
     let end = BlockIndex::new(first.get().saturating_add(length).min(count))?;
     (first < end).then_some(first..end)
-}
-
-impl From<Unrecorded> for Failure {
-    fn from(refusal: Unrecorded) -> Self {
-        Self::Catalog(CatalogError::Refused(refusal))
-    }
 }

@@ -9,6 +9,7 @@ use crate::live::Live;
 use crate::service::Service;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use towline_protocol::DocumentId;
 use towline_state::catalog::Checkpoint;
@@ -64,21 +65,31 @@ impl Checkpoints {
     }
 }
 
+/// After a checkpoint comes a pause of so many times its own length: a fast disk
+/// promises every few milliseconds, a slow one is not kept busy with promising.
+const REST: u32 = 20;
+
+/// Uploads that move at the same moment share a checkpoint.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// Runs the checkpoints of a volume, until it is dropped.
 pub(crate) async fn run(service: Arc<Service>) {
+    let mut pause = GATHER;
     loop {
         service.checkpoints.moved.notified().await;
-        let pause = tokio::time::sleep(service.config.timings.checkpoint);
+        let pausing = tokio::time::sleep(pause.min(service.config.timings.checkpoint));
         tokio::select! {
-            () = pause => {}
+            () = pausing => {}
             () = service.checkpoints.urgent.notified() => {}
         }
         let Waiting { uploads, told, .. } = service.checkpoints.take();
+        let begun = Instant::now();
         let here = Arc::clone(&service);
         let work = move || checkpoint(&here, &uploads.into_values().collect::<Vec<_>>());
         if service.tracker.spawn_blocking(work).await.is_err() {
             tracing::error!("a checkpoint panicked; what it would have promised stays unpromised");
         }
+        pause = (begun.elapsed() * REST).max(GATHER);
         for done in told {
             let _ = done.send(());
         }
@@ -86,9 +97,19 @@ pub(crate) async fn run(service: Arc<Service>) {
     }
 }
 
-/// One checkpoint. An upload that somebody else is recording (it is being
-/// published, say) waits for the next one, and nobody waits for it.
+/// So many uploads are recorded together. More would keep those that are synced
+/// first waiting for the last.
+const TOGETHER: usize = 16;
+
 fn checkpoint(service: &Service, uploads: &[Arc<Live>]) {
+    for together in uploads.chunks(TOGETHER) {
+        record(service, together);
+    }
+}
+
+/// An upload that somebody else is recording (it is being published, say) waits
+/// for the next checkpoint, and nobody waits for it.
+fn record(service: &Service, uploads: &[Arc<Live>]) {
     let mut synced = Vec::new();
     for live in uploads {
         let Some(recording) = live.try_recording() else {
@@ -98,7 +119,14 @@ fn checkpoint(service: &Service, uploads: &[Arc<Live>]) {
         let Some((snapshot, last_chunk_at)) = live.snapshot(&recording) else { continue };
         match live.staging().sync() {
             Ok(()) => synced.push((live, recording, snapshot, last_chunk_at)),
-            Err(error) => service.fail(live, &recording, &Failure::Storage(error)),
+            Err(error) => {
+                let failure = Failure::Storage(error);
+                // A volume that another upload's failed sync has closed takes
+                // nothing from this one: what was promised stays.
+                if failure.is_fatal_to_upload() {
+                    service.fail(live, &recording, &failure);
+                }
+            }
         }
     }
     if synced.is_empty() {
@@ -123,6 +151,11 @@ fn checkpoint(service: &Service, uploads: &[Arc<Live>]) {
         Err(error) => {
             tracing::error!(%error, "the catalog did not record a checkpoint");
             service.storage_follows_catalog();
+            if !service.catalog.is_read_only() {
+                for (live, ..) in synced {
+                    service.checkpoints.moved(live, 0);
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use settings::Settings;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -54,6 +55,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// So long threads may take to end that outlived the orderly stop.
+const LAST_THREADS: Duration = Duration::from_millis(500);
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -65,7 +69,7 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let _ = log.try_init();
     let Settings { listen, config } = arguments.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let listener = TcpListener::bind(&listen)
@@ -91,5 +95,8 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         };
         server.serve(listener, shutdown).await?;
         anyhow::Ok(())
-    })
+    });
+    // Whatever still hangs on a disk that does not answer has promised nothing.
+    runtime.shutdown_timeout(LAST_THREADS);
+    served
 }

@@ -51,8 +51,10 @@ pub struct Timings {
     pub silence: Duration,
     /// Without the client reading a single byte of what is said to it.
     pub unread: Duration,
-    /// From a byte received to the checkpoint that makes it durable.
+    /// From a byte received to the checkpoint that makes it durable, at the most.
     pub checkpoint: Duration,
+    /// Between two looks at whether a user still may be logged in.
+    pub recheck: Duration,
     /// Between two reports of progress.
     pub report: Duration,
     /// For everything under way, from the signal to stop.
@@ -95,6 +97,7 @@ impl Default for Timings {
             silence: Duration::from_secs(300),
             unread: Duration::from_secs(60),
             checkpoint: Duration::from_secs(1),
+            recheck: Duration::from_secs(30),
             report: Duration::from_millis(200),
             stop: Duration::from_secs(8),
         }

@@ -40,7 +40,7 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
                 let here = Arc::clone(&service);
                 service.tracker.spawn(async move {
                     let (reader, writer) = stream.into_split();
-                    session::serve(reader, writer, here).await;
+                    session::serve(reader, writer, peer, here).await;
                     drop(place);
                 });
             }

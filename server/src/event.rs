@@ -1,21 +1,22 @@
 //! What the rooms behind a session tell it, to be passed on to the client.
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use towline_protocol::Reply;
 
 /// Something for the client.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A control message.
+    /// A control message; short.
     Reply(Box<Reply>),
-    /// Frames that are encoded already: block lists.
-    Frames(Vec<u8>),
+    /// Frames that are encoded already: block lists. They are long, so their
+    /// request keeps its place in the queue until they are on their way.
+    Frames { frames: Vec<u8>, place: Option<OwnedSemaphorePermit> },
     /// The code behind a channel has panicked; the connection must go.
     Broken,
 }
 
-/// The way to one session. What goes in is bounded by what its client has asked:
-/// a session stops reading while its client does not read. Whoever writes to a
+/// The way to one session. What waits in it is bounded: a session takes no more
+/// requests while answers wait, and long answers are few. Whoever writes to a
 /// session that is gone writes to nobody, and that is fine.
 #[derive(Debug, Clone)]
 pub(crate) struct Events(mpsc::UnboundedSender<Event>);

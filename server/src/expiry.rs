@@ -38,15 +38,15 @@ pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
     let why = format!("no byte came for {} days", patience.as_secs() / 86_400);
     let mut count = 0;
     for id in quiet {
-        match service.registry.get(id) {
+        let live = service.registry.get(id);
+        if live.is_some_and(|live| !live.ask(|upload| upload.has_expired(now, patience))) {
             // Somebody has just come back, or is here and silent.
-            Some(live) if !live.ask(|upload| upload.has_expired(now, patience)) => continue,
-            Some(live) => {
-                service.give_up(&live, &live.recording(), Phase::Expired, &why)?;
-            }
-            None => service.end(id, Phase::Expired, &why)?,
+            continue;
         }
-        count += 1;
+        match service.give_up(id, Phase::Expired, &why) {
+            Ok(()) => count += 1,
+            Err(error) => tracing::warn!(document_id = %id, %error, "an upload did not expire"),
+        }
     }
     Ok(count)
 }

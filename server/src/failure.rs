@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// The client's fault: no upload is open on the channel.
     #[error("no upload is open on this channel; send upload or resume first")]
     NothingOpen,
+    /// Nobody's fault: the upload changed whenever it was looked at.
+    #[error("the upload is being changed by others just now; try again")]
+    Restless,
     /// The client's fault: the request names a user who is not the token's.
     #[error("the token belongs to another user than the request names")]
     WrongUser,
@@ -36,6 +39,12 @@ pub(crate) enum Failure {
         phase: Phase,
         /// Why.
         reason: String,
+    },
+    /// The disk's fault, noticed before anything was begun.
+    #[error("the server's disk has no room for the file: {missing_bytes} bytes are missing")]
+    NoRoom {
+        /// How many more would have to be free.
+        missing_bytes: u64,
     },
     /// The disk's fault.
     #[error(transparent)]
@@ -68,13 +77,15 @@ impl Failure {
     pub(crate) fn is_fatal_to_upload(&self) -> bool {
         match self {
             Self::Refused(Refusal::HashMismatch { .. }) => true,
-            Self::Storage(error) => matches!(
-                error,
-                StorageError::Lost(_)
-                    | StorageError::SyncFailed(_)
-                    | StorageError::Unsafe { .. }
-                    | StorageError::Io { .. }
-            ),
+            Self::Storage(error) => {
+                matches!(
+                    error,
+                    StorageError::Lost(_)
+                        | StorageError::SyncFailed(_)
+                        | StorageError::Unsafe { .. }
+                        | StorageError::Io { .. }
+                ) && !error.is_shortage()
+            }
             _ => false,
         }
     }
@@ -86,6 +97,7 @@ impl Failure {
             Self::Refused(refusal) => refused(refusal, self.to_string()),
             Self::Name(_) => ErrorReply::new(Code::BadName, self.to_string()),
             Self::NothingOpen => ErrorReply::new(Code::BadState, self.to_string()),
+            Self::Restless => ErrorReply::new(Code::Internal, self.to_string()),
             Self::WrongUser => ErrorReply::new(Code::WrongUser, self.to_string()),
             Self::TooLong { field, max } => {
                 let mut reply = ErrorReply::new(Code::BadRequest, self.to_string());
@@ -94,6 +106,11 @@ impl Failure {
                 reply
             }
             Self::Ended { phase, .. } => ErrorReply::new(ended(*phase), self.to_string()),
+            Self::NoRoom { missing_bytes } => {
+                let mut reply = ErrorReply::new(Code::NoSpace, self.to_string());
+                reply.missing = Some(*missing_bytes);
+                reply
+            }
             Self::Storage(error) => storage(error),
             Self::Unsettled(_) => ErrorReply::new(
                 Code::StorageReadOnly,
@@ -156,7 +173,8 @@ fn storage(error: &StorageError) -> ErrorReply {
     match error {
         StorageError::Exists => ErrorReply::new(
             Code::Exists,
-            "a document of that name exists; everything sent is kept, complete it under another",
+            "a document of that name exists, and it is never overwritten; \"on_conflict\":\"rename\" \
+             takes the next free name",
         ),
         StorageError::NotAFolder => {
             ErrorReply::new(Code::Exists, "a document has the name of one of the folders")
@@ -180,10 +198,17 @@ fn storage(error: &StorageError) -> ErrorReply {
             Code::StorageReadOnly,
             "the server's storage takes no changes; what is durable is kept",
         ),
-        StorageError::SyncFailed(_)
-        | StorageError::Unsafe { .. }
-        | StorageError::Io { .. }
-        | StorageError::Occupied => {
+        error if error.is_shortage() => ErrorReply::new(
+            Code::Internal,
+            "the server is short of descriptors or memory just now; what is durable is kept, try \
+             again in a while",
+        ),
+        StorageError::Unsafe { .. } => ErrorReply::new(
+            Code::StorageFailed,
+            "something other than a file or folder lies where the document belongs; whoever runs \
+             the server has to look",
+        ),
+        StorageError::SyncFailed(_) | StorageError::Io { .. } | StorageError::Occupied => {
             ErrorReply::new(Code::StorageFailed, "the server's storage failed; the upload is lost")
         }
     }

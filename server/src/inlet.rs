@@ -67,6 +67,9 @@ pub(crate) enum InletError {
 /// byte still counts soon, on a fast one pieces are whole blocks.
 const LINGER: Duration = Duration::from_millis(50);
 
+/// As much as some socket buffers hold; who sends more does not listen.
+const DRAIN_READS_MAX: usize = 4096;
+
 impl<R: AsyncRead + Unpin> Inlet<R> {
     pub(crate) fn new(reader: R, caps: Caps, pool: Arc<Pool>) -> Self {
         Self {
@@ -141,7 +144,25 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         }
     }
 
-    /// What has come of a piece, when the connection is given up.
+    /// The server itself has kept the client waiting: its clocks begin anew.
+    pub(crate) fn excuse(&mut self) {
+        self.last_byte = Instant::now();
+        self.frame_began = self.frame_began.map(|_| self.last_byte);
+    }
+
+    /// Reads and drops what still comes, so that the last words are not lost: to
+    /// close a socket with unread bytes resets it, and a reset overtakes words.
+    pub(crate) async fn drain(&mut self) {
+        let mut scratch = [0; 4096];
+        for _ in 0..DRAIN_READS_MAX {
+            match self.reader.read(&mut scratch).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+
+    /// What has come of a piece, when it has to be handed on as it is.
     pub(crate) fn take_piece(&mut self) -> Option<Piece> {
         self.piece.take()
     }
@@ -174,6 +195,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 return self.read_head().await;
             }
             let buffer = self.pool.take().await;
+            self.excuse();
             self.piece = Some(Piece { channel, offset, buffer });
         }
         let piece = self.piece.as_mut().expect("there is a piece now");

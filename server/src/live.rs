@@ -1,6 +1,6 @@
 //! An upload that is being worked on: its rules, its bytes, its hashers.
 //!
-//! Two locks, always taken in this order:
+//! Two locks, always taken in this order (and behind the registry's slot):
 //! * `recording` by whoever changes what the catalog says of this upload
 //!   (checkpoint, withdrawal, publishing), so that no checkpoint records what is
 //!   being withdrawn;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
-use towline_protocol::reply::{Progress, Reply};
+use towline_protocol::reply::{Granted, Progress, Reply};
 use towline_protocol::{
     BlockHasher, BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize,
     Offset, Timestamp,
@@ -45,6 +45,9 @@ struct Core {
     writer: Option<Writer>,
     /// Replaced by a newer `Live` of the same document, or about to be.
     retired: bool,
+    /// Where the last byte lies that the file must have: a file that has become
+    /// shorter behind our back would be filled up with zeros by the next write.
+    reach: Offset,
     writeback: Range<u64>,
     /// When the writer was last told how far it is.
     reported: Option<Instant>,
@@ -72,6 +75,7 @@ impl Live {
 
     fn restore(document_id: DocumentId, staging: Arc<dyn Staging>, upload: Upload) -> Self {
         let core = Core {
+            reach: upload.progress().reach(),
             upload,
             hashers: BTreeMap::new(),
             writer: None,
@@ -90,7 +94,9 @@ impl Live {
         mut upload: Upload,
     ) -> Result<Self, Failure> {
         let filesize = upload.progress().filesize();
-        staging.check_holds(upload.progress().durable())?;
+        staging.check_holds(upload.progress().reach())?;
+        // Recovery may have cut the file, and its reserved space with it (rule 5).
+        staging.reserve(filesize)?;
         let mut hashers = BTreeMap::new();
         if let Some((index, span)) = upload.progress().open_bytes() {
             let length = usize::try_from(span.end - span.start).expect("a block fits in memory");
@@ -110,8 +116,9 @@ impl Live {
         Ok(live)
     }
 
-    /// Takes the upload over for a session, at once. Nothing where this `Live` is
-    /// retired: ask for the newer one.
+    /// Takes the upload over for a session, at once, and tells both sessions: under
+    /// the lock, so that nothing that revokes the grant is said before it. Nothing
+    /// where this `Live` is retired: ask for the newer one.
     pub(crate) fn resume(
         &self,
         ask: &Ask<'_>,
@@ -119,11 +126,13 @@ impl Live {
         events: &Events,
         now: Timestamp,
         patience: Duration,
-    ) -> Result<Option<(Lease, Offset)>, Failure> {
+    ) -> Result<Option<Lease>, Failure> {
         let mut core = self.core();
         if core.retired {
             return Ok(None);
         }
+        // The file is still the one that the bytes were written to.
+        self.staging.check_holds(core.reach)?;
         let lease = core.upload.resume(ask, now, patience)?;
         let open = core.upload.progress().open_bytes().map(|(index, _)| index);
         core.hashers.retain(|index, _| Some(*index) == open);
@@ -132,7 +141,13 @@ impl Live {
             let error = ErrorReply::new(Code::Superseded, Refusal::Superseded.to_string());
             old.events.reply(Reply::Error(error.on(old.channel, Some(self.document_id))));
         }
-        Ok(Some((lease, core.upload.progress().received())))
+        events.reply(Reply::Resume(Granted {
+            channel,
+            document_id: self.document_id,
+            offset: core.upload.progress().received(),
+            filesize: core.upload.progress().filesize(),
+        }));
+        Ok(Some(lease))
     }
 
     /// Writes and hashes a piece. Block by block: first the rules say yes, then
@@ -150,6 +165,7 @@ impl Live {
         // A piece that reaches too far is refused whole.
         let length = bytes.len() as u64;
         let _ = core.upload.append(lease, offset, length)?;
+        self.staging.check_holds(core.reach)?;
         while !bytes.is_empty() {
             let append = core.upload.append(lease, offset, bytes.len() as u64)?;
             let length = usize::try_from(append.length_bytes).expect("a piece fits in memory");
@@ -161,6 +177,7 @@ impl Live {
             let hasher = core.hashers.get_mut(&append.index).expect("an open block has a hasher");
             hasher.update(here);
             core.upload.appended(append, now);
+            core.reach = core.reach.max(offset.plus(append.length_bytes));
             if append.ends {
                 let value = hasher.finish();
                 core.hashers.remove(&append.index);
@@ -193,31 +210,23 @@ impl Live {
         blocks: &[Range<BlockIndex>],
         catalog: &Catalog,
     ) -> Result<Offset, Failure> {
-        let recording = self.recording();
-        let (after, promised) = {
-            let core = self.core();
-            let mut upload = core.upload.clone();
-            for range in blocks {
-                upload.withdraw(lease, range.clone())?;
-            }
-            let lost = upload.progress().durable() < core.upload.progress().durable();
-            let recorded = core
-                .upload
-                .progress()
-                .held()
-                .any(|(index, _)| blocks.iter().any(|range| range.contains(&index)));
-            (upload.progress().durable(), lost || recorded)
-        };
-        if promised {
-            let ranges = blocks.iter().map(|range| range.start.get()..range.end.get()).collect();
-            catalog.withdraw_blocks(self.document_id, ranges, after).wait()?;
-        }
+        let _recording = self.recording();
+        // Held to the end: whoever takes the upload over meanwhile waits until
+        // catalog and memory agree.
         let mut core = self.core();
+        let before = core.upload.progress();
+        let named = |index: &BlockIndex| blocks.iter().any(|range| range.contains(index));
+        let mut after = core.upload.clone();
         for range in blocks {
-            core.upload.withdraw(lease, range.clone())?;
-            core.hashers.retain(|index, _| !range.contains(index));
+            after.withdraw(lease, range.clone())?;
         }
-        drop(recording);
+        let durable = after.progress().durable();
+        if durable < before.durable() || before.held().any(|(index, _)| named(&index)) {
+            let ranges = blocks.iter().map(|range| range.start.get()..range.end.get()).collect();
+            catalog.withdraw_blocks(self.document_id, ranges, durable).wait()?;
+        }
+        core.upload = after;
+        core.hashers.retain(|index, _| !named(index));
         Ok(core.upload.progress().received())
     }
 
@@ -227,8 +236,16 @@ impl Live {
         let in_force = core.upload.release(lease);
         if in_force {
             core.writer = None;
+            // Blocks that were begun beyond the frontier are their writer's alone.
+            let open = core.upload.progress().open_bytes().map(|(index, _)| index);
+            core.hashers.retain(|index, _| Some(*index) == open);
         }
         in_force
+    }
+
+    /// Whether that lease still lets its holder write.
+    pub(crate) fn is_in_force(&self, lease: Lease) -> bool {
+        self.core().upload.lease() == Some(lease)
     }
 
     /// Ends the upload without a document, in memory; the catalog is the caller's.
@@ -246,12 +263,19 @@ impl Live {
         Ok(())
     }
 
-    /// Retires this `Live`, if it is paused and the catalog knows all of it.
-    pub(crate) fn retire(&self) -> bool {
+    /// Retires this `Live` if it is paused and the catalog knows all of it: the
+    /// next who asks reads it back.
+    pub(crate) fn retire_if_idle(&self) {
         let mut core = self.core();
-        let done = core.upload.lease().is_none() && !core.upload.progress().is_ahead_of_catalog();
-        core.retired |= done || core.upload.phase() != Phase::Uploading;
-        core.retired
+        core.retired |= core.upload.phase() == Phase::Uploading
+            && core.upload.lease().is_none()
+            && !core.upload.progress().is_ahead_of_catalog();
+    }
+
+    /// Whether nobody can write by it any more: retired, or its upload has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        let core = self.core();
+        core.retired || !matches!(core.upload.phase(), Phase::Uploading | Phase::Publishing)
     }
 
     /// Keeps everybody else from changing what the catalog says of this upload.

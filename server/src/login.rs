@@ -11,13 +11,13 @@ use towline_protocol::limits::{
 };
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::{Hello, Request, VERSION};
-use towline_protocol::{Code, ErrorReply};
+use towline_protocol::{Code, ErrorReply, Timestamp, UserId};
 use towline_state::catalog::User;
 
 /// What became of a stranger.
 pub(crate) enum Login {
-    /// Somebody we know.
-    User(User),
+    /// Somebody we know, until then.
+    User(User, Timestamp),
     /// Tell them why not, and close.
     Refused(ErrorReply),
     /// They do not speak Towline; one line in plain text, and close.
@@ -80,24 +80,43 @@ async fn check<R: AsyncRead + Unpin>(
     if hello.token.len() > TOKEN_BYTES_MAX {
         return refused(Code::Unauthorized, TokenError::Bad.to_string());
     }
-    let user_id = match service.tokens.check(&hello.token) {
-        Ok(user_id) => user_id,
+    let identity = match service.tokens.check(&hello.token) {
+        Ok(identity) => identity,
         Err(error @ TokenError::Expired) => return refused(Code::AuthExpired, error.to_string()),
         Err(error @ TokenError::Bad) => return refused(Code::Unauthorized, error.to_string()),
     };
-    match service.catalog.user(user_id).await {
+    match service.catalog.user(identity.user).await {
         Ok(Some(user)) if user.removed_at.is_none() => {
             inlet.set_caps(Caps::SERVER);
             tracing::debug!(user = user.name, client = hello.client, "logged in");
-            Login::User(user)
+            Login::User(user, identity.expires_at)
         }
-        Ok(_) => refused(Code::Unauthorized, "the user of this token is no more"),
+        Ok(_) => refused(Code::Unauthorized, NO_MORE),
         Err(error) => {
             tracing::error!(%error, "a login could not be checked");
             refused(Code::Internal, "the server could not look the user up; try again")
         }
     }
 }
+
+/// Whether somebody who is logged in still may be; says why not.
+pub(crate) async fn recheck(
+    user: UserId,
+    expires_at: Timestamp,
+    service: &Service,
+) -> Result<(), ErrorReply> {
+    if service.clock().now() >= expires_at {
+        return Err(ErrorReply::new(Code::AuthExpired, TokenError::Expired.to_string()));
+    }
+    match service.catalog.user(user).await {
+        Ok(Some(user)) if user.removed_at.is_none() => Ok(()),
+        Ok(_) => Err(ErrorReply::new(Code::Unauthorized, NO_MORE)),
+        // Nothing is known against them.
+        Err(_) => Ok(()),
+    }
+}
+
+const NO_MORE: &str = "the user of this token is no more";
 
 fn refused(code: Code, message: impl Into<String>) -> Login {
     Login::Refused(ErrorReply::new(code, message))

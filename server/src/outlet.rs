@@ -59,6 +59,9 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         if self.sent == self.waiting.len() {
             self.waiting = Vec::new();
             self.sent = 0;
+        } else if self.sent > WAITING_BYTES_MAX {
+            self.waiting.drain(..self.sent);
+            self.sent = 0;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::service::Service;
 use crate::storage::{Staging, StorageError};
 use towline_protocol::reply::Success;
-use towline_protocol::{Channel, DocumentId, FileHash, OnConflict, UserId};
+use towline_protocol::{Channel, DocumentId, DocumentPath, FileHash, OnConflict, UserId};
 use towline_state::catalog::Document;
 use towline_upload::Phase;
 
@@ -56,6 +56,14 @@ impl Receipt {
     }
 }
 
+/// A name that the catalog keeps for a document.
+#[derive(Debug)]
+struct Place {
+    path: DocumentPath,
+    /// Which way out of taken names it is; 0 is the name that was asked for.
+    copy: u32,
+}
+
 /// Publishes a whole, verified upload. Blocks.
 ///
 /// 1. The data is synced: the row must never say `publishing` of bytes that a
@@ -70,37 +78,18 @@ pub(crate) fn publish(
     staging: &dyn Staging,
 ) -> Result<Receipt, Failure> {
     staging.sync_data()?;
-    put_in_place(service, order)
+    let place = choose(service, order, 0)?;
+    put_in_place(service, order, place)
 }
 
-/// Steps 2 to 4, for bytes that were synced before: where recovery begins.
-pub(crate) fn put_in_place(service: &Service, order: Order) -> Result<Receipt, Failure> {
-    let Order { document_id, owner, blake3, on_conflict } = order;
-    let mut first_copy = 0;
-    loop {
-        let begun = service.catalog.begin_publish(
-            document_id,
-            blake3,
-            on_conflict,
-            first_copy,
-            service.clock().now(),
-        );
-        let (path, copy) = begun.wait()?;
-        match service.storage.publish(document_id, owner, &path) {
-            Ok(()) => break,
-            // A file that no row knows is in the way; it stays, we step aside.
-            Err(StorageError::Exists) if on_conflict == OnConflict::Rename => first_copy = copy + 1,
-            Err(error @ (StorageError::Exists | StorageError::NotAFolder)) => {
-                service.catalog.return_to_uploading(document_id).wait()?;
-                return Err(error.into());
-            }
-            Err(error @ StorageError::Lost(_)) => return Err(error.into()),
-            // Whether the name is durable nobody can say now: the row goes on saying
-            // `publishing`, and recovery will know.
-            Err(error) => return Err(Failure::Unsettled(error)),
-        }
-    }
-    record(service, document_id, blake3)
+/// Steps 3 and 4 for a row that says `publishing` already. Its own name comes
+/// first: the move may have happened, and the row must go on saying where.
+pub(crate) fn publish_again(
+    service: &Service,
+    order: Order,
+    path: DocumentPath,
+) -> Result<Receipt, Failure> {
+    put_in_place(service, order, Place { path, copy: 0 })
 }
 
 /// Step 4.
@@ -111,4 +100,43 @@ pub(crate) fn record(
 ) -> Result<Receipt, Failure> {
     let document = service.catalog.complete_publish(document_id, service.clock().now()).wait()?;
     Ok(Receipt { document, blake3 })
+}
+
+/// Step 2.
+fn choose(service: &Service, order: Order, first_copy: u32) -> Result<Place, Failure> {
+    let Order { document_id, blake3, on_conflict, .. } = order;
+    let now = service.clock().now();
+    let chosen =
+        service.catalog.begin_publish(document_id, blake3, on_conflict, first_copy, now).wait()?;
+    Ok(Place { path: chosen.0, copy: chosen.1 })
+}
+
+fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Receipt, Failure> {
+    loop {
+        match service.storage.publish(order.document_id, order.owner, &place.path) {
+            Ok(()) => return record(service, order.document_id, order.blake3),
+            // A file that no row knows is in the way; it stays, we step aside.
+            Err(StorageError::Exists) if order.on_conflict == OnConflict::Rename => {
+                place = choose(service, order, place.copy + 1)?;
+            }
+            Err(error) => return Err(not_moved(service, order.document_id, error)),
+        }
+    }
+}
+
+/// What a failed move leaves. While the staging area still has its name nothing
+/// has moved, and the upload can be completed again. Where it has lost it nobody
+/// can say whether the new name is durable: the row goes on saying `publishing`,
+/// and whoever asks next, or recovery, finishes it.
+fn not_moved(service: &Service, id: DocumentId, error: StorageError) -> Failure {
+    match (service.storage.open(id), error) {
+        (Err(StorageError::Lost(_)), error @ StorageError::Lost(_)) => error.into(),
+        (Err(_), error) => Failure::Unsettled(error),
+        (Ok(_), error) => match service.catalog.return_to_uploading(id).wait() {
+            // It was a folder that could not be synced; the data had been before.
+            Ok(()) if matches!(error, StorageError::SyncFailed(_)) => StorageError::ReadOnly.into(),
+            Ok(()) => error.into(),
+            Err(catalog) => catalog.into(),
+        },
+    }
 }

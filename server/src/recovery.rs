@@ -5,7 +5,7 @@
 //! cost grows with the number of unfinished uploads, not with their bytes.
 
 use crate::failure::Failure;
-use crate::publish::{self, Order};
+use crate::publish::{self, Order, Receipt};
 use crate::service::Service;
 use crate::storage::{Staged, StorageError};
 use std::collections::HashMap;
@@ -45,16 +45,18 @@ fn decide(phase: Phase, filesize: FileSize, durable_end: Offset, found: Found) -
         (Phase::Publishing, _) => Action::Fail,
         (_, Some(length)) if length > durable_end.get() => Action::Truncate(durable_end),
         (_, Some(length)) if length == durable_end.get() => Action::Keep,
-        // Nothing was promised, so nothing is lost: the next byte is the first.
+        // Shorter than promised, or gone. An upload of which nothing was promised
+        // and that has no file was cut off at its birth: its writer never heard of it.
         (_, _) => Action::Fail,
     }
 }
 
-/// Puts everything in order. Blocks.
+/// Puts everything in order. Blocks. What cannot be put in order for one upload
+/// stays as it is for the next start, or for whoever asks for that upload.
 ///
 /// # Errors
-/// Where catalog or storage do not answer: then nothing can be promised, and the
-/// server does not start.
+/// Where catalog or storage cannot be read at all: then nothing can be promised,
+/// and the server does not start.
 pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     let mut staged: HashMap<DocumentId, Staged> = HashMap::new();
     let mut strays = Vec::new();
@@ -67,20 +69,32 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     let unfinished = service.catalog.unfinished().wait()?;
     let count = unfinished.len();
     for row in unfinished {
-        let staging = staged.remove(&row.document.document_id);
-        restore(service, &row, staging.map(|staging| staging.length_bytes))?;
+        let id = row.document.document_id;
+        let staging_bytes = staged.remove(&id).map(|staging| staging.length_bytes);
+        if let Err(error) = restore(service, &row, staging_bytes) {
+            tracing::error!(document_id = %id, %error, "an upload could not be restored; it stays as it is");
+        }
     }
     for (id, entry) in staged {
         // A finished row whose staging area outlived it; without any row, somebody's
         // bytes: those are never deleted.
         match service.catalog.document(id).wait()? {
-            Some(_) => service.storage.discard(id)?,
+            Some(_) => {
+                if let Err(error) = service.storage.discard(id) {
+                    tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
+                }
+            }
             None => strays.push(entry),
         }
     }
     for stray in strays {
-        let place = service.storage.set_aside(&stray.name)?;
-        tracing::warn!(name = ?stray.name, place = %place.display(), "no upload knows this; set aside");
+        match service.storage.set_aside(&stray.name) {
+            Ok(place) => {
+                let place = place.display();
+                tracing::warn!(name = ?stray.name, %place, "no upload knows this; it was set aside");
+            }
+            Err(error) => tracing::warn!(name = ?stray.name, %error, "no upload knows this"),
+        }
     }
     tracing::info!(unfinished = count, "recovered");
     Ok(())
@@ -89,47 +103,64 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
 fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> Result<(), Failure> {
     let document = &row.document;
     let id = document.document_id;
-    let published = match (&document.file_path, document.phase) {
-        (Some(path), Phase::Publishing) => service.storage.published_size(document.user_id, path),
-        _ => Ok(None),
-    };
-    // A name that cannot be looked at is as good as taken by somebody else.
-    let published = published.unwrap_or(None);
-    let found = Found { staging_bytes, published };
+    let found = Found { staging_bytes, published: published(service, document)? };
     let action = decide(document.phase, document.filesize, row.durable_end, found);
     match action {
-        Action::Keep => {}
+        Action::Keep => return Ok(()),
         Action::Truncate(end) => service.storage.open(id)?.truncate(end)?,
-        Action::Publish => publish_again(service, document)?,
-        Action::Record => {
-            if let (Some(path), Some(blake3)) = (&document.file_path, document.blake3) {
-                service.storage.settle_published(document.user_id, path)?;
-                publish::record(service, id, blake3)?;
-            }
-        }
+        Action::Publish | Action::Record => drop(carry_out(service, document, action)?),
         Action::Fail => {
-            tracing::error!(document_id = %id, ?found, durable = %row.durable_end, "bytes are lost");
-            service.end(id, Phase::Failed, "its bytes were lost on the server; begin it again")?;
+            tracing::warn!(document_id = %id, ?found, durable = %row.durable_end, "bytes are missing");
+            service.end(id, Phase::Failed, LOST)?;
         }
     }
-    if !matches!(action, Action::Keep) {
-        tracing::info!(document_id = %id, ?action, "restored");
-    }
+    tracing::info!(document_id = %id, ?action, "restored");
     Ok(())
 }
 
-fn publish_again(service: &Service, document: &Document) -> Result<(), Failure> {
-    let Some(blake3) = document.blake3 else { return Ok(()) };
-    let order = Order {
-        document_id: document.document_id,
-        owner: document.user_id,
-        blake3,
-        on_conflict: document.on_conflict,
+/// Finishes what a row that says `publishing` has begun, at start-up or later.
+/// The caller keeps others from doing the same. Blocks.
+pub(crate) fn finish_publishing(service: &Service, row: &Document) -> Result<Receipt, Failure> {
+    let staging_bytes = match service.storage.open(row.document_id) {
+        Ok(staging) => Some(staging.length_bytes()?),
+        Err(StorageError::Lost(_)) => None,
+        Err(error) => return Err(error.into()),
     };
-    match publish::put_in_place(service, order) {
-        // Its owner wanted this name or none: they are asked again.
-        Err(Failure::Storage(StorageError::Exists | StorageError::NotAFolder)) => Ok(()),
-        done => done.map(drop),
+    let found = Found { staging_bytes, published: published(service, row)? };
+    let action = decide(row.phase, row.filesize, Offset::ZERO, found);
+    if action == Action::Fail {
+        service.end(row.document_id, Phase::Failed, LOST)?;
+    }
+    carry_out(service, row, action)
+}
+
+/// Why an upload ends whose bytes are not there.
+const LOST: &str = "its bytes were lost on the server; begin it again";
+
+fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receipt, Failure> {
+    let id = row.document_id;
+    match (action, row.blake3, row.file_path.clone()) {
+        (Action::Publish, Some(blake3), Some(path)) => {
+            let on_conflict = row.on_conflict;
+            let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict };
+            publish::publish_again(service, order, path)
+        }
+        (Action::Record, Some(blake3), Some(path)) => {
+            service.storage.settle_published(row.user_id, &path)?;
+            publish::record(service, id, blake3)
+        }
+        _ => Err(Failure::Ended { phase: Phase::Failed, reason: LOST.to_owned() }),
+    }
+}
+
+/// The size of the file under the name that a publishing row says. A name that
+/// cannot be looked at for what lies there is somebody else's.
+fn published(service: &Service, row: &Document) -> Result<Option<FileSize>, Failure> {
+    let (Some(path), Phase::Publishing) = (&row.file_path, row.phase) else { return Ok(None) };
+    match service.storage.published_size(row.user_id, path) {
+        Ok(size) => Ok(size),
+        Err(StorageError::Unsafe { .. } | StorageError::NotAFolder) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

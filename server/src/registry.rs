@@ -1,5 +1,8 @@
 //! The uploads that are being worked on, by document: at most one [`Live`] each,
 //! whichever connections ask for it.
+//!
+//! Locks are taken in this order: slot, then `recording`, then `core` (see
+//! [`Live`]); the map's own lock is innermost and held for a moment only.
 
 use crate::live::Live;
 use std::collections::HashMap;
@@ -12,15 +15,15 @@ pub(crate) struct Registry {
     slots: Mutex<HashMap<DocumentId, Slot>>,
 }
 
-/// Locked while its upload is being read back, so that two connections that ask
-/// for the same one get the same one.
+/// Locked while its upload is being read back or ended, so that nobody gets a
+/// second one meanwhile.
 type Slot = Arc<Mutex<Option<Arc<Live>>>>;
 
 impl Registry {
     /// The upload, if it is being worked on.
     pub(crate) fn get(&self, id: DocumentId) -> Option<Arc<Live>> {
-        let slot = self.slots().get(&id).cloned()?;
-        lock(&slot).clone()
+        let slot = lock(&self.slots).get(&id).cloned()?;
+        lock(&slot).clone().filter(|live| !live.is_over())
     }
 
     /// The upload, read back by `load` if nobody works on it yet. Blocks.
@@ -29,49 +32,70 @@ impl Registry {
         id: DocumentId,
         load: impl FnOnce() -> Result<Live, E>,
     ) -> Result<Arc<Live>, E> {
-        let slot = Arc::clone(self.slots().entry(id).or_default());
-        let mut live = lock(&slot);
-        if let Some(live) = &*live {
-            return Ok(Arc::clone(live));
-        }
-        match load() {
-            Ok(loaded) => Ok(Arc::clone(live.insert(Arc::new(loaded)))),
-            Err(error) => {
-                self.slots().remove(&id);
-                Err(error)
-            }
-        }
+        self.with_slot(id, |live| match live {
+            Some(live) => Ok(Arc::clone(live)),
+            none => Ok(Arc::clone(none.insert(Arc::new(load()?)))),
+        })
+    }
+
+    /// Does something about an upload, worked on or not, while nobody can take it
+    /// up. Blocks.
+    pub(crate) fn exclusively<T>(
+        &self,
+        id: DocumentId,
+        work: impl FnOnce(Option<&Live>) -> T,
+    ) -> T {
+        self.with_slot(id, |live| work(live.as_deref()))
     }
 
     /// A new upload.
     pub(crate) fn insert(&self, live: Arc<Live>) {
-        self.slots().insert(live.document_id, Arc::new(Mutex::new(Some(live))));
+        lock(&self.slots).insert(live.document_id, Arc::new(Mutex::new(Some(live))));
     }
 
-    /// Forgets an upload that has ended or was retired.
-    pub(crate) fn remove(&self, live: &Arc<Live>) {
-        let mut slots = self.slots();
-        let same = slots.get(&live.document_id).is_some_and(|slot| {
-            slot.try_lock()
-                .is_ok_and(|kept| kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, live)))
+    /// Forgets uploads that have ended or were retired; a slot that somebody
+    /// holds is left to them.
+    pub(crate) fn sweep(&self) {
+        lock(&self.slots).retain(|_, slot| {
+            // Whoever waits for the slot has a clone of it.
+            Arc::strong_count(slot) > 1
+                || !slot
+                    .try_lock()
+                    .is_ok_and(|live| live.as_ref().is_none_or(|live| live.is_over()))
         });
-        if same {
-            slots.remove(&live.document_id);
-        }
+    }
+
+    /// Forgets this upload if it has ended.
+    pub(crate) fn sweep_one(&self, id: DocumentId) {
+        self.with_slot(id, |_| ());
     }
 
     /// Everything that is being worked on.
     pub(crate) fn all(&self) -> Vec<Arc<Live>> {
-        let slots: Vec<Slot> = self.slots().values().cloned().collect();
-        slots.iter().filter_map(|slot| lock(slot).clone()).collect()
+        let slots: Vec<Slot> = lock(&self.slots).values().cloned().collect();
+        slots.iter().filter_map(|slot| slot.try_lock().ok()?.clone()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots().len()
+        lock(&self.slots).len()
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<DocumentId, Slot>> {
-        lock(&self.slots)
+    /// Works in a slot; an upload that is over counts as none.
+    fn with_slot<T>(&self, id: DocumentId, work: impl FnOnce(&mut Option<Arc<Live>>) -> T) -> T {
+        loop {
+            let slot = Arc::clone(lock(&self.slots).entry(id).or_default());
+            let mut live = lock(&slot);
+            // The slot may have been forgotten while we waited for it.
+            if !lock(&self.slots).get(&id).is_some_and(|kept| Arc::ptr_eq(kept, &slot)) {
+                continue;
+            }
+            live.take_if(|live| live.is_over());
+            let done = work(&mut live);
+            if live.as_ref().is_none_or(|live| live.is_over()) {
+                lock(&self.slots).remove(&id);
+            }
+            return done;
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use crate::mirror::{self, Mirror, MirrorError};
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::service::Service;
-use crate::storage::{DataFolder, DiskStorage, FolderError, FolderLock, StorageError};
+use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
 use crate::token::{KeyError, Tokens};
 use crate::{Config, door, expiry, recovery};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -47,9 +48,10 @@ pub enum RunError {
 /// A server that has put everything in order and can take connections.
 pub struct Server {
     service: Arc<Service>,
-    /// Declared last: the folder stays ours until everything in it is closed.
-    _lock: FolderLock,
 }
+
+/// So long the last checkpoint may take.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
 
 /// Serves on the listener until `shutdown` is ready, then stops in order: no more
 /// connections, every upload paused and durable, the state file written.
@@ -72,8 +74,7 @@ impl Server {
     /// Where that cannot be done, or another server has the folder.
     pub async fn open(config: Config) -> Result<Self, RunError> {
         let opening = tokio::task::spawn_blocking(move || open(config));
-        let (service, lock) = opening.await.map_err(|_| RunError::Panicked)??;
-        Ok(Self { service, _lock: lock })
+        Ok(Self { service: opening.await.map_err(|_| RunError::Panicked)?? })
     }
 
     /// Serves; see [`run`].
@@ -103,6 +104,8 @@ impl Server {
         if timeout(service.config.timings.stop, service.tracker.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time; what is durable is kept");
         }
+        // What was paused on a channel a moment ago has nobody else to wait for it.
+        let _ = timeout(LAST_CHECKPOINT, service.checkpoints.now()).await;
         for helper in helpers {
             helper.abort();
         }
@@ -119,8 +122,11 @@ impl Server {
 }
 
 /// Opens everything and puts it in order. Blocks.
-fn open(config: Config) -> Result<(Arc<Service>, FolderLock), RunError> {
-    raise_descriptor_limit();
+fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
+    // A connection costs one, a paused upload another, and publishing a few more.
+    let descriptors = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
+    config.limits.connections = config.limits.connections.min(descriptors / 2);
+    config.limits.paused_kept_open = config.limits.paused_kept_open.min(descriptors / 8);
     let folder = DataFolder::open(&config.data_dir)?;
     let lock = folder.lock()?;
     let storage = DiskStorage::new(&lock, config.reserve_bytes);
@@ -136,19 +142,25 @@ fn open(config: Config) -> Result<(Arc<Service>, FolderLock), RunError> {
         tracker: TaskTracker::new(),
         stopping: CancellationToken::new(),
         config,
+        _lock: lock,
     });
-    recovery::recover(&service).map_err(|error: Failure| RunError::Recovery(error.to_string()))?;
+    // A later Towline's folder is left alone before anything in it is changed.
     mirror::check(&service).map_err(|error: MirrorError| RunError::StateFile(Box::new(error)))?;
-    Ok((service, lock))
+    recovery::recover(&service).map_err(|error: Failure| RunError::Recovery(error.to_string()))?;
+    Ok(service)
 }
 
 /// One descriptor for each connection and each upload: the soft limit of 1,024
-/// is for programs that use `select`.
-fn raise_descriptor_limit() {
+/// is for programs that use `select`. Says what the limit is now.
+fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of descriptors stays as it is");
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::debug!(%error, "the limit of descriptors stays as it is");
+            limit.current.unwrap_or(u64::MAX)
+        }
     }
 }

@@ -6,9 +6,10 @@ use crate::live::{Live, Recording};
 use crate::mirror::Mirror;
 use crate::pool::Pool;
 use crate::registry::Registry;
+use crate::storage::FolderLock;
 use crate::storage::Storage;
 use crate::token::Tokens;
-use crate::{Clock, Config};
+use crate::{Clock, Config, recovery};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,8 @@ pub(crate) struct Service {
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the server is to stop.
     pub(crate) stopping: CancellationToken,
+    /// The data folder is this server's until the last of its threads has let go.
+    pub(crate) _lock: FolderLock,
 }
 
 impl Service {
@@ -39,35 +42,76 @@ impl Service {
     }
 
     /// The upload, read back from disk if nobody works on it. Blocks.
-    pub(crate) fn live(&self, document: &Document) -> Result<Arc<Live>, Failure> {
-        let id = document.document_id;
+    ///
+    /// The row is read where nobody else can take the upload up, so that it says
+    /// what is true then.
+    pub(crate) fn live(&self, id: DocumentId) -> Result<Arc<Live>, Failure> {
         self.registry.get_or(id, || {
+            let row = self.catalog.document(id).wait()?;
+            let row = row.ok_or(Failure::Refused(Refusal::NotFound))?;
+            if row.phase != Phase::Uploading {
+                return Err(Failure::Refused(Refusal::NotUploading(row.phase)));
+            }
             let blocks = self.catalog.blocks(id).wait()?;
-            let progress = Progress::restore(document.filesize, document.durable_offset, blocks);
-            let upload = Upload::restore(
-                document.user_id,
-                document.path.clone(),
-                document.phase,
-                progress,
-                document.last_chunk_at,
-            );
+            let progress = Progress::restore(row.filesize, row.durable_offset, blocks);
+            let last_byte_at = row.last_chunk_at;
+            let upload = Upload::restore(row.user_id, row.path, row.phase, progress, last_byte_at);
             Live::read_back(id, self.storage.open(id)?, upload)
         })
     }
 
-    /// Gives an upload up that is being worked on. Whoever asks for it meanwhile
-    /// finds it ended, here or in the catalog. Blocks.
-    pub(crate) fn give_up(
-        &self,
-        live: &Arc<Live>,
-        recording: &Recording<'_>,
-        phase: Phase,
-        why: &str,
-    ) -> Result<(), Failure> {
-        live.give_up(recording, phase)?;
-        let ended = self.end(live.document_id, phase, why);
-        self.registry.remove(live);
-        ended
+    /// Gives an upload up, whether or not somebody works on it. Blocks.
+    pub(crate) fn give_up(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
+        self.registry.exclusively(id, |live| {
+            let recording = live.map(Live::recording);
+            if let (Some(live), Some(recording)) = (live, &recording) {
+                live.give_up(recording, phase)?;
+            }
+            self.end(id, phase, why)
+        })
+    }
+
+    /// The staging area of an upload is not what was left. Unless the upload has
+    /// ended in the meantime (its staging area was moved to its name, say), it is
+    /// given up: an upload never goes on over a gap. Blocks.
+    pub(crate) fn lose(&self, id: DocumentId, failure: Failure) -> Result<(), Failure> {
+        self.registry.exclusively(id, |live| {
+            let recording = live.map(Live::recording);
+            let row = self.catalog.document(id).wait()?;
+            if row.is_none_or(|row| row.phase != Phase::Uploading) {
+                return Ok(());
+            }
+            match (live, &recording) {
+                (Some(live), Some(recording)) => self.fail(live, recording, &failure),
+                _ => self.end(id, Phase::Failed, &failure.reply().message)?,
+            }
+            Err(failure)
+        })
+    }
+
+    /// Finishes a publishing that was begun and not ended, and tells the rules what
+    /// the row says. Waits for whoever is at it. Blocks.
+    pub(crate) fn settle(&self, id: DocumentId) -> Result<(), Failure> {
+        self.registry.exclusively(id, |live| {
+            let _recording = live.map(Live::recording);
+            let phase = |row: Option<Document>| row.map(|row| row.phase);
+            let row = self.catalog.document(id).wait()?;
+            let settled = match row {
+                Some(row) if row.phase == Phase::Publishing => {
+                    self.mirror.changed();
+                    recovery::finish_publishing(self, &row).map(drop)
+                }
+                _ => Ok(()),
+            };
+            if let Some(live) = live {
+                match phase(self.catalog.document(id).wait()?) {
+                    Some(Phase::Uploading) => live.tell(Upload::unpublish),
+                    Some(Phase::Completed) => live.tell(Upload::published),
+                    _ => {}
+                }
+            }
+            settled
+        })
     }
 
     /// Ends an upload without a document. The row goes first: bytes without a
@@ -82,12 +126,15 @@ impl Service {
     }
 
     /// Gives an upload up because of what happened to it, and tells its writer.
-    pub(crate) fn fail(&self, live: &Arc<Live>, recording: &Recording<'_>, failure: &Failure) {
-        tracing::error!(document_id = %live.document_id, error = ?failure, "an upload has failed");
-        live.notify(|channel| Reply::Error(failure.reply().on(channel, Some(live.document_id))));
-        let why = failure.reply().message;
-        if let Err(error) = self.give_up(live, recording, Phase::Failed, &why) {
-            tracing::error!(document_id = %live.document_id, %error, "the failure was not recorded");
+    pub(crate) fn fail(&self, live: &Live, recording: &Recording<'_>, failure: &Failure) {
+        let document_id = live.document_id;
+        tracing::warn!(%document_id, error = ?failure, "an upload has failed");
+        let reply = failure.reply();
+        let why = reply.message.clone();
+        live.notify(|channel| Reply::Error(reply.on(channel, Some(document_id))));
+        let ended = live.give_up(recording, Phase::Failed).map_err(Failure::from);
+        if let Err(error) = ended.and_then(|()| self.end(document_id, Phase::Failed, &why)) {
+            tracing::error!(%document_id, %error, "the failure was not recorded");
         }
     }
 
@@ -116,16 +163,24 @@ impl Service {
     }
 
     /// Closes the files of paused uploads, where there are many. They lose
-    /// nothing but the way back without a read of one block.
+    /// nothing but the way back without a read of one block. Blocks.
     pub(crate) fn close_idle(&self) {
-        if self.registry.len() <= self.config.limits.paused_kept_open {
-            return;
-        }
-        for live in self.registry.all() {
-            if live.retire() {
-                self.registry.remove(&live);
+        if self.registry.len() > self.config.limits.paused_kept_open {
+            for live in self.registry.all() {
+                live.retire_if_idle();
             }
         }
+        self.registry.sweep();
+    }
+
+    /// Refuses a file for which there is no room, before anything is made for it.
+    pub(crate) fn check_room(&self, filesize: FileSize) -> Result<(), Failure> {
+        let wanted = filesize.get().saturating_add(self.config.reserve_bytes);
+        let missing_bytes = wanted.saturating_sub(self.storage.free_bytes()?);
+        if filesize > FileSize::MIN && missing_bytes > 0 {
+            return Err(Failure::NoRoom { missing_bytes });
+        }
+        Ok(())
     }
 
     /// A catalog that takes no more changes makes promises impossible, so the

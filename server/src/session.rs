@@ -10,18 +10,22 @@ use crate::login::{self, Login};
 use crate::outlet::Outlet;
 use crate::service::Service;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use towline_protocol::frame::{Caps, FrameError};
 use towline_protocol::limits::CHANNELS_MAX;
-use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, UserId};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, Timestamp, UserId};
 
-/// Requests of one connection that wait or are being done.
-const REQUESTS_MAX: usize = 4096;
+/// Requests of one connection that wait or are being done, and answers that wait.
+const REQUESTS_MAX: u32 = 256;
+
+/// A request whose answer may be long takes so many places.
+const LONG_ANSWER: u32 = REQUESTS_MAX / 4;
 
 /// So long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -39,17 +43,21 @@ enum End {
 struct Session<R, W> {
     service: Arc<Service>,
     user: UserId,
+    /// When the token ends.
+    expires_at: Timestamp,
     inlet: Inlet<R>,
     outlet: Outlet<W>,
     events: Events,
     heard: UnboundedReceiver<Event>,
     channels: HashMap<Channel, Lane<ChannelDesk>>,
+    /// The code behind a channel has panicked.
+    broken: bool,
     pieces: Arc<Semaphore>,
     requests: Arc<Semaphore>,
 }
 
 /// Serves one connection.
-pub(crate) async fn serve<R, W>(reader: R, writer: W, service: Arc<Service>)
+pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, service: Arc<Service>)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -63,31 +71,47 @@ where
         () = stopping.cancelled() => Login::Refused(stopping_error()),
     };
     match login {
-        Login::User(user) => {
+        Login::User(user, expires_at) => {
             outlet.push(&Reply::Welcome(login::welcome(&user, &service)));
             let (events, heard) = Events::new();
             let session = Session {
                 user: user.user_id,
+                expires_at,
                 inlet,
                 outlet,
                 events,
                 heard,
                 channels: HashMap::new(),
+                broken: false,
                 pieces: Arc::new(Semaphore::new(service.config.limits.buffers_per_connection)),
-                requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+                requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
                 service,
             };
             session.run().await;
             return;
         }
         Login::Refused(error) => {
-            tracing::info!(code = %error.code, "a login was refused");
+            tracing::info!(%peer, code = %error.code, "a login was refused");
             outlet.push(&Reply::Error(error));
         }
         Login::WrongDoor(line) => outlet.push_frames(line.as_bytes()),
         Login::Gone => return,
     }
-    let _ = timeout(FAREWELL, outlet.finish()).await;
+    farewell(&mut inlet, &mut outlet).await;
+}
+
+/// The last words, and time for them to be heard.
+async fn farewell<R, W>(inlet: &mut Inlet<R>, outlet: &mut Outlet<W>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let _ = timeout(FAREWELL, async {
+        outlet.finish().await?;
+        inlet.drain().await;
+        std::io::Result::Ok(())
+    })
+    .await;
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
@@ -103,27 +127,42 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             self.service.checkpoints.now().await.ok();
         }
         if let End::Gone = end {
-            self.service.close_idle();
             return;
         }
         while let Ok(event) = self.heard.try_recv() {
             self.pass_on(event);
         }
-        for (channel, live) in paused {
-            self.outlet.push(&Reply::Progress(live.progress(channel)));
+        // How far an upload is stands behind a lock that a write may hold.
+        let asking = self.service.tracker.spawn_blocking(move || {
+            paused.iter().map(|(channel, live)| live.progress(*channel)).collect::<Vec<_>>()
+        });
+        for progress in asking.await.unwrap_or_default() {
+            self.outlet.push(&Reply::Progress(progress));
         }
-        self.service.close_idle();
         if let End::Closed(error) = end {
             self.outlet.push(&Reply::Error(error));
         }
-        let _ = timeout(FAREWELL, self.outlet.finish()).await;
+        farewell(&mut self.inlet, &mut self.outlet).await;
     }
 
     /// Until somebody has enough.
     async fn talk(&mut self) -> End {
         let timings = self.service.config.timings;
         let stopping = self.service.stopping.clone();
+        let mut recheck = interval_at(Instant::now() + timings.recheck, timings.recheck);
         loop {
+            // Who does not read is not read from, and keeps no buffer from others.
+            let listens = self.outlet.has_room() && self.heard.len() < REQUESTS_MAX as usize;
+            if !listens && let Some(piece) = self.inlet.take_piece() {
+                let task = Task::Piece { offset: piece.offset, buffer: piece.buffer };
+                self.queue(piece.channel, task).await;
+            }
+            if self.broken {
+                return End::Closed(ErrorReply::new(
+                    Code::Internal,
+                    "the server made a mistake; what is durable is kept, come again",
+                ));
+            }
             let patience = self.inlet.deadline(timings.frame, timings.silence);
             let unread = self.outlet.deadline(timings.unread);
             // Every branch is cancel-safe: receiving from a channel, one write,
@@ -131,13 +170,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return End::Closed(stopping_error()),
-                Some(event) = self.heard.recv() => {
-                    if let Event::Broken = event {
-                        return End::Closed(ErrorReply::new(
-                            Code::Internal,
-                            "the server made a mistake; what is durable is kept, come again",
-                        ));
-                    }
+                Some(event) = self.heard.recv(), if self.outlet.has_room() => {
+                    self.broken |= matches!(event, Event::Broken);
                     self.pass_on(event);
                 }
                 sent = self.outlet.send(), if !self.outlet.is_empty() => {
@@ -145,7 +179,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                         return End::Gone;
                     }
                 }
-                incoming = self.inlet.next(), if self.outlet.has_room() => {
+                incoming = self.inlet.next(), if listens => {
                     match incoming {
                         Ok(incoming) => {
                             if let Some(end) = self.take(incoming).await {
@@ -156,8 +190,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                         Err(InletError::Cut | InletError::Io(_)) => return End::Gone,
                     }
                 }
+                _ = recheck.tick() => {
+                    if let Err(error) = login::recheck(self.user, self.expires_at, &self.service).await {
+                        return End::Closed(error);
+                    }
+                }
                 () = sleep_until(unread.unwrap_or(patience)), if unread.is_some() => return End::Gone,
-                () = sleep_until(patience), if self.outlet.has_room() => {
+                () = sleep_until(patience), if listens => {
                     if self.inlet.deadline(timings.frame, timings.silence) <= Instant::now() {
                         return End::Closed(ErrorReply::new(
                             Code::TooSlow,
@@ -202,9 +241,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         let lane = match self.channels.get(&channel) {
             Some(lane) => lane,
             None if full => {
-                let mut error = ErrorReply::new(Code::TooMany, "too many channels are in use");
-                error.max = Some(CHANNELS_MAX as u64);
-                self.outlet.push(&Reply::Error(error.on(channel, None)));
+                // Said once for each request, not for all that follows it.
+                if let Task::Request(_) = task {
+                    let mut error = ErrorReply::new(Code::TooMany, "too many channels are in use");
+                    error.max = Some(CHANNELS_MAX as u64);
+                    self.outlet.push(&Reply::Error(error.on(channel, None)));
+                }
                 return;
             }
             None => self.channels.entry(channel).or_insert_with(|| {
@@ -213,12 +255,31 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 Lane::new(desk, self.service.tracker.clone())
             }),
         };
-        let places = match task {
-            Task::Piece { .. } => &self.pieces,
-            Task::Request(_) | Task::Block { .. } | Task::Release(_) => &self.requests,
+        let (queue, places) = match task {
+            Task::Piece { .. } => (&self.pieces, 1),
+            Task::Request(Request::Blocks(_)) => (&self.requests, LONG_ANSWER),
+            Task::Request(_) | Task::Block { .. } | Task::Release(_) => (&self.requests, 1),
         };
-        let place = Arc::clone(places).acquire_owned().await.ok();
-        lane.push(Queued { task, _place: place });
+        let place = match Arc::clone(queue).try_acquire_many_owned(places) {
+            Ok(place) => Some(place),
+            Err(_) => {
+                // A long answer gives its places back when it is on its way.
+                let waiting = Arc::clone(queue).acquire_many_owned(places);
+                tokio::pin!(waiting);
+                let place = loop {
+                    tokio::select! {
+                        place = &mut waiting => break place.ok(),
+                        Some(event) = self.heard.recv() => {
+                            self.broken |= matches!(event, Event::Broken);
+                            pass_on(&mut self.outlet, event);
+                        }
+                    }
+                };
+                self.inlet.excuse();
+                place
+            }
+        };
+        lane.push(Queued { task, place });
     }
 
     /// Lets go of every upload, behind everything that is queued.
@@ -228,7 +289,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             .drain()
             .map(|(channel, lane)| {
                 let (done, wait) = oneshot::channel();
-                lane.push(Queued { task: Task::Release(done), _place: None });
+                lane.push(Queued { task: Task::Release(done), place: None });
                 (channel, wait)
             })
             .collect();
@@ -242,11 +303,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     }
 
     fn pass_on(&mut self, event: Event) {
-        match event {
-            Event::Reply(reply) => self.outlet.push(&reply),
-            Event::Frames(frames) => self.outlet.push_frames(&frames),
-            Event::Broken => {}
+        pass_on(&mut self.outlet, event);
+    }
+}
+
+fn pass_on<W: AsyncWrite + Unpin>(outlet: &mut Outlet<W>, event: Event) {
+    match event {
+        Event::Reply(reply) => outlet.push(&reply),
+        Event::Frames { frames, place } => {
+            outlet.push_frames(&frames);
+            drop(place);
         }
+        Event::Broken => {}
     }
 }
 

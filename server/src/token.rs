@@ -12,7 +12,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use towline_protocol::UserId;
+use towline_protocol::{Timestamp, UserId};
 
 /// Signs and checks tokens.
 pub struct Tokens {
@@ -20,6 +20,15 @@ pub struct Tokens {
     checking: DecodingKey,
     validation: Validation,
     clock: Clock,
+}
+
+/// Who somebody is, and until when they may say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user: UserId,
+    /// When the token ends.
+    pub expires_at: Timestamp,
 }
 
 /// What a token says.
@@ -118,7 +127,7 @@ impl Tokens {
     ///
     /// # Errors
     /// Where it is not good, or no longer.
-    pub fn check(&self, token: &str) -> Result<UserId, TokenError> {
+    pub fn check(&self, token: &str) -> Result<Identity, TokenError> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.validation)
             .map_err(|_| TokenError::Bad)?
             .claims;
@@ -127,7 +136,7 @@ impl Tokens {
         match claims {
             Claims { nbf: Some(nbf), .. } if now < nbf => Err(TokenError::Bad),
             Claims { exp, .. } if now >= exp => Err(TokenError::Expired),
-            _ => Ok(user),
+            Claims { exp, .. } => Ok(Identity { user, expires_at: Timestamp::from_secs(exp) }),
         }
     }
 }
@@ -183,7 +192,6 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::Timestamp;
 
     fn tokens(folder: &Path, seconds: u64) -> Tokens {
         Tokens::open(folder, Clock::new(move || Timestamp::from_secs(seconds))).unwrap()
@@ -197,7 +205,8 @@ mod tests {
     fn a_token_is_good_until_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let token = tokens(folder.path(), 1000).issue(user(7), Duration::from_secs(60)).unwrap();
-        assert_eq!(tokens(folder.path(), 1059).check(&token), Ok(user(7)));
+        let identity = Identity { user: user(7), expires_at: Timestamp::from_secs(1060) };
+        assert_eq!(tokens(folder.path(), 1059).check(&token), Ok(identity));
         assert_eq!(tokens(folder.path(), 1060).check(&token), Err(TokenError::Expired));
     }
 

@@ -1,1 +1,21 @@
-//! To come.
+//! The harness of Towline's end-to-end tests: servers to talk to, a client that
+//! says whatever a test wants said, a network that breaks when told to, and
+//! files with known hashes.
+//!
+//! Everything here speaks through public doors only: the wire, the command
+//! line, the files that the formats describe. Nothing waits for time to pass
+//! where it can wait for an event, no port is fixed, and a failure says what
+//! was heard up to then.
+
+pub mod corpus;
+pub mod process;
+pub mod proxy;
+pub mod server;
+pub mod site;
+pub mod speaker;
+
+use std::time::Duration;
+
+/// How long a test waits for what must come at once, before it fails. Generous:
+/// two slow cores are shared with others, and only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);

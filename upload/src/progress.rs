@@ -91,11 +91,14 @@ impl Progress {
             durable,
         };
         progress.advance();
+        // Never more than one block is open at the frontier, whatever the row says.
         let filled_bytes = durable.get().saturating_sub(progress.frontier.start().get());
+        let filled_bytes = filled_bytes.min(progress.frontier.length_bytes(filesize));
         if filled_bytes > 0 {
             let open = OpenBlock { filled_bytes, ..OpenBlock::default() };
             progress.open.insert(progress.frontier, open);
         }
+        progress.durable = durable.min(progress.received());
         progress
     }
 
@@ -239,12 +242,25 @@ impl Progress {
         }
     }
 
-    /// The hash of the whole.
-    pub(crate) fn whole(&self) -> Result<FileHash, Refusal> {
-        if self.frontier.get() < block_count(self.filesize) {
-            return Err(Refusal::Incomplete { expected: self.received() });
+    /// The hash of the whole. Full blocks that await their announcement count only
+    /// where something else vouches for them.
+    pub(crate) fn whole(&self, unannounced_count: bool) -> Result<FileHash, Refusal> {
+        let mut values = Vec::with_capacity(self.held.len());
+        for index in (0..block_count(self.filesize)).map_while(BlockIndex::new) {
+            let held = self.held.get(&index).copied();
+            let full = || self.open.get(&index).and_then(|open| open.value);
+            let value = held.or_else(|| full().filter(|_| unannounced_count));
+            values.push(value.ok_or(Refusal::Incomplete { expected: self.received() })?);
         }
-        Ok(block::hash_file(self.filesize, self.held.values().copied()))
+        Ok(block::hash_file(self.filesize, values))
+    }
+
+    /// Where the last byte lies that is here, gaps or not.
+    #[must_use]
+    pub fn reach(&self) -> Offset {
+        let held = self.held.last_key_value().map(|(index, _)| index.end(self.filesize));
+        let open = self.open.iter().map(|(index, open)| index.start().plus(open.filled_bytes));
+        open.chain(held).chain([self.durable]).max().unwrap_or(Offset::ZERO)
     }
 
     /// Whether there is anything that a checkpoint could make durable.

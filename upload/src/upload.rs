@@ -240,11 +240,14 @@ impl Upload {
         claimed: Option<FileHash>,
     ) -> Result<FileHash, Refusal> {
         self.check_lease(lease)?;
-        self.progress.accept_unannounced();
-        let actual = self.progress.whole()?;
+        // A block that its writer meant to announce and did not is vouched for by
+        // the hash of the whole, or by nobody.
+        let vouched = lease.order == Order::Sequence || claimed.is_some();
+        let actual = self.progress.whole(vouched)?;
         match claimed {
             Some(claimed) if claimed != actual => Err(Refusal::HashMismatch { claimed, actual }),
             _ => {
+                self.progress.accept_unannounced();
                 self.phase = Phase::Publishing;
                 Ok(actual)
             }

@@ -2,6 +2,8 @@
 //! more than a set of bytes. A failing sequence shrinks, and its seed is kept in
 //! `proptest-regressions`.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -83,8 +83,10 @@ pub(super) async fn all(clients: &mut [Client], jobs: &[Job], printer: &mut Prin
             // The event has said it.
             Failure::Interrupted(Some(_)) => {}
             Failure::Interrupted(None) => {
-                printer
-                    .note(&format!("{}: interrupted before it began", shown(&job.document.local)));
+                printer.note(&format!(
+                    "{}: interrupted before anything was sent",
+                    shown(&job.document.local)
+                ));
             }
             failure => printer.failed(Some(&job.document.local), failure),
         }

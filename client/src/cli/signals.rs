@@ -1,7 +1,12 @@
 //! Ctrl-C and its like mean: pause.
 
 use crate::exit::Exit;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// A wrapper may hand one Ctrl-C on that the terminal has sent to us as well:
+/// a second signal so soon is still the first.
+const ONE_AND_THE_SAME: Duration = Duration::from_millis(300);
 
 /// Cancelled at the first SIGINT or SIGTERM; the second ends the process at
 /// once. What is sent is then still safe on the server, and `resume` finds it.
@@ -9,13 +14,12 @@ pub(super) fn pause() -> CancellationToken {
     let cancel = CancellationToken::new();
     let told = cancel.clone();
     tokio::spawn(async move {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            // Then a signal does what it does by default: end the process.
-            Err(_) => return,
-        };
+        // Without them a signal does what it does by default: end the process.
+        let Ok(mut signals) = Signals::new() else { return };
         signals.next().await;
         told.cancel();
+        tokio::time::sleep(ONE_AND_THE_SAME).await;
+        let Ok(mut signals) = Signals::new() else { return };
         signals.next().await;
         std::process::exit(i32::from(Exit::Resumable.code()));
     });

@@ -179,6 +179,8 @@ impl Transfer {
             *value = value.or_else(|| held.get(&number).copied());
         }
         self.trusted = true;
+        // More may have come than the server found the time to say.
+        self.advances += u64::from(granted.offset > self.received);
         self.received = offset;
         self.durable = self.durable.min(offset);
         if let Some(standing) = self.standing() {
@@ -228,6 +230,7 @@ impl Transfer {
             && self.gone != Some(unfinished.document_id)
         {
             self.document_id = Some(unfinished.document_id);
+            self.durable = unfinished.offset;
             self.inherited = true;
             self.trusted = false;
             return Ok(None);

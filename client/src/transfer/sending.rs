@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use towline_protocol::block::hash_file;
 use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
-use towline_protocol::{BlockIndex, Code, ErrorReply, OnConflict, Reply, Request};
+use towline_protocol::{BlockIndex, Code, ErrorReply, Offset, OnConflict, Reply, Request};
 
 /// How often one block may arrive damaged before the link, or a machine at one
 /// of its ends, is beyond help.
@@ -31,7 +31,8 @@ struct Course {
     /// How often `complete` was said and not answered yet.
     unanswered: u32,
     repairs: BTreeMap<BlockIndex, u32>,
-    noted: Instant,
+    /// What the state file was told last, and when.
+    noted: Option<(Instant, Offset)>,
 }
 
 impl Transfer {
@@ -46,7 +47,7 @@ impl Transfer {
             asked: false,
             unanswered: 0,
             repairs: BTreeMap::new(),
-            noted: Instant::now(),
+            noted: None,
         };
         for piece in plan.pieces {
             course.feeder.read(piece);
@@ -121,12 +122,7 @@ impl Transfer {
                 if !self.progressed(&progress) {
                     return Err(Stop::protocol(format!("impossible progress: {progress:?}")));
                 }
-                if course.noted.elapsed() >= NOTED_EVERY
-                    && let Some(document_id) = self.document_id
-                {
-                    course.noted = Instant::now();
-                    means.uploads.reached(means.server, document_id, self.durable);
-                }
+                self.note_down(means, course);
                 if let Some(standing) = self.standing() {
                     (means.listener)(Event::Progress(standing));
                 }
@@ -141,6 +137,20 @@ impl Transfer {
             Some(other) => return Err(Stop::protocol(format!("unexpected: {other:?}"))),
         }
         Ok(None)
+    }
+
+    /// Tells the state file how far the upload is, now and then.
+    fn note_down(&self, means: &Means<'_>, course: &mut Course) {
+        let due = course
+            .noted
+            .is_none_or(|(when, what)| when.elapsed() >= NOTED_EVERY && what != self.durable);
+        if let Some(document_id) = self.document_id
+            && due
+            && self.durable > Offset::ZERO
+        {
+            course.noted = Some((Instant::now(), self.durable));
+            means.uploads.reached(means.server, document_id, self.durable);
+        }
     }
 
     /// Mends what can be mended without ado.

@@ -73,6 +73,15 @@ pub enum Loss {
 }
 
 impl StorageError {
+    /// Whether the system has run out of descriptors or memory: nothing is wrong
+    /// with the bytes, and trying again helps.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        let errno = Errno::from_io_error(source);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+    }
+
     /// What the system's answer means wherever nothing more is known about it.
     pub(super) fn new(what: &'static str, errno: Errno) -> Self {
         match errno {

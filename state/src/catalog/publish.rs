@@ -51,13 +51,14 @@ impl Catalog {
             };
             connection
                 .prepare_cached(
-                    "UPDATE documents SET status = $1, blake3 = $2, durable_offset = filesize, \
-                     file_path = $3, path_key = $4, last_chunk_at = $5 \
-                     WHERE document_id = $6",
+                    "UPDATE documents SET status = $1, blake3 = $2, on_conflict = $3, \
+                     file_path = $4, path_key = $5, last_chunk_at = $6 \
+                     WHERE document_id = $7",
                 )?
                 .execute(params![
                     Phase::Publishing.as_str(),
                     blake3.as_bytes(),
+                    on_conflict.as_str(),
                     place.to_string(),
                     place.key(),
                     now.to_i64(),
@@ -67,8 +68,8 @@ impl Catalog {
         })
     }
 
-    /// Gives the reserved place back and takes bytes again: the staging file
-    /// turned out to be damaged. Blocks and durable offset stay, for the caller
+    /// Gives the reserved place back and takes bytes again: the place was taken, or
+    /// could not be made. Blocks and durable offset stay, for the caller
     /// to withdraw what is bad.
     ///
     /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
@@ -96,8 +97,8 @@ impl Catalog {
             in_phase(connection, document_id, &[Phase::Publishing])?;
             connection
                 .prepare_cached(
-                    "UPDATE documents SET status = $1, created_at = $2, finished_at = $3 \
-                     WHERE document_id = $4",
+                    "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
+                     finished_at = $3 WHERE document_id = $4",
                 )?
                 .execute(params![
                     Phase::Completed.as_str(),

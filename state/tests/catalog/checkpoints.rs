@@ -49,7 +49,7 @@ fn uploads_that_take_no_bytes_are_passed_over() {
         .wait()
         .unwrap();
     assert_eq!(recorded, [c]);
-    assert_eq!(f.document(a).durable_offset, offset(MIB));
+    assert_eq!(f.document(a).durable_offset, offset(0));
     assert_eq!(f.catalog.blocks(a).wait().unwrap(), []);
     assert_eq!(f.document(b).durable_offset, offset(0));
     assert_eq!(f.catalog.blocks(b).wait().unwrap(), []);

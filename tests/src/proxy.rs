@@ -1,0 +1,412 @@
+//! A network that breaks when it is told to: a TCP proxy on loopback between a
+//! client and a server.
+//!
+//! Faults are named by their place in the stream from client to server, so a
+//! test says "after 300,000 bytes" and not "after a while". A plan gives each
+//! connection, in the order in which they come, its [`Faults`]; a test can also
+//! change them, cut or stall while the connection stands.
+
+use socket2::SockRef;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What goes wrong on one connection. Places count the bytes from client to
+/// server; nothing goes wrong where nothing is said.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// After so many bytes both directions end.
+    pub cut_after: Option<u64>,
+    /// After so many bytes both directions are reset.
+    pub reset_after: Option<u64>,
+    /// After so many bytes nothing moves any more, in either direction, and
+    /// nobody learns of it: a cable that was pulled.
+    pub stall_after: Option<u64>,
+    /// This byte arrives with one bit turned.
+    pub flip_at: Option<u64>,
+    /// Pieces of at most so many bytes, each sent on by itself.
+    pub segment: Option<usize>,
+    /// What the server says is lost from now on.
+    pub drop_replies: bool,
+    /// Each piece arrives so much later.
+    pub delay: Duration,
+}
+
+impl Faults {
+    /// None.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Both directions end after so many bytes.
+    #[must_use]
+    pub fn cut_after(bytes: u64) -> Self {
+        Self { cut_after: Some(bytes), ..Self::default() }
+    }
+
+    /// Both directions are reset after so many bytes.
+    #[must_use]
+    pub fn reset_after(bytes: u64) -> Self {
+        Self { reset_after: Some(bytes), ..Self::default() }
+    }
+
+    /// Nothing moves any more after so many bytes.
+    #[must_use]
+    pub fn stall_after(bytes: u64) -> Self {
+        Self { stall_after: Some(bytes), ..Self::default() }
+    }
+
+    /// One bit of this byte is turned.
+    #[must_use]
+    pub fn flip_at(place: u64) -> Self {
+        Self { flip_at: Some(place), ..Self::default() }
+    }
+
+    /// How much may pass from `place` on before something has to happen.
+    fn room(&self, place: u64) -> u64 {
+        let ends = [self.cut_after, self.reset_after, self.stall_after];
+        ends.into_iter().flatten().min().map_or(u64::MAX, |end| end.saturating_sub(place))
+    }
+}
+
+/// The proxy. Dropped, it ends with all its connections.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    links: watch::Receiver<Vec<Arc<Link>>>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: Mutex<SocketAddr>,
+    plan: Mutex<VecDeque<Faults>>,
+    otherwise: Mutex<Faults>,
+}
+
+/// One connection through the proxy.
+#[derive(Debug)]
+pub struct Link {
+    faults: Mutex<Faults>,
+    passed: watch::Sender<u64>,
+    order: watch::Sender<Order>,
+    is_over: watch::Sender<bool>,
+}
+
+/// What a test wants done with a link at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Run,
+    Stall,
+    Cut,
+    Reset,
+}
+
+/// How a link ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    InGoodOrder,
+    Cut,
+    Reset,
+}
+
+impl FaultProxy {
+    /// A proxy before that server. The first connections get the faults of the
+    /// plan, one after the other; those after them get none.
+    ///
+    /// # Panics
+    /// Where there is no free port.
+    pub async fn start(upstream: SocketAddr, plan: impl IntoIterator<Item = Faults>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            upstream: Mutex::new(upstream),
+            plan: Mutex::new(plan.into_iter().collect()),
+            otherwise: Mutex::default(),
+        });
+        let (opened, links) = watch::channel(Vec::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, Arc::clone(&shared), opened));
+        Self { address, shared, links, _tasks: tasks }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends connections that come from now on to another server.
+    pub fn set_upstream(&self, upstream: SocketAddr) {
+        *lock(&self.shared.upstream) = upstream;
+    }
+
+    /// More faults for connections that come from now on.
+    pub fn plan(&self, more: impl IntoIterator<Item = Faults>) {
+        lock(&self.shared.plan).extend(more);
+    }
+
+    /// The faults of all connections that come after the plan.
+    pub fn otherwise(&self, faults: Faults) {
+        *lock(&self.shared.otherwise) = faults;
+    }
+
+    /// How many connections there have been.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.links.borrow().len()
+    }
+
+    /// The connection of that number, counted from 0; waits until it is there.
+    ///
+    /// # Panics
+    /// Where it does not come.
+    pub async fn link(&self, number: usize) -> Arc<Link> {
+        let mut links = self.links.clone();
+        let found =
+            tokio::time::timeout(crate::PATIENCE, links.wait_for(|links| links.len() > number));
+        let found = found.await.expect("the connection comes").expect("the proxy lives");
+        Arc::clone(&found[number])
+    }
+}
+
+impl Link {
+    /// How many bytes have passed from client to server.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        *self.passed.borrow()
+    }
+
+    /// Waits until so many bytes have passed.
+    ///
+    /// # Panics
+    /// Where they do not.
+    pub async fn has_passed(&self, bytes: u64) {
+        let mut passed = self.passed.subscribe();
+        let reached = tokio::time::timeout(crate::PATIENCE, passed.wait_for(|now| *now >= bytes));
+        let _ = reached.await.expect("the bytes pass in time");
+    }
+
+    /// Waits until the link has ended.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub async fn ended(&self) {
+        let mut over = self.is_over.subscribe();
+        let ended = tokio::time::timeout(crate::PATIENCE, over.wait_for(|over| *over)).await;
+        let _ = ended.expect("the link ends in time");
+    }
+
+    /// Changes the faults from here on.
+    pub fn change(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut lock(&self.faults));
+        // Whoever waits for bytes looks again.
+        self.order.send_modify(|_| {});
+    }
+
+    /// Ends both directions now.
+    pub fn cut(&self) {
+        self.order.send_replace(Order::Cut);
+    }
+
+    /// Resets both directions now.
+    pub fn reset(&self) {
+        self.order.send_replace(Order::Reset);
+    }
+
+    /// Lets nothing pass any more.
+    pub fn stall(&self) {
+        self.order.send_replace(Order::Stall);
+    }
+
+    /// Lets everything pass again after [`stall`](Self::stall) or
+    /// [`Faults::stall_after`].
+    pub fn go_on(&self) {
+        lock(&self.faults).stall_after = None;
+        self.order.send_replace(Order::Run);
+    }
+
+    /// How many of these bytes may leave next, and how much later. The byte that
+    /// is to be turned is turned here, once.
+    fn next_piece(&self, bytes: &mut [u8]) -> (usize, Duration) {
+        let place = self.passed();
+        let mut faults = lock(&self.faults);
+        let room = usize::try_from(faults.room(place)).unwrap_or(usize::MAX);
+        let piece = bytes.len().min(room).min(faults.segment.unwrap_or(usize::MAX));
+        let flip = faults.flip_at.and_then(|flip| flip.checked_sub(place));
+        if let Some(index) = flip.and_then(|index| usize::try_from(index).ok())
+            && index < piece
+        {
+            bytes[index] ^= 0x10;
+            faults.flip_at = None;
+        }
+        (piece, faults.delay)
+    }
+
+    /// Waits while nothing may pass; says when the link has to end.
+    async fn may_pass(&self, orders: &mut watch::Receiver<Order>) -> Result<(), End> {
+        loop {
+            let stalled = {
+                let faults = lock(&self.faults);
+                let place = self.passed();
+                if faults.cut_after.is_some_and(|end| place >= end) {
+                    return Err(End::Cut);
+                }
+                if faults.reset_after.is_some_and(|end| place >= end) {
+                    return Err(End::Reset);
+                }
+                faults.stall_after.is_some_and(|end| place >= end)
+            };
+            match *orders.borrow_and_update() {
+                Order::Cut => return Err(End::Cut),
+                Order::Reset => return Err(End::Reset),
+                Order::Run if !stalled => return Ok(()),
+                Order::Run | Order::Stall => {}
+            }
+            let _ = orders.changed().await;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, opened: watch::Sender<Vec<Arc<Link>>>) {
+    let mut links = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let upstream = *lock(&shared.upstream);
+        // Nobody there: the client sees its connection end.
+        let Ok(server) = TcpStream::connect(upstream).await else { continue };
+        let planned = lock(&shared.plan).pop_front();
+        let faults = planned.unwrap_or_else(|| lock(&shared.otherwise).clone());
+        let link = Arc::new(Link {
+            faults: Mutex::new(faults),
+            passed: watch::Sender::new(0),
+            order: watch::Sender::new(Order::Run),
+            is_over: watch::Sender::new(false),
+        });
+        opened.send_modify(|links| links.push(Arc::clone(&link)));
+        links.spawn(carry(client, server, link));
+        while links.try_join_next().is_some() {}
+    }
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, link: Arc<Link>) {
+    for socket in [&client, &server] {
+        // A segment is to leave by itself. A socket that is gone needs no option.
+        let _ = socket.set_nodelay(true);
+    }
+    let end = {
+        let (client_reads, client_writes) = client.split();
+        let (server_reads, server_writes) = server.split();
+        let up = carry_up(client_reads, server_writes, &link);
+        let down = carry_down(server_reads, client_writes, &link);
+        tokio::pin!(up, down);
+        // The server may go on speaking after the client's last word. What ends the
+        // way up ends both, and so does the end of the way down.
+        tokio::select! {
+            end = &mut up => match end {
+                End::InGoodOrder => down.await,
+                end => end,
+            },
+            end = &mut down => end,
+        }
+    };
+    if end == End::Reset {
+        for socket in [&client, &server] {
+            let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        }
+    }
+    drop((client, server));
+    link.is_over.send_replace(true);
+}
+
+/// From client to server, with all the faults.
+async fn carry_up(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) -> End {
+    let mut orders = link.order.subscribe();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if let Err(end) = link.may_pass(&mut orders).await {
+            return end;
+        }
+        let count = tokio::select! {
+            read = from.read(&mut buffer) => match read {
+                Ok(count) => count,
+                Err(_) => return End::Reset,
+            },
+            // New orders; nothing has been read.
+            _ = orders.changed() => continue,
+        };
+        if count == 0 {
+            let _ = to.shutdown().await;
+            return End::InGoodOrder;
+        }
+        // Places are looked at where bytes leave: faults that a test ordered before
+        // it sent a byte hold for that byte.
+        let mut rest = &mut buffer[..count];
+        while !rest.is_empty() {
+            if let Err(end) = link.may_pass(&mut orders).await {
+                return end;
+            }
+            let (piece, delay) = link.next_piece(rest);
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            tokio::select! {
+                wrote = to.write(&rest[..piece]) => match wrote {
+                    Ok(wrote) => {
+                        rest = &mut rest[wrote..];
+                        link.passed.send_modify(|passed| *passed += wrote as u64);
+                    }
+                    Err(_) => return End::Reset,
+                },
+                // Orders hold also while the server does not read.
+                _ = orders.changed() => {}
+            }
+        }
+    }
+}
+
+/// From server to client.
+async fn carry_down(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) -> End {
+    let mut orders = link.order.subscribe();
+    let mut passed = link.passed.subscribe();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if let Err(end) = link.may_pass(&mut orders).await {
+            return end;
+        }
+        let count = tokio::select! {
+            read = from.read(&mut buffer) => match read {
+                Ok(count) => count,
+                Err(_) => return End::Reset,
+            },
+            _ = orders.changed() => continue,
+            // The place of a fault may have been reached.
+            _ = passed.changed() => continue,
+        };
+        if count == 0 {
+            let _ = to.shutdown().await;
+            return End::InGoodOrder;
+        }
+        let (is_lost, delay) = {
+            let faults = lock(&link.faults);
+            (faults.drop_replies, faults.delay)
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if !is_lost && to.write_all(&buffer[..count]).await.is_err() {
+            return End::Reset;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no panic under this lock")
+}

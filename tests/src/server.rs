@@ -1,0 +1,156 @@
+//! A server in the test's own process: quick to start, with every setting in
+//! reach, and with a clock that the test moves. For a server that is killed see
+//! [`process`](crate::process).
+
+use crate::PATIENCE;
+use crate::site::{Person, Site};
+use crate::speaker::Speaker;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use towline_protocol::Timestamp;
+use towline_server::{Clock, Config, RunError, Server};
+
+/// A wall clock that runs as the system's does, and jumps where it is told to.
+#[derive(Debug, Clone, Default)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    /// Jumps forward.
+    pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_millis()).expect("a jump of less than the age of the world");
+        self.0.fetch_add(by, Ordering::SeqCst);
+    }
+
+    /// The same for a server's settings.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let ahead = Arc::clone(&self.0);
+        Clock::new(move || {
+            Clock::system().now().plus(Duration::from_millis(ahead.load(Ordering::SeqCst)))
+        })
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+}
+
+type Tweak = Box<dyn Fn(&mut Config) + Send + Sync>;
+
+/// A server over a data folder of its own, with one user.
+pub struct TestServer {
+    /// Its data folder.
+    pub site: Site,
+    /// Its user.
+    pub person: Person,
+    /// Its clock.
+    pub clock: TestClock,
+    tweak: Tweak,
+    running: Option<Running>,
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl TestServer {
+    /// A server with the settings that the command line has.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A server with other settings; they hold for each restart too.
+    pub async fn start_with(tweak: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let site = Site::new();
+        let person = site.add_user("ada").await;
+        let clock = TestClock::default();
+        let mut server = Self { site, person, clock, tweak: Box::new(tweak), running: None };
+        server.start_again().await;
+        server
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// Where it is stopped.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.running.as_ref().expect("the server runs").address
+    }
+
+    /// A connection of its user, logged in.
+    pub async fn speaker(&self) -> Speaker {
+        Speaker::login(self.address(), &self.person.token).await
+    }
+
+    /// Stops in good order, as SIGTERM does.
+    ///
+    /// # Panics
+    /// Where that takes for ever or goes wrong.
+    pub async fn stop(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        running.stop.cancel();
+        let ended = timeout(PATIENCE, running.task).await.expect("the server stops in time");
+        ended.expect("the server does not panic").expect("the server stops well");
+    }
+
+    /// Starts it over the same data folder, on a new port.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn start_again(&mut self) {
+        self.try_start().await.expect("the server starts");
+    }
+
+    /// The same for a start that may fail.
+    ///
+    /// # Errors
+    /// Why the server does not start.
+    ///
+    /// # Panics
+    /// Where it runs already.
+    pub async fn try_start(&mut self) -> Result<(), RunError> {
+        assert!(self.running.is_none(), "the server runs already");
+        let server = Server::open(self.config()).await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let shutdown = stop.clone().cancelled_owned();
+        let task = tokio::spawn(server.serve(listener, shutdown));
+        self.running = Some(Running { address, stop, task });
+        Ok(())
+    }
+
+    /// Stops in good order and starts again.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// The settings with which it starts.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let mut config = Config::new(self.site.path());
+        config.clock = self.clock.clock();
+        (self.tweak)(&mut config);
+        config
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.stop.cancel();
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A data folder of a test's own: who may upload to it, and what lies in it.
+
+use crate::PATIENCE;
+use crate::corpus::Corpus;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use towline_protocol::{DocumentId, UserId};
+use towline_server::Clock;
+use towline_server::storage::DataFolder;
+use towline_server::token::Tokens;
+use towline_state::catalog::Catalog;
+use towline_state::state_file::{StateFile, UploadsState};
+
+/// Long enough for every test, also for one that moves the clock by weeks.
+const TOKEN_TTL: Duration = Duration::from_secs(90 * 86_400);
+
+/// A data folder that is gone when the test is.
+#[derive(Debug)]
+pub struct Site {
+    temporary: TempDir,
+    folder: DataFolder,
+}
+
+/// A user with a token in hand.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// The number.
+    pub id: UserId,
+    /// The name.
+    pub name: String,
+    /// A token that is good.
+    pub token: String,
+}
+
+impl Site {
+    /// A new data folder, without users.
+    #[must_use]
+    pub fn new() -> Self {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let folder = DataFolder::open(temporary.path().join("storage")).expect("a data folder");
+        Self { temporary, folder }
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A folder outside the data folder, for what else the test has to write.
+    #[must_use]
+    pub fn outside(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Adds a user, whether or not a server runs.
+    pub async fn add_user(&self, name: &str) -> Person {
+        let catalog = Catalog::open(self.folder.catalog_path()).expect("the catalog opens");
+        let added = catalog.add_user(name, None, Clock::system().now()).await;
+        let user = added.expect("the user is added");
+        catalog.close().await.expect("the catalog closes");
+        let token = self.token(user.user_id, TOKEN_TTL);
+        Person { id: user.user_id, name: user.name, token }
+    }
+
+    /// A token for a user, good from now on for that long.
+    #[must_use]
+    pub fn token(&self, user: UserId, ttl: Duration) -> String {
+        let tokens = Tokens::open(&self.folder.keys_path(), Clock::system()).expect("a key");
+        tokens.issue(user, ttl).expect("a token")
+    }
+
+    /// The folder of the published documents of a user.
+    #[must_use]
+    pub fn documents(&self, person: &Person) -> PathBuf {
+        self.uploads().join(person.id.to_string())
+    }
+
+    /// Where a document of a user is published.
+    #[must_use]
+    pub fn document(&self, person: &Person, name: &str) -> PathBuf {
+        self.documents(person).join(name)
+    }
+
+    /// Where the bytes of an upload wait.
+    #[must_use]
+    pub fn staging(&self, document: DocumentId) -> PathBuf {
+        self.staging_folder().join(format!("{document}.tmp"))
+    }
+
+    /// The folder of the staging files.
+    #[must_use]
+    pub fn staging_folder(&self) -> PathBuf {
+        self.uploads().join(".staging")
+    }
+
+    /// The folder of everything that was uploaded.
+    #[must_use]
+    pub fn uploads(&self) -> PathBuf {
+        self.path().join("uploads")
+    }
+
+    /// The state file.
+    #[must_use]
+    pub fn state_path(&self) -> PathBuf {
+        self.folder.state_file_path()
+    }
+
+    /// The catalog's file.
+    #[must_use]
+    pub fn catalog_path(&self) -> PathBuf {
+        self.folder.catalog_path()
+    }
+
+    /// What the state file says.
+    #[must_use]
+    pub fn state(&self) -> UploadsState {
+        StateFile::at(self.state_path()).read().expect("the state file reads well")
+    }
+
+    /// What the state file says as soon as that is true of it. It is a copy that
+    /// the server writes when it comes to it, and nothing announces it, so this
+    /// looks again and again.
+    ///
+    /// # Panics
+    /// Where it never is.
+    pub async fn state_that(
+        &self,
+        what: &str,
+        is_it: impl Fn(&UploadsState) -> bool,
+    ) -> UploadsState {
+        let began = Instant::now();
+        loop {
+            let state = self.state();
+            if is_it(&state) {
+                return state;
+            }
+            assert!(began.elapsed() < PATIENCE, "the state file does not say: {what}; {state:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the state file says that nothing is on its way.
+    pub async fn state_is_empty(&self) {
+        self.state_that("nothing is on its way", |state| state.uploads.is_empty()).await;
+    }
+
+    /// Everything under `uploads/`, folders and links too, with the length of each file.
+    #[must_use]
+    pub fn on_disk(&self) -> BTreeMap<PathBuf, u64> {
+        let mut found = BTreeMap::new();
+        list(&self.uploads(), &mut found);
+        found
+    }
+
+    /// Holds the published document against the file it was made from.
+    ///
+    /// # Panics
+    /// Where it is missing or differs.
+    pub fn assert_published(&self, person: &Person, name: &str, corpus: &Corpus) {
+        let path = self.document(person, name);
+        let bytes = std::fs::read(&path)
+            .unwrap_or_else(|error| panic!("{} is not published: {error}", path.display()));
+        assert_eq!(bytes.len(), corpus.size(), "length of {}", path.display());
+        if let Some(at) = bytes.iter().zip(&corpus.bytes).position(|(ours, theirs)| ours != theirs)
+        {
+            panic!("{} differs from byte {at} on", path.display());
+        }
+    }
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn list(folder: &Path, found: &mut BTreeMap<PathBuf, u64>) {
+    for entry in std::fs::read_dir(folder).expect("a folder that can be read") {
+        let path = entry.expect("an entry").path();
+        let about = path.symlink_metadata().expect("an entry that stays");
+        if about.is_dir() {
+            found.insert(path.clone(), 0);
+            list(&path, found);
+        } else {
+            found.insert(path, about.len());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Tokens that open nothing: rows 26 to 29 of the first table in `CHECKLISTS.md`.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use towline_protocol::Code;
+use towline_tests::corpus::Corpus;
+use towline_tests::server::TestServer;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, upload};
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The server's own key, for tokens that are signed well and say the wrong thing.
+fn key(site: &Site) -> Vec<u8> {
+    std::fs::read(site.path().join("keys/ed25519.pk8")).unwrap()
+}
+
+fn signed(site: &Site, header: &Header, claims: &serde_json::Value) -> String {
+    encode(header, claims, &EncodingKey::from_ed_der(&key(site))).unwrap()
+}
+
+/// The text of the refusal.
+async fn refused(server: &TestServer, token: &str, code: Code) -> String {
+    let mut speaker = Speaker::connect(server.address()).await;
+    speaker.hello(token).await;
+    let error = speaker.error(code).await;
+    assert_eq!(speaker.closed().await, []);
+    error.message
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_26_to_29() {
+    let server = TestServer::start().await;
+    let site = &server.site;
+    let before = site.on_disk();
+    let eddsa = || Header::new(Algorithm::EdDSA);
+    let good = json!({"sub": server.person.id.to_string(), "iat": now(), "exp": now() + 1000});
+    // The key is the right one: this one opens.
+    Speaker::login(server.address(), &signed(site, &eddsa(), &good)).await;
+
+    let own = &server.person.token;
+    let parts: Vec<&str> = own.split('.').collect();
+    let pkcs8 = key(site);
+    let public_key = EncodingKey::from_secret(&pkcs8[pkcs8.len() - 32..]);
+    let foreign = Site::new();
+    let _ = foreign.token(server.person.id, Duration::from_secs(1));
+    let with = |change: serde_json::Value| {
+        let mut claims = good.clone();
+        for (name, value) in change.as_object().unwrap() {
+            match value.is_null() {
+                true => claims.as_object_mut().unwrap().remove(name),
+                false => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+            };
+        }
+        signed(site, &eddsa(), &claims)
+    };
+    let in_header = |change: fn(&mut Header)| {
+        let mut header = eddsa();
+        change(&mut header);
+        signed(&foreign, &header, &good)
+    };
+    let bad: Vec<(&str, String)> = vec![
+        ("empty", String::new()),
+        ("no token", "token".to_owned()),
+        ("two parts", format!("{}.{}", parts[0], parts[1])),
+        ("four parts", format!("{own}.x")),
+        ("three parts of nothing", "..".to_owned()),
+        ("no base64", "!.!.!".to_owned()),
+        ("with white space", format!("{own} ")),
+        ("without a signature", format!("{}.{}.", parts[0], parts[1])),
+        ("a signature cut short", own[..own.len() - 4].to_owned()),
+        ("over 4 KiB", "x".repeat(4097)),
+        ("over 4 KiB with dots", format!("{own}.{}", "x".repeat(4096))),
+        // {"alg":"none"}, {"alg":"None","typ":"JWT"}
+        ("alg none", format!("eyJhbGciOiJub25lIn0.{}.", parts[1])),
+        ("alg None", format!("eyJhbGciOiJOb25lIiwidHlwIjoiSldUIn0.{}.{}", parts[1], parts[2])),
+        ("HS256 with the public key", encode(&Header::default(), &good, &public_key).unwrap()),
+        ("another key", signed(&foreign, &eddsa(), &good)),
+        ("kid", in_header(|header| header.kid = Some("../../../../dev/null".to_owned()))),
+        ("SQL in kid", in_header(|header| header.kid = Some("x' UNION SELECT 'k' --".to_owned()))),
+        ("jku", in_header(|header| header.jku = Some("http://127.0.0.1:1/keys".to_owned()))),
+        ("exp missing", with(json!({"exp": null}))),
+        ("exp a text", with(json!({"exp": (now() + 1000).to_string()}))),
+        ("exp negative", with(json!({"exp": -1}))),
+        ("sub missing", with(json!({"sub": null}))),
+        ("sub a number", with(json!({"sub": 1}))),
+        ("sub zero", with(json!({"sub": "0"}))),
+        ("sub a name", with(json!({"sub": "ada"}))),
+        ("sub SQL", with(json!({"sub": "1 OR 1=1"}))),
+        ("nbf in an hour", with(json!({"nbf": now() + 3600}))),
+    ];
+    let mut texts = Vec::new();
+    for (what, token) in &bad {
+        println!("{what}");
+        texts.push(refused(&server, token, Code::Unauthorized).await);
+    }
+    // A stranger learns nothing from the words.
+    texts.dedup();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    // Signed by this server, for somebody it does not know.
+    refused(&server, &with(json!({"sub": "424242"})), Code::Unauthorized).await;
+    refused(&server, &with(json!({"exp": now() - 1})), Code::AuthExpired).await;
+    refused(&server, &with(json!({"exp": 0})), Code::AuthExpired).await;
+    assert_eq!(site.on_disk(), before);
+    assert!(site.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_expires_by_the_servers_clock() {
+    let server = TestServer::start().await;
+    let token = server.site.token(server.person.id, Duration::from_secs(3600));
+    Speaker::login(server.address(), &token).await;
+    server.clock.advance(Duration::from_secs(3601));
+    refused(&server, &token, Code::AuthExpired).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_one_user_opens_nothing_of_anothers() {
+    let server = TestServer::start().await;
+    let bob = server.site.add_user("bob").await;
+    let corpus = Corpus::new(1000, 130);
+    let mut speaker = Speaker::login(server.address(), &bob.token).await;
+    speaker.upload(upload("same.bin", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    speaker.complete(ZERO).await;
+    server.site.assert_published(&bob, "same.bin", &corpus);
+    assert!(!server.site.document(&server.person, "same.bin").exists());
+}

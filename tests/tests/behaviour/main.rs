@@ -1,0 +1,20 @@
+//! What the server does, seen from outside: a file for each behaviour, one
+//! program for all, for linking costs more than running.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod already_uploaded;
+mod bad_input;
+mod bad_tokens;
+mod channels;
+mod integrity;
+mod names;
+mod progress;
+mod recovery;
+mod resume;
+mod resume_refused;
+mod simple_speaker;
+mod sizes;
+mod state_file;
+mod stop;
+mod takeover;

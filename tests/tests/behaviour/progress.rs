@@ -1,0 +1,139 @@
+//! What the server says of itself while bytes come.
+
+use std::time::{Duration, Instant};
+use towline_protocol::request::Upload;
+use towline_protocol::{Channel, Reply};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{CHUNK, Heard, ZERO, offset, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_comes_after_the_first_chunk_in_words_for_people() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 100);
+    let mut speaker = server.speaker().await;
+    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+    let sent = Instant::now();
+    speaker.chunks(ZERO, &corpus, 0..CHUNK).await;
+    let mut report = speaker.progress().await;
+    println!("first progress after {:?}", sent.elapsed());
+    assert_eq!((report.document_id, report.filesize), (document_id, corpus.filesize()));
+    assert!(report.received > offset(0));
+    while report.received < offset(CHUNK) {
+        report = speaker.progress().await;
+    }
+    assert_eq!(report.received, offset(CHUNK));
+    assert_eq!(report.progress, "65536/1048576 bytes");
+    while report.durable < offset(CHUNK) {
+        report = speaker.progress().await;
+    }
+    println!("durable after {:?}", sent.elapsed());
+    // A second by its settings; the rest is for a slow disk.
+    assert!(sent.elapsed() < Duration::from_secs(8));
+    assert_eq!((report.received, report.durable), (offset(CHUNK), offset(CHUNK)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durable_never_leads_and_neither_goes_back() {
+    let server = TestServer::start_with(|config| {
+        config.timings.checkpoint = Duration::from_millis(20);
+        config.timings.report = Duration::from_millis(1);
+    })
+    .await;
+    let corpus = Corpus::new(12 * BLOCK, 101);
+    let mut speaker = server.speaker().await;
+    speaker.upload(upload("doc.pdf", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size() - 1).await;
+    speaker.progress_that("all durable", |p| p.durable == offset(corpus.size() - 1)).await;
+    speaker.chunks(ZERO, &corpus, corpus.size() - 1..corpus.size()).await;
+    let mut speaker = {
+        let success = speaker.complete(ZERO).await;
+        assert_eq!(success.blake3, corpus.hash());
+        speaker
+    };
+    let (mut received, mut durable, mut count) = (offset(0), offset(0), 0);
+    for heard in speaker.heard_so_far() {
+        let Heard::Reply(Reply::Progress(progress)) = heard else { panic!("{heard:?}") };
+        assert!(progress.durable <= progress.received, "{progress:?}");
+        assert!(progress.received <= offset(corpus.size()));
+        assert!(progress.received >= received && progress.durable >= durable, "{progress:?}");
+        (received, durable, count) = (progress.received, progress.durable, count + 1);
+    }
+    println!("{count} reports of progress");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_never_comes_once_per_chunk() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(300_000, 102);
+    let mut speaker = server.speaker().await;
+    speaker.upload(upload("crumbs.bin", &corpus)).await;
+    let mut frames = Vec::new();
+    for (i, piece) in corpus.bytes.chunks(100).enumerate() {
+        let length = u32::try_from(piece.len()).unwrap();
+        frames.extend(towline_protocol::frame::chunk_head(ZERO, offset(i * 100), length));
+        frames.extend(piece);
+    }
+    let begun = Instant::now();
+    speaker.send_raw(&frames).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    let reports = speaker.heard_so_far().len();
+    println!("{reports} reports for 3000 chunks in {:?}", begun.elapsed());
+    assert!(reports < 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_one_of_a_pause_says_that_all_is_durable() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(2 * BLOCK, 103);
+    let mut speaker = server.speaker().await;
+    let mut begun = Vec::new();
+    for i in 0..5u32 {
+        let channel = Channel(i);
+        let begin = Upload { channel, blocks: i % 2 == 1, ..upload(&format!("{i}.bin"), &corpus) };
+        let document_id = speaker.upload(begin).await.document_id;
+        let received = 100_003 * (i as usize + 1);
+        speaker.chunks(channel, &corpus, 0..received).await;
+        begun.push((document_id, received));
+    }
+    let last = speaker.pause().await;
+    for (document_id, received) in begun {
+        let report = last.iter().find(|p| p.document_id == document_id).expect("a last report");
+        assert_eq!((report.received, report.durable), (offset(received), offset(received)));
+        assert_eq!(report.progress, format!("{received}/2097152 bytes"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_in_the_middle_of_a_chunk_keeps_what_came_of_it() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 104);
+    let mut speaker = server.speaker().await;
+    speaker.upload(upload("doc.pdf", &corpus)).await;
+    let head = towline_protocol::frame::chunk_head(ZERO, offset(0), 65_536);
+    speaker.send_raw(&head).await;
+    speaker.send_raw(&corpus.bytes[..50_000]).await;
+    let last = speaker.pause().await;
+    assert_eq!(last.len(), 1);
+    assert_eq!((last[0].received, last[0].durable), (offset(50_000), offset(50_000)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_further_on_do_not_move_it() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(4 * BLOCK, 105);
+    let mut speaker = server.speaker().await;
+    let begin = Upload { blocks: true, ..upload("order.bin", &corpus) };
+    let document_id = speaker.upload(begin).await.document_id;
+    speaker.block(ZERO, &corpus, 3).await;
+    speaker.block(ZERO, &corpus, 1).await;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    assert_eq!(speaker.status(document_id).await.received, offset(1000));
+    speaker.chunks(ZERO, &corpus, 1000..BLOCK).await;
+    speaker.announce(ZERO, 0, corpus.value(0)).await;
+    let status = speaker.status(document_id).await;
+    assert_eq!(status.received, offset(2 * BLOCK));
+    assert!(status.active);
+    let last = speaker.pause().await;
+    assert_eq!((last[0].received, last[0].durable), (offset(2 * BLOCK), offset(2 * BLOCK)));
+}

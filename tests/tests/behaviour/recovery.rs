@@ -1,0 +1,287 @@
+//! `kill -9` at any moment, and what the next start makes of what is left.
+
+use std::time::{Duration, Instant};
+use towline_protocol::request::{Complete, Resume, Upload};
+use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus, chance};
+use towline_tests::process::ServerProcess;
+use towline_tests::proxy::FaultProxy;
+use towline_tests::server::TestServer;
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Heard, Speaker, ZERO, offset, position, resume, upload};
+
+/// Passes a moment that is shorter than a timer of tokio can be.
+fn pass(moment: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < moment {
+        std::hint::spin_loop();
+    }
+}
+
+/// Sends the rest of the file and `complete`, as far as the connection lets it.
+async fn sends_the_rest(
+    mut speaker: Speaker,
+    corpus: Corpus,
+    from: usize,
+    blocks: bool,
+) -> Speaker {
+    for index in from / BLOCK..corpus.block_count() {
+        let mut at = from.max(index * BLOCK);
+        while at < corpus.block_end(index) {
+            let end = (at + 50_000).min(corpus.block_end(index));
+            let length = u32::try_from(end - at).unwrap();
+            let head = towline_protocol::frame::chunk_head(ZERO, offset(at), length);
+            let frame = [&head[..], &corpus.bytes[at..end]].concat();
+            if speaker.try_send_raw(&frame).await.is_err() {
+                return speaker;
+            }
+            at = end;
+        }
+        if blocks {
+            let index = towline_protocol::BlockIndex::new(index as u64).unwrap();
+            let value = corpus.value(usize::try_from(index.get()).unwrap());
+            let frame = towline_protocol::frame::block(ZERO, index, value);
+            let _ = speaker.try_send_raw(&frame).await;
+        }
+    }
+    let complete = towline_protocol::frame::control(&Request::Complete(Complete::default()));
+    let _ = speaker.try_send_raw(&complete).await;
+    speaker
+}
+
+/// Brings an upload to its end, from wherever the server stands. The highest
+/// durable offset that was reported before has to be there.
+async fn finish(
+    server: &ServerProcess,
+    person: &Person,
+    document_id: DocumentId,
+    corpus: &Corpus,
+    blocks: bool,
+    promised: u64,
+) -> (String, Option<usize>) {
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    speaker.send(&Request::Resume(Resume { blocks, ..resume(document_id) })).await;
+    let granted = match speaker.reply_on(ZERO).await {
+        Reply::Success(success) => {
+            assert_eq!(success.blake3, corpus.hash());
+            return (success.filename, None);
+        }
+        Reply::Resume(granted) => granted,
+        other => panic!("{other:?}"),
+    };
+    assert!(granted.offset.get() >= promised, "{} after a promise of {promised}", granted.offset);
+    let from = position(granted.offset);
+    assert!(from <= corpus.size());
+    if blocks {
+        let held = speaker.blocks(document_id).await;
+        for (index, value) in &held {
+            assert_eq!(*value, corpus.value(*index));
+        }
+        for index in 0..from / BLOCK {
+            if !held.iter().any(|(other, _)| *other == index) {
+                speaker.announce(ZERO, index, corpus.value(index)).await;
+            }
+        }
+        speaker.blocks_from(ZERO, corpus, from).await;
+    } else {
+        speaker.chunks(ZERO, corpus, from..corpus.size()).await;
+    }
+    let success = speaker.complete(ZERO).await;
+    assert_eq!(success.blake3, corpus.hash());
+    (success.filename, Some(from))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_kills_in_the_middle_of_an_upload() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let mut chance = chance();
+    for round in 0..20 {
+        let blocks = round % 2 == 0;
+        let corpus = Corpus::new(chance.usize(1..3 * BLOCK), 210 + round);
+        let name = format!("{round}.bin");
+        let number = proxy.connections();
+        let mut speaker = Speaker::login(proxy.address(), &person.token).await;
+        let begin = Upload { blocks, ..upload(&name, &corpus) };
+        let document_id = speaker.upload(begin).await.document_id;
+        // In three rounds of four a promise is given first.
+        let from = if round % 4 == 0 { 0 } else { chance.usize(1..=corpus.size()) };
+        for index in 0..from.div_ceil(BLOCK) {
+            let end = from.min(corpus.block_end(index));
+            speaker.chunks(ZERO, &corpus, index * BLOCK..end).await;
+            if blocks && end == corpus.block_end(index) {
+                speaker.announce(ZERO, index, corpus.value(index)).await;
+            }
+        }
+        let mut promised = 0;
+        if from > 0 {
+            promised =
+                speaker.progress_that("durable", |p| p.durable > offset(0)).await.durable.get();
+        }
+        let link = proxy.link(number).await;
+        let begun = speaker.sent_bytes();
+        let left = (corpus.size() - from) as u64;
+        let sending = tokio::spawn(sends_the_rest(speaker, corpus.clone(), from, blocks));
+        // Some bytes later, and often a moment after that.
+        link.has_passed(begun + chance.u64(0..=left)).await;
+        if chance.bool() {
+            pass(Duration::from_micros(chance.u64(0..3000)));
+        }
+        server.kill().await;
+        let mut speaker = sending.await.unwrap();
+        let heard = speaker.ended().await;
+        for heard in heard {
+            promised = promised.max(match heard {
+                Heard::Reply(Reply::Progress(progress)) => progress.durable.get(),
+                Heard::Reply(Reply::Success(success)) => success.filesize.get(),
+                _ => 0,
+            });
+        }
+        server.start_again().await;
+        let (published, from) =
+            finish(&server, &person, document_id, &corpus, blocks, promised).await;
+        site.assert_published(&person, &published, &corpus);
+        println!(
+            "round {round}: {} bytes, {promised} promised, resumed at {from:?}",
+            corpus.size()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_kills_around_the_publishing() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let mut chance = chance();
+    let (mut done, mut open) = (0, 0);
+    for round in 0..20 {
+        let corpus = Corpus::new(chance.usize(1..300_000), 230 + round);
+        let name = format!("{round}.bin");
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let document_id = speaker.upload(upload(&name, &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        speaker.ping().await;
+        speaker.send(&Request::Complete(Complete::default())).await;
+        pass(Duration::from_micros(chance.u64(0..4000)));
+        server.kill().await;
+        // A name is absent, or complete and verified: also before the next start.
+        if site.document(&person, &name).exists() {
+            site.assert_published(&person, &name, &corpus);
+        }
+        server.start_again().await;
+        let (published, from) = finish(&server, &person, document_id, &corpus, false, 0).await;
+        assert_eq!(published, name, "published once");
+        site.assert_published(&person, &name, &corpus);
+        match from {
+            None => done += 1,
+            Some(_) => open += 1,
+        }
+    }
+    println!("{done} were completed by the start, {open} were resumed");
+    let files = std::fs::read_dir(site.documents(&person)).unwrap().count();
+    assert_eq!(files, 20, "no file twice");
+    assert_eq!(std::fs::read_dir(site.staging_folder()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_while_starting() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let corpus = Corpus::new(2 * BLOCK, 250);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..BLOCK + 5).await;
+    let promised = speaker.progress_that("durable", |p| p.durable > offset(0)).await.durable;
+    server.kill().await;
+    let mut chance = chance();
+    for _ in 0..10 {
+        let mut start = towline_tests::process::towlined();
+        start.arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]);
+        start.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut starting = start.spawn().unwrap();
+        tokio::time::sleep(Duration::from_micros(chance.u64(0..30_000))).await;
+        starting.kill().await.unwrap();
+    }
+    server.start_again().await;
+    finish(&server, &person, document_id, &corpus, false, promised.get()).await;
+    site.assert_published(&person, "doc.pdf", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staging_files_of_nobody_are_set_aside() {
+    let mut server = TestServer::start().await;
+    server.stop().await;
+    let orphans = [("4711.tmp", "the last copy of something"), ("notes.txt", "of a person")];
+    for (name, text) in orphans {
+        std::fs::write(server.site.staging_folder().join(name), text).unwrap();
+    }
+    for _ in 0..2 {
+        server.start_again().await;
+        let corpus = Corpus::new(1000, 251);
+        let mut speaker = server.speaker().await;
+        speaker.upload(upload("doc.pdf", &corpus)).await;
+        speaker.chunks(ZERO, &corpus, 0..1000).await;
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        server.stop().await;
+        for (name, text) in orphans {
+            let kept = server
+                .site
+                .on_disk()
+                .into_keys()
+                .any(|path| path.is_file() && std::fs::read(&path).unwrap() == text.as_bytes());
+            assert!(kept, "{name} is deleted");
+        }
+    }
+    assert!(
+        !server.site.staging(DocumentId::try_from(4711).unwrap()).exists(),
+        "document 4711 will need the name"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_beyond_the_durable_offset_are_not_believed() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(2 * BLOCK, 252);
+    let mut speaker = server.speaker().await;
+    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..BLOCK + 1000).await;
+    speaker.pause().await;
+    server.stop().await;
+    // What a power cut leaves: a file longer than what was synced, with rubbish.
+    let mut staged = std::fs::read(server.site.staging(document_id)).unwrap();
+    staged.truncate(BLOCK + 1000);
+    staged.extend([0; 5000]);
+    std::fs::write(server.site.staging(document_id), &staged).unwrap();
+    server.start_again().await;
+    let mut speaker = server.speaker().await;
+    let from = speaker.resume(resume(document_id)).await.offset;
+    assert_eq!(from, offset(BLOCK + 1000));
+    speaker.chunks(ZERO, &corpus, BLOCK + 1000..2 * BLOCK).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_gone_by_hand_stays_completed_and_harms_nobody() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(1000, 253);
+    let mut speaker = server.speaker().await;
+    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    speaker.complete(ZERO).await;
+    std::fs::remove_file(server.site.document(&server.person, "doc.pdf")).unwrap();
+    server.restart().await;
+    let mut speaker = server.speaker().await;
+    assert_eq!(speaker.status(document_id).await.status, "completed");
+    speaker
+        .resume_refused(resume(towline_tests::speaker::nobodys_document()), Code::NotFound)
+        .await;
+    speaker.upload(upload("doc.pdf", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    let success = speaker.complete(ZERO).await;
+    server.site.assert_published(&server.person, &success.filename, &corpus);
+}

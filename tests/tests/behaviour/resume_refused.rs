@@ -1,0 +1,256 @@
+//! The conditions of a resume, each one broken alone, and what the client is told.
+
+use std::time::Duration;
+use towline_protocol::request::{Complete, Resume, Upload};
+use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{Speaker, ZERO, nobodys_document, offset, resume, upload};
+
+const SENT: usize = 200_000;
+
+/// An upload of 1 MiB of which 200,000 bytes are there and durable.
+async fn paused(server: &TestServer, name: &str, corpus: &Corpus) -> DocumentId {
+    let mut speaker = server.speaker().await;
+    let document_id = speaker.upload(upload(name, corpus)).await.document_id;
+    speaker.chunks(ZERO, corpus, 0..SENT).await;
+    let last = speaker.pause().await;
+    assert_eq!(last[0].durable, offset(SENT));
+    document_id
+}
+
+/// It can still be finished, and is what was sent.
+async fn finishes(server: &TestServer, document_id: DocumentId, name: &str, corpus: &Corpus) {
+    let mut speaker = server.speaker().await;
+    let granted = speaker.resume(resume(document_id)).await;
+    assert_eq!(granted.offset, offset(SENT));
+    speaker.chunks(ZERO, corpus, SENT..corpus.size()).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, name, corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_users_document_is_refused_in_the_words_for_none() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 40);
+    let document_id = paused(&server, "doc.pdf", &corpus).await;
+    let bob = server.site.add_user("bob").await;
+    let mut bob = Speaker::login(server.address(), &bob.token).await;
+    let theirs = bob.resume_refused(resume(document_id), Code::NotFound).await;
+    let nobodys = bob.resume_refused(resume(nobodys_document()), Code::NotFound).await;
+    let plain = |text: &str, id: DocumentId| text.replace(&id.to_string(), "N");
+    assert_eq!(plain(&theirs.message, document_id), plain(&nobodys.message, nobodys_document()),);
+    assert_eq!(theirs.document_id.is_some(), nobodys.document_id.is_some());
+    // Not even a wrong size, name or offset tells them apart.
+    let guess =
+        Resume { filename: Some("x".to_owned()), offset: Some(offset(1)), ..resume(document_id) };
+    assert_eq!(bob.resume_refused(guess, Code::NotFound).await.message, theirs.message);
+    finishes(&server, document_id, "doc.pdf", &corpus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_another_size_or_name_is_another_file() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 41);
+    let document_id = paused(&server, "doc.pdf", &corpus).await;
+    let mut speaker = server.speaker().await;
+    let longer = Corpus::new(BLOCK + 1, 41).filesize();
+    let wish = Resume { filesize: Some(longer), ..resume(document_id) };
+    speaker.resume_refused(wish, Code::FileChanged).await;
+    let wish = Resume { filename: Some("doc2.pdf".to_owned()), ..resume(document_id) };
+    speaker.resume_refused(wish, Code::FileChanged).await;
+    let bob = server.site.add_user("bob").await;
+    let wish = Resume { user_id: Some(bob.id), ..resume(document_id) };
+    speaker.resume_refused(wish, Code::WrongUser).await;
+    finishes(&server, document_id, "doc.pdf", &corpus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_not_good_resumes_nothing() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 42);
+    let document_id = paused(&server, "doc.pdf", &corpus).await;
+    let short = server.site.token(server.person.id, Duration::from_secs(60));
+    server.clock.advance(Duration::from_secs(61));
+    for (token, code) in
+        [(short.as_str(), Code::AuthExpired), ("no.good.token", Code::Unauthorized)]
+    {
+        let mut speaker = Speaker::connect(server.address()).await;
+        speaker.hello(token).await;
+        speaker.error(code).await;
+        speaker.closed().await;
+    }
+    finishes(&server, document_id, "doc.pdf", &corpus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seven_days_without_a_byte() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 43);
+    let early = paused(&server, "early.pdf", &corpus).await;
+    let late = paused(&server, "late.pdf", &corpus).await;
+    let day = Duration::from_secs(86_400);
+    server.clock.advance(7 * day - Duration::from_secs(600));
+    finishes(&server, early, "early.pdf", &corpus).await;
+    server.clock.advance(Duration::from_secs(601));
+    for restarted in [false, true] {
+        let mut speaker = server.speaker().await;
+        speaker.resume_refused(resume(late), Code::Expired).await;
+        let status = speaker.status(late).await;
+        assert_eq!((status.status.as_str(), status.active), ("expired", false), "{restarted}");
+        assert!(status.reason.is_some());
+        server.restart().await;
+    }
+    assert!(!server.site.staging(late).exists(), "its bytes are given away");
+    server.site.state_is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_was_given_up() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 44);
+    let document_id = paused(&server, "doc.pdf", &corpus).await;
+    let mut speaker = server.speaker().await;
+    assert_eq!(speaker.cancel(document_id).await.status, "cancelled");
+    assert_eq!(speaker.cancel(document_id).await.status, "cancelled");
+    speaker.resume_refused(resume(document_id), Code::Cancelled).await;
+    assert_eq!(speaker.status(document_id).await.status, "cancelled");
+    let by_number = Complete { document_id: Some(document_id), ..Complete::default() };
+    speaker.complete_refused(by_number, Code::Cancelled).await;
+    drop(speaker);
+    assert!(!server.site.staging(document_id).exists());
+    // Begin again at 0.
+    let mut speaker = server.speaker().await;
+    assert_eq!(speaker.upload(upload("doc.pdf", &corpus)).await.offset, offset(0));
+}
+
+/// What can befall a staging file behind the server's back.
+fn harm(server: &TestServer, document_id: DocumentId, how: &str) {
+    let path = server.site.staging(document_id);
+    match how {
+        "deleted" => std::fs::remove_file(path).unwrap(),
+        "cut short" => {
+            std::fs::File::options().write(true).open(path).unwrap().set_len(100_000).unwrap();
+        }
+        "emptied" => {
+            std::fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap();
+        }
+        "replaced" => {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, vec![0; 1000]).unwrap();
+        }
+        other => unreachable!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_gone_while_the_upload_is_paused() {
+    let server = TestServer::start().await;
+    for how in ["deleted", "cut short", "emptied", "replaced"] {
+        let name = format!("{how}.pdf");
+        let corpus = Corpus::new(BLOCK, 45);
+        let document_id = paused(&server, &name, &corpus).await;
+        harm(&server, document_id, how);
+        is_failed_for_good(&server, document_id, &name, &corpus, how).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_gone_while_the_server_is_stopped() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 46);
+    let mut documents = Vec::new();
+    for how in ["deleted", "cut short", "emptied", "replaced"] {
+        let name = format!("{how}.pdf");
+        documents.push((how, name.clone(), paused(&server, &name, &corpus).await));
+    }
+    server.stop().await;
+    for (how, _, document_id) in &documents {
+        harm(&server, *document_id, how);
+    }
+    server.start_again().await;
+    for (how, name, document_id) in &documents {
+        is_failed_for_good(&server, *document_id, name, &corpus, how).await;
+    }
+}
+
+async fn is_failed_for_good(
+    server: &TestServer,
+    document_id: DocumentId,
+    name: &str,
+    corpus: &Corpus,
+    how: &str,
+) {
+    let mut speaker = server.speaker().await;
+    speaker.send(&Request::Resume(resume(document_id))).await;
+    match speaker.reply_on(ZERO).await {
+        Reply::Error(error) if error.code == Code::Failed => {}
+        other => panic!("{how}: continued with {other:?}"),
+    }
+    let status = speaker.status(document_id).await;
+    assert_eq!(status.status, "failed", "{how}");
+    assert!(status.reason.is_some(), "{how}");
+    speaker.resume_refused(resume(document_id), Code::Failed).await;
+    // From the beginning it goes well.
+    let again = speaker.upload(upload(name, corpus)).await;
+    assert_ne!(again.document_id, document_id);
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, name, corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_file_deleted_while_the_upload_is_under_way() {
+    is_noticed_under_way("deleted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_file_cut_short_while_the_upload_is_under_way() {
+    is_noticed_under_way("cut short").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_file_emptied_while_the_upload_is_under_way() {
+    is_noticed_under_way("emptied").await;
+}
+
+/// Whatever befalls the bytes between two chunks, no `SUCCESS` comes of it.
+async fn is_noticed_under_way(how: &str) {
+    let server = TestServer::start().await;
+    let mut unnoticed = Vec::new();
+    for blocks in [false, true] {
+        let name = format!("{how} {blocks}.pdf");
+        let corpus = Corpus::new(BLOCK, 47);
+        let mut speaker = server.speaker().await;
+        let begin = Upload { blocks, ..upload(&name, &corpus) };
+        let document_id = speaker.upload(begin).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..SENT).await;
+        speaker.progress_that("durable", |p| p.durable == offset(SENT)).await;
+        harm(&server, document_id, how);
+        speaker.chunks(ZERO, &corpus, SENT..corpus.size()).await;
+        if blocks {
+            speaker.announce(ZERO, 0, corpus.value(0)).await;
+        }
+        speaker.send(&Request::Complete(Complete::default())).await;
+        match speaker.reply_on(ZERO).await {
+            Reply::Error(error) => {
+                let is_said = matches!(error.code, Code::Failed | Code::StorageFailed);
+                assert!(is_said, "{how}: {error:?}");
+                assert!(!server.site.document(&server.person, &name).exists(), "{how}");
+                let mut other = server.speaker().await;
+                let status = other.status(document_id).await;
+                assert_eq!(status.status, "failed", "{how}: after {error:?}: {status:?}");
+                // One upload was harmed; the next one is none of its business.
+                let again = other.upload(upload(&name, &corpus)).await;
+                other.cancel(again.document_id).await;
+            }
+            Reply::Success(success) => {
+                let published = std::fs::read(server.site.document(&server.person, &name)).unwrap();
+                let is_right = published == corpus.bytes;
+                unnoticed.push(format!("blocks {blocks}: right {is_right}, {success:?}"));
+            }
+            other => panic!("{how}, blocks {blocks}: {other:?}"),
+        }
+    }
+    assert!(unnoticed.is_empty(), "SUCCESS although the staging file was {how}: {unnoticed:#?}");
+}

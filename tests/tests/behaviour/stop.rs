@@ -1,0 +1,186 @@
+//! Starting and stopping the real `towlined`, and its other commands.
+
+use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+use towline_protocol::request::Upload;
+use towline_protocol::{Code, Reply};
+use towline_state::state_file::EntryStatus;
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{ServerProcess, output, stdout, towlined};
+use towline_tests::site::Site;
+use towline_tests::speaker::{Heard, Speaker, ZERO, offset, position, resume, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_with_uploads_under_way() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    for signal in [Signal::TERM, Signal::INT] {
+        let corpus = Corpus::new(3 * BLOCK, 190);
+        let mut active = Vec::new();
+        for i in 0..4 {
+            let mut speaker = Speaker::login(server.address(), &person.token).await;
+            let begin = Upload { blocks: i % 2 == 0, ..upload(&format!("{i}.bin"), &corpus) };
+            let document_id = speaker.upload(begin).await.document_id;
+            let sent = 300_001 * (i + 1);
+            speaker.chunks(ZERO, &corpus, 0..sent).await;
+            speaker.ping().await;
+            active.push((speaker, document_id, sent));
+        }
+        // Others do nothing, or are in the middle of a frame.
+        let idle = Speaker::login(server.address(), &person.token).await;
+        let mut stuck = Speaker::login(server.address(), &person.token).await;
+        stuck.send_raw(&[0, 0, 0, 50, 1, b'{']).await;
+        let stranger = Speaker::connect(server.address()).await;
+
+        let asked = Instant::now();
+        server.signal(signal);
+        let status = server.ended().await;
+        println!("stopped by {signal:?} in {:?}", asked.elapsed());
+        assert_eq!(status.code(), Some(0), "{:#?}", server.said());
+        assert!(asked.elapsed() < Duration::from_secs(10));
+        for (speaker, document_id, sent) in &mut active {
+            let heard = speaker.ended().await;
+            let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(e)) if e.code == Code::ShuttingDown);
+            assert!(heard.iter().any(is_told), "{heard:?}");
+            let last = heard.iter().rev().find_map(|heard| match heard {
+                Heard::Reply(Reply::Progress(progress)) => Some(progress),
+                _ => None,
+            });
+            let last = last.expect("a last progress: an upload is paused");
+            assert_eq!((last.received, last.durable), (offset(*sent), offset(*sent)));
+            let state = site.state();
+            let (_, entry) = state.find(*document_id, None).expect("it is in the state file");
+            assert_eq!((entry.status, entry.offset), (EntryStatus::Paused, offset(*sent)));
+        }
+        drop((idle, stuck, stranger));
+        server.start_again().await;
+        for (_, document_id, sent) in &active {
+            let mut speaker = Speaker::login(server.address(), &person.token).await;
+            let from = position(speaker.resume(resume(*document_id)).await.offset);
+            assert_eq!(from, *sent);
+            speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
+            assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_over_the_same_folder() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let server = ServerProcess::start(&site).await;
+    let refused =
+        output(towlined().arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]))
+            .await;
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains(&site.path().display().to_string()), "{said}");
+    assert!(!String::from_utf8_lossy(&refused.stdout).contains("listening on"));
+    // The first one does not mind.
+    Speaker::login(server.address(), &person.token).await.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_and_tokens_while_it_runs_and_while_it_does_not() {
+    let site = Site::new();
+    let run = async |arguments: &[&str]| {
+        stdout(towlined().args(arguments).arg("--data-dir").arg(site.path())).await
+    };
+    let fails = async |arguments: &[&str]| {
+        let output = output(towlined().args(arguments).arg("--data-dir").arg(site.path())).await;
+        assert!(!output.status.success() && !output.stderr.is_empty(), "{arguments:?}");
+    };
+    run(&["user", "add", "ada", "--id", "123"]).await;
+    let token = run(&["token", "--user", "ada"]).await;
+    assert_eq!(token.trim().split('.').count(), 3, "a token and nothing else: {token}");
+    let server = ServerProcess::start(&site).await;
+    let welcome = async |token: &str| {
+        let mut speaker = Speaker::connect(server.address()).await;
+        speaker.hello(token.trim()).await;
+        speaker.reply().await
+    };
+    let is_refused = |reply: Reply, code: Code| {
+        assert!(matches!(&reply, Reply::Error(error) if error.code == code), "{reply:?}");
+    };
+    let Reply::Welcome(ada) = welcome(&token).await else { panic!() };
+    assert_eq!((ada.user.as_str(), ada.user_id.get()), ("ada", 123));
+
+    run(&["user", "add", "bob"]).await;
+    let list = run(&["user", "list"]).await;
+    assert!(list.contains("ada") && list.contains("123") && list.contains("bob"), "{list}");
+    let bobs = run(&["token", "--user", "bob", "--ttl", "1h"]).await;
+    assert!(matches!(welcome(&bobs).await, Reply::Welcome(_)));
+    let by_number = run(&["token", "--user", "123"]).await;
+    assert!(matches!(welcome(&by_number).await, Reply::Welcome(_)));
+    let ended = run(&["token", "--user", "bob", "--ttl", "0s"]).await;
+    is_refused(welcome(&ended).await, Code::AuthExpired);
+
+    run(&["user", "remove", "bob"]).await;
+    is_refused(welcome(&bobs).await, Code::Unauthorized);
+    fails(&["token", "--user", "bob"]).await;
+    fails(&["token", "--user", "nobody"]).await;
+    fails(&["user", "add", "ada"]).await;
+    fails(&["user", "add", "../x"]).await;
+    fails(&["user", "add", "carl", "--id", "123"]).await;
+    fails(&["user", "remove", "nobody"]).await;
+    let usage = output(towlined().args(["user", "fly"])).await;
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(matches!(welcome(&token).await, Reply::Welcome(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_is_removed_begins_nothing_more() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let server = ServerProcess::start(&site).await;
+    let corpus = Corpus::new(1000, 191);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    stdout(towlined().args(["user", "remove", "ada", "--data-dir"]).arg(site.path())).await;
+    let error = speaker.upload_refused(upload("a.bin", &corpus), Code::Unauthorized).await;
+    println!("{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_very_first_start_says_what_to_try() {
+    let temporary = tempfile::tempdir().unwrap();
+    let site = temporary.path().join("new/storage");
+    let mut child = towlined()
+        .arg("--data-dir")
+        .arg(&site)
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Everything that it prints from the start until it is told to stop.
+    let mut lines =
+        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut said = Vec::new();
+    let until_it_listens = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let has_address = line.starts_with("listening on ");
+            said.push(line);
+            if has_address && said.iter().any(|line| line.contains("towline put")) {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), until_it_listens).await;
+    let id = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(id, Signal::TERM).unwrap();
+    let rest = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+    assert!(rest.status.success());
+    let everything = format!("{}\n{}", said.join("\n"), String::from_utf8_lossy(&rest.stderr));
+    println!("{everything}");
+    let address = said.iter().find_map(|line| line.strip_prefix("listening on ")).unwrap();
+    let line = everything.lines().find(|line| line.contains("towline put")).unwrap();
+    assert!(line.contains(&format!("--to {address}")), "{line}");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let flag = words.iter().position(|word| *word == "--token-file").unwrap();
+    let token = std::path::Path::new(words[flag + 1].trim_matches(['\'', '"']));
+    assert!(token.starts_with(&site), "{}", token.display());
+    assert_eq!(token.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}

@@ -1,0 +1,203 @@
+//! Two clients on one upload: the newer one has it at once, the older one can
+//! never write again.
+
+use std::time::{Duration, Instant};
+use towline_protocol::request::{Complete, Resume, Upload};
+use towline_protocol::{Channel, Code, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{CHUNK, Heard, Speaker, ZERO, offset, position, resume, upload};
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newer_connection_wins_and_the_older_is_told() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(2 * BLOCK, 50);
+    let garbage = Corpus::new(2 * BLOCK, 51);
+    for blocks in [false, true] {
+        let name = format!("doc {blocks}.pdf");
+        let mut older = server.speaker().await;
+        let begin = Upload { blocks, ..upload(&name, &corpus) };
+        let document_id = older.upload(begin).await.document_id;
+        older.chunks(ZERO, &corpus, 0..300_000).await;
+        older.ping().await;
+
+        let mut newer = server.speaker().await;
+        let asked = Instant::now();
+        let granted = newer.resume(Resume { blocks, ..resume(document_id) }).await;
+        let taken = asked.elapsed();
+        older.error(Code::Superseded).await;
+        println!("takeover granted in {:.1} ms, told in {:.1} ms", ms(taken), ms(asked.elapsed()));
+        let from = position(granted.offset);
+        assert_eq!(from, 300_000);
+
+        // Late chunks, announcements, withdrawals and an end: dropped without a word.
+        older.chunks(ZERO, &garbage, from..from + 2 * CHUNK).await;
+        older.announce(ZERO, 0, garbage.value(0)).await;
+        older.send_json(r#"{"action":"withdraw","ranges":[[0,2]]}"#).await;
+        older.send(&Request::Complete(Complete::default())).await;
+        older.ping().await;
+        let said = older.heard_so_far();
+        assert!(said.iter().all(is_progress), "{said:?}");
+
+        if blocks {
+            newer.blocks_from(ZERO, &corpus, from).await;
+        } else {
+            newer.chunks(ZERO, &corpus, from..corpus.size()).await;
+        }
+        assert_eq!(newer.complete(ZERO).await.blake3, corpus.hash());
+        server.site.assert_published(&server.person, &name, &corpus);
+        older.ping().await;
+    }
+}
+
+fn is_progress(heard: &Heard) -> bool {
+    matches!(heard, Heard::Reply(Reply::Progress(_)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn back_and_forth_between_two_connections() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 52);
+    let mut speakers = [server.speaker().await, server.speaker().await];
+    let document_id = speakers[1].upload(upload("doc.pdf", &corpus)).await.document_id;
+    let mut from = 0;
+    let mut slowest = Duration::ZERO;
+    for turn in 0..20 {
+        let asked = Instant::now();
+        let granted = speakers[turn % 2].resume(resume(document_id)).await;
+        slowest = slowest.max(asked.elapsed());
+        assert_eq!(granted.offset, offset(from), "turn {turn}");
+        speakers[(turn + 1) % 2].error(Code::Superseded).await;
+        speakers[turn % 2].chunks(ZERO, &corpus, from..from + 50_001).await;
+        speakers[turn % 2].ping().await;
+        from += 50_001;
+    }
+    println!("slowest of twenty takeovers: {:.1} ms", ms(slowest));
+    speakers[1].chunks(ZERO, &corpus, from..corpus.size()).await;
+    assert_eq!(speakers[1].complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_hangs_blocks_nobody() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(3 * BLOCK, 53);
+    let garbage = Corpus::new(3 * BLOCK, 54);
+    let proxy = FaultProxy::start(server.address(), [Faults::none()]).await;
+    let mut hanging = Speaker::login(proxy.address(), &server.person.token).await;
+    let document_id = hanging.upload(upload("doc.pdf", &corpus)).await.document_id;
+    let link = proxy.link(0).await;
+    // The cable is pulled in the middle of a chunk.
+    link.change(|faults| faults.stall_after = Some(hanging.sent_bytes() + 500_000));
+    hanging.chunks(ZERO, &corpus, 0..600_000).await;
+    link.has_passed(hanging.sent_bytes() - 200_000).await;
+
+    let mut newer = server.speaker().await;
+    let asked = Instant::now();
+    let mut granted = newer.resume(resume(document_id)).await;
+    println!("takeover from a half-open peer in {:.1} ms", ms(asked.elapsed()));
+    // What had passed may still have been on its way into the server.
+    let from = position(granted.offset);
+    assert!(from < 500_000);
+    newer.chunks(ZERO, &corpus, from..2 * BLOCK).await;
+    newer.ping().await;
+    // The cable is back, and with it everything that was held up, and more.
+    link.go_on();
+    hanging.chunks(ZERO, &garbage, 600_000..900_000).await;
+    hanging.error(Code::Superseded).await;
+    hanging.ping().await;
+    granted = newer.resume(resume(document_id)).await;
+    assert_eq!(granted.offset, offset(2 * BLOCK));
+    newer.chunks(ZERO, &corpus, 2 * BLOCK..corpus.size()).await;
+    assert_eq!(newer.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn taken_over_in_full_run() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(24 * BLOCK, 55);
+    for blocks in [false, true] {
+        let name = format!("run {blocks}.bin");
+        let mut older = server.speaker().await;
+        let begin = Upload { blocks, ..upload(&name, &corpus) };
+        let document_id = older.upload(begin).await.document_id;
+        let file = corpus.clone();
+        let running = tokio::spawn(async move {
+            if blocks {
+                older.blocks_from(ZERO, &file, 0).await;
+            } else {
+                older.chunks(ZERO, &file, 0..file.size()).await;
+            }
+            older
+        });
+        let mut newer = server.speaker().await;
+        // Some of it is there.
+        while newer.status(document_id).await.received < offset(2 * BLOCK) {}
+        let asked = Instant::now();
+        let granted = newer.resume(Resume { blocks, ..resume(document_id) }).await;
+        println!("takeover in full run in {:.1} ms at {}", ms(asked.elapsed()), granted.offset);
+        let held = newer.blocks(document_id).await;
+        let mut from = position(granted.offset);
+        if blocks {
+            // A block that lies below the offset without being held was never announced.
+            for index in 0..from / BLOCK {
+                if !held.contains(&(index, corpus.value(index))) {
+                    newer.announce(ZERO, index, corpus.value(index)).await;
+                }
+            }
+            newer.blocks_from(ZERO, &corpus, from).await;
+        } else {
+            while from < corpus.size() {
+                let end = (from + BLOCK).min(corpus.size());
+                newer.chunks_of(ZERO, &corpus, from..end, BLOCK).await;
+                from = end;
+            }
+        }
+        assert_eq!(newer.complete(ZERO).await.blake3, corpus.hash());
+        server.site.assert_published(&server.person, &name, &corpus);
+        let mut older = running.await.unwrap();
+        older.error(Code::Superseded).await;
+        older.ping().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_takes_over_from_another_of_the_same_connection() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 56);
+    let mut speaker = server.speaker().await;
+    let (one, two) = (Channel(1), Channel(2));
+    let begin = Upload { channel: one, ..upload("doc.pdf", &corpus) };
+    let document_id = speaker.upload(begin).await.document_id;
+    speaker.chunks(one, &corpus, 0..100_000).await;
+    let granted = speaker.resume(Resume { channel: two, ..resume(document_id) }).await;
+    assert_eq!(granted.offset, offset(100_000));
+    speaker.error_on(one, Code::Superseded).await;
+    speaker.chunks(one, &corpus, 100_000..200_000).await;
+    speaker.chunks(two, &corpus, 100_000..BLOCK).await;
+    assert_eq!(speaker.complete(two).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_cancelled_elsewhere() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 57);
+    let mut sender = server.speaker().await;
+    let document_id = sender.upload(upload("doc.pdf", &corpus)).await.document_id;
+    sender.chunks(ZERO, &corpus, 0..100_000).await;
+    sender.ping().await;
+    server.speaker().await.cancel(document_id).await;
+    sender.error(Code::Cancelled).await;
+    sender.chunks(ZERO, &corpus, 100_000..BLOCK).await;
+    sender.send(&Request::Complete(Complete::default())).await;
+    sender.ping().await;
+    assert!(sender.heard_so_far().iter().all(is_progress));
+    assert!(!server.site.document(&server.person, "doc.pdf").exists());
+}
