@@ -135,6 +135,7 @@ impl ChannelDesk {
                 Slot::Open(open) if is_about(complete, &open.live) => {
                     return self.complete(complete);
                 }
+                _ if complete.document_id.is_none() => return self.complete_again(complete),
                 _ => (complete.document_id, self.complete_again(complete)),
             },
             Request::Status(about) => (Some(about.document_id), self.status(about)),

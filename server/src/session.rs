@@ -187,7 +187,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                             }
                         }
                         Err(InletError::Frame(error)) => return End::Closed(broken_framing(&error)),
-                        Err(InletError::Cut | InletError::Io(_)) => return End::Gone,
+                        // It may have closed one direction only, and still listen.
+                        Err(InletError::Cut) => return End::Finished,
+                        Err(InletError::Io(_)) => return End::Gone,
                     }
                 }
                 _ = recheck.tick() => {

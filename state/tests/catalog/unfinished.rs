@@ -39,7 +39,7 @@ fn the_durable_end_is_behind_the_highest_block() {
             (in_order, offset(MIB + 7)),
             (with_holes, offset(4 * MIB)),
             (with_last, offset(filesize)),
-            (publishing, offset(3)),
+            (publishing, offset(0)),
         ]
     );
 }
