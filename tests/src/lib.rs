@@ -8,6 +8,7 @@
 //! was heard up to then.
 
 pub mod corpus;
+pub mod desk;
 pub mod process;
 pub mod proxy;
 pub mod server;

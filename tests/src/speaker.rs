@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -535,7 +536,7 @@ impl Speaker {
     }
 
     /// Says `ping` and waits for the answer: the connection stands, and what was
-    /// sent before has been read.
+    /// sent before has been read, if not carried out.
     pub async fn ping(&mut self) {
         // A channel of its own, so that no other answer is taken for it.
         let channel = Channel(u32::MAX);
@@ -543,6 +544,17 @@ impl Speaker {
         match self.reply_on(channel).await {
             Reply::Ping(_) => {}
             other => self.fail(&format!("ping is answered by {other:?}")).await,
+        }
+    }
+
+    /// Waits until the server says that it holds so much of an upload. An answer to
+    /// `ping` does not say so: it may overtake.
+    pub async fn has_received(&mut self, document_id: DocumentId, bytes: usize) {
+        let began = Instant::now();
+        while self.status(document_id).await.received < offset(bytes) {
+            if began.elapsed() > PATIENCE {
+                self.fail(&format!("{bytes} bytes are never received")).await;
+            }
         }
     }
 

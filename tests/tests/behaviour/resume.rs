@@ -126,7 +126,7 @@ async fn after_a_stop_in_good_order_nothing_is_sent_again() {
     let mut speaker = server.speaker().await;
     let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
     speaker.chunks(ZERO, &corpus, 0..BLOCK + 77_777).await;
-    speaker.ping().await;
+    speaker.has_received(document_id, BLOCK + 77_777).await;
     server.restart().await;
 
     let mut speaker = server.speaker().await;

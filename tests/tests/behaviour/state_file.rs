@@ -79,7 +79,7 @@ async fn a_stop_leaves_everything_paused() {
     let mut speaker = server.speaker().await;
     let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
     speaker.chunks(ZERO, &corpus, 0..300_000).await;
-    speaker.ping().await;
+    speaker.has_received(document_id, 300_000).await;
     server.stop().await;
     let state = server.site.state();
     let (_, entry) = state.find(document_id, None).unwrap();

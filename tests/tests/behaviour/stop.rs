@@ -26,7 +26,7 @@ async fn sigterm_with_uploads_under_way() {
             let document_id = speaker.upload(begin).await.document_id;
             let sent = 300_001 * (i + 1);
             speaker.chunks(ZERO, &corpus, 0..sent).await;
-            speaker.ping().await;
+            speaker.has_received(document_id, sent).await;
             active.push((speaker, document_id, sent));
         }
         // Others do nothing, or are in the middle of a frame.

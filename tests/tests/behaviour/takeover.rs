@@ -24,7 +24,7 @@ async fn the_newer_connection_wins_and_the_older_is_told() {
         let begin = Upload { blocks, ..upload(&name, &corpus) };
         let document_id = older.upload(begin).await.document_id;
         older.chunks(ZERO, &corpus, 0..300_000).await;
-        older.ping().await;
+        older.has_received(document_id, 300_000).await;
 
         let mut newer = server.speaker().await;
         let asked = Instant::now();
@@ -74,8 +74,8 @@ async fn back_and_forth_between_two_connections() {
         assert_eq!(granted.offset, offset(from), "turn {turn}");
         speakers[(turn + 1) % 2].error(Code::Superseded).await;
         speakers[turn % 2].chunks(ZERO, &corpus, from..from + 50_001).await;
-        speakers[turn % 2].ping().await;
         from += 50_001;
+        speakers[turn % 2].has_received(document_id, from).await;
     }
     println!("slowest of twenty takeovers: {:.1} ms", ms(slowest));
     speakers[1].chunks(ZERO, &corpus, from..corpus.size()).await;

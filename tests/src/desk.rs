@@ -1,0 +1,220 @@
+//! A person at the command line: `towline`, a folder of their own files, a token
+//! and a state file.
+
+use crate::PATIENCE;
+use crate::corpus::Corpus;
+use crate::process::towline;
+use crate::site::{Person, Site};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+use towline_state::state_file::{StateFile, UploadsState};
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Desk {
+    folder: PathBuf,
+    token_file: PathBuf,
+    /// Where the server is, or a proxy before it.
+    pub to: SocketAddr,
+}
+
+/// What a run has left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code; nothing where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// A run that goes on, with `--json`.
+#[derive(Debug)]
+pub struct Run {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Desk {
+    /// A desk in a folder beside the data folder.
+    ///
+    /// # Panics
+    /// Where the folder cannot be made.
+    #[must_use]
+    pub fn new(site: &Site, person: &Person, to: SocketAddr) -> Self {
+        let folder = site.outside().join("desk");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let token_file = folder.join("token");
+        std::fs::write(&token_file, &person.token).expect("a token file");
+        Self { folder, token_file, to }
+    }
+
+    /// A path on the desk.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Puts a file on the desk.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    pub fn write(&self, name: &str, corpus: &Corpus) -> PathBuf {
+        let path = self.path(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        std::fs::write(&path, &corpus.bytes).expect("the file is written");
+        path
+    }
+
+    /// Where the client keeps its notes.
+    #[must_use]
+    pub fn state_path(&self) -> PathBuf {
+        self.path("uploads_state.json")
+    }
+
+    /// What the client's notes say.
+    ///
+    /// # Panics
+    /// Where they cannot be read.
+    #[must_use]
+    pub fn state(&self) -> UploadsState {
+        StateFile::at(self.state_path()).read().expect("the state file reads well")
+    }
+
+    /// `towline put FILE` with everything it needs, ready for more.
+    #[must_use]
+    pub fn put(&self, file: &Path) -> Command {
+        let mut command = self.command("put");
+        command.arg(file).arg("--to").arg(self.to.to_string());
+        command.arg("--token-file").arg(&self.token_file);
+        command
+    }
+
+    /// Another command of `towline`, with this desk's state file.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = towline();
+        command.arg(name).arg("--state-file").arg(self.state_path());
+        command
+    }
+
+    /// The same for a command with an upload that is sending when it returns.
+    ///
+    /// # Panics
+    /// Where it cannot be run.
+    #[must_use]
+    pub fn start(&self, mut command: Command) -> Run {
+        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("towline can be run");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Run { child, lines }
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// Where it does not end in time.
+pub async fn run(mut command: Command) -> Outcome {
+    let ran = timeout(PATIENCE, command.output()).await;
+    let output = ran.expect("towline ends in time").expect("towline can be run");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("towline prints text");
+    Outcome { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Outcome {
+    /// The events of a run with `--json`.
+    ///
+    /// # Panics
+    /// Where a line of standard output is none.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let event = |line| serde_json::from_str(line).expect("each line is an event");
+        self.out.lines().map(event).collect()
+    }
+
+    /// The last event of that name.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn event(&self, name: &str) -> Value {
+        let found = self.events().into_iter().rfind(|event| event["event"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {self:#?}"))
+    }
+
+    /// It went as it should.
+    ///
+    /// # Panics
+    /// Where it did not.
+    pub fn assert_done(&self) -> &Self {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self
+    }
+
+    /// It ended with that code.
+    ///
+    /// # Panics
+    /// Where it did not.
+    pub fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+}
+
+impl Run {
+    /// Waits for an event that is wanted.
+    ///
+    /// # Panics
+    /// Where the run ends before.
+    pub async fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
+        let search = async {
+            while let Some(line) = self.lines.next_line().await.expect("a pipe") {
+                let event: Value = serde_json::from_str(&line).expect("each line is an event");
+                if wanted(&event) {
+                    return event;
+                }
+            }
+            panic!("towline ended before what was waited for");
+        };
+        timeout(PATIENCE, search).await.expect("it happens in time")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let id = id.and_then(Pid::from_raw).expect("towline still runs");
+        kill_process(id, signal).expect("a process of ours");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// Where it does not end in time.
+    pub async fn end(self) -> Outcome {
+        let Self { child, mut lines } = self;
+        let rest = async {
+            let mut out = String::new();
+            while let Some(line) = lines.next_line().await.expect("a pipe") {
+                out.push_str(&line);
+                out.push('\n');
+            }
+            let output = child.wait_with_output().await.expect("towline can be waited for");
+            let err = String::from_utf8(output.stderr).expect("towline prints text");
+            Outcome { code: output.status.code(), out, err }
+        };
+        timeout(PATIENCE, rest).await.expect("towline ends in time")
+    }
+}

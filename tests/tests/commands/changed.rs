@@ -1,0 +1,93 @@
+//! A local file that is not what it was.
+
+use rustix::process::Signal;
+use std::time::Duration;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, run};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+/// Much more than sockets and proxy can hold between them: what they hold arrives
+/// even after the client has stopped.
+const LONG: usize = 40 * BLOCK;
+
+/// A desk with an upload of `a.bin` that was paused on its way.
+async fn partly_sent(server: &TestServer, proxy: &FaultProxy, corpus: &Corpus) -> Desk {
+    proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut sending = desk.start(desk.put(&desk.write("a.bin", corpus)));
+    let enough = 4 * BLOCK as u64;
+    sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+    desk
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_one_block_sends_that_block() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let mut corpus = Corpus::new(LONG, 70);
+    let desk = partly_sent(&server, &proxy, &corpus).await;
+    let offset = desk.state().uploads.values().next().unwrap().offset.get();
+    corpus.bytes[BLOCK + 17] ^= 1;
+    let mut put = desk.put(&desk.write("a.bin", &corpus));
+    put.arg("--json");
+    let outcome = run(put).await;
+    let completed = outcome.assert_done().event("completed");
+    let sent = completed["sent_bytes"].as_u64().unwrap();
+    assert_eq!(completed["document_id"], 1, "the same upload");
+    assert!(sent <= corpus.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_length_begins_anew_and_says_so() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = partly_sent(&server, &proxy, &Corpus::new(LONG, 71)).await;
+    let longer = Corpus::new(LONG + 1, 72);
+    let outcome = run(desk.put(&desk.write("a.bin", &longer))).await;
+    outcome.assert_done();
+    assert!(outcome.err.contains("a.bin"), "it is said: {outcome:?}");
+    server.site.assert_published(&server.person, "a.bin", &longer);
+    assert!(desk.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_is_sent_is_never_a_mixture() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(LONG, 73);
+    let proxy = FaultProxy::start(server.address(), [Faults::stall_after(BLOCK as u64)]).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let link = proxy.link(0).await;
+    link.has_passed(BLOCK as u64).await;
+    let other = Corpus::new(LONG, 74);
+    desk.write("a.bin", &other);
+    link.go_on();
+    let outcome = sending.end().await;
+    outcome.assert_code(3);
+    assert!(!server.site.document(&server.person, "a.bin").exists());
+    run(desk.put(&desk.path("a.bin"))).await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_notes_cost_nothing() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let corpus = Corpus::new(LONG, 75);
+    let desk = partly_sent(&server, &proxy, &corpus).await;
+    let offset = desk.state().uploads.values().next().unwrap().offset.get();
+    std::fs::remove_file(desk.state_path()).unwrap();
+    let mut put = desk.put(&desk.path("a.bin"));
+    put.arg("--json");
+    let outcome = run(put).await;
+    let completed = outcome.assert_done().event("completed");
+    assert_eq!(completed["document_id"], 1, "the same upload");
+    let again = completed["sent_bytes"].as_u64().unwrap() + offset - corpus.size() as u64;
+    assert!(again <= BLOCK as u64, "{again} bytes again");
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}

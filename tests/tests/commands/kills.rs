@@ -1,0 +1,71 @@
+//! kill -9 of either side, again and again.
+
+use std::time::Duration;
+use towline_tests::corpus::{BLOCK, Corpus, chance};
+use towline_tests::desk::{Desk, run};
+use towline_tests::process::ServerProcess;
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::site::Site;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_server_while_one_put_goes_on() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let corpus = Corpus::new(16 * BLOCK + 99, 30);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(4), ..Faults::none() });
+    let desk = Desk::new(&site, &person, proxy.address());
+    let mut run = desk.start(desk.put(&desk.write("big.bin", &corpus)));
+    let mut chance = chance();
+    let mut durable = 0;
+    for number in 0..5 {
+        // Killed at a random byte of each connection, never before it is one.
+        proxy.link(number).await.has_passed(chance.u64(2000..3_000_000)).await;
+        server.kill().await;
+        server.start_again().await;
+        let resumed = run
+            .until(|event| {
+                durable = durable.max(event["durable"].as_u64().unwrap_or(0));
+                event["event"] == "resumed"
+            })
+            .await;
+        let received = resumed["received"].as_u64().unwrap();
+        assert!(received >= durable, "resumed at {received}, {durable} was promised");
+        // The state file reads at any moment.
+        let _ = (desk.state(), site.state());
+    }
+    run.end().await.assert_done();
+    site.assert_published(&person, "big.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_client_and_the_same_command_again() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let server = ServerProcess::start(&site).await;
+    let corpus = Corpus::new(12 * BLOCK + 99, 31);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&site, &person, proxy.address());
+    let file = desk.write("big.bin", &corpus);
+    let mut chance = chance();
+    let mut delivered = 0;
+    for number in 0..5 {
+        proxy.plan([Faults::stall_after(chance.u64(50_000..2_000_000))]);
+        let run = desk.start(desk.put(&file));
+        let link = proxy.link(number).await;
+        link.has_passed(50_000).await;
+        run.signal(rustix::process::Signal::KILL);
+        assert_eq!(run.end().await.code, None);
+        link.cut();
+        delivered += link.passed();
+        let _ = desk.state();
+    }
+    run(desk.put(&file)).await.assert_done();
+    site.assert_published(&person, "big.bin", &corpus);
+    delivered += proxy.link(5).await.passed();
+    let again = delivered.saturating_sub(corpus.size() as u64);
+    println!("5 kills of the client: {again} bytes beyond the file");
+    assert!(again < 6 * BLOCK as u64);
+    assert!(desk.state().uploads.is_empty());
+}

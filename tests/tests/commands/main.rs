@@ -1,0 +1,14 @@
+//! What a person does at the command line, and what a bad day does to it: the
+//! real `towline` against a real server, a file for each behaviour.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod changed;
+mod cuts;
+mod damage;
+mod demo;
+mod kills;
+mod pause;
+mod put;
+mod refused;
+mod state;

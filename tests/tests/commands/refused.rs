@@ -1,0 +1,76 @@
+//! What is refused, and how it is said.
+
+use std::time::Duration;
+use towline_protocol::FileSize;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, run};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_token_makes_nothing() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("a.bin", &Corpus::new(10, 90));
+    let expired = server.site.token(server.person.id, Duration::ZERO);
+    for token in ["nonsense", &expired] {
+        std::fs::write(desk.path("token"), token).unwrap();
+        let outcome = run(desk.put(&file)).await;
+        outcome.assert_code(1);
+        assert!(outcome.err.contains("token"), "{outcome:?}");
+        assert!(!outcome.err.contains(token), "a token is never shown");
+    }
+    assert!(desk.state().uploads.is_empty());
+    assert!(server.site.on_disk().keys().all(|path| path.ends_with(".staging")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_too_large_is_told_how_large_it_may_be() {
+    let max = FileSize::try_from(1000).unwrap();
+    let server = TestServer::start_with(move |config| config.max_filesize = max).await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(1001, 91)))).await;
+    outcome.assert_code(1);
+    assert!(outcome.err.contains("1000"), "{outcome:?}");
+    run(desk.put(&desk.write("b.bin", &Corpus::new(1000, 92)))).await.assert_done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_says_how_much_is_missing() {
+    let server = TestServer::start_with(|config| config.reserve_bytes = i64::MAX as u64).await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(1000, 93)))).await;
+    outcome.assert_code(3);
+    assert!(outcome.err.contains("missing"), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_two() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    run(desk.command("put")).await.assert_code(2);
+    let mut nowhere = desk.command("put");
+    nowhere.arg(desk.write("a.bin", &Corpus::new(10, 94)));
+    run(nowhere).await.assert_code(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newer_of_two_runs_wins() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(24 * BLOCK, 95);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let file = desk.write("a.bin", &corpus);
+    let mut older = desk.start(desk.put(&file));
+    older.until(|event| event["received"].as_u64() > Some(0)).await;
+    let mut newer = desk.put(&file);
+    newer.args(["--json"]);
+    let newer = run(newer).await;
+    newer.assert_done();
+    let older = older.end().await;
+    older.assert_code(3);
+    assert_eq!(older.event("error")["code"], "superseded");
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+    assert!(!server.site.document(&server.person, "a (1).bin").exists());
+}
