@@ -288,7 +288,7 @@ impl World {
         self.lease = None;
         self.old.clear();
         self.filled.clear();
-        for (index, _) in &self.recorded {
+        for index in self.recorded.keys() {
             self.filled.insert(index.get(), index.length_bytes(filesize()));
         }
         if let Some((index, span)) = self.upload.progress().open_bytes() {
