@@ -2,6 +2,7 @@
 //! which error of the wire it becomes.
 
 use crate::storage::StorageError;
+use towline_protocol::frame::FrameError;
 use towline_protocol::{BadName, Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Refusal as Unrecorded};
 use towline_upload::{Phase, Refusal};
@@ -120,6 +121,22 @@ impl Failure {
             Self::Catalog(error) => catalog(error),
         }
     }
+}
+
+/// The error for framing that cannot be followed.
+pub(crate) fn broken_framing(error: &FrameError) -> ErrorReply {
+    let code = match error {
+        FrameError::TooLarge { .. } => Code::FrameTooLarge,
+        FrameError::Empty
+        | FrameError::UnknownKind(_)
+        | FrameError::BadLength { .. }
+        | FrameError::BadPosition(_) => Code::BadFrame,
+    };
+    let mut reply = ErrorReply::new(code, error.to_string());
+    if let FrameError::TooLarge { max, .. } = error {
+        reply.max = Some(u64::from(*max));
+    }
+    reply
 }
 
 fn refused(refusal: &Refusal, message: String) -> ErrorReply {

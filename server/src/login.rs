@@ -5,7 +5,7 @@ use crate::service::Service;
 use crate::token::TokenError;
 use tokio::io::AsyncRead;
 use towline_protocol::block::BLOCK_SIZE_BYTES;
-use towline_protocol::frame::Caps;
+use towline_protocol::frame::{Caps, FrameError};
 use towline_protocol::limits::{
     CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
 };
@@ -123,12 +123,10 @@ fn refused(code: Code, message: impl Into<String>) -> Login {
 }
 
 /// Binary frames before login are no framing mistakes but an order of things.
-fn early(error: &towline_protocol::frame::FrameError) -> ErrorReply {
+fn early(error: &FrameError) -> ErrorReply {
     match error {
-        towline_protocol::frame::FrameError::UnknownKind(2 | 3) => {
-            ErrorReply::new(Code::AuthRequired, "say hello first")
-        }
-        error => crate::session::broken_framing(error),
+        FrameError::UnknownKind(2 | 3) => ErrorReply::new(Code::AuthRequired, "say hello first"),
+        error => crate::failure::broken_framing(error),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::channel::{ChannelDesk, Queued, Task};
 use crate::event::{Event, Events};
+use crate::failure::broken_framing;
 use crate::inlet::{Incoming, Inlet, InletError};
 use crate::lane::Lane;
 use crate::live::Live;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
-use towline_protocol::frame::{Caps, FrameError};
+use towline_protocol::frame::Caps;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, Timestamp, UserId};
 
@@ -322,20 +323,4 @@ fn pass_on<W: AsyncWrite + Unpin>(outlet: &mut Outlet<W>, event: Event) {
 
 fn stopping_error() -> ErrorReply {
     ErrorReply::new(Code::ShuttingDown, "the server is stopping; what came is kept, come again")
-}
-
-/// The error for framing that cannot be followed.
-pub(crate) fn broken_framing(error: &FrameError) -> ErrorReply {
-    let code = match error {
-        FrameError::TooLarge { .. } => Code::FrameTooLarge,
-        FrameError::Empty
-        | FrameError::UnknownKind(_)
-        | FrameError::BadLength { .. }
-        | FrameError::BadPosition(_) => Code::BadFrame,
-    };
-    let mut reply = ErrorReply::new(code, error.to_string());
-    if let FrameError::TooLarge { max, .. } = error {
-        reply.max = Some(u64::from(*max));
-    }
-    reply
 }
