@@ -92,9 +92,13 @@ impl From<Failure> for Complaint {
 
 /// Everything of a client is one task, which waits for the socket most of the
 /// time; a second worker would only cost it wake-ups.
-fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
-    tokio::runtime::Builder::new_current_thread()
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Complaint> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Complaint::new(Exit::Refused, format!("cannot start: {error}")))
+        .map_err(|error| Complaint::new(Exit::Refused, format!("cannot start: {error}")))?;
+    let done = runtime.block_on(work);
+    // Nobody waits for a name server that does not answer.
+    runtime.shutdown_background();
+    Ok(done)
 }

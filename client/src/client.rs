@@ -138,7 +138,8 @@ impl Client {
         if failure.code() != Some(Code::Superseded)
             && let Some(kept) = transfer.kept()
         {
-            self.uploads.paused(&self.server, kept.document_id, kept.durable);
+            let proof = transfer.proof_now();
+            self.uploads.paused(&self.server, kept.document_id, kept.durable, proof);
             self.uploads.settle().await;
         }
         Err(failure)
@@ -163,7 +164,10 @@ impl Client {
         let answer = self.ask_about(document_id, Request::Cancel).await;
         let over = match &answer {
             Ok(Reply::Cancel(_)) => true,
-            Err(failure) => failure.code().is_some_and(ends_upload),
+            // Another user's upload is not found either, and goes on all the same.
+            Err(failure) => {
+                failure.code().is_some_and(|code| ends_upload(code) && code != Code::NotFound)
+            }
             Ok(_) => false,
         };
         if over {

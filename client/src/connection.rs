@@ -170,9 +170,14 @@ impl Connection {
                 return Ok(Step::Room);
             }
             let wrote = self.write_some();
-            if self.read_some()? || wrote {
+            let read = self.read_some()?;
+            if read || wrote {
                 self.alive = Instant::now();
-                self.pinged = false;
+                // Only what the server says answers a ping: a socket takes bytes
+                // for a server that is long gone.
+                self.pinged &= !read;
+                // A flood from the server must not keep this thread from all else.
+                tokio::task::consume_budget().await;
                 continue;
             }
             // Cancel-safe: tokio documents `ready` so.

@@ -58,16 +58,16 @@ async fn show(file: Option<PathBuf>) -> anyhow::Result<Exit> {
     let mut link = Link::open(server.address(), filesize / LASTS.as_secs(), breaks).await?;
     let token = Token::from_file(&server.token_file()?)?;
     let client = Client::new(link.address().to_string().parse()?, token);
-    let (upload, mut events) = send(client, &path)?;
+    let (mut upload, mut events) = send(client, &path)?;
     story.tell("sending, slowed down so that you can watch");
 
-    let cut_at = link.broken().await.context("the upload ended before the link broke")?;
+    let cut_at = broken(&mut link, &mut upload).await?;
     story.tell(&format!("CUT the connection, {} on", story::share(cut_at, filesize)));
     link.mend();
     let resumed = resumed_at(&mut events).await?;
     story.tell(&format!("resumed at byte {}", story::grouped(resumed)));
 
-    let killed_at = link.broken().await.context("the upload ended before the server was killed")?;
+    let killed_at = broken(&mut link, &mut upload).await?;
     server.kill().await?;
     story.tell(&format!("KILLED the server (kill -9), {} on", story::share(killed_at, filesize)));
     server.start_again().await?;
@@ -86,6 +86,17 @@ async fn show(file: Option<PathBuf>) -> anyhow::Result<Exit> {
     server.stop().await?;
     story.end(again_bytes, filesize);
     Ok(Exit::Done)
+}
+
+/// Waits until the link breaks; that the upload ends before is a failure.
+async fn broken(link: &mut Link, upload: &mut Upload) -> anyhow::Result<u64> {
+    tokio::select! {
+        at = link.broken() => at.context("the link has ended"),
+        ended = upload => {
+            ended.context("the upload has panicked")??;
+            bail!("the upload ended before the link broke")
+        }
+    }
 }
 
 type Upload = tokio::task::JoinHandle<Result<Receipt, crate::Failure>>;

@@ -24,6 +24,15 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The upload that was asked for by number is another user's, or another file's.
+    #[error(
+        "document {document_id} was not begun with this file by the user of this token; put the \
+         file to begin an upload of its own"
+    )]
+    NotYours {
+        /// The upload.
+        document_id: DocumentId,
+    },
     /// A folder, a device or the like where a file was expected.
     #[error("it is not a regular file")]
     NotAFile {
@@ -117,6 +126,7 @@ impl Failure {
             | Self::NotAFile { .. }
             | Self::BadName { .. }
             | Self::NotUnicode { .. }
+            | Self::NotYours { .. }
             | Self::Protocol(_)
             | Self::StateFile(_) => Exit::Refused,
             Self::Changed(_) | Self::Unreachable { .. } | Self::Interrupted(_) => Exit::Resumable,

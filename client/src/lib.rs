@@ -31,6 +31,7 @@ mod failure;
 mod feeder;
 mod outbox;
 mod plan;
+mod proof;
 mod retry;
 mod source;
 mod stop;

@@ -32,9 +32,7 @@ impl Stop {
     pub(crate) fn refused(reply: ErrorReply) -> Self {
         let reply = Box::new(reply);
         match reply.code {
-            Code::TooMany | Code::StorageReadOnly | Code::ShuttingDown | Code::Internal => {
-                Self::Later(reply)
-            }
+            Code::ShuttingDown | Code::Internal => Self::Later(reply),
             Code::AuthTimeout | Code::TooSlow => Self::Lost(reply.message),
             Code::BadProtocol
             | Code::BadFrame

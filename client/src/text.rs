@@ -23,6 +23,23 @@ pub fn printable(text: &str) -> String {
     clean
 }
 
+/// The text of a JSON document with everything escaped that a terminal could obey
+/// and JSON lets pass: it stays the same document.
+#[must_use]
+pub(crate) fn printable_json(json: &str) -> String {
+    let mut clean = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_harmless(c) {
+            clean.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                clean.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    clean
+}
+
 fn is_harmless(c: char) -> bool {
     !c.is_control()
         && !matches!(c,

@@ -8,7 +8,8 @@ use crate::connection::Connection;
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt, Standing};
 use crate::failure::{Failure, Kept};
-use crate::source::Source;
+use crate::proof::Proof;
+use crate::source::{Sameness, Source};
 use crate::stop::Stop;
 use crate::uploads::{Granted, Uploads};
 use std::collections::BTreeMap;
@@ -28,8 +29,9 @@ use towline_protocol::{
 pub struct PutOptions {
     /// The payload of a chunk in bytes; the server's proposal where absent.
     pub chunk_bytes: Option<u32>,
-    /// What to do where the name is taken.
-    pub on_conflict: OnConflict,
+    /// What to do where the name is taken; `None` leaves what was said when the
+    /// upload began.
+    pub on_conflict: Option<OnConflict>,
     /// Upload even if the same bytes are there already.
     pub again: bool,
     /// Go on with this very upload, where it still exists.
@@ -55,11 +57,12 @@ pub(crate) struct Transfer {
     document: Document,
     options: PutOptions,
     source: Arc<Source>,
-    /// The values of the local file's blocks: as sent, as compared, or, in an
-    /// unchanged file, as the server verified them earlier.
+    /// The values of the local file's blocks: as read, or proven by what an earlier
+    /// run wrote down. Never merely believed of the server: somebody else may have
+    /// gone on with the upload.
     values: Vec<Option<ChainingValue>>,
-    /// The blocks that the server holds are known to be those of the local file.
-    trusted: bool,
+    /// What an earlier run wrote down.
+    proof: Option<Proof>,
     /// The state file was asked.
     looked_up: bool,
     /// An upload that cannot be gone on with.
@@ -87,7 +90,7 @@ impl Transfer {
             options,
             source: Arc::new(source),
             values: vec![None; blocks],
-            trusted: false,
+            proof: None,
             looked_up: false,
             gone: None,
             inherited: false,
@@ -206,7 +209,13 @@ impl Transfer {
             user_id: Self::user(means),
             offset: self.durable,
             token_file: means.token_file.cloned(),
+            proof: self.proof_now(),
         }
+    }
+
+    /// What a later run may count on.
+    pub(crate) fn proof_now(&self) -> Proof {
+        Proof::of(self.source.identity(), &self.values, self.durable)
     }
 
     /// Whether the progress is about this upload and can be true.
@@ -289,8 +298,13 @@ impl Transfer {
     /// An upload of a file that changed is never completed: its parts could be
     /// of different files.
     async fn check_unchanged(&self) -> Result<(), Stop> {
-        let unchanged = self.blocking(|source| source.is_unchanged()).await;
-        match unchanged.map_err(|error| self.unreadable(error))? {
+        let values = self.values.clone();
+        let unchanged = self.blocking(move |source| match source.sameness()? {
+            Sameness::Same => Ok(true),
+            Sameness::Touched => source.agrees_with(&values),
+            Sameness::Changed => Ok(false),
+        });
+        match unchanged.await.map_err(|error| self.unreadable(error))? {
             true => Ok(()),
             false => Err(self.changed().into()),
         }

@@ -1,6 +1,7 @@
 //! The list of unfinished uploads that outlives a run: the state file.
 
 use crate::address::ServerAddress;
+use crate::proof::Proof;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -14,6 +15,9 @@ pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The field of an entry that says where the token lay. Never the token itself.
 const TOKEN_FILE: &str = "token_file";
+
+/// The field of an entry that proves which blocks are the file's.
+const PROOF: &str = "proof";
 
 /// The state file as it was found.
 #[derive(Debug)]
@@ -70,6 +74,17 @@ pub fn token_file(entry: &UploadEntry) -> Option<PathBuf> {
     entry.other.get(TOKEN_FILE).and_then(|path| path.as_str()).map(PathBuf::from)
 }
 
+/// What the entry can prove of the server's blocks.
+pub(crate) fn proof(entry: &UploadEntry) -> Option<Proof> {
+    serde_json::from_value(entry.other.get(PROOF)?.clone()).ok()
+}
+
+fn prove(entry: &mut UploadEntry, proof: &Proof) {
+    if let Ok(proof) = serde_json::to_value(proof) {
+        entry.other.insert(PROOF.to_owned(), proof);
+    }
+}
+
 fn is_forgotten(entry: &UploadEntry, now: Timestamp) -> bool {
     entry.last_chunk_time.or(entry.start_time).is_some_and(|last| now.since(last) > FORGOTTEN_AFTER)
 }
@@ -87,6 +102,7 @@ pub(crate) struct Granted {
     pub(crate) user_id: UserId,
     pub(crate) offset: Offset,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) proof: Proof,
 }
 
 /// What is looked for before an upload begins.
@@ -128,6 +144,22 @@ impl Uploads {
         self.run(move |file| find(&file.read().ok()?, &wanted)).await?
     }
 
+    /// Whether that upload was begun with another local file than this one.
+    pub(crate) async fn is_anothers(
+        &self,
+        server: &ServerAddress,
+        document_id: DocumentId,
+        local: &Path,
+    ) -> bool {
+        let (server, local) = (server.to_string(), local.to_owned());
+        let found = self.run(move |file| {
+            let state = file.read().ok()?;
+            let (_, entry) = state.find(document_id, Some(&server))?;
+            Some(entry.path.as_ref().is_some_and(|path| *path != local))
+        });
+        found.await.flatten().unwrap_or(false)
+    }
+
     /// Writes an upload down, or that it goes on. The work begins at once; the
     /// future tells how it ended.
     pub(crate) fn granted(
@@ -139,17 +171,31 @@ impl Uploads {
     }
 
     /// Notes how far an upload is. Does not wait.
-    pub(crate) fn reached(&self, server: &ServerAddress, document_id: DocumentId, offset: Offset) {
+    pub(crate) fn reached(
+        &self,
+        server: &ServerAddress,
+        document_id: DocumentId,
+        offset: Offset,
+        proof: Proof,
+    ) {
         self.change(server, document_id, move |entry| {
             entry.offset = offset;
+            prove(entry, &proof);
             entry.last_chunk_time = Some(clock::now());
         });
     }
 
     /// Notes that an upload rests. Does not wait: see [`settle`](Self::settle).
-    pub(crate) fn paused(&self, server: &ServerAddress, document_id: DocumentId, offset: Offset) {
+    pub(crate) fn paused(
+        &self,
+        server: &ServerAddress,
+        document_id: DocumentId,
+        offset: Offset,
+        proof: Proof,
+    ) {
         self.change(server, document_id, move |entry| {
             entry.offset = offset;
+            prove(entry, &proof);
             entry.status = EntryStatus::Paused;
         });
     }
@@ -274,6 +320,7 @@ fn write_down(state: &mut UploadsState, granted: Granted) {
     entry.path = Some(granted.local);
     entry.server = Some(server);
     entry.modified_ns = granted.modified;
+    prove(entry, &granted.proof);
     if let Some(token_file) = granted.token_file.as_deref().and_then(Path::to_str) {
         entry.other.insert(TOKEN_FILE.to_owned(), token_file.into());
     }
@@ -296,7 +343,12 @@ mod tests {
             user_id: UserId::MIN,
             offset: Offset::ZERO,
             token_file: Some("/home/me/token".into()),
+            proof: nothing(),
         }
+    }
+
+    fn nothing() -> Proof {
+        Proof::of(crate::source::Identity::default(), &[], Offset::ZERO)
     }
 
     fn wanted(server: &str, name: &str) -> Wanted {
@@ -318,8 +370,8 @@ mod tests {
         uploads.granted(granted(1, "b", "x.pdf")).await.unwrap();
         let server = "b".parse().unwrap();
         let id = DocumentId::MIN;
-        uploads.reached(&server, id, Offset::try_from(500).unwrap());
-        uploads.paused(&server, id, Offset::try_from(600).unwrap());
+        uploads.reached(&server, id, Offset::try_from(500).unwrap(), nothing());
+        uploads.paused(&server, id, Offset::try_from(600).unwrap(), nothing());
         let (found, entry) = uploads.find(wanted("b", "x.pdf")).await.unwrap();
         assert_eq!((found, entry.offset.get(), entry.status), (id, 600, EntryStatus::Paused));
         assert_eq!(token_file(&entry), Some("/home/me/token".into()));
@@ -330,7 +382,7 @@ mod tests {
         uploads.remove(&server, id).await.unwrap();
         assert!(uploads.find(wanted("b", "x.pdf")).await.is_none());
         // What comes too late brings nothing back.
-        uploads.reached(&server, id, Offset::ZERO);
+        uploads.reached(&server, id, Offset::ZERO, nothing());
         uploads.settle().await;
         assert_eq!(file.read().unwrap().uploads.len(), 1);
     }

@@ -99,6 +99,15 @@ impl Desk {
         command
     }
 
+    /// The same from another machine: with notes of its own.
+    #[must_use]
+    pub fn elsewhere(&self, file: &Path, state_file: &str) -> Command {
+        let mut command = towline();
+        command.arg("put").arg("--state-file").arg(self.path(state_file)).arg(file);
+        command.arg("--to").arg(self.to.to_string()).arg("--token-file").arg(&self.token_file);
+        command
+    }
+
     /// Another command of `towline`, with this desk's state file.
     #[must_use]
     pub fn command(&self, name: &str) -> Command {

@@ -4,7 +4,7 @@ use super::arguments::About;
 use super::meaning::{self, Memory};
 use super::printer::line;
 use super::put::client;
-use super::{Complaint, runtime};
+use super::{Complaint, block_on};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::printable;
@@ -13,7 +13,7 @@ use towline_protocol::reply::{Progress, Status};
 
 pub(super) fn status(about: About) -> Result<Exit, Complaint> {
     let mut client = client_for(&about)?;
-    let status = runtime()?.block_on(client.status(about.document))?;
+    let status = block_on(client.status(about.document))??;
     if about.json {
         print_json(&status);
     } else {
@@ -24,7 +24,7 @@ pub(super) fn status(about: About) -> Result<Exit, Complaint> {
 
 pub(super) fn cancel(about: About) -> Result<Exit, Complaint> {
     let mut client = client_for(&about)?;
-    let cancelled = runtime()?.block_on(client.cancel(about.document))?;
+    let cancelled = block_on(client.cancel(about.document))??;
     if about.json {
         print_json(&cancelled);
     } else {
@@ -43,7 +43,7 @@ fn client_for(about: &About) -> Result<Client, Complaint> {
 
 fn print_json(answer: &impl Serialize) {
     if let Ok(json) = serde_json::to_string(answer) {
-        line(&json);
+        line(&crate::text::printable_json(&json));
     }
 }
 

@@ -53,8 +53,8 @@ pub(super) fn server(
     text.parse().map_err(|error| Complaint::usage(format!("{error}")))
 }
 
-/// The token: from the file that was named, else from the environment, else
-/// from the file it lay in when the upload began.
+/// The token: from the file that was named, else from the file it lay in when the
+/// upload began, else from the environment, which knows nothing of servers.
 pub(super) fn credential(
     reach: &Reach,
     entry: Option<&UploadEntry>,
@@ -62,13 +62,15 @@ pub(super) fn credential(
     if let Some(path) = &reach.token_file {
         return from_file(path);
     }
-    if let Some(text) = variable(TOKEN_VARIABLE) {
-        let token = Token::new(&text)
-            .map_err(|error| Complaint::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
-        return Ok(Credential { token, file: None });
+    if let Some(path) = entry.and_then(uploads::token_file) {
+        return from_file(&path);
     }
-    match entry.and_then(uploads::token_file) {
-        Some(path) => from_file(&path),
+    match variable(TOKEN_VARIABLE) {
+        Some(text) => {
+            let token = Token::new(&text)
+                .map_err(|error| Complaint::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
+            Ok(Credential { token, file: None })
+        }
         None => Err(Complaint::usage(format!(
             "a token is needed: say --token-file FILE or set {TOKEN_VARIABLE}"
         ))),

@@ -88,7 +88,7 @@ impl Printer {
             && !for_people
             && let Ok(json) = serde_json::to_string(event)
         {
-            line(&json);
+            line(&crate::text::printable_json(&json));
         }
     }
 

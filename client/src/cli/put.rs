@@ -4,13 +4,14 @@ use super::arguments::Put;
 use super::meaning::{self, Credential, Memory};
 use super::printer::{Printer, shown};
 use super::selection::Selection;
-use super::{Complaint, runtime, signals};
+use super::{Complaint, block_on, signals};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::Document;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::transfer::PutOptions;
+use std::collections::BTreeSet;
 use towline_protocol::Code;
 use towline_state::StateFile;
 
@@ -32,7 +33,7 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
 
     let options = PutOptions {
         chunk_bytes: put.manner.chunk_size,
-        on_conflict: put.on_conflict.into(),
+        on_conflict: Some(put.on_conflict.into()),
         again: put.again,
         document_id: None,
     };
@@ -42,7 +43,7 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         .into_iter()
         .map(|document| Job { client: 0, document, options: options.clone() })
         .collect();
-    let sent = runtime()?.block_on(all(std::slice::from_mut(&mut client), &jobs, &mut printer));
+    let sent = block_on(all(std::slice::from_mut(&mut client), &jobs, &mut printer))?;
     Ok(refused.max(sent))
 }
 
@@ -72,7 +73,12 @@ pub(super) fn client(
 pub(super) async fn all(clients: &mut [Client], jobs: &[Job], printer: &mut Printer) -> Exit {
     let cancel = signals::pause();
     let mut worst = Exit::Done;
+    // Servers that would refuse every file, or are not there.
+    let mut lost = BTreeSet::new();
     for (done, job) in jobs.iter().enumerate() {
+        if lost.contains(&job.client) {
+            continue;
+        }
         let Some(client) = clients.get_mut(job.client) else { continue };
         let mut listener = |event| printer.show(&event);
         let put = client.put(&job.document, &job.options, &cancel, &mut listener).await;
@@ -90,12 +96,16 @@ pub(super) async fn all(clients: &mut [Client], jobs: &[Job], printer: &mut Prin
             }
             failure => printer.failed(Some(&job.document.local), failure),
         }
-        let left = jobs.len() - done - 1;
         if paused || concerns_all(&failure) {
+            lost.insert(job.client);
+            let rest = jobs[done + 1..].iter();
+            let left = rest.filter(|next| paused || next.client == job.client).count();
             if left > 0 {
                 printer.note(&format!("{left} more files were not begun"));
             }
-            break;
+            if paused {
+                break;
+            }
         }
     }
     worst

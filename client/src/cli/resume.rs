@@ -4,13 +4,13 @@ use super::arguments::Resume;
 use super::meaning::{self, Credential, Memory};
 use super::printer::{Printer, line, say, shown};
 use super::put::{Job, all, client};
-use super::{Complaint, runtime};
+use super::{Complaint, block_on};
 use crate::address::ServerAddress;
 use crate::document::Document;
 use crate::exit::Exit;
 use crate::transfer::PutOptions;
+use towline_protocol::DocumentId;
 use towline_protocol::name::DocumentPath;
-use towline_protocol::{DocumentId, OnConflict};
 use towline_state::UploadsState;
 use towline_state::state_file::UploadEntry;
 
@@ -52,13 +52,13 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
         });
         let options = PutOptions {
             chunk_bytes: resume.manner.chunk_size.or(entry.chunk_size),
-            on_conflict: OnConflict::default(),
+            on_conflict: None,
             again: false,
             document_id: Some(document_id),
         };
         jobs.push(Job { client: index, document, options });
     }
-    let sent = runtime()?.block_on(all(&mut clients, &jobs, &mut printer));
+    let sent = block_on(all(&mut clients, &jobs, &mut printer))?;
     Ok(worst.max(sent))
 }
 

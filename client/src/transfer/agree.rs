@@ -5,10 +5,11 @@ use crate::events::Event;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::stop::Stop;
-use crate::uploads::Wanted;
+use crate::uploads::{self, Wanted};
+use std::collections::BTreeMap;
 use towline_protocol::reply::{Granted, Success};
 use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
-use towline_protocol::{Code, DocumentId, ErrorReply, Offset, Reply, Request};
+use towline_protocol::{ChainingValue, Code, DocumentId, ErrorReply, Offset, Reply, Request};
 
 /// What client and server agreed on.
 pub(super) enum Agreed {
@@ -46,7 +47,13 @@ impl Transfer {
             user_id: Self::user(means),
             document_id: self.options.document_id,
         };
-        let Some((document_id, entry)) = means.uploads.find(wanted).await else { return Ok(()) };
+        let Some((document_id, entry)) = means.uploads.find(wanted).await else {
+            return match self.options.document_id {
+                // To begin another upload in its place would surprise.
+                Some(document_id) => Err(Failure::NotYours { document_id }.into()),
+                None => Ok(()),
+            };
+        };
         if entry.total_size != self.filesize() {
             self.notice(
                 means,
@@ -61,10 +68,12 @@ impl Transfer {
         }
         self.document_id = Some(document_id);
         self.believed = Some(entry.offset);
-        self.durable = entry.offset;
+        self.durable = entry.offset.min(self.filesize().end());
+        self.received = self.durable;
         self.inherited = true;
-        self.trusted = entry.modified_ns.is_some() && entry.modified_ns == self.source.modified();
-        if !self.trusted {
+        self.proof = uploads::proof(&entry);
+        if entry.modified_ns.is_none() || entry.modified_ns != self.source.modified() {
+            self.proof = None;
             self.notice(
                 means,
                 "the file may have changed since its upload began; only what differs is sent"
@@ -156,9 +165,7 @@ impl Transfer {
         let document_id = granted.document_id;
         let count = self.values.len() as u64;
         let held = means.link.held_blocks(self.channel, document_id, count).await?;
-        if !self.trusted {
-            self.hash_local(means, |number| held.contains_key(&number)).await?;
-        }
+        self.compare(means, &held).await?;
         let plan = Plan::resume(self.filesize(), granted.offset, &held, &self.values, &self.fills);
         let mut offset = granted.offset;
         for ranges in plan.withdrawals() {
@@ -173,12 +180,6 @@ impl Transfer {
                 other => return Err(Stop::protocol(format!("'withdraw' was answered {other:?}"))),
             }
         }
-        // What the server holds now is what the local file has: whether compared
-        // just now or because the file did not change.
-        for (number, value) in (0..).zip(&mut self.values) {
-            *value = value.or_else(|| held.get(&number).copied());
-        }
-        self.trusted = true;
         // More may have come than the server found the time to say.
         self.advances += u64::from(granted.offset > self.received);
         self.received = offset;
@@ -190,6 +191,22 @@ impl Transfer {
         Ok(plan)
     }
 
+    /// Learns the local values of all held blocks: from the proof of an earlier run
+    /// where it covers them, else by reading.
+    async fn compare(
+        &mut self,
+        means: &mut Means<'_>,
+        held: &BTreeMap<u64, ChainingValue>,
+    ) -> Result<(), Stop> {
+        if let Some(proof) = self.proof.take() {
+            let proven = proof.proven(self.source.identity(), held);
+            for (number, value) in (0..proven).zip(&mut self.values) {
+                *value = value.or_else(|| held.get(&number).copied());
+            }
+        }
+        self.hash_local(means, |number| held.contains_key(&number)).await
+    }
+
     /// The server says that the upload was completed: an earlier SUCCESS was
     /// lost, or the local file has changed since.
     async fn was_completed(
@@ -198,7 +215,7 @@ impl Transfer {
         success: Success,
     ) -> Result<Option<Agreed>, Stop> {
         let document_id = success.document_id;
-        if !self.trusted && self.hash(means).await? != success.blake3 {
+        if self.hash(means).await? != success.blake3 {
             self.notice(
                 means,
                 format!(
@@ -228,11 +245,12 @@ impl Transfer {
         };
         if let Some(unfinished) = found.unfinished
             && self.gone != Some(unfinished.document_id)
+            && self.is_ours(means, unfinished.document_id).await?
         {
             self.document_id = Some(unfinished.document_id);
-            self.durable = unfinished.offset;
+            self.durable = unfinished.offset.min(self.filesize().end());
+            self.received = self.durable;
             self.inherited = true;
-            self.trusted = false;
             return Ok(None);
         }
         let blake3 = if found.same_size && !self.options.again {
@@ -248,7 +266,7 @@ impl Transfer {
             user_id: Some(Self::user(means)),
             chunk_size: Some(self.chunk_bytes(means)),
             blake3,
-            on_conflict: self.options.on_conflict,
+            on_conflict: self.options.on_conflict.unwrap_or_default(),
             blocks: true,
         });
         match means.link.ask(&upload).await? {
@@ -258,7 +276,6 @@ impl Transfer {
                     return Err(Stop::protocol("a new upload does not begin at 0"));
                 }
                 self.document_id = Some(granted.document_id);
-                self.trusted = true;
                 if let Some(standing) = self.standing() {
                     (means.listener)(Event::Started(standing));
                 }
@@ -270,6 +287,27 @@ impl Transfer {
             Reply::Error(error) => Err(Stop::refused(error)),
             other => Err(Stop::protocol(format!("'upload' was answered {other:?}"))),
         }
+    }
+
+    /// Whether an upload under this name may be one of this file: not begun with
+    /// another file as far as we know, and with something in common if there is
+    /// anything to compare. Otherwise two files of one name and size would take
+    /// turns at one upload, and each would undo the other's.
+    async fn is_ours(
+        &mut self,
+        means: &mut Means<'_>,
+        document_id: DocumentId,
+    ) -> Result<bool, Stop> {
+        if means.uploads.is_anothers(means.server, document_id, self.source.path()).await {
+            return Ok(false);
+        }
+        let count = self.values.len() as u64;
+        let held = means.link.held_blocks(self.channel, document_id, count).await?;
+        self.hash_local(means, |number| held.contains_key(&number)).await?;
+        let same = (0..)
+            .zip(&self.values)
+            .any(|(number, value)| value.is_some() && value.as_ref() == held.get(&number));
+        Ok(same || held.is_empty())
     }
 
     /// Holds what the server grants against what was asked for.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use towline_protocol::block::hash_file;
 use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
-use towline_protocol::{BlockIndex, Code, ErrorReply, Offset, OnConflict, Reply, Request};
+use towline_protocol::{BlockIndex, Code, ErrorReply, Offset, Reply, Request};
 
 /// How often one block may arrive damaged before the link, or a machine at one
 /// of its ends, is beyond help.
@@ -93,8 +93,7 @@ impl Transfer {
     fn ask_to_complete(&self, means: &mut Means<'_>) {
         let blake3 = hash_file(self.filesize(), self.values.iter().copied().flatten());
         // What the run said that began the upload may not be what is wanted now.
-        let on_conflict = (self.inherited && self.options.on_conflict == OnConflict::Rename)
-            .then_some(OnConflict::Rename);
+        let on_conflict = self.options.on_conflict.filter(|_| self.inherited);
         means.link.queue(&Request::Complete(Complete {
             channel: self.channel,
             document_id: self.document_id,
@@ -149,7 +148,7 @@ impl Transfer {
             && self.durable > Offset::ZERO
         {
             course.noted = Some((Instant::now(), self.durable));
-            means.uploads.reached(means.server, document_id, self.durable);
+            means.uploads.reached(means.server, document_id, self.durable, self.proof_now());
         }
     }
 

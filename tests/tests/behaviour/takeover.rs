@@ -109,13 +109,14 @@ async fn a_connection_that_hangs_blocks_nobody() {
     // The cable is back, and with it everything that was held up, and more.
     link.go_on();
     hanging.chunks(ZERO, &garbage, 600_000..900_000).await;
-    hanging.error(Code::Superseded).await;
     hanging.ping().await;
     granted = newer.resume(resume(document_id)).await;
     assert_eq!(granted.offset, offset(2 * BLOCK));
     newer.chunks(ZERO, &corpus, 2 * BLOCK..corpus.size()).await;
     assert_eq!(newer.complete(ZERO).await.blake3, corpus.hash());
+    // What counts most first: not one of the late bytes is in the file.
     server.site.assert_published(&server.person, "doc.pdf", &corpus);
+    hanging.error(Code::Superseded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,4 +201,65 @@ async fn an_upload_that_is_cancelled_elsewhere() {
     sender.ping().await;
     assert!(sender.heard_so_far().iter().all(is_progress));
     assert!(!server.site.document(&server.person, "doc.pdf").exists());
+}
+
+/// Each of the older one's channels is told, and nothing that it says late is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_uploads_taken_over_at_once() {
+    const COUNT: u32 = 200;
+    const SENT: usize = 10_000;
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(30_000, 58);
+    let garbage = Corpus::new(30_000, 59);
+    let mut older = server.speaker().await;
+    let mut documents = Vec::new();
+    for i in 0..COUNT {
+        let channel = Channel(i);
+        let begin = Upload { channel, ..upload(&format!("{i}.bin"), &corpus) };
+        older.send(&Request::Upload(begin)).await;
+        older.chunks(channel, &corpus, 0..SENT).await;
+    }
+    for i in 0..COUNT {
+        let Reply::Upload(granted) = older.reply_on(Channel(i)).await else { panic!("{i}") };
+        documents.push(granted.document_id);
+    }
+    for document_id in &documents {
+        older.has_received(*document_id, SENT).await;
+    }
+
+    // Resumed while others look at the same uploads.
+    let mut curious = server.speaker().await;
+    let looked_at = documents.clone();
+    let looking = tokio::spawn(async move {
+        for document_id in looked_at.iter().rev().chain(&looked_at) {
+            curious.status(*document_id).await;
+        }
+    });
+    let mut newer = server.speaker().await;
+    let asked = Instant::now();
+    for (i, document_id) in documents.iter().enumerate() {
+        let channel = Channel(u32::try_from(i).unwrap());
+        newer.send(&Request::Resume(Resume { channel, ..resume(*document_id) })).await;
+    }
+    for i in 0..COUNT {
+        match newer.reply_on(Channel(i)).await {
+            Reply::Resume(granted) => assert_eq!(granted.offset, offset(SENT), "channel {i}"),
+            other => panic!("channel {i}: {other:?}"),
+        }
+    }
+    println!("{COUNT} takeovers in {:.1} ms", ms(asked.elapsed()));
+    for i in 0..COUNT {
+        older.chunks(Channel(i), &garbage, SENT..20_000).await;
+        older.error_on(Channel(i), Code::Superseded).await;
+    }
+    looking.await.unwrap();
+    for i in 0..COUNT {
+        newer.chunks(Channel(i), &corpus, SENT..corpus.size()).await;
+        let channel = Channel(i);
+        newer.send(&Request::Complete(Complete { channel, ..Complete::default() })).await;
+    }
+    for i in 0..COUNT {
+        assert_eq!(newer.success_on(Channel(i)).await.blake3, corpus.hash(), "channel {i}");
+        server.site.assert_published(&server.person, &format!("{i}.bin"), &corpus);
+    }
 }

@@ -91,3 +91,63 @@ async fn lost_notes_cost_nothing() {
     assert!(again <= BLOCK as u64, "{again} bytes again");
     server.site.assert_published(&server.person, "a.bin", &corpus);
 }
+
+/// Two machines, two files of one name and size, one upload between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_blocks_are_never_taken_for_ours() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let ours = Corpus::new(LONG, 76);
+    let desk = partly_sent(&server, &proxy, &ours).await;
+    // The other machine's file has the first block in common, and goes on with
+    // the upload under its own state file.
+    let mut theirs = Corpus::new(LONG, 77);
+    theirs.bytes[..BLOCK].copy_from_slice(&ours.bytes[..BLOCK]);
+    proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
+    let file = desk.write("elsewhere/a.bin", &theirs);
+    let put = desk.elsewhere(&file, "elsewhere/state.json");
+    let mut sending = desk.start(put);
+    let enough = 6 * BLOCK as u64;
+    sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+
+    run(desk.put(&desk.path("a.bin"))).await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &ours);
+    run(desk.elsewhere(&file, "elsewhere/state.json")).await.assert_done();
+    server.site.assert_published(&server.person, "a (1).bin", &theirs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_files_of_one_name_do_not_undo_each_other() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let first = Corpus::new(LONG, 78);
+    let desk = partly_sent(&server, &proxy, &first).await;
+    let offset = desk.state().uploads.values().next().unwrap().offset.get();
+    let second = Corpus::new(LONG, 79);
+    run(desk.put(&desk.write("other/a.bin", &second))).await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &second);
+    let mut put = desk.put(&desk.path("a.bin"));
+    put.arg("--json");
+    let outcome = run(put).await;
+    let sent = outcome.assert_done().event("completed")["sent_bytes"].as_u64().unwrap();
+    assert_eq!(sent, first.size() as u64 - offset, "the first one kept its head start");
+    server.site.assert_published(&server.person, "a (1).bin", &first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_behind_an_old_time_is_noticed() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let mut corpus = Corpus::new(LONG, 82);
+    let desk = partly_sent(&server, &proxy, &corpus).await;
+    let path = desk.path("a.bin");
+    let before = std::fs::metadata(&path).unwrap().modified().unwrap();
+    corpus.bytes[17] ^= 1;
+    std::fs::write(&path, &corpus.bytes).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+    run(desk.put(&path)).await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}
