@@ -392,7 +392,8 @@ fn tune(stream: &TcpStream, patience: Patience) -> io::Result<()> {
         TcpKeepalive::new().with_time(patience.ping_after).with_interval(Duration::from_secs(5));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(patience.answer_within))?;
+    // A disk that stalls at the other end closes the window for a while.
+    socket.set_tcp_user_timeout(Some(patience.answer_within * 2))?;
     Ok(())
 }
 

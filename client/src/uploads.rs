@@ -301,8 +301,18 @@ fn is_of(entry: &UploadEntry, local: &Path) -> bool {
 
 fn write_down(state: &mut UploadsState, granted: Granted) {
     let server = granted.server.to_string();
-    let key = key_of(state, granted.document_id, &server)
-        .unwrap_or_else(|| state.key_for(granted.document_id, Some(&server)));
+    // An entry that names no server is this upload's only if it is about this file.
+    let is_this = |entry: &UploadEntry| {
+        entry.server.is_some()
+            || (entry.filename == *granted.remote.filename()
+                && entry.folder == granted.remote.folder()
+                && entry.total_size == granted.filesize)
+    };
+    let known = state.find(granted.document_id, Some(&server));
+    let key = match known.filter(|(_, entry)| is_this(entry)) {
+        Some((key, _)) => key.to_owned(),
+        None => state.key_for(granted.document_id, Some(&server)),
+    };
     let now = clock::now();
     let entry = state.uploads.entry(key).or_insert_with(|| {
         let filename = granted.remote.filename().clone();
@@ -385,6 +395,18 @@ mod tests {
         uploads.reached(&server, id, Offset::ZERO, nothing());
         uploads.settle().await;
         assert_eq!(file.read().unwrap().uploads.len(), 1);
+    }
+
+    #[test]
+    fn an_entry_without_a_server_is_not_overwritten_by_another_files() {
+        let mut state = UploadsState::default();
+        let size = FileSize::try_from(5).unwrap();
+        let name = Name::new("x.zip").unwrap();
+        let entry = UploadEntry::new(name, size, Offset::ZERO, EntryStatus::Paused);
+        state.uploads.insert("7".into(), entry.clone());
+        write_down(&mut state, granted(7, "a", "y.pdf"));
+        assert_eq!(state.uploads["7"], entry);
+        assert_eq!(key_of(&state, DocumentId::try_from(7).unwrap(), "a:8695").unwrap(), "7@a:8695");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::Clock;
 use crate::storage::DataFolder;
 use crate::token::{Tokens, write_token};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use towline_state::catalog::Catalog;
@@ -28,13 +28,33 @@ pub(super) fn welcome(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Op
     let path = folder.path().join(format!("{}.token", user.name));
     write_token(&path, &token)?;
     catalog.close().wait()?;
+    let (name, id) = (user.name, user.user_id);
     Ok(Some(format!(
-        "made the first user, {} (user {}), with a token that is good for 30 days\n\
-         try it:  towline put FILE --to {address} --token-file {}\n",
-        user.name,
-        user.user_id,
-        path.display()
+        "made the first user, {name} (user {id}), with a token that is good for 30 days\n\
+         try it:  towline put FILE --to {} --token-file {}\n",
+        reachable(address),
+        for_a_shell(&path)
     )))
+}
+
+/// An address to try on this machine: one cannot connect to "everywhere".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))
+        }
+        _ => address,
+    }
+}
+
+/// The path as a shell takes it for one word.
+fn for_a_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn login_name() -> String {

@@ -263,3 +263,28 @@ async fn two_hundred_uploads_taken_over_at_once() {
         server.site.assert_published(&server.person, &format!("{i}.bin"), &corpus);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn taken_over_as_soon_as_it_is_begun() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(1000, 60);
+    let mut older = server.speaker().await;
+    let mut newer = server.speaker().await;
+    let mut untold = Vec::new();
+    for round in 0..300 {
+        let begin = upload(&format!("{round}.bin"), &corpus);
+        let document_id = older.upload(begin).await.document_id;
+        newer.resume(resume(document_id)).await;
+        newer.chunks(ZERO, &corpus, 0..1000).await;
+        newer.complete(ZERO).await;
+        // The older one's channel is refused by now; where it is not, it still writes.
+        older.chunks(ZERO, &corpus, 0..500).await;
+        older.ping().await;
+        let said = older.heard_so_far();
+        let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(e)) if e.code == Code::Superseded);
+        if !said.iter().any(is_told) {
+            untold.push((round, said));
+        }
+    }
+    assert!(untold.is_empty(), "never told: {untold:#?}");
+}
