@@ -1,10 +1,11 @@
 //! What a client asks on one channel, done in order. Everything here blocks and
 //! runs in the channel's lane, off the async threads.
 
+use crate::backlog::Backlog;
 use crate::event::{Event, Events};
 use crate::failure::Failure;
 use crate::lane::Handler;
-use crate::live::Live;
+use crate::live::{Live, Writer};
 use crate::pool::Buffer;
 use crate::publish::{self, Order as Publication, Receipt};
 use crate::service::Service;
@@ -28,6 +29,7 @@ pub(crate) struct ChannelDesk {
     user: UserId,
     channel: Channel,
     events: Events,
+    backlog: Backlog,
     slot: Slot,
     /// The place of the task being done in its connection's queue; it goes with
     /// an answer that is long.
@@ -84,7 +86,11 @@ impl Handler for ChannelDesk {
         }
         let done = match work.task {
             Task::Request(request) => self.answer(&request),
-            Task::Piece { offset, buffer } => self.write(offset, buffer.bytes()),
+            Task::Piece { offset, buffer } => {
+                let written = self.write(offset, buffer.bytes());
+                self.backlog.settled();
+                written
+            }
             Task::Block { index, value } => self.announce(index, value),
             Task::Release(done) => {
                 let _ = done.send(self.leave());
@@ -120,8 +126,9 @@ impl ChannelDesk {
         user: UserId,
         channel: Channel,
         events: Events,
+        backlog: Backlog,
     ) -> Self {
-        Self { service, user, channel, events, slot: Slot::Empty, place: None }
+        Self { service, user, channel, events, backlog, slot: Slot::Empty, place: None }
     }
 
     fn answer(&mut self, request: &Request) -> Result<(), Failure> {
@@ -190,11 +197,11 @@ impl ChannelDesk {
         };
         let order = order(request.blocks);
         let (rules, lease) = Rules::begin(self.user, path, request.filesize, order, now);
-        let live = Live::begin(id, staging, rules, self.channel, self.events.clone());
+        let live = Live::begin(id, staging, rules, self.writer());
         let live = Arc::new(live);
-        // Said before anybody else can find the upload, and end it.
-        self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
-        self.service.registry.insert(Arc::clone(&live));
+        self.service.registry.begin(&live, || {
+            self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
+        });
         self.service.mirror.changed();
         self.slot = Slot::Open(Open { live, lease, on_conflict: request.on_conflict });
         Ok(())
@@ -257,7 +264,7 @@ impl ChannelDesk {
         let live = self.service.live(id)?;
         let now = self.service.clock().now();
         let patience = self.service.config.patience;
-        let lease = live.resume(ask, self.channel, &self.events, now, patience)?;
+        let lease = live.resume(ask, self.writer(), now, patience)?;
         Ok(lease.map(|lease| (live, lease)))
     }
 
@@ -546,6 +553,11 @@ impl ChannelDesk {
 
     fn error(&self, failure: &Failure, document_id: Option<DocumentId>) -> ErrorReply {
         failure.reply().on(self.channel, document_id)
+    }
+
+    fn writer(&self) -> Writer {
+        let (channel, events) = (self.channel, self.events.clone());
+        Writer { channel, events, backlog: self.backlog.clone() }
     }
 
     fn reply(&self, reply: Reply) {

@@ -8,6 +8,7 @@
 //!   written and hashed: when a later lease is granted, no write of an earlier
 //!   one is under way, and none can follow.
 
+use crate::backlog::Backlog;
 use crate::event::Events;
 use crate::failure::Failure;
 use crate::storage::Staging;
@@ -26,6 +27,9 @@ use towline_upload::{Ask, Lease, Phase, Refusal, Snapshot, Upload};
 /// Write-back is started whenever so much has come, so that the sync at the next
 /// checkpoint finds little left to do.
 const WRITEBACK_BYTES: u64 = 8 << 20;
+
+/// So long a takeover waits for what has arrived already on the old connection.
+const LAST_PIECES: Duration = Duration::from_millis(250);
 
 /// See the module's description.
 pub(crate) struct Live {
@@ -54,9 +58,10 @@ struct Core {
 }
 
 /// The session that holds the lease.
-struct Writer {
-    channel: Channel,
-    events: Events,
+pub(crate) struct Writer {
+    pub(crate) channel: Channel,
+    pub(crate) events: Events,
+    pub(crate) backlog: Backlog,
 }
 
 impl Live {
@@ -65,11 +70,10 @@ impl Live {
         document_id: DocumentId,
         staging: Arc<dyn Staging>,
         upload: Upload,
-        channel: Channel,
-        events: Events,
+        writer: Writer,
     ) -> Self {
         let live = Self::restore(document_id, staging, upload);
-        live.core().writer = Some(Writer { channel, events });
+        live.core().writer = Some(writer);
         live
     }
 
@@ -122,11 +126,14 @@ impl Live {
     pub(crate) fn resume(
         &self,
         ask: &Ask<'_>,
-        channel: Channel,
-        events: &Events,
+        writer: Writer,
         now: Timestamp,
         patience: Duration,
     ) -> Result<Option<Lease>, Failure> {
+        let backlog = self.core().writer.as_ref().map(|writer| writer.backlog.clone());
+        if let Some(backlog) = backlog {
+            backlog.wait(LAST_PIECES);
+        }
         let mut core = self.core();
         if core.retired {
             return Ok(None);
@@ -136,10 +143,10 @@ impl Live {
         let lease = core.upload.resume(ask, now, patience)?;
         let open = core.upload.progress().open_bytes().map(|(index, _)| index);
         core.hashers.retain(|index, _| Some(*index) == open);
-        let writer = Writer { channel, events: events.clone() };
+        let (channel, events) = (writer.channel, writer.events.clone());
         if let Some(old) = core.writer.replace(writer) {
             let error = ErrorReply::new(Code::Superseded, Refusal::Superseded.to_string());
-            old.events.reply(Reply::Error(error.on(old.channel, Some(self.document_id))));
+            old.tell(self.document_id, error);
         }
         events.reply(Reply::Resume(Granted {
             channel,
@@ -249,18 +256,16 @@ impl Live {
     }
 
     /// Ends the upload without a document, in memory; the catalog is the caller's.
-    pub(crate) fn give_up(&self, _: &Recording<'_>, phase: Phase) -> Result<(), Refusal> {
+    /// Returns the writer, who is to be told when the catalog says so too.
+    pub(crate) fn give_up(
+        &self,
+        _: &Recording<'_>,
+        phase: Phase,
+    ) -> Result<Option<Writer>, Refusal> {
         let mut core = self.core();
         core.upload.give_up(phase)?;
         core.hashers.clear();
-        let writer = core.writer.take();
-        drop(core);
-        if let Some(writer) = writer.filter(|_| phase != Phase::Failed) {
-            let refusal = Failure::Refused(Refusal::NotUploading(phase));
-            let error = refusal.reply().on(writer.channel, Some(self.document_id));
-            writer.events.reply(Reply::Error(error));
-        }
-        Ok(())
+        Ok(core.writer.take())
     }
 
     /// Retires this `Live` if it is paused and the catalog knows all of it: the
@@ -321,13 +326,6 @@ impl Live {
         self.core().progress(self.document_id, channel)
     }
 
-    /// Tells the writer something, if there is one.
-    pub(crate) fn notify(&self, say: impl FnOnce(Channel) -> Reply) {
-        if let Some(writer) = &self.core().writer {
-            writer.events.reply(say(writer.channel));
-        }
-    }
-
     /// Asks the rules a question.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Upload) -> T) -> T {
         question(&self.core().upload)
@@ -383,5 +381,12 @@ impl Core {
             filesize,
             progress: Progress::words(received, filesize),
         }
+    }
+}
+
+impl Writer {
+    /// Tells the session how its upload ended.
+    pub(crate) fn tell(&self, document_id: DocumentId, error: ErrorReply) {
+        self.events.reply(Reply::Error(error.on(self.channel, Some(document_id))));
     }
 }

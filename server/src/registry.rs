@@ -48,9 +48,13 @@ impl Registry {
         self.with_slot(id, |live| work(live.as_deref()))
     }
 
-    /// A new upload.
-    pub(crate) fn insert(&self, live: Arc<Live>) {
-        lock(&self.slots).insert(live.document_id, Arc::new(Mutex::new(Some(live))));
+    /// A new upload; `announce` tells its writer. Whoever hears of it and asks for
+    /// it at once finds this one, and cannot end it before it was announced.
+    pub(crate) fn begin(&self, live: &Arc<Live>, announce: impl FnOnce()) {
+        self.with_slot(live.document_id, |slot| {
+            *slot = Some(Arc::clone(live));
+            announce();
+        });
     }
 
     /// Forgets uploads that have ended or were retired; a slot that somebody

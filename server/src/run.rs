@@ -108,7 +108,10 @@ impl Server {
         let _ = timeout(LAST_CHECKPOINT, service.checkpoints.now()).await;
         for helper in helpers {
             helper.abort();
+            // Until it has let go of the data folder.
+            let _ = helper.await;
         }
+        let _ = timeout(LAST_CHECKPOINT, service.tracker.wait()).await;
         tokio::task::spawn_blocking(move || self.close()).await.map_err(|_| RunError::Panicked)?
     }
 

@@ -13,7 +13,6 @@ use crate::{Clock, Config, recovery};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_protocol::reply::Reply;
 use towline_protocol::{Channel, DocumentId, FileHash, FileSize, UserId};
 use towline_state::catalog::{Catalog, Document};
 use towline_upload::{Phase, Progress, Refusal, Upload};
@@ -64,10 +63,15 @@ impl Service {
     pub(crate) fn give_up(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
         self.registry.exclusively(id, |live| {
             let recording = live.map(Live::recording);
-            if let (Some(live), Some(recording)) = (live, &recording) {
-                live.give_up(recording, phase)?;
+            let writer = match (live, &recording) {
+                (Some(live), Some(recording)) => live.give_up(recording, phase)?,
+                _ => None,
+            };
+            self.end(id, phase, why)?;
+            if let Some(writer) = writer {
+                writer.tell(id, Failure::Refused(Refusal::NotUploading(phase)).reply());
             }
-            self.end(id, phase, why)
+            Ok(())
         })
     }
 
@@ -130,11 +134,16 @@ impl Service {
         let document_id = live.document_id;
         tracing::warn!(%document_id, error = ?failure, "an upload has failed");
         let reply = failure.reply();
-        let why = reply.message.clone();
-        live.notify(|channel| Reply::Error(reply.on(channel, Some(document_id))));
-        let ended = live.give_up(recording, Phase::Failed).map_err(Failure::from);
-        if let Err(error) = ended.and_then(|()| self.end(document_id, Phase::Failed, &why)) {
+        let writer = match live.give_up(recording, Phase::Failed) {
+            Ok(writer) => writer,
+            // It has ended otherwise, and its writer was told.
+            Err(_) => return,
+        };
+        if let Err(error) = self.end(document_id, Phase::Failed, &reply.message) {
             tracing::error!(%document_id, %error, "the failure was not recorded");
+        }
+        if let Some(writer) = writer {
+            writer.tell(document_id, reply);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One connection, from login to its end: what comes in is put into the lane of
 //! its channel, what the lanes say goes out. A session decides nothing.
 
+use crate::backlog::Backlog;
 use crate::channel::{ChannelDesk, Queued, Task};
 use crate::event::{Event, Events};
 use crate::failure::broken_framing;
@@ -50,7 +51,7 @@ struct Session<R, W> {
     outlet: Outlet<W>,
     events: Events,
     heard: UnboundedReceiver<Event>,
-    channels: HashMap<Channel, Lane<ChannelDesk>>,
+    channels: HashMap<Channel, (Lane<ChannelDesk>, Backlog)>,
     /// The code behind a channel has panicked.
     broken: bool,
     pieces: Arc<Semaphore>,
@@ -238,11 +239,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     /// this waits nothing is read, and the lanes do not need the session to go on.
     async fn queue(&mut self, channel: Channel, task: Task) {
         if !self.channels.contains_key(&channel) && self.channels.len() >= CHANNELS_MAX {
-            self.channels.retain(|_, lane| !lane.is_vacant());
+            self.channels.retain(|_, (lane, _)| !lane.is_vacant());
         }
         let full = self.channels.len() >= CHANNELS_MAX;
-        let lane = match self.channels.get(&channel) {
-            Some(lane) => lane,
+        let (lane, backlog) = match self.channels.get(&channel) {
+            Some(found) => found,
             None if full => {
                 // Said once for each request, not for all that follows it.
                 if let Task::Request(_) = task {
@@ -254,12 +255,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             }
             None => self.channels.entry(channel).or_insert_with(|| {
                 let service = Arc::clone(&self.service);
-                let desk = ChannelDesk::new(service, self.user, channel, self.events.clone());
-                Lane::new(desk, self.service.tracker.clone())
+                let (events, backlog) = (self.events.clone(), Backlog::default());
+                let desk = ChannelDesk::new(service, self.user, channel, events, backlog.clone());
+                (Lane::new(desk, self.service.tracker.clone()), backlog)
             }),
         };
         let (queue, places) = match task {
-            Task::Piece { .. } => (&self.pieces, 1),
+            Task::Piece { .. } => {
+                backlog.arrived();
+                (&self.pieces, 1)
+            }
             Task::Request(Request::Blocks(_)) => (&self.requests, LONG_ANSWER),
             Task::Request(_) | Task::Block { .. } | Task::Release(_) => (&self.requests, 1),
         };
@@ -290,7 +295,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         let waits: Vec<_> = self
             .channels
             .drain()
-            .map(|(channel, lane)| {
+            .map(|(channel, (lane, _))| {
                 let (done, wait) = oneshot::channel();
                 lane.push(Queued { task: Task::Release(done), place: None });
                 (channel, wait)
