@@ -3,6 +3,7 @@
 
 use crate::backlog::Backlog;
 use crate::event::{Event, Events};
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::lane::Handler;
 use crate::live::{Live, Writer};
@@ -187,6 +188,7 @@ impl ChannelDesk {
         };
         let limit = self.service.config.limits.unfinished_per_user;
         let id = self.service.catalog.create_document(new, limit).wait()?;
+        failpoint::reach("upload.row_made");
         let staging = match self.service.storage.create(id, request.filesize) {
             Ok(staging) => staging,
             Err(error) => {
@@ -195,6 +197,7 @@ impl ChannelDesk {
                 return Err(failure);
             }
         };
+        failpoint::reach("upload.file_made");
         let order = order(request.blocks);
         let (rules, lease) = Rules::begin(self.user, path, request.filesize, order, now);
         let live = Live::begin(id, staging, rules, self.writer());
@@ -285,7 +288,9 @@ impl ChannelDesk {
 
     fn announce(&mut self, index: BlockIndex, value: ChainingValue) -> Result<(), Failure> {
         let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
-        open.live.announce(open.lease, index, value)?;
+        if !failpoint::is_faked("block.check") {
+            open.live.announce(open.lease, index, value)?;
+        }
         self.service.checkpoints.moved(&open.live, 0);
         Ok(())
     }

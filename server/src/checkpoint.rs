@@ -4,6 +4,7 @@
 //! recorded in one transaction, and only then does a client hear of it. What
 //! arrives meanwhile waits for the next checkpoint.
 
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::service::Service;
@@ -132,6 +133,7 @@ fn record(service: &Service, uploads: &[Arc<Live>]) {
     if synced.is_empty() {
         return;
     }
+    failpoint::reach("checkpoint.synced");
     let rows = synced.iter().map(|(live, _, snapshot, last_chunk_at)| Checkpoint {
         document_id: live.document_id,
         durable_offset: snapshot.offset,
@@ -140,6 +142,7 @@ fn record(service: &Service, uploads: &[Arc<Live>]) {
     });
     match service.catalog.checkpoint(rows.collect()).wait() {
         Ok(recorded) => {
+            failpoint::reach("checkpoint.recorded");
             for (live, recording, snapshot, _) in &synced {
                 if recorded.contains(&live.document_id) {
                     live.recorded(recording, snapshot);

@@ -15,6 +15,7 @@ mod config;
 mod door;
 mod event;
 mod expiry;
+mod failpoint;
 mod failure;
 mod inlet;
 mod lane;

@@ -10,6 +10,7 @@
 
 use crate::backlog::Backlog;
 use crate::event::Events;
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::storage::Staging;
 use std::collections::BTreeMap;
@@ -178,6 +179,7 @@ impl Live {
             let length = usize::try_from(append.length_bytes).expect("a piece fits in memory");
             let (here, rest) = bytes.split_at(length);
             self.staging.write_all_at(here, offset)?;
+            failpoint::reach("write.written");
             if append.begins {
                 core.hashers.insert(append.index, BlockHasher::new(append.index, filesize));
             }
@@ -231,6 +233,7 @@ impl Live {
         if durable < before.durable() || before.held().any(|(index, _)| named(&index)) {
             let ranges = blocks.iter().map(|range| range.start.get()..range.end.get()).collect();
             catalog.withdraw_blocks(self.document_id, ranges, durable).wait()?;
+            failpoint::reach("withdraw.recorded");
         }
         core.upload = after;
         core.hashers.retain(|index, _| !named(index));

@@ -1,6 +1,7 @@
 //! From a whole upload to a document in its place: the one recipe, for a client's
 //! `complete` and for recovery alike.
 
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::service::Service;
 use crate::storage::{Staging, StorageError};
@@ -77,8 +78,11 @@ pub(crate) fn publish(
     order: Order,
     staging: &dyn Staging,
 ) -> Result<Receipt, Failure> {
+    failpoint::reach("publish.verified");
     staging.sync_data()?;
+    failpoint::reach("publish.synced");
     let place = choose(service, order, 0)?;
+    failpoint::reach("publish.row_publishing");
     put_in_place(service, order, place)
 }
 
@@ -98,7 +102,9 @@ pub(crate) fn record(
     document_id: DocumentId,
     blake3: FileHash,
 ) -> Result<Receipt, Failure> {
+    failpoint::reach("publish.in_place");
     let document = service.catalog.complete_publish(document_id, service.clock().now()).wait()?;
+    failpoint::reach("publish.row_completed");
     Ok(Receipt { document, blake3 })
 }
 

@@ -4,6 +4,7 @@
 //! carrying it out may itself be cut off and is then simply done again (P4). Its
 //! cost grows with the number of unfinished uploads, not with their bytes.
 
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::publish::{self, Order, Receipt};
 use crate::service::Service;
@@ -58,6 +59,7 @@ fn decide(phase: Phase, filesize: FileSize, durable_end: Offset, found: Found) -
 /// Where catalog or storage cannot be read at all: then nothing can be promised,
 /// and the server does not start.
 pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
+    failpoint::reach("recovery.begun");
     let mut staged: HashMap<DocumentId, Staged> = HashMap::new();
     let mut strays = Vec::new();
     for entry in service.storage.staged()? {
@@ -74,6 +76,7 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
         if let Err(error) = restore(service, &row, staging_bytes) {
             tracing::error!(document_id = %id, %error, "an upload could not be restored; it stays as it is");
         }
+        failpoint::reach("recovery.restored");
     }
     for (id, entry) in staged {
         // A finished row whose staging area outlived it; without any row, somebody's
@@ -96,6 +99,7 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             Err(error) => tracing::warn!(name = ?stray.name, %error, "no upload knows this"),
         }
     }
+    failpoint::reach("recovery.done");
     tracing::info!(unfinished = count, "recovered");
     Ok(())
 }

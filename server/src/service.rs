@@ -1,6 +1,7 @@
 //! The rooms of a server, and what they need of each other.
 
 use crate::checkpoint::Checkpoints;
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::{Live, Recording};
 use crate::mirror::Mirror;
@@ -123,6 +124,7 @@ impl Service {
     pub(crate) fn end(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
         self.catalog.finish(id, phase, why.to_owned(), self.clock().now()).wait()?;
         self.mirror.changed();
+        failpoint::reach("end.recorded");
         if let Err(error) = self.storage.discard(id) {
             tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
         }

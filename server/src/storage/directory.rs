@@ -2,6 +2,7 @@
 //! never from the root: a link planted on the way leads nowhere, and a folder
 //! that is moved while we work in it stays the folder we meant.
 
+use crate::failpoint;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -108,6 +109,9 @@ impl Directory {
     /// Makes the names in this folder durable. Some file systems cannot and say so;
     /// no promise can then be kept there, so that is a failure like any other (P5).
     pub(super) fn sync(&self) -> Result<(), Errno> {
+        if failpoint::is_faked("sync.folder") {
+            return Ok(());
+        }
         rustix::fs::fsync(self)
     }
 }

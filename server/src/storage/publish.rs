@@ -5,6 +5,7 @@ use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::paths;
 use super::user_folders::Missing;
+use crate::failpoint;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -47,12 +48,15 @@ pub(super) fn publish(
         .open(user, path, Missing::Make)
         .map_err(|errno| StorageError::opening(WHAT, errno))?;
     let filename = OsStr::new(path.filename().as_str());
+    failpoint::reach("publish.folder_made");
     let moved = move_to_free_name(staging, OsStr::new(&name), &folder.directory, filename)
         .map_err(|errno| match errno {
             Errno::EXIST => StorageError::Exists,
             _ => StorageError::new(WHAT, errno),
         })?;
+    failpoint::reach("publish.renamed");
     volume.latch.sync(|| folder.directory.sync())?;
+    failpoint::reach("publish.folder_synced");
     if let Moved::OldNameStays = moved {
         staging.remove(&name).map_err(|errno| StorageError::new(WHAT, errno))?;
     }
@@ -84,6 +88,7 @@ pub(super) fn settle(
         return Err(StorageError::Unsafe { what: WHAT });
     }
     volume.latch.sync(|| rustix::fs::fsync(&file))?;
+    failpoint::reach("recovery.settling");
     volume.latch.sync(|| folder.directory.sync())?;
     volume.user_folders.settle(folder, &volume.latch)
 }

@@ -5,6 +5,7 @@ use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::latch::Latch;
 use super::{Staging, paths, space};
+use crate::failpoint;
 use rustix::fs::{Advice, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::num::NonZeroU64;
@@ -227,7 +228,12 @@ impl Staging for StagingFile {
 
     fn sync_data(&self) -> Result<(), StorageError> {
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.volume.latch.sync(|| rustix::fs::fdatasync(&self.file))
+        self.volume.latch.sync(|| {
+            if failpoint::is_faked("sync.data") {
+                return Ok(());
+            }
+            rustix::fs::fdatasync(&self.file)
+        })
     }
 
     fn length_bytes(&self) -> Result<u64, StorageError> {
