@@ -4,13 +4,15 @@
 use crate::PATIENCE;
 use crate::site::Site;
 use rustix::process::{Pid, Signal, kill_process};
-use std::net::SocketAddr;
+use std::ffi::{OsStr, OsString};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// A program that `cargo` built beside the running test or program.
@@ -39,8 +41,16 @@ pub fn towline() -> Command {
 }
 
 fn command(name: &str) -> Command {
-    let mut command = Command::new(program(name));
-    command.env_remove("TOWLINE_SERVER").env_remove("TOWLINE_TOKEN").env_remove("RUST_LOG");
+    bare(Command::new(program(name)))
+}
+
+/// Without what could stand in for arguments, and gone when we are.
+fn bare(mut command: Command) -> Command {
+    command
+        .env_remove("TOWLINE_SERVER")
+        .env_remove("TOWLINE_TOKEN")
+        .env_remove("RUST_LOG")
+        .env_remove("TOWLINE_FAILPOINTS");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -65,12 +75,126 @@ pub async fn stdout(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("standard output is text")
 }
 
+/// How a `towlined` is started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    data_dir: PathBuf,
+    listen: SocketAddr,
+    arguments: Vec<String>,
+    surroundings: Vec<(String, String)>,
+    under: Vec<OsString>,
+}
+
+/// It ended where it should have begun to listen.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: Option<ExitStatus>,
+    /// What it said before.
+    pub said: Vec<String>,
+}
+
+impl Launch {
+    /// Over that data folder, on a free port.
+    #[must_use]
+    pub fn over(site: &Site) -> Self {
+        Self {
+            data_dir: site.path().to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            arguments: Vec::new(),
+            surroundings: Vec::new(),
+            under: Vec::new(),
+        }
+    }
+
+    /// With further arguments.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// With failpoints, in the words of `server/src/failpoint.rs`.
+    #[must_use]
+    pub fn failpoints(self, plan: &str) -> Self {
+        self.variable("TOWLINE_FAILPOINTS", plan)
+    }
+
+    /// With an environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.surroundings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Run by another program (`strace -D …`), which must leave `towlined` the
+    /// process that was started: it is the one that gets the signals.
+    #[must_use]
+    pub fn under<S: AsRef<OsStr>>(mut self, program: &[S]) -> Self {
+        self.under = program.iter().map(|part| part.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// Where it does not come to listen.
+    pub async fn start(&self) -> ServerProcess {
+        self.try_start()
+            .await
+            .unwrap_or_else(|ended| panic!("towlined does not listen: {ended:#?}"))
+    }
+
+    /// Starts it where it may well end instead.
+    ///
+    /// # Errors
+    /// It ended.
+    ///
+    /// # Panics
+    /// Where it neither listens nor ends.
+    pub async fn try_start(&self) -> Result<ServerProcess, Ended> {
+        let mut child = self.command().spawn().expect("towlined can be run");
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (announce, mut announced) = mpsc::unbounded_channel();
+        let out = listen_to(child.stdout.take().expect("a pipe"), &said, Some(announce));
+        let err = listen_to(child.stderr.take().expect("a pipe"), &said, None);
+        match timeout(PATIENCE, announced.recv()).await {
+            Ok(Some(address)) => {
+                let launch = Self { listen: address, ..self.clone() };
+                Ok(ServerProcess { address, launch, child, said })
+            }
+            Ok(None) => {
+                let status = timeout(PATIENCE, child.wait()).await;
+                let status = status.expect("without output it ends").ok();
+                let _ = tokio::join!(out, err);
+                let said = said.lock().expect("no panic under this lock").clone();
+                Err(Ended { status, said })
+            }
+            Err(_) => panic!("towlined neither listens nor ends; it said {:#?}", said.lock()),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = towlined();
+        if let Some((program, arguments)) = self.under.split_first() {
+            let inner = command.as_std().get_program().to_owned();
+            command = bare(Command::new(program));
+            command.args(arguments).arg(inner);
+        }
+        command.arg("--data-dir").arg(&self.data_dir);
+        command.arg("--listen").arg(self.listen.to_string()).args(&self.arguments);
+        command.envs(self.surroundings.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
 /// A running `towlined`. Dropped, it is killed.
 #[derive(Debug)]
 pub struct ServerProcess {
     address: SocketAddr,
-    data_dir: PathBuf,
-    arguments: Vec<String>,
+    /// The same again, on the same port.
+    launch: Launch,
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
 }
@@ -78,30 +202,12 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts one over a data folder, on a free port.
     pub async fn start(site: &Site) -> Self {
-        Self::start_with(site, &[]).await
+        Launch::over(site).start().await
     }
 
     /// The same with further arguments.
     pub async fn start_with(site: &Site, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        let any = "127.0.0.1:0".parse().expect("an address");
-        Self::spawn(site.path().to_owned(), arguments, any).await
-    }
-
-    async fn spawn(data_dir: PathBuf, arguments: Vec<String>, listen: SocketAddr) -> Self {
-        let mut command = towlined();
-        command.arg("--data-dir").arg(&data_dir).arg("--listen").arg(listen.to_string());
-        command.args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("towlined can be run");
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let (announce, mut announced) = mpsc::unbounded_channel();
-        listen_to(child.stdout.take().expect("a pipe"), Arc::clone(&said), Some(announce));
-        listen_to(child.stderr.take().expect("a pipe"), Arc::clone(&said), None);
-        let Ok(Some(address)) = timeout(PATIENCE, announced.recv()).await else {
-            let ended = child.try_wait();
-            panic!("towlined does not listen ({ended:?}); it said {:#?}", said.lock());
-        };
-        Self { address, data_dir, arguments, child, said }
+        Launch::over(site).arguments(arguments).start().await
     }
 
     /// Where it listens.
@@ -125,6 +231,12 @@ impl ServerProcess {
     /// Where it has ended already.
     pub async fn kill(&mut self) {
         self.signal(Signal::KILL);
+        self.ended().await;
+    }
+
+    /// Makes sure that it is gone, however it ended.
+    pub async fn gone(mut self) {
+        let _ = self.child.start_kill();
         self.ended().await;
     }
 
@@ -155,8 +267,7 @@ impl ServerProcess {
     /// Where this one still runs, or the other does not start.
     pub async fn start_again(&mut self) {
         assert!(matches!(self.child.try_wait(), Ok(Some(_))), "towlined still runs");
-        let (data_dir, arguments) = (self.data_dir.clone(), self.arguments.clone());
-        *self = Self::spawn(data_dir, arguments, self.address).await;
+        *self = self.launch.clone().start().await;
     }
 
     /// `kill -9` and start again.
@@ -169,9 +280,10 @@ impl ServerProcess {
 /// Keeps every line, and announces the address in `listening on ADDRESS`.
 fn listen_to(
     pipe: impl AsyncRead + Unpin + Send + 'static,
-    said: Arc<Mutex<Vec<String>>>,
+    said: &Arc<Mutex<Vec<String>>>,
     announce: Option<mpsc::UnboundedSender<SocketAddr>>,
-) {
+) -> JoinHandle<()> {
+    let said = Arc::clone(said);
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -181,5 +293,5 @@ fn listen_to(
             }
             said.lock().expect("no panic under this lock").push(line);
         }
-    });
+    })
 }

@@ -2,6 +2,7 @@
 
 use crate::PATIENCE;
 use crate::corpus::Corpus;
+use crate::volume::Volume;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,11 +17,12 @@ use towline_state::state_file::{StateFile, UploadsState};
 /// Long enough for every test, also for one that moves the clock by weeks.
 const TOKEN_TTL: Duration = Duration::from_secs(90 * 86_400);
 
-/// A data folder that is gone when the test is.
+/// A data folder that is gone when the test is. It holds nothing open there, so
+/// that a volume can be taken away under it.
 #[derive(Debug)]
 pub struct Site {
     temporary: TempDir,
-    folder: DataFolder,
+    data_dir: PathBuf,
 }
 
 /// A user with a token in hand.
@@ -39,14 +41,32 @@ impl Site {
     #[must_use]
     pub fn new() -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
-        let folder = DataFolder::open(temporary.path().join("storage")).expect("a data folder");
-        Self { temporary, folder }
+        let data_dir = temporary.path().join("storage");
+        Self { temporary, data_dir }.opened()
+    }
+
+    /// A new data folder on that volume. What lies [`outside`](Self::outside) is not
+    /// on it.
+    #[must_use]
+    pub fn on(volume: &Volume) -> Self {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let data_dir = volume.path().join("storage");
+        let site = Self { temporary, data_dir }.opened();
+        // The name of the data folder is its administrator's to make durable.
+        let parent = std::fs::File::open(volume.path()).expect("a folder");
+        parent.sync_all().expect("a folder that can be synced");
+        site
+    }
+
+    fn opened(self) -> Self {
+        drop(DataFolder::open(&self.data_dir).expect("a data folder"));
+        self
     }
 
     /// The data folder.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.data_dir
     }
 
     /// A folder outside the data folder, for what else the test has to write.
@@ -57,7 +77,7 @@ impl Site {
 
     /// Adds a user, whether or not a server runs.
     pub async fn add_user(&self, name: &str) -> Person {
-        let catalog = Catalog::open(self.folder.catalog_path()).expect("the catalog opens");
+        let catalog = Catalog::open(self.catalog_path()).expect("the catalog opens");
         let added = catalog.add_user(name, None, Clock::system().now()).await;
         let user = added.expect("the user is added");
         catalog.close().await.expect("the catalog closes");
@@ -68,7 +88,7 @@ impl Site {
     /// A token for a user, good from now on for that long.
     #[must_use]
     pub fn token(&self, user: UserId, ttl: Duration) -> String {
-        let tokens = Tokens::open(&self.folder.keys_path(), Clock::system()).expect("a key");
+        let tokens = Tokens::open(&self.path().join("keys"), Clock::system()).expect("a key");
         tokens.issue(user, ttl).expect("a token")
     }
 
@@ -105,13 +125,13 @@ impl Site {
     /// The state file.
     #[must_use]
     pub fn state_path(&self) -> PathBuf {
-        self.folder.state_file_path()
+        self.path().join("state/uploads_state.json")
     }
 
     /// The catalog's file.
     #[must_use]
     pub fn catalog_path(&self) -> PathBuf {
-        self.folder.catalog_path()
+        self.path().join("state/catalog.db")
     }
 
     /// What the state file says.

@@ -1,0 +1,209 @@
+//! Volumes of a test's own: a file system that loses its power, one that is small,
+//! one that has less room than it claims.
+//!
+//! They are loop mounts and need root, `mkfs.ext4`, `losetup` and `mount`. Where
+//! these are missing, [`Volume::ext4`] and its sisters say aloud that the test is
+//! skipped, and why, and return nothing: skipped is never passed in silence.
+
+mod shutdown;
+
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A mounted volume. Dropped, it is unmounted and gone.
+#[derive(Debug)]
+pub struct Volume {
+    source: Source,
+    mount_point: PathBuf,
+    /// Holds image and mount point; last, because it goes when nothing is mounted.
+    _temporary: TempDir,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// An ext4 image over a loop device.
+    Image(PathBuf),
+    /// A tmpfs of so many bytes.
+    Memory(u64),
+}
+
+/// Why there is no volume.
+#[derive(Debug)]
+pub struct Unavailable(String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Volume {
+    /// An ext4 file system of that size, in memory where the machine has a place for
+    /// it; or nothing, said aloud.
+    #[must_use]
+    pub fn ext4(size_bytes: u64) -> Option<Self> {
+        or_skipped(Self::try_ext4(size_bytes, fast_folder().as_deref()))
+    }
+
+    /// An ext4 file system that claims to have that size and lies in `folder`: it has
+    /// no more room than that folder's volume (a thin disk: full only at the sync).
+    #[must_use]
+    pub fn ext4_in(size_bytes: u64, folder: &Path) -> Option<Self> {
+        or_skipped(Self::try_ext4(size_bytes, Some(folder)))
+    }
+
+    /// A tmpfs of that size.
+    #[must_use]
+    pub fn memory(size_bytes: u64) -> Option<Self> {
+        or_skipped(Self::try_memory(size_bytes))
+    }
+
+    /// As [`ext4`](Self::ext4), with the reason where there is none.
+    ///
+    /// # Errors
+    /// What is missing on this machine.
+    pub fn try_ext4(size_bytes: u64, folder: Option<&Path>) -> Result<Self, Unavailable> {
+        need_root()?;
+        let (temporary, mount_point) = place(folder)?;
+        let image = temporary.path().join("image");
+        let file = std::fs::File::create(&image).map_err(unavailable)?;
+        file.set_len(size_bytes).map_err(unavailable)?;
+        // No reserved blocks: what is promised to uploads is theirs.
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
+        let volume = Self { source: Source::Image(image), mount_point, _temporary: temporary };
+        volume.mount()?;
+        Ok(volume)
+    }
+
+    fn try_memory(size_bytes: u64) -> Result<Self, Unavailable> {
+        need_root()?;
+        let (temporary, mount_point) = place(None)?;
+        let source = Source::Memory(size_bytes);
+        let volume = Self { source, mount_point, _temporary: temporary };
+        volume.mount()?;
+        Ok(volume)
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mount_point
+    }
+
+    /// The power goes: whatever was not synced is lost, and every call on the volume
+    /// fails from now on. Whoever has files open there must end before
+    /// [`power_on`](Self::power_on).
+    ///
+    /// # Panics
+    /// Where the kernel refuses, or it is no ext4 volume.
+    pub fn power_off(&self) {
+        assert!(matches!(self.source, Source::Image(_)), "only a disk has power to lose");
+        shutdown::shutdown(&self.mount_point).expect("the file system can be shut down");
+    }
+
+    /// The power comes back: mounted anew, from what lies on the image.
+    ///
+    /// # Panics
+    /// Where somebody still holds the volume, or it does not mount.
+    pub fn power_on(&self) {
+        self.unmount().expect("nobody holds the volume");
+        self.mount().expect("a file system mounts after a power cut");
+    }
+
+    /// Mounts it again with that option (`ro`, `rw`).
+    ///
+    /// # Panics
+    /// Where that is refused.
+    pub fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        run(Command::new("mount").args(["-o", &option]).arg(&self.mount_point))
+            .unwrap_or_else(|error| panic!("mount -o {option}: {error}"));
+    }
+
+    fn mount(&self) -> Result<(), Unavailable> {
+        let mut command = Command::new("mount");
+        match &self.source {
+            // noload must not be: the journal is what recovers.
+            Source::Image(image) => {
+                command.args(["-t", "ext4", "-o", "loop,errors=continue"]).arg(image)
+            }
+            Source::Memory(size_bytes) => {
+                command.args(["-t", "tmpfs", "-o", &format!("size={size_bytes}"), "tmpfs"])
+            }
+        };
+        run(command.arg(&self.mount_point)).map(drop)
+    }
+
+    /// A process that was killed may hold the volume for a moment longer.
+    fn unmount(&self) -> Result<(), Unavailable> {
+        let began = Instant::now();
+        loop {
+            match run(Command::new("umount").arg(&self.mount_point)) {
+                Ok(_) => return Ok(()),
+                Err(error) if began.elapsed() > crate::PATIENCE => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Lazily: a failing test may leave a server on it, which is killed right after.
+        let _ = run(Command::new("umount").arg("--lazy").arg(&self.mount_point));
+    }
+}
+
+/// Says aloud that a test is skipped, past the harness, which keeps what a passing
+/// test prints.
+pub fn skipped(why: &impl fmt::Display) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED, not passed: {test}: {why}");
+}
+
+fn or_skipped(volume: Result<Volume, Unavailable>) -> Option<Volume> {
+    volume.inspect_err(skipped).ok()
+}
+
+fn need_root() -> Result<(), Unavailable> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Unavailable("needs root, to mount a file system of its own".to_owned()))
+}
+
+/// A folder in memory, where the machine has one: images in it cost no disk.
+fn fast_folder() -> Option<PathBuf> {
+    Some(PathBuf::from("/dev/shm")).filter(|folder| folder.is_dir())
+}
+
+fn place(folder: Option<&Path>) -> Result<(TempDir, PathBuf), Unavailable> {
+    let temporary = match folder {
+        Some(folder) => tempfile::tempdir_in(folder),
+        None => tempfile::tempdir(),
+    };
+    let temporary = temporary.map_err(unavailable)?;
+    let mount_point = temporary.path().join("mounted");
+    std::fs::create_dir(&mount_point).map_err(unavailable)?;
+    Ok((temporary, mount_point))
+}
+
+fn run(command: &mut Command) -> Result<Output, Unavailable> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Unavailable(format!("{name}: {error}")))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Unavailable(format!("{name}: {}", said.trim())))
+}
+
+fn unavailable(error: std::io::Error) -> Unavailable {
+    Unavailable(error.to_string())
+}
