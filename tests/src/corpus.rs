@@ -43,8 +43,13 @@ impl Corpus {
     /// [`run_seed`] has its own.
     #[must_use]
     pub fn new(size: usize, salt: u64) -> Self {
+        Self::of_seed(size, run_seed() ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ size as u64)
+    }
+
+    /// A file of that many bytes, made of a seed of its own.
+    #[must_use]
+    pub fn of_seed(size: usize, seed: u64) -> Self {
         let mut bytes = vec![0; size];
-        let seed = run_seed() ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ size as u64;
         fastrand::Rng::with_seed(seed).fill(&mut bytes);
         Self { bytes }
     }

@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod server;
 pub mod site;
 pub mod speaker;
+pub mod torture;
 pub mod volume;
 
 use std::time::Duration;

@@ -6,9 +6,11 @@ use crate::site::Site;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -94,6 +96,14 @@ pub struct Ended {
     pub said: Vec<String>,
 }
 
+impl Ended {
+    /// Whether it was `kill -9`.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        self.status.is_some_and(|status| status.signal() == Some(9))
+    }
+}
+
 impl Launch {
     /// Over that data folder, on a free port.
     #[must_use]
@@ -111,6 +121,13 @@ impl Launch {
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// On that address.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
         self
     }
 
@@ -174,6 +191,19 @@ impl Launch {
         }
     }
 
+    /// Starts it, kills it after that time wherever it is then, and waits until it is
+    /// gone.
+    ///
+    /// # Panics
+    /// Where it cannot be run.
+    pub async fn start_and_kill(&self, after: Duration) {
+        let mut command = self.command();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("towlined can be run");
+        tokio::time::sleep(after).await;
+        child.kill().await.expect("a child can be killed");
+    }
+
     fn command(&self) -> Command {
         let mut command = towlined();
         if let Some((program, arguments)) = self.under.split_first() {
@@ -234,10 +264,22 @@ impl ServerProcess {
         self.ended().await;
     }
 
-    /// Makes sure that it is gone, however it ended.
-    pub async fn gone(mut self) {
+    /// Makes sure that it is gone, however it ended. Says whether it was already.
+    pub async fn gone(mut self) -> bool {
+        let was_gone = self.has_ended();
         let _ = self.child.start_kill();
         self.ended().await;
+        was_gone
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Waits so long for it to end. Says whether it did.
+    pub async fn ends_within(&mut self, time: Duration) -> bool {
+        timeout(time, self.child.wait()).await.is_ok()
     }
 
     /// Sends it a signal.

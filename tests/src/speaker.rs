@@ -594,7 +594,7 @@ impl Speaker {
 }
 
 /// Reads to the end, and hands on what it reads.
-async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSender<Heard>) {
+pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSender<Heard>) {
     let mut decoder = Decoder::new(Caps::CLIENT);
     loop {
         loop {

@@ -33,7 +33,7 @@ enum Source {
 
 /// Why there is no volume.
 #[derive(Debug)]
-pub struct Unavailable(String);
+pub struct Unavailable(pub String);
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,14 +46,14 @@ impl Volume {
     /// it; or nothing, said aloud.
     #[must_use]
     pub fn ext4(size_bytes: u64) -> Option<Self> {
-        or_skipped(Self::try_ext4(size_bytes, fast_folder().as_deref()))
+        or_skipped(Self::try_ext4(size_bytes))
     }
 
     /// An ext4 file system that claims to have that size and lies in `folder`: it has
     /// no more room than that folder's volume (a thin disk: full only at the sync).
     #[must_use]
     pub fn ext4_in(size_bytes: u64, folder: &Path) -> Option<Self> {
-        or_skipped(Self::try_ext4(size_bytes, Some(folder)))
+        or_skipped(place(Some(folder)).and_then(|place| Self::image(size_bytes, place)))
     }
 
     /// A tmpfs of that size.
@@ -66,9 +66,24 @@ impl Volume {
     ///
     /// # Errors
     /// What is missing on this machine.
-    pub fn try_ext4(size_bytes: u64, folder: Option<&Path>) -> Result<Self, Unavailable> {
+    pub fn try_ext4(size_bytes: u64) -> Result<Self, Unavailable> {
+        Self::image(size_bytes, place(fast_folder().as_deref())?)
+    }
+
+    /// The same over a folder that is there.
+    ///
+    /// # Errors
+    /// What is missing on this machine.
+    pub fn try_ext4_at(size_bytes: u64, mount_point: PathBuf) -> Result<Self, Unavailable> {
+        let (temporary, _) = place(fast_folder().as_deref())?;
+        Self::image(size_bytes, (temporary, mount_point))
+    }
+
+    fn image(
+        size_bytes: u64,
+        (temporary, mount_point): (TempDir, PathBuf),
+    ) -> Result<Self, Unavailable> {
         need_root()?;
-        let (temporary, mount_point) = place(folder)?;
         let image = temporary.path().join("image");
         let file = std::fs::File::create(&image).map_err(unavailable)?;
         file.set_len(size_bytes).map_err(unavailable)?;
@@ -110,7 +125,23 @@ impl Volume {
     /// # Panics
     /// Where somebody still holds the volume, or it does not mount.
     pub fn power_on(&self) {
+        self.unmount_now();
+        self.mount_again();
+    }
+
+    /// The first half of [`power_on`](Self::power_on), for volumes inside each other.
+    ///
+    /// # Panics
+    /// Where somebody still holds the volume.
+    pub fn unmount_now(&self) {
         self.unmount().expect("nobody holds the volume");
+    }
+
+    /// The second half.
+    ///
+    /// # Panics
+    /// Where it does not mount.
+    pub fn mount_again(&self) {
         self.mount().expect("a file system mounts after a power cut");
     }
 

@@ -1,0 +1,474 @@
+//! Disasters at random, again and again, and the question after each: was any
+//! promise broken?
+//!
+//! A server process over a data folder of its own, on volumes that can lose their
+//! power. People upload to it over raw connections, somebody with the real `towline
+//! put`. Everything that is promised to them goes into a ledger. Then the server is
+//! killed, or a client, or the power goes: at any moment, or at a named point of the
+//! code; and while the server starts again it may be killed once more. Then the
+//! server's words and the disk are held against the ledger, and all go on where they
+//! were. Every now and then everything is brought to its end, looked at as a whole,
+//! and a new data folder begins.
+//!
+//! P1, P2, P3, P4 and P5 of the README are what is watched.
+
+mod audit;
+mod disaster;
+mod ground;
+mod ledger;
+mod putter;
+mod talk;
+mod tally;
+mod uploader;
+
+pub use ground::Layout;
+pub use ledger::Heard;
+pub use tally::{Counts, Report};
+
+use crate::desk::Desk;
+use crate::process::{Launch, ServerProcess};
+use crate::volume::Unavailable;
+use audit::Audit;
+use disaster::{Disaster, Point};
+use ground::Ground;
+use ledger::Ledger;
+use putter::Putter;
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+use talk::{Lines, Talk};
+use tokio::task::JoinSet;
+use uploader::Uploader;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Torture {
+    /// Where chance begins.
+    pub seed: u64,
+    /// So many kills, power cuts and double crashes, unless time is over before.
+    pub goal: Goal,
+    /// Where to stop.
+    pub until: Option<Instant>,
+    /// Failpoints that are always set: for the controls.
+    pub failpoints: Option<String>,
+    /// How the data folder lies; anyhow, where nothing is said.
+    pub layout: Option<Layout>,
+    /// Counts are printed now and then.
+    pub is_loud: bool,
+}
+
+/// How many of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    /// `kill -9`, of server and client.
+    pub kills: u64,
+    /// Power cuts.
+    pub cuts: u64,
+    /// Crashes during recovery.
+    pub doubles: u64,
+}
+
+/// A data folder is tortured for so many rounds.
+const ROUNDS: u32 = 25;
+
+/// The whole state of a torture.
+struct Run {
+    torture: Torture,
+    chance: fastrand::Rng,
+    counts: Counts,
+    heard: Heard,
+    began: Instant,
+    no_power_cuts: Option<String>,
+    last: Option<Disaster>,
+}
+
+/// Everything on one ground.
+struct Scene {
+    ground: Ground,
+    ledger: Ledger,
+    audit: Audit,
+    launch: Launch,
+    server: Option<ServerProcess>,
+    putter: Option<Putter>,
+    lines: Lines,
+}
+
+/// The server does not start, or not in time: P4.
+#[derive(Debug)]
+struct Stuck(String);
+
+impl Torture {
+    /// Kills, power cuts and double crashes until so many were had.
+    #[must_use]
+    pub fn of(seed: u64, goal: Goal) -> Self {
+        Self { seed, goal, until: None, failpoints: None, layout: None, is_loud: false }
+    }
+
+    /// Goes through with it, until the goal is reached, time is over, or a promise
+    /// was broken.
+    pub async fn run(self) -> Report {
+        let chance = fastrand::Rng::with_seed(self.seed);
+        let mut run = Run {
+            torture: self,
+            chance,
+            counts: Counts::default(),
+            heard: Heard::default(),
+            began: Instant::now(),
+            no_power_cuts: None,
+            last: None,
+        };
+        let mut broken = None;
+        while broken.is_none() && !run.is_over() {
+            broken = run.one_ground().await;
+            run.counts.grounds += u64::from(broken.is_none());
+        }
+        run.report(broken)
+    }
+}
+
+impl Run {
+    fn report(&self, broken: Option<String>) -> Report {
+        Report {
+            seed: self.torture.seed,
+            counts: self.counts,
+            heard: self.heard,
+            took: self.began.elapsed(),
+            broken,
+            no_power_cuts: self.no_power_cuts.clone(),
+        }
+    }
+
+    /// What is still to be had.
+    fn left(&self) -> Goal {
+        let Goal { kills, cuts, doubles } = self.torture.goal;
+        Goal {
+            kills: kills.saturating_sub(self.counts.kills()),
+            cuts: match self.no_power_cuts {
+                Some(_) => 0,
+                None => cuts.saturating_sub(self.counts.power_cuts),
+            },
+            doubles: doubles.saturating_sub(self.counts.double_crashes),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let Goal { kills, cuts, doubles } = self.left();
+        kills + cuts + doubles == 0 || self.torture.until.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// One data folder, from its beginning to its good end. Tells the first promise
+    /// that was broken.
+    async fn one_ground(&mut self) -> Option<String> {
+        let ground = self.ground().await;
+        let mut launch = Launch::over(&ground.site);
+        if let Some(always) = &self.torture.failpoints {
+            launch = launch.failpoints(always);
+        }
+        let (ledger, lines) = (Ledger::default(), Lines::default());
+        let audit = Audit::default();
+        let mut scene = Scene { ground, ledger, audit, launch, server: None, putter: None, lines };
+        let ended = self.rounds(&mut scene).await;
+        self.heard.add(scene.ledger.heard());
+        if let Some(putter) = &mut scene.putter {
+            putter.kill().await;
+        }
+        let mut said = Vec::new();
+        if let Some(server) = scene.server.take() {
+            said = server.said();
+            server.gone().await;
+        }
+        let broken = ended.err().map(|stuck| stuck.0).or(scene.ledger.broken())?;
+        let last = said.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
+        Some(format!("{broken}\nthe server's last words:\n{last}"))
+    }
+
+    async fn ground(&mut self) -> Ground {
+        let only_cuts_left = self.left().kills + self.left().doubles == 0;
+        let layout = self.torture.layout.unwrap_or_else(|| match self.chance.u8(0..10) {
+            0 if !only_cuts_left => Layout::Folder,
+            0..5 => Layout::OneVolume,
+            _ => Layout::TwoVolumes,
+        });
+        match Ground::new(layout).await {
+            Ok(ground) => ground,
+            Err(Unavailable(why)) => {
+                self.no_power_cuts = Some(why);
+                Ground::new(Layout::Folder).await.expect("a folder")
+            }
+        }
+    }
+
+    async fn rounds(&mut self, scene: &mut Scene) -> Result<(), Stuck> {
+        for _ in 0..ROUNDS {
+            if self.is_over() {
+                break;
+            }
+            self.round(scene).await?;
+            if scene.ledger.broken().is_some() {
+                return Ok(());
+            }
+        }
+        if self.torture.is_loud {
+            println!("{:.0} s: {:?}", self.began.elapsed().as_secs_f64(), self.counts);
+        }
+        scene.finish().await
+    }
+
+    async fn round(&mut self, scene: &mut Scene) -> Result<(), Stuck> {
+        let disaster = self.disaster(&scene.ground);
+        if disaster.point().is_some() {
+            self.counts.stops += u64::from(scene.stop().await?);
+        }
+        if scene.server.is_none() {
+            let plan = disaster.point().map(ToString::to_string);
+            self.start(scene, plan.as_deref()).await?;
+        }
+        scene.audit().await?;
+        if let Some(broken) = scene.ledger.broken() {
+            let (last, layout) = (&self.last, scene.ground.layout);
+            return Err(Stuck(format!("{broken} (after {last:?}, {layout:?})")));
+        }
+        let traffic = scene.traffic(&mut self.chance).await;
+        self.wait(scene, &disaster).await;
+        self.strike(scene, &disaster).await;
+        scene.calm(traffic, &disaster).await;
+        self.last = Some(disaster.clone());
+        scene.ledger.hear_again();
+        if let Some(broken) = scene.ledger.broken() {
+            return Err(Stuck(format!("{broken} (after {disaster:?}, {:?})", scene.ground.layout)));
+        }
+        Ok(())
+    }
+
+    fn disaster(&mut self, ground: &Ground) -> Disaster {
+        let Goal { kills, cuts, doubles } = self.left();
+        // A double crash begins with any disaster.
+        let (kills, cuts) = if kills + cuts == 0 { (doubles, doubles) } else { (kills, cuts) };
+        let can_cut = ground.has_power_to_lose() && cuts > 0;
+        if can_cut
+            && self.chance.u64(..kills.min(1 << 20) + cuts.min(1 << 20)) >= kills.min(1 << 20)
+        {
+            return match self.chance.bool() {
+                true => Disaster::PowerCut,
+                false => Disaster::PowerCutAt(Point::while_serving(&mut self.chance)),
+            };
+        }
+        match self.chance.u8(0..10) {
+            0..4 => Disaster::KillServer,
+            4..7 => Disaster::KillServerAt(Point::while_serving(&mut self.chance)),
+            _ => Disaster::KillClient,
+        }
+    }
+
+    /// Starts the server, perhaps after it was killed once more on the way.
+    async fn start(&mut self, scene: &mut Scene, plan: Option<&str>) -> Result<(), Stuck> {
+        let left = self.left();
+        let wanted = left.doubles > 0
+            && self.chance.u64(..left.kills + left.cuts + left.doubles)
+                < left.doubles.saturating_mul(2);
+        if wanted {
+            for _ in 0..self.chance.u8(1..3) {
+                self.crash_in_recovery(scene).await?;
+            }
+        }
+        let mut launch = scene.launch.clone();
+        if let Some(plan) = plan {
+            launch = launch.failpoints(&self.plan(plan));
+        }
+        match launch.try_start().await {
+            Ok(server) => scene.server = Some(server),
+            // What recovery does can reach the point that was meant for later.
+            Err(ended) if plan.is_some() && ended.was_killed() => {
+                self.counts.double_crashes += 1;
+                scene.server = Some(scene.launch.try_start().await.map_err(Stuck::at_start)?);
+            }
+            Err(ended) => return Err(Stuck::at_start(ended)),
+        }
+        let address = scene.server.as_ref().expect("just started").address();
+        scene.launch = scene.launch.clone().listen(address);
+        Ok(())
+    }
+
+    async fn crash_in_recovery(&mut self, scene: &mut Scene) -> Result<(), Stuck> {
+        let crashed = if self.chance.u8(0..4) == 0 {
+            scene.launch.start_and_kill(Duration::from_micros(self.chance.u64(500..40_000))).await;
+            true
+        } else {
+            let point = Point::while_recovering(&mut self.chance).to_string();
+            match scene.launch.clone().failpoints(&self.plan(&point)).try_start().await {
+                Err(ended) if ended.was_killed() => true,
+                Err(ended) => return Err(Stuck::at_start(ended)),
+                // It had nothing to do there.
+                Ok(server) => {
+                    server.gone().await;
+                    false
+                }
+            }
+        };
+        self.counts.double_crashes += u64::from(crashed);
+        if crashed && scene.ground.has_power_to_lose() && self.chance.bool() {
+            scene.ground.power_off();
+            scene.ground.power_on();
+        }
+        Ok(())
+    }
+
+    /// The failpoints of a control, and one more.
+    fn plan(&self, point: &str) -> String {
+        match &self.torture.failpoints {
+            Some(always) => format!("{always},{point}"),
+            None => point.to_owned(),
+        }
+    }
+
+    /// Until it is time for the disaster.
+    async fn wait(&mut self, scene: &mut Scene, disaster: &Disaster) {
+        let server = scene.server.as_mut().expect("the server was started");
+        match disaster.point() {
+            Some(_) => drop(server.ends_within(Duration::from_millis(700)).await),
+            None => {
+                let most = if self.chance.u8(0..8) == 0 { 1200 } else { 160 };
+                // A random moment: the point is that there is nothing to wait for.
+                tokio::time::sleep(Duration::from_millis(self.chance.u64(0..most))).await;
+            }
+        }
+    }
+
+    async fn strike(&mut self, scene: &mut Scene, disaster: &Disaster) {
+        if *disaster == Disaster::KillClient {
+            if let Some(putter) = &mut scene.putter {
+                self.counts.client_kills += u64::from(putter.kill().await);
+            }
+            return;
+        }
+        let mut server = scene.server.take().expect("the server was started");
+        if disaster.cuts_power() {
+            // Whatever a dead server has said it said with power.
+            if !server.has_ended() {
+                scene.ledger.go_deaf();
+            }
+            scene.ground.power_off();
+        }
+        let at_point = server.gone().await;
+        if disaster.cuts_power() {
+            scene.ground.power_on();
+            self.counts.power_cuts += 1;
+            self.counts.power_cuts_at_points += u64::from(at_point);
+        } else {
+            self.counts.server_kills += 1;
+            self.counts.server_kills_at_points += u64::from(at_point);
+        }
+    }
+}
+
+impl Scene {
+    /// Everybody uploads.
+    async fn traffic(&mut self, chance: &mut fastrand::Rng) -> JoinSet<()> {
+        let address = self.server.as_ref().expect("the server was started").address();
+        let mut traffic = JoinSet::new();
+        self.lines = Lines::default();
+        let (putting, people) = self.ground.people.split_last().expect("there are people");
+        for person in people {
+            for _ in 0..chance.u8(1..3) {
+                let Ok(talk) = Talk::open(address, &person.token, &self.ledger, &self.lines).await
+                else {
+                    continue;
+                };
+                let (person, ledger) = (person.clone(), self.ledger.clone());
+                let chance = chance.fork();
+                let mut uploader = Uploader { talk, person, ledger, chance, damages: true };
+                traffic.spawn(async move { uploader.work().await });
+            }
+        }
+        let putter = self.putter.get_or_insert_with(|| {
+            let desk = Desk::new(&self.ground.site, putting, address);
+            Putter::new(desk, putting.clone(), &self.ledger, chance.fork())
+        });
+        putter.go_on().await;
+        traffic
+    }
+
+    /// Nobody uploads any more, and everything that was said has been heard.
+    async fn calm(&mut self, mut traffic: JoinSet<()>, disaster: &Disaster) {
+        if *disaster == Disaster::KillClient {
+            self.lines.hang_up();
+        }
+        traffic.abort_all();
+        while let Some(ended) = traffic.join_next().await {
+            if let Err(panic) = ended
+                && panic.is_panic()
+            {
+                self.ledger.breach(format!("{panic}"));
+            }
+        }
+        self.lines.are_silent().await;
+        self.ledger.release_all();
+    }
+
+    async fn audit(&mut self) -> Result<(), Stuck> {
+        let address = self.server.as_ref().expect("the server was started").address();
+        let audited = self.audit.run(&self.ground, &self.ledger, address).await;
+        self.survived(audited.is_ok()).await
+    }
+
+    /// A server at a failpoint of the next round may die of an audit already.
+    async fn survived(&mut self, is_alive: bool) -> Result<(), Stuck> {
+        if is_alive || self.server.as_mut().is_some_and(ServerProcess::has_ended) {
+            return Ok(());
+        }
+        Err(Stuck("the server runs and closes connections".to_owned()))
+    }
+
+    /// Stops the server in good order. Says whether it ran.
+    async fn stop(&mut self) -> Result<bool, Stuck> {
+        let Some(mut server) = self.server.take() else { return Ok(false) };
+        server.signal(Signal::TERM);
+        let status = server.ended().await;
+        if status.success() {
+            return Ok(true);
+        }
+        Err(Stuck(format!("told to stop it ended with {status}: {:#?}", server.said())))
+    }
+
+    /// Brings everything to its end, and looks at all of it.
+    async fn finish(&mut self) -> Result<(), Stuck> {
+        if let Some(server) = self.server.take() {
+            server.gone().await;
+        }
+        let server = self.launch.try_start().await.map_err(Stuck::at_start)?;
+        let address = server.address();
+        self.server = Some(server);
+        self.lines = Lines::default();
+        self.audit().await?;
+        let failed = |what| move |why| Stuck(format!("{what} cannot be brought to its end: {why}"));
+        if let Some(putter) = &mut self.putter {
+            putter.finish().await.map_err(failed("a put"))?;
+        }
+        for person in &self.ground.people {
+            for id in self.ledger.unfinished(person.id) {
+                let talk = Talk::open(address, &person.token, &self.ledger, &self.lines).await;
+                let Ok(talk) = talk else { return Err(Stuck("no login".to_owned())) };
+                let (person, ledger) = (person.clone(), self.ledger.clone());
+                let chance = fastrand::Rng::with_seed(id.get());
+                let mut uploader = Uploader { talk, person, ledger, chance, damages: false };
+                let finished = uploader.finish(id).await;
+                if self.ledger.entry(id).is_some_and(|entry| entry.promised() > 0) {
+                    finished.map_err(failed("an upload"))?;
+                }
+            }
+        }
+        let whole = self.audit.whole(&self.ground, &self.ledger, address).await;
+        self.survived(whole.is_ok()).await?;
+        self.stop().await.map(drop)
+    }
+}
+
+impl Stuck {
+    fn at_start(ended: crate::process::Ended) -> Self {
+        Self(format!("the server does not start (P4): {ended:#?}"))
+    }
+}
+
+impl Goal {
+    /// As many as time allows, mixed.
+    pub const ENDLESS: Self = Self { kills: 1 << 40, cuts: 1 << 40, doubles: 1 << 37 };
+}

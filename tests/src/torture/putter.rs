@@ -1,0 +1,144 @@
+//! The real `towline put` in the middle of it all: killed now and then, and told
+//! again to put the same file, until it has put it.
+
+use super::ledger::{Entry, Ledger};
+use super::uploader::any_file;
+use crate::corpus::Corpus;
+use crate::desk::Desk;
+use crate::site::Person;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use tokio::task::JoinHandle;
+use towline_protocol::{DocumentId, Offset};
+
+/// A person at a desk with one file to put after the other.
+pub(super) struct Putter {
+    desk: Desk,
+    person: Person,
+    ledger: Ledger,
+    chance: fastrand::Rng,
+    file: Option<(PathBuf, Arc<Corpus>)>,
+    files: u32,
+    run: Option<(Child, JoinHandle<()>)>,
+}
+
+impl Putter {
+    pub(super) fn new(desk: Desk, person: Person, ledger: &Ledger, chance: fastrand::Rng) -> Self {
+        let ledger = ledger.clone();
+        Self { desk, person, ledger, chance, file: None, files: 0, run: None }
+    }
+
+    /// Sees to it that the command runs: the next file where the last is done, else
+    /// the same again.
+    pub(super) async fn go_on(&mut self) {
+        if let Some((child, _)) = &mut self.run {
+            match child.try_wait().expect("a child can be waited for") {
+                None => return,
+                Some(status) => {
+                    self.forget_run().await;
+                    if status.success() {
+                        self.file = None;
+                    }
+                }
+            }
+        }
+        if self.file.is_none() {
+            let corpus = any_file(&mut self.chance);
+            self.files += 1;
+            let path = self.desk.write(&format!("put {}.bin", self.files), &corpus);
+            self.file = Some((path, corpus));
+        }
+        let (path, corpus) = self.file.as_ref().expect("just made");
+        let mut command = self.desk.put(path);
+        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("towline can be run");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let (ledger, person, corpus) =
+            (self.ledger.clone(), self.person.clone(), Arc::clone(corpus));
+        let listening = tokio::spawn(async move {
+            let mut lines = lines;
+            while let Ok(Some(line)) = lines.next_line().await {
+                // The last line of a client that was killed may be half a line.
+                let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                hear(&ledger, &person, &corpus, &event);
+            }
+        });
+        self.run = Some((child, listening));
+    }
+
+    /// `kill -9`, where it runs. Says whether it did.
+    pub(super) async fn kill(&mut self) -> bool {
+        let Some((child, _)) = &mut self.run else { return false };
+        let ran = matches!(child.try_wait(), Ok(None));
+        if ran {
+            let _ = child.start_kill();
+            let _ = child.wait().await;
+            self.forget_run().await;
+        }
+        ran
+    }
+
+    /// Puts the file that is on its way to its end.
+    pub(super) async fn finish(&mut self) -> Result<(), String> {
+        for _ in 0..20 {
+            if self.run.is_none() && self.file.is_none() {
+                return Ok(());
+            }
+            if let Some((child, _)) = &mut self.run {
+                let ended = tokio::time::timeout(crate::PATIENCE, child.wait()).await;
+                let status = ended.map_err(|_| "towline put does not end".to_owned())?;
+                let done = status.expect("a child can be waited for").success();
+                self.forget_run().await;
+                if done {
+                    self.file = None;
+                    return Ok(());
+                }
+            }
+            self.go_on().await;
+        }
+        Err("towline put never succeeds".to_owned())
+    }
+
+    async fn forget_run(&mut self) {
+        if let Some((_, listening)) = self.run.take() {
+            let _ = listening.await;
+        }
+    }
+}
+
+/// Writes down what one line of `--json` says.
+fn hear(ledger: &Ledger, person: &Person, corpus: &Arc<Corpus>, event: &Value) {
+    let number = |field: &str| event[field].as_u64().unwrap_or(0);
+    let Ok(id) = DocumentId::try_from(number("document_id")) else { return };
+    let offset = |field| Offset::try_from(number(field)).unwrap_or(Offset::ZERO);
+    match event["event"].as_str() {
+        Some("started") => {
+            let same = |entry: &Entry| Arc::ptr_eq(&entry.corpus, corpus);
+            for earlier in ledger.of(person.id, same) {
+                let kept = ledger.entry(earlier).is_some_and(|entry| entry.promised() > 0);
+                if kept && earlier != id {
+                    let words = format!("the client began {id} anew, {earlier} was not finished");
+                    ledger.breach(words);
+                }
+            }
+            ledger.begun(id, Entry::of_client(person.id, Arc::clone(corpus)));
+        }
+        // What was promised to a run that was killed before it could say so is
+        // unknown here, and the document too.
+        Some("resumed") => {
+            if ledger.entry(id).is_none() {
+                ledger.begun(id, Entry::of_client(person.id, Arc::clone(corpus)));
+            }
+            ledger.resumed(id, offset("received"));
+        }
+        Some("completed") if ledger.entry(id).is_some() => {
+            ledger.completed_by_client(id, event["blake3"].as_str().unwrap_or_default());
+        }
+        _ => {}
+    }
+    ledger.durable(id, offset("durable"));
+}

@@ -1,0 +1,171 @@
+//! One connection of a torture. Unlike a [`Speaker`](crate::speaker::Speaker) it
+//! takes it well when the connection ends in the middle of anything, and whatever
+//! it hears is in the ledger at once, whether or not anybody waits for it.
+
+use super::ledger::{Entry, Ledger};
+use crate::PATIENCE;
+use crate::speaker::{self, Heard};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use towline_protocol::request::Hello;
+use towline_protocol::{Channel, Reply, Request, frame};
+
+/// See the module's description.
+pub(super) struct Talk {
+    writer: OwnedWriteHalf,
+    inbox: mpsc::UnboundedReceiver<Heard>,
+    asked: Asked,
+    channels: u32,
+}
+
+/// The connections of a round: who reads them, and how to hang up on them all.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lines {
+    readers: TaskTracker,
+    hang_up: CancellationToken,
+}
+
+impl Lines {
+    /// Ends all connections at once, as a client does that is killed.
+    pub(super) fn hang_up(&self) {
+        self.hang_up.cancel();
+    }
+
+    /// Waits until the last word of every connection has been heard: what was
+    /// promised before a disaster may still be on its way here.
+    pub(super) async fn are_silent(&self) {
+        self.readers.close();
+        let silent = timeout(PATIENCE, self.readers.wait()).await;
+        silent.expect("every connection ends with its server");
+    }
+
+    fn spawn(&self, reading: impl Future<Output = ()> + Send + 'static) {
+        let hang_up = self.hang_up.clone();
+        self.readers.spawn(async move {
+            let _ = hang_up.run_until_cancelled(reading).await;
+        });
+    }
+}
+
+/// What an `upload` on a channel is about: known before it is granted.
+type Asked = Arc<Mutex<HashMap<Channel, Entry>>>;
+
+/// The connection is no more.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// An answer that does not come while the connection stands is a lost wakeup.
+const ANSWER: Duration = Duration::from_secs(60);
+
+impl Talk {
+    /// A connection that is logged in.
+    pub(super) async fn open(
+        address: SocketAddr,
+        token: &str,
+        ledger: &Ledger,
+        lines: &Lines,
+    ) -> Result<Self, Gone> {
+        let stream = TcpStream::connect(address).await.map_err(|_| Gone)?;
+        stream.set_nodelay(true).map_err(|_| Gone)?;
+        let (reader, writer) = stream.into_split();
+        let (outbox, heard) = mpsc::unbounded_channel();
+        let (forward, inbox) = mpsc::unbounded_channel();
+        let asked = Asked::default();
+        let listening = listen(heard, forward, ledger.clone(), Arc::clone(&asked));
+        lines.spawn(speaker::read(reader, outbox));
+        lines.spawn(listening);
+        let mut talk = Self { writer, inbox, asked, channels: 0 };
+        let hello =
+            Hello { channel: Channel(0), version: 1, token: token.to_owned(), client: None };
+        talk.ask(&Request::Hello(hello)).await?;
+        match talk.reply().await? {
+            Reply::Welcome(_) => Ok(talk),
+            _ => Err(Gone),
+        }
+    }
+
+    /// A channel that nobody has used.
+    pub(super) fn channel(&mut self) -> Channel {
+        self.channels += 1;
+        Channel(self.channels)
+    }
+
+    /// Says what the upload will be about that is asked for on that channel.
+    pub(super) fn will_begin(&self, channel: Channel, entry: Entry) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(channel, entry);
+    }
+
+    pub(super) async fn ask(&mut self, request: &Request) -> Result<(), Gone> {
+        self.send(&frame::control(request)).await
+    }
+
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+        self.writer.write_all(bytes).await.map_err(|_| Gone)
+    }
+
+    /// The next that is heard and is neither progress nor the end.
+    pub(super) async fn heard(&mut self) -> Result<Heard, Gone> {
+        match timeout(ANSWER, self.inbox.recv()).await {
+            Ok(Some(heard @ (Heard::Reply(_) | Heard::BlockList(..)))) => Ok(heard),
+            Ok(Some(Heard::Nonsense(what))) => panic!("the server says {what}"),
+            Ok(_) => Err(Gone),
+            Err(_) => panic!("the server owes an answer and does not give it"),
+        }
+    }
+
+    /// The next message.
+    pub(super) async fn reply(&mut self) -> Result<Reply, Gone> {
+        loop {
+            if let Heard::Reply(reply) = self.heard().await? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The next message on that channel.
+    pub(super) async fn reply_on(&mut self, channel: Channel) -> Result<Reply, Gone> {
+        loop {
+            let reply = self.reply().await?;
+            if reply.channel() == channel {
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+async fn listen(
+    mut heard: mpsc::UnboundedReceiver<Heard>,
+    forward: mpsc::UnboundedSender<Heard>,
+    ledger: Ledger,
+    asked: Asked,
+) {
+    while let Some(heard) = heard.recv().await {
+        if let Heard::Reply(reply) = &heard {
+            if let Reply::Upload(granted) = reply {
+                let entry =
+                    asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&granted.channel);
+                if let Some(entry) = entry {
+                    ledger.begun(granted.document_id, entry);
+                }
+            }
+            if let Reply::Resume(granted) = reply {
+                ledger.resumed(granted.document_id, granted.offset);
+            }
+            ledger.hear(reply);
+            if matches!(reply, Reply::Progress(_)) {
+                continue;
+            }
+        }
+        // Whoever left does not listen any more.
+        let _ = forward.send(heard);
+    }
+}

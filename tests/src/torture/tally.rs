@@ -1,0 +1,92 @@
+//! What a torture has done, and what came of it.
+
+use super::ledger::Heard;
+use std::fmt;
+use std::time::Duration;
+
+/// Counts of disasters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `kill -9` of the server.
+    pub server_kills: u64,
+    /// Of these, at a named point of the code.
+    pub server_kills_at_points: u64,
+    /// `kill -9` of `towline put`.
+    pub client_kills: u64,
+    /// Power cuts.
+    pub power_cuts: u64,
+    /// Of these, at a named point of the code.
+    pub power_cuts_at_points: u64,
+    /// Crashes during the start after a disaster.
+    pub double_crashes: u64,
+    /// Orderly stops in between.
+    pub stops: u64,
+    /// Data folders made, tortured, and brought to a good end.
+    pub grounds: u64,
+}
+
+impl Counts {
+    /// Kills of either side.
+    #[must_use]
+    pub fn kills(&self) -> u64 {
+        self.server_kills + self.client_kills
+    }
+}
+
+/// The table at the end.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The seed that makes it again, as far as timing lets it.
+    pub seed: u64,
+    /// The disasters.
+    pub counts: Counts,
+    /// What was promised meanwhile.
+    pub heard: Heard,
+    /// How long it took.
+    pub took: Duration,
+    /// The first promise that was broken, in words.
+    pub broken: Option<String>,
+    /// Why there were no power cuts, where there were none.
+    pub no_power_cuts: Option<String>,
+}
+
+impl Heard {
+    pub(super) fn add(&mut self, other: Self) {
+        self.begun += other.begun;
+        self.resumed += other.resumed;
+        self.durable += other.durable;
+        self.receipts += other.receipts;
+        self.damaged += other.damaged;
+        self.cancelled += other.cancelled;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { counts, heard, .. } = self;
+        let mut row = |name: &str, count: u64| writeln!(f, "| {name} | {count} |");
+        row("kill -9 of the server", counts.server_kills)?;
+        row("… of these at a named point", counts.server_kills_at_points)?;
+        row("kill -9 of `towline put`", counts.client_kills)?;
+        row("power cuts", counts.power_cuts)?;
+        row("… of these at a named point", counts.power_cuts_at_points)?;
+        row("crashes during recovery", counts.double_crashes)?;
+        row("orderly stops", counts.stops)?;
+        row("data folders brought to a good end", counts.grounds)?;
+        row("uploads begun", heard.begun)?;
+        row("resumes granted", heard.resumed)?;
+        row("durable offsets promised", heard.durable)?;
+        row("SUCCESS promised", heard.receipts)?;
+        row("damaged blocks refused", heard.damaged)?;
+        row("uploads cancelled", heard.cancelled)?;
+        row("promises broken", u64::from(self.broken.is_some()))?;
+        writeln!(f, "seed {}, {:.0} s", self.seed, self.took.as_secs_f64())?;
+        if let Some(why) = &self.no_power_cuts {
+            writeln!(f, "SKIPPED, not passed: power cuts: {why}")?;
+        }
+        if let Some(broken) = &self.broken {
+            writeln!(f, "BROKEN: {broken}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! The quick form of the torture, and whether it would notice: the same with a step
+//! left out has to find a broken promise. The long form is the program `torture`.
+
+use towline_tests::corpus::run_seed;
+use towline_tests::torture::{Goal, Layout, Report, Torture};
+use towline_tests::volume::skipped;
+
+/// A control has to be noticed within so many rounds.
+const CONTROL_ROUNDS: u64 = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kill_and_no_power_cut_breaks_a_promise() {
+    let goal = Goal { kills: 30, cuts: 40, doubles: 8 };
+    let report = Torture::of(run_seed(), goal).run().await;
+    println!("{report}");
+    if let Some(why) = &report.no_power_cuts {
+        skipped(&format!("power cuts: {why}"));
+    }
+    assert_eq!(report.broken, None);
+    assert!(report.heard.durable > 0 && report.heard.receipts > 0, "{report}");
+}
+
+/// With a step left out some promise is broken; nothing where there is no power to
+/// lose.
+async fn control(failpoints: &str, layout: Option<Layout>, goal: Goal) -> Option<Report> {
+    let failpoints = Some(failpoints.to_owned());
+    let torture = Torture { failpoints, layout, ..Torture::of(run_seed(), goal) };
+    let report = torture.run().await;
+    if let (Some(why), None) = (&report.no_power_cuts, &report.broken) {
+        skipped(&format!("power cuts: {why}"));
+        return None;
+    }
+    println!("{report}");
+    Some(report)
+}
+
+const CUTS: Goal = Goal { kills: 0, cuts: CONTROL_ROUNDS, doubles: 0 };
+const KILLS: Goal = Goal { kills: CONTROL_ROUNDS, cuts: 0, doubles: 0 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_data_that_is_not_synced_is_noticed() {
+    let Some(report) = control("sync.data=fake", None, CUTS).await else { return };
+    assert!(report.broken.is_some(), "the sync of the data can be left out: {report}");
+}
+
+/// Where catalog and files share a journal, a commit of the one makes the names of
+/// the other durable by the way: only two volumes tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_folders_that_are_not_synced_are_noticed() {
+    let layout = Some(Layout::TwoVolumes);
+    let Some(report) = control("sync.folder=fake", layout, CUTS).await else { return };
+    assert!(report.broken.is_some(), "the sync of the folders can be left out: {report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_blocks_that_are_not_checked_are_noticed() {
+    let layout = Some(Layout::Folder);
+    let Some(report) = control("block.check=fake", layout, KILLS).await else { return };
+    assert!(report.broken.is_some(), "the check of the blocks can be left out: {report}");
+}
