@@ -282,6 +282,19 @@ impl ServerProcess {
         timeout(time, self.child.wait()).await.is_ok()
     }
 
+    /// The most memory that it has had in use so far.
+    ///
+    /// # Panics
+    /// Where it has ended, or the system does not tell.
+    #[must_use]
+    pub fn memory_peak_bytes(&self) -> u64 {
+        let id = self.child.id().expect("towlined still runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix("kB"));
+        kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("a number of KiB") << 10
+    }
+
     /// Sends it a signal.
     ///
     /// # Panics

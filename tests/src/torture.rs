@@ -25,6 +25,7 @@ pub use ground::Layout;
 pub use ledger::Heard;
 pub use tally::{Counts, Report};
 
+use crate::PATIENCE;
 use crate::desk::Desk;
 use crate::process::{Launch, ServerProcess};
 use crate::volume::Unavailable;
@@ -412,7 +413,8 @@ impl Scene {
 
     /// A server at a failpoint of the next round may die of an audit already.
     async fn survived(&mut self, is_alive: bool) -> Result<(), Stuck> {
-        if is_alive || self.server.as_mut().is_some_and(ServerProcess::has_ended) {
+        let server = self.server.as_mut().expect("the server was started");
+        if is_alive || server.ends_within(PATIENCE).await {
             return Ok(());
         }
         Err(Stuck("the server runs and closes connections".to_owned()))

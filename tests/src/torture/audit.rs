@@ -6,6 +6,7 @@ use super::ledger::{Entry, Ledger};
 use super::talk::{Gone, Lines, Talk};
 use crate::site::Person;
 use crate::speaker::about;
+use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,9 @@ impl Audit {
                 }
             }
             self.no_others(ground, ledger, person);
+        }
+        if let Err(error) = integrity(&ground.site.catalog_path()) {
+            ledger.breach(format!("the catalog is damaged: {error}"));
         }
         if let Err(error) = StateFile::at(ground.site.state_path()).read() {
             ledger.breach(format!("the state file does not read: {error}"));
@@ -133,6 +137,19 @@ async fn repeat(talk: &mut Talk, id: DocumentId) -> Result<(), Gone> {
     match talk.reply_on(channel).await? {
         Reply::Success(_) => Ok(()),
         other => panic!("a second complete is answered by {other:?}"),
+    }
+}
+
+/// Asks SQLite whether the catalog is whole.
+fn integrity(catalog: &Path) -> Result<(), String> {
+    let whole = || {
+        let connection = Connection::open(catalog)?;
+        connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))
+    };
+    match whole() {
+        Ok(word) if word == "ok" => Ok(()),
+        Ok(word) => Err(word),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,14 +1,16 @@
 //! Where a torture takes place: a data folder, on volumes that can lose their
-//! power, with users, and with a neighbour who syncs files of their own.
+//! power, with users, and with neighbours who make the disk busy.
 
 use crate::site::{Person, Site};
 use crate::volume::{Unavailable, Volume};
+use rusqlite::Connection;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How the data folder lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,7 @@ const STATE_BYTES: u64 = 128 << 20;
 
 /// See the module's description.
 pub(super) struct Ground {
-    neighbour: Option<Neighbour>,
+    neighbours: Vec<Neighbour>,
     /// Unmounted in this order.
     state: Option<Volume>,
     data: Option<Volume>,
@@ -54,8 +56,8 @@ impl Ground {
         for name in ["ada", "bob", "cyd", "towline"] {
             people.push(site.add_user(name).await);
         }
-        let mut ground = Self { neighbour: None, state, data, site, people, layout };
-        ground.settle_neighbour();
+        let mut ground = Self { neighbours: Vec::new(), state, data, site, people, layout };
+        ground.settle_neighbours();
         Ok(ground)
     }
 
@@ -73,7 +75,7 @@ impl Ground {
 
     /// The power comes back. The server must have ended.
     pub(super) fn power_on(&mut self) {
-        self.neighbour = None;
+        self.neighbours.clear();
         // One lies inside the other.
         for volume in [&self.state, &self.data].into_iter().flatten() {
             volume.unmount_now();
@@ -81,37 +83,31 @@ impl Ground {
         for volume in [&self.data, &self.state].into_iter().flatten() {
             volume.mount_again();
         }
-        self.settle_neighbour();
+        self.settle_neighbours();
     }
 
-    fn settle_neighbour(&mut self) {
-        let path = self.data.as_ref().map(|data| data.path().join("neighbour"));
-        self.neighbour = path.map(Neighbour::new);
+    fn settle_neighbours(&mut self) {
+        if let Some(data) = &self.data {
+            let file = data.path().join("neighbour");
+            let catalog = self.site.catalog_path();
+            self.neighbours.push(Neighbour::new(move |told| sync_a_file(&file, told)));
+            self.neighbours.push(Neighbour::new(move |told| copy_back(&catalog, told)));
+        }
     }
 }
 
-/// A process beside the server that syncs a file of its own: each sync commits the
-/// journal, and with it half of what the server is about.
+/// Something beside the server, in a thread of its own, until it is told to stop.
 struct Neighbour {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Neighbour {
-    fn new(path: PathBuf) -> Self {
+    fn new(work: impl FnOnce(&AtomicBool) + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let Ok(mut file) = File::create(path) else { return };
-            // Ends by itself when the power goes: every sync then fails.
-            while !told.load(Ordering::Relaxed) {
-                if file.write_all(b"mine").and_then(|()| file.sync_all()).is_err() {
-                    return;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(3));
-            }
-        });
-        Self { stop, thread: Some(thread) }
+        let thread = Some(std::thread::spawn(move || work(&told)));
+        Self { stop, thread }
     }
 }
 
@@ -121,5 +117,29 @@ impl Drop for Neighbour {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Syncs a file of its own: each sync commits the journal, and with it half of what
+/// the server is about. Ends by itself when the power goes: every sync then fails.
+fn sync_a_file(path: &Path, told: &AtomicBool) {
+    let Ok(mut file) = File::create(path) else { return };
+    while !told.load(Ordering::Relaxed) {
+        if file.write_all(b"mine").and_then(|()| file.sync_all()).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Has SQLite copy the catalog's write-ahead log back into the database all the time
+/// and begin the log anew, as it does by itself after a thousand pages: a cut is to
+/// find it there.
+fn copy_back(catalog: &Path, told: &AtomicBool) {
+    let Ok(connection) = Connection::open(catalog) else { return };
+    while !told.load(Ordering::Relaxed) {
+        // Busy, or without power: the next time.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        std::thread::sleep(Duration::from_millis(7));
     }
 }

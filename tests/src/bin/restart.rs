@@ -1,0 +1,91 @@
+//! How long a server takes to start over many unfinished uploads after `kill -9`, and
+//! how much memory:
+//!
+//! ```sh
+//! cargo run --release -p towline-tests --bin restart -- 10000
+//! ```
+//!
+//! Each row is a data folder of its own: so many uploads, so many bytes received of
+//! each, half of them beyond the last durable offset. The cost should grow with the
+//! first and not with the second.
+
+use std::time::Instant;
+use towline_protocol::request::Upload;
+use towline_protocol::{Channel, Reply, Request};
+use towline_tests::corpus::Corpus;
+use towline_tests::process::ServerProcess;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, position, upload};
+
+/// Begun together on one connection.
+const TOGETHER: usize = 500;
+/// A user may have 10,000.
+const OF_ONE_USER: usize = 9_000;
+
+#[tokio::main]
+async fn main() {
+    let most: usize =
+        std::env::args().nth(1).map_or(10_000, |text| text.parse().expect("a number"));
+    println!("| uploads | received of each | start | peak memory |\n| ---: | ---: | ---: | ---: |");
+    for (uploads, bytes) in
+        [(0, 0), (most / 10, 4096), (most / 10, 1 << 20), (most / 2, 4096), (most, 4096)]
+    {
+        measure(uploads, bytes).await;
+    }
+}
+
+async fn measure(uploads: usize, bytes: usize) {
+    let site = Site::new();
+    let mut server = ServerProcess::start(&site).await;
+    let corpus = Corpus::of_seed(2 * bytes, 1);
+    let mut made = 0;
+    while made < uploads {
+        let person = site.add_user(&format!("user{made}")).await;
+        let end = uploads.min(made + OF_ONE_USER);
+        while made < end {
+            let count = TOGETHER.min(end - made);
+            let mut speaker = Speaker::login(server.address(), &person.token).await;
+            begin(&mut speaker, &corpus, made..made + count, bytes).await;
+            made += count;
+        }
+    }
+    server.kill().await;
+    let began = Instant::now();
+    server.start_again().await;
+    let took = began.elapsed();
+    let peak = server.memory_peak_bytes() as f64 / f64::from(1 << 20);
+    println!("| {uploads} | {bytes} B | {:.0} ms | {peak:.1} MiB |", took.as_secs_f64() * 1000.0);
+    server.gone().await;
+}
+
+/// Half of the bytes are durable when this returns, the other half received.
+async fn begin(
+    speaker: &mut Speaker,
+    corpus: &Corpus,
+    numbers: std::ops::Range<usize>,
+    bytes: usize,
+) {
+    let channel = |number| Channel(u32::try_from(number).expect("a channel"));
+    let mut ids = Vec::new();
+    for number in numbers.clone() {
+        let name = format!("{number}.bin");
+        let request = Upload { channel: channel(number), ..upload(&name, corpus) };
+        speaker.send(&Request::Upload(request)).await;
+        speaker.chunks(channel(number), corpus, 0..bytes / 2).await;
+    }
+    while ids.len() < numbers.len() {
+        match speaker.reply().await {
+            Reply::Upload(granted) => ids.push(granted.document_id),
+            other => panic!("an upload is answered by {other:?}"),
+        }
+    }
+    for id in &ids {
+        while position(speaker.status(*id).await.durable) < bytes / 2 {}
+    }
+    for number in numbers {
+        speaker.chunks(channel(number), corpus, bytes / 2..bytes).await;
+    }
+    for id in ids {
+        speaker.has_received(id, bytes).await;
+    }
+}
