@@ -35,6 +35,8 @@ pub struct Heard {
     pub receipts: u64,
     /// Damaged blocks that were refused.
     pub damaged: u64,
+    /// Blocks taken back by their client.
+    pub taken_back: u64,
     /// Uploads cancelled.
     pub cancelled: u64,
 }
@@ -160,6 +162,15 @@ impl Ledger {
         self.change(id, |entry| {
             entry.doubt = Some(entry.doubt.map_or(start, |earlier| earlier.min(start)));
         });
+    }
+
+    /// Block `index` was taken back, and what was promised of it.
+    pub(super) fn taken_back(&self, id: DocumentId, index: usize) {
+        let mut book = self.book();
+        book.heard.taken_back += 1;
+        if let Some(entry) = book.documents.get_mut(&id) {
+            entry.durable = entry.durable.min((index * BLOCK) as u64);
+        }
     }
 
     /// An upload of that owner that wants bytes, claimed for the caller.

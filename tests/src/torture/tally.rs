@@ -57,6 +57,7 @@ impl Heard {
         self.durable += other.durable;
         self.receipts += other.receipts;
         self.damaged += other.damaged;
+        self.taken_back += other.taken_back;
         self.cancelled += other.cancelled;
     }
 }
@@ -78,6 +79,7 @@ impl fmt::Display for Report {
         row("durable offsets promised", heard.durable)?;
         row("SUCCESS promised", heard.receipts)?;
         row("damaged blocks refused", heard.damaged)?;
+        row("blocks taken back", heard.taken_back)?;
         row("uploads cancelled", heard.cancelled)?;
         row("promises broken", u64::from(self.broken.is_some()))?;
         writeln!(f, "seed {}, {:.0} s", self.seed, self.took.as_secs_f64())?;

@@ -9,7 +9,7 @@ use crate::speaker::{Heard, about, offset, position, resume, upload};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use towline_protocol::request::{Complete, Resume, Upload};
+use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
 use towline_protocol::{BlockIndex, Channel, Code, DocumentId, Offset, Reply, Request, frame};
 
 /// One connection's work.
@@ -167,7 +167,11 @@ impl Uploader {
     /// Every block that the server does not hold, in any order; the one in which it
     /// stands from where it stands.
     async fn send_blocks(&mut self, cargo: &Cargo, from: Offset, is_last: bool) -> Result<(), End> {
-        let held = self.held(cargo).await?;
+        let mut held = self.held(cargo).await?;
+        if let Some(index) = self.chance.choice(held.clone()).filter(|_| self.chance.u8(..) < 30) {
+            self.take_back(cargo, index).await?;
+            held.remove(&index);
+        }
         let open = position(from) / BLOCK;
         let mut missing: Vec<usize> =
             (0..cargo.corpus.block_count()).filter(|index| !held.contains(index)).collect();
@@ -243,6 +247,17 @@ impl Uploader {
                 _ => {}
             }
         }
+    }
+
+    /// Takes back a block, as a client does whose file has changed there.
+    async fn take_back(&mut self, cargo: &Cargo, index: usize) -> Result<(), End> {
+        self.ledger.doubt(cargo.id, index);
+        let first = BlockIndex::new(index as u64).expect("a block in memory");
+        let request = Withdraw { channel: cargo.channel, ranges: vec![(first, 1)] };
+        self.talk.ask(&Request::Withdraw(request)).await?;
+        self.answer(cargo.channel).await?;
+        self.ledger.taken_back(cargo.id, index);
+        Ok(())
     }
 
     /// Says `complete`, and sends again what the server refused, until it is done.
