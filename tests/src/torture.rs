@@ -17,6 +17,7 @@ mod disaster;
 mod ground;
 mod ledger;
 mod putter;
+mod scene;
 mod talk;
 mod tally;
 mod uploader;
@@ -25,20 +26,15 @@ pub use ground::Layout;
 pub use ledger::Heard;
 pub use tally::{Counts, Report};
 
-use crate::PATIENCE;
-use crate::desk::Desk;
-use crate::process::{Launch, ServerProcess};
+use crate::process::Launch;
 use crate::volume::Unavailable;
 use audit::Audit;
 use disaster::{Disaster, Point};
 use ground::Ground;
 use ledger::Ledger;
-use putter::Putter;
-use rustix::process::Signal;
+use scene::{Scene, Stuck};
 use std::time::{Duration, Instant};
-use talk::{Lines, Talk};
-use tokio::task::JoinSet;
-use uploader::Uploader;
+use talk::Lines;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -81,21 +77,6 @@ struct Run {
     no_power_cuts: Option<String>,
     last: Option<Disaster>,
 }
-
-/// Everything on one ground.
-struct Scene {
-    ground: Ground,
-    ledger: Ledger,
-    audit: Audit,
-    launch: Launch,
-    server: Option<ServerProcess>,
-    putter: Option<Putter>,
-    lines: Lines,
-}
-
-/// The server does not start, or not in time: P4.
-#[derive(Debug)]
-struct Stuck(String);
 
 impl Torture {
     /// Kills, power cuts and double crashes until so many were had.
@@ -358,115 +339,6 @@ impl Run {
             self.counts.server_kills += 1;
             self.counts.server_kills_at_points += u64::from(at_point);
         }
-    }
-}
-
-impl Scene {
-    /// Everybody uploads.
-    async fn traffic(&mut self, chance: &mut fastrand::Rng) -> JoinSet<()> {
-        let address = self.server.as_ref().expect("the server was started").address();
-        let mut traffic = JoinSet::new();
-        self.lines = Lines::default();
-        let (putting, people) = self.ground.people.split_last().expect("there are people");
-        for person in people {
-            for _ in 0..chance.u8(1..3) {
-                let Ok(talk) = Talk::open(address, &person.token, &self.ledger, &self.lines).await
-                else {
-                    continue;
-                };
-                let (person, ledger) = (person.clone(), self.ledger.clone());
-                let chance = chance.fork();
-                let mut uploader = Uploader { talk, person, ledger, chance, damages: true };
-                traffic.spawn(async move { uploader.work().await });
-            }
-        }
-        let putter = self.putter.get_or_insert_with(|| {
-            let desk = Desk::new(&self.ground.site, putting, address);
-            Putter::new(desk, putting.clone(), &self.ledger, chance.fork())
-        });
-        putter.go_on().await;
-        traffic
-    }
-
-    /// Nobody uploads any more, and everything that was said has been heard.
-    async fn calm(&mut self, mut traffic: JoinSet<()>, disaster: &Disaster) {
-        if *disaster == Disaster::KillClient {
-            self.lines.hang_up();
-        }
-        traffic.abort_all();
-        while let Some(ended) = traffic.join_next().await {
-            if let Err(panic) = ended
-                && panic.is_panic()
-            {
-                self.ledger.breach(format!("{panic}"));
-            }
-        }
-        self.lines.are_silent().await;
-        self.ledger.release_all();
-    }
-
-    async fn audit(&mut self) -> Result<(), Stuck> {
-        let address = self.server.as_ref().expect("the server was started").address();
-        let audited = self.audit.run(&self.ground, &self.ledger, address).await;
-        self.survived(audited.is_ok()).await
-    }
-
-    /// A server at a failpoint of the next round may die of an audit already.
-    async fn survived(&mut self, is_alive: bool) -> Result<(), Stuck> {
-        let server = self.server.as_mut().expect("the server was started");
-        if is_alive || server.ends_within(PATIENCE).await {
-            return Ok(());
-        }
-        Err(Stuck("the server runs and closes connections".to_owned()))
-    }
-
-    /// Stops the server in good order. Says whether it ran.
-    async fn stop(&mut self) -> Result<bool, Stuck> {
-        let Some(mut server) = self.server.take() else { return Ok(false) };
-        server.signal(Signal::TERM);
-        let status = server.ended().await;
-        if status.success() {
-            return Ok(true);
-        }
-        Err(Stuck(format!("told to stop it ended with {status}: {:#?}", server.said())))
-    }
-
-    /// Brings everything to its end, and looks at all of it.
-    async fn finish(&mut self) -> Result<(), Stuck> {
-        if let Some(server) = self.server.take() {
-            server.gone().await;
-        }
-        let server = self.launch.try_start().await.map_err(Stuck::at_start)?;
-        let address = server.address();
-        self.server = Some(server);
-        self.lines = Lines::default();
-        self.audit().await?;
-        let failed = |what| move |why| Stuck(format!("{what} cannot be brought to its end: {why}"));
-        if let Some(putter) = &mut self.putter {
-            putter.finish().await.map_err(failed("a put"))?;
-        }
-        for person in &self.ground.people {
-            for id in self.ledger.unfinished(person.id) {
-                let talk = Talk::open(address, &person.token, &self.ledger, &self.lines).await;
-                let Ok(talk) = talk else { return Err(Stuck("no login".to_owned())) };
-                let (person, ledger) = (person.clone(), self.ledger.clone());
-                let chance = fastrand::Rng::with_seed(id.get());
-                let mut uploader = Uploader { talk, person, ledger, chance, damages: false };
-                let finished = uploader.finish(id).await;
-                if self.ledger.entry(id).is_some_and(|entry| entry.promised() > 0) {
-                    finished.map_err(failed("an upload"))?;
-                }
-            }
-        }
-        let whole = self.audit.whole(&self.ground, &self.ledger, address).await;
-        self.survived(whole.is_ok()).await?;
-        self.stop().await.map(drop)
-    }
-}
-
-impl Stuck {
-    fn at_start(ended: crate::process::Ended) -> Self {
-        Self(format!("the server does not start (P4): {ended:#?}"))
     }
 }
 
