@@ -177,6 +177,11 @@ impl Uploader {
             (0..cargo.corpus.block_count()).filter(|index| !held.contains(index)).collect();
         self.chance.shuffle(&mut missing);
         for index in missing {
+            if cargo.corpus.block_end(index) <= position(from) {
+                // It is all there; only nobody said which value it has.
+                self.announce(cargo, index).await?;
+                continue;
+            }
             let start = if index == open { position(from) } else { index * BLOCK };
             let damage = self.damages && !is_last && self.chance.u8(..) < 12;
             self.block(cargo, index, start, damage).await?;
