@@ -3,6 +3,7 @@
 
 use blake3::hazmat::HasherExt as _;
 use std::cell::Cell;
+use std::fmt;
 use std::sync::OnceLock;
 use towline_protocol::{ChainingValue, FileHash, FileSize};
 
@@ -32,10 +33,17 @@ pub fn chance() -> fastrand::Rng {
 }
 
 /// A file.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Corpus {
     /// What is in it.
     pub bytes: Vec<u8>,
+}
+
+/// Not its bytes: nobody wants to read them.
+impl fmt::Debug for Corpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Corpus({} bytes, {})", self.size(), self.hash())
+    }
 }
 
 impl Corpus {

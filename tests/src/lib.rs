@@ -9,6 +9,8 @@
 
 pub mod corpus;
 pub mod desk;
+pub mod disks;
+pub mod journey;
 pub mod process;
 pub mod proxy;
 pub mod server;

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -129,6 +129,15 @@ impl Launch {
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
         self
+    }
+
+    /// With a configuration file.
+    ///
+    /// # Panics
+    /// Where its path is no text.
+    #[must_use]
+    pub fn settings(self, file: &Path) -> Self {
+        self.arguments(&["--config", file.to_str().expect("a path of ours")])
     }
 
     /// With failpoints, in the words of `server/src/failpoint.rs`.

@@ -2,7 +2,7 @@
 
 use crate::PATIENCE;
 use crate::corpus::Corpus;
-use crate::volume::Volume;
+use crate::volume::{Volume, fast_folder};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -45,6 +45,16 @@ impl Site {
         Self { temporary, data_dir }.opened()
     }
 
+    /// A new data folder in memory, where the machine has a place for it: for tests
+    /// that start many servers and cut no power.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let Some(folder) = fast_folder() else { return Self::new() };
+        let temporary = tempfile::tempdir_in(folder).expect("a temporary folder");
+        let data_dir = temporary.path().join("storage");
+        Self { temporary, data_dir }.opened()
+    }
+
     /// A new data folder on that volume. What lies [`outside`](Self::outside) is not
     /// on it.
     #[must_use]
@@ -73,6 +83,17 @@ impl Site {
     #[must_use]
     pub fn outside(&self) -> &Path {
         self.temporary.path()
+    }
+
+    /// A configuration file with these lines in it.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    #[must_use]
+    pub fn settings(&self, lines: &str) -> PathBuf {
+        let path = self.outside().join("towlined.toml");
+        std::fs::write(&path, lines).expect("a configuration file");
+        path
     }
 
     /// Adds a user, whether or not a server runs.

@@ -137,6 +137,11 @@ pub fn nobodys_document() -> DocumentId {
     DocumentId::try_from(987_654).expect("a positive number")
 }
 
+fn hello_with(token: &str) -> Request {
+    let client = Some("towline-tests".to_owned());
+    Request::Hello(Hello { channel: ZERO, version: 1, token: token.to_owned(), client })
+}
+
 /// Sends bytes, closes the sending half, and returns all that comes back until
 /// the server closes.
 ///
@@ -159,7 +164,10 @@ impl Speaker {
     /// Where nobody accepts it.
     pub async fn connect(address: SocketAddr) -> Self {
         let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
-        let stream = connected.expect("accepted in time").expect("the server accepts");
+        Self::over(connected.expect("accepted in time").expect("the server accepts"))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket");
         let (reader, writer) = stream.into_split();
         let (outbox, inbox) = mpsc::unbounded_channel();
@@ -178,13 +186,20 @@ impl Speaker {
         }
     }
 
+    /// The same where the server may be gone, or go in the middle of it, or refuse.
+    pub async fn try_login(address: SocketAddr, token: &str) -> Option<Self> {
+        let connected = timeout(PATIENCE, TcpStream::connect(address)).await.ok()?;
+        let mut speaker = Self::over(connected.ok()?);
+        let _ = speaker.try_send(&hello_with(token)).await;
+        let welcomed = matches!(speaker.next().await, Some(Heard::Reply(Reply::Welcome(_))));
+        welcomed.then_some(speaker)
+    }
+
     // What it says.
 
     /// Says `hello` and does not wait for what comes.
     pub async fn hello(&mut self, token: &str) {
-        let client = Some("towline-tests".to_owned());
-        let hello = Hello { channel: ZERO, version: 1, token: token.to_owned(), client };
-        self.send(&Request::Hello(hello)).await;
+        self.send(&hello_with(token)).await;
     }
 
     /// Sends a control message.
@@ -273,6 +288,14 @@ impl Speaker {
         Ok(())
     }
 
+    /// Sends a control message where the server may have closed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn try_send(&mut self, request: &Request) -> io::Result<()> {
+        self.try_send_raw(&frame::control(request)).await
+    }
+
     /// How many bytes it has sent: the place of the next one in the stream.
     #[must_use]
     pub fn sent_bytes(&self) -> u64 {
@@ -280,6 +303,25 @@ impl Speaker {
     }
 
     // What it hears.
+
+    /// The next that came, whatever it is; nothing once the connection has ended in
+    /// whatever way.
+    ///
+    /// # Panics
+    /// Where the server keeps the connection and says nothing for a long time.
+    pub async fn next(&mut self) -> Option<Heard> {
+        let heard = if let Some(heard) = self.waiting.pop_front() {
+            heard
+        } else if let Ok(heard) = timeout(PATIENCE, self.inbox.recv()).await {
+            let heard = heard?;
+            self.log.push(format!("{heard:?}"));
+            heard
+        } else {
+            self.fail("nothing comes").await
+        };
+        let is_end = matches!(heard, Heard::Closed | Heard::Reset(_) | Heard::Nonsense(_));
+        (!is_end).then_some(heard)
+    }
 
     /// The next that came and is no progress, of whatever channel.
     pub async fn heard(&mut self) -> Heard {
@@ -388,6 +430,11 @@ impl Speaker {
     /// Where the connection is broken.
     pub async fn finish_sending(&mut self) {
         self.writer.shutdown().await.expect("the connection stands");
+    }
+
+    /// Closes the sending half where the server may have closed already.
+    pub async fn try_finish_sending(&mut self) {
+        let _ = self.writer.shutdown().await;
     }
 
     // Whole exchanges.

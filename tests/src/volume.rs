@@ -31,6 +31,10 @@ enum Source {
     Memory(u64),
 }
 
+/// A volume shown at a second place. Dropped, it is there no longer.
+#[derive(Debug)]
+pub struct Shown(PathBuf);
+
 /// Why there is no volume.
 #[derive(Debug)]
 pub struct Unavailable(pub String);
@@ -145,6 +149,18 @@ impl Volume {
         self.mount().expect("a file system mounts after a power cut");
     }
 
+    /// Shows it in the place of a folder, too. Nothing may be shown while the power
+    /// comes back.
+    ///
+    /// # Panics
+    /// Where that is refused.
+    #[must_use]
+    pub fn show_at(&self, folder: &Path) -> Shown {
+        run(Command::new("mount").arg("--bind").arg(&self.mount_point).arg(folder))
+            .unwrap_or_else(|error| panic!("mount --bind: {error}"));
+        Shown(folder.to_owned())
+    }
+
     /// Mounts it again with that option (`ro`, `rw`).
     ///
     /// # Panics
@@ -169,15 +185,36 @@ impl Volume {
         run(command.arg(&self.mount_point)).map(drop)
     }
 
-    /// A process that was killed may hold the volume for a moment longer.
     fn unmount(&self) -> Result<(), Unavailable> {
-        let began = Instant::now();
-        loop {
-            match run(Command::new("umount").arg(&self.mount_point)) {
-                Ok(_) => return Ok(()),
-                Err(error) if began.elapsed() > crate::PATIENCE => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
-            }
+        unmount(&self.mount_point)
+    }
+}
+
+impl Shown {
+    /// Shows it no longer.
+    ///
+    /// # Panics
+    /// Where somebody still holds it.
+    pub fn hide(self) {
+        unmount(&self.0).expect("nobody holds the volume");
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        // Hidden already, mostly.
+        let _ = run(Command::new("umount").arg("--lazy").arg(&self.0));
+    }
+}
+
+/// A process that was killed may hold the volume for a moment longer.
+fn unmount(place: &Path) -> Result<(), Unavailable> {
+    let began = Instant::now();
+    loop {
+        match run(Command::new("umount").arg(place)) {
+            Ok(_) => return Ok(()),
+            Err(error) if began.elapsed() > crate::PATIENCE => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
 }
@@ -197,6 +234,15 @@ pub fn skipped(why: &impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "\nSKIPPED, not passed: {test}: {why}");
 }
 
+/// Whether that program can be run here; says aloud that the test is skipped where
+/// it cannot.
+#[must_use]
+pub fn has(program: &str) -> bool {
+    run(Command::new(program).arg("--version"))
+        .inspect_err(|_| skipped(&format!("needs {program}")))
+        .is_ok()
+}
+
 fn or_skipped(volume: Result<Volume, Unavailable>) -> Option<Volume> {
     volume.inspect_err(skipped).ok()
 }
@@ -208,8 +254,8 @@ fn need_root() -> Result<(), Unavailable> {
     Err(Unavailable("needs root, to mount a file system of its own".to_owned()))
 }
 
-/// A folder in memory, where the machine has one: images in it cost no disk.
-fn fast_folder() -> Option<PathBuf> {
+/// A folder in memory, where the machine has one: what lies in it costs no disk.
+pub(crate) fn fast_folder() -> Option<PathBuf> {
     Some(PathBuf::from("/dev/shm")).filter(|folder| folder.is_dir())
 }
 

@@ -3,4 +3,5 @@
 //! says aloud that it was skipped.
 
 mod failpoints;
+mod kill_points;
 mod volumes;

@@ -1,0 +1,69 @@
+//! The disks under a data folder: one for all of it, or one for the bytes and one
+//! for the catalog, which then lose their power at the same moment but need not
+//! have kept the same past.
+
+use crate::site::Site;
+use crate::volume::{Shown, Volume};
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Disks {
+    site: Site,
+    shown: Option<Shown>,
+    state: Option<Volume>,
+    data: Volume,
+}
+
+/// Room for a journey, and small enough to be made anew a hundred times.
+const SIZE_BYTES: u64 = 48 << 20;
+
+impl Disks {
+    /// One for everything; or nothing, said aloud.
+    #[must_use]
+    pub fn one() -> Option<Self> {
+        let data = Volume::ext4(SIZE_BYTES)?;
+        Some(Self { site: Site::on(&data), shown: None, state: None, data })
+    }
+
+    /// A second one for the catalog.
+    #[must_use]
+    pub fn two() -> Option<Self> {
+        Self::with_state_on(Volume::ext4(SIZE_BYTES)?)
+    }
+
+    /// That one for the catalog.
+    #[must_use]
+    pub fn with_state_on(state: Volume) -> Option<Self> {
+        let mut disks = Self::one()?;
+        disks.state = Some(state);
+        disks.show();
+        Some(disks)
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Cuts the power of all of them and brings it back. No server may run.
+    pub fn lose_power(&mut self) {
+        self.data.power_off();
+        if let Some(state) = &self.state {
+            state.power_off();
+        }
+        if let Some(shown) = self.shown.take() {
+            shown.hide();
+        }
+        self.data.power_on();
+        if let Some(state) = &self.state {
+            state.power_on();
+        }
+        self.show();
+    }
+
+    fn show(&mut self) {
+        self.shown =
+            self.state.as_ref().map(|state| state.show_at(&self.site.path().join("state")));
+    }
+}

@@ -1,0 +1,254 @@
+//! One upload of a journey, and everything that the server has said about it.
+
+use super::Excuse;
+use crate::corpus::{BLOCK, Corpus};
+use crate::site::{Person, Site};
+use crate::speaker::{CHUNK, Speaker, ZERO, find, offset, position, resume, upload};
+use std::ops::Range;
+use towline_protocol::reply::Success;
+use towline_protocol::request::{About, Resume, Upload};
+use towline_protocol::{
+    BlockIndex, Channel, Code, DocumentId, ErrorReply, Offset, Reply, Request, frame,
+};
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) channel: Channel,
+    pub(super) corpus: Corpus,
+    /// The server wants its bytes, as far as is known here.
+    pub(super) is_sending: bool,
+    /// Said about it and not asked for yet; progress is none.
+    pub(super) answer: Option<Reply>,
+    name: &'static str,
+    folder: Vec<String>,
+    blocks: bool,
+    document_id: Option<DocumentId>,
+    /// The highest durable offset that was heard: the promise (P1).
+    promised: Offset,
+    /// A withdrawal was asked for and not answered: progress may be older than it.
+    is_withdrawing: bool,
+    is_cancelling: bool,
+    receipt: Option<Success>,
+    cancelled: bool,
+    errors: Vec<ErrorReply>,
+}
+
+impl Leg {
+    pub(super) fn new(
+        channel: u32,
+        name: &'static str,
+        folder: Vec<String>,
+        corpus: Corpus,
+    ) -> Self {
+        Self {
+            channel: Channel(channel),
+            corpus,
+            is_sending: false,
+            answer: None,
+            name,
+            folder,
+            blocks: false,
+            document_id: None,
+            promised: Offset::ZERO,
+            is_withdrawing: false,
+            is_cancelling: false,
+            receipt: None,
+            cancelled: false,
+            errors: Vec::new(),
+        }
+    }
+
+    pub(super) fn in_blocks(self) -> Self {
+        Self { blocks: true, ..self }
+    }
+
+    pub(super) fn has_receipt(&self) -> bool {
+        self.receipt.is_some()
+    }
+
+    pub(super) fn errors(&self) -> impl Iterator<Item = String> {
+        self.errors.iter().map(|error| format!("{}: {}", self.name, error.code))
+    }
+
+    pub(super) fn is_whole(&self, bytes: &[u8]) -> bool {
+        self.corpus.bytes == bytes
+    }
+
+    // What is said about it.
+
+    pub(super) fn upload(&self) -> Request {
+        let (channel, folder, blocks) = (self.channel, self.folder.clone(), self.blocks);
+        Request::Upload(Upload { channel, folder, blocks, ..upload(self.name, &self.corpus) })
+    }
+
+    pub(super) fn resume(&self) -> Option<Request> {
+        let (channel, blocks) = (self.channel, self.blocks);
+        let id = self.document_id.filter(|_| self.receipt.is_none())?;
+        Some(Request::Resume(Resume { channel, blocks, ..resume(id) }))
+    }
+
+    pub(super) fn cancel(&mut self) -> Option<Request> {
+        let document_id = self.document_id?;
+        self.is_cancelling = true;
+        Some(Request::Cancel(About { channel: self.channel, document_id }))
+    }
+
+    pub(super) fn chunks(&self, range: Range<usize>) -> Vec<Vec<u8>> {
+        let starts = range.clone().step_by(CHUNK);
+        let chunk = |at: usize| {
+            let payload = &self.corpus.bytes[at..(at + CHUNK).min(range.end)];
+            let length = u32::try_from(payload.len()).expect("a chunk");
+            [&frame::chunk_head(self.channel, offset(at), length)[..], payload].concat()
+        };
+        starts.map(chunk).collect()
+    }
+
+    pub(super) fn announcement(&self, index: usize) -> Vec<u8> {
+        let number = BlockIndex::new(index as u64).expect("a block in memory");
+        frame::block(self.channel, number, self.corpus.value(index)).to_vec()
+    }
+
+    /// The writer asks for a withdrawal from there on, and with that promises may go
+    /// back.
+    pub(super) fn takes_promises_back(&mut self, to: Offset) {
+        self.promised = self.promised.min(to);
+        self.is_withdrawing = true;
+    }
+
+    // What is heard about it.
+
+    pub(super) fn hear(&mut self, reply: Reply) {
+        match &reply {
+            Reply::Progress(progress) => {
+                if !self.is_withdrawing {
+                    self.promised = self.promised.max(progress.durable);
+                }
+                return;
+            }
+            Reply::Upload(granted) => self.document_id = Some(granted.document_id),
+            Reply::Withdraw(_) => self.is_withdrawing = false,
+            Reply::Success(success) => self.receipt = Some(success.clone()),
+            Reply::Cancel(_) => self.cancelled = true,
+            Reply::Error(error) => {
+                self.is_sending = false;
+                self.errors.push(error.clone());
+            }
+            _ => {}
+        }
+        self.answer = Some(reply);
+    }
+
+    /// Where a granted resume goes on; no earlier than was promised.
+    pub(super) fn goes_on_at(&self, from: Offset) -> usize {
+        assert!(from >= self.promised, "{from} after a promise of {}", self.promised);
+        position(from)
+    }
+
+    // What has to be true in the end.
+
+    /// Holds the server to what it said, and brings the upload to its end.
+    pub(super) async fn arrive(
+        &mut self,
+        speaker: &mut Speaker,
+        site: &Site,
+        person: &Person,
+        excuse: Excuse,
+    ) {
+        if self.document_id.is_none() {
+            // It may have been granted without our hearing of it.
+            let found = speaker.find(self.find()).await;
+            self.document_id = found.unfinished.map(|unfinished| unfinished.document_id);
+        }
+        if let Some(id) = self.document_id {
+            let status = speaker.status(id).await;
+            match status.status.as_str() {
+                "completed" => assert_eq!(status.blake3, Some(self.corpus.hash())),
+                "uploading" => {
+                    assert!(!self.has_receipt() && !self.cancelled, "{status:?}; {self:?}");
+                    assert!(status.durable >= self.promised, "{status:?}; {self:?}");
+                }
+                "cancelled" => assert!(self.is_cancelling, "{status:?}; {self:?}"),
+                "failed" => {
+                    let is_excused = match excuse {
+                        Excuse::None => false,
+                        Excuse::PowerCut => self.promised == Offset::ZERO,
+                        Excuse::FailedSync => true,
+                    };
+                    assert!(is_excused && !self.has_receipt(), "{status:?}; {self:?}");
+                    assert!(status.reason.is_some_and(|reason| !reason.is_empty()));
+                    let refused = Resume { channel: ZERO, ..resume(id) };
+                    speaker.resume_refused(refused, Code::Failed).await;
+                    self.document_id = None;
+                    self.promised = Offset::ZERO;
+                }
+                other => panic!("{other} after a start; {self:?}"),
+            }
+            if status.status == "cancelled" {
+                return;
+            }
+        }
+        let success = self.finish(speaker).await;
+        if let Some(receipt) = &self.receipt {
+            assert_eq!((&receipt.filename, receipt.blake3), (&success.filename, success.blake3));
+            assert_eq!(receipt.created_at, success.created_at, "the same receipt");
+        }
+        assert_eq!(success.blake3, self.corpus.hash());
+        let path = success.folder.iter().chain([&success.filename]).cloned().collect::<Vec<_>>();
+        site.assert_published(person, &path.join("/"), &self.corpus);
+    }
+
+    async fn finish(&self, speaker: &mut Speaker) -> Success {
+        let from = match self.document_id {
+            None => {
+                let blocks = self.blocks;
+                let folder = self.folder.clone();
+                let begin = Upload { folder, blocks, ..upload(self.name, &self.corpus) };
+                speaker.upload(begin).await.offset
+            }
+            Some(id) => {
+                let again = Resume { blocks: self.blocks, ..resume(id) };
+                speaker.send(&Request::Resume(again)).await;
+                match speaker.reply_on(ZERO).await {
+                    Reply::Success(success) => return success,
+                    Reply::Resume(granted) => granted.offset,
+                    other => panic!("no resume but {other:?}; {self:?}"),
+                }
+            }
+        };
+        let from = self.goes_on_at(from);
+        if self.blocks {
+            self.finish_blocks(speaker, from).await;
+        } else {
+            speaker.chunks(ZERO, &self.corpus, from..self.corpus.size()).await;
+        }
+        speaker.complete(ZERO).await
+    }
+
+    /// Asks what is held, so that no block is sent twice.
+    async fn finish_blocks(&self, speaker: &mut Speaker, from: usize) {
+        let mut held = Vec::new();
+        if let Some(id) = self.document_id {
+            held = speaker.blocks(id).await;
+            assert_eq!(speaker.status(id).await.received, offset(from));
+        }
+        for (index, value) in &held {
+            assert_eq!(*value, self.corpus.value(*index), "block {index} is another");
+        }
+        for index in 0..self.corpus.block_count() {
+            if held.iter().any(|(other, _)| *other == index) {
+                continue;
+            }
+            let start = (index * BLOCK).max(from);
+            if start < self.corpus.block_end(index) {
+                speaker.chunks(ZERO, &self.corpus, start..self.corpus.block_end(index)).await;
+            }
+            speaker.announce(ZERO, index, self.corpus.value(index)).await;
+        }
+    }
+
+    fn find(&self) -> towline_protocol::request::Find {
+        let folder = self.folder.clone();
+        towline_protocol::request::Find { folder, ..find(self.name, self.corpus.filesize()) }
+    }
+}
