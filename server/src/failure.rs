@@ -74,21 +74,16 @@ impl Failure {
         )
     }
 
-    /// The upload cannot be trusted any more and has to be given up (P5).
+    /// The upload cannot be trusted any more and has to be given up (P5): its bytes
+    /// are not what was sent, or nobody can say whether they are kept. A call that
+    /// failed before it did anything is no such reason: what was promised stays, and
+    /// the upload goes on when the fault is over (P1).
     pub(crate) fn is_fatal_to_upload(&self) -> bool {
-        match self {
-            Self::Refused(Refusal::HashMismatch { .. }) => true,
-            Self::Storage(error) => {
-                matches!(
-                    error,
-                    StorageError::Lost(_)
-                        | StorageError::SyncFailed(_)
-                        | StorageError::Unsafe { .. }
-                        | StorageError::Io { .. }
-                ) && !error.is_shortage()
-            }
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Refused(Refusal::HashMismatch { .. })
+                | Self::Storage(StorageError::Lost(_) | StorageError::SyncFailed(_))
+        )
     }
 
     /// The answer to the client. Exhaustive on purpose: a new failure has to
@@ -221,11 +216,16 @@ fn storage(error: &StorageError) -> ErrorReply {
              again in a while",
         ),
         StorageError::Unsafe { .. } => ErrorReply::new(
-            Code::StorageFailed,
+            Code::Internal,
             "something other than a file or folder lies where the document belongs; whoever runs \
-             the server has to look",
+             the server has to look, and what is durable is kept",
         ),
-        StorageError::SyncFailed(_) | StorageError::Io { .. } | StorageError::Occupied => {
+        StorageError::Io { .. } | StorageError::Occupied => ErrorReply::new(
+            Code::Internal,
+            "the server's disk did not do as it was told; what is durable is kept, try again in a \
+             while",
+        ),
+        StorageError::SyncFailed(_) => {
             ErrorReply::new(Code::StorageFailed, "the server's storage failed; the upload is lost")
         }
     }

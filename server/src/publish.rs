@@ -139,8 +139,6 @@ fn not_moved(service: &Service, id: DocumentId, error: StorageError) -> Failure 
         (Err(StorageError::Lost(_)), error @ StorageError::Lost(_)) => error.into(),
         (Err(_), error) => Failure::Unsettled(error),
         (Ok(_), error) => match service.catalog.return_to_uploading(id).wait() {
-            // It was a folder that could not be synced; the data had been before.
-            Ok(()) if matches!(error, StorageError::SyncFailed(_)) => StorageError::ReadOnly.into(),
             Ok(()) => error.into(),
             Err(catalog) => catalog.into(),
         },

@@ -35,8 +35,8 @@ pub enum RunError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// What a crash left could not be put in order.
-    #[error("what an earlier run left could not be put in order: {0}")]
-    Recovery(String),
+    #[error("what an earlier run left could not be put in order")]
+    Recovery(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The state file.
     #[error("the state file could not be written")]
     StateFile(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -149,7 +149,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
     });
     // A later Towline's folder is left alone before anything in it is changed.
     mirror::check(&service).map_err(|error: MirrorError| RunError::StateFile(Box::new(error)))?;
-    recovery::recover(&service).map_err(|error: Failure| RunError::Recovery(error.to_string()))?;
+    recovery::recover(&service).map_err(|error: Failure| RunError::Recovery(Box::new(error)))?;
     Ok(service)
 }
 

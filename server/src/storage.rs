@@ -170,8 +170,9 @@ pub trait Staging: Send + Sync {
     /// offset rests on (P1): bytes without a name are as lost as bytes unwritten.
     ///
     /// # Errors
-    /// [`StorageError::SyncFailed`] once, and the volume is closed for changes; any
-    /// later call says [`StorageError::ReadOnly`] without asking the kernel again.
+    /// [`StorageError::SyncFailed`] once where it was the bytes, and
+    /// [`StorageError::ReadOnly`] where it was the name; the volume is then closed for
+    /// changes, and any later call says the latter without asking the kernel again.
     fn sync(&self) -> Result<(), StorageError>;
 
     /// Makes every written byte durable, but not the staging area's name. For the sync

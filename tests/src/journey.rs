@@ -123,6 +123,7 @@ impl Journey {
 
     async fn ride(&mut self, address: SocketAddr) -> Option<Ride<'_>> {
         let speaker = Speaker::try_login(address, &self.person.token).await?;
+        self.legs.iter_mut().for_each(Leg::is_on_a_new_connection);
         Some(Ride { speaker, legs: &mut self.legs })
     }
 }

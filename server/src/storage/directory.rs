@@ -4,7 +4,7 @@
 
 use crate::failpoint;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,7 +24,7 @@ impl Directory {
     /// Opens the folder at a path that the administrator chose. Links on the way to
     /// it are the administrator's own.
     pub(super) fn at_path(path: &Path) -> Result<Self, Errno> {
-        rustix::fs::openat(CWD, path, OPEN_FOLDER, Mode::empty()).map(Self)
+        retry_on_intr(|| rustix::fs::openat(CWD, path, OPEN_FOLDER, Mode::empty())).map(Self)
     }
 
     /// Opens a folder below this one. `ELOOP` where a link is on the way.
@@ -45,7 +45,8 @@ impl Directory {
             let beneath =
                 ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             // No NOFOLLOW: with it, a link in the last place would be ENOTDIR, not ELOOP.
-            match rustix::fs::openat2(self, below, flags, mode, beneath) {
+            let open = || rustix::fs::openat2(self, below, flags, mode, beneath);
+            match retry_on_intr(open) {
                 Err(Errno::NOSYS) => NO_OPENAT2.store(true, Ordering::Relaxed),
                 // Old sandboxes refuse a system call that they do not know with EPERM,
                 // but so may a file system: the steps will tell which it was.
@@ -137,7 +138,8 @@ fn open_step(
     flags: OFlags,
     mode: Mode,
 ) -> Result<OwnedFd, Errno> {
-    let answer = rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW, mode);
+    let open = || rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW, mode);
+    let answer = retry_on_intr(open);
     // With O_DIRECTORY the kernel says ENOTDIR of a link that it does not follow.
     if let Err(Errno::NOTDIR) = answer
         && let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)

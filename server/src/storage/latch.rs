@@ -36,10 +36,20 @@ impl Latch {
         self.refuse_if_closed()?;
         if let Err(errno) = sync() {
             self.close();
+            tracing::error!(error = %errno, "a sync failed; the volume takes no change until a restart");
             return Err(StorageError::SyncFailed(errno.into()));
         }
         // Where another file's sync failed meanwhile, this one's OK is doubtful too.
         self.refuse_if_closed()
+    }
+
+    /// The same for the names in a folder. To fail closes the volume as well, but it
+    /// says nothing against bytes: no upload has to be given up for it.
+    pub(super) fn sync_names(
+        &self,
+        sync: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), StorageError> {
+        self.sync(sync).map_err(|_| StorageError::ReadOnly)
     }
 }
 
@@ -60,6 +70,14 @@ mod tests {
         });
         assert!(matches!(again, Err(StorageError::ReadOnly)));
         assert!(!asked);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_closes_the_volume_and_fails_no_upload() {
+        let latch = Latch::default();
+        let failed = latch.sync_names(|| Err(Errno::IO));
+        assert!(matches!(failed, Err(StorageError::ReadOnly)), "{failed:?}");
+        assert!(latch.is_closed());
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) fn publish(
             _ => StorageError::new(WHAT, errno),
         })?;
     failpoint::reach("publish.renamed");
-    volume.latch.sync(|| folder.directory.sync())?;
+    volume.latch.sync_names(|| folder.directory.sync())?;
     failpoint::reach("publish.folder_synced");
     if let Moved::OldNameStays = moved {
         staging.remove(&name).map_err(|errno| StorageError::new(WHAT, errno))?;
@@ -89,7 +89,7 @@ pub(super) fn settle(
     }
     volume.latch.sync(|| rustix::fs::fsync(&file))?;
     failpoint::reach("recovery.settling");
-    volume.latch.sync(|| folder.directory.sync())?;
+    volume.latch.sync_names(|| folder.directory.sync())?;
     volume.user_folders.settle(folder, &volume.latch)
 }
 
@@ -116,7 +116,7 @@ pub(super) fn set_aside(volume: &Volume, name: &OsStr) -> Result<PathBuf, Storag
             Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
             answer => answer.map_err(io)?,
         };
-        volume.latch.sync(|| orphans.sync())?;
+        volume.latch.sync_names(|| orphans.sync())?;
         if let Moved::OldNameStays = moved {
             staging.remove(name).map_err(io)?;
         }

@@ -7,7 +7,7 @@ use super::latch::Latch;
 use super::{Staging, paths, space};
 use crate::failpoint;
 use rustix::fs::{Advice, Mode, OFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,7 +51,7 @@ impl StagingFolder {
             return latch.refuse_if_closed();
         }
         let made = self.made.load(Ordering::SeqCst);
-        latch.sync(|| self.directory.sync())?;
+        latch.sync_names(|| self.directory.sync())?;
         *durable = made;
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Staging for StagingFile {
         if self.length_bytes()? <= end.get() {
             return Ok(());
         }
-        rustix::fs::ftruncate(&self.file, end.get())
+        retry_on_intr(|| rustix::fs::ftruncate(&self.file, end.get()))
             .map_err(|errno| StorageError::new("cut the staging file", errno))
     }
 

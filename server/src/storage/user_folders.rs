@@ -89,7 +89,7 @@ impl UserFolders {
     /// Makes the names of all folders on the way durable, after the file's own.
     pub(super) fn settle(&self, folder: UserFolder, latch: &Latch) -> Result<(), StorageError> {
         for Unsettled { above, path } in folder.unsettled {
-            latch.sync(|| above.sync())?;
+            latch.sync_names(|| above.sync())?;
             let mut durable = self.remembered();
             if durable.len() >= REMEMBERED {
                 durable.clear();

@@ -1,6 +1,6 @@
 //! What can go wrong with the catalog, and whose fault it is.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,9 +152,12 @@ fn name_taken(name: &str, user_id: UserId, removed: bool) -> String {
 
 impl From<rusqlite::Error> for CatalogError {
     fn from(error: rusqlite::Error) -> Self {
+        let extended = error.sqlite_error().map(|code| code.extended_code);
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::DiskFull,
+            // The shared index of the journal finds no room to grow; nothing was lost.
+            Some(_) if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => Self::DiskFull,
             Some(
                 ErrorCode::SystemIoFailure
                 | ErrorCode::DatabaseCorrupt

@@ -116,6 +116,11 @@ impl Leg {
         self.is_withdrawing = true;
     }
 
+    /// What was asked for on an earlier connection is not answered on this one.
+    pub(super) fn is_on_a_new_connection(&mut self) {
+        (self.is_sending, self.answer) = (false, None);
+    }
+
     // What is heard about it.
 
     pub(super) fn hear(&mut self, reply: Reply) {

@@ -4,4 +4,5 @@
 
 mod failpoints;
 mod kill_points;
+mod nth_call;
 mod volumes;

@@ -1,0 +1,264 @@
+//! The n-th system call of a kind fails, for every n until a whole journey passes
+//! without the fault: each call of the server's gets its turn, and afterwards every
+//! promise is still kept.
+//!
+//! `strace` counts for each thread. So the calls are aimed at by the files they are
+//! about, and n goes on until no thread makes that many. The quick form takes the
+//! first few; `TOWLINE_LONG=1` takes all.
+
+use std::path::{Path, PathBuf};
+use towline_tests::journey::{Excuse, Journey};
+use towline_tests::process::{Ended, Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::volume;
+
+/// What is made to fail.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    /// The system calls, as `strace` names them.
+    calls: &'static str,
+    /// What they answer, as `strace` says it.
+    answer: &'static str,
+    aim: Aim,
+    excuse: Excuse,
+}
+
+/// Which files the calls are about.
+#[derive(Debug, Clone, Copy)]
+enum Aim {
+    /// Any, or none.
+    All,
+    /// The staging files themselves.
+    Bytes,
+    /// Names in and under `uploads/`.
+    Names,
+    /// SQLite's files.
+    Catalog,
+}
+
+const fn fault(calls: &'static str, answer: &'static str, aim: Aim) -> Fault {
+    Fault { calls, answer, aim, excuse: Excuse::None }
+}
+
+const fn failed_sync(calls: &'static str, answer: &'static str) -> Fault {
+    Fault { calls, answer, aim: Aim::Bytes, excuse: Excuse::FailedSync }
+}
+
+const EIO: &str = "error=EIO";
+const ENOSPC: &str = "error=ENOSPC";
+const EINTR: &str = "error=EINTR";
+
+const BYTES: &[Fault] = &[
+    fault("pwrite64", EIO, Aim::Bytes),
+    fault("pwrite64", ENOSPC, Aim::Bytes),
+    fault("pwrite64", EINTR, Aim::Bytes),
+    fault("pwrite64", "retval=0", Aim::Bytes),
+    failed_sync("fdatasync", EIO),
+    failed_sync("fdatasync", ENOSPC),
+    fault("fallocate", EIO, Aim::Bytes),
+    fault("fallocate", ENOSPC, Aim::Bytes),
+    fault("fallocate", EINTR, Aim::Bytes),
+    fault("fallocate", "error=EOPNOTSUPP", Aim::Bytes),
+    fault("ftruncate", EIO, Aim::Bytes),
+    fault("ftruncate", EINTR, Aim::Bytes),
+];
+
+const NAMES: &[Fault] = &[
+    fault("fsync", EIO, Aim::Names),
+    fault("fsync", ENOSPC, Aim::Names),
+    fault("openat,openat2", EIO, Aim::Names),
+    fault("openat,openat2", EINTR, Aim::Names),
+    fault("openat,openat2", "error=EMFILE", Aim::Names),
+    fault("mkdirat", EIO, Aim::Names),
+    fault("mkdirat", ENOSPC, Aim::Names),
+    fault("renameat2", EIO, Aim::Names),
+    fault("renameat2", ENOSPC, Aim::Names),
+    fault("unlinkat", EIO, Aim::Names),
+    fault("newfstatat", EIO, Aim::Names),
+];
+
+const CATALOG: &[Fault] = &[
+    fault("pwrite64", EIO, Aim::Catalog),
+    fault("pwrite64", ENOSPC, Aim::Catalog),
+    fault("pwrite64", EINTR, Aim::Catalog),
+    fault("fsync,fdatasync", EIO, Aim::Catalog),
+    fault("fsync,fdatasync", ENOSPC, Aim::Catalog),
+    fault("ftruncate", EIO, Aim::Catalog),
+    fault("ftruncate", EINTR, Aim::Catalog),
+    fault("openat", EIO, Aim::Catalog),
+    fault("pread64", EIO, Aim::Catalog),
+];
+
+/// Whatever the server does besides: state file, keys, lock, folders.
+const REST: &[Fault] = &[
+    fault("fsync", EIO, Aim::All),
+    fault("rename,renameat,renameat2", EIO, Aim::All),
+    fault("rename,renameat,renameat2", ENOSPC, Aim::All),
+    fault("fallocate", EIO, Aim::All),
+    fault("mkdir,mkdirat", ENOSPC, Aim::All),
+    fault("unlink,unlinkat", EIO, Aim::All),
+    fault("openat,openat2", "error=ENFILE", Aim::All),
+];
+
+/// The n of the quick form: thinner the further on, for the calls of a start come
+/// first and are many.
+const QUICK: [u32; 7] = [1, 2, 3, 5, 8, 13, 21];
+
+fn numbers() -> Box<dyn Iterator<Item = u32> + Send> {
+    if std::env::var_os("TOWLINE_LONG").is_some() {
+        return Box::new(1..);
+    }
+    Box::new(QUICK.into_iter())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_bytes() {
+    each(BYTES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_names() {
+    each(NAMES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_catalog() {
+    each(CATALOG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_rest() {
+    each(REST).await;
+}
+
+async fn each(faults: &[Fault]) {
+    if !volume::has("strace") {
+        return;
+    }
+    for fault in faults {
+        for n in numbers() {
+            let fired = Trial::new(*fault, n).await.run().await;
+            if !fired {
+                break;
+            }
+        }
+    }
+}
+
+/// One journey with one fault.
+struct Trial {
+    fault: Fault,
+    n: u32,
+    site: Site,
+    person: Person,
+    log: PathBuf,
+}
+
+impl Trial {
+    async fn new(fault: Fault, n: u32) -> Self {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let log = site.outside().join("strace.log");
+        Self { fault, n, site, person, log }
+    }
+
+    /// The first half of the journey with the fault; a death in the middle, so that
+    /// the next start has something to put in order; that start and the second half
+    /// with the fault again; and without it the end. Says whether it came to pass.
+    async fn run(self) -> bool {
+        let mut journey = Journey::new(&self.person);
+        let first = self.start().await;
+        if let Some(server) = &first {
+            journey.set_out(server.address()).await;
+        }
+        let mut fired = self.end(first).await;
+        journey.assert_only_whole_files(&self.site);
+        let dies = self.launch().failpoints("publish.verified=kill").start().await;
+        journey.go_on(dies.address()).await;
+        dies.gone().await;
+        let second = self.start().await;
+        if let Some(server) = &second {
+            journey.go_on(server.address()).await;
+        }
+        fired |= self.end(second).await;
+        let Fault { calls, answer, aim, excuse } = self.fault;
+        let n = self.n;
+        println!("{aim:?}: {calls} {answer} @{n}: fired {fired}, {:?}", journey.errors());
+        let server = self.launch().start().await;
+        journey.arrive(server.address(), &self.site, excuse).await;
+        self.assert_calm(&server.said());
+        server.gone().await;
+        fired
+    }
+
+    fn launch(&self) -> Launch {
+        Launch::over(&self.site).settings(&self.site.settings("reserve = '0B'"))
+    }
+
+    /// Starts it with the fault; where that is what ends it, it says why.
+    async fn start(&self) -> Option<ServerProcess> {
+        match self.launch().under(&self.strace()).try_start().await {
+            Ok(server) => Some(server),
+            Err(Ended { status, said }) => {
+                assert_eq!(status.and_then(|status| status.code()), Some(1), "{said:#?}");
+                self.assert_calm(&said);
+                let why = said.iter().find(|line| line.starts_with("towlined: "));
+                println!("  does not start: {}", why.expect("it says why it ends"));
+                None
+            }
+        }
+    }
+
+    /// Ends it without a warning. Says whether the fault came to pass.
+    async fn end(&self, server: Option<ServerProcess>) -> bool {
+        if let Some(server) = server {
+            self.assert_calm(&server.said());
+            server.gone().await;
+        }
+        std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains("(INJECTED)"))
+    }
+
+    /// A fault below is an answer to be handled, never a surprise.
+    fn assert_calm(&self, said: &[String]) {
+        let panicked = said.iter().any(|line| line.contains("panicked"));
+        assert!(!panicked, "{:?} @{}: {said:#?}", self.fault, self.n);
+    }
+
+    fn strace(&self) -> Vec<String> {
+        let Fault { calls, answer, aim, .. } = self.fault;
+        let mut words: Vec<String> =
+            ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o"].map(str::to_owned).to_vec();
+        words.push(self.log.display().to_string());
+        for path in self.paths(aim) {
+            words.extend(["-P".to_owned(), path.display().to_string()]);
+        }
+        words.extend(["-e".to_owned(), format!("trace={calls}")]);
+        words.extend(["-e".to_owned(), format!("inject={calls}:{answer}:when={}", self.n)]);
+        words
+    }
+
+    fn paths(&self, aim: Aim) -> Vec<PathBuf> {
+        let uploads = self.site.uploads();
+        let documents = self.site.documents(&self.person);
+        let catalog = self.site.catalog_path();
+        let beside = |end: &str| PathBuf::from(format!("{}{end}", catalog.display()));
+        match aim {
+            Aim::All => Vec::new(),
+            // A fresh data folder numbers its documents from 1 on.
+            Aim::Bytes => {
+                (1..=3).map(|id| self.site.staging_folder().join(format!("{id}.tmp"))).collect()
+            }
+            Aim::Names => {
+                let within = |path: &str| documents.join(Path::new(path));
+                vec![
+                    self.site.staging_folder(),
+                    within("new"),
+                    within("new/deep"),
+                    documents.clone(),
+                    uploads,
+                ]
+            }
+            Aim::Catalog => vec![beside("-wal"), beside("-shm"), catalog],
+        }
+    }
+}
