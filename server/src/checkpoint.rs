@@ -7,6 +7,7 @@
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
+use crate::refrain::Refrain;
 use crate::service::Service;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ pub(crate) struct Checkpoints {
     waiting: Mutex<Waiting>,
     moved: Notify,
     urgent: Notify,
+    unrecorded: Refrain,
 }
 
 #[derive(Default)]
@@ -84,13 +86,20 @@ pub(crate) async fn run(service: Arc<Service>) {
             () = service.checkpoints.urgent.notified() => {}
         }
         let Waiting { uploads, told, .. } = service.checkpoints.take();
+        let uploads: Vec<_> = uploads.into_values().collect();
         let begun = Instant::now();
-        let here = Arc::clone(&service);
-        let work = move || checkpoint(&here, &uploads.into_values().collect::<Vec<_>>());
-        if service.tracker.spawn_blocking(work).await.is_err() {
-            tracing::error!("a checkpoint panicked; what it would have promised stays unpromised");
-        }
-        pause = (begun.elapsed() * REST).max(GATHER);
+        let (here, all) = (Arc::clone(&service), uploads.clone());
+        let work = move || checkpoint(&here, &all);
+        let recorded = service.tracker.spawn_blocking(work).await.unwrap_or_else(|panic| {
+            tracing::error!(%panic, "a checkpoint panicked; what it would have promised waits");
+            for live in &uploads {
+                service.checkpoints.moved(live, 0);
+            }
+            false
+        });
+        // One that failed is tried again, but the disk may be full for days.
+        let rest = (begun.elapsed() * REST).max(GATHER);
+        pause = if recorded { rest } else { service.config.timings.checkpoint };
         for done in told {
             let _ = done.send(());
         }
@@ -102,15 +111,18 @@ pub(crate) async fn run(service: Arc<Service>) {
 /// first waiting for the last.
 const TOGETHER: usize = 16;
 
-fn checkpoint(service: &Service, uploads: &[Arc<Live>]) {
+/// Says whether the catalog took all that was synced.
+fn checkpoint(service: &Service, uploads: &[Arc<Live>]) -> bool {
+    let mut recorded = true;
     for together in uploads.chunks(TOGETHER) {
-        record(service, together);
+        recorded &= record(service, together);
     }
+    recorded
 }
 
 /// An upload that somebody else is recording (it is being published, say) waits
 /// for the next checkpoint, and nobody waits for it.
-fn record(service: &Service, uploads: &[Arc<Live>]) {
+fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
     let mut synced = Vec::new();
     for live in uploads {
         let Some(recording) = live.try_recording() else {
@@ -131,7 +143,7 @@ fn record(service: &Service, uploads: &[Arc<Live>]) {
         }
     }
     if synced.is_empty() {
-        return;
+        return true;
     }
     failpoint::reach("checkpoint.synced");
     let rows = synced.iter().map(|(live, _, snapshot, last_chunk_at)| Checkpoint {
@@ -148,17 +160,21 @@ fn record(service: &Service, uploads: &[Arc<Live>]) {
                     live.recorded(recording, snapshot);
                 }
             }
+            true
         }
         // Nothing was promised, nothing is lost: the next checkpoint tries again,
         // unless the catalog has closed itself.
         Err(error) => {
-            tracing::error!(%error, "the catalog did not record a checkpoint");
+            if let Some(others) = service.checkpoints.unrecorded.due() {
+                tracing::error!(%error, others, "the catalog did not record a checkpoint");
+            }
             service.storage_follows_catalog();
             if !service.catalog.is_read_only() {
                 for (live, ..) in synced {
                     service.checkpoints.moved(live, 0);
                 }
             }
+            false
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The TCP door: takes connections, as many as there may be, and tunes their sockets.
 
+use crate::refrain::Refrain;
 use crate::service::Service;
 use crate::session;
 use socket2::{SockRef, TcpKeepalive};
@@ -20,6 +21,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Takes connections until the server stops.
 pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
+    let (full, failing) = (Refrain::default(), Refrain::default());
     let places = Arc::new(Semaphore::new(service.config.limits.connections));
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
@@ -30,7 +32,9 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
         match accepted {
             Ok((stream, peer)) => {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    tracing::warn!(%peer, "too many connections; one was turned away");
+                    if let Some(others) = full.due() {
+                        tracing::warn!(%peer, others, "too many connections; one was turned away");
+                    }
                     turn_away(&stream, service.config.limits.connections);
                     continue;
                 };
@@ -45,7 +49,9 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
+                if let Some(others) = failing.due() {
+                    tracing::warn!(%error, others, "a connection could not be taken");
+                }
                 tokio::time::sleep(REST).await;
             }
         }

@@ -235,7 +235,11 @@ fn catalog(error: &CatalogError) -> ErrorReply {
     match error {
         CatalogError::Refused(refusal) => unrecorded(refusal),
         CatalogError::ReadOnly => storage(&StorageError::ReadOnly),
-        CatalogError::DiskFull => storage(&StorageError::NoSpace { missing_bytes: 1 }),
+        // How much would be enough nobody knows.
+        CatalogError::DiskFull => ErrorReply::new(
+            Code::NoSpace,
+            "the server's disk is full; what is durable is kept, resume when there is room",
+        ),
         _ => ErrorReply::new(
             Code::Internal,
             "the server could not record the request; what is durable is kept, try again",

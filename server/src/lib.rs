@@ -26,6 +26,7 @@ mod outlet;
 mod pool;
 mod publish;
 mod recovery;
+mod refrain;
 mod registry;
 mod run;
 mod service;

@@ -1,6 +1,7 @@
 //! Keeps the state file saying what the catalog says, for people and tools. It is
 //! a copy: nothing is ever decided by it while there is a catalog.
 
+use crate::refrain::Refrain;
 use crate::service::Service;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,13 +43,18 @@ impl Mirror {
 
 /// Writes the state file whenever something has changed, until it is dropped.
 pub(crate) async fn run(service: Arc<Service>) {
+    let failing = Refrain::default();
     loop {
         service.mirror.changed.notified().await;
         let begun = Instant::now();
         let here = Arc::clone(&service);
         match service.tracker.spawn_blocking(move || write(&here)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the state file could not be written"),
+            Ok(Err(error)) => {
+                if let Some(others) = failing.due() {
+                    tracing::warn!(%error, others, "the state file could not be written");
+                }
+            }
             Err(panic) => tracing::error!(%panic, "writing the state file panicked"),
         }
         let rest = (begun.elapsed() * REST).max(Duration::from_millis(20));

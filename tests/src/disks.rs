@@ -21,23 +21,22 @@ impl Disks {
     /// One for everything; or nothing, said aloud.
     #[must_use]
     pub fn one() -> Option<Self> {
-        let data = Volume::ext4(SIZE_BYTES)?;
-        Some(Self { site: Site::on(&data), shown: None, state: None, data })
+        Some(Self::of(Volume::ext4(SIZE_BYTES)?, None))
     }
 
     /// A second one for the catalog.
     #[must_use]
     pub fn two() -> Option<Self> {
-        Self::with_state_on(Volume::ext4(SIZE_BYTES)?)
+        let state = Volume::ext4(SIZE_BYTES)?;
+        Some(Self::of(Volume::ext4(SIZE_BYTES)?, Some(state)))
     }
 
-    /// That one for the catalog.
+    /// These, the second one for the catalog.
     #[must_use]
-    pub fn with_state_on(state: Volume) -> Option<Self> {
-        let mut disks = Self::one()?;
-        disks.state = Some(state);
+    pub fn of(data: Volume, state: Option<Volume>) -> Self {
+        let mut disks = Self { site: Site::on(&data), shown: None, state, data };
         disks.show();
-        Some(disks)
+        disks
     }
 
     /// The data folder.
@@ -60,6 +59,27 @@ impl Disks {
             state.power_on();
         }
         self.show();
+    }
+
+    /// Takes the disk with the bytes out and puts it in again. No server may run.
+    pub fn mount_data_again(&mut self) {
+        if let Some(shown) = self.shown.take() {
+            shown.hide();
+        }
+        self.data.power_on();
+        self.show();
+    }
+
+    /// The disk with the bytes.
+    #[must_use]
+    pub fn data(&self) -> &Volume {
+        &self.data
+    }
+
+    /// The disk with the catalog.
+    #[must_use]
+    pub fn state(&self) -> &Volume {
+        self.state.as_ref().unwrap_or(&self.data)
     }
 
     fn show(&mut self) {

@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod server;
 pub mod site;
 pub mod speaker;
+pub mod strace;
 pub mod torture;
 pub mod volume;
 

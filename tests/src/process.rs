@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -262,6 +262,31 @@ impl ServerProcess {
     #[must_use]
     pub fn said(&self) -> Vec<String> {
         self.said.lock().expect("no panic under this lock").clone()
+    }
+
+    /// The most memory that it has had so far, in KiB: its resident set.
+    ///
+    /// # Panics
+    /// Where it has ended, or the system does not say.
+    #[must_use]
+    pub fn memory_kib(&self) -> u64 {
+        let id = self.child.id().expect("towlined still runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number.and_then(|number| number.trim().parse().ok()).expect("the peak of its memory")
+    }
+
+    /// Waits until it has printed a line with that in it.
+    ///
+    /// # Panics
+    /// Where it never does.
+    pub async fn says(&self, text: &str) {
+        let began = Instant::now();
+        while !self.said().iter().any(|line| line.contains(text)) {
+            assert!(began.elapsed() < PATIENCE, "it does not say {text:?} but {:#?}", self.said());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// `kill -9`, and waits until it is gone.

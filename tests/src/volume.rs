@@ -149,6 +149,29 @@ impl Volume {
         self.mount().expect("a file system mounts after a power cut");
     }
 
+    /// Fills it up to that many bytes, with a file that is to be deleted when there
+    /// shall be room again.
+    ///
+    /// # Panics
+    /// Where it has less already.
+    #[must_use]
+    pub fn fill_up_to(&self, left_bytes: u64) -> PathBuf {
+        let path = self.mount_point.join("ballast");
+        let mut ballast = std::fs::File::create(&path).expect("a file");
+        let free = rustix::fs::statvfs(&self.mount_point).expect("a file system");
+        let free_bytes = free.f_bavail * free.f_frsize;
+        let wanted = free_bytes.checked_sub(left_bytes).expect("so much is free");
+        let block = vec![1; 4096];
+        for _ in 0..wanted / 4096 {
+            // What a file needs besides its bytes may end it a little early.
+            if ballast.write_all(&block).is_err() {
+                break;
+            }
+        }
+        let _ = ballast.sync_all();
+        path
+    }
+
     /// Shows it in the place of a folder, too. Nothing may be shown while the power
     /// comes back.
     ///

@@ -2,7 +2,14 @@
 //! fail. They need root or tools of the system; where those are missing each test
 //! says aloud that it was skipped.
 
+mod descriptors;
+mod failed_sync;
 mod failpoints;
+mod full_disk;
 mod kill_points;
+mod links;
+mod memory;
 mod nth_call;
+mod read_only;
+mod short_writes;
 mod volumes;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use towline_tests::journey::{Excuse, Journey};
 use towline_tests::process::{Ended, Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
+use towline_tests::strace::Strace;
 use towline_tests::volume;
 
 /// What is made to fail.
@@ -151,15 +152,13 @@ struct Trial {
     n: u32,
     site: Site,
     person: Person,
-    log: PathBuf,
 }
 
 impl Trial {
     async fn new(fault: Fault, n: u32) -> Self {
         let site = Site::in_memory();
         let person = site.add_user("ada").await;
-        let log = site.outside().join("strace.log");
-        Self { fault, n, site, person, log }
+        Self { fault, n, site, person }
     }
 
     /// The first half of the journey with the fault; a death in the middle, so that
@@ -197,7 +196,7 @@ impl Trial {
 
     /// Starts it with the fault; where that is what ends it, it says why.
     async fn start(&self) -> Option<ServerProcess> {
-        match self.launch().under(&self.strace()).try_start().await {
+        match self.launch().under(&self.strace().words()).try_start().await {
             Ok(server) => Some(server),
             Err(Ended { status, said }) => {
                 assert_eq!(status.and_then(|status| status.code()), Some(1), "{said:#?}");
@@ -215,7 +214,7 @@ impl Trial {
             self.assert_calm(&server.said());
             server.gone().await;
         }
-        std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains("(INJECTED)"))
+        self.strace().has_fired()
     }
 
     /// A fault below is an answer to be handled, never a surprise.
@@ -224,17 +223,10 @@ impl Trial {
         assert!(!panicked, "{:?} @{}: {said:#?}", self.fault, self.n);
     }
 
-    fn strace(&self) -> Vec<String> {
+    fn strace(&self) -> Strace {
         let Fault { calls, answer, aim, .. } = self.fault;
-        let mut words: Vec<String> =
-            ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o"].map(str::to_owned).to_vec();
-        words.push(self.log.display().to_string());
-        for path in self.paths(aim) {
-            words.extend(["-P".to_owned(), path.display().to_string()]);
-        }
-        words.extend(["-e".to_owned(), format!("trace={calls}")]);
-        words.extend(["-e".to_owned(), format!("inject={calls}:{answer}:when={}", self.n)]);
-        words
+        let log = self.site.outside().join("strace.log");
+        Strace::inject(&log, calls, answer).when(self.n).about(self.paths(aim))
     }
 
     fn paths(&self, aim: Aim) -> Vec<PathBuf> {

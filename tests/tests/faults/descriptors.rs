@@ -1,0 +1,67 @@
+//! No descriptors left: nobody new comes in, those who are in go on, and the log
+//! says it once a second.
+
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use towline_protocol::request::Upload;
+use towline_protocol::{Channel, Code, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::Launch;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+
+const UNDER: [&str; 4] = ["bash", "-c", "ulimit -n 64; exec \"$@\"", "bash"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn are_used_up_by_uploads() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).under(&UNDER).start().await;
+    let corpus = Corpus::new(2 * BLOCK, 970);
+    let mut early = Speaker::login(server.address(), &person.token).await;
+    early.upload(upload("early", &corpus)).await;
+    early.chunks(ZERO, &corpus, 0..1000).await;
+    early.progress_that("a promise", |p| p.durable == offset(1000)).await;
+
+    let mut greedy = Speaker::login(server.address(), &person.token).await;
+    let refused = (1..64).map(Channel);
+    let mut granted = 0;
+    for channel in refused {
+        let begin = Upload { channel, ..upload(&format!("{}.bin", channel.0), &corpus) };
+        greedy.send(&Request::Upload(begin)).await;
+        match greedy.reply_on(channel).await {
+            Reply::Upload(_) => granted += 1,
+            Reply::Error(error) => {
+                println!("after {granted} uploads: {} {}", error.code, error.message);
+                assert_eq!(error.code, Code::Internal, "{error:?}");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((1..63).contains(&granted), "the descriptors are used up at some time");
+
+    // Whoever comes now waits outside, in the kernel's queue.
+    let outside = TcpStream::connect(server.address()).await.unwrap();
+    server.says("a connection could not be taken").await;
+    let (before, began) = (server.said().len(), Instant::now());
+    let mut sent = 1000;
+    while began.elapsed() < Duration::from_secs(2) {
+        early.chunks(ZERO, &corpus, sent..sent + 1000).await;
+        sent += 1000;
+        early.progress_that("a promise", |p| p.durable == offset(sent)).await;
+    }
+    let said = server.said().split_off(before);
+    println!("{} bytes promised meanwhile, {} lines in the log", sent - 2000, said.len());
+    // One a second about the door, one about the state file.
+    assert!(said.len() <= 6, "{said:#?}");
+
+    drop(greedy);
+    drop(outside);
+    let mut late = Speaker::login(server.address(), &person.token).await;
+    late.ping().await;
+    early.chunks(ZERO, &corpus, sent..corpus.size()).await;
+    early.complete(ZERO).await;
+    site.assert_published(&person, "early", &corpus);
+    server.gone().await;
+}

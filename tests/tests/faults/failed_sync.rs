@@ -1,0 +1,206 @@
+//! A sync that fails: of an upload's bytes, of a folder, of the catalog, of a disk
+//! that has less room than it says. Nothing is promised that is not kept, the sync
+//! is never asked again, and what was promised before is there after a restart.
+
+use std::path::PathBuf;
+use towline_protocol::request::Complete;
+use towline_protocol::{Code, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::disks::Disks;
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::strace::Strace;
+use towline_tests::volume::{self, Volume};
+
+fn launch(site: &Site) -> Launch {
+    Launch::over(site).settings(&site.settings("reserve = '0B'"))
+}
+
+async fn speaker(server: &ServerProcess, person: &Person) -> Speaker {
+    Speaker::login(server.address(), &person.token).await
+}
+
+/// Nothing changes any more, and everything can be looked at.
+async fn assert_reads_only(server: &ServerProcess, person: &Person, corpus: &Corpus) {
+    let mut other = speaker(server, person).await;
+    let refused = other.upload_refused(upload("other", corpus), Code::StorageReadOnly).await;
+    println!("a new upload: {} {}", refused.code, refused.message);
+    other.find(find("other", corpus.filesize())).await;
+    other.ping().await;
+}
+
+#[tokio::test]
+async fn of_an_uploads_bytes() {
+    if !volume::has("strace") {
+        return;
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
+        .about([site.staging_folder().join("1.tmp")]);
+    let server = launch(&site).under(&strace.words()).start().await;
+    let corpus = Corpus::new(BLOCK + 1000, 910);
+    let mut failing = speaker(&server, &person).await;
+    let failing_id = failing.upload(upload("failing", &corpus)).await.document_id;
+    assert_eq!(failing_id.get(), 1, "strace aims at it");
+    let mut healthy = speaker(&server, &person).await;
+    let healthy_id = healthy.upload(upload("healthy", &corpus)).await.document_id;
+    healthy.chunks(ZERO, &corpus, 0..BLOCK).await;
+    let promised = healthy.progress_that("a promise", |p| p.durable == offset(BLOCK)).await.durable;
+
+    failing.chunks(ZERO, &corpus, 0..BLOCK).await;
+    let told = failing.error(Code::StorageFailed).await;
+    println!("the writer: {} {}", told.code, told.message);
+    let was_promised = failing
+        .heard_so_far()
+        .into_iter()
+        .any(|heard| matches!(heard, Heard::Reply(Reply::Progress(p)) if p.durable > offset(0)));
+    assert!(!was_promised, "nothing is promised of bytes that were not synced");
+    failing.resume_refused(resume(failing_id), Code::Failed).await;
+
+    // The volume is flagged: the other upload is stopped and loses nothing.
+    healthy.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
+    let told = healthy.error(Code::StorageReadOnly).await;
+    println!("the other writer: {} {}", told.code, told.message);
+    assert_eq!(healthy.status(healthy_id).await.durable, promised);
+    assert_reads_only(&server, &person, &corpus).await;
+    server.gone().await;
+    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+
+    let server = launch(&site).start().await;
+    let mut again = speaker(&server, &person).await;
+    again.resume_refused(resume(failing_id), Code::Failed).await;
+    let from = again.resume(resume(healthy_id)).await.offset;
+    assert!(from >= promised);
+    again.chunks(ZERO, &corpus, position(from)..corpus.size()).await;
+    again.complete(ZERO).await;
+    site.assert_published(&person, "healthy", &corpus);
+    assert_eq!(std::fs::read_dir(site.staging_folder()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn of_the_folder_of_a_document() {
+    if !volume::has("strace") {
+        return;
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
+        .about([site.documents(&person)]);
+    let server = launch(&site).under(&strace.words()).start().await;
+    let corpus = Corpus::new(5000, 911);
+    let mut writer = speaker(&server, &person).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let told = writer.complete_refused(Complete::default(), Code::StorageReadOnly).await;
+    println!("the writer: {} {}", told.code, told.message);
+    assert_eq!(writer.status(id).await.status, "publishing");
+    // Asked again it does not say SUCCESS either, for nobody knows.
+    let again = Complete { document_id: Some(id), ..Complete::default() };
+    writer.complete_refused(again, Code::StorageReadOnly).await;
+    assert_reads_only(&server, &person, &corpus).await;
+    server.gone().await;
+    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+
+    let server = launch(&site).start().await;
+    let again = Complete { document_id: Some(id), ..Complete::default() };
+    let success = speaker(&server, &person).await.complete_with(again).await;
+    assert_eq!(success.blake3, corpus.hash());
+    site.assert_published(&person, "doc", &corpus);
+}
+
+#[tokio::test]
+async fn of_the_catalog() {
+    if !volume::has("strace") {
+        return;
+    }
+    for call in ["fsync", "pwrite64"] {
+        for n in 1..=6 {
+            let site = Site::in_memory();
+            let person = site.add_user("ada").await;
+            let wal = PathBuf::from(format!("{}-wal", site.catalog_path().display()));
+            let log = site.outside().join("log");
+            let strace = Strace::inject(&log, call, "error=EIO").when(format!("{n}+")).about([wal]);
+            let corpus = Corpus::new(5000, 912);
+            if let Ok(server) = launch(&site).under(&strace.words()).try_start().await {
+                let told = say_all(&server, &person, &corpus).await;
+                println!("{call} {n}: {told:?}");
+                if strace.has_fired() {
+                    assert!(told.iter().all(|code| *code != Code::StorageFailed), "{told:?}");
+                    assert_reads_only(&server, &person, &corpus).await;
+                }
+                server.gone().await;
+            } else {
+                println!("{call} {n}: does not start");
+            }
+            let server = launch(&site).start().await;
+            let mut again = speaker(&server, &person).await;
+            again.upload(upload("after", &corpus)).await;
+            again.chunks(ZERO, &corpus, 0..corpus.size()).await;
+            again.complete(ZERO).await;
+            site.assert_published(&person, "after", &corpus);
+        }
+    }
+}
+
+/// A whole upload without waiting; the errors that were said to it.
+async fn say_all(server: &ServerProcess, person: &Person, corpus: &Corpus) -> Vec<Code> {
+    let mut writer = speaker(server, person).await;
+    writer.send(&Request::Upload(upload("doc", corpus))).await;
+    writer.chunks(ZERO, corpus, 0..corpus.size()).await;
+    writer.send(&Request::Complete(Complete::default())).await;
+    writer.finish_sending().await;
+    let heard = writer.ended().await;
+    let is_done = heard.iter().any(|heard| matches!(heard, Heard::Reply(Reply::Success(_))));
+    let errors = heard.iter().filter_map(|heard| match heard {
+        Heard::Reply(Reply::Error(error)) => Some(error.code),
+        _ => None,
+    });
+    let errors: Vec<_> = errors.collect();
+    assert_eq!(is_done, errors.is_empty(), "SUCCESS, or an error that says why not: {heard:?}");
+    errors
+}
+
+/// Measured: on such a disk the first sync failed and the second was told OK, with
+/// the data gone.
+#[tokio::test]
+async fn of_a_disk_that_is_full_only_at_the_sync() {
+    let Some(room) = Volume::memory(24 << 20) else { return };
+    let Some(thin) = Volume::ext4_in(128 << 20, room.path()) else { return };
+    let Some(state) = Volume::memory(16 << 20) else { return };
+    let mut disks = Disks::of(thin, Some(state));
+    let person = disks.site().add_user("ada").await;
+    let server = launch(disks.site()).start().await;
+    let corpus = Corpus::new(40 << 20, 913);
+    let mut writer = speaker(&server, &person).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    writer.send(&Request::Complete(Complete::default())).await;
+    writer.finish_sending().await;
+    let heard = writer.ended().await;
+    let errors: Vec<_> = heard
+        .iter()
+        .filter_map(|heard| match heard {
+            Heard::Reply(Reply::Error(error)) => Some((error.code, error.message.clone())),
+            Heard::Reply(Reply::Success(_)) => panic!("it cannot be durable"),
+            _ => None,
+        })
+        .collect();
+    println!("the writer: {errors:?}");
+    assert!(errors.iter().any(|(code, _)| *code == Code::StorageFailed), "{errors:?}");
+    assert_reads_only(&server, &person, &corpus).await;
+    server.gone().await;
+
+    // Somebody makes room and starts the server again.
+    room.remount("size=256m");
+    disks.mount_data_again();
+    let site = disks.site();
+    let server = launch(site).start().await;
+    let mut again = speaker(&server, &person).await;
+    again.resume_refused(resume(id), Code::Failed).await;
+    again.upload(upload("doc", &corpus)).await;
+    again.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    assert_eq!(again.complete(ZERO).await.blake3, corpus.hash());
+    site.assert_published(&person, "doc", &corpus);
+}

@@ -1,0 +1,205 @@
+//! A disk that is full: under the bytes of uploads, under the catalog. What is
+//! durable stays, each client is told, and when there is room again all goes on,
+//! without a restart.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+use towline_protocol::request::Complete;
+use towline_protocol::{Code, DocumentId, ErrorReply, Offset, Reply, Request};
+use towline_tests::corpus::Corpus;
+use towline_tests::disks::Disks;
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::volume::Volume;
+
+fn launch(site: &Site) -> Launch {
+    Launch::over(site).settings(&site.settings("reserve = '0B'"))
+}
+
+/// One of three that upload at once.
+struct Client {
+    speaker: Speaker,
+    name: String,
+    corpus: Corpus,
+    id: DocumentId,
+    promised: Offset,
+}
+
+impl Client {
+    /// Begins, sends the first bytes, and is promised them.
+    async fn begin(server: &ServerProcess, person: &Person, number: u64, first: usize) -> Self {
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let (name, corpus) = (format!("{number}.bin"), Corpus::new(900_000, 920 + number));
+        let id = speaker.upload(upload(&name, &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..first).await;
+        let promise = speaker.progress_that("a promise", |p| p.durable == offset(first)).await;
+        Self { speaker, name, corpus, id, promised: promise.durable }
+    }
+
+    /// Sends the rest and asks for the end; how that went.
+    async fn goes_on(&mut self, from: usize) -> Result<(), ErrorReply> {
+        self.speaker.chunks(ZERO, &self.corpus, from..self.corpus.size()).await;
+        self.speaker.send(&Request::Complete(Complete::default())).await;
+        match self.speaker.reply_on(ZERO).await {
+            Reply::Success(_) => Ok(()),
+            Reply::Error(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Where the server says that it stands; never before what was promised.
+    async fn resumes(&mut self) -> usize {
+        let granted = self.speaker.resume(resume(self.id)).await;
+        assert!(granted.offset >= self.promised, "{granted:?}");
+        position(granted.offset)
+    }
+}
+
+#[tokio::test]
+async fn under_the_bytes_on_a_disk_in_memory() {
+    let Some(data) = Volume::memory(16 << 20) else { return };
+    under_the_bytes(data).await;
+}
+
+#[tokio::test]
+async fn under_the_bytes_on_ext4() {
+    let Some(data) = Volume::ext4(16 << 20) else { return };
+    under_the_bytes(data).await;
+}
+
+async fn under_the_bytes(data: Volume) {
+    let Some(state) = Volume::memory(16 << 20) else { return };
+    let disks = Disks::of(data, Some(state));
+    let person = disks.site().add_user("ada").await;
+    let server = launch(disks.site()).start().await;
+    let mut clients = Vec::new();
+    for number in 0..3 {
+        clients.push(Client::begin(&server, &person, number, 200_000).await);
+    }
+    let ballast = disks.data().fill_up_to(500_000);
+    let [first, second, third] = &mut clients[..] else { panic!("three clients") };
+    let (first, second, third) =
+        tokio::join!(first.goes_on(200_000), second.goes_on(200_000), third.goes_on(200_000));
+    let mut waiting = Vec::new();
+    for (mut client, went) in clients.into_iter().zip([first, second, third]) {
+        match went {
+            Ok(()) => println!("{}: SUCCESS", client.name),
+            Err(error) => {
+                println!("{}: {} {}", client.name, error.code, error.message);
+                assert_eq!(error.code, Code::NoSpace);
+                assert!(error.missing.is_some_and(|missing| missing > 0), "{error:?}");
+                let status = client.speaker.status(client.id).await;
+                assert_eq!(status.status, "uploading");
+                assert!(status.durable >= client.promised, "{status:?}");
+                waiting.push(client);
+            }
+        }
+    }
+    assert!(!waiting.is_empty(), "there is no room for all of them");
+    // One that is begun now is told at once, and how much is missing.
+    let mut late = Speaker::login(server.address(), &person.token).await;
+    let refused =
+        late.upload_refused(upload("late", &Corpus::new(2 << 20, 930)), Code::NoSpace).await;
+    println!("a new upload: {} {}", refused.code, refused.message);
+    late.find(find("0.bin", Corpus::new(900_000, 920).filesize())).await;
+
+    std::fs::remove_file(ballast).expect("the ballast is there");
+    for mut client in waiting {
+        let from = client.resumes().await;
+        client.goes_on(from).await.expect("there is room again");
+        disks.site().assert_published(&person, &client.name, &client.corpus);
+    }
+    server.gone().await;
+}
+
+#[tokio::test]
+async fn under_the_catalog() {
+    let Some(data) = Volume::memory(32 << 20) else { return };
+    let Some(state) = Volume::memory(2 << 20) else { return };
+    let disks = Disks::of(data, Some(state));
+    let person = disks.site().add_user("ada").await;
+    let server = launch(disks.site()).start().await;
+    let mut clients = Vec::new();
+    for number in 0..3 {
+        clients.push(Client::begin(&server, &person, number, 200_000).await);
+    }
+    let ballast = disks.state().fill_up_to(0);
+    fill_the_rest(&ballast);
+    for client in &mut clients {
+        let error = client.goes_on(200_000).await.expect_err("nothing can be recorded");
+        println!("{}: {} {}", client.name, error.code, error.message);
+        assert_eq!(error.code, Code::NoSpace);
+        let status = client.speaker.status(client.id).await;
+        assert_eq!((status.status.as_str(), status.durable), ("uploading", client.promised));
+    }
+    let told = clients.iter_mut().flat_map(|client| client.speaker.heard_so_far());
+    let promises = told.filter(
+        |heard| matches!(heard, Heard::Reply(Reply::Progress(p)) if p.durable > offset(200_000)),
+    );
+    assert_eq!(promises.count(), 0, "nothing is promised that is not recorded");
+    assert_says_it_once_a_second(&server, &mut clients[0]).await;
+    let mut late = Speaker::login(server.address(), &person.token).await;
+    let refused = late.upload_refused(upload("late", &clients[0].corpus), Code::NoSpace).await;
+    println!("a new upload: {} {}", refused.code, refused.message);
+    assert!(late.find(find("0.bin", clients[0].corpus.filesize())).await.unfinished.is_some());
+
+    std::fs::remove_file(ballast).expect("the ballast is there");
+    for mut client in clients {
+        let from = client.resumes().await;
+        client.goes_on(from).await.expect("there is room again, and nothing has closed");
+        disks.site().assert_published(&person, &client.name, &client.corpus);
+    }
+    server.gone().await;
+}
+
+/// A checkpoint that cannot be recorded is tried again, and the log is not filled
+/// with it.
+async fn assert_says_it_once_a_second(server: &ServerProcess, client: &mut Client) {
+    let lines = || {
+        let said = server.said();
+        said.iter().filter(|line| line.contains("did not record a checkpoint")).count()
+    };
+    let (before, began) = (lines(), Instant::now());
+    while began.elapsed() < Duration::from_secs(2) {
+        client.speaker.status(client.id).await;
+    }
+    let after = lines();
+    assert!(after > 0, "it says so");
+    assert!(after - before <= 3, "{} lines in two seconds", after - before);
+}
+
+/// To the last byte of the last page.
+fn fill_the_rest(ballast: &Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::options().append(true).open(ballast).expect("the ballast");
+    while file.write_all(&[1]).is_ok() {}
+}
+
+#[tokio::test]
+async fn under_everything_at_the_start() {
+    let Some(volume) = Volume::memory(16 << 20) else { return };
+    let disks = Disks::of(volume, None);
+    let person = disks.site().add_user("ada").await;
+    let mut server = launch(disks.site()).start().await;
+    let mut client = Client::begin(&server, &person, 0, 200_000).await;
+    server.kill().await;
+    let ballast = disks.data().fill_up_to(0);
+    fill_the_rest(&ballast);
+    match launch(disks.site()).try_start().await {
+        Ok(server) => {
+            println!("it starts");
+            client.speaker = Speaker::login(server.address(), &person.token).await;
+            assert!(client.speaker.status(client.id).await.durable >= client.promised);
+            server.gone().await;
+        }
+        Err(ended) => println!("it does not start: {:?}", ended.said.last()),
+    }
+    std::fs::remove_file(ballast).expect("the ballast is there");
+    let server = launch(disks.site()).start().await;
+    client.speaker = Speaker::login(server.address(), &person.token).await;
+    let from = client.resumes().await;
+    client.goes_on(from).await.expect("there is room again");
+    disks.site().assert_published(&person, &client.name, &client.corpus);
+    server.gone().await;
+}

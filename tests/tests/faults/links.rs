@@ -1,0 +1,133 @@
+//! Somebody with rights in the data folder swaps folders for links that lead out,
+//! again and again, while uploads are published there: nothing is ever written
+//! outside, and nothing is lost.
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use towline_protocol::request::{Complete, Upload};
+use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_tests::corpus::Corpus;
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, position, resume, upload};
+
+/// Swaps a folder and a link until it is dropped; then the folder has its name.
+struct Swapper {
+    stop: Arc<AtomicBool>,
+    swaps: Arc<AtomicU64>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Swapper {
+    fn start(folder: PathBuf, link: PathBuf) -> Self {
+        let (stop, swaps) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&swaps));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) || folder.is_symlink() {
+                renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE).expect("a swap");
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { stop, swaps, thread: Some(thread) }
+    }
+
+    fn stop(mut self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.take().expect("it runs").join().expect("it swaps without a mistake");
+        self.swaps.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_place_of_a_folder_of_the_user() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let folder = site.documents(&person).join("a");
+    std::fs::create_dir_all(&folder).unwrap();
+    swapped(&site, &person, folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_place_of_the_user() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let folder = site.documents(&person);
+    std::fs::create_dir_all(&folder).unwrap();
+    swapped(&site, &person, folder).await;
+}
+
+async fn swapped(site: &Site, person: &Person, folder: PathBuf) {
+    let outside = site.outside().join("elsewhere");
+    std::fs::create_dir(&outside).expect("a folder");
+    let link = site.uploads().join("link");
+    symlink(&outside, &link).expect("a link");
+    let server = Launch::over(site).start().await;
+    let corpus = Corpus::new(3000, 990);
+    let swapper = Swapper::start(folder, link);
+    let mut waiting = Vec::new();
+    let mut done = 0;
+    for number in 0..200 {
+        let name = format!("{number}.bin");
+        // New folders too: to make one must not lead out either.
+        let folders = ["a".to_owned(), format!("{}", number % 7)][..1 + number % 2].to_vec();
+        match put(&server, person, &name, folders, &corpus).await {
+            Ok(()) => done += 1,
+            Err(Some(id)) => waiting.push(id),
+            Err(None) => {}
+        }
+    }
+    let swaps = swapper.stop();
+    println!("{swaps} swaps, {done} published meanwhile, {} afterwards", waiting.len());
+    assert_nothing_in(&outside);
+    for id in waiting {
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        speaker.send(&Request::Resume(resume(id))).await;
+        match speaker.reply_on(ZERO).await {
+            Reply::Success(_) => continue,
+            Reply::Resume(granted) => {
+                let from = position(granted.offset);
+                speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
+            }
+            other => panic!("{other:?}"),
+        }
+        speaker.complete(ZERO).await;
+    }
+    assert_nothing_in(&outside);
+    for (path, length) in site.on_disk() {
+        let is_file = path.symlink_metadata().expect("what is listed is there").is_file();
+        assert!(!is_file || length == 3000, "{}", path.display());
+    }
+    server.gone().await;
+}
+
+/// Uploads; where that fails, which upload waits.
+async fn put(
+    server: &ServerProcess,
+    person: &Person,
+    name: &str,
+    folder: Vec<String>,
+    corpus: &Corpus,
+) -> Result<(), Option<DocumentId>> {
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    speaker.send(&Request::Upload(Upload { folder, ..upload(name, corpus) })).await;
+    let id = match speaker.reply_on(ZERO).await {
+        Reply::Upload(granted) => granted.document_id,
+        Reply::Error(error) if error.code == Code::Internal => return Err(None),
+        other => panic!("{other:?}"),
+    };
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    speaker.send(&Request::Complete(Complete::default())).await;
+    match speaker.reply_on(ZERO).await {
+        Reply::Success(_) => Ok(()),
+        Reply::Error(error) if error.code != Code::StorageFailed => Err(Some(id)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn assert_nothing_in(outside: &Path) {
+    let found: Vec<_> = std::fs::read_dir(outside).expect("a folder").collect();
+    assert!(found.is_empty(), "written outside: {found:?}");
+}

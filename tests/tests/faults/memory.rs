@@ -1,0 +1,67 @@
+//! A thousand connections that send all that the server takes, to a disk that takes
+//! nothing: what they cost together is bounded by design.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::Launch;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+
+const CONNECTIONS: usize = 1000;
+
+/// The payload that all connections together may claim: `Limits::buffers` of 1 MiB.
+const PAYLOAD_KIB: u64 = 96 << 10;
+/// What a connection with an upload may cost besides: its decoder, its lane, its rules.
+const CONNECTION_KIB: u64 = 64;
+/// The program itself, its threads and its catalog.
+const PROGRAM_KIB: u64 = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_bounded_whatever_a_thousand_connections_send() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("the soft limit can be raised to the hard one");
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("write.written=wait:600000").start().await;
+    let before = server.memory_kib();
+    let corpus = Arc::new(Corpus::new(BLOCK, 980));
+    let mut tasks = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let (address, token, corpus) =
+            (server.address(), person.token.clone(), Arc::clone(&corpus));
+        tasks.spawn(async move {
+            let mut speaker = Speaker::login(address, &token).await;
+            speaker.upload(upload(&format!("{number}.bin"), &corpus)).await;
+            speaker
+        });
+    }
+    let speakers = tasks.join_all().await;
+    let begun = server.memory_kib();
+    // One block each, and no more: what the kernel keeps for them is bounded, too.
+    let length = u32::try_from(corpus.size()).unwrap();
+    let head = towline_protocol::frame::chunk_head(ZERO, offset(0), length);
+    let frame: Arc<[u8]> = [&head[..], &corpus.bytes].concat().into();
+    let mut tasks = JoinSet::new();
+    for mut speaker in speakers {
+        let frame = Arc::clone(&frame);
+        tasks.spawn(async move {
+            let _ = timeout(Duration::from_secs(2), speaker.try_send_raw(&frame)).await;
+            speaker
+        });
+    }
+    let speakers = tasks.join_all().await;
+    let after = server.memory_kib();
+    println!(
+        "{CONNECTIONS} connections: {before} KiB at first, {begun} KiB with an upload each, \
+         {after} KiB with all that they could send"
+    );
+    let cap = PAYLOAD_KIB + CONNECTIONS as u64 * CONNECTION_KIB + PROGRAM_KIB;
+    assert!(after <= cap, "{after} KiB, and {cap} KiB are the most");
+    drop(speakers);
+    server.gone().await;
+}

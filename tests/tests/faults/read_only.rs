@@ -1,0 +1,86 @@
+//! A volume that was mounted anew and takes no changes: everything can still be
+//! looked at, nothing is lost, and it goes on when the volume is writable again.
+
+use std::path::Path;
+use std::process::Command;
+use towline_protocol::Code;
+use towline_protocol::request::Complete;
+use towline_tests::corpus::Corpus;
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::volume::Volume;
+
+async fn speaker(server: &ServerProcess, person: &Person) -> Speaker {
+    Speaker::login(server.address(), &person.token).await
+}
+
+#[tokio::test]
+async fn the_volume_of_the_uploads() {
+    let Some(volume) = Volume::ext4(32 << 20) else { return };
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let settings = site.settings("reserve = '0B'");
+    let corpus = Corpus::new(3000, 940);
+    let shown = volume.show_at(&site.uploads());
+    let mut server = Launch::over(&site).settings(&settings).start().await;
+    let mut writer = speaker(&server, &person).await;
+    let done = writer.upload(upload("done", &corpus)).await.document_id;
+    writer.chunks(ZERO, &corpus, 0..3000).await;
+    writer.complete(ZERO).await;
+    let begun = writer.upload(upload("begun", &corpus)).await.document_id;
+    writer.chunks(ZERO, &corpus, 0..1000).await;
+    let paused = writer.pause().await;
+    let last = paused.iter().find(|progress| progress.document_id == begun).unwrap();
+    let promised = last.durable;
+    assert_eq!(promised, offset(1000));
+    // Nobody may be writing while it is mounted read-only.
+    server.kill_and_start_again().await;
+    volume.remount("ro");
+
+    let mut reader = speaker(&server, &person).await;
+    let told = reader.upload_refused(upload("new", &corpus), Code::StorageReadOnly).await;
+    println!("a new upload: {} {}", told.code, told.message);
+    let told = reader.resume_refused(resume(begun), Code::StorageReadOnly).await;
+    println!("a resume: {} {}", told.code, told.message);
+    assert_eq!(reader.status(begun).await.durable, promised);
+    assert_eq!(reader.status(done).await.status, "completed");
+    let found = reader.find(find("begun", corpus.filesize())).await;
+    assert_eq!(found.unfinished.map(|unfinished| unfinished.document_id), Some(begun));
+    let again = Complete { document_id: Some(done), ..Complete::default() };
+    assert_eq!(reader.complete_with(again).await.blake3, corpus.hash());
+
+    // It starts over such a volume, too.
+    server.kill_and_start_again().await;
+    let mut reader = speaker(&server, &person).await;
+    assert_eq!(reader.status(begun).await.durable, promised);
+    reader.resume_refused(resume(begun), Code::StorageReadOnly).await;
+
+    volume.remount("rw");
+    let from = position(reader.resume(resume(begun)).await.offset);
+    reader.chunks(ZERO, &corpus, from..3000).await;
+    reader.complete(ZERO).await;
+    site.assert_published(&person, "begun", &corpus);
+    server.gone().await;
+    shown.hide();
+}
+
+#[tokio::test]
+async fn the_whole_data_folder_says_so_at_the_start() {
+    let Some(volume) = Volume::ext4(32 << 20) else { return };
+    let site = Site::on(&volume);
+    site.add_user("ada").await;
+    volume.remount("ro");
+    let ended = Launch::over(&site).try_start().await.expect_err("nothing could be promised");
+    let said = ended.said.last().expect("it says why");
+    println!("{said}");
+    assert_eq!(ended.status.and_then(|status| status.code()), Some(1));
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(said.contains(&site.path().display().to_string()), "{said}");
+    assert!(mount_is_read_only(volume.path()));
+}
+
+fn mount_is_read_only(path: &Path) -> bool {
+    let touched = Command::new("touch").arg(path.join("x")).output().expect("touch can be run");
+    !touched.status.success()
+}

@@ -1,0 +1,63 @@
+//! A write that takes only some of the bytes is gone on with, to the byte.
+
+use std::time::{Duration, Instant};
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::disks::Disks;
+use towline_tests::process::Launch;
+use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_tests::strace::Strace;
+use towline_tests::volume::{self, Volume};
+
+/// Whether that line of `strace` is of a write that took some of the bytes only:
+/// `7 pwrite64(19, "…"..., 1048576, 0) = 405504`.
+fn is_short(line: &str) -> bool {
+    let Some((call, written)) = line.rsplit_once(" = ") else { return false };
+    let asked = call.trim_end().trim_end_matches(')').rsplit(", ").nth(1);
+    let asked = asked.and_then(|asked| asked.parse::<u64>().ok());
+    let written = written.split(' ').next().and_then(|written| written.parse::<u64>().ok());
+    matches!((asked, written), (Some(asked), Some(written)) if written < asked)
+}
+
+/// The disk is full in the middle of a write, and has room again before the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn are_gone_on_with() {
+    if !volume::has("strace") {
+        return;
+    }
+    let Some(data) = Volume::memory(16 << 20) else { return };
+    let Some(state) = Volume::memory(16 << 20) else { return };
+    let disks = Disks::of(data, Some(state));
+    let site = disks.site();
+    let person = site.add_user("ada").await;
+    // Each write but the first waits a while before it begins.
+    let strace = Strace::inject(&site.outside().join("log"), "pwrite64", "delay_enter=1500000")
+        .when("2+")
+        .about([site.staging_folder().join("1.tmp")]);
+    let settings = site.settings("reserve = '0B'");
+    let server = Launch::over(site).settings(&settings).under(&strace.words()).start().await;
+    // Of one block: no room is reserved for it.
+    let corpus = Corpus::new(BLOCK, 995);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    speaker.upload(upload("doc", &corpus)).await;
+    let ballast = disks.data().fill_up_to(300_000);
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let began = Instant::now();
+    while !strace.seen().iter().any(|line| is_short(line)) {
+        assert!(began.elapsed() < PATIENCE, "no short write: {:#?}", strace.seen());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::remove_file(ballast).unwrap();
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    println!("{:#?}", strace.seen());
+    site.assert_published(&person, "doc", &corpus);
+    server.gone().await;
+}
+
+#[test]
+fn are_told_from_others() {
+    assert!(is_short("7 pwrite64(19, \"\\1\"..., 1048576, 0) = 405504"));
+    assert!(is_short("7 pwrite64(19, \"\\1\"..., 1048576, 0) = 405504 (DELAYED)"));
+    assert!(!is_short("7 pwrite64(19, \"\\1\"..., 1048576, 0) = 1048576"));
+    assert!(!is_short("7 pwrite64(19, \"\\1\"..., 1048576, 0) = -1 ENOSPC (No space left)"));
+}
