@@ -188,12 +188,13 @@ impl ChannelDesk {
         };
         let limit = self.service.config.limits.unfinished_per_user;
         let id = self.service.catalog.create_document(new, limit).wait()?;
+        let mut newborn = Newborn { service: &self.service, id: Some(id), why: CUT_OFF.to_owned() };
         failpoint::reach("upload.row_made");
         let staging = match self.service.storage.create(id, request.filesize) {
             Ok(staging) => staging,
             Err(error) => {
                 let failure = Failure::Storage(error);
-                self.service.end(id, Phase::Failed, &failure.to_string())?;
+                newborn.why = failure.to_string();
                 return Err(failure);
             }
         };
@@ -205,6 +206,7 @@ impl ChannelDesk {
         self.service.registry.begin(&live, || {
             self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
         });
+        newborn.id = None;
         self.service.mirror.changed();
         self.slot = Slot::Open(Open { live, lease, on_conflict: request.on_conflict });
         Ok(())
@@ -569,6 +571,28 @@ impl ChannelDesk {
         self.events.reply(reply);
     }
 }
+
+/// A row that nobody has heard of. Where it comes to nothing, by a mistake of our own
+/// too, its place among the user's unfinished uploads is given back at once.
+struct Newborn<'a> {
+    service: &'a Service,
+    /// Nothing once its writer has heard of it.
+    id: Option<DocumentId>,
+    why: String,
+}
+
+impl Drop for Newborn<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id
+            && let Err(error) = self.service.end(id, Phase::Failed, &self.why)
+        {
+            tracing::error!(document_id = %id, %error, "an upload that was not begun was not ended");
+        }
+    }
+}
+
+/// Why an upload ended of which its writer never heard.
+const CUT_OFF: &str = "it was cut off at its beginning";
 
 /// How often a resume looks at an upload that changes whenever it looks.
 const LOOKS_MAX: usize = 64;

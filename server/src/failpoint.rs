@@ -66,7 +66,10 @@ mod awake {
         match due(plans(), step) {
             Some(Action::Kill) => drop(kill_process(getpid(), Signal::KILL)),
             Some(Action::Panic) => panic!("failpoint {step}"),
-            Some(Action::Wait(time)) => std::thread::sleep(time),
+            Some(Action::Wait(time)) => {
+                tracing::warn!(step, "a failpoint waits");
+                std::thread::sleep(time);
+            }
             Some(Action::Fake) => return true,
             None => {}
         }

@@ -48,6 +48,9 @@ struct Core {
     /// One for every block that is open.
     hashers: BTreeMap<BlockIndex, BlockHasher>,
     writer: Option<Writer>,
+    /// Somebody has panicked in the middle of a change: bytes may have been hashed and
+    /// not counted. What is counted was written, so the next lease hashes it anew.
+    is_torn: bool,
     /// Replaced by a newer `Live` of the same document, or about to be.
     retired: bool,
     /// Where the last byte lies that the file must have: a file that has become
@@ -84,6 +87,7 @@ impl Live {
             upload,
             hashers: BTreeMap::new(),
             writer: None,
+            is_torn: false,
             retired: false,
             writeback: 0..0,
             reported: None,
@@ -102,20 +106,7 @@ impl Live {
         staging.check_holds(upload.progress().reach())?;
         // Recovery may have cut the file, and its reserved space with it (rule 5).
         staging.reserve(filesize)?;
-        let mut hashers = BTreeMap::new();
-        if let Some((index, span)) = upload.progress().open_bytes() {
-            let length = usize::try_from(span.end - span.start).expect("a block fits in memory");
-            let mut bytes = vec![0; length];
-            staging.read_exact_at(&mut bytes, index.start())?;
-            let mut hasher = BlockHasher::new(index, filesize);
-            hasher.update(&bytes);
-            if span == index.span(filesize) {
-                upload.read_back(index, hasher.finish());
-            } else {
-                hashers.insert(index, hasher);
-            }
-            tracing::debug!(%document_id, bytes = length, "read back the open block");
-        }
+        let hashers = hash_open_block(document_id, &*staging, &mut upload)?;
         let live = Self::restore(document_id, staging, upload);
         live.core().hashers = hashers;
         Ok(live)
@@ -141,6 +132,11 @@ impl Live {
         }
         // The file is still the one that the bytes were written to.
         self.staging.check_holds(core.reach)?;
+        if core.is_torn {
+            let core = &mut *core;
+            core.hashers = hash_open_block(self.document_id, &*self.staging, &mut core.upload)?;
+            core.is_torn = false;
+        }
         let lease = core.upload.resume(ask, now, patience)?;
         let open = core.upload.progress().open_bytes().map(|(index, _)| index);
         core.hashers.retain(|index, _| Some(*index) == open);
@@ -185,6 +181,7 @@ impl Live {
             }
             let hasher = core.hashers.get_mut(&append.index).expect("an open block has a hasher");
             hasher.update(here);
+            failpoint::reach("write.hashed");
             core.upload.appended(append, now);
             core.reach = core.reach.max(offset.plus(append.length_bytes));
             if append.ends {
@@ -348,8 +345,35 @@ impl Live {
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        self.core.lock().unwrap_or_else(|poisoned| {
+            let mut core = poisoned.into_inner();
+            core.is_torn = true;
+            self.core.clear_poison();
+            core
+        })
     }
+}
+
+/// Reads back and hashes the one block that is open. Where it is whole and waits for
+/// its announcement only, the rules get its value; else its hasher goes on.
+fn hash_open_block(
+    document_id: DocumentId,
+    staging: &dyn Staging,
+    upload: &mut Upload,
+) -> Result<BTreeMap<BlockIndex, BlockHasher>, Failure> {
+    let Some((index, span)) = upload.progress().open_bytes() else { return Ok(BTreeMap::new()) };
+    let filesize = upload.progress().filesize();
+    let length = usize::try_from(span.end - span.start).expect("a block fits in memory");
+    let mut bytes = vec![0; length];
+    staging.read_exact_at(&mut bytes, index.start())?;
+    tracing::debug!(%document_id, bytes = length, "read back the open block");
+    let mut hasher = BlockHasher::new(index, filesize);
+    hasher.update(&bytes);
+    if span == index.span(filesize) {
+        upload.read_back(index, hasher.finish());
+        return Ok(BTreeMap::new());
+    }
+    Ok(BTreeMap::from([(index, hasher)]))
 }
 
 impl Core {

@@ -27,6 +27,7 @@ const ON_THE_WAY: &[&str] = &[
     "upload.file_made",
     "upload.row_made",
     "withdraw.recorded",
+    "write.hashed",
     "write.written",
 ];
 

@@ -10,6 +10,8 @@ mod kill_points;
 mod links;
 mod memory;
 mod nth_call;
+mod panics;
 mod read_only;
 mod short_writes;
+mod slow_disk;
 mod volumes;

@@ -1,0 +1,187 @@
+//! A mistake of the server's own, anywhere: only the connection that met it ends.
+//! Locks and quota are free again, and its uploads go on to their end.
+
+use towline_protocol::request::{Complete, Resume, Upload};
+use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::Site;
+use towline_tests::speaker::{Heard, Speaker, ZERO, about, find, offset, position, resume, upload};
+
+/// Points that a channel passes while it uploads and completes.
+const ON_A_CHANNEL: &[&str] = &[
+    "write.written@1",
+    "write.written@2",
+    "write.hashed@1",
+    "write.hashed@2",
+    "upload.row_made@2",
+    "upload.file_made@2",
+    "publish.verified@1",
+    "publish.synced@1",
+    "publish.row_publishing@1",
+    "publish.folder_made@1",
+    "publish.renamed@1",
+    "publish.folder_synced@1",
+    "publish.in_place@1",
+    "publish.row_completed@1",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_channel() {
+    for point in ON_A_CHANNEL {
+        println!("{point}");
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        // So that a place that is not given back would be missed.
+        let settings = site.settings("max_unfinished_per_user = 2");
+        let plan = point.replace('@', "=panic@");
+        let server = Launch::over(&site).settings(&settings).failpoints(&plan).start().await;
+        let corpus = Corpus::new(BLOCK + 70_000, 950);
+        // The other has begun before and is not disturbed.
+        let mut other = Speaker::login(server.address(), &person.token).await;
+        other.upload(upload("other", &corpus)).await;
+
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        speaker.send(&Request::Upload(upload("doc", &corpus))).await;
+        speaker.send_raw(&all_chunks(&corpus)).await;
+        speaker.send(&Request::Complete(Complete::default())).await;
+        let heard = speaker.ended().await;
+        let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(e)) if e.code == Code::Internal);
+        assert!(heard.iter().any(is_told), "{heard:?}");
+        let granted = heard.iter().find_map(|heard| match heard {
+            Heard::Reply(Reply::Upload(granted)) => Some(granted.document_id),
+            _ => None,
+        });
+
+        finish(server.address(), &person.token, &corpus, granted).await;
+        site.assert_published(&person, "doc", &corpus);
+        other.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        assert_eq!(other.complete(ZERO).await.blake3, corpus.hash());
+        site.assert_published(&person, "other", &corpus);
+        server.gone().await;
+    }
+}
+
+/// What was hashed and what was counted of the block differ then.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_middle_of_a_block() {
+    for blocks in [false, true] {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let server = Launch::over(&site).failpoints("write.hashed=panic@2").start().await;
+        let corpus = Corpus::new(BLOCK + 70_000, 953);
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let begin = Upload { blocks, ..upload("doc", &corpus) };
+        let id = speaker.upload(begin).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..50_000).await;
+        speaker.has_received(id, 50_000).await;
+        speaker.chunks(ZERO, &corpus, 50_000..90_000).await;
+        speaker.error(Code::Internal).await;
+        speaker.closed().await;
+
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let again = Resume { blocks, ..resume(id) };
+        let from = position(speaker.resume(again).await.offset);
+        assert_eq!(from, 50_000);
+        if blocks {
+            speaker.blocks_from(ZERO, &corpus, from).await;
+        } else {
+            speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
+        }
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        site.assert_published(&person, "doc", &corpus);
+        server.gone().await;
+    }
+}
+
+fn all_chunks(corpus: &Corpus) -> Vec<u8> {
+    let chunk = |(index, bytes): (usize, &[u8])| {
+        let length = u32::try_from(bytes.len()).expect("a chunk");
+        let at = offset(index * 50_000);
+        [&towline_protocol::frame::chunk_head(ZERO, at, length)[..], bytes].concat()
+    };
+    corpus.bytes.chunks(50_000).enumerate().flat_map(chunk).collect()
+}
+
+/// By somebody who comes back: with the number that was heard, or by name.
+async fn finish(
+    address: std::net::SocketAddr,
+    token: &str,
+    corpus: &Corpus,
+    granted: Option<DocumentId>,
+) {
+    let mut speaker = Speaker::login(address, token).await;
+    let found = speaker.find(find("doc", corpus.filesize())).await.unfinished;
+    let id = granted.or(found.map(|unfinished| unfinished.document_id));
+    let Some(id) = id else {
+        // Nothing is left of it, its place among the unfinished neither.
+        speaker.upload(upload("doc", corpus)).await;
+        speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        return;
+    };
+    speaker.send(&Request::Resume(resume(id))).await;
+    match speaker.reply_on(ZERO).await {
+        Reply::Success(success) => assert_eq!(success.blake3, corpus.hash()),
+        Reply::Resume(granted) => {
+            let from = position(granted.offset);
+            speaker.chunks(ZERO, corpus, from..corpus.size()).await;
+            assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_checkpoint() {
+    for point in ["checkpoint.synced", "checkpoint.recorded", "sync.data", "sync.folder"] {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let server = first_after_the_start(&site, point).await;
+        let corpus = Corpus::new(BLOCK, 951);
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..300_000).await;
+        // Nobody has to send another byte for it to be promised after all.
+        speaker.progress_that("a promise", |p| p.durable == offset(300_000)).await;
+        let panicked = server.said().iter().any(|line| line.contains("a checkpoint panicked"));
+        assert!(panicked, "{point}: {:#?}", server.said());
+        speaker.chunks(ZERO, &corpus, 300_000..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.document_id, id);
+        site.assert_published(&person, "doc", &corpus);
+        server.gone().await;
+    }
+}
+
+/// A server that panics there the first time after its start.
+async fn first_after_the_start(site: &Site, point: &str) -> ServerProcess {
+    for time in 1.. {
+        let plan = format!("{point}=panic@{time}");
+        if let Ok(server) = Launch::over(site).failpoints(&plan).try_start().await {
+            return server;
+        }
+    }
+    unreachable!("{point} is passed a few times at a start")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_cancellation() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let settings = site.settings("max_unfinished_per_user = 1");
+    let plan = "end.recorded=panic@1";
+    let server = Launch::over(&site).settings(&settings).failpoints(plan).start().await;
+    let corpus = Corpus::new(70_000, 952);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    speaker.send(&Request::Cancel(about(id))).await;
+    speaker.error(Code::Internal).await;
+    speaker.closed().await;
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    assert_eq!(speaker.cancel(id).await.status, "cancelled");
+    speaker.upload(upload("next", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await;
+    server.gone().await;
+}

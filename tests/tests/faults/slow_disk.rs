@@ -1,0 +1,63 @@
+//! A disk that stalls: who waits for it waits, and nobody else. Measured by the
+//! order in which things happen.
+
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::Launch;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, find, offset, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_go_on_while_one_sync_takes_for_ever() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    // Longer than the test: what waits for it does not come.
+    let server = Launch::over(&site).failpoints("sync.data=wait:600000@1").start().await;
+    let corpus = Corpus::new(2 * BLOCK, 960);
+    let mut stalled = Speaker::login(server.address(), &person.token).await;
+    let id = stalled.upload(upload("stalled", &corpus)).await.document_id;
+    stalled.chunks(ZERO, &corpus, 0..BLOCK).await;
+    server.says("a failpoint waits").await;
+
+    // Others upload, complete, ask and are answered.
+    for number in 0..20 {
+        let mut other = Speaker::login(server.address(), &person.token).await;
+        let name = format!("{number}.bin");
+        other.upload(upload(&name, &corpus)).await;
+        other.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        assert_eq!(other.complete(ZERO).await.blake3, corpus.hash());
+        other.find(find("stalled", corpus.filesize())).await;
+        other.ping().await;
+        site.assert_published(&person, &name, &corpus);
+    }
+    // So is its own client, whose bytes are still taken and not promised.
+    stalled.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
+    stalled.has_received(id, corpus.size()).await;
+    assert_eq!(stalled.status(id).await.durable, offset(0));
+    stalled.ping().await;
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_that_ends_wakes_everybody() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("sync.data=wait:1500@1").start().await;
+    let corpus = Corpus::new(BLOCK, 961);
+    let mut waiting = Vec::new();
+    for number in 0..5 {
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let id = speaker.upload(upload(&format!("{number}.bin"), &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..100_000).await;
+        speaker.has_received(id, 100_000).await;
+        waiting.push(speaker);
+    }
+    for speaker in &mut waiting {
+        speaker.progress_that("a promise", |p| p.durable == offset(100_000)).await;
+    }
+    for (number, mut speaker) in waiting.into_iter().enumerate() {
+        speaker.chunks(ZERO, &corpus, 100_000..corpus.size()).await;
+        speaker.complete(ZERO).await;
+        site.assert_published(&person, &format!("{number}.bin"), &corpus);
+    }
+    server.gone().await;
+}
