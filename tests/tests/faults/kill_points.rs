@@ -38,9 +38,10 @@ const AT_THE_START: &[&str] =
 /// The journey's uploads leave no space for the server's usual reserve.
 const SETTINGS: &str = "reserve = '0B'";
 
-/// How often each point is waited for: the first times, or all there are.
-fn times() -> u64 {
-    if std::env::var_os("TOWLINE_LONG").is_some() { u64::MAX } else { 2 }
+/// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
+/// there are.
+fn times(quick: u64) -> u64 {
+    if std::env::var_os("TOWLINE_LONG").is_some() { u64::MAX } else { quick }
 }
 
 fn launch(site: &Site) -> Launch {
@@ -85,7 +86,7 @@ fn names(folder: &Path, found: &mut BTreeSet<String>) {
 #[tokio::test]
 async fn killed_at_every_point() {
     for point in ON_THE_WAY {
-        for time in 1..=times() {
+        for time in 1..=times(2) {
             let site = Site::in_memory();
             let mut journey = Journey::new(&site.add_user("ada").await);
             let died = dies_at(&site, &mut journey, point, time).await;
@@ -117,7 +118,7 @@ async fn power_is_cut_at_every_point_with_the_catalog_on_another_disk() {
 
 async fn power_is_cut_at_every_point(disks: fn() -> Option<Disks>) {
     for point in ON_THE_WAY {
-        for time in 1..=times() {
+        for time in 1..=times(1) {
             let Some(mut disks) = disks() else { return };
             let mut journey = Journey::new(&disks.site().add_user("ada").await);
             let died = dies_at(disks.site(), &mut journey, point, time).await;
@@ -143,7 +144,7 @@ const LEFT_FOR_THE_START: &[&str] =
 async fn killed_again_at_every_point_of_the_start() {
     for left in LEFT_FOR_THE_START {
         for point in AT_THE_START {
-            for time in 1..=times() {
+            for time in 1..=times(1) {
                 let Some(mut disks) = Disks::two() else { return };
                 let mut journey = Journey::new(&disks.site().add_user("ada").await);
                 assert!(dies_at(disks.site(), &mut journey, left, 1).await, "{left}");
