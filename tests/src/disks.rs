@@ -47,10 +47,21 @@ impl Disks {
 
     /// Cuts the power of all of them and brings it back. No server may run.
     pub fn lose_power(&mut self) {
-        self.data.power_off();
+        self.power_off();
+        self.power_on();
+    }
+
+    /// The power goes, everywhere. The catalog first: what fails on the way down must
+    /// not be taken for a failed disk, and be written down.
+    pub fn power_off(&self) {
         if let Some(state) = &self.state {
             state.power_off();
         }
+        self.data.power_off();
+    }
+
+    /// The power comes back. No server may run any more.
+    pub fn power_on(&mut self) {
         if let Some(shown) = self.shown.take() {
             shown.hide();
         }

@@ -141,7 +141,7 @@ impl Run {
     /// that was broken.
     async fn one_ground(&mut self) -> Option<String> {
         let ground = self.ground().await;
-        let mut launch = Launch::over(&ground.site);
+        let mut launch = Launch::over(ground.site());
         if let Some(always) = &self.torture.failpoints {
             launch = launch.failpoints(always);
         }

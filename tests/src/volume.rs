@@ -74,15 +74,6 @@ impl Volume {
         Self::image(size_bytes, place(fast_folder().as_deref())?)
     }
 
-    /// The same over a folder that is there.
-    ///
-    /// # Errors
-    /// What is missing on this machine.
-    pub fn try_ext4_at(size_bytes: u64, mount_point: PathBuf) -> Result<Self, Unavailable> {
-        let (temporary, _) = place(fast_folder().as_deref())?;
-        Self::image(size_bytes, (temporary, mount_point))
-    }
-
     fn image(
         size_bytes: u64,
         (temporary, mount_point): (TempDir, PathBuf),
@@ -129,23 +120,7 @@ impl Volume {
     /// # Panics
     /// Where somebody still holds the volume, or it does not mount.
     pub fn power_on(&self) {
-        self.unmount_now();
-        self.mount_again();
-    }
-
-    /// The first half of [`power_on`](Self::power_on), for volumes inside each other.
-    ///
-    /// # Panics
-    /// Where somebody still holds the volume.
-    pub fn unmount_now(&self) {
         self.unmount().expect("nobody holds the volume");
-    }
-
-    /// The second half.
-    ///
-    /// # Panics
-    /// Where it does not mount.
-    pub fn mount_again(&self) {
         self.mount().expect("a file system mounts after a power cut");
     }
 

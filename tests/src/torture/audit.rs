@@ -64,10 +64,10 @@ impl Audit {
             }
             self.no_others(ground, ledger, person);
         }
-        if let Err(error) = integrity(&ground.site.catalog_path()) {
+        if let Err(error) = integrity(&ground.site().catalog_path()) {
             ledger.breach(format!("the catalog is damaged: {error}"));
         }
-        if let Err(error) = StateFile::at(ground.site.state_path()).read() {
+        if let Err(error) = StateFile::at(ground.site().state_path()).read() {
             ledger.breach(format!("the state file does not read: {error}"));
         }
         Ok(())
@@ -85,7 +85,7 @@ impl Audit {
     ) {
         match status.status.as_str() {
             "completed" => {
-                let mut path = ground.site.documents(person);
+                let mut path = ground.site().documents(person);
                 path.extend(&status.folder);
                 path.push(&status.filename);
                 if hash(&path) == Some(known.hash.to_string()) {
@@ -104,7 +104,7 @@ impl Audit {
     /// Every file in a final folder is whole, and somebody asked for it (P2).
     fn no_others(&mut self, ground: &Ground, ledger: &Ledger, person: &Person) {
         let mut files = Vec::new();
-        list(&ground.site.documents(person), &mut files);
+        list(&ground.site().documents(person), &mut files);
         for path in files {
             if self.verified.contains(&path) {
                 continue;

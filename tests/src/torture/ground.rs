@@ -1,6 +1,7 @@
 //! Where a torture takes place: a data folder, on volumes that can lose their
 //! power, with users, and with neighbours who make the disk busy.
 
+use crate::disks::Disks;
 use crate::site::{Person, Site};
 use crate::volume::{Unavailable, Volume};
 use rusqlite::Connection;
@@ -31,65 +32,66 @@ const STATE_BYTES: u64 = 128 << 20;
 /// See the module's description.
 pub(super) struct Ground {
     neighbours: Vec<Neighbour>,
-    /// Unmounted in this order.
-    state: Option<Volume>,
-    data: Option<Volume>,
-    pub(super) site: Site,
+    footing: Footing,
     pub(super) people: Vec<Person>,
     pub(super) layout: Layout,
 }
 
+/// What a data folder lies on.
+enum Footing {
+    Folder(Site),
+    Disks(Disks),
+}
+
 impl Ground {
     pub(super) async fn new(layout: Layout) -> Result<Self, Unavailable> {
-        let data = match layout {
-            Layout::Folder => None,
-            Layout::OneVolume | Layout::TwoVolumes => Some(Volume::try_ext4(DATA_BYTES)?),
-        };
-        let site = data.as_ref().map_or_else(Site::new, Site::on);
-        let state = match layout {
+        let footing = match layout {
+            Layout::Folder => Footing::Folder(Site::new()),
+            Layout::OneVolume => Footing::Disks(Disks::of(Volume::try_ext4(DATA_BYTES)?, None)),
             Layout::TwoVolumes => {
-                Some(Volume::try_ext4_at(STATE_BYTES, site.path().join("state"))?)
+                let state = Some(Volume::try_ext4(STATE_BYTES)?);
+                Footing::Disks(Disks::of(Volume::try_ext4(DATA_BYTES)?, state))
             }
-            Layout::Folder | Layout::OneVolume => None,
         };
-        let mut people = Vec::new();
+        let mut ground = Self { neighbours: Vec::new(), footing, people: Vec::new(), layout };
         for name in ["ada", "bob", "cyd", "towline"] {
-            people.push(site.add_user(name).await);
+            ground.people.push(ground.site().add_user(name).await);
         }
-        let mut ground = Self { neighbours: Vec::new(), state, data, site, people, layout };
         ground.settle_neighbours();
         Ok(ground)
     }
 
-    pub(super) fn has_power_to_lose(&self) -> bool {
-        self.data.is_some()
+    pub(super) fn site(&self) -> &Site {
+        match &self.footing {
+            Footing::Folder(site) => site,
+            Footing::Disks(disks) => disks.site(),
+        }
     }
 
-    /// The power goes, everywhere. The catalog first: what fails on the way down
-    /// must not be taken for a failed disk and be written down.
+    pub(super) fn has_power_to_lose(&self) -> bool {
+        matches!(self.footing, Footing::Disks(_))
+    }
+
+    /// The power goes, everywhere.
     pub(super) fn power_off(&self) {
-        for volume in [&self.state, &self.data].into_iter().flatten() {
-            volume.power_off();
+        if let Footing::Disks(disks) = &self.footing {
+            disks.power_off();
         }
     }
 
     /// The power comes back. The server must have ended.
     pub(super) fn power_on(&mut self) {
         self.neighbours.clear();
-        // One lies inside the other.
-        for volume in [&self.state, &self.data].into_iter().flatten() {
-            volume.unmount_now();
-        }
-        for volume in [&self.data, &self.state].into_iter().flatten() {
-            volume.mount_again();
+        if let Footing::Disks(disks) = &mut self.footing {
+            disks.power_on();
         }
         self.settle_neighbours();
     }
 
     fn settle_neighbours(&mut self) {
-        if let Some(data) = &self.data {
-            let file = data.path().join("neighbour");
-            let catalog = self.site.catalog_path();
+        if let Footing::Disks(disks) = &self.footing {
+            let file = disks.data().path().join("neighbour");
+            let catalog = disks.site().catalog_path();
             self.neighbours.push(Neighbour::new(move |told| sync_a_file(&file, told)));
             self.neighbours.push(Neighbour::new(move |told| copy_back(&catalog, told)));
         }

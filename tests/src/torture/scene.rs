@@ -49,7 +49,7 @@ impl Scene {
             }
         }
         let putter = self.putter.get_or_insert_with(|| {
-            let desk = Desk::new(&self.ground.site, putting, address);
+            let desk = Desk::new(self.ground.site(), putting, address);
             Putter::new(desk, putting.clone(), &self.ledger, chance.fork())
         });
         putter.go_on().await;
