@@ -240,6 +240,14 @@ fn catalog(error: &CatalogError) -> ErrorReply {
             Code::NoSpace,
             "the server's disk is full; what is durable is kept, resume when there is room",
         ),
+        // Until somebody has mended it, it cannot be gone on with.
+        CatalogError::BadRow { table: "document", id, .. } => ErrorReply::new(
+            Code::Failed,
+            format!(
+                "what the server has written down about document {id} cannot be read; it is kept for \
+                 whoever runs the server to look at; begin again"
+            ),
+        ),
         _ => ErrorReply::new(
             Code::Internal,
             "the server could not record the request; what is durable is kept, try again",

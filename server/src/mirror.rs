@@ -65,7 +65,8 @@ pub(crate) async fn run(service: Arc<Service>) {
 /// Writes the state file now. Blocks.
 pub(crate) fn write(service: &Service) -> Result<(), MirrorError> {
     let mut state = UploadsState::default();
-    for unfinished in service.catalog.unfinished().wait()? {
+    // A row that does not read has nothing to be copied.
+    for unfinished in service.catalog.unfinished().wait()?.into_iter().flatten() {
         let document = unfinished.document;
         let live = service.registry.get(document.document_id);
         let active = live.is_some_and(|live| live.ask(|upload| upload.lease().is_some()));

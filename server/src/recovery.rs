@@ -11,7 +11,7 @@ use crate::service::Service;
 use crate::storage::{Staged, StorageError};
 use std::collections::HashMap;
 use towline_protocol::{DocumentId, FileSize, Offset};
-use towline_state::catalog::{Document, Unfinished};
+use towline_state::catalog::{CatalogError, Document, Unfinished};
 use towline_upload::Phase;
 
 /// What to do about one unfinished upload.
@@ -71,6 +71,13 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     let unfinished = service.catalog.unfinished().wait()?;
     let count = unfinished.len();
     for row in unfinished {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                keep(&error);
+                continue;
+            }
+        };
         let id = row.document.document_id;
         let staging_bytes = staged.remove(&id).map(|staging| staging.length_bytes);
         if let Err(error) = restore(service, &row, staging_bytes) {
@@ -81,13 +88,16 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     for (id, entry) in staged {
         // A finished row whose staging area outlived it; without any row, somebody's
         // bytes: those are never deleted.
-        match service.catalog.document(id).wait()? {
-            Some(_) => {
+        match service.catalog.document(id).wait() {
+            Ok(Some(_)) => {
                 if let Err(error) = service.storage.discard(id) {
                     tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
                 }
             }
-            None => strays.push(entry),
+            Ok(None) => strays.push(entry),
+            // Nobody can say whether its bytes are wanted: they stay.
+            Err(CatalogError::BadRow { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     for stray in strays {
@@ -102,6 +112,13 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     failpoint::reach("recovery.done");
     tracing::info!(unfinished = count, "recovered");
     Ok(())
+}
+
+/// A row that does not read, because somebody has edited it, concerns its owner and
+/// nobody else: row and bytes stay as they are, for whoever can tell what was meant,
+/// and the start needs neither (P4).
+fn keep(error: &CatalogError) {
+    tracing::error!(%error, "an upload stays as it is until somebody has mended its row");
 }
 
 fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> Result<(), Failure> {

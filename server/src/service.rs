@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_protocol::{Channel, DocumentId, FileHash, FileSize, UserId};
-use towline_state::catalog::{Catalog, Document};
+use towline_state::catalog::{Catalog, CatalogError, Document};
 use towline_upload::{Phase, Progress, Refusal, Upload};
 
 /// See the module's description.
@@ -151,7 +151,10 @@ impl Service {
 
     /// The document, if the user owns it. Somebody else's does not exist.
     pub(crate) fn document_of(&self, user: UserId, id: DocumentId) -> Result<Document, Failure> {
-        let document = self.catalog.document(id).wait()?;
+        let document = match self.catalog.document(id).wait() {
+            Err(CatalogError::BadRow { owner, .. }) if owner != Some(user) => None,
+            answer => answer?,
+        };
         let own = document.filter(|document| document.user_id == user);
         own.ok_or(Failure::Refused(Refusal::NotFound))
     }

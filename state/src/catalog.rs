@@ -26,6 +26,7 @@ mod documents;
 mod ending;
 mod error;
 mod found;
+mod inventory;
 mod publish;
 mod reply;
 mod row;
@@ -70,14 +71,19 @@ impl Catalog {
     /// [too old](CatalogError::TooOldSqlite) to be trusted.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CatalogError> {
         let path = path.as_ref();
-        let connection = connection::open(path)?;
-        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
-        let shared = Arc::new(Shared::default());
-        thread::start(connection, jobs, Arc::clone(&shared)).map_err(|source| {
-            let source = Arc::new(source);
-            CatalogError::Io { action: "start the thread of", path: path.to_owned(), source }
-        })?;
-        Ok(Self { queue, shared })
+        Self::over(connection::open(path)?, path)
+    }
+
+    /// Opens a catalog that is there to look at it, beside the server whose it may
+    /// be. Nothing is made or changed, also not by closing it; what would change
+    /// something is refused by SQLite. Blocks.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and [`CatalogError::NotThere`],
+    /// [`CatalogError::OlderSchema`].
+    pub fn open_to_look(path: impl AsRef<Path>) -> Result<Self, CatalogError> {
+        let path = path.as_ref();
+        Self::over(connection::open_to_look(path)?, path)
     }
 
     /// Finishes what is queued and closes the database; later calls on any
@@ -98,6 +104,16 @@ impl Catalog {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.shared.is_read_only()
+    }
+
+    fn over(connection: Connection, path: &Path) -> Result<Self, CatalogError> {
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let shared = Arc::new(Shared::default());
+        thread::start(connection, jobs, Arc::clone(&shared)).map_err(|source| {
+            let source = Arc::new(source);
+            CatalogError::Io { action: "start the thread of", path: path.to_owned(), source }
+        })?;
+        Ok(Self { queue, shared })
     }
 
     /// Queues a job that looks and changes nothing.

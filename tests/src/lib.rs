@@ -7,6 +7,7 @@
 //! where it can wait for an event, no port is fixed, and a failure says what
 //! was heard up to then.
 
+pub mod by_hand;
 pub mod corpus;
 pub mod desk;
 pub mod disks;

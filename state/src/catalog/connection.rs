@@ -3,6 +3,7 @@
 use super::error::CatalogError;
 use super::schema;
 use crate::directory;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::io;
 use std::path::Path;
@@ -33,13 +34,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, CatalogError> {
     let _lock = directory::lock_beside(path).map_err(failed("lock"))?;
     make(path, &folder).map_err(failed("make"))?;
 
-    // Not URI: a path is a path, whatever it looks like. The thread is the lock.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    let mut connection = connect(path)?;
     schema::refuse_newer(&connection, path)?;
+    // Ours from here on: what a kill left in the journal goes where it belongs.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
 
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
@@ -52,6 +50,40 @@ pub(super) fn open(path: &Path) -> Result<Connection, CatalogError> {
     schema::bring_up_to_date(&mut connection, path)?;
     // SQLite syncs the entry of its journal, but not that of the database.
     directory::sync(&folder).map_err(failed("sync the folder of"))?;
+    Ok(connection)
+}
+
+/// Opens a database that is there, beside whoever works with it, and keeps every
+/// statement from changing it.
+///
+/// Not with SQLite's read-only flag: such a connection leaves an empty journal and
+/// its index behind where there were none.
+pub(super) fn open_to_look(path: &Path) -> Result<Connection, CatalogError> {
+    if !path.try_exists().is_ok_and(|exists| exists) {
+        return Err(CatalogError::NotThere { path: path.to_owned() });
+    }
+    let connection = connect(path)?;
+    schema::refuse_other(&connection, path)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    Ok(connection)
+}
+
+/// Connects to a database that is there. Closed again without more, it leaves
+/// every byte as it was.
+fn connect(path: &Path) -> Result<Connection, CatalogError> {
+    // A journal that is there already holds promises. Whoever only looks, or is
+    // about to be refused, must not move them on closing. (Where there is none, to
+    // close as usual removes the empty one that looking makes.)
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-wal");
+    let has_journal = Path::new(&journal).try_exists().unwrap_or(true);
+    // Not URI: a path is a path, whatever it looks like. The thread is the lock.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_journal)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
     Ok(connection)
 }
 

@@ -90,6 +90,7 @@ fn create(
     DocumentId::from_i64(id).map_err(|reason| CatalogError::BadRow {
         table: "document",
         id,
+        owner: Some(new.user_id),
         column: "document_id",
         reason: reason.to_string(),
     })

@@ -36,6 +36,8 @@ pub enum CatalogError {
         table: &'static str,
         /// The number of the document or user.
         id: i64,
+        /// Whose it is, where that can be read.
+        owner: Option<UserId>,
         /// The column that does not read.
         column: &'static str,
         /// Why not.
@@ -75,6 +77,26 @@ pub enum CatalogError {
         found: i64,
         /// The newest schema known here.
         known: i64,
+    },
+    /// An earlier Towline has written this catalog, and it was opened to be looked at.
+    #[error(
+        "{} has schema {found}, and this Towline reads {known}; start the server once, which brings \
+         it up to date",
+        path.display()
+    )]
+    OlderSchema {
+        /// The database.
+        path: PathBuf,
+        /// The schema it has; 0 for none.
+        found: i64,
+        /// The schema that is read here.
+        known: i64,
+    },
+    /// It was to be looked at and not made.
+    #[error("there is no catalog at {}", path.display())]
+    NotThere {
+        /// Where it was looked for.
+        path: PathBuf,
     },
     /// The file system does not support the journal that durability rests on.
     #[error("{} cannot be put into WAL mode, but stays in '{mode}'", path.display())]

@@ -1,9 +1,9 @@
 //! Completed documents, found again.
 
-use super::document::{COLUMNS, Document, many};
+use super::document::{COLUMNS, Document, document};
 use super::{Catalog, Reply};
 use rusqlite::params;
-use towline_protocol::{DocumentId, FileHash, FileSize, UserId};
+use towline_protocol::{FileHash, FileSize, UserId};
 
 impl Catalog {
     /// Whether the user has a completed document of that size: only then can it
@@ -18,7 +18,7 @@ impl Catalog {
     }
 
     /// The user's completed documents of exactly that content, in the order of
-    /// their numbers.
+    /// their numbers. A row that does not read is not among them.
     pub fn find_completed(
         &self,
         user_id: UserId,
@@ -31,19 +31,14 @@ impl Catalog {
                  WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
                  AND created_at IS NOT NULL ORDER BY document_id"
             );
-            many(connection, &sql, params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()])
-        })
-    }
-
-    /// The next completed documents behind `after`, of all users, at most `limit`,
-    /// in the order of their numbers: for going through all of them in pages.
-    pub fn documents_after(&self, after: Option<DocumentId>, limit: u32) -> Reply<Vec<Document>> {
-        self.read(move |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM documents \
-                 WHERE document_id > $1 AND created_at IS NOT NULL ORDER BY document_id LIMIT $2"
-            );
-            many(connection, &sql, params![after.map_or(0, DocumentId::to_i64), limit])
+            let mut statement = connection.prepare_cached(&sql)?;
+            let wanted = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()];
+            let mut rows = statement.query(wanted)?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.extend(document(row));
+            }
+            Ok(found)
         })
     }
 }

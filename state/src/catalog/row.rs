@@ -5,7 +5,7 @@ use super::error::CatalogError;
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 use std::fmt::Display;
-use towline_protocol::Timestamp;
+use towline_protocol::{Timestamp, UserId};
 
 /// A row with its name, so that an error can tell which one it is.
 pub(super) struct NamedRow<'row, 'statement> {
@@ -63,6 +63,8 @@ impl<'row, 'statement> NamedRow<'row, 'statement> {
 
     /// The error that says that `column` of this row is not valid.
     pub(super) fn bad(&self, column: &'static str, reason: impl Display) -> CatalogError {
-        CatalogError::BadRow { table: self.table, id: self.id, column, reason: reason.to_string() }
+        let owner = self.row.get("user_id").ok().and_then(|id| UserId::from_i64(id).ok());
+        let (table, id, reason) = (self.table, self.id, reason.to_string());
+        CatalogError::BadRow { table, id, owner, column, reason }
     }
 }

@@ -11,26 +11,43 @@ mod embedded {
 
 /// Refuses a database of a later Towline, and writes nothing.
 pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), CatalogError> {
+    let (found, known) = (found(connection)?, known());
+    if found > known {
+        return Err(CatalogError::NewerSchema { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+/// Refuses any schema but the newest one known: whoever may change nothing
+/// cannot bring an older one up to date.
+pub(super) fn refuse_other(connection: &Connection, path: &Path) -> Result<(), CatalogError> {
+    refuse_newer(connection, path)?;
+    let (found, known) = (found(connection)?, known());
+    if found < known {
+        return Err(CatalogError::OlderSchema { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+/// The schema that the database has; 0 where it has none yet.
+fn found(connection: &Connection) -> Result<i64, CatalogError> {
     let has_history: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1)",
         ["refinery_schema_history"],
         |row| row.get(0),
     )?;
     if !has_history {
-        return Ok(());
+        return Ok(0);
     }
-    let found: Option<i64> =
-        connection
-            .query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))?;
+    let sql = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// The newest schema that there is.
+fn known() -> i64 {
     let runner = embedded::migrations::runner();
-    let known =
-        runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max();
-    match (found, known) {
-        (Some(found), Some(known)) if found > known => {
-            Err(CatalogError::NewerSchema { path: path.to_owned(), found, known })
-        }
-        _ => Ok(()),
-    }
+    let versions = runner.get_migrations().iter().map(|migration| i64::from(migration.version()));
+    versions.max().unwrap_or(0)
 }
 
 /// Applies what is missing, all in one transaction with its history: a kill in

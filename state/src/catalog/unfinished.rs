@@ -1,11 +1,11 @@
 //! Uploads that are on their way: what recovery, resuming and expiry ask for.
 
 use super::blocks::block_index;
-use super::document::{COLUMNS, Document, document, many, one};
+use super::document::{COLUMNS, Document, document, many};
 use super::error::CatalogError;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
@@ -22,7 +22,10 @@ pub struct Unfinished {
 
 impl Catalog {
     /// Every upload that is uploading or publishing, in the order of their numbers.
-    pub fn unfinished(&self) -> Reply<Vec<Unfinished>> {
+    ///
+    /// A row that does not read is a [`CatalogError::BadRow`] in its turn: it
+    /// concerns its owner and nobody else.
+    pub fn unfinished(&self) -> Reply<Vec<Result<Unfinished, CatalogError>>> {
         self.read(all)
     }
 
@@ -38,7 +41,8 @@ impl Catalog {
     }
 
     /// The newest upload on its way of that user to exactly that place and of
-    /// exactly that size: how a client finds again what it has forgotten.
+    /// exactly that size: how a client finds again what it has forgotten. A row
+    /// that does not read can be of no use to it.
     pub fn find_unfinished(
         &self,
         user_id: UserId,
@@ -50,9 +54,17 @@ impl Catalog {
             let sql = format!(
                 "SELECT {COLUMNS} FROM documents \
                  WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \
-                 AND finished_at IS NULL ORDER BY document_id DESC LIMIT 1"
+                 AND finished_at IS NULL ORDER BY document_id DESC"
             );
-            one(connection, &sql, params![user_id.to_i64(), folder, filename, filesize.to_i64()])
+            let mut statement = connection.prepare_cached(&sql)?;
+            let wanted = params![user_id.to_i64(), folder, filename, filesize.to_i64()];
+            let mut rows = statement.query(wanted)?;
+            while let Some(row) = rows.next()? {
+                if let Ok(document) = document(row) {
+                    return Ok(Some(document));
+                }
+            }
+            Ok(None)
         })
     }
 
@@ -76,7 +88,7 @@ impl Catalog {
     }
 }
 
-fn all(connection: &Connection) -> Result<Vec<Unfinished>, CatalogError> {
+fn all(connection: &Connection) -> Result<Vec<Result<Unfinished, CatalogError>>, CatalogError> {
     // The highest block is one step down the primary key, not a scan.
     let sql = format!(
         "SELECT {COLUMNS}, (SELECT max(block_index) FROM blocks \
@@ -85,14 +97,18 @@ fn all(connection: &Connection) -> Result<Vec<Unfinished>, CatalogError> {
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([])?;
-    let mut unfinished = Vec::new();
+    let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        let document = document(row)?;
-        let row = NamedRow::new(row, "document", "document_id")?;
-        let highest = row.get_option("highest_block", block_index)?;
-        let blocks_end = highest.map_or(Offset::ZERO, |index| index.end(document.filesize));
-        let durable_end = document.durable_offset.max(blocks_end);
-        unfinished.push(Unfinished { document, durable_end });
+        all.push(unfinished(row));
     }
-    Ok(unfinished)
+    Ok(all)
+}
+
+fn unfinished(row: &Row<'_>) -> Result<Unfinished, CatalogError> {
+    let document = document(row)?;
+    let row = NamedRow::new(row, "document", "document_id")?;
+    let highest = row.get_option("highest_block", block_index)?;
+    let blocks_end = highest.map_or(Offset::ZERO, |index| index.end(document.filesize));
+    let durable_end = document.durable_offset.max(blocks_end);
+    Ok(Unfinished { document, durable_end })
 }

@@ -1,6 +1,6 @@
-//! Uploads are given up, once, with a reason.
+//! Uploads are given up, once, with a reason; so are documents that are lost.
 
-use crate::fixture::{Fixture, MIB, at, block, checkpoint, id, refusal};
+use crate::fixture::{Fixture, MIB, at, block, checkpoint, id, refusal, size};
 use towline_state::catalog::Refusal;
 use towline_upload::Phase;
 
@@ -39,4 +39,23 @@ fn what_is_finished_stays_as_it_is() {
         assert_eq!(refusal(finish(alive, phase)), Refusal::NotAnEnding(phase));
     }
     assert_eq!(f.document(alive).phase, Phase::Uploading);
+}
+
+#[test]
+fn a_lost_document_is_vouched_for_no_more_and_can_come_again() {
+    let f = Fixture::new();
+    let (lost, place) = f.complete("docs/a", 7);
+    f.catalog.lose(lost, "it rotted", at(50)).wait().unwrap();
+    let document = f.document(lost);
+    assert_eq!((document.phase, document.reason.as_deref()), (Phase::Failed, Some("it rotted")));
+    assert_eq!((document.file_path, document.blake3, document.created_at), (None, None, None));
+    assert_eq!(document.finished_at, Some(at(50)));
+    assert!(!f.catalog.has_completed_of_size(f.user, size(7)).wait().unwrap());
+    assert_eq!(f.complete("docs/a", 7).1, place, "its place is free");
+    // Only what was completed can be lost, and only once.
+    let alive = f.create("b", 1);
+    for (id, phase) in [(lost, Phase::Failed), (alive, Phase::Uploading)] {
+        let again = f.catalog.lose(id, "", at(60)).wait();
+        assert_eq!(refusal(again), Refusal::WrongPhase(phase));
+    }
 }

@@ -1,4 +1,4 @@
-//! Completed documents are found by content, and gone through in pages.
+//! Completed documents are found by content.
 
 use crate::fixture::{Fixture, hash, size, user};
 
@@ -20,23 +20,4 @@ fn content_is_found_again() {
     assert_eq!(find(7, hash(1)), [a, b]);
     assert_eq!(find(7, hash(2)), []);
     assert_eq!(find(9, hash(1)), []);
-}
-
-#[test]
-fn pages_hold_every_completed_document_once() {
-    let f = Fixture::new();
-    let mut expected = Vec::new();
-    for number in 0..7 {
-        expected.push(f.complete(&format!("doc {number}"), 1).0);
-        f.create("unfinished", 1);
-    }
-    let (mut seen, mut after) = (Vec::new(), None);
-    loop {
-        let page = f.catalog.documents_after(after, 3).wait().unwrap();
-        let Some(last) = page.last() else { break };
-        after = Some(last.document_id);
-        assert!(page.len() <= 3);
-        seen.extend(page.into_iter().map(|document| document.document_id));
-    }
-    assert_eq!(seen, expected);
 }

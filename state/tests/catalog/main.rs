@@ -7,6 +7,8 @@ mod endings;
 mod fixture;
 mod found;
 mod groups;
+mod inventory;
+mod looking;
 mod opening;
 mod processes;
 mod publishing;

@@ -61,6 +61,27 @@ fn a_newer_schema_is_refused_untouched() {
 }
 
 #[test]
+fn a_newer_schema_keeps_the_journal_of_a_kill() {
+    let f = Fixture::new();
+    f.by_hand()
+        .execute_batch(
+            "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+             VALUES (999, 'of_the_future', 'whenever', 'what')",
+        )
+        .unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    let read = |folder: &std::path::Path, name| std::fs::read(folder.join(name)).unwrap();
+    for name in ["catalog.db", "catalog.db-wal"] {
+        std::fs::write(killed.path().join(name), read(f.folder.path(), name)).unwrap();
+    }
+    let refused = Catalog::open(killed.path().join("catalog.db"));
+    assert!(matches!(refused, Err(CatalogError::NewerSchema { found: 999, .. })), "{refused:?}");
+    for name in ["catalog.db", "catalog.db-wal"] {
+        assert_eq!(read(killed.path(), name), read(f.folder.path(), name), "{name}");
+    }
+}
+
+#[test]
 fn what_is_no_database_is_refused_untouched() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("catalog.db");

@@ -1,7 +1,8 @@
 //! What recovery, resuming and expiry find.
 
-use crate::fixture::{Fixture, MIB, at, block, checkpoint, offset, path, size, user};
+use crate::fixture::{Fixture, MIB, at, block, checkpoint, hash, offset, path, size, user};
 use towline_protocol::DocumentId;
+use towline_state::CatalogError;
 use towline_state::catalog::Checkpoint;
 use towline_upload::Phase;
 
@@ -30,6 +31,7 @@ fn the_durable_end_is_behind_the_highest_block() {
         .wait()
         .unwrap()
         .into_iter()
+        .map(|found| found.unwrap())
         .map(|found| (found.document.document_id, found.durable_end))
         .collect();
     assert_eq!(
@@ -42,6 +44,29 @@ fn the_durable_end_is_behind_the_highest_block() {
             (publishing, offset(0)),
         ]
     );
+}
+
+#[test]
+fn a_row_that_does_not_read_hides_no_other() {
+    let f = Fixture::new();
+    let (a, bad, c) = (f.create("a", 7), f.create("b", 7), f.create("c", 7));
+    let newer = f.create("a", 7);
+    f.edit(&format!("UPDATE documents SET chunk_size = -1 WHERE document_id IN ({bad})"));
+    f.edit(&format!("UPDATE documents SET chunk_size = -1 WHERE document_id IN ({newer})"));
+    let found = f.catalog.unfinished().wait().unwrap();
+    let ids: Vec<_> =
+        found.iter().map(|row| row.as_ref().ok().map(|row| row.document.document_id)).collect();
+    assert_eq!(ids, [Some(a), None, Some(c), None]);
+    let owner = f.user;
+    let named = matches!(&found[1], Err(CatalogError::BadRow { id, owner: Some(found), .. })
+        if *id == bad.to_i64() && *found == owner);
+    assert!(named, "{found:?}");
+    let found = f.catalog.find_unfinished(f.user, &path("a"), size(7)).wait().unwrap();
+    assert_eq!(found.unwrap().document_id, a, "the newest that can be gone on with");
+    let (done, damaged) = (f.complete("d", 9).0, f.complete("e", 9).0);
+    f.edit(&format!("UPDATE documents SET started_at = -1 WHERE document_id = {damaged}"));
+    let found = f.catalog.find_completed(f.user, size(9), hash(1)).wait().unwrap();
+    assert_eq!(found.iter().map(|document| document.document_id).collect::<Vec<_>>(), [done]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod already_uploaded;
+mod at_rest;
 mod bad_input;
 mod bad_tokens;
 mod channels;

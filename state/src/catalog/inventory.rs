@@ -1,0 +1,68 @@
+//! What ought to lie on disk, for whoever holds the two against each other.
+
+use super::document::{COLUMNS, Document, document};
+use super::error::CatalogError;
+use super::{Catalog, Reply};
+use rusqlite::params;
+use towline_protocol::{DocumentId, DocumentPath, UserId};
+use towline_upload::Phase;
+
+impl Catalog {
+    /// The next documents behind `after`, of all users, that have or await bytes:
+    /// uploading, publishing or completed. At most `limit`, in the order of their
+    /// numbers, for going through all of them in pages.
+    ///
+    /// A row that does not read is a [`CatalogError::BadRow`] in its turn, and the
+    /// others follow.
+    pub fn documents_after(
+        &self,
+        after: Option<DocumentId>,
+        limit: u32,
+    ) -> Reply<Vec<Result<Document, CatalogError>>> {
+        self.read(move |connection| {
+            // Not those that have ended, rather than those that have not: a word that
+            // is no phase counts too.
+            let sql = format!(
+                "SELECT {COLUMNS} FROM documents \
+                 WHERE document_id > $1 AND status NOT IN ($2, $3, $4) \
+                 ORDER BY document_id LIMIT $5"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![
+                after.map_or(0, DocumentId::to_i64),
+                Phase::Failed.as_str(),
+                Phase::Cancelled.as_str(),
+                Phase::Expired.as_str(),
+                limit,
+            ])?;
+            let mut documents = Vec::new();
+            while let Some(row) = rows.next()? {
+                documents.push(document(row));
+            }
+            Ok(documents)
+        })
+    }
+
+    /// The document whose file has exactly that name, or is promised it.
+    pub fn document_at(&self, user_id: UserId, path: &DocumentPath) -> Reply<Option<DocumentId>> {
+        let (key, text) = (path.key(), path.to_string());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT document_id FROM documents \
+                 WHERE user_id = $1 AND path_key = $2 AND file_path = $3",
+            )?;
+            let mut rows = statement.query(params![user_id.to_i64(), key, text])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            // Of no use where it does not read, but the file is somebody's.
+            Ok(DocumentId::from_i64(row.get(0)?).ok())
+        })
+    }
+
+    /// Whether there ever was a document.
+    pub fn has_documents(&self) -> Reply<bool> {
+        self.read(|connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM documents)";
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        })
+    }
+}

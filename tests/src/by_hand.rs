@@ -1,0 +1,70 @@
+//! What somebody with a shell, or a dying disk, does to a data folder behind the
+//! server's back.
+
+use crate::site::Site;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+/// Turns one bit of a file, and leaves its length and its inode alone.
+///
+/// # Panics
+/// Where the file has no such byte.
+pub fn flip(path: &Path, at: usize) {
+    let file = open(path);
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at as u64).expect("the file has such a byte");
+    byte[0] ^= 1;
+    file.write_all_at(&byte, at as u64).expect("a file that can be written");
+}
+
+/// Makes a file shorter, or longer with zeros, without replacing it.
+///
+/// # Panics
+/// Where that is not possible.
+pub fn cut(path: &Path, length: usize) {
+    open(path).set_len(length as u64).expect("a file that can be cut");
+}
+
+/// Changes one row of the catalog past all of its checks, whoever has it open.
+///
+/// # Panics
+/// Where it is not one row that changes.
+pub fn edit(site: &Site, sql: &str) {
+    let connection = rusqlite::Connection::open(site.catalog_path()).expect("a database");
+    let unchecked = connection.execute_batch("PRAGMA ignore_check_constraints = ON");
+    unchecked.expect("a pragma");
+    let changed = connection.execute(sql, []).expect("a statement");
+    assert_eq!(changed, 1, "{sql}");
+}
+
+/// Every file below a folder and what is in it. Links are taken for what they
+/// are; the index of SQLite's journal, which says who is reading, is left out.
+///
+/// # Panics
+/// Where something cannot be read.
+#[must_use]
+pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let about = path.symlink_metadata().expect("an entry that stays");
+        if about.is_dir() {
+            found.insert(path.clone(), Vec::new());
+            found.extend(contents(&path));
+        } else if about.is_symlink() {
+            let target = std::fs::read_link(&path).expect("a link");
+            found.insert(path, target.into_os_string().into_encoded_bytes());
+        } else if !path.to_string_lossy().ends_with("-shm") {
+            let bytes = std::fs::read(&path).expect("a file that can be read");
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+fn open(path: &Path) -> File {
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

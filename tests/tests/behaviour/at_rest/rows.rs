@@ -1,0 +1,88 @@
+//! A row of the catalog that somebody has edited and that reads no more.
+
+use super::paused;
+use std::fs;
+use towline_protocol::Code;
+use towline_tests::by_hand::edit;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::Launch;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, find, offset, resume, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_does_not_read_stops_its_own_upload_and_no_other() {
+    let site = Site::new();
+    let (ada, bob) = (site.add_user("ada").await, site.add_user("bob").await);
+    let corpus = Corpus::new(BLOCK, 300);
+    let mut server = Launch::over(&site).start().await;
+    let mut uploads = Vec::new();
+    for name in ["first.bin", "bad.bin", "last.bin"] {
+        let speaker = Speaker::login(server.address(), &ada.token).await;
+        uploads.push(paused(speaker, name, &corpus, 300_000).await);
+    }
+    server.kill().await;
+    let bad = uploads[1];
+    edit(&site, &format!("UPDATE documents SET folder = '../..' WHERE document_id = {bad}"));
+    let bytes = fs::read(site.staging(bad)).unwrap();
+
+    for _ in 0..2 {
+        server.start_again().await;
+        let said = server.said().join("\n");
+        assert!(said.contains(&format!("document {bad} in the catalog cannot be read")), "{said}");
+        // Its owner hears what is the matter, and nobody else that it exists.
+        let mut speaker = Speaker::login(server.address(), &ada.token).await;
+        let error = speaker.resume_refused(resume(bad), Code::Failed).await;
+        assert!(error.message.contains("cannot be read"), "{}", error.message);
+        let mut other = Speaker::login(server.address(), &bob.token).await;
+        other.resume_refused(resume(bad), Code::NotFound).await;
+        // It is not offered to go on with, and the same file can begin again.
+        let found = speaker.find(find("bad.bin", corpus.filesize())).await;
+        assert_eq!(found.unfinished, None);
+        let state = site.state_that("the two others", |state| state.uploads.len() == 2).await;
+        assert_eq!(state.find(bad, None), None);
+        assert_eq!(fs::read(site.staging(bad)).unwrap(), bytes, "the bytes are kept");
+        server.kill().await;
+    }
+
+    server.start_again().await;
+    for (document_id, name) in [(uploads[0], "first.bin"), (uploads[2], "last.bin")] {
+        let mut speaker = Speaker::login(server.address(), &ada.token).await;
+        assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(300_000));
+        speaker.chunks(ZERO, &corpus, 300_000..BLOCK).await;
+        assert_eq!(speaker.complete(ZERO).await.document_id, document_id);
+        site.assert_published(&ada, name, &corpus);
+    }
+    // Mended, it goes on from where it was.
+    server.kill().await;
+    edit(&site, &format!("UPDATE documents SET folder = '' WHERE document_id = {bad}"));
+    server.start_again().await;
+    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    assert_eq!(speaker.resume(resume(bad)).await.offset, offset(300_000));
+    speaker.chunks(ZERO, &corpus, 300_000..BLOCK).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_row_that_does_not_read_harms_nobody() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let corpus = Corpus::new(1000, 301);
+    let mut server = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    speaker.upload(upload("doc.pdf", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    let bad = speaker.complete(ZERO).await.document_id;
+    server.kill().await;
+    edit(&site, &format!("UPDATE documents SET started_at = -1 WHERE document_id = {bad}"));
+    // A power cut may leave the old name beside the new one.
+    fs::copy(site.document(&ada, "doc.pdf"), site.staging(bad)).unwrap();
+    server.start_again().await;
+    assert!(site.staging(bad).exists(), "nobody can say whether it is wanted");
+    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    speaker.resume_refused(resume(bad), Code::Failed).await;
+    speaker.upload(upload("doc.pdf", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    assert_eq!(speaker.complete(ZERO).await.filename, "doc (1).pdf");
+    site.assert_published(&ada, "doc.pdf", &corpus);
+    site.assert_published(&ada, "doc (1).pdf", &corpus);
+}
