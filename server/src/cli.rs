@@ -3,9 +3,11 @@
 mod first_start;
 mod people;
 mod settings;
+mod verify;
 
 pub use people::{TokenArgs, UserArgs};
 pub use settings::ServeArgs;
+pub use verify::VerifyArgs;
 
 use crate::Server;
 use anyhow::Context as _;
@@ -34,20 +36,24 @@ enum Command {
     User(UserArgs),
     /// Prints a token for a user.
     Token(TokenArgs),
+    /// Reads every document back and says which are not as they were uploaded.
+    Verify(VerifyArgs),
 }
 
-/// What `towlined` does, from its arguments to its exit code: 0 done, 1 failed,
-/// 2 usage.
+/// What `towlined` does, from its arguments to its exit code: 0 done, 1 failed or
+/// something was found, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        None => serve(&arguments.serve),
-        Some(Command::User(user)) => people::user(&user),
-        Some(Command::Token(token)) => people::token(&token),
+        None => serve(&arguments.serve).map(|()| true),
+        Some(Command::User(user)) => people::user(&user).map(|()| true),
+        Some(Command::Token(token)) => people::token(&token).map(|()| true),
+        Some(Command::Verify(verify)) => verify::run(&verify),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "towlined: {error:#}");
             ExitCode::FAILURE

@@ -33,6 +33,7 @@ mod service;
 mod session;
 pub mod storage;
 pub mod token;
+mod verify;
 
 pub use clock::Clock;
 pub use config::{Config, Limits, Timings};

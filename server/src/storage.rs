@@ -29,11 +29,13 @@ mod paths;
 mod publish;
 mod space;
 mod staging;
+mod survey;
 mod user_folders;
 
 pub use disk::DiskStorage;
 pub use error::{Loss, StorageError};
 pub use folder::{DataFolder, FolderError, FolderLock};
+pub use survey::{Lying, Survey};
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

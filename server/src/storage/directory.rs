@@ -96,15 +96,16 @@ impl Directory {
 
     /// Every name in this folder.
     pub(super) fn names(&self) -> Result<Vec<OsString>, Errno> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(self)? {
+        self.entries()?.collect()
+    }
+
+    /// The same one by one, for a folder of any size.
+    pub(super) fn entries(&self) -> Result<impl Iterator<Item = Result<OsString, Errno>>, Errno> {
+        let names = Dir::read_from(self)?.map(|entry| {
             let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name != "." && name != ".." {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
+            Ok(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned())
+        });
+        Ok(names.filter(|name| !name.as_ref().is_ok_and(|name| name == "." || name == "..")))
     }
 
     /// Makes the names in this folder durable. Some file systems cannot and say so;
@@ -126,6 +127,11 @@ impl AsFd for Directory {
 /// Whether that is a plain file.
 pub(super) fn is_plain_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// Whether that is a folder.
+pub(super) fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 fn from<'a>(reached: &'a Option<OwnedFd>, start: &'a Directory) -> BorrowedFd<'a> {

@@ -1,13 +1,11 @@
 //! Documents on a local file system.
 
-use super::directory::is_plain_file;
 use super::error::{Loss, StorageError};
 use super::folder::FolderLock;
 use super::latch::Latch;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
 use super::{Staged, Staging, Storage, paths, publish, space};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -49,38 +47,19 @@ impl DiskStorage {
         }
     }
 
-    fn find_published(
+    /// Moves the file of a document that is not what was uploaded out of its place,
+    /// and tells where it lies now, seen from the data folder. Nothing is deleted and
+    /// nothing overwritten; on `Ok` both names are as they should be for good.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where there is no plain file in that place.
+    pub fn set_damaged_aside(
         &self,
+        id: DocumentId,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<Option<(File, FileSize)>, StorageError> {
-        const WHAT: &str = "open the published file";
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = match self.volume.user_folders.file(user, path, flags) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::NXIO) => return Err(StorageError::Unsafe { what: WHAT }),
-            Err(errno) => return Err(StorageError::opening(WHAT, errno)),
-        };
-        let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(WHAT, errno))?;
-        if !is_plain_file(&stat) {
-            return Err(StorageError::Unsafe { what: WHAT });
-        }
-        let size = FileSize::from_i64(stat.st_size)
-            .map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
-        Ok(Some((File::from(file), size)))
-    }
-
-    fn look_at(&self, name: &OsStr) -> Result<Option<Staged>, Errno> {
-        let stat = match self.volume.staging.directory.stat(name) {
-            Ok(stat) => stat,
-            // Published or discarded since it was listed.
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        let id = paths::staging_owner(name).filter(|_| is_plain_file(&stat));
-        let length_bytes = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(Some(Staged { name: name.to_owned(), id, length_bytes }))
+    ) -> Result<PathBuf, StorageError> {
+        publish::set_damaged_aside(&self.volume, id, user, path)
     }
 }
 
@@ -107,7 +86,7 @@ impl Storage for DiskStorage {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<FileSize>, StorageError> {
-        Ok(self.find_published(user, path)?.map(|(_, size)| size))
+        Ok(self.volume.user_folders.published(user, path)?.map(|(_, size)| size))
     }
 
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
@@ -119,7 +98,7 @@ impl Storage for DiskStorage {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<File>, StorageError> {
-        Ok(self.find_published(user, path)?.map(|(file, _)| file))
+        Ok(self.volume.user_folders.published(user, path)?.map(|(file, _)| file))
     }
 
     fn discard(&self, id: DocumentId) -> Result<(), StorageError> {
@@ -137,7 +116,7 @@ impl Storage for DiskStorage {
         names
             .iter()
             .filter(|name| name.as_os_str() != paths::ORPHANS)
-            .filter_map(|name| self.look_at(name).transpose())
+            .filter_map(|name| self.volume.staging.look_at(name).transpose())
             .map(|staged| staged.map_err(io))
             .collect()
     }

@@ -30,8 +30,8 @@ struct Opened {
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Another server has it.
-    #[error("the data folder {} is in use by another server", folder.display())]
+    /// Another server has it, or a repair.
+    #[error("the data folder {} is in use by another server, or being repaired", folder.display())]
     InUse {
         /// The data folder.
         folder: PathBuf,
@@ -41,6 +41,12 @@ pub enum FolderError {
     #[error("{} is not a folder, or a symbolic link", path.display())]
     NotAFolder {
         /// What is in the way.
+        path: PathBuf,
+    },
+    /// It was to be found, not made.
+    #[error("there is no data folder at {}", path.display())]
+    NotThere {
+        /// Where it was looked for.
         path: PathBuf,
     },
     /// Anything else the system says.
@@ -63,11 +69,7 @@ impl DataFolder {
     /// Where that fails, with the path at fault.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FolderError> {
         let path = path.as_ref();
-        let path = std::path::absolute(path).map_err(|source| FolderError::Io {
-            what: "find",
-            path: path.to_owned(),
-            source,
-        })?;
+        let path = std::path::absolute(path).map_err(|source| io("find", path, source))?;
         make_with_ancestors(&path)?;
         let root = Directory::at_path(&path).map_err(|errno| opening(&path, errno))?;
         let uploads = make(&root, &path, paths::UPLOADS, SHARED)?;
@@ -79,6 +81,28 @@ impl DataFolder {
         for directory in [&uploads, &root] {
             directory.sync().map_err(|errno| io("sync", &path, errno.into()))?;
         }
+        let (uploads, staging) = (Arc::new(uploads), Arc::new(staging));
+        Ok(Self(Arc::new(Opened { path, root, uploads, staging })))
+    }
+
+    /// Opens a data folder that is there. Nothing is made and nothing synced.
+    ///
+    /// # Errors
+    /// [`FolderError::NotThere`] where it, or one of the folders in it, is not.
+    pub fn find(path: impl AsRef<Path>) -> Result<Self, FolderError> {
+        let path = path.as_ref();
+        let path = std::path::absolute(path).map_err(|source| io("find", path, source))?;
+        let there = |path: &Path, errno| match errno {
+            Errno::NOENT => FolderError::NotThere { path: path.to_owned() },
+            errno => opening(path, errno),
+        };
+        let root = Directory::at_path(&path).map_err(|errno| there(&path, errno))?;
+        let open = |parent: &Directory, parent_path: &Path, name| {
+            let path = parent_path.join(name);
+            parent.folder(name).map_err(|errno| there(&path, errno))
+        };
+        let uploads = open(&root, &path, paths::UPLOADS)?;
+        let staging = open(&uploads, &path.join(paths::UPLOADS), paths::STAGING)?;
         let (uploads, staging) = (Arc::new(uploads), Arc::new(staging));
         Ok(Self(Arc::new(Opened { path, root, uploads, staging })))
     }
@@ -233,6 +257,22 @@ mod tests {
             let mode = path.join(name).metadata().unwrap().mode();
             assert_eq!(mode & 0o777 & !most, 0, "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_is_found_or_not_and_never_made() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("storage");
+        let none = DataFolder::find(&path).unwrap_err();
+        assert!(matches!(none, FolderError::NotThere { path: named } if named == path));
+        assert!(!path.exists());
+        std::fs::create_dir_all(path.join("uploads")).unwrap();
+        let none = DataFolder::find(&path).unwrap_err();
+        assert!(
+            matches!(none, FolderError::NotThere { path: named } if named.ends_with(".staging"))
+        );
+        DataFolder::open(&path).unwrap();
+        assert_eq!(DataFolder::find(&path).unwrap().path(), path);
     }
 
     #[test]

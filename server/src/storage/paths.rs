@@ -14,7 +14,8 @@ use towline_protocol::{DocumentId, UserId};
 pub(super) const UPLOADS: &str = "uploads";
 /// Staging files; seen from [`UPLOADS`], so that a move between them is a rename.
 pub(super) const STAGING: &str = ".staging";
-/// What no row knows; seen from [`STAGING`].
+/// What was set aside: what no row knows, and what is damaged; seen from
+/// [`STAGING`], which shuts everybody out.
 pub(super) const ORPHANS: &str = "orphans";
 /// Catalog and state file.
 pub(super) const STATE: &str = "state";
@@ -26,6 +27,9 @@ pub(super) const LOCK: &str = "towlined.lock";
 const CATALOG_FILE: &str = "catalog.db";
 const STATE_FILE: &str = "uploads_state.json";
 const STAGING_SUFFIX: &str = ".tmp";
+const DAMAGED_SUFFIX: &str = ".damaged";
+/// Where `uploads` is a volume of its own, its file system keeps this in it.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// A name may have 255 bytes; this leaves room for any number behind it.
 const ORPHAN_STEM_BYTES: usize = 240;
@@ -76,6 +80,34 @@ pub(super) fn orphan(name: &OsStr, attempt: u32) -> OsString {
     OsString::from_vec(numbered)
 }
 
+/// The name under which the damaged file of a document is set aside.
+pub(super) fn damaged(id: DocumentId) -> OsString {
+    format!("{id}{DAMAGED_SUFFIX}").into()
+}
+
+/// The final file, seen from the data folder.
+pub(super) fn final_in_data_folder(user: UserId, path: &DocumentPath) -> PathBuf {
+    Path::new(UPLOADS).join(final_file(user, path))
+}
+
+/// A thing among the staging files, seen from the data folder.
+pub(super) fn staged_in_data_folder(name: &OsStr) -> PathBuf {
+    Path::new(UPLOADS).join(STAGING).join(name)
+}
+
+/// Whether a name right under [`UPLOADS`] is none of users' business.
+pub(super) fn is_no_users(name: &OsStr) -> bool {
+    name == STAGING || name == LOST_AND_FOUND
+}
+
+/// Which document's file has that path, seen from [`UPLOADS`]. Nothing where no
+/// document can: only the spelling of [`final_file`] counts.
+pub(super) fn place(path: &Path) -> Option<(UserId, DocumentPath)> {
+    let (user, below) = path.to_str()?.split_once('/')?;
+    let (user, below) = (user.parse().ok()?, DocumentPath::parse(below).ok()?);
+    (final_file(user, &below) == path).then_some((user, below))
+}
+
 /// Where a thing that was set aside lies, seen from the data folder.
 pub(super) fn orphan_in_data_folder(orphan: &OsStr) -> PathBuf {
     Path::new(UPLOADS).join(STAGING).join(ORPHANS).join(orphan)
@@ -107,6 +139,17 @@ mod tests {
         let user = UserId::try_from(5).unwrap();
         let path = DocumentPath::parse("a/b/doc.pdf").unwrap();
         assert_eq!(final_file(user, &path), Path::new("5/a/b/doc.pdf"));
+    }
+
+    #[test]
+    fn a_place_is_read_back_from_its_own_spelling_alone() {
+        let user = UserId::try_from(5).unwrap();
+        let path = DocumentPath::parse("a/doc.pdf").unwrap();
+        assert_eq!(place(&final_file(user, &path)), Some((user, path)));
+        for stranger in ["5", "05/doc", "+5/doc", "x/doc", "5/.doc", "5/a\\b", "0/doc"] {
+            assert_eq!(place(Path::new(stranger)), None, "{stranger}");
+        }
+        assert_eq!(place(Path::new(OsStr::from_bytes(b"5/\xff"))), None);
     }
 
     #[test]

@@ -101,26 +101,72 @@ pub(super) fn set_aside(volume: &Volume, name: &OsStr) -> Result<PathBuf, Storag
     if !paths::is_single(name) || name == paths::ORPHANS {
         return Err(StorageError::Unsafe { what: WHAT });
     }
-    let io = |errno| StorageError::new(WHAT, errno);
+    let (orphan, moved) = move_aside(volume, &volume.staging.directory, name, name, WHAT)?;
+    if let Moved::OldNameStays = moved {
+        volume.staging.directory.remove(name).map_err(|errno| StorageError::new(WHAT, errno))?;
+    }
+    Ok(orphan)
+}
+
+/// Moves a final file that is not what its document was to where nobody is served
+/// from, and tells where it is now, seen from the data folder.
+///
+/// 1. The file moves, to a name that nothing has: a damaged file is still the best
+///    copy that anybody may have, so it is neither deleted nor written over. What is
+///    left under the final name is nothing (P2).
+/// 2. Its new name is synced, and only then its old folder: a power cut may leave
+///    it under both names, never under none.
+pub(super) fn set_damaged_aside(
+    volume: &Volume,
+    id: DocumentId,
+    user: UserId,
+    path: &DocumentPath,
+) -> Result<PathBuf, StorageError> {
+    const WHAT: &str = "set a damaged file aside";
+    volume.latch.refuse_if_closed()?;
+    let lost_or = |errno| match errno {
+        Errno::NOENT => StorageError::Lost(Loss::Missing),
+        _ => StorageError::opening(WHAT, errno),
+    };
+    let folder = volume.user_folders.open(user, path, Missing::Refuse).map_err(lost_or)?.directory;
+    let filename = OsStr::new(path.filename().as_str());
+    if !is_plain_file(&folder.stat(filename).map_err(lost_or)?) {
+        return Err(StorageError::Lost(Loss::NotAFile));
+    }
+    let (orphan, moved) = move_aside(volume, &folder, filename, &paths::damaged(id), WHAT)?;
+    if let Moved::OldNameStays = moved {
+        folder.remove(filename).map_err(|errno| StorageError::new(WHAT, errno))?;
+    }
+    volume.latch.sync_names(|| folder.sync())?;
+    Ok(orphan)
+}
+
+/// Moves a file among what was set aside, under that name or the next free one, and
+/// makes the new name durable.
+fn move_aside(
+    volume: &Volume,
+    from: &Directory,
+    name: &OsStr,
+    wanted: &OsStr,
+    what: &'static str,
+) -> Result<(PathBuf, Moved), StorageError> {
+    let io = |errno| StorageError::new(what, errno);
     let staging = &volume.staging.directory;
     // Durable, or a power cut could take what is moved into it along.
     if staging.make_folder(paths::ORPHANS, Mode::RWXU).map_err(io)? {
         volume.staging.sync(&volume.latch)?;
     }
     let orphans =
-        staging.folder(paths::ORPHANS).map_err(|errno| StorageError::opening(WHAT, errno))?;
+        staging.folder(paths::ORPHANS).map_err(|errno| StorageError::opening(what, errno))?;
     for attempt in 0..=u32::MAX {
-        let orphan = paths::orphan(name, attempt);
-        let moved = match move_to_free_name(staging, name, &orphans, &orphan) {
+        let orphan = paths::orphan(wanted, attempt);
+        let moved = match move_to_free_name(from, name, &orphans, &orphan) {
             Err(Errno::EXIST) => continue,
             Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
             answer => answer.map_err(io)?,
         };
         volume.latch.sync_names(|| orphans.sync())?;
-        if let Moved::OldNameStays = moved {
-            staging.remove(name).map_err(io)?;
-        }
-        return Ok(paths::orphan_in_data_folder(&orphan));
+        return Ok((paths::orphan_in_data_folder(&orphan), moved));
     }
     Err(io(Errno::EXIST))
 }

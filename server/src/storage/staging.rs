@@ -4,10 +4,11 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::latch::Latch;
-use super::{Staging, paths, space};
+use super::{Staged, Staging, paths, space};
 use crate::failpoint;
 use rustix::fs::{Advice, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
+use std::ffi::OsStr;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,6 +55,17 @@ impl StagingFolder {
         latch.sync_names(|| self.directory.sync())?;
         *durable = made;
         Ok(())
+    }
+
+    /// What has that name; nothing where it was published or discarded meanwhile.
+    pub(super) fn look_at(&self, name: &OsStr) -> Result<Option<Staged>, Errno> {
+        let stat = match self.directory.stat(name) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let id = paths::staging_owner(name).filter(|_| is_plain_file(&stat));
+        Ok(Some(Staged { name: name.to_owned(), id, length_bytes: length_bytes(&stat) }))
     }
 
     /// Makes every name in the folder durable.

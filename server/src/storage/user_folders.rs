@@ -6,18 +6,17 @@
 //! this process remembers which folders it has seen durable itself, and syncs above
 //! any other, whoever made it (P3).
 
-use super::directory::Directory;
+use super::directory::{Directory, is_plain_file};
 use super::latch::Latch;
 use super::{StorageError, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use towline_protocol::DocumentPath;
-use towline_protocol::UserId;
+use towline_protocol::{DocumentPath, FileSize, UserId};
 
 /// How many folders are remembered. A path has at most 2 KiB, so this is at most
 /// 2 MiB (P6); to forget one costs a sync and nothing else.
@@ -76,14 +75,27 @@ impl UserFolders {
         }
     }
 
-    /// Opens a final file.
-    pub(super) fn file(
+    /// Opens a final file for reading, and tells its size; nothing where there is none.
+    pub(super) fn published(
         &self,
         user: UserId,
         path: &DocumentPath,
-        flags: OFlags,
-    ) -> Result<OwnedFd, Errno> {
-        self.uploads.file(paths::final_file(user, path), flags, Mode::empty())
+    ) -> Result<Option<(File, FileSize)>, StorageError> {
+        const WHAT: &str = "open the published file";
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = match self.uploads.file(paths::final_file(user, path), flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NXIO) => return Err(StorageError::Unsafe { what: WHAT }),
+            Err(errno) => return Err(StorageError::opening(WHAT, errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(WHAT, errno))?;
+        if !is_plain_file(&stat) {
+            return Err(StorageError::Unsafe { what: WHAT });
+        }
+        let size = FileSize::from_i64(stat.st_size)
+            .map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
+        Ok(Some((File::from(file), size)))
     }
 
     /// Makes the names of all folders on the way durable, after the file's own.

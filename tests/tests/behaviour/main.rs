@@ -19,3 +19,4 @@ mod sizes;
 mod state_file;
 mod stop;
 mod takeover;
+mod verify;

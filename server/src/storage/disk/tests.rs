@@ -498,3 +498,28 @@ fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
     assert!(!disk.storage.is_read_only());
     disk.storage.publish(id(2), user(), &path("other")).unwrap();
 }
+
+#[test]
+fn a_damaged_file_is_set_aside_and_its_name_is_free() {
+    let disk = Disk::new();
+    for (number, name) in [(1, "5/a/doc"), (2, "5/a/doc"), (1, "5/a/doc")] {
+        disk.upload(number, b"bytes");
+        disk.storage.publish(id(number), user(), &path("a/doc")).unwrap();
+        let place = disk.storage.set_damaged_aside(id(number), user(), &path("a/doc")).unwrap();
+        assert_eq!(fs::read(disk.folder.path().join(&place)).unwrap(), b"bytes");
+        assert!(!disk.at(name).exists());
+    }
+    let aside = disk.at(".staging/orphans");
+    assert_eq!(fs::metadata(disk.at(".staging")).unwrap().mode() & 0o077, 0, "for nobody else");
+    for name in ["1.damaged", "1.damaged.1", "2.damaged"] {
+        assert!(aside.join(name).exists(), "{name}");
+    }
+    // What is no file of ours stays where it is.
+    let again = disk.storage.set_damaged_aside(id(1), user(), &path("a/doc"));
+    assert_eq!(loss(again), Some(Loss::Missing));
+    symlink("/etc/passwd", disk.at("5/a/doc")).unwrap();
+    let again = disk.storage.set_damaged_aside(id(1), user(), &path("a/doc"));
+    assert_eq!(loss(again), Some(Loss::NotAFile));
+    let again = disk.storage.set_damaged_aside(id(1), user(), &path("none/doc"));
+    assert_eq!(loss(again), Some(Loss::Missing));
+}

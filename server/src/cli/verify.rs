@@ -1,0 +1,271 @@
+//! `towlined verify`: what was typed, and what a person or a program is told.
+
+use super::settings::data_dir;
+use crate::storage::FolderError;
+use crate::verify::{self, Content, Done, Finding, Subject, Summary, VerifyError, Wrong};
+use anyhow::bail;
+use bytesize::ByteSize;
+use clap::Args;
+use serde_json::{Value, json};
+use std::fmt;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// `towlined verify …`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The folder for documents, catalog and keys [default: ./storage]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Put right what can be put right without losing anything; the server must be
+    /// stopped. Without this nothing is changed, and the server may run
+    #[arg(long)]
+    repair: bool,
+    /// One JSON object a line on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Says whether all is well.
+pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<bool> {
+    let mut out = io::stdout().lock();
+    let folder = data_dir(arguments.data_dir.as_deref());
+    let verified = verify::verify(folder, arguments.repair, &mut |finding| {
+        if arguments.json {
+            line(&mut out, &event(finding))
+        } else {
+            write!(out, "{}", Told(finding))
+        }
+    });
+    let summary = match verified {
+        Err(VerifyError::Folder(error @ FolderError::InUse { .. })) => {
+            bail!(
+                "{error}. A repair needs it for itself: stop the server first, or leave out \
+                 --repair, for looking is possible at any time"
+            );
+        }
+        verified => verified?,
+    };
+    if arguments.json {
+        line(&mut out, &closing(&summary))?;
+    } else {
+        write!(out, "{}", Closing(&summary, arguments.repair))?;
+    }
+    out.flush()?;
+    Ok(summary.findings == 0)
+}
+
+/// What a person reads of one finding.
+struct Told<'a>(&'a Finding);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finding { path, subject, wrong, done } = self.0;
+        let path = path.as_deref().map(printable);
+        writeln!(f, "{:<11}{}", headline(wrong), path.as_deref().unwrap_or("(in the catalog)"))?;
+        if let Some(Subject { document_id, owner, name }) = subject {
+            let name = name.as_deref().map(|name| format!("{name}, ")).unwrap_or_default();
+            writeln!(f, "  document {document_id} of {name}user {owner}")?;
+        }
+        match wrong {
+            Wrong::Damaged { expected, found } => told_contents(f, expected, found)?,
+            Wrong::Missing { replaced: false } => writeln!(f, "  the file is not there")?,
+            Wrong::Missing { replaced: true } => {
+                writeln!(
+                    f,
+                    "  the file is not there; something else has its name, or the name of"
+                )?;
+                writeln!(f, "  one of its folders")?;
+            }
+            Wrong::UploadDamaged { blocks } => {
+                writeln!(
+                    f,
+                    "  an unfinished upload; what was received has changed on the disk{}",
+                    Blocks(blocks)
+                )?;
+            }
+            Wrong::UploadShort { promised, found_bytes } => {
+                let found =
+                    found_bytes.map_or_else(|| "no file".to_owned(), |n| format!("{n} bytes"));
+                writeln!(
+                    f,
+                    "  an unfinished upload; {promised} bytes were promised, {found} found"
+                )?;
+            }
+            Wrong::Unreadable(why) => {
+                writeln!(f, "  {}", why.escape_debug())?;
+                writeln!(f, "  it may be whole: see to it that it can be read, and verify again")?;
+            }
+            Wrong::UnreadableRow(why) => {
+                writeln!(f, "  {}", why.escape_debug())?;
+                writeln!(f, "  row and file stay as they are until somebody has mended the row")?;
+            }
+            Wrong::NoDocument => {
+                writeln!(f, "  no document has this file; it stays where it is, is never served")?;
+                writeln!(f, "  and never written over")?;
+            }
+            Wrong::NoUpload => writeln!(f, "  no upload has this file")?,
+        }
+        match done {
+            Done::Nothing => Ok(()),
+            Done::SetAside(place) => {
+                writeln!(f, "  → moved to {}; the document counts as", printable(place))?;
+                writeln!(f, "    failed, and can be uploaded again")
+            }
+            Done::Failed => {
+                writeln!(f, "  → the document counts as failed, and can be uploaded again")
+            }
+            Done::Withdrawn => {
+                writeln!(f, "  → its owner will be asked for these bytes again, the rest is kept")
+            }
+            Done::OutOfTheWay(place) => writeln!(f, "  → moved to {}", printable(place)),
+        }
+    }
+}
+
+fn headline(wrong: &Wrong) -> &'static str {
+    match wrong {
+        Wrong::Damaged { .. } | Wrong::UploadDamaged { .. } => "DAMAGED",
+        Wrong::Missing { .. } => "MISSING",
+        Wrong::UploadShort { .. } => "TOO SHORT",
+        Wrong::Unreadable(_) | Wrong::UnreadableRow(_) => "UNREADABLE",
+        Wrong::NoDocument | Wrong::NoUpload => "UNKNOWN",
+    }
+}
+
+fn told_contents(f: &mut fmt::Formatter<'_>, expected: &Content, found: &Content) -> fmt::Result {
+    if expected.filesize != found.filesize {
+        return writeln!(
+            f,
+            "  it was {} bytes long and is {} bytes long",
+            expected.filesize, found.filesize
+        );
+    }
+    for (when, content) in [("was", expected), ("is", found)] {
+        if let Some(blake3) = content.blake3 {
+            writeln!(f, "  BLAKE3 {when:<3} {blake3}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Which blocks, as far as a person wants to know it.
+struct Blocks<'a>(&'a [Range<u64>]);
+
+impl fmt::Display for Blocks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: u64 = self.0.iter().map(|range| range.end - range.start).sum();
+        match (count, self.0.first()) {
+            (0, _) | (_, None) => Ok(()),
+            (1, Some(first)) => write!(f, "\n  (block {})", first.start),
+            (_, Some(first)) => write!(f, "\n  ({count} blocks, the first is {})", first.start),
+        }
+    }
+}
+
+/// The last words, and what to do now.
+struct Closing<'a>(&'a Summary, bool);
+
+impl fmt::Display for Closing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(summary, repair) = self;
+        let Summary { documents, uploads, bytes, took, findings, repairable, repaired } = summary;
+        let many =
+            |count: &u64, one, more| format!("{count} {}", if *count == 1 { one } else { more });
+        let documents = many(documents, "document", "documents");
+        let uploads = many(uploads, "unfinished upload", "unfinished uploads");
+        let (bytes, seconds) = (ByteSize::b(*bytes), took.as_secs_f64());
+        writeln!(f, "verified {documents} and {uploads}: {bytes} in {seconds:.1} s")?;
+        if *findings == 0 {
+            return writeln!(f, "all is well");
+        }
+        let found = many(findings, "finding", "findings");
+        if *repair {
+            return writeln!(f, "{found}, {repaired} dealt with; nothing was deleted");
+        }
+        writeln!(f, "{found}; nothing was changed")?;
+        if *repairable > 0 {
+            writeln!(f, "With the server stopped, `towlined verify --repair` moves damaged files")?;
+            writeln!(f, "aside and lets their owners send them again. It deletes nothing.")?;
+        }
+        Ok(())
+    }
+}
+
+fn event(finding: &Finding) -> Value {
+    let Finding { path, subject, wrong, done } = finding;
+    let mut event = json!({ "event": "finding", "kind": wrong.word() });
+    let mut set = |key: &str, value: Value| {
+        if !value.is_null() {
+            event[key] = value;
+        }
+    };
+    set("path", json!(path.as_deref().map(Path::to_string_lossy)));
+    set("document_id", json!(subject.as_ref().map(|subject| subject.document_id)));
+    set("user_id", json!(subject.as_ref().map(|subject| subject.owner)));
+    set("user", json!(subject.as_ref().and_then(|subject| subject.name.clone())));
+    match wrong {
+        Wrong::Damaged { expected, found } => {
+            set("expected_filesize", json!(expected.filesize));
+            set("found_filesize", json!(found.filesize));
+            set("expected_blake3", json!(expected.blake3));
+            set("found_blake3", json!(found.blake3));
+        }
+        Wrong::UploadDamaged { blocks } => {
+            let pairs = blocks.iter().map(|range| [range.start, range.end - range.start]);
+            set("blocks", json!(pairs.collect::<Vec<_>>()));
+        }
+        Wrong::UploadShort { promised, found_bytes } => {
+            set("promised", json!(promised));
+            set("found_filesize", json!(found_bytes));
+        }
+        Wrong::Unreadable(why) | Wrong::UnreadableRow(why) => set("message", json!(why)),
+        Wrong::Missing { .. } | Wrong::NoDocument | Wrong::NoUpload => {}
+    }
+    let (done, moved_to) = match done {
+        Done::Nothing => ("nothing", None),
+        Done::SetAside(place) => ("set_aside", Some(place)),
+        Done::Failed => ("failed", None),
+        Done::Withdrawn => ("withdrawn", None),
+        Done::OutOfTheWay(place) => ("out_of_the_way", Some(place)),
+    };
+    set("done", json!(done));
+    set("moved_to", json!(moved_to.map(|place| place.to_string_lossy())));
+    event
+}
+
+fn closing(summary: &Summary) -> Value {
+    json!({
+        "event": "summary",
+        "documents": summary.documents,
+        "uploads": summary.uploads,
+        "bytes": summary.bytes,
+        "seconds": summary.took.as_secs_f64(),
+        "findings": summary.findings,
+        "repaired": summary.repaired,
+    })
+}
+
+/// One line of JSON. What a terminal could obey and JSON lets pass is escaped too:
+/// it stays the same document.
+fn line(out: &mut impl Write, value: &Value) -> io::Result<()> {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        if c.is_ascii_graphic() || c == ' ' || c.escape_debug().len() == 1 {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    writeln!(out, "{text}")
+}
+
+/// A path with everything escaped that a terminal could obey, or that could hide or
+/// reorder what stands beside it. Names here may be anybody's.
+fn printable(path: &Path) -> String {
+    let quoted = format!("{path:?}");
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&quoted).to_owned()
+}

@@ -1,0 +1,255 @@
+//! Everything that lies in a data folder, for whoever only looks: no lock is needed
+//! and nothing is changed.
+//!
+//! A server may be at work beside it, so each answer is true for the moment only.
+
+use super::directory::{Directory, is_folder, is_plain_file};
+use super::error::{Loss, StorageError};
+use super::folder::DataFolder;
+use super::staging::StagingFolder;
+use super::user_folders::UserFolders;
+use super::{Staged, paths};
+use rustix::fs::{Advice, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use towline_protocol::limits::FOLDER_DEPTH;
+use towline_protocol::{DocumentId, DocumentPath, FileSize, UserId};
+
+const WHAT: &str = "look through the data folder";
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Survey {
+    uploads: Arc<Directory>,
+    user_folders: UserFolders,
+    staging: StagingFolder,
+}
+
+/// Something that lies where documents do.
+#[derive(Debug)]
+pub struct Lying {
+    /// Where, seen from the data folder.
+    pub path: PathBuf,
+    /// Whose document's file it would be; nothing where no document has such a path.
+    pub place: Option<(UserId, DocumentPath)>,
+    /// Why it could not be looked at, if so; it is then a folder.
+    pub closed: Option<StorageError>,
+}
+
+impl Survey {
+    /// Looks at that folder.
+    #[must_use]
+    pub fn of(folder: &DataFolder) -> Self {
+        let uploads = folder.uploads();
+        Self {
+            user_folders: UserFolders::new(Arc::clone(&uploads)),
+            uploads,
+            staging: StagingFolder::new(folder.staging()),
+        }
+    }
+
+    /// Opens a published file and tells its size; nothing where there is none. It is
+    /// read from the device: what is in memory cannot tell what the disk has kept.
+    ///
+    /// # Errors
+    /// As [`Storage::published_size`](super::Storage::published_size).
+    pub fn published(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<(File, FileSize)>, StorageError> {
+        let found = self.user_folders.published(user, path)?;
+        if let Some((file, _)) = &found {
+            forget(file);
+        }
+        Ok(found)
+    }
+
+    /// The same for a staging file.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where it is no plain file.
+    pub fn staging(&self, id: DocumentId) -> Result<Option<(File, u64)>, StorageError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let name = paths::staging_file(id);
+        let file = match self.staging.directory.file(name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NXIO) => return Err(StorageError::Lost(Loss::NotAFile)),
+            Err(errno) => return Err(StorageError::opening(WHAT, errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(WHAT, errno))?;
+        if !is_plain_file(&stat) {
+            return Err(StorageError::Lost(Loss::NotAFile));
+        }
+        let file = File::from(file);
+        forget(&file);
+        Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
+    }
+
+    /// Where the file of a document lies, or would, seen from the data folder.
+    #[must_use]
+    pub fn path_of(&self, user: UserId, path: &DocumentPath) -> PathBuf {
+        paths::final_in_data_folder(user, path)
+    }
+
+    /// Where something among the staging files lies, or would.
+    #[must_use]
+    pub fn staged_path(&self, name: &OsStr) -> PathBuf {
+        paths::staged_in_data_folder(name)
+    }
+
+    /// Where the bytes of an upload lie, or would.
+    #[must_use]
+    pub fn staging_path(&self, id: DocumentId) -> PathBuf {
+        self.staged_path(paths::staging_file(id).as_ref())
+    }
+
+    /// Whether something has that path still.
+    #[must_use]
+    pub fn is_there(&self, path: &Path) -> bool {
+        let below = path.strip_prefix(paths::UPLOADS).unwrap_or(path);
+        let (Some(folder), Some(name)) = (below.parent(), below.file_name()) else { return false };
+        if folder.as_os_str().is_empty() {
+            return self.uploads.stat(name).is_ok();
+        }
+        self.uploads.folder(folder).is_ok_and(|folder| folder.stat(name).is_ok())
+    }
+
+    /// Shows everything among the staging files, one by one, but for what was set aside.
+    ///
+    /// # Errors
+    /// Those of `show`, and where the listing fails.
+    pub fn each_staged<E: From<StorageError>>(
+        &self,
+        mut show: impl FnMut(Staged) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let io = |errno| StorageError::new("list the staging files", errno);
+        for name in self.staging.directory.entries().map_err(io)? {
+            let name = name.map_err(io)?;
+            if name == paths::ORPHANS {
+                continue;
+            }
+            if let Some(staged) = self.staging.look_at(&name).map_err(io)? {
+                show(staged)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows every file where documents lie, one by one, and every folder that cannot
+    /// be listed or lies deeper than any document. Whatever the number of files, memory
+    /// holds one name for each folder on the way.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    pub fn each_lying<E>(&self, mut show: impl FnMut(Lying) -> Result<(), E>) -> Result<(), E> {
+        walk(&self.uploads, Path::new(""), &mut show)
+    }
+}
+
+/// Shows what lies in one folder and below; `below` leads there from `uploads`.
+fn walk<E>(
+    folder: &Directory,
+    below: &Path,
+    show: &mut impl FnMut(Lying) -> Result<(), E>,
+) -> Result<(), E> {
+    let closed = |path: &Path, errno| {
+        let closed = Some(StorageError::opening(WHAT, errno));
+        Lying { path: Path::new(paths::UPLOADS).join(path), place: None, closed }
+    };
+    let names = match folder.entries() {
+        Ok(names) => names,
+        Err(errno) => return show(closed(below, errno)),
+    };
+    for name in names {
+        let name = match name {
+            Ok(name) => name,
+            Err(errno) => return show(closed(below, errno)),
+        };
+        if below.as_os_str().is_empty() && paths::is_no_users(&name) {
+            continue;
+        }
+        let path = below.join(&name);
+        let inner = match folder.stat(&name) {
+            Ok(stat) if is_folder(&stat) && path.components().count() <= FOLDERS_MAX => {
+                folder.folder(&name)
+            }
+            Ok(_) => {
+                let place = paths::place(&path);
+                show(Lying { path: Path::new(paths::UPLOADS).join(path), place, closed: None })?;
+                continue;
+            }
+            Err(errno) => Err(errno),
+        };
+        match inner {
+            Ok(inner) => walk(&inner, &path, show)?,
+            // Gone since it was listed.
+            Err(Errno::NOENT) => {}
+            Err(errno) => show(closed(&path, errno))?,
+        }
+    }
+    Ok(())
+}
+
+/// The user's own folder, and those that a document may lie in.
+const FOLDERS_MAX: usize = 1 + FOLDER_DEPTH;
+
+/// Drops what memory holds of a file, as far as it is on the device.
+fn forget(file: &File) {
+    // Advice: where it is not taken, the bytes are read from memory and may be better
+    // than the disk's.
+    let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn lying(survey: &Survey) -> Vec<(String, bool)> {
+        let mut found = Vec::new();
+        let shown: Result<(), StorageError> = survey.each_lying(|lying| {
+            found.push((lying.path.display().to_string(), lying.place.is_some()));
+            Ok(())
+        });
+        shown.unwrap();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn everything_that_lies_there_is_shown_once_and_no_link_is_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(temp.path()).unwrap();
+        let survey = Survey::of(&folder);
+        assert_eq!(lying(&survey), []);
+        let uploads = temp.path().join("uploads");
+        let deepest = "a/".repeat(FOLDER_DEPTH);
+        for file in ["7/b/doc", "7/doc", "x/doc", "stray", "lost+found/1", ".staging/1.tmp"] {
+            std::fs::create_dir_all(uploads.join(file).parent().unwrap()).unwrap();
+            std::fs::write(uploads.join(file), "").unwrap();
+        }
+        std::fs::create_dir_all(uploads.join(format!("8/{deepest}b/c"))).unwrap();
+        std::fs::write(uploads.join(format!("8/{deepest}doc")), "").unwrap();
+        symlink("/etc", uploads.join("7/link")).unwrap();
+        let mut expected = vec![
+            ("uploads/7/b/doc".to_owned(), true),
+            ("uploads/7/doc".to_owned(), true),
+            ("uploads/7/link".to_owned(), true),
+            (format!("uploads/8/{deepest}b"), true),
+            (format!("uploads/8/{deepest}doc"), true),
+            ("uploads/stray".to_owned(), false),
+            ("uploads/x/doc".to_owned(), false),
+        ];
+        expected.sort();
+        assert_eq!(lying(&survey), expected);
+        for (path, _) in expected {
+            assert!(survey.is_there(Path::new(&path)), "{path}");
+            assert!(!survey.is_there(Path::new(&format!("{path}x"))), "{path}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Holds what lies on disk against what the catalog promises, byte for byte.
+//!
+//! Two ways through: from each row to its bytes ([`documents`], [`uploads`]), and
+//! from each file to its row ([`strays`]). A server may be at work meanwhile, so
+//! whatever looks wrong is looked at again together with its row before it counts.
+//! What is found is shown one by one; rows come in pages and files one after the
+//! other, so that memory does not grow with their number.
+//!
+//! Without [`repair`] nothing is changed, and no lock is taken.
+
+mod bytes;
+mod documents;
+mod finding;
+mod repair;
+mod strays;
+mod uploads;
+
+pub(crate) use finding::{Content, Done, Finding, Subject, Wrong};
+
+use crate::Clock;
+use crate::storage::{DataFolder, FolderError, StorageError, Survey};
+use bytes::Reader;
+use repair::Repair;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use towline_protocol::{DocumentId, UserId};
+use towline_state::catalog::{Catalog, CatalogError, Document};
+use towline_upload::Phase;
+
+/// Why a verification did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerifyError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The catalog in it.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The storage in it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Nobody listens any more.
+    #[error("cannot print what was found")]
+    Show(#[source] io::Error),
+}
+
+/// What was gone through.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Summary {
+    /// Documents whose bytes were read.
+    pub(crate) documents: u64,
+    /// Unfinished uploads whose bytes were read.
+    pub(crate) uploads: u64,
+    /// Bytes that were read and hashed.
+    pub(crate) bytes: u64,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// What was found.
+    pub(crate) findings: u64,
+    /// Those about which a repair can do something.
+    pub(crate) repairable: u64,
+    /// Those about which a repair has done something.
+    pub(crate) repaired: u64,
+}
+
+/// Where findings go, one by one.
+type Show<'a> = &'a mut dyn FnMut(&Finding) -> io::Result<()>;
+
+/// So many rows are in memory at a time.
+const PAGE: u32 = 256;
+
+/// So often something is looked at that changes whenever it is looked at. Then
+/// somebody is at work on it, and it is not at rest.
+const LOOKS: usize = 3;
+
+/// Goes through a data folder. With `repair` it takes the folder for itself, and
+/// mends what can be mended without losing anything. Blocks.
+pub(crate) fn verify(
+    data_dir: &Path,
+    repair: bool,
+    show: Show<'_>,
+) -> Result<Summary, VerifyError> {
+    let began = Instant::now();
+    let folder = DataFolder::find(data_dir)?;
+    let (catalog, repair) = if repair {
+        let lock = folder.lock()?;
+        let catalog = open(folder.catalog_path())?;
+        (catalog.clone(), Some(Repair::new(lock, catalog, Clock::system())))
+    } else {
+        (Catalog::open_to_look(folder.catalog_path())?, None)
+    };
+    let survey = Arc::new(Survey::of(&folder));
+    let summary = Summary::default();
+    let mut verification =
+        Verification { catalog, survey, repair, show, summary, reader: Reader::default() };
+    verification.rows()?;
+    verification.strays()?;
+    let Verification { catalog, repair, mut summary, .. } = verification;
+    catalog.close().wait()?;
+    // The lock goes last.
+    drop(repair);
+    summary.took = began.elapsed();
+    Ok(summary)
+}
+
+/// A repair makes no catalog: by an empty one, every file would be nobody's.
+fn open(path: PathBuf) -> Result<Catalog, CatalogError> {
+    if path.try_exists().is_ok_and(|exists| exists) {
+        Catalog::open(path)
+    } else {
+        Err(CatalogError::NotThere { path })
+    }
+}
+
+struct Verification<'a> {
+    catalog: Catalog,
+    survey: Arc<Survey>,
+    repair: Option<Repair>,
+    show: Show<'a>,
+    summary: Summary,
+    reader: Reader,
+}
+
+impl Verification<'_> {
+    /// From each row to its bytes.
+    fn rows(&mut self) -> Result<(), VerifyError> {
+        let mut after = None;
+        loop {
+            let page = self.catalog.documents_after(after, PAGE).wait()?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for row in page {
+                match row {
+                    Ok(row) => {
+                        after = Some(row.document_id);
+                        self.row(row)?;
+                    }
+                    Err(error) => {
+                        after = Some(self.unreadable(&error)?);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One row. What is wrong must be wrong of the row as it is *after* the look:
+    /// rows are changed only once what they say is true on disk, so a row that has
+    /// not changed meanwhile was held against the bytes that it speaks of.
+    fn row(&mut self, mut row: Document) -> Result<(), VerifyError> {
+        match row.phase {
+            Phase::Uploading => self.summary.uploads += 1,
+            _ => self.summary.documents += 1,
+        }
+        for _ in 0..LOOKS {
+            let wrong = match self.wrong_with(&row) {
+                Ok(Some(wrong)) => wrong,
+                Ok(None) => return Ok(()),
+                Err(VerifyError::Catalog(error)) => return self.unreadable(&error).map(drop),
+                Err(error) => return Err(error),
+            };
+            let again = match self.catalog.document(row.document_id).wait() {
+                Ok(Some(again)) => again,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.unreadable(&error).map(drop),
+            };
+            let (path, wrong) = wrong;
+            if says_the_same(&row, &again) {
+                return self.found_of(&again, path, wrong);
+            }
+            row = again;
+        }
+        Ok(())
+    }
+
+    fn wrong_with(&mut self, row: &Document) -> Result<Option<(PathBuf, Wrong)>, VerifyError> {
+        match row.phase {
+            Phase::Uploading => self.upload(row),
+            Phase::Publishing => self.publishing(row),
+            Phase::Completed => self.document(row),
+            Phase::Failed | Phase::Cancelled | Phase::Expired => Ok(None),
+        }
+    }
+
+    /// A row that somebody has edited. Nobody but a person can tell what it meant.
+    /// Any other error of the catalog ends the verification.
+    fn unreadable(&mut self, error: &CatalogError) -> Result<DocumentId, VerifyError> {
+        let CatalogError::BadRow { id, owner, .. } = error else {
+            return Err(error.clone().into());
+        };
+        let id = DocumentId::from_i64(*id).map_err(|_| error.clone())?;
+        let subject = owner.map(|owner| self.subject(id, owner)).transpose()?;
+        let wrong = Wrong::UnreadableRow(error.to_string());
+        self.found(Finding { path: None, subject, wrong, done: Done::Nothing })?;
+        Ok(id)
+    }
+
+    /// Something is wrong with the bytes of a row.
+    fn found_of(&mut self, row: &Document, path: PathBuf, wrong: Wrong) -> Result<(), VerifyError> {
+        let done = match &self.repair {
+            Some(repair) => repair.row(row, &wrong)?,
+            None => Done::Nothing,
+        };
+        let subject = Some(self.subject(row.document_id, row.user_id)?);
+        self.found(Finding { path: Some(path), subject, wrong, done })
+    }
+
+    fn found(&mut self, finding: Finding) -> Result<(), VerifyError> {
+        self.summary.findings += 1;
+        self.summary.repairable += u64::from(finding.wrong.is_repairable());
+        self.summary.repaired += u64::from(finding.done.is_repair());
+        (self.show)(&finding).map_err(VerifyError::Show)
+    }
+
+    fn subject(&self, document_id: DocumentId, owner: UserId) -> Result<Subject, VerifyError> {
+        // A user whose row does not read keeps the number.
+        let name = match self.catalog.user(owner).wait() {
+            Ok(user) => user.map(|user| user.name),
+            Err(CatalogError::BadRow { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Subject { document_id, owner, name })
+    }
+}
+
+/// Whether both speak of the same bytes in the same place.
+fn says_the_same(row: &Document, again: &Document) -> bool {
+    let speaks_of = |row: &Document| (row.phase, row.file_path.clone(), row.blake3);
+    speaks_of(row) == speaks_of(again)
+}

@@ -1,0 +1,112 @@
+//! What a verification finds, and what a repair has done about it.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use towline_protocol::{DocumentId, FileHash, FileSize, Offset, UserId};
+
+/// One thing that is not as it should be.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    /// The file, seen from the data folder; nothing where only a row is wrong.
+    pub(crate) path: Option<PathBuf>,
+    /// The document it belongs to, where it belongs to one.
+    pub(crate) subject: Option<Subject>,
+    /// What is wrong.
+    pub(crate) wrong: Wrong,
+    /// What was done about it.
+    pub(crate) done: Done,
+}
+
+/// A document and whose it is.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) document_id: DocumentId,
+    pub(crate) owner: UserId,
+    pub(crate) name: Option<String>,
+}
+
+/// What is in a file, or ought to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) filesize: FileSize,
+    /// Nothing where the size alone tells that it is another.
+    pub(crate) blake3: Option<FileHash>,
+}
+
+/// What is wrong.
+#[derive(Debug)]
+pub(crate) enum Wrong {
+    /// A document's file has other bytes than were uploaded.
+    Damaged { expected: Content, found: Content },
+    /// A document's file is not there; something else may have its name.
+    Missing { replaced: bool },
+    /// Bytes of an upload that were promised are others now. The blocks that show
+    /// it; none where only the hash of the whole does.
+    UploadDamaged { blocks: Vec<Range<u64>> },
+    /// Bytes of an upload that were promised are not there.
+    UploadShort { promised: Offset, found_bytes: Option<u64> },
+    /// A file or folder that cannot be read: what is in it nobody knows.
+    Unreadable(String),
+    /// A row that does not read.
+    UnreadableRow(String),
+    /// A file that is no document's.
+    NoDocument,
+    /// Something among the staging files that is no upload's.
+    NoUpload,
+}
+
+/// What was done about it.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// Nothing: no repair was asked for, or none is possible without losing something.
+    Nothing,
+    /// The damaged file was set aside, and its document can be uploaded again.
+    SetAside(PathBuf),
+    /// The document can be uploaded again.
+    Failed,
+    /// The damaged blocks will be asked for again.
+    Withdrawn,
+    /// What no upload knows was set aside.
+    OutOfTheWay(PathBuf),
+}
+
+impl Done {
+    /// Whether something was done.
+    pub(crate) fn is_repair(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+impl Wrong {
+    /// Whether a repair can do something about it without losing anything.
+    pub(crate) fn is_repairable(&self) -> bool {
+        match self {
+            Self::Damaged { .. }
+            | Self::Missing { .. }
+            | Self::UploadDamaged { .. }
+            | Self::NoUpload => true,
+            // The next start gives such an upload up, as it always does.
+            Self::UploadShort { .. }
+            // It may be whole.
+            | Self::Unreadable(_)
+            // Only a person can tell what it meant.
+            | Self::UnreadableRow(_)
+            // It may be the only copy, and it is where a restored catalog looks for it.
+            | Self::NoDocument => false,
+        }
+    }
+
+    /// The stable word for it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } => "damaged",
+            Self::Missing { .. } => "missing",
+            Self::UploadDamaged { .. } => "upload_damaged",
+            Self::UploadShort { .. } => "upload_short",
+            Self::Unreadable(_) => "unreadable",
+            Self::UnreadableRow(_) => "unreadable_row",
+            Self::NoDocument => "no_document",
+            Self::NoUpload => "no_upload",
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! From each file to its row.
+//!
+//! A row comes before its file, so a file whose row cannot be found after the file
+//! was seen is nobody's; unless it has gone itself in the meantime.
+
+use super::documents::unreadable;
+use super::{Done, Finding, Verification, VerifyError, Wrong};
+use crate::storage::{Lying, Staged, Survey};
+use std::sync::Arc;
+use towline_protocol::DocumentId;
+use towline_state::catalog::{Catalog, CatalogError};
+
+impl Verification<'_> {
+    /// Everything that no row knows.
+    pub(super) fn strays(&mut self) -> Result<(), VerifyError> {
+        let folder = Arc::clone(&self.survey);
+        folder.each_lying(|lying| self.lying(&folder, lying))?;
+        folder.each_staged(|staged| self.staged(&folder, staged))
+    }
+
+    /// A file where documents lie. One without a row is left where it is, also by a
+    /// repair: after the loss of a catalog these are all the documents there are, and
+    /// the catalog's copy, put back, will look for them exactly there. Nothing serves
+    /// them, and nothing is ever written over them (P2).
+    fn lying(&mut self, folder: &Survey, lying: Lying) -> Result<(), VerifyError> {
+        let Lying { path, place, closed } = lying;
+        let wrong = match (&closed, place) {
+            (Some(error), _) => unreadable(error),
+            (None, None) => Wrong::NoDocument,
+            (None, Some((user, place))) => {
+                if self.catalog.document_at(user, &place).wait()?.is_some() {
+                    return Ok(());
+                }
+                Wrong::NoDocument
+            }
+        };
+        if !folder.is_there(&path) {
+            return Ok(());
+        }
+        self.found(Finding { path: Some(path), subject: None, wrong, done: Done::Nothing })
+    }
+
+    /// Something among the staging files. What a finished row has left there is no
+    /// finding: the next start takes it away.
+    fn staged(&mut self, folder: &Survey, staged: Staged) -> Result<(), VerifyError> {
+        if let Some(id) = staged.id
+            && is_known(&self.catalog, id)?
+        {
+            return Ok(());
+        }
+        let path = folder.staged_path(&staged.name);
+        if !folder.is_there(&path) {
+            return Ok(());
+        }
+        let done = match &self.repair {
+            Some(repair) => repair.out_of_the_way(&staged)?,
+            None => Done::Nothing,
+        };
+        let wrong = Wrong::NoUpload;
+        self.found(Finding { path: Some(path), subject: None, wrong, done })
+    }
+}
+
+fn is_known(catalog: &Catalog, id: DocumentId) -> Result<bool, VerifyError> {
+    match catalog.document(id).wait() {
+        Ok(row) => Ok(row.is_some()),
+        // It was named when the rows were gone through.
+        Err(CatalogError::BadRow { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
