@@ -268,7 +268,7 @@ impl ChannelDesk {
     ) -> Result<Option<(Arc<Live>, Lease)>, Failure> {
         let live = self.service.live(id)?;
         let now = self.service.clock().now();
-        let patience = self.service.config.patience;
+        let patience = self.service.calendar.patience();
         let lease = live.resume(ask, self.writer(), now, patience)?;
         Ok(lease.map(|lease| (live, lease)))
     }

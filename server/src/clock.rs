@@ -3,11 +3,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use towline_protocol::Timestamp;
 
-/// A wall clock.
+/// A wall clock, and one that cannot be set.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    steady: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
     /// The system's.
@@ -16,15 +20,31 @@ impl Clock {
         Self::new(towline_state::clock::now)
     }
 
-    /// One that says what `now` says.
+    /// One whose wall clock says what `now` says.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        let origin = Instant::now();
+        Self::with_steady(now, move || origin.elapsed())
+    }
+
+    /// The same with another steady clock: `steady` says how much time has passed
+    /// since some moment, and never less than before.
+    pub fn with_steady(
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+        steady: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        Self { now: Arc::new(now), steady: Arc::new(steady) }
     }
 
     /// The present.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.now)()
+    }
+
+    /// How much time has passed since some moment, whatever the wall clock says.
+    #[must_use]
+    pub fn steady(&self) -> Duration {
+        (self.steady)()
     }
 }
 

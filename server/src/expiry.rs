@@ -1,4 +1,5 @@
-//! Gives up what nobody has come back for.
+//! Gives up what nobody has come back for, once the clock is believed: see
+//! [`Calendar`](crate::calendar::Calendar).
 
 use crate::failure::Failure;
 use crate::service::Service;
@@ -35,6 +36,14 @@ pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
         return Ok(0);
     };
     let quiet = service.catalog.quiet_since(Timestamp::try_from(moment).unwrap_or(now)).wait()?;
+    if !quiet.is_empty() && !service.calendar.is_believed() {
+        let count = quiet.len();
+        tracing::info!(
+            count,
+            "uploads look overdue; they are kept until the clock has run evenly for half a day"
+        );
+        return Ok(0);
+    }
     let why = format!("no byte came for {} days", patience.as_secs() / 86_400);
     let mut count = 0;
     for id in quiet {

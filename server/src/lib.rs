@@ -7,6 +7,7 @@
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
 
 mod backlog;
+mod calendar;
 mod channel;
 mod checkpoint;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! A server from start to stop.
 
+use crate::calendar::Calendar;
 use crate::checkpoint::{self, Checkpoints};
 use crate::failure::Failure;
 use crate::mirror::{self, Mirror, MirrorError};
@@ -141,6 +142,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         registry: Registry::default(),
         checkpoints: Checkpoints::default(),
         mirror: Mirror::new(state_file),
+        calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),
         tracker: TaskTracker::new(),
         stopping: CancellationToken::new(),

@@ -1,5 +1,6 @@
 //! The rooms of a server, and what they need of each other.
 
+use crate::calendar::Calendar;
 use crate::checkpoint::Checkpoints;
 use crate::failpoint;
 use crate::failure::Failure;
@@ -27,6 +28,7 @@ pub(crate) struct Service {
     pub(crate) registry: Registry,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) mirror: Mirror,
+    pub(crate) calendar: Calendar,
     pub(crate) pool: Arc<Pool>,
     /// Connections and everything that works for them.
     pub(crate) tracker: TaskTracker,

@@ -7,7 +7,7 @@ use crate::site::{Person, Site};
 use crate::speaker::Speaker;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,24 +16,43 @@ use tokio_util::sync::CancellationToken;
 use towline_protocol::Timestamp;
 use towline_server::{Clock, Config, RunError, Server};
 
-/// A wall clock that runs as the system's does, and jumps where it is told to.
+/// A clock that runs as the system's does, and jumps where it is told to.
 #[derive(Debug, Clone, Default)]
-pub struct TestClock(Arc<AtomicU64>);
+pub struct TestClock(Arc<Ahead>);
+
+/// How far it is ahead of the system's, in milliseconds.
+#[derive(Debug, Default)]
+struct Ahead {
+    wall: AtomicI64,
+    steady: AtomicU64,
+}
 
 impl TestClock {
-    /// Jumps forward.
+    /// Time passes: for the clock on the wall and for the one that cannot be set.
     pub fn advance(&self, by: Duration) {
-        let by = u64::try_from(by.as_millis()).expect("a jump of less than the age of the world");
-        self.0.fetch_add(by, Ordering::SeqCst);
+        let ms = u64::try_from(by.as_millis()).expect("a jump of less than the age of the world");
+        self.0.steady.fetch_add(ms, Ordering::SeqCst);
+        self.set(ms.cast_signed());
+    }
+
+    /// Somebody sets the clock on the wall, by that many milliseconds.
+    pub fn set(&self, by_ms: i64) {
+        self.0.wall.fetch_add(by_ms, Ordering::SeqCst);
     }
 
     /// The same for a server's settings.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        let ahead = Arc::clone(&self.0);
-        Clock::new(move || {
-            Clock::system().now().plus(Duration::from_millis(ahead.load(Ordering::SeqCst)))
-        })
+        let system = Clock::system();
+        let (wall, steady) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let now = move || {
+            let now = towline_state::clock::now().get();
+            let shown = now.saturating_add_signed(wall.wall.load(Ordering::SeqCst));
+            Timestamp::try_from(shown).expect("a moment after 1970")
+        };
+        let passed =
+            move || system.steady() + Duration::from_millis(steady.steady.load(Ordering::SeqCst));
+        Clock::with_steady(now, passed)
     }
 
     /// What it shows.

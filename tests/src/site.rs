@@ -68,6 +68,18 @@ impl Site {
         site
     }
 
+    /// A data folder with the same files in it as that one.
+    ///
+    /// # Panics
+    /// Where something cannot be copied.
+    #[must_use]
+    pub fn copy_of(data_dir: &Path) -> Self {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let site = Self { data_dir: temporary.path().join("storage"), temporary };
+        copy(data_dir, &site.data_dir);
+        site
+    }
+
     fn opened(self) -> Self {
         drop(DataFolder::open(&self.data_dir).expect("a data folder"));
         self
@@ -215,6 +227,19 @@ impl Site {
 impl Default for Site {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("a folder that can be read") {
+        let entry = entry.expect("an entry");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).expect("a file can be copied");
+        }
     }
 }
 

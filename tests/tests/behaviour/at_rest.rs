@@ -1,6 +1,7 @@
 //! Faults at rest: what has happened to the data folder while nobody looked, and
 //! what the server makes of it.
 
+mod clock;
 mod rows;
 
 use towline_protocol::DocumentId;

@@ -1,0 +1,142 @@
+//! Whether the wall clock is believed when it says that days have passed.
+//!
+//! A clock that is ten years ahead (an empty battery, a restored virtual machine, a
+//! slip of a hand) would otherwise end every unfinished upload at once, and what is
+//! ended does not come back when the clock does. So days count only once the clock
+//! has run evenly, under this server's own eyes, for half a day: against a clock
+//! that cannot be set. A jump in either direction begins the half day anew.
+//!
+//! It is also the owners' chance to come back after the server itself was away for
+//! longer than an upload may wait.
+
+use crate::Clock;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use towline_protocol::Timestamp;
+
+/// Long enough for somebody to notice a wrong clock, short enough that a server
+/// which is restarted every night still gives up what nobody came back for.
+const WATCH: Duration = Duration::from_secs(12 * 3600);
+
+/// So far the two clocks may be apart before it is a jump: more than what the
+/// network corrects at once, less than any useful patience.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Calendar {
+    clock: Clock,
+    /// How long an upload waits for its next byte.
+    patience: Duration,
+    even_since: Mutex<Reading>,
+}
+
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    wall: Timestamp,
+    steady: Duration,
+}
+
+impl Calendar {
+    /// Begins to watch.
+    pub(crate) fn new(clock: Clock, patience: Duration) -> Self {
+        let even_since = Mutex::new(read(&clock));
+        Self { clock, patience, even_since }
+    }
+
+    /// How long an upload waits for its next byte, as far as that can be told: for
+    /// ever while the clock is not believed.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.is_believed() { self.patience } else { Duration::MAX }
+    }
+
+    /// Whether the clock has run evenly for long enough.
+    pub(crate) fn is_believed(&self) -> bool {
+        let now = read(&self.clock);
+        let mut even_since = self.even_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.steady.saturating_sub(even_since.steady);
+        let expected = even_since.wall.plus(passed);
+        if now.wall.since(expected).max(expected.since(now.wall)) > SLACK {
+            tracing::warn!(%expected, found = %now.wall, "the clock was set; nothing expires for half a day");
+            *even_since = now;
+            return false;
+        }
+        // Who chose to wait for an hour did not mean half a day.
+        passed >= WATCH.min(self.patience)
+    }
+}
+
+fn read(clock: &Clock) -> Reading {
+    Reading { wall: clock.now(), steady: clock.steady() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const HOUR: u64 = 3600;
+    const WEEK: Duration = Duration::from_secs(7 * 24 * HOUR);
+
+    /// A calendar, and its two clocks in seconds: wall, steady.
+    fn calendar(patience: Duration) -> (Calendar, [Arc<AtomicU64>; 2]) {
+        let clocks = [1 << 30, 5].map(|start| Arc::new(AtomicU64::new(start)));
+        let [wall, steady] = clocks.clone();
+        let clock = Clock::with_steady(
+            move || Timestamp::from_secs(wall.load(Ordering::SeqCst)),
+            move || Duration::from_secs(steady.load(Ordering::SeqCst)),
+        );
+        (Calendar::new(clock, patience), clocks)
+    }
+
+    fn pass(clocks: &[Arc<AtomicU64>], seconds: u64) {
+        for clock in clocks {
+            clock.fetch_add(seconds, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn an_even_clock_is_believed_after_half_a_day() {
+        let (calendar, clocks) = calendar(WEEK);
+        assert_eq!(calendar.patience(), Duration::MAX);
+        pass(&clocks, 12 * HOUR - 1);
+        assert_eq!(calendar.patience(), Duration::MAX);
+        pass(&clocks, 1);
+        assert_eq!(calendar.patience(), WEEK);
+        // Small corrections do not matter.
+        clocks[0].fetch_add(59, Ordering::SeqCst);
+        assert_eq!(calendar.patience(), WEEK);
+    }
+
+    #[test]
+    fn a_jump_begins_the_half_day_anew_in_either_direction() {
+        for ten_years_back in [false, true] {
+            let (calendar, clocks) = calendar(WEEK);
+            pass(&clocks, 12 * HOUR);
+            assert_eq!(calendar.patience(), WEEK);
+            let ten_years = 10 * 365 * 24 * HOUR;
+            if ten_years_back {
+                clocks[0].fetch_sub(ten_years, Ordering::SeqCst);
+            } else {
+                clocks[0].fetch_add(ten_years, Ordering::SeqCst);
+            }
+            assert_eq!(calendar.patience(), Duration::MAX);
+            pass(&clocks, 12 * HOUR - 1);
+            assert_eq!(calendar.patience(), Duration::MAX);
+            pass(&clocks, 1);
+            assert_eq!(calendar.patience(), WEEK);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_an_hour_waits_for_an_hour() {
+        let hour = Duration::from_secs(HOUR);
+        let (calendar, clocks) = calendar(hour);
+        pass(&clocks, HOUR - 1);
+        assert_eq!(calendar.patience(), Duration::MAX);
+        pass(&clocks, 1);
+        assert_eq!(calendar.patience(), hour);
+    }
+}

@@ -1,0 +1,113 @@
+//! A wall clock that is wrong, or is set: waiting is measured by another one, and
+//! what would expire by it is not given up before it is believed.
+
+use super::paused;
+use std::time::Duration;
+use towline_protocol::{Code, DocumentId};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY_MS: i64 = 86_400_000;
+const TEN_YEARS_MS: i64 = 3653 * DAY_MS;
+
+/// A connection whose token outlives every jump.
+async fn speaker(server: &TestServer) -> Speaker {
+    let token = server.site.token(server.person.id, HOUR * 24 * 365 * 30);
+    Speaker::login(server.address(), &token).await
+}
+
+/// Three uploads that wait for the rest.
+async fn three_paused(server: &TestServer, corpus: &Corpus) -> Vec<DocumentId> {
+    let mut documents = Vec::new();
+    for name in ["a.bin", "b.bin", "c.bin"] {
+        documents.push(paused(server.speaker().await, name, corpus, 1000).await);
+    }
+    documents
+}
+
+async fn assert_kept(server: &TestServer, documents: &[DocumentId]) {
+    let mut speaker = speaker(server).await;
+    for document_id in documents {
+        assert_eq!(speaker.status(*document_id).await.status, "uploading");
+        assert_eq!(speaker.resume(resume(*document_id)).await.offset, offset(1000));
+    }
+    speaker.pause().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ten_years_ahead_ends_nothing() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 340);
+    let documents = three_paused(&server, &corpus).await;
+    // Wrong at the start …
+    server.stop().await;
+    server.clock.set(TEN_YEARS_MS);
+    for _ in 0..3 {
+        // The sweep of a start has ended when the server has stopped.
+        server.start_again().await;
+        assert_kept(&server, &documents).await;
+        server.stop().await;
+    }
+    server.clock.set(-TEN_YEARS_MS);
+    server.start_again().await;
+    assert_kept(&server, &documents).await;
+    // … or set while it runs, after a long time in which it was right.
+    server.clock.advance(24 * HOUR);
+    server.clock.set(TEN_YEARS_MS);
+    assert_kept(&server, &documents).await;
+    server.clock.set(-TEN_YEARS_MS);
+    let mut speaker = speaker(&server).await;
+    for document_id in documents {
+        speaker.resume(resume(document_id)).await;
+        speaker.chunks(ZERO, &corpus, 1000..BLOCK).await;
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_away_longer_than_its_uploads_may_wait_gives_their_owners_half_a_day() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 341);
+    let documents = three_paused(&server, &corpus).await;
+    server.stop().await;
+    server.clock.advance(24 * 10 * HOUR);
+    server.start_again().await;
+    let mut speaker = speaker(&server).await;
+    speaker.resume(resume(documents[0])).await;
+    speaker.chunks(ZERO, &corpus, 1000..BLOCK).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    server.clock.advance(11 * HOUR);
+    assert_eq!(speaker.resume(resume(documents[1])).await.offset, offset(1000));
+    server.clock.advance(HOUR);
+    speaker.resume_refused(resume(documents[2]), Code::Expired).await;
+    assert_eq!(speaker.status(documents[2]).await.status, "expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_notices_that_the_clock_is_set() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(2 * BLOCK, 342);
+    let mut speaker = speaker(&server).await;
+    let document_id = speaker.upload(upload("doc.bin", &corpus)).await.document_id;
+    // To and fro by a day, to a moment that 32 bits of seconds cannot say, and back.
+    let to_2038 = 2_147_483_648_000 - i64::try_from(server.clock.now().get()).unwrap();
+    let jumps = [DAY_MS, -2 * DAY_MS, DAY_MS, to_2038, DAY_MS, -to_2038 - DAY_MS];
+    let piece = corpus.size() / jumps.len();
+    for (number, &jump) in jumps.iter().enumerate() {
+        server.clock.set(jump);
+        speaker.chunks(ZERO, &corpus, number * piece..(number + 1) * piece).await;
+        speaker.has_received(document_id, (number + 1) * piece).await;
+        // And one that comes back.
+        if number % 2 == 1 {
+            speaker.pause().await;
+            speaker = self::speaker(&server).await;
+            let at = speaker.resume(resume(document_id)).await.offset;
+            assert_eq!(at, offset((number + 1) * piece));
+        }
+    }
+    speaker.chunks(ZERO, &corpus, jumps.len() * piece..corpus.size()).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
