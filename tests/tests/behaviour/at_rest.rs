@@ -2,7 +2,10 @@
 //! what the server makes of it.
 
 mod clock;
+mod flips;
+mod lost_bytes;
 mod rows;
+mod versions;
 
 use towline_protocol::DocumentId;
 use towline_tests::corpus::Corpus;

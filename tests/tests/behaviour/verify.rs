@@ -17,7 +17,7 @@ use towline_tests::site::Site;
 use towline_tests::speaker::{Speaker, ZERO, upload};
 
 /// What one verification said.
-struct Verified {
+pub(crate) struct Verified {
     code: Option<i32>,
     /// What it found, in the order in which it was told.
     findings: Vec<Value>,
@@ -30,7 +30,7 @@ fn command(site: &Site, arguments: &[&str]) -> Command {
     command
 }
 
-async fn verify(site: &Site, arguments: &[&str]) -> Verified {
+pub(crate) async fn verify(site: &Site, arguments: &[&str]) -> Verified {
     let output = output(command(site, arguments).arg("--json")).await;
     let lines = String::from_utf8(output.stdout).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -49,12 +49,12 @@ async fn told(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 impl Verified {
-    fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         self.code == Some(0) && self.findings.is_empty()
     }
 
     /// Kind and path of each finding, sorted.
-    fn kinds(&self) -> Vec<String> {
+    pub(crate) fn kinds(&self) -> Vec<String> {
         let text = |value: &Value| value.as_str().unwrap_or("(none)").to_owned();
         let kind =
             |finding: &Value| format!("{} {}", text(&finding["kind"]), text(&finding["path"]));
@@ -65,7 +65,7 @@ impl Verified {
 }
 
 /// Uploads a whole document.
-async fn completed(server: &TestServer, name: &str, corpus: &Corpus) -> DocumentId {
+pub(crate) async fn completed(server: &TestServer, name: &str, corpus: &Corpus) -> DocumentId {
     let mut speaker = server.speaker().await;
     speaker.upload(upload(name, corpus)).await;
     speaker.chunks(ZERO, corpus, 0..corpus.size()).await;

@@ -1,0 +1,108 @@
+//! A staging file that somebody has deleted, cut or made longer behind the server's
+//! back. Between chunks, while paused and while stopped: `resume_refused.rs` has
+//! these. Here: right before `complete`, and longer than it was left.
+
+use super::paused;
+use std::fs;
+use std::io::Write as _;
+use towline_protocol::Code;
+use towline_protocol::request::{Complete, Resume};
+use towline_tests::by_hand::{contents, cut};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{ZERO, offset, resume, upload};
+
+/// Writes rubbish behind the end of a file.
+fn extend(path: &std::path::Path, bytes: usize) {
+    let mut file = fs::File::options().append(true).open(path).unwrap();
+    file.write_all(&vec![0xaa; bytes]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_gone_when_it_is_to_be_completed() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK + 5, 350);
+    for how in ["deleted", "cut", "emptied", "longer", "replaced", "locked"] {
+        let mut speaker = server.speaker().await;
+        let document_id = speaker.upload(upload(how, &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        speaker.progress_that("durable", |now| now.durable == offset(corpus.size())).await;
+        let staging = server.site.staging(document_id);
+        match how {
+            "deleted" => fs::remove_file(&staging).unwrap(),
+            "cut" => cut(&staging, corpus.size() - 1),
+            "emptied" => cut(&staging, 0),
+            "longer" => extend(&staging, 1),
+            "replaced" => {
+                fs::remove_file(&staging).unwrap();
+                fs::write(&staging, &corpus.bytes).unwrap();
+            }
+            _ => {
+                use std::os::unix::fs::PermissionsExt as _;
+                fs::set_permissions(&staging, fs::Permissions::from_mode(0o000)).unwrap();
+            }
+        }
+        let error = speaker.complete_refused(Complete::default(), Code::Failed).await;
+        assert!(error.message.contains("the stored bytes were lost"), "{how}: {}", error.message);
+        assert_eq!(speaker.status(document_id).await.status, "failed", "{how}");
+        assert!(!server.site.document(&server.person, how).exists(), "{how}");
+        // It does not go on at 0 in silence: it begins anew where its owner says so.
+        speaker.resume_refused(resume(document_id), Code::Failed).await;
+        let again = speaker.upload(upload(how, &corpus)).await;
+        assert_ne!(again.document_id, document_id);
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rubbish_behind_the_end_is_written_over_or_cut_off_and_never_counts() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(2 * BLOCK, 351);
+    for (name, bytes) in [("within.bin", 5000), ("beyond.bin", 2 * BLOCK)] {
+        // Between two chunks.
+        let mut speaker = server.speaker().await;
+        let document_id = speaker.upload(upload(name, &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..BLOCK + 1000).await;
+        speaker.has_received(document_id, BLOCK + 1000).await;
+        if bytes < BLOCK {
+            extend(&server.site.staging(document_id), bytes);
+        }
+        speaker.chunks(ZERO, &corpus, BLOCK + 1000..BLOCK + 2000).await;
+        speaker.pause().await;
+        // While nobody sends, and while the server is stopped.
+        for stopped in [false, true] {
+            if stopped {
+                server.stop().await;
+            }
+            if bytes < BLOCK || stopped {
+                extend(&server.site.staging(document_id), bytes);
+            }
+            if stopped {
+                server.start_again().await;
+            }
+            let mut speaker = server.speaker().await;
+            assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(BLOCK + 2000));
+            speaker.pause().await;
+        }
+        let mut speaker = server.speaker().await;
+        speaker.resume(Resume { offset: Some(offset(BLOCK + 2000)), ..resume(document_id) }).await;
+        speaker.chunks(ZERO, &corpus, BLOCK + 2000..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        server.site.assert_published(&server.person, name, &corpus);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bytes_of_the_others_are_untouched() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 352);
+    let lost = paused(server.speaker().await, "lost.bin", &corpus, 1000).await;
+    let kept = paused(server.speaker().await, "kept.bin", &corpus, 1000).await;
+    fs::remove_file(server.site.staging(lost)).unwrap();
+    let before = contents(&server.site.staging_folder());
+    let mut speaker = server.speaker().await;
+    speaker.resume_refused(resume(lost), Code::Failed).await;
+    assert_eq!(contents(&server.site.staging_folder()), before);
+    assert_eq!(speaker.resume(resume(kept)).await.offset, offset(1000));
+}

@@ -1,0 +1,142 @@
+//! A data folder that another version of Towline has left.
+//!
+//! `fixtures/v1` was made by the first version, with [`make_the_fixture`]; one more
+//! folder comes with each schema, and none is ever made again.
+
+use super::paused;
+use std::path::{Path, PathBuf};
+use towline_protocol::request::{Complete, Resume, Upload};
+use towline_protocol::{DocumentId, FileHash, OnConflict};
+use towline_state::catalog::Catalog;
+use towline_tests::by_hand::{contents, edit};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::Launch;
+use towline_tests::server::TestServer;
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+
+/// Where the fixture of a schema lies.
+fn fixture(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/v{version}"))
+}
+
+/// The same bytes in every run.
+fn corpus(size: usize) -> Corpus {
+    let bytes = (0..size).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
+    Corpus { bytes }
+}
+
+/// One block and a thousand bytes of it were sent.
+fn unfinished() -> Corpus {
+    corpus(BLOCK + 5000)
+}
+
+fn done() -> Corpus {
+    corpus(300)
+}
+
+fn publishing() -> Corpus {
+    corpus(70_000)
+}
+
+fn id(number: u64) -> DocumentId {
+    DocumentId::try_from(number).unwrap()
+}
+
+fn ada(site: &Site) -> Person {
+    let user = 1.try_into().unwrap();
+    let token = site.token(user, std::time::Duration::from_secs(3600));
+    Person { id: user, name: "ada".to_owned(), token }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes the fixture of a new schema; run by hand, once"]
+async fn make_the_fixture() {
+    let mut server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let begin = Upload { blocks: true, ..upload("unfinished.bin", &unfinished()) };
+    assert_eq!(speaker.upload(begin).await.document_id, id(1));
+    speaker.block(ZERO, &unfinished(), 0).await;
+    speaker.chunks(ZERO, &unfinished(), BLOCK..BLOCK + 1000).await;
+    speaker.pause().await;
+    let mut speaker = server.speaker().await;
+    assert_eq!(speaker.upload(upload("done.txt", &done())).await.document_id, id(2));
+    speaker.chunks(ZERO, &done(), 0..done().size()).await;
+    speaker.complete(ZERO).await;
+    let size = publishing().size();
+    let third = paused(speaker, "publishing.bin", &publishing(), size).await;
+    assert_eq!(third, id(3));
+    server.stop().await;
+    // What a kill leaves that comes between the row and the rename.
+    let catalog = Catalog::open(server.site.catalog_path()).unwrap();
+    let (hash, now) = (publishing().hash(), server.clock.now());
+    catalog.begin_publish(third, hash, OnConflict::Rename, 0, now).await.unwrap();
+    catalog.close().await.unwrap();
+
+    let made = fixture(1);
+    assert!(!made.exists(), "{} is there already", made.display());
+    for name in ["state/catalog.db", "state/uploads_state.json", "uploads/1/done.txt"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain([1, 3].map(|number| format!("uploads/.staging/{number}.tmp")))
+    {
+        std::fs::create_dir_all(made.join(&name).parent().unwrap()).unwrap();
+        std::fs::copy(server.site.path().join(&name), made.join(&name)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_version_left_goes_on() {
+    let site = Site::copy_of(&fixture(1));
+    let server = Launch::over(&site).start().await;
+    let person = ada(&site);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+
+    // Completed stays completed, and its receipt is the same.
+    let again = Complete { document_id: Some(id(2)), ..Complete::default() };
+    let receipt = speaker.complete_with(again).await;
+    assert_eq!((receipt.filename.as_str(), receipt.blake3), ("done.txt", done().hash()));
+    site.assert_published(&person, "done.txt", &done());
+    // Publishing was finished by the start.
+    let status = speaker.status(id(3)).await;
+    assert_eq!((status.status.as_str(), status.blake3), ("completed", Some(publishing().hash())));
+    site.assert_published(&person, "publishing.bin", &publishing());
+    // And what was unfinished goes on at the very byte.
+    let granted = speaker.resume(Resume { blocks: true, ..resume(id(1)) }).await;
+    assert_eq!(granted.offset, offset(BLOCK + 1000));
+    assert_eq!(speaker.blocks(id(1)).await, [(0, unfinished().value(0))]);
+    speaker.chunks(ZERO, &unfinished(), BLOCK + 1000..unfinished().size()).await;
+    speaker.announce(ZERO, 1, unfinished().value(1)).await;
+    let whole: FileHash = unfinished().hash();
+    let complete = Complete { blake3: Some(whole), ..Complete::default() };
+    assert_eq!(speaker.complete_with(complete).await.filename, "unfinished.bin");
+    site.assert_published(&person, "unfinished.bin", &unfinished());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_version_left_is_refused_before_anything_is_written() {
+    let site = Site::copy_of(&fixture(1));
+    let mut server = Launch::over(&site).start().await;
+    // While the server has it open, the change stays in the journal.
+    edit(
+        &site,
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+         VALUES (1000, 'of_the_future', 'whenever', 'what')",
+    );
+    server.kill().await;
+    let journal = site.catalog_path().with_extension("db-wal");
+    for was_killed in [true, false] {
+        if !was_killed {
+            // Closed in good order, the journal is gone.
+            edit(&site, "UPDATE refinery_schema_history SET name = 'later' WHERE version = 1000");
+        }
+        assert_eq!(journal.exists(), was_killed);
+        let before = contents(site.path());
+        let ended = Launch::over(&site).try_start().await.unwrap_err();
+        assert_eq!(ended.status.and_then(|status| status.code()), Some(1));
+        let said = ended.said.join("\n");
+        assert!(said.contains("catalog.db has schema 1000"), "{said}");
+        assert!(said.contains("this Towline knows none above 1"), "{said}");
+        assert_eq!(contents(site.path()), before, "killed: {was_killed}");
+    }
+}
