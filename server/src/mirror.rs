@@ -82,7 +82,7 @@ pub(crate) fn write(service: &Service) -> Result<(), MirrorError> {
 pub(crate) fn check(service: &Service) -> Result<(), MirrorError> {
     let file = &service.mirror.file;
     match file.read() {
-        Ok(_) => Ok(()),
+        Ok(found) => compare(service, &found),
         Err(error @ StateFileError::Corrupt { .. }) => {
             let place = file.set_aside(service.clock().now())?;
             let place = place.map(|place| place.display().to_string());
@@ -91,6 +91,31 @@ pub(crate) fn check(service: &Service) -> Result<(), MirrorError> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says so where the state file is older than the catalog, or was edited: whoever
+/// has read it was misled.
+fn compare(service: &Service, found: &UploadsState) -> Result<(), MirrorError> {
+    let mut unknown = found.uploads.len();
+    let mut behind = 0;
+    for unfinished in service.catalog.unfinished().wait()?.into_iter().flatten() {
+        let document = unfinished.document;
+        match found.uploads.get(&document.document_id.to_string()) {
+            Some(entry) => {
+                unknown -= 1;
+                behind += usize::from(entry.offset != document.durable_offset);
+            }
+            None => behind += 1,
+        }
+    }
+    if behind + unknown > 0 {
+        tracing::warn!(
+            behind,
+            unknown,
+            "the state file does not say what the catalog says; the catalog decides, and the file is written anew"
+        );
+    }
+    Ok(())
 }
 
 fn entry(document: &Document, active: bool) -> UploadEntry {

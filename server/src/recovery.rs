@@ -109,6 +109,12 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             Err(error) => tracing::warn!(name = ?stray.name, %error, "no upload knows this"),
         }
     }
+    if !service.catalog.has_documents().wait()? && service.storage.highest_user()?.is_some() {
+        tracing::warn!(
+            "the catalog knows no document, but users have files: they are kept, and nothing is written over them; \
+             `towlined verify` names them, and a copy of state/catalog.db, put back, knows them again"
+        );
+    }
     failpoint::reach("recovery.done");
     tracing::info!(unfinished = count, "recovered");
     Ok(())

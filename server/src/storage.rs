@@ -133,6 +133,12 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Lost`] where nothing has that name.
     fn set_aside(&self, name: &OsStr) -> Result<PathBuf, StorageError>;
 
+    /// Whether there are folders of users, and what the highest of their numbers is.
+    ///
+    /// # Errors
+    /// Where the listing fails.
+    fn highest_user(&self) -> Result<Option<UserId>, StorageError>;
+
     /// The bytes an unprivileged process may still fill.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The very first start: a user, a token and the line to try.
 
+use super::people::number;
 use crate::Clock;
 use crate::storage::DataFolder;
 use crate::token::{Tokens, write_token};
@@ -19,10 +20,11 @@ pub(super) fn welcome(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Op
         return Ok(None);
     }
     let clock = Clock::system();
-    let user = match catalog.add_user(login_name(), None, clock.now()).wait() {
+    let id = number(&folder, &catalog)?;
+    let user = match catalog.add_user(login_name(), id, clock.now()).wait() {
         Ok(user) => user,
         // The system's name for its user is none that we take.
-        Err(_) => catalog.add_user("first", None, clock.now()).wait()?,
+        Err(_) => catalog.add_user("first", id, clock.now()).wait()?,
     };
     let token = Tokens::open(&folder.keys_path(), clock)?.issue(user.user_id, TTL)?;
     let path = folder.path().join(format!("{}.token", user.name));

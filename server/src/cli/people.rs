@@ -3,7 +3,7 @@
 
 use super::settings::data_dir;
 use crate::Clock;
-use crate::storage::DataFolder;
+use crate::storage::{DataFolder, Survey};
 use crate::token::Tokens;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -57,12 +57,13 @@ pub struct TokenArgs {
 }
 
 pub(super) fn user(arguments: &UserArgs) -> anyhow::Result<()> {
-    let catalog = open(data_dir(arguments.data_dir.as_deref()))?.1;
+    let (folder, catalog) = open(data_dir(arguments.data_dir.as_deref()))?;
     let now = Clock::system().now();
     let mut out = std::io::stdout().lock();
     match &arguments.action {
         UserAction::Add { name, id } => {
-            let user = catalog.add_user(name.clone(), *id, now).wait()?;
+            let id = id.map_or_else(|| number(&folder, &catalog), |id| Ok(Some(id)))?;
+            let user = catalog.add_user(name.clone(), id, now).wait()?;
             writeln!(out, "added {} as user {}", user.name, user.user_id)?;
         }
         UserAction::List => {
@@ -94,6 +95,16 @@ fn open(path: &Path) -> anyhow::Result<(DataFolder, Catalog)> {
     let folder = DataFolder::open(path)?;
     let catalog = Catalog::open(folder.catalog_path())?;
     Ok((folder, catalog))
+}
+
+/// The number for a new user, where it must be a certain one. After the loss of a
+/// catalog, numbers begin anew; but the folders of the earlier users are still there,
+/// and their tokens still good. Nobody is to inherit them by chance (P6).
+pub(super) fn number(folder: &DataFolder, catalog: &Catalog) -> anyhow::Result<Option<UserId>> {
+    let Some(highest) = Survey::of(folder).highest_user()? else { return Ok(None) };
+    let known = catalog.users().wait()?.last().is_some_and(|user| user.user_id >= highest);
+    let above = UserId::try_from(highest.get().saturating_add(1)).ok();
+    Ok(above.filter(|_| !known))
 }
 
 /// The user of that name or number, unless removed.

@@ -125,6 +125,10 @@ impl Storage for DiskStorage {
         publish::set_aside(&self.volume, name)
     }
 
+    fn highest_user(&self) -> Result<Option<UserId>, StorageError> {
+        self.volume.user_folders.highest()
+    }
+
     fn free_bytes(&self) -> Result<u64, StorageError> {
         space::free_bytes(&self.volume.staging.directory)
     }

@@ -130,7 +130,7 @@ impl DataFolder {
             Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {}
             _ => return Err(self.in_use()),
         }
-        Ok(FolderLock { folder: self.clone(), _file: file })
+        Ok(FolderLock { folder: self.clone(), file })
     }
 
     /// Where the data folder lies.
@@ -175,7 +175,16 @@ impl DataFolder {
 pub struct FolderLock {
     folder: DataFolder,
     /// The lock is the open file's, and gone with it, however the process ends (P4).
-    _file: File,
+    file: File,
+}
+
+impl Drop for FolderLock {
+    /// Lets go by word too: a process that another thread is just starting has a copy
+    /// of the descriptor until its program begins, and would keep the lock as long.
+    fn drop(&mut self) {
+        // Where this fails, closing the file does it.
+        let _ = self.file.unlock();
+    }
 }
 
 impl FolderLock {
@@ -284,8 +293,10 @@ mod tests {
         let refused = second.lock().unwrap_err();
         assert!(matches!(&refused, FolderError::InUse { folder } if folder == path.path()));
         assert!(refused.to_string().contains(&path.path().display().to_string()));
+        let in_a_child = lock.file.try_clone().unwrap();
         drop(lock);
         second.lock().unwrap();
+        drop(in_a_child);
     }
 
     #[test]

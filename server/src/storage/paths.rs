@@ -100,6 +100,12 @@ pub(super) fn is_no_users(name: &OsStr) -> bool {
     name == STAGING || name == LOST_AND_FOUND
 }
 
+/// Whose folder has that name right under [`UPLOADS`].
+pub(super) fn folder_owner(name: &OsStr) -> Option<UserId> {
+    let user: UserId = name.to_str()?.parse().ok()?;
+    (user.to_string().as_str() == name).then_some(user)
+}
+
 /// Which document's file has that path, seen from [`UPLOADS`]. Nothing where no
 /// document can: only the spelling of [`final_file`] counts.
 pub(super) fn place(path: &Path) -> Option<(UserId, DocumentPath)> {

@@ -108,6 +108,14 @@ impl Survey {
         self.staged_path(paths::staging_file(id).as_ref())
     }
 
+    /// As [`Storage::highest_user`](super::Storage::highest_user).
+    ///
+    /// # Errors
+    /// Where the listing fails.
+    pub fn highest_user(&self) -> Result<Option<UserId>, StorageError> {
+        self.user_folders.highest()
+    }
+
     /// Whether something has that path still.
     #[must_use]
     pub fn is_there(&self, path: &Path) -> bool {

@@ -98,6 +98,16 @@ impl UserFolders {
         Ok(Some((File::from(file), size)))
     }
 
+    /// The highest number that has a folder.
+    pub(super) fn highest(&self) -> Result<Option<UserId>, StorageError> {
+        let io = |errno| StorageError::new("list the users' folders", errno);
+        let mut highest = None;
+        for name in self.uploads.entries().map_err(io)? {
+            highest = highest.max(paths::folder_owner(&name.map_err(io)?));
+        }
+        Ok(highest)
+    }
+
     /// Makes the names of all folders on the way durable, after the file's own.
     pub(super) fn settle(&self, folder: UserFolder, latch: &Latch) -> Result<(), StorageError> {
         for Unsettled { above, path } in folder.unsettled {

@@ -4,7 +4,10 @@
 mod clock;
 mod flips;
 mod lost_bytes;
+mod lost_catalog;
 mod rows;
+mod second_server;
+mod state_copy;
 mod versions;
 
 use towline_protocol::DocumentId;

@@ -1,0 +1,119 @@
+//! The catalog is gone and the files are there: nothing is deleted, nothing written
+//! over, and nobody inherits what was another's.
+
+use super::paused;
+use crate::verify::verify;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use towline_protocol::Code;
+use towline_tests::by_hand::contents;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{Launch, stdout, towlined};
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+
+/// What lies under `uploads`, by content alone.
+fn kept(site: &Site) -> Vec<Vec<u8>> {
+    let files: BTreeMap<PathBuf, Vec<u8>> = contents(&site.uploads());
+    let mut bytes: Vec<_> = files.into_values().filter(|bytes| !bytes.is_empty()).collect();
+    bytes.sort();
+    bytes
+}
+
+fn lose_the_catalog(site: &Site) {
+    for suffix in ["", "-wal", "-shm"] {
+        let path = site.catalog_path().with_extension(format!("db{suffix}"));
+        let removed = fs::remove_file(path);
+        assert!(removed.is_ok() || !suffix.is_empty());
+    }
+}
+
+async fn put(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> String {
+    speaker.upload(upload(name, corpus)).await;
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await.filename
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_kept_and_named() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let (old, new) = (Corpus::new(2000, 380), Corpus::new(3000, 381));
+    let mut server = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    for name in ["a.txt", "b.txt"] {
+        put(&mut speaker, name, &old).await;
+    }
+    let left = Corpus::new(BLOCK, 382);
+    let unfinished = paused(speaker, "left.bin", &left, 5000).await;
+    server.kill().await;
+    let rescued = fs::read(site.catalog_path()).unwrap();
+    let journal = fs::read(site.catalog_path().with_extension("db-wal")).unwrap();
+    let before = kept(&site);
+    lose_the_catalog(&site);
+
+    // The same person under the same number, given by hand; documents count from 1.
+    let mut add = towlined();
+    add.args(["user", "add", "ada", "--id", "1", "--data-dir"]).arg(site.path());
+    assert!(stdout(&mut add).await.contains("user 1"));
+    server.start_again().await;
+    let said = server.said().join("\n");
+    assert!(said.contains("the catalog knows no document, but users have files"), "{said}");
+    assert!(said.contains(&format!("{unfinished}.tmp")), "{said}");
+    assert_eq!(kept(&site), before, "nothing is deleted or changed");
+    let found = verify(&site, &[]).await;
+    let named = ["no_document uploads/1/a.txt", "no_document uploads/1/b.txt"];
+    assert_eq!(found.kinds(), named);
+
+    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    speaker.resume_refused(resume(unfinished), Code::NotFound).await;
+    for (name, given) in [("a.txt", "a (1).txt"), ("b.txt", "b (1).txt"), ("c.txt", "c.txt")] {
+        assert_eq!(put(&mut speaker, name, &new).await, given);
+        site.assert_published(&ada, given, &new);
+    }
+    for name in ["a.txt", "b.txt"] {
+        site.assert_published(&ada, name, &old);
+    }
+    // The number of the unfinished upload is given to another, whose bytes are its own.
+    let third = paused(speaker, "third.bin", &left, 7000).await;
+    assert_eq!(third.get(), 4);
+    let after = kept(&site);
+    assert!(before.iter().all(|bytes| after.contains(bytes)), "all of it is still there");
+
+    // With the catalog's copy put back, the files are where it looks for them.
+    server.kill().await;
+    lose_the_catalog(&site);
+    fs::write(site.catalog_path(), rescued).unwrap();
+    fs::write(site.catalog_path().with_extension("db-wal"), journal).unwrap();
+    let found = verify(&site, &[]).await;
+    assert!(
+        !found.kinds().iter().any(|kind| named.contains(&kind.as_str())),
+        "{:?}",
+        found.kinds()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_user_does_not_inherit_the_folder_or_the_tokens_of_another() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let corpus = Corpus::new(2000, 383);
+    let mut server = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    put(&mut speaker, "a.txt", &corpus).await;
+    server.kill().await;
+    lose_the_catalog(&site);
+    // The very first start, as it seems, makes a user.
+    server.start_again().await;
+    let mut list = towlined();
+    list.args(["user", "list", "--data-dir"]).arg(site.path());
+    let listed = stdout(&mut list).await;
+    assert!(listed.starts_with("     2  ") && listed.lines().count() == 1, "{listed}");
+    let mut add = towlined();
+    add.args(["user", "add", "eve", "--data-dir"]).arg(site.path());
+    assert_eq!(stdout(&mut add).await, "added eve as user 3\n");
+    let mut speaker = Speaker::connect(server.address()).await;
+    speaker.hello(&ada.token).await;
+    speaker.error(Code::Unauthorized).await;
+}

@@ -1,0 +1,47 @@
+//! A second server over the same data folder.
+
+use towline_server::RunError;
+use towline_server::storage::FolderError;
+use towline_tests::by_hand::contents;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::Launch;
+use towline_tests::server::TestServer;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_refused_at_its_start_and_the_first_one_goes_on() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let corpus = Corpus::new(BLOCK, 390);
+    let mut first = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(first.address(), &ada.token).await;
+    let document_id = speaker.upload(upload("doc.bin", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..5000).await;
+    speaker.has_received(document_id, 5000).await;
+    speaker.progress_that("durable", |now| now.durable == now.received).await;
+    site.state_that("the upload", |state| state.find(document_id, None).is_some()).await;
+
+    let before = contents(&site.uploads());
+    let ended = Launch::over(&site).try_start().await.unwrap_err();
+    assert_eq!(ended.status.and_then(|status| status.code()), Some(1));
+    let said = ended.said.join("\n");
+    assert!(said.contains("is in use by another server"), "{said}");
+    assert!(said.contains(&site.path().display().to_string()), "{said}");
+    assert_eq!(contents(&site.uploads()), before, "nothing was touched");
+
+    speaker.chunks(ZERO, &corpus, 5000..BLOCK).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    // The lock is gone with its process, however that ends.
+    first.kill().await;
+    drop(Launch::over(&site).start().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn also_within_one_process() {
+    let mut server = TestServer::start().await;
+    let second = towline_server::Server::open(server.config()).await.err();
+    assert!(matches!(second, Some(RunError::Folder(FolderError::InUse { .. }))), "{second:?}");
+    server.stop().await;
+    server.start_again().await;
+}
