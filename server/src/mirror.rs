@@ -94,7 +94,8 @@ pub(crate) fn check(service: &Service) -> Result<(), MirrorError> {
 }
 
 /// Says so where the state file is older than the catalog, or was edited: whoever
-/// has read it was misled.
+/// has read it was misled. Where the catalog knows nothing at all, it was lost, and
+/// the copy of it is the only word of what lies in the staging area: it is kept.
 fn compare(service: &Service, found: &UploadsState) -> Result<(), MirrorError> {
     let mut unknown = found.uploads.len();
     let mut behind = 0;
@@ -108,7 +109,11 @@ fn compare(service: &Service, found: &UploadsState) -> Result<(), MirrorError> {
             None => behind += 1,
         }
     }
-    if behind + unknown > 0 {
+    if unknown > 0 && !service.catalog.has_documents().wait()? {
+        let place = service.mirror.file.set_orphaned_aside(service.clock().now())?;
+        let place = place.display();
+        tracing::warn!(%place, "the catalog knows no document, but the state file tells of uploads; it was set aside");
+    } else if behind + unknown > 0 {
         tracing::warn!(
             behind,
             unknown,

@@ -120,8 +120,24 @@ impl StateFile {
             Err(StateFileError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
+        self.move_aside(&format!("corrupt-{}", now.as_secs())).map(Some)
+    }
+
+    /// Moves a file that reads well out of the way, to `<name>.orphaned-<unix
+    /// seconds>`, numbered as by [`set_aside`](Self::set_aside): its catalog is lost,
+    /// and this is all that is known of what was on its way. Tells where it lies now.
+    ///
+    /// # Errors
+    /// Where the file cannot be moved.
+    pub fn set_orphaned_aside(&self, now: Timestamp) -> Result<PathBuf, StateFileError> {
+        let _lock = self.lock()?;
+        self.move_aside(&format!("orphaned-{}", now.as_secs()))
+    }
+
+    /// Gives the file another name with that ending. The lock is the caller's.
+    fn move_aside(&self, ending: &str) -> Result<PathBuf, StateFileError> {
         let mut name = self.path.as_os_str().to_owned();
-        name.push(format!(".corrupt-{}", now.as_secs()));
+        name.push(format!(".{ending}"));
         let mut aside = PathBuf::from(&name);
         let mut copy = 0u32;
         // A link refuses to take a name that exists; a rename would overwrite it.
@@ -136,7 +152,7 @@ impl StateFile {
         }
         std::fs::remove_file(&self.path).map_err(|error| self.io("set aside", error))?;
         self.sync_folder()?;
-        Ok(Some(aside))
+        Ok(aside)
     }
 
     fn lock(&self) -> Result<File, StateFileError> {

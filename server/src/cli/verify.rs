@@ -92,6 +92,10 @@ impl fmt::Display for Told<'_> {
                     f,
                     "  an unfinished upload; {promised} bytes were promised, {found} found"
                 )?;
+                writeln!(
+                    f,
+                    "  the next start of the server gives it up; its owner sends it again"
+                )?;
             }
             Wrong::Unreadable(why) => {
                 writeln!(f, "  {}", why.escape_debug())?;

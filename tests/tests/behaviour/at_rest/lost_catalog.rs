@@ -47,6 +47,7 @@ async fn everything_is_kept_and_named() {
     }
     let left = Corpus::new(BLOCK, 382);
     let unfinished = paused(speaker, "left.bin", &left, 5000).await;
+    site.state_that("it", |state| state.find(unfinished, None).is_some()).await;
     server.kill().await;
     let rescued = fs::read(site.catalog_path()).unwrap();
     let journal = fs::read(site.catalog_path().with_extension("db-wal")).unwrap();
@@ -62,6 +63,11 @@ async fn everything_is_kept_and_named() {
     assert!(said.contains("the catalog knows no document, but users have files"), "{said}");
     assert!(said.contains(&format!("{unfinished}.tmp")), "{said}");
     assert_eq!(kept(&site), before, "nothing is deleted or changed");
+    // What the bytes are that were set aside is said by the copy of the catalog alone.
+    let copy = fs::read_dir(site.state_path().parent().unwrap()).unwrap();
+    let mut copy = copy.map(|entry| entry.unwrap().path());
+    let copy = copy.find(|path| path.to_string_lossy().contains(".json.orphaned-")).unwrap();
+    assert!(fs::read_to_string(copy).unwrap().contains("left.bin"));
     let found = verify(&site, &[]).await;
     let named = ["no_document uploads/1/a.txt", "no_document uploads/1/b.txt"];
     assert_eq!(found.kinds(), named);
