@@ -42,6 +42,9 @@ pub fn edit(site: &Site, sql: &str) {
 /// Every file below a folder and what is in it. Links are taken for what they
 /// are; the index of SQLite's journal, which says who is reading, is left out.
 ///
+/// Not for a folder with the catalog that this process has open: to close any
+/// descriptor of a database drops the locks that its process has on it.
+///
 /// # Panics
 /// Where something cannot be read.
 #[must_use]

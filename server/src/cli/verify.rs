@@ -70,8 +70,15 @@ impl fmt::Display for Told<'_> {
         }
         match wrong {
             Wrong::Damaged { expected, found } => told_contents(f, expected, found)?,
-            Wrong::Missing { replaced: false } => writeln!(f, "  the file is not there")?,
-            Wrong::Missing { replaced: true } => {
+            Wrong::Missing { deserted: true, .. } => {
+                writeln!(
+                    f,
+                    "  the file is not there, nor anything else of this user; it is left as"
+                )?;
+                writeln!(f, "  it is: perhaps a disk is not mounted")?;
+            }
+            Wrong::Missing { replaced: false, .. } => writeln!(f, "  the file is not there")?,
+            Wrong::Missing { replaced: true, .. } => {
                 writeln!(
                     f,
                     "  the file is not there; something else has its name, or the name of"
@@ -225,7 +232,8 @@ fn event(finding: &Finding) -> Value {
             set("found_filesize", json!(found_bytes));
         }
         Wrong::Unreadable(why) | Wrong::UnreadableRow(why) => set("message", json!(why)),
-        Wrong::Missing { .. } | Wrong::NoDocument | Wrong::NoUpload => {}
+        Wrong::Missing { deserted, .. } => set("deserted", json!(deserted)),
+        Wrong::NoDocument | Wrong::NoUpload => {}
     }
     let (done, moved_to) = match done {
         Done::Nothing => ("nothing", None),

@@ -63,7 +63,7 @@ pub(super) fn final_file(user: UserId, path: &DocumentPath) -> PathBuf {
 
 /// The folder of the final file, seen from [`UPLOADS`].
 pub(super) fn final_folder(user: UserId, path: &DocumentPath) -> PathBuf {
-    let mut folder = PathBuf::from(user.to_string());
+    let mut folder = user_folder(user);
     folder.extend(path.folder().iter().map(|name| name.as_str()));
     folder
 }
@@ -98,6 +98,11 @@ pub(super) fn staged_in_data_folder(name: &OsStr) -> PathBuf {
 /// Whether a name right under [`UPLOADS`] is none of users' business.
 pub(super) fn is_no_users(name: &OsStr) -> bool {
     name == STAGING || name == LOST_AND_FOUND
+}
+
+/// A user's folder, seen from [`UPLOADS`].
+pub(super) fn user_folder(user: UserId) -> PathBuf {
+    PathBuf::from(user.to_string())
 }
 
 /// Whose folder has that name right under [`UPLOADS`].

@@ -90,6 +90,28 @@ impl Survey {
         Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
     }
 
+    /// Whether nothing lies in a user's folder, or there is none: its disk may not be
+    /// mounted.
+    ///
+    /// # Errors
+    /// Where the folder cannot be listed.
+    pub fn is_deserted(&self, user: UserId) -> Result<bool, StorageError> {
+        let folder = match self.uploads.folder(paths::user_folder(user)) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(true),
+            Err(errno) => return Err(StorageError::opening(WHAT, errno)),
+        };
+        let first = folder.entries().map(|mut entries| entries.next());
+        Ok(first.map_err(|errno| StorageError::new(WHAT, errno))?.is_none())
+    }
+
+    /// Whether the damaged file of that document was set aside.
+    #[must_use]
+    pub fn was_set_aside(&self, id: DocumentId) -> bool {
+        let aside = self.staging.directory.folder(paths::ORPHANS);
+        aside.is_ok_and(|aside| aside.stat(paths::damaged(id)).is_ok())
+    }
+
     /// Where the file of a document lies, or would, seen from the data folder.
     #[must_use]
     pub fn path_of(&self, user: UserId, path: &DocumentPath) -> PathBuf {

@@ -19,10 +19,16 @@ impl Verification<'_> {
         let expected = Content { filesize: row.filesize, blake3: Some(blake3) };
         let (file, filesize) = match self.survey.published(row.user_id, place) {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(Some((path, Wrong::Missing { replaced: false }))),
+            Ok(None) => {
+                // What a repair has moved away itself, before it was cut off, is no
+                // sign of a disk that is not mounted.
+                let deserted = self.survey.is_deserted(row.user_id)?
+                    && !self.survey.was_set_aside(row.document_id);
+                return Ok(Some((path, Wrong::Missing { replaced: false, deserted })));
+            }
             // A link, a folder, or a file in the place of one of the folders.
             Err(StorageError::Unsafe { .. } | StorageError::NotAFolder) => {
-                return Ok(Some((path, Wrong::Missing { replaced: true })));
+                return Ok(Some((path, Wrong::Missing { replaced: true, deserted: false })));
             }
             Err(error) => return Ok(Some((path, unreadable(&error)))),
         };

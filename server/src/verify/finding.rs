@@ -38,8 +38,13 @@ pub(crate) struct Content {
 pub(crate) enum Wrong {
     /// A document's file has other bytes than were uploaded.
     Damaged { expected: Content, found: Content },
-    /// A document's file is not there; something else may have its name.
-    Missing { replaced: bool },
+    /// A document's file is not there.
+    Missing {
+        /// Something else has its name.
+        replaced: bool,
+        /// Nothing at all lies in its owner's folder.
+        deserted: bool,
+    },
     /// Bytes of an upload that were promised are others now. The blocks that show
     /// it; none where only the hash of the whole does.
     UploadDamaged { blocks: Vec<Range<u64>> },
@@ -82,11 +87,13 @@ impl Wrong {
     pub(crate) fn is_repairable(&self) -> bool {
         match self {
             Self::Damaged { .. }
-            | Self::Missing { .. }
+            | Self::Missing { deserted: false, .. }
             | Self::UploadDamaged { .. }
             | Self::NoUpload => true,
+            // A disk that is not mounted has lost nothing.
+            Self::Missing { deserted: true, .. }
             // The next start gives such an upload up, as it always does.
-            Self::UploadShort { .. }
+            | Self::UploadShort { .. }
             // It may be whole.
             | Self::Unreadable(_)
             // Only a person can tell what it meant.

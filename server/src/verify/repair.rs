@@ -29,7 +29,7 @@ impl Repair {
     pub(super) fn row(&self, row: &Document, wrong: &Wrong) -> Result<Done, VerifyError> {
         match wrong {
             Wrong::Damaged { .. } => self.damaged(row),
-            Wrong::Missing { .. } => self.missing(row),
+            Wrong::Missing { deserted: false, .. } => self.missing(row),
             Wrong::UploadDamaged { blocks } => self.withdraw(row, blocks),
             _ => Ok(Done::Nothing),
         }

@@ -71,13 +71,14 @@ async fn a_damaged_document_is_set_aside_and_can_be_uploaded_again() {
 async fn beside_a_server_nothing_is_repaired() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(100, 322);
-    completed(&server, "doc.pdf", &corpus).await;
+    let document_id = completed(&server, "doc.pdf", &corpus).await;
     flip(&server.site.document(&server.person, "doc.pdf"), 0);
-    let before = contents(server.site.path());
+    let before = contents(&server.site.uploads());
     let (code, text) = told(&server.site, &["--repair"]).await;
     assert_eq!(code, Some(1));
     assert!(text.contains("stop the server first"), "{text}");
-    assert_eq!(contents(server.site.path()), before);
+    assert_eq!(server.speaker().await.status(document_id).await.status, "completed");
+    assert_eq!(contents(&server.site.uploads()), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,4 +98,28 @@ async fn a_repair_that_is_killed_is_finished_by_the_next() {
     assert_eq!(verify(site, &["--repair"]).await.findings[0]["done"], "failed");
     assert!(verify(site, &[]).await.is_well());
     assert_eq!(fs::read(&aside).unwrap(), corpus.bytes[..50], "it is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_not_mounted_has_lost_nothing() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(100, 324);
+    for name in ["a.txt", "b.txt"] {
+        completed(&server, name, &corpus).await;
+    }
+    server.stop().await;
+    let site = &server.site;
+    let (folder, elsewhere) = (site.documents(&server.person), site.outside().join("disk"));
+    fs::rename(&folder, &elsewhere).unwrap();
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            fs::create_dir(&folder).unwrap();
+        }
+        let left = verify(site, &["--repair"]).await;
+        assert_eq!(left.kinds(), ["missing uploads/1/a.txt", "missing uploads/1/b.txt"]);
+        assert!(left.findings.iter().all(|finding| finding["done"] == "nothing"));
+    }
+    fs::remove_dir(&folder).unwrap();
+    fs::rename(&elsewhere, &folder).unwrap();
+    assert!(verify(site, &[]).await.is_well());
 }
