@@ -10,7 +10,7 @@ use super::talk::{Lines, Talk};
 use super::uploader::Uploader;
 use crate::PATIENCE;
 use crate::desk::Desk;
-use crate::process::{Ended, Launch, ServerProcess};
+use crate::process::{Ended, Launch, ServerProcess, output, towlined};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
@@ -128,7 +128,22 @@ impl Scene {
         }
         let whole = self.audit.whole(&self.ground, &self.ledger, address).await;
         self.survived(whole.is_ok()).await?;
-        self.stop().await.map(drop)
+        self.stop().await?;
+        self.verify().await
+    }
+
+    /// Lets `towlined verify` read back everything that was promised. It must find
+    /// nothing, no litter either.
+    async fn verify(&self) -> Result<(), Stuck> {
+        let mut command = towlined();
+        command.arg("verify").arg("--data-dir").arg(self.ground.site().path());
+        let output = output(&mut command).await;
+        if output.status.success() {
+            return Ok(());
+        }
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Err(Stuck(format!("verify found something: {out}{err}")))
     }
 }
 
