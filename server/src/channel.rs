@@ -379,24 +379,32 @@ impl ChannelDesk {
     fn status(&self, request: &About) -> Result<(), Failure> {
         let document = self.service.document_of(self.user, request.document_id)?;
         let live = self.service.registry.get(document.document_id);
-        let progress = live.as_ref().map(|live| live.progress(self.channel));
         let path = document.file_path.as_ref().unwrap_or(&document.path);
         let waiting = document.phase == Phase::Uploading;
-        self.reply(Reply::Status(Status {
-            channel: self.channel,
-            document_id: document.document_id,
-            status: document.phase.to_string(),
-            filename: path.filename().to_string(),
-            folder: path.folder().iter().map(ToString::to_string).collect(),
-            filesize: document.filesize,
-            received: progress.as_ref().map_or(document.durable_offset, |now| now.received),
-            durable: progress.as_ref().map_or(document.durable_offset, |now| now.durable),
-            active: live.is_some_and(|live| live.ask(|upload| upload.lease().is_some())),
-            blake3: document.blake3,
-            created_at: document.created_at,
-            expires_at: waiting.then(|| document.last_chunk_at.plus(self.service.config.patience)),
-            reason: document.reason,
-        }));
+        let status = |received, durable, active| {
+            self.reply(Reply::Status(Status {
+                channel: self.channel,
+                document_id: document.document_id,
+                status: document.phase.to_string(),
+                filename: path.filename().to_string(),
+                folder: path.folder().iter().map(ToString::to_string).collect(),
+                filesize: document.filesize,
+                received,
+                durable,
+                active,
+                blake3: document.blake3,
+                created_at: document.created_at,
+                expires_at: waiting
+                    .then(|| document.last_chunk_at.plus(self.service.config.patience)),
+                reason: document.reason.clone(),
+            }));
+        };
+        match live {
+            Some(live) => live.say_standing(self.channel, |progress, active| {
+                status(progress.received, progress.durable, active);
+            }),
+            None => status(document.durable_offset, document.durable_offset, false),
+        }
         Ok(())
     }
 
@@ -522,7 +530,9 @@ impl ChannelDesk {
     /// Lets go of the channel's upload, because the channel is wanted for another.
     fn leave_for_another(&mut self) {
         if let Slot::Open(open) = &self.slot {
-            self.reply(Reply::Progress(open.live.progress(self.channel)));
+            open.live.say_standing(self.channel, |progress, _| {
+                self.reply(Reply::Progress(progress));
+            });
         }
         self.leave();
     }

@@ -326,6 +326,13 @@ impl Live {
         self.core().progress(self.document_id, channel)
     }
 
+    /// The same, and whether somebody writes to it, to be said under the lock: what
+    /// comes later is said later, so that no client hears a promise go back.
+    pub(crate) fn say_standing(&self, channel: Channel, say: impl FnOnce(Progress, bool)) {
+        let core = self.core();
+        say(core.progress(self.document_id, channel), core.upload.lease().is_some());
+    }
+
     /// Asks the rules a question.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Upload) -> T) -> T {
         question(&self.core().upload)

@@ -49,7 +49,15 @@ impl Desk {
     /// Where the folder cannot be made.
     #[must_use]
     pub fn new(site: &Site, person: &Person, to: SocketAddr) -> Self {
-        let folder = site.outside().join("desk");
+        Self::at(site.outside().join("desk"), person, to)
+    }
+
+    /// A desk in that folder, on a volume of its own perhaps.
+    ///
+    /// # Panics
+    /// Where the folder cannot be made.
+    #[must_use]
+    pub fn at(folder: PathBuf, person: &Person, to: SocketAddr) -> Self {
         std::fs::create_dir_all(&folder).expect("a folder");
         let token_file = folder.join("token");
         std::fs::write(&token_file, &person.token).expect("a token file");

@@ -8,6 +8,7 @@
 //! was heard up to then.
 
 pub mod by_hand;
+pub mod cable;
 pub mod corpus;
 pub mod desk;
 pub mod disks;
@@ -26,3 +27,9 @@ use std::time::Duration;
 /// How long a test waits for what must come at once, before it fails. Generous:
 /// two slow cores are shared with others, and only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the long forms of tests are wanted, which take minutes: `TOWLINE_LONG=1`.
+#[must_use]
+pub fn is_long() -> bool {
+    std::env::var("TOWLINE_LONG").is_ok_and(|wanted| !wanted.is_empty() && wanted != "0")
+}

@@ -270,8 +270,8 @@ impl ServerProcess {
     /// Where it has ended, or the system does not say.
     #[must_use]
     pub fn memory_kib(&self) -> u64 {
-        let id = self.child.id().expect("towlined still runs");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
         number.and_then(|number| number.trim().parse().ok()).expect("the peak of its memory")
@@ -287,6 +287,15 @@ impl ServerProcess {
             assert!(began.elapsed() < PATIENCE, "it does not say {text:?} but {:#?}", self.said());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Its number among the processes.
+    ///
+    /// # Panics
+    /// Where it has ended already.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("towlined still runs")
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -316,26 +325,12 @@ impl ServerProcess {
         timeout(time, self.child.wait()).await.is_ok()
     }
 
-    /// The most memory that it has had in use so far.
-    ///
-    /// # Panics
-    /// Where it has ended, or the system does not tell.
-    #[must_use]
-    pub fn memory_peak_bytes(&self) -> u64 {
-        let id = self.child.id().expect("towlined still runs");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().strip_suffix("kB"));
-        kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("a number of KiB") << 10
-    }
-
     /// Sends it a signal.
     ///
     /// # Panics
     /// Where it has ended already.
     pub fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("towlined still runs");
-        let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id");
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(id, signal).expect("a process of ours");
     }
 

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,8 +34,13 @@ pub struct Faults {
     pub segment: Option<usize>,
     /// What the server says is lost from now on.
     pub drop_replies: bool,
+    /// What the client says is lost from now on, though its system was told that it
+    /// arrived.
+    pub drop_requests: bool,
     /// Each piece arrives so much later.
     pub delay: Duration,
+    /// No more than so many bytes pass in a second, in each direction by itself.
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Faults {
@@ -69,6 +74,22 @@ impl Faults {
         Self { flip_at: Some(place), ..Self::default() }
     }
 
+    /// A slow line.
+    #[must_use]
+    pub fn slow(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second: Some(bytes_per_second), ..Self::default() }
+    }
+
+    /// How long a piece of that length takes, and how long it may be: a slow line lets
+    /// little pass at a time.
+    fn pace(&self, bytes: usize) -> (usize, Duration) {
+        let Some(rate) = self.bytes_per_second else { return (bytes, self.delay) };
+        let most = usize::try_from(rate / 50).unwrap_or(usize::MAX).max(1);
+        let piece = bytes.min(most);
+        let travels = Duration::from_secs(1).mul_f64(piece as f64 / rate.max(1) as f64);
+        (piece, self.delay + travels)
+    }
+
     /// How much may pass from `place` on before something has to happen.
     fn room(&self, place: u64) -> u64 {
         let ends = [self.cut_after, self.reset_after, self.stall_after];
@@ -90,6 +111,7 @@ struct Shared {
     upstream: Mutex<SocketAddr>,
     plan: Mutex<VecDeque<Faults>>,
     otherwise: Mutex<Faults>,
+    arrivals: Mutex<Vec<Instant>>,
 }
 
 /// One connection through the proxy.
@@ -108,6 +130,13 @@ enum Order {
     Stall,
     Cut,
     Reset,
+}
+
+/// Bytes that leave together, how much later, and whether they arrive.
+struct Piece {
+    length: usize,
+    delay: Duration,
+    is_lost: bool,
 }
 
 /// How a link ends.
@@ -131,6 +160,7 @@ impl FaultProxy {
             upstream: Mutex::new(upstream),
             plan: Mutex::new(plan.into_iter().collect()),
             otherwise: Mutex::default(),
+            arrivals: Mutex::default(),
         });
         let (opened, links) = watch::channel(Vec::new());
         let mut tasks = JoinSet::new();
@@ -163,6 +193,12 @@ impl FaultProxy {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.links.borrow().len()
+    }
+
+    /// When clients came, also those that found no server behind the proxy.
+    #[must_use]
+    pub fn arrivals(&self) -> Vec<Instant> {
+        lock(&self.shared.arrivals).clone()
     }
 
     /// The connection of that number, counted from 0; waits until it is there.
@@ -234,13 +270,13 @@ impl Link {
         self.order.send_replace(Order::Run);
     }
 
-    /// How many of these bytes may leave next, and how much later. The byte that
-    /// is to be turned is turned here, once.
-    fn next_piece(&self, bytes: &mut [u8]) -> (usize, Duration) {
+    /// What becomes of these bytes. The byte that is to be turned is turned here, once.
+    fn next_piece(&self, bytes: &mut [u8]) -> Piece {
         let place = self.passed();
         let mut faults = lock(&self.faults);
         let room = usize::try_from(faults.room(place)).unwrap_or(usize::MAX);
         let piece = bytes.len().min(room).min(faults.segment.unwrap_or(usize::MAX));
+        let (piece, delay) = faults.pace(piece);
         let flip = faults.flip_at.and_then(|flip| flip.checked_sub(place));
         if let Some(index) = flip.and_then(|index| usize::try_from(index).ok())
             && index < piece
@@ -248,7 +284,14 @@ impl Link {
             bytes[index] ^= 0x10;
             faults.flip_at = None;
         }
-        (piece, faults.delay)
+        Piece { length: piece, delay, is_lost: faults.drop_requests }
+    }
+
+    /// The same for what the server says, which has no places.
+    fn next_reply(&self, bytes: usize) -> Piece {
+        let faults = lock(&self.faults);
+        let (length, delay) = faults.pace(bytes.min(faults.segment.unwrap_or(usize::MAX)));
+        Piece { length, delay, is_lost: faults.drop_replies }
     }
 
     /// Waits while nothing may pass; says when the link has to end.
@@ -279,6 +322,7 @@ impl Link {
 async fn accept(listener: TcpListener, shared: Arc<Shared>, opened: watch::Sender<Vec<Arc<Link>>>) {
     let mut links = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
+        lock(&shared.arrivals).push(Instant::now());
         let upstream = *lock(&shared.upstream);
         // Nobody there: the client sees its connection end.
         let Ok(server) = TcpStream::connect(upstream).await else { continue };
@@ -353,12 +397,16 @@ async fn carry_up(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) ->
             if let Err(end) = link.may_pass(&mut orders).await {
                 return end;
             }
-            let (piece, delay) = link.next_piece(rest);
+            let Piece { length, delay, is_lost } = link.next_piece(rest);
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
+            if is_lost {
+                rest = &mut rest[length..];
+                continue;
+            }
             tokio::select! {
-                wrote = to.write(&rest[..piece]) => match wrote {
+                wrote = to.write(&rest[..length]) => match wrote {
                     Ok(wrote) => {
                         rest = &mut rest[wrote..];
                         link.passed.send_modify(|passed| *passed += wrote as u64);
@@ -394,15 +442,17 @@ async fn carry_down(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) 
             let _ = to.shutdown().await;
             return End::InGoodOrder;
         }
-        let (is_lost, delay) = {
-            let faults = lock(&link.faults);
-            (faults.drop_replies, faults.delay)
-        };
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        if !is_lost && to.write_all(&buffer[..count]).await.is_err() {
-            return End::Reset;
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            let Piece { length, delay, is_lost } = link.next_reply(rest.len());
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            let (now, later) = rest.split_at(length);
+            if !is_lost && to.write_all(now).await.is_err() {
+                return End::Reset;
+            }
+            rest = later;
         }
     }
 }

@@ -63,6 +63,7 @@ impl TestClock {
 }
 
 type Tweak = Box<dyn Fn(&mut Config) + Send + Sync>;
+type Bind = Box<dyn Fn() -> std::net::TcpListener + Send + Sync>;
 
 /// A server over a data folder of its own, with one user.
 pub struct TestServer {
@@ -73,6 +74,7 @@ pub struct TestServer {
     /// Its clock.
     pub clock: TestClock,
     tweak: Tweak,
+    bind: Bind,
     running: Option<Running>,
 }
 
@@ -90,10 +92,20 @@ impl TestServer {
 
     /// A server with other settings; they hold for each restart too.
     pub async fn start_with(tweak: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        Self::start_on(move || bind().expect("a free port"), tweak).await
+    }
+
+    /// The same on a socket that somebody else binds, at each start.
+    pub async fn start_on(
+        bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
+        tweak: impl Fn(&mut Config) + Send + Sync + 'static,
+    ) -> Self {
         let site = Site::new();
         let person = site.add_user("ada").await;
         let clock = TestClock::default();
-        let mut server = Self { site, person, clock, tweak: Box::new(tweak), running: None };
+        let (tweak, bind) = (Box::new(tweak), Box::new(bind));
+        let mut server = Self { site, person, clock, tweak, bind, running: None };
         server.start_again().await;
         server
     }
@@ -141,7 +153,9 @@ impl TestServer {
     pub async fn try_start(&mut self) -> Result<(), RunError> {
         assert!(self.running.is_none(), "the server runs already");
         let server = Server::open(self.config()).await?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener = (self.bind)();
+        listener.set_nonblocking(true).expect("a socket");
+        let listener = TcpListener::from_std(listener).expect("a socket");
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();

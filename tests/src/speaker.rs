@@ -7,11 +7,12 @@
 
 use crate::PATIENCE;
 use crate::corpus::{BLOCK, Corpus};
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -49,7 +50,8 @@ pub enum Heard {
 
 /// One connection. See the module's description.
 pub struct Speaker {
-    writer: OwnedWriteHalf,
+    /// Gone once the connection was broken on purpose.
+    writer: Option<OwnedWriteHalf>,
     inbox: mpsc::UnboundedReceiver<Heard>,
     reader: AbortHandle,
     /// Heard and not asked for yet.
@@ -167,21 +169,33 @@ impl Speaker {
         Self::over(connected.expect("accepted in time").expect("the server accepts"))
     }
 
-    fn over(stream: TcpStream) -> Self {
+    /// The same over a connection that somebody else has made.
+    ///
+    /// # Panics
+    /// Where it is none any more.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket");
         let (reader, writer) = stream.into_split();
         let (outbox, inbox) = mpsc::unbounded_channel();
         let reader = tokio::spawn(read(reader, outbox)).abort_handle();
         let (waiting, log) = (VecDeque::new(), Vec::new());
-        Self { writer, inbox, reader, waiting, log, sent_bytes: 0 }
+        Self { writer: Some(writer), inbox, reader, waiting, log, sent_bytes: 0 }
     }
 
     /// A connection that is logged in.
     pub async fn login(address: SocketAddr, token: &str) -> Self {
-        let mut speaker = Self::connect(address).await;
-        speaker.hello(token).await;
-        match speaker.reply().await {
-            Reply::Welcome(_) => speaker,
+        Self::connect(address).await.welcomed(token).await
+    }
+
+    /// Says `hello` and is welcome.
+    ///
+    /// # Panics
+    /// Where it is not.
+    pub async fn welcomed(mut self, token: &str) -> Self {
+        self.hello(token).await;
+        match self.reply().await {
+            Reply::Welcome(_) => self,
             other => panic!("no welcome but {other:?}"),
         }
     }
@@ -282,7 +296,7 @@ impl Speaker {
     /// # Errors
     /// What the system says.
     pub async fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let written = timeout(PATIENCE, self.writer.write_all(bytes)).await;
+        let written = timeout(PATIENCE, self.writer().write_all(bytes)).await;
         written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         self.sent_bytes += bytes.len() as u64;
         Ok(())
@@ -410,7 +424,7 @@ impl Speaker {
     /// # Panics
     /// Where anything else comes.
     pub async fn pause(mut self) -> Vec<Progress> {
-        self.writer.shutdown().await.expect("the connection stands");
+        self.writer().shutdown().await.expect("the connection stands");
         let mut last: Vec<Progress> = Vec::new();
         for heard in self.closed().await {
             match heard {
@@ -424,17 +438,39 @@ impl Speaker {
         last
     }
 
+    /// Everything that was heard and not asked for, up to the first of which that is
+    /// true, which comes last.
+    pub async fn until(&mut self, what: &str, is_it: impl Fn(&Heard) -> bool) -> Vec<Heard> {
+        let mut found = Vec::new();
+        loop {
+            found.push(self.first(what, |_| true).await);
+            if found.last().is_some_and(&is_it) {
+                return found;
+            }
+        }
+    }
+
+    /// Breaks the connection: the server gets a reset. What it has not read yet may be
+    /// lost.
+    pub fn reset(mut self) {
+        if let Some(writer) = self.writer.take() {
+            let _ = SockRef::from(writer.as_ref()).set_linger(Some(Duration::ZERO));
+            // A shutdown would say goodbye first.
+            writer.forget();
+        }
+    }
+
     /// Closes the sending half and stays to listen.
     ///
     /// # Panics
     /// Where the connection is broken.
     pub async fn finish_sending(&mut self) {
-        self.writer.shutdown().await.expect("the connection stands");
+        self.writer().shutdown().await.expect("the connection stands");
     }
 
     /// Closes the sending half where the server may have closed already.
     pub async fn try_finish_sending(&mut self) {
-        let _ = self.writer.shutdown().await;
+        let _ = self.writer().shutdown().await;
     }
 
     // Whole exchanges.
@@ -605,6 +641,19 @@ impl Speaker {
         }
     }
 
+    /// The local end of the connection.
+    ///
+    /// # Panics
+    /// Where it is none any more.
+    #[must_use]
+    pub fn local_address(&mut self) -> SocketAddr {
+        self.writer().local_addr().expect("an address")
+    }
+
+    fn writer(&mut self) -> &mut OwnedWriteHalf {
+        self.writer.as_mut().expect("it was not broken")
+    }
+
     async fn first(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Heard {
         if let Some(found) = self.waiting.iter().position(&wanted) {
             return self.waiting.remove(found).expect("it was found there");
@@ -632,7 +681,7 @@ impl Speaker {
     /// Ends the test with all that was heard. What is on its way still gets a
     /// moment to arrive: it most often says why.
     async fn fail(&mut self, why: &str) -> ! {
-        let moment = std::time::Duration::from_millis(200);
+        let moment = Duration::from_millis(200);
         while let Ok(Some(heard)) = timeout(moment, self.inbox.recv()).await {
             self.keep(heard);
         }

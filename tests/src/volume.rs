@@ -245,11 +245,11 @@ fn or_skipped(volume: Result<Volume, Unavailable>) -> Option<Volume> {
     volume.inspect_err(skipped).ok()
 }
 
-fn need_root() -> Result<(), Unavailable> {
+pub(crate) fn need_root() -> Result<(), Unavailable> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    Err(Unavailable("needs root, to mount a file system of its own".to_owned()))
+    Err(Unavailable("needs root, for a file system or a network of its own".to_owned()))
 }
 
 /// A folder in memory, where the machine has one: what lies in it costs no disk.
@@ -268,7 +268,7 @@ fn place(folder: Option<&Path>) -> Result<(TempDir, PathBuf), Unavailable> {
     Ok((temporary, mount_point))
 }
 
-fn run(command: &mut Command) -> Result<Output, Unavailable> {
+pub(crate) fn run(command: &mut Command) -> Result<Output, Unavailable> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|error| Unavailable(format!("{name}: {error}")))?;

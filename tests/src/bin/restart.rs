@@ -53,7 +53,7 @@ async fn measure(uploads: usize, bytes: usize) {
     let began = Instant::now();
     server.start_again().await;
     let took = began.elapsed();
-    let peak = server.memory_peak_bytes() as f64 / f64::from(1 << 20);
+    let peak = server.memory_kib() as f64 / 1024.0;
     println!("| {uploads} | {bytes} B | {:.0} ms | {peak:.1} MiB |", took.as_secs_f64() * 1000.0);
     server.gone().await;
 }

@@ -1,0 +1,201 @@
+//! A cable of a test's own between two network namespaces, to be pulled, to lose
+//! packets, or to be slow: faults below TCP, which no proxy can make.
+//!
+//! It needs root and `ip`; losing packets needs `nft`, slowness `tc`. Where they are
+//! missing, [`Cable::lay`] says aloud that the test is skipped, and why.
+
+use crate::volume::{Unavailable, need_root, run, skipped};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::task::spawn_blocking;
+
+/// One end of a cable: a network namespace with a device and an address.
+#[derive(Debug, Clone)]
+pub struct End {
+    namespace: String,
+    address: Ipv4Addr,
+}
+
+/// See the module's description. Dropped, it is gone with both namespaces.
+#[derive(Debug)]
+pub struct Cable {
+    /// Where the server is.
+    pub near: End,
+    /// Where the client is.
+    pub far: End,
+}
+
+/// The name of the device at either end.
+const DEVICE: &str = "cable";
+
+impl Cable {
+    /// A new cable; or nothing, said aloud.
+    #[must_use]
+    pub fn lay() -> Option<Self> {
+        Self::try_lay().inspect_err(skipped).ok()
+    }
+
+    fn try_lay() -> Result<Self, Unavailable> {
+        static LAID: AtomicU32 = AtomicU32::new(0);
+        need_root()?;
+        let number = LAID.fetch_add(1, Ordering::Relaxed);
+        let end = |side: &str, host| End {
+            namespace: format!("towline-{}-{number}-{side}", std::process::id()),
+            // Of the range for tests between networks; nobody else is in the namespaces.
+            address: Ipv4Addr::new(198, 18, 0, host),
+        };
+        // Made first, so that whatever fails below is cleared away.
+        let cable = Self { near: end("near", 1), far: end("far", 2) };
+        for end in [&cable.near, &cable.far] {
+            ip(&["netns", "add", &end.namespace])?;
+            ip(&["-n", &end.namespace, "link", "set", "lo", "up"])?;
+        }
+        let (near, far) = (&cable.near.namespace, &cable.far.namespace);
+        let link = ["link", "add", DEVICE, "netns", near, "type", "veth"];
+        ip(&[&link[..], &["peer", "name", DEVICE, "netns", far]].concat())?;
+        for end in [&cable.near, &cable.far] {
+            let address = format!("{}/24", end.address);
+            ip(&["-n", &end.namespace, "address", "add", &address, "dev", DEVICE])?;
+            ip(&["-n", &end.namespace, "link", "set", DEVICE, "up"])?;
+        }
+        Ok(cable)
+    }
+
+    /// Nothing passes from now on, and nobody is told: both devices keep their
+    /// carrier, as behind a switch.
+    ///
+    /// # Panics
+    /// Where the rule is refused.
+    pub fn pull(&self) {
+        for end in [&self.near, &self.far] {
+            end.filter("drop");
+        }
+    }
+
+    /// Takes the server's device down: even its own system cannot send any more.
+    ///
+    /// # Panics
+    /// Where that is refused.
+    pub fn unplug(&self) {
+        ip(&["-n", &self.near.namespace, "link", "set", DEVICE, "down"]).expect("a device");
+    }
+
+    /// Both ends lose so many of a hundred packets from now on.
+    ///
+    /// # Panics
+    /// Where the rule is refused.
+    pub fn lose(&self, percent: u32) {
+        for end in [&self.near, &self.far] {
+            end.filter(&format!("numgen random mod 100 < {percent} drop"));
+        }
+    }
+
+    /// Everything passes again.
+    ///
+    /// # Panics
+    /// Where the rules cannot be removed.
+    pub fn mend(&self) {
+        ip(&["-n", &self.near.namespace, "link", "set", DEVICE, "up"]).expect("a device");
+        for end in [&self.near, &self.far] {
+            end.run(&["nft", "flush", "ruleset"]).expect("nft");
+        }
+    }
+
+    /// A slow line in both directions. `false`, said aloud, where the kernel has no
+    /// shaper for it.
+    #[must_use]
+    pub fn slow(&self, kbit_per_second: u32) -> bool {
+        let rate = format!("{kbit_per_second}kbit");
+        let shape = ["tc", "qdisc", "add", "dev", DEVICE, "root", "tbf", "rate", &rate];
+        let queue = ["burst", "3000", "latency", "500ms"];
+        [&self.near, &self.far]
+            .iter()
+            .try_for_each(|end| end.run(&[&shape[..], &queue].concat()))
+            .inspect_err(skipped)
+            .is_ok()
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        for end in [&self.near, &self.far] {
+            // Its devices go with it.
+            let _ = ip(&["netns", "delete", &end.namespace]);
+        }
+    }
+}
+
+impl End {
+    /// Its address, with that port.
+    #[must_use]
+    pub fn address(&self, port: u16) -> SocketAddr {
+        (IpAddr::V4(self.address), port).into()
+    }
+
+    /// What to put before a command so that it runs at this end. The process that is
+    /// started becomes the command.
+    #[must_use]
+    pub fn under(&self) -> [&str; 4] {
+        ["ip", "netns", "exec", &self.namespace]
+    }
+
+    /// A connection from this end.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// # Panics
+    /// Where the namespace is gone.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
+        let end = self.clone();
+        let connecting = spawn_blocking(move || end.inside(|| TcpStream::connect(address)));
+        let stream = connecting.await.expect("no panic")?;
+        stream.set_nonblocking(true)?;
+        tokio::net::TcpStream::from_std(stream)
+    }
+
+    /// A listener at this end, on a free port.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn listen(&self) -> TcpListener {
+        self.inside(|| TcpListener::bind(self.address(0))).expect("a free port")
+    }
+
+    /// Runs it on a thread that is at this end. A socket stays where it was made.
+    fn inside<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                let namespace = File::open(format!("/run/netns/{}", self.namespace))?;
+                let kind = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(namespace.as_fd(), kind)?;
+                make()
+            });
+            inside.join().expect("no panic")
+        })
+    }
+
+    /// What becomes of packets that arrive, from now on.
+    fn filter(&self, verdict: &str) {
+        let rules = format!(
+            "flush ruleset; table inet cable {{ chain arriving {{ \
+             type filter hook input priority 0; {verdict}; }} }}"
+        );
+        self.run(&["nft", &rules]).unwrap_or_else(|error| panic!("{rules}: {error}"));
+    }
+
+    fn run(&self, command: &[&str]) -> Result<(), Unavailable> {
+        let [program, arguments @ ..] = self.under();
+        run(Command::new(program).args(arguments).args(command)).map(drop)
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<(), Unavailable> {
+    run(Command::new("ip").args(arguments)).map(drop)
+}

@@ -1,0 +1,65 @@
+//! The server that is held against the model.
+
+use std::net::SocketAddr;
+use towline_tests::process::ServerProcess;
+use towline_tests::server::TestServer;
+use towline_tests::site::{Person, Site};
+
+pub(crate) enum Host {
+    /// In this process: quick to start, and never killed.
+    Inside(Box<TestServer>),
+    /// A process of its own.
+    Process(Site, ServerProcess),
+}
+
+impl Host {
+    pub(crate) async fn inside() -> (Self, Vec<Person>) {
+        let server = TestServer::start().await;
+        let people = vec![server.person.clone(), server.site.add_user("bob").await];
+        (Self::Inside(Box::new(server)), people)
+    }
+
+    pub(crate) async fn process() -> (Self, Vec<Person>) {
+        let site = Site::new();
+        let people = vec![site.add_user("ada").await, site.add_user("bob").await];
+        let server = ServerProcess::start(&site).await;
+        (Self::Process(site, server), people)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Inside(server) => server.address(),
+            Self::Process(_, server) => server.address(),
+        }
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        match self {
+            Self::Inside(server) => &server.site,
+            Self::Process(site, _) => site,
+        }
+    }
+
+    pub(crate) fn can_be_killed(&self) -> bool {
+        matches!(self, Self::Process(..))
+    }
+
+    /// Stops in good order and starts again.
+    pub(crate) async fn restart(&mut self) {
+        match self {
+            Self::Inside(server) => server.restart().await,
+            Self::Process(_, server) => {
+                server.signal(rustix::process::Signal::TERM);
+                assert_eq!(server.ended().await.code(), Some(0), "{:#?}", server.said());
+                server.start_again().await;
+            }
+        }
+    }
+
+    pub(crate) async fn kill_and_start_again(&mut self) {
+        match self {
+            Self::Inside(server) => server.restart().await,
+            Self::Process(_, server) => server.kill_and_start_again().await,
+        }
+    }
+}
