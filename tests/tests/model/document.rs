@@ -70,7 +70,7 @@ pub(crate) struct Document {
 pub(crate) enum No {
     OffsetMismatch(usize),
     BlockMismatch(usize),
-    NoSuchBlock(usize),
+    UnknownBlock(usize),
     /// How much before the end was kept is not said, and a part before may have been
     /// refused.
     SizeExceeded,
@@ -83,7 +83,7 @@ impl No {
         match self {
             Self::OffsetMismatch(_) => Code::OffsetMismatch,
             Self::BlockMismatch(_) => Code::BlockMismatch,
-            Self::NoSuchBlock(_) => Code::BadRequest,
+            Self::UnknownBlock(_) => Code::BadRequest,
             Self::SizeExceeded => Code::SizeExceeded,
             Self::Incomplete(_) => Code::Incomplete,
             Self::HashMismatch => Code::HashMismatch,
@@ -192,7 +192,7 @@ impl Content {
 
     fn announce(&mut self, index: usize, value: ChainingValue) -> Option<No> {
         if index >= self.blocks.len() {
-            return Some(No::NoSuchBlock(index));
+            return Some(No::UnknownBlock(index));
         }
         self.blocks[index].announced = Some(value);
         self.settle(index, Order::Blocks)
@@ -320,6 +320,13 @@ impl Document {
                     Err(nos)
                 }
             },
+        }
+    }
+
+    /// The hash of the whole stands for every announcement that never came.
+    pub(crate) fn vouched_for(&mut self) {
+        for block in &mut self.content.blocks {
+            block.is_held = true;
         }
     }
 

@@ -9,7 +9,7 @@ pub(crate) enum Host {
     /// In this process: quick to start, and never killed.
     Inside(Box<TestServer>),
     /// A process of its own.
-    Process(Site, ServerProcess),
+    Process(Site, Box<ServerProcess>),
 }
 
 impl Host {
@@ -23,7 +23,7 @@ impl Host {
         let site = Site::new();
         let people = vec![site.add_user("ada").await, site.add_user("bob").await];
         let server = ServerProcess::start(&site).await;
-        (Self::Process(site, server), people)
+        (Self::Process(site, Box::new(server)), people)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

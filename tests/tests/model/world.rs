@@ -111,7 +111,7 @@ fn assert_nos(heard: &[Heard], nos: &[No]) {
             No::OffsetMismatch(expected) | No::Incomplete(expected) => {
                 assert_eq!(error.expected, Some(offset(expected)), "{error:?}");
             }
-            No::BlockMismatch(index) | No::NoSuchBlock(index) => {
+            No::BlockMismatch(index) | No::UnknownBlock(index) => {
                 assert_eq!(error.index.unwrap().get(), index as u64, "{error:?}");
             }
             No::SizeExceeded | No::HashMismatch => {}
@@ -625,6 +625,7 @@ impl World {
             Ok(()) if document.rejects && !renames && self.is_taken(number) => {
                 self.count("exists");
                 assert_errors(&heard, &[Code::Exists]);
+                self.documents[number].vouched_for();
                 self.after(place, &[]).await;
             }
             Ok(()) => {
@@ -908,6 +909,8 @@ impl World {
         self.count("find");
         let place = Place { line, channel: 0 };
         let blake3 = Some(corpus.hash());
+        // What is heard later than the answer may promise more.
+        let promised: Vec<_> = self.documents.iter().map(|known| known.promised).collect();
         let request = Find { channel: ZERO, blake3, ..find(name, corpus.filesize()) };
         let heard = self.ask(place, &[Request::Find(request)]).await;
         let Reply::Find(found) = only(&heard) else { panic!("{heard:?}") };
@@ -923,9 +926,10 @@ impl World {
         let waiting: Vec<_> = ours().filter(waits).filter(|known| is_same(known)).collect();
         assert_eq!(found.unfinished.is_some(), !waiting.is_empty());
         if let Some(unfinished) = &found.unfinished {
-            let document = waiting.iter().find(|known| known.id == unfinished.document_id);
-            let document = document.unwrap_or_else(|| panic!("{found:?}"));
-            let allowed = document.promised..=document.content.received();
+            let is_it = |known: &Document| known.id == unfinished.document_id;
+            assert!(waiting.iter().any(|known| is_it(known)), "{found:?}");
+            let number = self.documents.iter().position(is_it).unwrap();
+            let allowed = promised[number]..=self.documents[number].content.received();
             assert_within("durable", position(unfinished.offset), &allowed);
         }
     }
