@@ -185,7 +185,7 @@ impl End {
     fn filter(&self, verdict: &str) {
         let rules = format!(
             "flush ruleset; table inet cable {{ chain arriving {{ \
-             type filter hook input priority 0; {verdict}; }} }}"
+             type filter hook input priority 0; iifname {DEVICE} {verdict}; }}; }}"
         );
         self.run(&["nft", &rules]).unwrap_or_else(|error| panic!("{rules}: {error}"));
     }

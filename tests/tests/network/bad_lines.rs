@@ -1,0 +1,86 @@
+//! Lines that lose packets or have little room: an upload takes long, and that is all.
+
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+use towline_tests::cable::Cable;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::Desk;
+use towline_tests::is_long;
+use towline_tests::process::Launch;
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+use towline_tests::site::Site;
+
+/// Eight kilobytes a second.
+const SLOW_KBIT: u32 = 64;
+
+/// Runs `towline put` to its end; it has to be done with one connection.
+async fn put_without_flapping(mut put: Command, patience: Duration) -> Duration {
+    put.arg("--json");
+    let began = Instant::now();
+    let output = tokio::time::timeout(patience, put.output()).await;
+    let output = output.expect("it ends in time").unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    let flapped = out.contains(r#""event":"resumed""#) || err.contains("trying again");
+    assert!(!flapped, "the connection was given up: {out}\n{err}");
+    began.elapsed()
+}
+
+/// `towline put` of such a file from the far end of a cable that was made bad.
+async fn over(cable: &Cable, size: usize, patience: Duration) -> Duration {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let server =
+        Launch::over(&site).listen(cable.near.address(0)).under(&cable.near.under()).start().await;
+    let corpus = Corpus::new(size, 170);
+    let desk = Desk::new(&site, &person, server.address());
+    let inner = desk.put(&desk.write("a.bin", &corpus));
+    let [program, arguments @ ..] = cable.far.under();
+    let mut put = Command::new(program);
+    put.args(arguments).arg(inner.as_std().get_program()).args(inner.as_std().get_args());
+    put.kill_on_drop(true);
+    let took = put_without_flapping(put, patience).await;
+    site.assert_published(&person, "a.bin", &corpus);
+    took
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_to_five_packets_of_a_hundred_are_lost() {
+    let Some(cable) = Cable::lay() else { return };
+    let size = if is_long() { 64 * BLOCK } else { 4 * BLOCK };
+    for percent in [1, 3, 5] {
+        cable.lose(percent);
+        let took = over(&cable, size, Duration::from_secs(300)).await;
+        println!("{percent} % lost: {size} bytes in {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_slow_as_64_kbit_a_second() {
+    let Some(cable) = Cable::lay() else { return };
+    if !cable.slow(SLOW_KBIT) {
+        return;
+    }
+    let size = if is_long() { BLOCK + 1000 } else { 100_000 };
+    let took = over(&cable, size, Duration::from_secs(400)).await;
+    println!("{size} bytes at {SLOW_KBIT} kbit/s in {took:?}");
+    let least = Duration::from_secs(1).mul_f64(size as f64 * 8.0 / (f64::from(SLOW_KBIT) * 1e3));
+    assert!(took > least / 2, "it was not slow at all: {took:?}");
+}
+
+/// The same where there is no root: a proxy that lets little pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_slow_as_a_proxy_can_be() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults::slow(u64::from(SLOW_KBIT) * 1000 / 8));
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpus = Corpus::new(100_000, 171);
+    let put = desk.put(&desk.write("a.bin", &corpus));
+    let took = put_without_flapping(put, Duration::from_secs(60)).await;
+    println!("{} bytes in {took:?}", corpus.size());
+    assert_eq!(proxy.connections(), 1);
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}

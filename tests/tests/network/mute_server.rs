@@ -1,0 +1,126 @@
+//! A server that takes connections and says nothing, or nothing more.
+
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use towline_client::{Client, Document, Event, Exit, Patience, PutOptions, Token};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::Desk;
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+const PING_AFTER: Duration = Duration::from_millis(300);
+const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
+
+/// A client that does not wait for long, before that proxy.
+fn impatient(server: &TestServer, proxy: &FaultProxy) -> Client {
+    let patience = Patience {
+        ping_after: PING_AFTER,
+        answer_within: ANSWER_WITHIN,
+        farewell: Duration::from_millis(200),
+        ..Patience::default()
+    };
+    let address = proxy.address().to_string().parse().unwrap();
+    Client::new(address, Token::new(&server.person.token).unwrap())
+        .retries(Some(2))
+        .patience(patience)
+}
+
+/// Puts a file, and says what became of it and how long that took.
+async fn put(
+    server: &TestServer,
+    client: &mut Client,
+    corpus: &Corpus,
+) -> (Result<towline_client::Receipt, towline_client::Failure>, Duration) {
+    let path = server.site.outside().join("a.bin");
+    std::fs::write(&path, &corpus.bytes).unwrap();
+    let document = Document::in_folder(path, Vec::new()).unwrap();
+    let began = Instant::now();
+    let cancel = CancellationToken::new();
+    let outcome = client.put(&document, &PutOptions::default(), &cancel, &mut |_| {}).await;
+    (outcome, began.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_the_first_byte_on() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { drop_replies: true, ..Faults::none() });
+    let mut client = impatient(&server, &proxy);
+    let (outcome, took) = put(&server, &mut client, &Corpus::new(1000, 150)).await;
+    let failure = outcome.unwrap_err();
+    println!("{failure}, after {took:?}");
+    assert_eq!(failure.exit(), Exit::Resumable);
+    assert!(failure.to_string().contains(&proxy.address().to_string()), "{failure}");
+    assert!(failure.to_string().contains("does not answer"), "{failure}");
+    assert_eq!(proxy.connections(), 3, "once, and two retries");
+    assert!(took < (ANSWER_WITHIN + Duration::from_secs(1)) * 3, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_middle_of_an_upload() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(4 * BLOCK, 151);
+    // The client's system takes the bytes for the server; nothing is heard of them.
+    for faults in [
+        Faults { drop_requests: true, ..Faults::none() },
+        Faults { drop_replies: true, drop_requests: true, ..Faults::none() },
+    ] {
+        let proxy = FaultProxy::start(server.address(), []).await;
+        proxy.otherwise(Faults::slow(1_000_000));
+        let mut client = impatient(&server, &proxy);
+        let path = server.site.outside().join("b.bin");
+        std::fs::write(&path, &corpus.bytes).unwrap();
+        let document = Document::in_folder(path, Vec::new()).unwrap();
+        let link = async {
+            let link = proxy.link(0).await;
+            link.has_passed(BLOCK as u64).await;
+            proxy.otherwise(faults.clone());
+            link.change(|now| *now = faults.clone());
+            Instant::now()
+        };
+        let cancel = CancellationToken::new();
+        let mut waited = 0;
+        let mut listener = |event| waited += u32::from(matches!(event, Event::Waiting { .. }));
+        let options = PutOptions::default();
+        let putting = client.put(&document, &options, &cancel, &mut listener);
+        let (outcome, muted) = tokio::join!(putting, link);
+        let (failure, took) = (outcome.unwrap_err(), muted.elapsed());
+        println!("{failure}, after {took:?}");
+        assert_eq!(failure.exit(), Exit::Resumable);
+        assert!(failure.kept().is_some(), "it says what is safe: {failure}");
+        assert!(took < (PING_AFTER + ANSWER_WITHIN + Duration::from_secs(1)) * 4, "{took:?}");
+        assert!(waited >= 1);
+    }
+    // A server that speaks again has kept what it had.
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let mut client = impatient(&server, &proxy);
+    let path = server.site.outside().join("b.bin");
+    let document = Document::in_folder(path, Vec::new()).unwrap();
+    let cancel = CancellationToken::new();
+    let options = PutOptions::default();
+    let receipt = client.put(&document, &options, &cancel, &mut |_| {}).await.unwrap();
+    assert_eq!(receipt.blake3, corpus.hash());
+    assert!(receipt.sent_bytes < corpus.size() as u64, "{}", receipt.sent_bytes);
+    server.site.assert_published(&server.person, "b.bin", &corpus);
+}
+
+/// The command line, with the patience that everybody has: half a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn for_the_command_line_too() {
+    if !towline_tests::is_long() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { drop_replies: true, ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut put = desk.put(&desk.write("a.bin", &Corpus::new(1000, 152)));
+    put.args(["--retries", "0"]);
+    let began = Instant::now();
+    let output = tokio::time::timeout(Duration::from_secs(60), put.output()).await;
+    let output = output.expect("it gives up").unwrap();
+    println!("gave up after {:?}", began.elapsed());
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("does not answer"), "{said}");
+}

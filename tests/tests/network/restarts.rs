@@ -1,0 +1,86 @@
+//! A server that goes away and comes back under a hundred clients.
+
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use towline_client::{Client, Document, PutOptions, Token};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::ServerProcess;
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::site::Site;
+
+const CLIENTS: usize = 100;
+
+/// What is counted together.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// The most that came in one window behind that moment.
+fn peak(arrivals: &[Instant], since: Instant, until: Instant) -> (usize, usize) {
+    let came: Vec<_> = arrivals.iter().filter(|&&at| at >= since && at < until).collect();
+    let window =
+        |from: &&Instant| came.iter().filter(|&&&at| at >= **from && at < **from + WINDOW).count();
+    (came.iter().map(window).max().unwrap_or(0), came.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_clients_come_back_one_by_one_and_all_finish() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    // Slow enough to be in the middle of it whenever the server dies.
+    proxy.otherwise(Faults::slow(150_000));
+    let folder = site.outside().join("desk");
+    std::fs::create_dir(&folder).unwrap();
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..CLIENTS {
+        let corpus = Corpus::new(BLOCK / 2 + number * 100, 190 + number as u64);
+        let path = folder.join(format!("{number}.bin"));
+        std::fs::write(&path, &corpus.bytes).unwrap();
+        let token = Token::new(&person.token).unwrap();
+        let mut client = Client::new(proxy.address().to_string().parse().unwrap(), token);
+        clients.spawn(async move {
+            let document = Document::in_folder(path, Vec::new()).unwrap();
+            let cancel = CancellationToken::new();
+            let options = PutOptions::default();
+            let receipt = client.put(&document, &options, &cancel, &mut |_| {}).await.unwrap();
+            assert_eq!(receipt.blake3, corpus.hash());
+            receipt.sent_bytes - corpus.size() as u64
+        });
+    }
+    proxy.link(CLIENTS - 1).await;
+    let mut peaks = Vec::new();
+    for round in 0..4 {
+        // Everybody is sending; then nobody can, for a second.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let killed = Instant::now();
+        server.kill().await;
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+        let back = Instant::now();
+        server.start_again().await;
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let arrivals = proxy.arrivals();
+        let (away, tries) = peak(&arrivals, killed, back);
+        let (herd, came) = peak(&arrivals, back, back + Duration::from_millis(1200));
+        println!(
+            "restart {round}: {tries} tries while it was away, {away} at most in 100 ms; \
+             {came} came after it was back, {herd} at most in 100 ms"
+        );
+        peaks.push((herd, came));
+    }
+    let mut again = 0;
+    let finish = async {
+        while let Some(more) = clients.join_next().await {
+            again += more.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(90), finish).await.expect("all finish");
+    for number in 0..CLIENTS {
+        let corpus = Corpus::new(BLOCK / 2 + number * 100, 190 + number as u64);
+        site.assert_published(&person, &format!("{number}.bin"), &corpus);
+    }
+    println!("{again} bytes were sent more than once by {CLIENTS} clients");
+    for (herd, came) in peaks {
+        // Spread over more than half a second at least.
+        assert!(came < 20 || herd * 2 <= CLIENTS, "{herd} of {came} came together");
+    }
+}

@@ -1,0 +1,158 @@
+//! A thousand connections that say a byte now and then, and one that means it.
+
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use towline_client::{Client, Document, PutOptions, Token};
+use towline_protocol::request::{Hello, Upload};
+use towline_protocol::{Request, frame};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::ServerProcess;
+use towline_tests::server::TestServer;
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+use towline_tests::volume::Volume;
+
+const STRANGERS: usize = 500;
+const USERS: usize = 500;
+
+/// What the server may claim with all of them: its buffers (96 MiB) and some room.
+const RESIDENT_MAX: u64 = 256 << 20;
+
+/// The file of the honest one.
+const HONEST: usize = 48 * BLOCK;
+
+/// `VmRSS` and `VmHWM` of a process.
+fn resident(id: u32) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().unwrap() * 1024
+    };
+    (field("VmRSS"), field("VmHWM"))
+}
+
+/// How long an honest client takes for its file.
+async fn honest(site: &Site, server: &ServerProcess, person: &Person, name: &str) -> Duration {
+    let corpus = Corpus::new(HONEST, name.len() as u64);
+    let path = site.path().with_file_name(name);
+    std::fs::write(&path, &corpus.bytes).unwrap();
+    let token = Token::new(&person.token).unwrap();
+    let mut client = Client::new(server.address().to_string().parse().unwrap(), token);
+    let document = Document::in_folder(path, Vec::new()).unwrap();
+    let cancel = CancellationToken::new();
+    let options = PutOptions { again: true, ..PutOptions::default() };
+    let began = Instant::now();
+    let receipt = client.put(&document, &options, &cancel, &mut |_| {}).await.unwrap();
+    let took = began.elapsed();
+    assert_eq!(receipt.blake3, corpus.hash());
+    took
+}
+
+/// Says these bytes, those from `from` on one by one, a byte each second.
+async fn drip(mut stream: TcpStream, bytes: Vec<u8>, from: usize) {
+    if stream.write_all(&bytes[..from]).await.is_err() {
+        return;
+    }
+    for byte in &bytes[from..] {
+        if stream.write_all(&[*byte]).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_of_them_and_one_honest_client() {
+    // In memory: what a disk makes of five hundred files that grow is its own affair.
+    let volume = Volume::memory(2 << 30);
+    let site = volume.as_ref().map_or_else(Site::new, Site::on);
+    let person = site.add_user("ada").await;
+    let mallory = site.add_user("mallory").await;
+    let server = ServerProcess::start(&site).await;
+    honest(&site, &server, &person, "warm").await;
+    let mut alone = Duration::MAX;
+    for round in 0..5 {
+        alone = alone.min(honest(&site, &server, &person, &format!("alone {round}.bin")).await);
+    }
+    let (before, _) = resident(server.id());
+
+    let hello = |token: &str| {
+        let hello = Hello { channel: ZERO, version: 1, token: token.to_owned(), client: None };
+        frame::control(&Request::Hello(hello))
+    };
+    let mut loris = JoinSet::new();
+    for number in 0..STRANGERS + USERS {
+        let stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        if number < STRANGERS {
+            loris.spawn(drip(stream, hello(&mallory.token), 0));
+            continue;
+        }
+        // Logged in, and in the middle of a chunk that never ends.
+        let corpus = Corpus::new(BLOCK, number as u64);
+        let begin = Request::Upload(Upload { ..upload(&format!("{number}.bin"), &corpus) });
+        let head = frame::chunk_head(ZERO, offset(0), u32::try_from(BLOCK).unwrap());
+        let greeting = [&hello(&mallory.token)[..], &frame::control(&begin), &head].concat();
+        let from = greeting.len();
+        let bytes = [&greeting[..], &corpus.bytes[..1000]].concat();
+        loris.spawn(drip(stream, bytes, from));
+    }
+    let mut all = Vec::new();
+    for round in 0..5 {
+        all.push(honest(&site, &server, &person, &format!("among {round}.bin")).await);
+    }
+    // The best of each: the machine has others to serve as well.
+    let among = all.iter().min().copied().unwrap();
+    let (resident, peak) = resident(server.id());
+    let ratio = alone.as_secs_f64() / among.as_secs_f64();
+    println!(
+        "alone {alone:?}, among a thousand {all:?}: {:.0} % of its speed; the server has \
+         {} MiB, {} before, {} at most",
+        ratio * 100.0,
+        resident >> 20,
+        before >> 20,
+        peak >> 20
+    );
+    loris.abort_all();
+    while loris.join_next().await.is_some() {}
+    assert!(peak < RESIDENT_MAX, "{peak} bytes of memory");
+    assert!(ratio >= 0.5, "{:.0} % of the speed it has alone", ratio * 100.0);
+}
+
+/// Hardly any buffers, and more who hold one for a single byte than there are: they
+/// must not keep those who have more to say waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
+    let server = TestServer::start_with(|config| config.limits.buffers = 4).await;
+    let mallory = server.site.add_user("mallory").await;
+    let mut drips = JoinSet::new();
+    for number in 0..60 {
+        let mut speaker = Speaker::login(server.address(), &mallory.token).await;
+        let corpus = Corpus::new(BLOCK, number);
+        speaker.upload(upload(&format!("{number}.bin"), &corpus)).await;
+        drips.spawn(async move {
+            let head = frame::chunk_head(ZERO, offset(0), u32::try_from(BLOCK).unwrap());
+            speaker.send_raw(&head).await;
+            for byte in &corpus.bytes {
+                if speaker.try_send_raw(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(60)).await;
+            }
+        });
+    }
+    let corpus = Corpus::new(32 * BLOCK, 99);
+    let mut speaker = server.speaker().await;
+    speaker.upload(upload("honest.bin", &corpus)).await;
+    let began = Instant::now();
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await;
+    let took = began.elapsed();
+    println!("32 MiB through four buffers among sixty that drip: {took:?}");
+    drips.abort_all();
+    while drips.join_next().await.is_some() {}
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}

@@ -1,0 +1,124 @@
+//! A server that is told to stop with its hands full.
+
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+use towline_protocol::request::Upload;
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::Desk;
+use towline_tests::process::ServerProcess;
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::site::Site;
+use towline_tests::speaker::{CHUNK, Speaker, ZERO, offset, position, resume, upload};
+
+/// What the promise is.
+const TEN_SECONDS: Duration = Duration::from_secs(10);
+
+/// Fifty that send as fast as they can, ten whose cable was pulled and ten that do
+/// not listen: none of them keeps the server from stopping.
+#[tokio::test(flavor = "multi_thread")]
+async fn within_ten_seconds_whoever_is_connected() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let corpus = Corpus::new(8 * BLOCK, 160);
+    let mut uploads = Vec::new();
+    let mut running = tokio::task::JoinSet::new();
+    let mut stalled = Vec::new();
+    for number in 0..70 {
+        let address = if number < 50 { server.address() } else { proxy.address() };
+        let mut speaker = Speaker::login(address, &person.token).await;
+        let begin = Upload { blocks: number % 2 == 0, ..upload(&format!("{number}.bin"), &corpus) };
+        let document_id = speaker.upload(begin).await.document_id;
+        uploads.push(document_id);
+        if number >= 50 {
+            let link = proxy.link(proxy.connections() - 1).await;
+            speaker.chunks(ZERO, &corpus, 0..CHUNK).await;
+            if number < 60 {
+                link.stall();
+            } else {
+                link.change(|faults| faults.drop_replies = true);
+            }
+            stalled.push(speaker);
+            continue;
+        }
+        let corpus = corpus.clone();
+        running.spawn(async move {
+            let mut at = 0;
+            while at < corpus.size() {
+                let end = (at + CHUNK).min(corpus.size());
+                let head = towline_protocol::frame::chunk_head(
+                    ZERO,
+                    offset(at),
+                    u32::try_from(end - at).unwrap(),
+                );
+                let frame = [&head[..], &corpus.bytes[at..end]].concat();
+                if speaker.try_send_raw(&frame).await.is_err() {
+                    break;
+                }
+                at = end;
+            }
+            speaker.ended().await
+        });
+    }
+    // In the middle of it.
+    let mut curious = Speaker::login(server.address(), &person.token).await;
+    curious.has_received(uploads[0], CHUNK).await;
+    drop(curious);
+    let asked = Instant::now();
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    let took = asked.elapsed();
+    println!("stopped after {took:?} with 70 connections");
+    assert_eq!(status.code(), Some(0), "{:#?}", server.said());
+    assert!(took < TEN_SECONDS, "{took:?}");
+    while let Some(told) = running.join_next().await {
+        told.unwrap();
+    }
+    drop(stalled);
+    // Everything is written down, and goes on.
+    let state = site.state();
+    for document_id in &uploads {
+        assert!(state.find(*document_id, None).is_some(), "{document_id} is written down");
+    }
+    server.start_again().await;
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    for document_id in &uploads {
+        let (_, entry) = state.find(*document_id, None).unwrap();
+        assert_eq!(speaker.resume(resume(*document_id)).await.offset, entry.offset);
+    }
+    let from = position(speaker.resume(resume(uploads[0])).await.offset);
+    println!("the first one goes on at {from}");
+}
+
+/// The person who put a file sees it go on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn and_the_one_who_put_a_file_need_do_nothing() {
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let corpus = Corpus::new(12 * BLOCK, 161);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults::slow(4_000_000));
+    let desk = Desk::new(&site, &person, proxy.address());
+    let mut run = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    run.until(|event| event["received"].as_u64() >= Some(BLOCK as u64)).await;
+    let asked = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await.code(), Some(0));
+    println!("stopped after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < TEN_SECONDS);
+    let promised = site.state().uploads.values().next().unwrap().offset.get();
+    // It knocks at the door and nobody is there.
+    let began = Instant::now();
+    while proxy.arrivals().len() < 3 {
+        assert!(began.elapsed() < PATIENCE, "it does not try again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.start_again().await;
+    let resumed = run.until(|event| event["event"] == "resumed").await;
+    assert!(resumed["received"].as_u64().unwrap() >= promised, "{resumed} after {promised}");
+    run.end().await.assert_done();
+    site.assert_published(&person, "a.bin", &corpus);
+}
