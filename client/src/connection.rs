@@ -388,8 +388,9 @@ async fn connect(server: &ServerAddress, patience: Patience) -> Result<TcpStream
 fn tune(stream: &TcpStream, patience: Patience) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    let keepalive =
-        TcpKeepalive::new().with_time(patience.ping_after).with_interval(Duration::from_secs(5));
+    // The system counts whole seconds here, and takes no zero.
+    let quiet = patience.ping_after.max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(Duration::from_secs(5));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
     // A disk that stalls at the other end closes the window for a while.
