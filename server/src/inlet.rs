@@ -67,6 +67,10 @@ pub(crate) enum InletError {
 /// byte still counts soon, on a fast one pieces are whole blocks.
 const LINGER: Duration = Duration::from_millis(50);
 
+/// Where buffers are scarce, less than this is not worth one: a crowd that says a byte
+/// now and then would keep them all from those who have more to say (P6).
+const LINGER_BYTES: usize = 64 << 10;
+
 /// As much as some socket buffers hold; who sends more does not listen.
 const DRAIN_READS_MAX: usize = 4096;
 
@@ -198,13 +202,14 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
             self.excuse();
             self.piece = Some(Piece { channel, offset, buffer });
         }
+        let linger = self.linger();
         let piece = self.piece.as_mut().expect("there is a piece now");
         let room = piece.room(self.decoder.payload_left());
         let buffered = self.decoder.take_payload(room);
         let count = if buffered > 0 {
             buffered
         } else {
-            match read(&mut self.reader, room, true).await? {
+            match read(&mut self.reader, room, linger).await? {
                 None => return Ok(Read::Lingered),
                 Some(0) => return Ok(Read::End),
                 Some(count) => {
@@ -224,8 +229,8 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     }
 
     async fn read_head(&mut self) -> Result<Read, InletError> {
-        let lingers = self.piece.is_some();
-        match read(&mut self.reader, self.decoder.space(), lingers).await? {
+        let linger = self.linger();
+        match read(&mut self.reader, self.decoder.space(), linger).await? {
             None => Ok(Read::Lingered),
             Some(0) => Ok(Read::End),
             Some(count) => {
@@ -235,6 +240,13 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 Ok(Read::Some)
             }
         }
+    }
+
+    /// How long a piece that waits may wait for more.
+    fn linger(&self) -> Option<Duration> {
+        let length = self.piece.as_ref()?.buffer.bytes().len();
+        let hurries = length < LINGER_BYTES && self.pool.is_scarce();
+        Some(if hurries { Duration::ZERO } else { LINGER })
     }
 
     fn frame_ended(&mut self) {
@@ -257,12 +269,11 @@ enum Read {
 async fn read(
     reader: &mut (impl AsyncRead + Unpin),
     room: &mut [u8],
-    lingers: bool,
+    linger: Option<Duration>,
 ) -> io::Result<Option<usize>> {
-    if lingers {
-        timeout(LINGER, reader.read(room)).await.ok().transpose()
-    } else {
-        reader.read(room).await.map(Some)
+    match linger {
+        Some(linger) => timeout(linger, reader.read(room)).await.ok().transpose(),
+        None => reader.read(room).await.map(Some),
     }
 }
 

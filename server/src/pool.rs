@@ -10,6 +10,7 @@ use towline_protocol::limits;
 #[derive(Debug)]
 pub(crate) struct Pool {
     room: Arc<Semaphore>,
+    buffers: usize,
     /// Buffers given back. They stay as they are: clearing a MiB only for it to
     /// be written over would cost a pass over every byte.
     spare: Mutex<Vec<Box<[u8]>>>,
@@ -26,7 +27,13 @@ pub(crate) struct Buffer {
 
 impl Pool {
     pub(crate) fn new(buffers: usize) -> Arc<Self> {
-        Arc::new(Self { room: Arc::new(Semaphore::new(buffers)), spare: Mutex::default() })
+        let room = Arc::new(Semaphore::new(buffers));
+        Arc::new(Self { room, buffers, spare: Mutex::default() })
+    }
+
+    /// Whether so few are free that nobody should keep one for later.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.room.available_permits() <= self.buffers / 2
     }
 
     /// The next buffer that is free. Cancel-safe: a wait given up loses nothing
