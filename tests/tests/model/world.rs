@@ -317,6 +317,10 @@ impl World {
             .await;
         heard.pop();
         if let Slot::Open { document, .. } = self.slot(place) {
+            let ebb = self.documents[document].ebb;
+            let known = &mut self.lines[place.line].as_mut().unwrap().durable;
+            let known = &mut known[place.channel as usize];
+            *known = (*known).min(ebb);
             self.documents[document].all_heard();
         }
         heard
