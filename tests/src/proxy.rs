@@ -6,6 +6,7 @@
 //! connection, in the order in which they come, its [`Faults`]; a test can also
 //! change them, cut or stall while the connection stands.
 
+use crate::PATIENCE;
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +17,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// What goes wrong on one connection. Places count the bytes from client to
 /// server; nothing goes wrong where nothing is said.
@@ -366,8 +368,14 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, link: Arc<Link>) {
             let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
         }
     }
-    drop((client, server));
+    drop(client);
     link.is_over.send_replace(true);
+    if end == End::Cut {
+        // A socket that is closed over words nobody has read is reset, and takes with it
+        // what had been passed and the server has not read yet.
+        let _ = server.shutdown().await;
+        let _ = timeout(PATIENCE, tokio::io::copy(&mut server, &mut tokio::io::sink())).await;
+    }
 }
 
 /// From client to server, with all the faults.
