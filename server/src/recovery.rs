@@ -137,7 +137,8 @@ fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> R
         Action::Truncate(end) => service.storage.open(id)?.truncate(end)?,
         Action::Publish | Action::Record => drop(carry_out(service, document, action)?),
         Action::Fail => {
-            tracing::warn!(document_id = %id, ?found, durable = %row.durable_end, "bytes are missing");
+            let (phase, durable) = (document.phase, row.durable_end);
+            tracing::warn!(document_id = %id, %phase, ?found, %durable, "bytes are missing");
             service.end(id, Phase::Failed, LOST)?;
         }
     }

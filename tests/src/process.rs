@@ -307,22 +307,43 @@ impl ServerProcess {
         self.ended().await;
     }
 
-    /// Makes sure that it is gone, however it ended. Says whether it was already.
-    pub async fn gone(mut self) -> bool {
-        let was_gone = self.has_ended();
+    /// Makes sure that it is gone, however it ended, and returns all that it said.
+    pub async fn gone(mut self) -> Vec<String> {
         let _ = self.child.start_kill();
         self.ended().await;
-        was_gone
+        self.said()
     }
 
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(Some(_)))
+        self.status().is_some()
+    }
+
+    /// How it has ended by itself; nothing while it runs.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// Waits so long for it to end. Says whether it did.
     pub async fn ends_within(&mut self, time: Duration) -> bool {
         timeout(time, self.child.wait()).await.is_ok()
+    }
+
+    /// Stops all its threads where they are: in the middle of a system call, at the
+    /// worst, but none begins another.
+    ///
+    /// # Panics
+    /// Where they do not stop.
+    pub fn freeze(&mut self) {
+        if self.has_ended() {
+            return;
+        }
+        self.signal(Signal::STOP);
+        let threads = PathBuf::from(format!("/proc/{}/task", self.id()));
+        let began = Instant::now();
+        while !are_stopped(&threads) {
+            assert!(began.elapsed() < PATIENCE, "towlined does not stop");
+        }
     }
 
     /// Sends it a signal.
@@ -359,6 +380,18 @@ impl ServerProcess {
         self.kill().await;
         self.start_again().await;
     }
+}
+
+/// Whether each of these threads is stopped, or in a system call that cannot be
+/// interrupted and will be stopped when it comes out of it.
+fn are_stopped(threads: &Path) -> bool {
+    let Ok(threads) = std::fs::read_dir(threads) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // "1234 (name) T …"; the name may hold anything.
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        matches!(state, None | Some('T' | 't' | 'D' | 'X' | 'Z'))
+    })
 }
 
 /// Keeps every line, and announces the address in `listening on ADDRESS`.

@@ -10,7 +10,7 @@
 //! were. Every now and then everything is brought to its end, looked at as a whole,
 //! and a new data folder begins.
 //!
-//! P1, P2, P3, P4 and P5 of the README are what is watched.
+//! P1, P2, P3 and P4 of the README are what is watched; P5 has tests of its own.
 
 mod audit;
 mod disaster;
@@ -27,12 +27,15 @@ pub use ledger::Heard;
 pub use tally::{Counts, Report};
 
 use crate::process::Launch;
+use crate::site::Site;
+use crate::strace::Strace;
 use crate::volume::Unavailable;
 use audit::Audit;
 use disaster::{Disaster, Point};
 use ground::Ground;
 use ledger::Ledger;
 use scene::{Scene, Stuck};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use talk::Lines;
 
@@ -47,6 +50,8 @@ pub struct Torture {
     pub until: Option<Instant>,
     /// Failpoints that are always set: for the controls.
     pub failpoints: Option<String>,
+    /// SQLite's syncs are left out: for a control, by `strace`.
+    pub fakes_catalog_sync: bool,
     /// How the data folder lies; anyhow, where nothing is said.
     pub layout: Option<Layout>,
     /// Counts are printed now and then.
@@ -82,7 +87,15 @@ impl Torture {
     /// Kills, power cuts and double crashes until so many were had.
     #[must_use]
     pub fn of(seed: u64, goal: Goal) -> Self {
-        Self { seed, goal, until: None, failpoints: None, layout: None, is_loud: false }
+        Self {
+            seed,
+            goal,
+            until: None,
+            failpoints: None,
+            fakes_catalog_sync: false,
+            layout: None,
+            is_loud: false,
+        }
     }
 
     /// Goes through with it, until the goal is reached, time is over, or a promise
@@ -147,19 +160,32 @@ impl Run {
         }
         let (ledger, lines) = (Ledger::default(), Lines::default());
         let audit = Audit::default();
-        let mut scene = Scene { ground, ledger, audit, launch, server: None, putter: None, lines };
+        if self.torture.fakes_catalog_sync {
+            launch = launch.under(&no_catalog_sync(ground.site()).words());
+        }
+        let mut scene = Scene {
+            ground,
+            ledger,
+            audit,
+            launch,
+            server: None,
+            plan: None,
+            has_crashed: false,
+            putter: None,
+            lines,
+            last_words: Vec::new(),
+        };
         let ended = self.rounds(&mut scene).await;
         self.heard.add(scene.ledger.heard());
         if let Some(putter) = &mut scene.putter {
             putter.kill().await;
         }
-        let mut said = Vec::new();
         if let Some(server) = scene.server.take() {
-            said = server.said();
-            server.gone().await;
+            scene.bury(server).await;
         }
         let broken = ended.err().map(|stuck| stuck.0).or(scene.ledger.broken())?;
-        let last = said.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
+        let last =
+            scene.last_words.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
         Some(format!("{broken}\nthe server's last words:\n{last}"))
     }
 
@@ -172,6 +198,8 @@ impl Run {
         });
         match Ground::new(layout).await {
             Ok(ground) => ground,
+            // What could be had once can be had again.
+            Err(error) if self.counts.power_cuts > 0 => panic!("no volume any more: {error}"),
             Err(Unavailable(why)) => {
                 self.no_power_cuts = Some(why);
                 Ground::new(Layout::Folder).await.expect("a folder")
@@ -201,8 +229,7 @@ impl Run {
             self.counts.stops += u64::from(scene.stop().await?);
         }
         if scene.server.is_none() {
-            let plan = disaster.point().map(ToString::to_string);
-            self.start(scene, plan.as_deref()).await?;
+            self.start(scene, disaster.point()).await?;
         }
         scene.audit().await?;
         if let Some(broken) = scene.ledger.broken() {
@@ -211,10 +238,9 @@ impl Run {
         }
         let traffic = scene.traffic(&mut self.chance).await;
         self.wait(scene, &disaster).await;
-        self.strike(scene, &disaster).await;
+        self.strike(scene, &disaster).await?;
         scene.calm(traffic, &disaster).await;
         self.last = Some(disaster.clone());
-        scene.ledger.hear_again();
         if let Some(broken) = scene.ledger.broken() {
             return Err(Stuck(format!("{broken} (after {disaster:?}, {:?})", scene.ground.layout)));
         }
@@ -242,52 +268,53 @@ impl Run {
     }
 
     /// Starts the server, perhaps after it was killed once more on the way.
-    async fn start(&mut self, scene: &mut Scene, plan: Option<&str>) -> Result<(), Stuck> {
+    async fn start(&mut self, scene: &mut Scene, plan: Option<&Point>) -> Result<(), Stuck> {
         let left = self.left();
-        let wanted = left.doubles > 0
-            && self.chance.u64(..left.kills + left.cuts + left.doubles)
-                < left.doubles.saturating_mul(2);
-        if wanted {
+        let all = left.kills + left.cuts + left.doubles;
+        // Only where a crash has left something is there a recovery to be killed in.
+        if scene.has_crashed
+            && left.doubles > 0
+            && self.chance.u64(..all) < left.doubles.saturating_mul(2)
+        {
             for _ in 0..self.chance.u8(1..3) {
                 self.crash_in_recovery(scene).await?;
             }
         }
         let mut launch = scene.launch.clone();
-        if let Some(plan) = plan {
-            launch = launch.failpoints(&self.plan(plan));
+        if let Some(point) = plan {
+            launch = launch.failpoints(&self.plan(point));
         }
-        match launch.try_start().await {
-            Ok(server) => scene.server = Some(server),
+        scene.plan = plan.cloned();
+        let server = match launch.try_start().await {
+            Ok(server) => server,
             // What recovery does can reach the point that was meant for later.
             Err(ended) if plan.is_some() && ended.was_killed() => {
-                self.counts.double_crashes += 1;
-                scene.server = Some(scene.launch.try_start().await.map_err(Stuck::at_start)?);
+                self.counts.double_crashes += u64::from(scene.has_crashed);
+                scene.plan = None;
+                scene.launch.try_start().await.map_err(Stuck::at_start)?
             }
             Err(ended) => return Err(Stuck::at_start(ended)),
-        }
-        let address = scene.server.as_ref().expect("just started").address();
-        scene.launch = scene.launch.clone().listen(address);
+        };
+        scene.launch = scene.launch.clone().listen(server.address());
+        scene.server = Some(server);
         Ok(())
     }
 
     async fn crash_in_recovery(&mut self, scene: &mut Scene) -> Result<(), Stuck> {
-        let crashed = if self.chance.u8(0..4) == 0 {
-            scene.launch.start_and_kill(Duration::from_micros(self.chance.u64(500..40_000))).await;
-            true
+        if self.chance.u8(0..4) == 0 {
+            let after = Duration::from_micros(self.chance.u64(500..40_000));
+            scene.launch.start_and_kill(after).await;
+            self.counts.starts_killed += 1;
         } else {
-            let point = Point::while_recovering(&mut self.chance).to_string();
+            let point = Point::while_recovering(&mut self.chance);
             match scene.launch.clone().failpoints(&self.plan(&point)).try_start().await {
-                Err(ended) if ended.was_killed() => true,
+                Err(ended) if ended.was_killed() => self.counts.double_crashes += 1,
                 Err(ended) => return Err(Stuck::at_start(ended)),
                 // It had nothing to do there.
-                Ok(server) => {
-                    server.gone().await;
-                    false
-                }
+                Ok(server) => scene.bury(server).await,
             }
-        };
-        self.counts.double_crashes += u64::from(crashed);
-        if crashed && scene.ground.has_power_to_lose() && self.chance.bool() {
+        }
+        if scene.ground.has_power_to_lose() && self.chance.bool() {
             scene.ground.power_off();
             scene.ground.power_on();
         }
@@ -295,10 +322,10 @@ impl Run {
     }
 
     /// The failpoints of a control, and one more.
-    fn plan(&self, point: &str) -> String {
+    fn plan(&self, point: &Point) -> String {
         match &self.torture.failpoints {
             Some(always) => format!("{always},{point}"),
-            None => point.to_owned(),
+            None => point.to_string(),
         }
     }
 
@@ -315,23 +342,25 @@ impl Run {
         }
     }
 
-    async fn strike(&mut self, scene: &mut Scene, disaster: &Disaster) {
+    async fn strike(&mut self, scene: &mut Scene, disaster: &Disaster) -> Result<(), Stuck> {
+        let at_point = scene.died_as_planned()?;
         if *disaster == Disaster::KillClient {
             if let Some(putter) = &mut scene.putter {
                 self.counts.client_kills += u64::from(putter.kill().await);
             }
-            return;
+            return Ok(());
         }
-        let mut server = scene.server.take().expect("the server was started");
         if disaster.cuts_power() {
-            // Whatever a dead server has said it said with power.
-            if !server.has_ended() {
-                scene.ledger.go_deaf();
-            }
+            // A machine does nothing more once its power goes; this server would, for a
+            // moment, and see one disk go before the other.
+            scene.server.as_mut().expect("the server was started").freeze();
             scene.ground.power_off();
         }
-        let at_point = server.gone().await;
+        let server = scene.server.take().expect("the server was started");
+        scene.bury(server).await;
+        scene.has_crashed = true;
         if disaster.cuts_power() {
+            scene.ground.neighbours_go();
             scene.ground.power_on();
             self.counts.power_cuts += 1;
             self.counts.power_cuts_at_points += u64::from(at_point);
@@ -339,7 +368,16 @@ impl Run {
             self.counts.server_kills += 1;
             self.counts.server_kills_at_points += u64::from(at_point);
         }
+        Ok(())
     }
+}
+
+/// Has every sync of SQLite's be called done and left out.
+fn no_catalog_sync(site: &Site) -> Strace {
+    let catalog = site.catalog_path();
+    let beside = |end: &str| catalog.with_extension(format!("db{end}"));
+    Strace::inject(Path::new("/dev/null"), "fsync,fdatasync", "retval=0")
+        .about([beside(""), beside("-wal")])
 }
 
 impl Goal {

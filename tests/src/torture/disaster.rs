@@ -25,10 +25,12 @@ pub(super) struct Point {
 }
 
 /// Where a server can be killed while it serves; see `server/src/failpoint.rs`.
-const SERVING: [&str; 18] = [
+const SERVING: [&str; 20] = [
     "upload.row_made",
     "upload.file_made",
     "write.written",
+    "write.hashed",
+    "withdraw.recorded",
     "checkpoint.synced",
     "checkpoint.recorded",
     "publish.verified",

@@ -25,7 +25,7 @@ pub enum Layout {
     TwoVolumes,
 }
 
-/// Files are up to 3 MiB and are never removed before the ground is.
+/// Files are a few MiB and are never removed before the ground is.
 const DATA_BYTES: u64 = 1 << 30;
 const STATE_BYTES: u64 = 128 << 20;
 
@@ -57,7 +57,6 @@ impl Ground {
         for name in ["ada", "bob", "cyd", "towline"] {
             ground.people.push(ground.site().add_user(name).await);
         }
-        ground.settle_neighbours();
         Ok(ground)
     }
 
@@ -85,16 +84,25 @@ impl Ground {
         if let Footing::Disks(disks) = &mut self.footing {
             disks.power_on();
         }
-        self.settle_neighbours();
     }
 
-    fn settle_neighbours(&mut self) {
-        if let Footing::Disks(disks) = &self.footing {
+    /// Neighbours move in for a round, or not: they make the disk busy, and durable
+    /// by the way what the server may have forgotten to sync. Only beside a server
+    /// that runs: what a crash has left is the server's to find.
+    pub(super) fn neighbours_come(&mut self, chance: &mut fastrand::Rng) {
+        let Footing::Disks(disks) = &self.footing else { return };
+        if chance.bool() {
             let file = disks.data().path().join("neighbour");
-            let catalog = disks.site().catalog_path();
             self.neighbours.push(Neighbour::new(move |told| sync_a_file(&file, told)));
+        }
+        if chance.bool() {
+            let catalog = disks.site().catalog_path();
             self.neighbours.push(Neighbour::new(move |told| copy_back(&catalog, told)));
         }
+    }
+
+    pub(super) fn neighbours_go(&mut self) {
+        self.neighbours.clear();
     }
 }
 

@@ -14,11 +14,11 @@ pub(super) struct Ledger(Arc<Mutex<Book>>);
 #[derive(Debug, Default)]
 struct Book {
     documents: BTreeMap<DocumentId, Entry>,
+    /// Files that the real client was told to put.
+    told_to_put: Vec<(UserId, FileHash)>,
     /// Being sent at this moment by one of us.
     claimed: BTreeSet<DocumentId>,
     heard: Heard,
-    /// The power is going: a machine without power says nothing any more.
-    is_deaf: bool,
     broken: Option<String>,
 }
 
@@ -51,16 +51,14 @@ pub(super) struct Entry {
     /// The real client sends it; our own speakers leave it alone.
     pub(super) by_client: bool,
     durable: u64,
-    /// Where a block begins that was sent damaged on purpose: what is promised of it
-    /// may be taken back.
-    doubt: Option<u64>,
+    /// Blocks that were sent damaged on purpose, or are being taken back: what is
+    /// promised from there on may be taken back until they are settled.
+    doubts: BTreeSet<u64>,
     pub(super) may_be_completed: bool,
     pub(super) may_be_cancelled: bool,
     is_cancelled: bool,
     /// The server said that it has given the upload up.
     told_failed: bool,
-    /// Granted by a server that had no power any more: it need not exist.
-    pub(super) is_hearsay: bool,
     pub(super) receipt: Option<Success>,
     /// SUCCESS was heard, by us or by the real client.
     is_confirmed: bool,
@@ -77,12 +75,11 @@ impl Entry {
             blocks,
             by_client: false,
             durable: 0,
-            doubt: None,
+            doubts: BTreeSet::new(),
             may_be_completed: false,
             may_be_cancelled: false,
             is_cancelled: false,
             told_failed: false,
-            is_hearsay: false,
             receipt: None,
             is_confirmed: false,
             is_settled: false,
@@ -96,10 +93,19 @@ impl Entry {
 
     /// What the server must hold, whatever happens.
     pub(super) fn promised(&self) -> u64 {
-        self.durable.min(self.doubt.unwrap_or(u64::MAX))
+        let doubt = self.doubts.first().map_or(u64::MAX, |index| index * BLOCK as u64);
+        self.durable.min(doubt)
     }
 
-    fn is_unfinished(&self) -> bool {
+    /// The server has dropped that block, or holds it as it should be. Whatever was
+    /// promised behind it may have been taken back meanwhile.
+    fn settle_block(&mut self, index: u64) {
+        if self.doubts.remove(&index) {
+            self.durable = self.durable.min(index * BLOCK as u64);
+        }
+    }
+
+    pub(super) fn is_unfinished(&self) -> bool {
         !self.is_confirmed && !self.may_be_cancelled && !self.told_failed && !self.is_settled
     }
 }
@@ -123,29 +129,10 @@ impl Ledger {
         self.book().breach(what);
     }
 
-    /// From here on nothing that is heard is a promise.
-    ///
-    /// The machine goes on for a moment after its file systems were shut down, which
-    /// a real one does not. What it says then can be wrong without anybody's fault:
-    /// a sync that waits for a commit of the journal is told OK when it comes to look
-    /// after the aborted commit has ended (`jbd2_complete_transaction`).
-    pub(super) fn go_deaf(&self) {
-        self.book().is_deaf = true;
-    }
-
-    /// The power is back.
-    pub(super) fn hear_again(&self) {
-        self.book().is_deaf = false;
-    }
-
     /// An upload was granted.
-    pub(super) fn begun(&self, id: DocumentId, mut entry: Entry) {
+    pub(super) fn begun(&self, id: DocumentId, entry: Entry) {
         let mut book = self.book();
         book.heard.begun += 1;
-        entry.is_hearsay = book.is_deaf;
-        if book.documents.get(&id).is_some_and(|earlier| earlier.is_hearsay) {
-            book.documents.remove(&id);
-        }
         if book.documents.insert(id, entry).is_some() {
             book.breach(format!("document {id} was given out twice"));
         }
@@ -158,10 +145,12 @@ impl Ledger {
 
     /// Block `index` is about to be sent damaged.
     pub(super) fn doubt(&self, id: DocumentId, index: usize) {
-        let start = (index * BLOCK) as u64;
-        self.change(id, |entry| {
-            entry.doubt = Some(entry.doubt.map_or(start, |earlier| earlier.min(start)));
-        });
+        self.change(id, |entry| entry.doubts.insert(index as u64));
+    }
+
+    /// The server holds these blocks, with the right values.
+    pub(super) fn held(&self, id: DocumentId, blocks: &BTreeSet<usize>) {
+        self.change(id, |entry| blocks.iter().for_each(|index| entry.settle_block(*index as u64)));
     }
 
     /// Block `index` was taken back, and what was promised of it.
@@ -169,7 +158,7 @@ impl Ledger {
         let mut book = self.book();
         book.heard.taken_back += 1;
         if let Some(entry) = book.documents.get_mut(&id) {
-            entry.durable = entry.durable.min((index * BLOCK) as u64);
+            entry.settle_block(index as u64);
         }
     }
 
@@ -199,11 +188,31 @@ impl Ledger {
         self.book().documents.get(&id).cloned()
     }
 
+    /// The real client was told to put this file.
+    pub(super) fn will_be_put(&self, owner: UserId, hash: FileHash) {
+        self.book().told_to_put.push((owner, hash));
+    }
+
+    /// How many files with that hash may lie in the folder of that owner.
+    pub(super) fn may_lie_there(&self, owner: UserId, hash: &str) -> usize {
+        let book = self.book();
+        let own = book.documents.values().filter(|entry| entry.owner == owner);
+        let asked = own.filter(|entry| entry.may_be_completed && entry.hash.to_string() == hash);
+        let put = book.told_to_put.iter();
+        let put = put.filter(|(user, file)| *user == owner && file.to_string() == hash);
+        asked.count() + put.count()
+    }
+
     /// Every document of that owner of which that is true.
     pub(super) fn of(&self, owner: UserId, is_it: impl Fn(&Entry) -> bool) -> Vec<DocumentId> {
         let book = self.book();
         let own = book.documents.iter().filter(|(_, entry)| entry.owner == owner && is_it(entry));
         own.map(|(id, _)| *id).collect()
+    }
+
+    /// Uploads of which nobody knows whether they were cancelled.
+    pub(super) fn half_cancelled(&self, owner: UserId) -> Vec<DocumentId> {
+        self.of(owner, |entry| entry.may_be_cancelled && !entry.is_cancelled && !entry.is_settled)
     }
 
     /// Every document of that owner that wants bytes, as far as we know.
@@ -214,9 +223,6 @@ impl Ledger {
     /// What the server says, other than grants.
     pub(super) fn hear(&self, reply: &Reply) {
         let mut book = self.book();
-        if book.is_deaf && !matches!(reply, Reply::Error(_)) {
-            return;
-        }
         match reply {
             Reply::Progress(progress) => {
                 let (durable, received) = (progress.durable, progress.received);
@@ -240,18 +246,12 @@ impl Ledger {
 
     /// So much of a document was called durable.
     pub(super) fn durable(&self, id: DocumentId, durable: Offset) {
-        let mut book = self.book();
-        if !book.is_deaf {
-            book.durable(id, durable);
-        }
+        self.book().durable(id, durable);
     }
 
     /// The real client says that a document is completed, with that hash.
     pub(super) fn completed_by_client(&self, id: DocumentId, hash: &str) {
         let mut book = self.book();
-        if book.is_deaf {
-            return;
-        }
         book.heard.receipts += 1;
         let Some(entry) = book.documents.get_mut(&id) else { return };
         entry.is_confirmed = true;
@@ -272,12 +272,7 @@ impl Ledger {
 
     /// The server does not know a document.
     pub(super) fn unknown(&self, id: DocumentId, known: &Entry) {
-        let mut book = self.book();
-        if known.is_hearsay {
-            book.documents.remove(&id);
-        } else {
-            book.breach(format!("{id}: granted, and not found; {}", known.words()));
-        }
+        self.breach(format!("{id}: granted, and not found; {}", known.words()));
     }
 
     /// Holds a status after a disaster against what was promised before it. `known`
@@ -299,6 +294,7 @@ fn breach(known: &Entry, status: &Status) -> Option<&'static str> {
         }
         "uploading" | "publishing" => None,
         "completed" if !known.may_be_completed => Some("completed, and nobody asked (P2)"),
+        "completed" if known.is_cancelled => Some("a cancel was undone"),
         "completed" if status.blake3 != Some(known.hash) => Some("completed with other bytes (P2)"),
         "completed" => None,
         "cancelled" if known.may_be_cancelled => None,
@@ -313,9 +309,9 @@ fn breach(known: &Entry, status: &Status) -> Option<&'static str> {
 impl Entry {
     /// For the words of a breach: without the bytes.
     fn words(&self) -> String {
-        let Self { durable, doubt, may_be_completed, may_be_cancelled, blocks, .. } = self;
+        let Self { durable, doubts, may_be_completed, may_be_cancelled, blocks, .. } = self;
         format!(
-            "of {} bytes; known: durable {durable}, doubt {doubt:?}, complete asked \
+            "of {} bytes; known: durable {durable}, doubts {doubts:?}, complete asked \
              {may_be_completed}, cancel asked {may_be_cancelled}, blocks {blocks}, by client {}, \
              receipt {:?}",
             self.corpus.size(),
@@ -361,23 +357,31 @@ impl Book {
         }
     }
 
+    /// No disk fails here and nothing is full: what a server refuses whose power is
+    /// on, it refuses because of what its client did, or wrongly.
     fn error(&mut self, error: &ErrorReply) {
+        if matches!(
+            error.code,
+            Code::Internal | Code::StorageFailed | Code::StorageReadOnly | Code::NoSpace
+        ) {
+            self.breach(format!("nothing is wrong with the disk: {error:?}"));
+        }
         let Some(id) = error.document_id else { return };
         let Some(entry) = self.documents.get_mut(&id) else { return };
-        // What a server refuses whose disk is gone proves nothing.
-        let is_deaf = self.is_deaf;
         match error.code {
-            Code::HashMismatch | Code::BlockMismatch if is_deaf => {}
-            Code::Failed | Code::StorageFailed => entry.told_failed = true,
+            Code::Failed if entry.promised() > 0 => {
+                let words = entry.words();
+                self.breach(format!("{id}: given up, with durable bytes (P1); {words}"));
+            }
+            Code::Failed => entry.told_failed = true,
             Code::HashMismatch => {
                 entry.told_failed = true;
                 self.breach(format!("{id}: what was sent right is not what was kept: {error:?}"));
             }
             Code::BlockMismatch => {
                 let index = error.index.map_or(0, |index| index.get());
-                let start = index * BLOCK as u64;
-                let is_ours = entry.doubt.is_some_and(|doubt| doubt <= start);
-                entry.durable = entry.durable.min(start);
+                let is_ours = entry.doubts.contains(&index);
+                entry.settle_block(index);
                 self.heard.damaged += 1;
                 if !is_ours {
                     self.breach(format!("{id}: block {index} was sent right and is refused"));

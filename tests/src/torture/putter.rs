@@ -8,7 +8,7 @@ use crate::desk::Desk;
 use crate::site::Person;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
@@ -40,9 +40,7 @@ impl Putter {
                 None => return,
                 Some(status) => {
                     self.forget_run().await;
-                    if status.success() {
-                        self.file = None;
-                    }
+                    self.judge(status);
                 }
             }
         }
@@ -50,6 +48,7 @@ impl Putter {
             let corpus = any_file(&mut self.chance);
             self.files += 1;
             let path = self.desk.write(&format!("put {}.bin", self.files), &corpus);
+            self.ledger.will_be_put(self.person.id, corpus.hash());
             self.file = Some((path, corpus));
         }
         let (path, corpus) = self.file.as_ref().expect("just made");
@@ -91,16 +90,25 @@ impl Putter {
             if let Some((child, _)) = &mut self.run {
                 let ended = tokio::time::timeout(crate::PATIENCE, child.wait()).await;
                 let status = ended.map_err(|_| "towline put does not end".to_owned())?;
-                let done = status.expect("a child can be waited for").success();
                 self.forget_run().await;
-                if done {
-                    self.file = None;
+                self.judge(status.expect("a child can be waited for"));
+                if self.file.is_none() {
                     return Ok(());
                 }
             }
             self.go_on().await;
         }
         Err("towline put never succeeds".to_owned())
+    }
+
+    /// What the end of a run means.
+    fn judge(&mut self, status: ExitStatus) {
+        match status.code() {
+            Some(0) => self.file = None,
+            // Refused, interrupted, or killed by us: the same again.
+            Some(1 | 3) | None => {}
+            _ => self.ledger.breach(format!("towline put ended with {status}")),
+        }
     }
 
     async fn forget_run(&mut self) {

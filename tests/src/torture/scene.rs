@@ -2,7 +2,7 @@
 //! real client, the ledger and the auditor.
 
 use super::audit::Audit;
-use super::disaster::Disaster;
+use super::disaster::{Disaster, Point};
 use super::ground::Ground;
 use super::ledger::Ledger;
 use super::putter::Putter;
@@ -12,7 +12,9 @@ use crate::PATIENCE;
 use crate::desk::Desk;
 use crate::process::{Ended, Launch, ServerProcess, output, towlined};
 use rustix::process::Signal;
+use std::os::unix::process::ExitStatusExt as _;
 use tokio::task::JoinSet;
+use towline_protocol::DocumentId;
 
 /// Everything on one ground.
 pub(super) struct Scene {
@@ -21,8 +23,14 @@ pub(super) struct Scene {
     pub(super) audit: Audit,
     pub(super) launch: Launch,
     pub(super) server: Option<ServerProcess>,
+    /// Where the server is to die by itself.
+    pub(super) plan: Option<Point>,
+    /// What the last server left, it left by a crash.
+    pub(super) has_crashed: bool,
     pub(super) putter: Option<Putter>,
     pub(super) lines: Lines,
+    /// What the last server said that is no more.
+    pub(super) last_words: Vec<String>,
 }
 
 /// The server does not start, or not in time: P4.
@@ -35,6 +43,7 @@ impl Scene {
         let address = self.server.as_ref().expect("the server was started").address();
         let mut traffic = JoinSet::new();
         self.lines = Lines::default();
+        self.ground.neighbours_come(chance);
         let (putting, people) = self.ground.people.split_last().expect("there are people");
         for person in people {
             for _ in 0..chance.u8(1..3) {
@@ -71,6 +80,16 @@ impl Scene {
         }
         self.lines.are_silent().await;
         self.ledger.release_all();
+        self.ground.neighbours_go();
+    }
+
+    /// Buries a server: whatever it died of, no part of it may have panicked.
+    pub(super) async fn bury(&mut self, server: ServerProcess) {
+        let said = server.gone().await;
+        if let Some(line) = said.iter().find(|line| line.contains("panicked")) {
+            self.ledger.breach(format!("the server panicked: {line}"));
+        }
+        self.last_words = said;
     }
 
     pub(super) async fn audit(&mut self) -> Result<(), Stuck> {
@@ -79,31 +98,59 @@ impl Scene {
         self.survived(audited.is_ok()).await
     }
 
-    /// A server at a failpoint of the next round may die of an audit already.
+    /// A server that is to die at a point may do so in an audit already; nothing else
+    /// ends one by itself.
     pub(super) async fn survived(&mut self, is_alive: bool) -> Result<(), Stuck> {
-        let server = self.server.as_mut().expect("the server was started");
-        if is_alive || server.ends_within(PATIENCE).await {
+        if is_alive {
             return Ok(());
         }
-        Err(Stuck("the server runs and closes connections".to_owned()))
+        let server = self.server.as_mut().expect("the server was started");
+        if !server.ends_within(PATIENCE).await {
+            return Err(Stuck("the server runs and closes connections".to_owned()));
+        }
+        self.died_as_planned().map(drop)
+    }
+
+    /// Whether the server has died at its point.
+    pub(super) fn died_as_planned(&mut self) -> Result<bool, Stuck> {
+        let server = self.server.as_mut().expect("the server was started");
+        match (server.status(), &self.plan) {
+            (None, _) => Ok(false),
+            (Some(status), Some(_)) if status.signal() == Some(9) => Ok(true),
+            (Some(status), plan) => {
+                let said = server.said();
+                Err(Stuck(format!("the server ended by itself: {status}, {plan:?}: {said:#?}")))
+            }
+        }
     }
 
     /// Stops the server in good order. Says whether it ran.
     pub(super) async fn stop(&mut self) -> Result<bool, Stuck> {
         let Some(mut server) = self.server.take() else { return Ok(false) };
+        if server.has_ended() {
+            self.server = Some(server);
+            self.died_as_planned()?;
+            return Ok(false);
+        }
         server.signal(Signal::TERM);
         let status = server.ended().await;
-        if status.success() {
-            return Ok(true);
+        if !status.success() {
+            return Err(Stuck(format!(
+                "told to stop it ended with {status}: {:#?}",
+                server.said()
+            )));
         }
-        Err(Stuck(format!("told to stop it ended with {status}: {:#?}", server.said())))
+        self.bury(server).await;
+        self.has_crashed = false;
+        Ok(true)
     }
 
     /// Brings everything to its end, and looks at all of it.
     pub(super) async fn finish(&mut self) -> Result<(), Stuck> {
         if let Some(server) = self.server.take() {
-            server.gone().await;
+            self.bury(server).await;
         }
+        self.plan = None;
         let server = self.launch.try_start().await.map_err(Stuck::at_start)?;
         let address = server.address();
         self.server = Some(server);
@@ -121,14 +168,32 @@ impl Scene {
                 let chance = fastrand::Rng::with_seed(id.get());
                 let mut uploader = Uploader { talk, person, ledger, chance, damages: false };
                 let finished = uploader.finish(id).await;
-                if self.ledger.entry(id).is_some_and(|entry| entry.promised() > 0) {
+                // One of which nothing was promised may have been given up by now.
+                if self.ledger.entry(id).is_some_and(|known| known.is_unfinished()) {
                     finished.map_err(failed("an upload"))?;
                 }
+            }
+        }
+        for person in &self.ground.people {
+            for id in self.ledger.half_cancelled(person.id) {
+                let talk = Talk::open(address, &person.token, &self.ledger, &self.lines).await;
+                let Ok(talk) = talk else { return Err(Stuck("no login".to_owned())) };
+                let (person, ledger) = (person.clone(), self.ledger.clone());
+                let chance = fastrand::Rng::with_seed(id.get());
+                let mut uploader = Uploader { talk, person, ledger, chance, damages: false };
+                uploader.cancel_again(id).await;
             }
         }
         let whole = self.audit.whole(&self.ground, &self.ledger, address).await;
         self.survived(whole.is_ok()).await?;
         self.stop().await?;
+        // What it may still name was granted, and nobody heard of it.
+        for id in self.ground.site().state().uploads.keys() {
+            let id = id.parse().ok().and_then(|id: u64| DocumentId::try_from(id).ok());
+            if id.is_none_or(|id| self.ledger.entry(id).is_some()) {
+                return Err(Stuck(format!("all is done, and the state file names {id:?}")));
+            }
+        }
         self.verify().await
     }
 

@@ -17,8 +17,10 @@ pub struct Counts {
     pub power_cuts: u64,
     /// Of these, at a named point of the code.
     pub power_cuts_at_points: u64,
-    /// Crashes during the start after a disaster.
+    /// Crashes at a point of the recovery from a crash.
     pub double_crashes: u64,
+    /// Starts after a disaster that were killed at any moment.
+    pub starts_killed: u64,
     /// Orderly stops in between.
     pub stops: u64,
     /// Data folders made, tortured, and brought to a good end.
@@ -72,6 +74,7 @@ impl fmt::Display for Report {
         row("power cuts", counts.power_cuts)?;
         row("… of these at a named point", counts.power_cuts_at_points)?;
         row("crashes during recovery", counts.double_crashes)?;
+        row("starts killed at any moment", counts.starts_killed)?;
         row("orderly stops", counts.stops)?;
         row("data folders brought to a good end", counts.grounds)?;
         row("uploads begun", heard.begun)?;

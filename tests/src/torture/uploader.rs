@@ -46,6 +46,9 @@ struct Cargo {
     rests: u8,
 }
 
+/// Each block is damaged once at the most, so `complete` cannot be refused more often.
+const ATTEMPTS: usize = 8;
+
 /// A file of a size at which something could go wrong.
 pub(super) fn any_file(chance: &mut fastrand::Rng) -> Arc<Corpus> {
     let size = match chance.u8(0..10) {
@@ -245,7 +248,10 @@ impl Uploader {
                         }
                     }
                 }
-                Heard::Reply(Reply::Blocks(_)) => return Ok(held),
+                Heard::Reply(Reply::Blocks(_)) => {
+                    self.ledger.held(cargo.id, &held);
+                    return Ok(held);
+                }
                 Heard::Reply(Reply::Error(error)) if ends(error.code) => {
                     return Err(End::Refused(error.code));
                 }
@@ -269,7 +275,7 @@ impl Uploader {
     async fn complete(&mut self, cargo: &Cargo) -> Result<(), End> {
         let blake3 = self.chance.bool().then(|| cargo.corpus.hash());
         let request = Complete { channel: cargo.channel, blake3, ..Complete::default() };
-        loop {
+        for _ in 0..ATTEMPTS {
             self.ledger.change(cargo.id, |entry| entry.may_be_completed = true);
             self.talk.ask(&Request::Complete(request.clone())).await?;
             loop {
@@ -286,6 +292,17 @@ impl Uploader {
                     _ => {}
                 }
             }
+        }
+        self.ledger.breach(format!("{}: everything was sent, and it stays incomplete", cargo.id));
+        Err(End::Gone)
+    }
+
+    /// Cancels an upload of which nobody knows whether it was cancelled before.
+    pub(super) async fn cancel_again(&mut self, id: DocumentId) {
+        let channel = self.talk.channel();
+        let question = towline_protocol::request::About { channel, ..about(id) };
+        if self.talk.ask(&Request::Cancel(question)).await.is_ok() {
+            let _ = self.answer(channel).await;
         }
     }
 

@@ -3,7 +3,7 @@
 
 use towline_tests::corpus::run_seed;
 use towline_tests::torture::{Goal, Layout, Report, Torture};
-use towline_tests::volume::skipped;
+use towline_tests::volume::{has, skipped};
 
 /// A control has to be noticed within so many rounds.
 const CONTROL_ROUNDS: u64 = 200;
@@ -50,6 +50,25 @@ async fn control_folders_that_are_not_synced_are_noticed() {
     let layout = Some(Layout::TwoVolumes);
     let Some(report) = control("sync.folder=fake", layout, CUTS).await else { return };
     assert!(report.broken.is_some(), "the sync of the folders can be left out: {report}");
+}
+
+/// SQLite's own syncs, left out by `strace`: the system's answer is then a lie.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_a_catalog_that_is_not_synced_is_noticed() {
+    if !has("strace") {
+        return;
+    }
+    let torture = Torture {
+        fakes_catalog_sync: true,
+        layout: Some(Layout::TwoVolumes),
+        ..Torture::of(run_seed(), CUTS)
+    };
+    let report = torture.run().await;
+    if let Some(why) = &report.no_power_cuts {
+        return skipped(&format!("power cuts: {why}"));
+    }
+    println!("{report}");
+    assert!(report.broken.is_some(), "the sync of the catalog can be left out: {report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
