@@ -5,7 +5,7 @@ use crate::block::FileHash;
 use crate::error::ErrorReply;
 use crate::frame::Channel;
 use crate::number::{DocumentId, FileSize, Offset, Timestamp, UserId};
-use crate::request::{Ping, is_default};
+use crate::request::is_default;
 use serde::{Deserialize, Serialize};
 
 /// A control message from a server.
@@ -47,7 +47,7 @@ pub enum Reply {
     Error(ErrorReply),
     /// Still here.
     #[serde(rename = "ping")]
-    Ping(Ping),
+    Ping(Pong),
 }
 
 /// `{"action":"welcome","version":1, …}`
@@ -227,6 +227,14 @@ pub struct Unfinished {
     pub offset: Offset,
 }
 
+/// `{"action":"ping"}`, the answer to the like. Unlike the question it may say more.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pong {
+    /// The channel that asked.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+}
+
 impl Reply {
     /// Reads a control message.
     ///
@@ -251,5 +259,17 @@ impl Reply {
             Self::Error(m) => m.channel,
             Self::Ping(m) => m.channel,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_server_says_besides_is_passed_over() {
+        let text = br#"{"action":"ping","channel":7,"server_time":1}"#;
+        let pong = Pong { channel: Channel(7) };
+        assert_eq!(Reply::parse(text).ok(), Some(Reply::Ping(pong)));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use towline_protocol::error::{Code, ErrorReply};
 use towline_protocol::frame::{self, Caps, Channel, Decoder, FrameError, Part};
 use towline_protocol::reply::{
-    Blocks, Cancelled, Found, Granted, Progress, Reply, Status, Success, Unfinished, Welcome,
+    Blocks, Cancelled, Found, Granted, Pong, Progress, Reply, Status, Success, Unfinished, Welcome,
 };
 use towline_protocol::request::{
     About, Complete, Find, Hello, OnConflict, Ping, Request, Resume, Upload, Withdraw,
@@ -347,8 +347,8 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("find-nothing", Reply::Find(nothing)),
         ("find-document", Reply::Find(found)),
         ("find-unfinished", Reply::Find(unfinished)),
-        ("ping", Reply::Ping(Ping::default())),
-        ("ping-channel", Reply::Ping(Ping { channel: Channel(u32::MAX) })),
+        ("ping", Reply::Ping(Pong::default())),
+        ("ping-channel", Reply::Ping(Pong { channel: Channel(u32::MAX) })),
     ];
     all.extend(errors().into_iter().map(|(name, error)| (name, Reply::Error(error))));
     all

@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use towline_protocol::frame::Caps;
 use towline_protocol::limits::CHANNELS_MAX;
+use towline_protocol::reply::Pong;
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, Timestamp, UserId};
 
 /// Requests of one connection that wait or are being done, and answers that wait.
@@ -223,7 +224,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 self.queue(channel, Task::Block { index, value }).await;
             }
             Incoming::Control(bytes) => match Request::parse(&bytes) {
-                Ok(Request::Ping(ping)) => self.outlet.push(&Reply::Ping(ping)),
+                Ok(Request::Ping(ping)) => {
+                    self.outlet.push(&Reply::Ping(Pong { channel: ping.channel }));
+                }
                 Ok(Request::Hello(_)) => {
                     let error = ErrorReply::new(Code::BadState, "you are logged in already");
                     self.outlet.push(&Reply::Error(error));
