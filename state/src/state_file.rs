@@ -169,12 +169,16 @@ impl StateFile {
         }
         let corrupt = |source| StateFileError::Corrupt { path: self.path.clone(), source };
         let Version { version } = serde_json::from_slice(bytes).map_err(corrupt)?;
+        // A list would be read as a struct too: `[2]` has no version.
+        let is_object = bytes.trim_ascii_start().starts_with(b"{");
         match version {
-            Some(found) if found.get() > STATE_VERSION => Err(StateFileError::NewerVersion {
-                path: self.path.clone(),
-                found: found.get(),
-                known: STATE_VERSION,
-            }),
+            Some(found) if found.get() > STATE_VERSION && is_object => {
+                Err(StateFileError::NewerVersion {
+                    path: self.path.clone(),
+                    found: found.get(),
+                    known: STATE_VERSION,
+                })
+            }
             _ => serde_json::from_slice(bytes).map_err(corrupt),
         }
     }

@@ -50,6 +50,7 @@ fn content_that_breaks_the_schema_is_corrupt() {
     for content in [
         "null".to_owned(),
         "[]".to_owned(),
+        "[2]".to_owned(),
         "{}".to_owned(),
         r#"{"uploads":[]}"#.to_owned(),
         r#"{"version":0,"uploads":{}}"#.to_owned(),
