@@ -12,6 +12,7 @@ pub mod cable;
 pub mod corpus;
 pub mod desk;
 pub mod disks;
+pub mod fuzz;
 pub mod journey;
 pub mod process;
 pub mod proxy;

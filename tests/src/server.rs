@@ -101,7 +101,20 @@ impl TestServer {
         bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
         tweak: impl Fn(&mut Config) + Send + Sync + 'static,
     ) -> Self {
-        let site = Site::new();
+        Self::over(Site::new(), bind, tweak).await
+    }
+
+    /// The same over a data folder that is there already; its user is added.
+    pub async fn start_at(site: Site, tweak: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        Self::over(site, move || bind().expect("a free port"), tweak).await
+    }
+
+    async fn over(
+        site: Site,
+        bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
+        tweak: impl Fn(&mut Config) + Send + Sync + 'static,
+    ) -> Self {
         let person = site.add_user("ada").await;
         let clock = TestClock::default();
         let (tweak, bind) = (Box::new(tweak), Box::new(bind));

@@ -40,7 +40,12 @@ impl Site {
     /// A new data folder, without users.
     #[must_use]
     pub fn new() -> Self {
-        let temporary = tempfile::tempdir().expect("a temporary folder");
+        Self::within(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// A new data folder in that one.
+    #[must_use]
+    pub fn within(temporary: TempDir) -> Self {
         let data_dir = temporary.path().join("storage");
         Self { temporary, data_dir }.opened()
     }
@@ -50,9 +55,7 @@ impl Site {
     #[must_use]
     pub fn in_memory() -> Self {
         let Some(folder) = fast_folder() else { return Self::new() };
-        let temporary = tempfile::tempdir_in(folder).expect("a temporary folder");
-        let data_dir = temporary.path().join("storage");
-        Self { temporary, data_dir }.opened()
+        Self::within(tempfile::tempdir_in(folder).expect("a temporary folder"))
     }
 
     /// A new data folder on that volume. What lies [`outside`](Self::outside) is not
@@ -110,12 +113,25 @@ impl Site {
 
     /// Adds a user, whether or not a server runs.
     pub async fn add_user(&self, name: &str) -> Person {
+        let mut added = self.add_users([name.to_owned()]).await;
+        added.pop().expect("one was added")
+    }
+
+    /// Adds many users.
+    pub async fn add_users(&self, names: impl IntoIterator<Item = String>) -> Vec<Person> {
         let catalog = Catalog::open(self.catalog_path()).expect("the catalog opens");
-        let added = catalog.add_user(name, None, Clock::system().now()).await;
-        let user = added.expect("the user is added");
+        let now = Clock::system().now();
+        // All are asked for before the first is waited for, and share a transaction.
+        let adding: Vec<_> =
+            names.into_iter().map(|name| catalog.add_user(name, None, now)).collect();
+        let mut people = Vec::new();
+        for added in adding {
+            let user = added.await.expect("the user is added");
+            let token = self.token(user.user_id, TOKEN_TTL);
+            people.push(Person { id: user.user_id, name: user.name, token });
+        }
         catalog.close().await.expect("the catalog closes");
-        let token = self.token(user.user_id, TOKEN_TTL);
-        Person { id: user.user_id, name: user.name, token }
+        people
     }
 
     /// A token for a user, good from now on for that long.

@@ -1,0 +1,221 @@
+//! The decoder finds the same in a stream however it is cut into reads, and that is
+//! what the page says: a second, much simpler reading of `SPEC.md` section 2 stands
+//! here beside it.
+
+use super::input::Input;
+use std::mem;
+use towline_protocol::frame::{Caps, Decoder, FrameError, Part};
+use towline_protocol::limits::CHUNK_BYTES_MAX;
+
+/// What a stream says. A chunk has as much of its payload as came.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Control(Vec<u8>),
+    Chunk { channel: u32, offset: u64, length: u32, payload: Vec<u8> },
+    Block { channel: u32, index: u64, value: [u8; 32] },
+    BlockList { channel: u32, first: u64, values: Vec<[u8; 32]> },
+    Broken(FrameError),
+}
+
+/// How the stream is read.
+#[derive(Debug, Clone, Copy)]
+struct Reading<'a> {
+    /// The most that each read brings, over and over again.
+    reads: &'a [usize],
+    /// Payload goes past the decoder wherever that is possible.
+    straight: bool,
+}
+
+/// The first byte chooses what may come, the second how many lengths of reads
+/// follow; the rest is the stream.
+pub fn body(data: &[u8]) {
+    let mut input = Input::new(data);
+    let choice = input.byte();
+    let (first, then) = match choice % 5 {
+        0 => (Caps::LOGIN, Caps::SERVER),
+        1 => (Caps::SERVER, Caps::SERVER),
+        2 => (Caps::CLIENT, Caps::CLIENT),
+        3 => (Caps::LOGIN, Caps::LOGIN),
+        _ => {
+            let small = Caps {
+                control_bytes: u32::from(input.byte()),
+                chunk_bytes: u32::from(input.byte()),
+                blocks: choice & 0x80 != 0,
+                block_list_values: u32::from(input.byte() % 8),
+            };
+            (small, small)
+        }
+    };
+    let count = usize::from(input.byte() % 16);
+    let mut reads: Vec<usize> = (0..count).map(|_| usize::from(input.byte()) + 1).collect();
+    reads.push(usize::MAX);
+    let stream = input.rest();
+    let expected = plainly(first, then, stream);
+    for reads in [&[usize::MAX][..], &[1], &reads] {
+        for straight in [false, true] {
+            let reading = Reading { reads, straight };
+            let found = decoded(first, then, stream, reading);
+            assert_eq!(found, expected, "{reading:?}");
+        }
+    }
+}
+
+/// What the decoder makes of it.
+fn decoded(first: Caps, then: Caps, mut stream: &[u8], reading: Reading<'_>) -> Vec<Found> {
+    let mut decoder = Decoder::new(first);
+    let mut found = Vec::new();
+    let mut reads = reading.reads.iter().copied().cycle();
+    let longest = longest(&first).max(longest(&then));
+    loop {
+        loop {
+            let part = match decoder.next_part() {
+                Ok(Some(part)) => own(part),
+                Ok(None) => break,
+                Err(error) => {
+                    found.push(Found::Broken(error));
+                    return found;
+                }
+            };
+            found.push(part);
+            decoder.set_caps(then);
+            take_buffered(&mut decoder, &mut found);
+        }
+        if stream.is_empty() {
+            break;
+        }
+        let most = reads.next().unwrap_or(1).min(stream.len());
+        let left = decoder.payload_left();
+        let count = if left > 0 && reading.straight && !decoder.has_buffered() {
+            let count = most.min(left);
+            decoder.payload_came(count);
+            payload_of(&mut found).extend_from_slice(&stream[..count]);
+            count
+        } else {
+            let space = decoder.space();
+            assert!(!space.is_empty(), "there is always room");
+            assert!(space.len() <= longest, "room for {} bytes", space.len());
+            let count = most.min(space.len());
+            space[..count].copy_from_slice(&stream[..count]);
+            decoder.filled(count);
+            take_buffered(&mut decoder, &mut found);
+            count
+        };
+        stream = &stream[count..];
+    }
+    let is_cut = match found.last() {
+        Some(Found::Chunk { length, payload, .. }) => payload.len() < *length as usize,
+        _ => false,
+    };
+    assert_eq!(decoder.payload_left() > 0, is_cut, "payload is counted");
+    assert!(!(decoder.is_between_frames() && is_cut), "a cut chunk is no good end");
+    found
+}
+
+/// More than this the decoder never asks for: one frame that it holds whole, or a few
+/// pages for many short ones.
+fn longest(caps: &Caps) -> usize {
+    let lists = caps.block_list_values as usize * 32 + 13;
+    (4 + lists.max(caps.control_bytes as usize + 1)).max(8 << 10)
+}
+
+fn take_buffered(decoder: &mut Decoder, found: &mut [Found]) {
+    let mut scratch = [0; 1000];
+    while decoder.payload_left() > 0 && decoder.has_buffered() {
+        let count = decoder.take_payload(&mut scratch);
+        assert!(count > 0, "buffered payload can be taken");
+        payload_of(found).extend_from_slice(&scratch[..count]);
+    }
+}
+
+fn payload_of(found: &mut [Found]) -> &mut Vec<u8> {
+    match found.last_mut() {
+        Some(Found::Chunk { payload, .. }) => payload,
+        other => panic!("payload belongs to a chunk, not to {other:?}"),
+    }
+}
+
+fn own(part: Part<'_>) -> Found {
+    match part {
+        Part::Control(json) => Found::Control(json.to_vec()),
+        Part::Chunk { channel, offset, length } => {
+            Found::Chunk { channel: channel.0, offset: offset.get(), length, payload: Vec::new() }
+        }
+        Part::Block { channel, index, value } => {
+            Found::Block { channel: channel.0, index: index.get(), value: *value.as_bytes() }
+        }
+        Part::BlockList { channel, first, values } => Found::BlockList {
+            channel: channel.0,
+            first: first.get(),
+            values: values.iter().map(|value| *value.as_bytes()).collect(),
+        },
+    }
+}
+
+/// What the page says of the same stream.
+fn plainly(first: Caps, then: Caps, mut stream: &[u8]) -> Vec<Found> {
+    let (mut caps, mut found) = (first, Vec::new());
+    while let Some((next, rest)) = one_plainly(mem::replace(&mut caps, then), stream) {
+        let is_broken = matches!(next, Found::Broken(_));
+        found.push(next);
+        if is_broken {
+            break;
+        }
+        stream = rest;
+    }
+    found
+}
+
+/// The first frame of a stream and what is behind it; nothing while it is not whole.
+fn one_plainly(caps: Caps, stream: &[u8]) -> Option<(Found, &[u8])> {
+    let broken = |error| Some((Found::Broken(error), stream));
+    let length = u32::from_be_bytes(*stream.first_chunk()?);
+    let absolute = CHUNK_BYTES_MAX + 13;
+    match length {
+        0 => return broken(FrameError::Empty),
+        _ if length > absolute => {
+            return broken(FrameError::TooLarge { length, max: absolute });
+        }
+        _ => {}
+    }
+    let kind = *stream.get(4)?;
+    let (max, fits) = match kind {
+        1 if caps.control_bytes > 0 => (caps.control_bytes + 1, true),
+        2 if caps.chunk_bytes > 0 => (caps.chunk_bytes + 13, length >= 14),
+        3 if caps.blocks => (45, length == 45),
+        4 if caps.block_list_values > 0 => {
+            (caps.block_list_values * 32 + 13, length >= 45 && (length - 13) % 32 == 0)
+        }
+        _ => return broken(FrameError::UnknownKind(kind)),
+    };
+    if length > max {
+        return broken(FrameError::TooLarge { length, max });
+    }
+    if !fits {
+        return broken(FrameError::BadLength { kind, length });
+    }
+    let end = 4 + length as usize;
+    if kind == 1 {
+        return Some((Found::Control(stream.get(5..end)?.to_vec()), &stream[end..]));
+    }
+    if kind != 2 && stream.len() < end {
+        return None;
+    }
+    let channel = u32::from_be_bytes(*stream.get(5..)?.first_chunk()?);
+    let position = u64::from_be_bytes(*stream.get(9..)?.first_chunk()?);
+    if position > if kind == 2 { (1 << 63) - 1 } else { (1 << 43) - 1 } {
+        return broken(FrameError::BadPosition(position));
+    }
+    if kind == 2 {
+        let end = end.min(stream.len());
+        let payload = stream[17..end].to_vec();
+        let chunk = Found::Chunk { channel, offset: position, length: length - 13, payload };
+        return Some((chunk, &stream[end..]));
+    }
+    let values = stream[17..end].as_chunks::<32>().0.to_vec();
+    let found = if kind == 3 {
+        Found::Block { channel, index: position, value: values[0] }
+    } else {
+        Found::BlockList { channel, first: position, values }
+    };
+    Some((found, &stream[end..]))
+}

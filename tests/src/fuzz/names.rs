@@ -1,0 +1,97 @@
+//! No name that is accepted can leave a folder, hide, or pass for another; what is
+//! made from accepted names is as good as they are. The rules stand here a second
+//! time, as `SPEC.md` section 10 has them.
+
+use super::input::Input;
+use std::collections::BTreeSet;
+use towline_protocol::limits::{FOLDER_DEPTH, NAME_BYTES, PATH_BYTES};
+use towline_protocol::{DocumentPath, Name};
+use unicode_normalization::UnicodeNormalization as _;
+
+/// The first byte and the next four choose numbers of copies; the rest is a path.
+pub fn body(data: &[u8]) {
+    let mut input = Input::new(data);
+    let small = u32::from(input.byte());
+    let large = input.take(4).iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let text = String::from_utf8_lossy(input.rest());
+    let copies = BTreeSet::from([1, 2, small, small + 1, large, u32::MAX]);
+    if let Ok(name) = Name::new(&*text) {
+        check_name(&name, &copies);
+    }
+    match DocumentPath::parse(&text) {
+        Ok(path) => check_path(&text, &path, &copies),
+        Err(_) => {
+            let names: Result<Vec<_>, _> = text.split('/').map(Name::new).collect();
+            let is_large = text.len() > PATH_BYTES || text.matches('/').count() > FOLDER_DEPTH;
+            assert!(names.is_err() || is_large, "a path of legal names that is not too large");
+        }
+    }
+}
+
+fn check_path(text: &str, path: &DocumentPath, copies: &BTreeSet<u32>) {
+    assert_eq!(path.to_string(), text, "a path is what was sent");
+    assert!(text.len() <= PATH_BYTES && path.folder().len() <= FOLDER_DEPTH);
+    for name in path.folder().iter().chain([path.filename()]) {
+        check_name(name, copies);
+    }
+    let whole = [path.folder_text().as_str(), path.filename().as_str()].join("/");
+    assert_eq!(whole.trim_start_matches('/'), text);
+
+    let key = path.key();
+    assert_eq!(caseless(&key), key, "a key is its own key");
+    for twin in [
+        text.nfd().collect::<String>(),
+        text.nfc().collect(),
+        text.chars().flat_map(char::to_lowercase).collect(),
+    ] {
+        if let Ok(twin) = DocumentPath::parse(&twin) {
+            assert_eq!(twin.key(), key, "{twin} is the same place");
+        }
+    }
+    let numbered: BTreeSet<_> = copies.iter().map(|copy| path.numbered(*copy).key()).collect();
+    assert_eq!(numbered.len(), copies.len(), "each number is a place of its own");
+    for copy in copies {
+        assert_eq!(path.numbered(*copy).folder(), path.folder(), "it stays in its folder");
+    }
+}
+
+fn caseless(text: &str) -> String {
+    text.nfc().flat_map(char::to_lowercase).nfc().collect()
+}
+
+fn check_name(name: &Name, copies: &BTreeSet<u32>) {
+    assert!(is_legal(name.as_str()), "{name:?}");
+    let json = serde_json::to_string(name).expect("a name is text");
+    assert_eq!(serde_json::from_str::<Name>(&json).ok().as_ref(), Some(name), "a round trip");
+    for copy in copies {
+        let numbered = name.numbered(*copy);
+        assert_eq!(Name::new(numbered.as_str()).as_ref(), Ok(&numbered), "a legal way out");
+        assert!(is_legal(numbered.as_str()), "{numbered:?}");
+        assert!(numbered.as_str().contains(&format!("({copy})")), "{numbered} says its number");
+    }
+}
+
+/// What the page says that every name is.
+fn is_legal(name: &str) -> bool {
+    let hides = |c: char| {
+        matches!(u32::from(c),
+            0..=0x1f | 0x7f..=0x9f | 0xad | 0x61c | 0x180b..=0x180f | 0x200b | 0x200e | 0x200f
+            | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb | 0xe0000..=0xe0fff)
+    };
+    // Windows looks at what stands before the first dot, without spaces behind it.
+    let device = name.split('.').next().unwrap_or("").trim_end().to_ascii_uppercase();
+    let is_device = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&device.as_str())
+        || ["COM", "LPT"].iter().any(|port| {
+            device.strip_prefix(port).is_some_and(|end| {
+                end.chars().count() == 1 && end.contains(|c| "0123456789¹²³".contains(c))
+            })
+        });
+    (1..=NAME_BYTES).contains(&name.len())
+        && !name.contains(['/', '\\'])
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.starts_with(char::is_whitespace)
+        && !name.ends_with(char::is_whitespace)
+        && !name.contains(hides)
+        && !is_device
+}

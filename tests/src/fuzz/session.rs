@@ -1,0 +1,60 @@
+//! Whole sessions with a real server: whatever a client sends, in whatever pieces, the
+//! server answers legal frames that say what is true, closes when the client has
+//! finished, and serves the next one.
+
+mod ground;
+mod listener;
+mod program;
+
+use super::input::Input;
+use ground::Ground;
+use program::Program;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// One server for the whole process; sessions take turns.
+static GROUND: Mutex<Option<Ground>> = Mutex::new(None);
+
+/// No session takes so long, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest raw stream and the longest program.
+const INPUT_BYTES_MAX: usize = 64 << 10;
+
+/// After so many sessions an honest one looks whether all is well.
+const HONEST_EVERY: usize = 32;
+
+/// The first byte chooses: raw bytes instead of a login, raw bytes behind a good one,
+/// or a program.
+pub fn body(data: &[u8]) {
+    let mut turn = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
+    // Behind a failure the next input starts anew.
+    let mut ground = turn.take().unwrap_or_else(Ground::new);
+    let mut input = Input::new(&data[..data.len().min(INPUT_BYTES_MAX)]);
+    let mode = input.byte() % 4;
+    ground.next_person();
+    let runtime = ground.runtime();
+    runtime.block_on(async {
+        let mut program = Program::new(&ground);
+        let session = async {
+            match mode {
+                0 => program.raw(input).await,
+                1 => program.raw_behind_login(input).await,
+                _ => program.carry_out(input).await,
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, session).await;
+        assert!(ended.is_ok(), "a connection hangs");
+        ground.saw(program.last_document());
+        if ground.sessions().is_multiple_of(HONEST_EVERY) {
+            ground.honest_session().await;
+        }
+    });
+    ground::assert_no_panic();
+    *turn = Some(ground);
+}
+
+/// Stops the server and removes its folder.
+pub fn stop() {
+    drop(GROUND.lock().unwrap_or_else(PoisonError::into_inner).take());
+}

@@ -1,0 +1,156 @@
+//! The server that all sessions of a process have, and its people.
+
+use crate::corpus::Corpus;
+use crate::server::TestServer;
+use crate::site::{Person, Site};
+use crate::speaker::{Speaker, ZERO, upload};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use towline_protocol::FileSize;
+
+/// The longest file: three blocks and a little.
+pub(super) const FILESIZE_MAX: u64 = (3 << 20) + 7;
+
+/// Each session has a user of its own, so that an input that fails fails again alone.
+/// When all have had their turn, the server makes room for a new one.
+const PEOPLE: usize = 200;
+
+const THREADS: &str = "towline-fuzz";
+
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+/// See the module's description.
+pub(super) struct Ground {
+    // Before the runtime, which it needs to stop.
+    server: Option<TestServer>,
+    runtime: Arc<Runtime>,
+    people: Vec<Person>,
+    sessions: usize,
+    /// The number of the latest document.
+    last_document: u64,
+}
+
+impl Ground {
+    pub(super) fn new() -> Self {
+        listen_for_panics();
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).thread_name(THREADS).enable_all().build();
+        let runtime = Arc::new(runtime.expect("a runtime"));
+        let people = Vec::new();
+        Self { server: None, runtime, people, sessions: 0, last_document: 0 }
+    }
+
+    pub(super) fn runtime(&self) -> Arc<Runtime> {
+        Arc::clone(&self.runtime)
+    }
+
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions
+    }
+
+    /// Whose turn it is.
+    pub(super) fn person(&self) -> &Person {
+        self.people.last().expect("somebody has a turn")
+    }
+
+    pub(super) fn next_person(&mut self) {
+        self.sessions += 1;
+        self.people.pop();
+        if self.people.is_empty() {
+            self.renew();
+        }
+    }
+
+    pub(super) fn last_document(&self) -> u64 {
+        self.last_document
+    }
+
+    pub(super) fn saw(&mut self, document: u64) {
+        self.last_document = self.last_document.max(document);
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.server().address()
+    }
+
+    pub(super) fn site(&self) -> &Site {
+        &self.server().site
+    }
+
+    fn server(&self) -> &TestServer {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    /// Somebody who does everything as it should be done.
+    pub(super) async fn honest_session(&mut self) {
+        let server = self.server();
+        let file = Corpus { bytes: vec![7; 1000] };
+        let name = format!("{}.bin", self.sessions);
+        let mut speaker = Speaker::login(server.address(), &server.person.token).await;
+        let granted = speaker.upload(upload(&name, &file)).await;
+        speaker.chunks(ZERO, &file, 0..file.size()).await;
+        let success = speaker.complete(ZERO).await;
+        assert_eq!((success.filename.as_str(), success.blake3), (name.as_str(), file.hash()));
+        server.site.assert_published(&server.person, &name, &file);
+        self.saw(granted.document_id.get());
+    }
+
+    fn renew(&mut self) {
+        let runtime = self.runtime();
+        runtime.block_on(async {
+            if let Some(mut server) = self.server.take() {
+                server.stop().await;
+            }
+            let folder = tempfile::Builder::new()
+                .prefix("towline-fuzz-")
+                .tempdir_in(crate::fuzz::fast_folder())
+                .expect("a temporary folder");
+            let site = Site::within(folder);
+            self.people = site.add_users((0..PEOPLE).map(|number| format!("user-{number}"))).await;
+            let server = TestServer::start_at(site, |config| {
+                config.max_filesize = FileSize::try_from(FILESIZE_MAX).expect("a legal size");
+                config.limits.unfinished_per_user = 6;
+                config.limits.buffers = 16;
+                config.limits.buffers_per_connection = 3;
+                config.limits.paused_kept_open = 16;
+                config.timings.checkpoint = Duration::from_millis(20);
+                config.timings.report = Duration::from_millis(1);
+            });
+            self.server = Some(server.await);
+            self.last_document = 0;
+        });
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take()
+            && !thread::panicking()
+        {
+            self.runtime.block_on(server.stop());
+        }
+    }
+}
+
+/// Tokio catches what a task panics with, so the hook counts. Threads of others may
+/// panic as they like.
+fn listen_for_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if matches!(thread::current().name(), Some(THREADS | "catalog")) {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            before(panic);
+        }));
+    });
+}
+
+pub(super) fn assert_no_panic() {
+    assert_eq!(PANICS.swap(0, Ordering::SeqCst), 0, "something behind the door has panicked");
+}

@@ -1,0 +1,189 @@
+//! Hears what a server says to its end, and holds every word against `SPEC.md`.
+
+use super::program::CONTENT;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::mpsc::UnboundedSender;
+use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::reply::{Granted, Progress, Success};
+use towline_protocol::{Channel, Code, DocumentId, ErrorReply, FileHash, Offset, Reply};
+
+/// What the connections of one session know together.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// A chunk was sent with bytes that are not the file's.
+    pub(super) has_lied: AtomicBool,
+    /// What was durable may be so no longer: something was withdrawn or announced.
+    pub(super) takes_back: AtomicBool,
+    /// The largest number of a document that was heard of.
+    pub(super) last_document: AtomicU64,
+    /// Where the user's documents are published.
+    pub(super) documents: PathBuf,
+}
+
+/// See the module's description.
+pub(super) struct Listener {
+    shared: Arc<Shared>,
+    pongs: UnboundedSender<Channel>,
+    is_welcome: bool,
+    /// The error behind which nothing may come.
+    last_words: Option<Code>,
+    /// What was durable when it was last said.
+    durable: HashMap<DocumentId, Offset>,
+    /// Values in the block lists that have not been counted out yet.
+    listed: HashMap<Channel, u64>,
+}
+
+impl Listener {
+    pub(super) fn new(shared: Arc<Shared>, pongs: UnboundedSender<Channel>) -> Self {
+        Self {
+            shared,
+            pongs,
+            is_welcome: false,
+            last_words: None,
+            durable: HashMap::new(),
+            listed: HashMap::new(),
+        }
+    }
+
+    /// Until the server closes.
+    pub(super) async fn hear(mut self, mut reader: OwnedReadHalf) {
+        let mut decoder = Decoder::new(Caps::CLIENT);
+        let mut first = [0];
+        match reader.read(&mut first).await.expect("closed in good order") {
+            0 => return,
+            _ if first[0] != 0 => return plain_text(first[0], &mut reader).await,
+            _ => decoder.space()[0] = first[0],
+        }
+        let mut count = 1;
+        while count > 0 {
+            decoder.filled(count);
+            while let Some(part) = decoder.next_part().expect("legal frames") {
+                self.part(part);
+            }
+            count = reader.read(decoder.space()).await.expect("closed in good order");
+        }
+        assert!(decoder.is_between_frames(), "the end, inside a frame");
+        assert!(self.listed.values().all(|count| *count == 0), "every list is counted");
+    }
+
+    fn part(&mut self, part: Part<'_>) {
+        assert_eq!(self.last_words, None, "nothing comes behind the last words");
+        match part {
+            Part::Control(json) => {
+                let reply = Reply::parse(json).expect("a legal message");
+                assert_eq!(&frame::control(&reply)[5..], json, "as we print it ourselves");
+                self.reply(&reply);
+            }
+            Part::BlockList { channel, values, .. } => {
+                *self.listed.entry(channel).or_default() += values.len() as u64;
+            }
+            other => panic!("no frame for a client: {other:?}"),
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        let is_first = !self.is_welcome;
+        match reply {
+            Reply::Welcome(_) => assert!(is_first, "one is welcome once"),
+            // Whatever is wrong before login is the end.
+            Reply::Error(error) if is_first => self.last_words = Some(error.code),
+            Reply::Error(_) => {}
+            other => assert!(!is_first, "a stranger is told {other:?}"),
+        }
+        self.is_welcome = true;
+        match reply {
+            Reply::Upload(granted) => self.granted(granted),
+            Reply::Resume(granted) => {
+                self.granted(granted);
+                self.keeps(granted.document_id, granted.offset);
+            }
+            Reply::Withdraw(granted) => {
+                self.granted(granted);
+                self.durable.remove(&granted.document_id);
+            }
+            Reply::Progress(progress) => self.progress(progress),
+            Reply::Success(success) => self.success(success),
+            Reply::Error(error) => self.error(error),
+            Reply::Status(status) => {
+                assert!(status.durable <= status.received, "{status:?}");
+                assert!(status.received <= status.filesize.end(), "{status:?}");
+                assert!(status.reason.is_none() || status.status != "completed", "{status:?}");
+            }
+            Reply::Blocks(blocks) => {
+                let listed = self.listed.insert(blocks.channel, 0).unwrap_or(0);
+                assert_eq!(listed, blocks.count, "as many as are counted");
+            }
+            Reply::Cancel(cancelled) => assert_eq!(cancelled.status, "cancelled"),
+            Reply::Ping(pong) => drop(self.pongs.send(pong.channel)),
+            Reply::Welcome(_) | Reply::Find(_) => {}
+        }
+    }
+
+    fn granted(&self, granted: &Granted) {
+        assert!(granted.offset <= granted.filesize.end(), "{granted:?}");
+        self.shared.last_document.fetch_max(granted.document_id.get(), Ordering::SeqCst);
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let Progress { received, durable, filesize, .. } = *progress;
+        assert!(durable <= received && received <= filesize.end(), "{progress:?}");
+        assert_eq!(progress.progress, Progress::words(received, filesize));
+        self.keeps(progress.document_id, durable);
+        self.durable.insert(progress.document_id, durable);
+    }
+
+    /// What was promised is kept, unless the client itself took it back.
+    fn keeps(&self, document: DocumentId, now: Offset) {
+        let before = self.durable.get(&document).copied().unwrap_or(Offset::ZERO);
+        let may_go_back = self.shared.takes_back.load(Ordering::SeqCst);
+        assert!(before <= now || may_go_back, "{document} was durable up to {before}, now {now}");
+    }
+
+    /// The document is there, whole.
+    fn success(&self, success: &Success) {
+        assert!(success.durable);
+        let mut path = self.shared.documents.clone();
+        path.extend(&success.folder);
+        let bytes = std::fs::read(path.join(&success.filename)).expect("it is published");
+        assert_eq!(bytes.len() as u64, success.filesize.get(), "{success:?}");
+        assert_eq!(FileHash::from_bytes(blake3::hash(&bytes).into()), success.blake3);
+        if !self.shared.has_lied.load(Ordering::SeqCst) {
+            assert!(CONTENT.starts_with(&bytes), "what was sent is what is there");
+        }
+    }
+
+    fn error(&mut self, error: &ErrorReply) {
+        let code = error.code;
+        assert_eq!((error.number, error.retry), (code.number(), code.can_retry()), "{error:?}");
+        assert!((1..=1024).contains(&error.message.len()), "{error:?}");
+        match code {
+            Code::OffsetMismatch | Code::Incomplete => assert!(error.expected.is_some()),
+            Code::BlockMismatch => assert!(error.index.is_some()),
+            // Nothing is wrong with the server, its disk or its time.
+            Code::Unknown
+            | Code::Internal
+            | Code::NoSpace
+            | Code::StorageFailed
+            | Code::StorageReadOnly
+            | Code::ShuttingDown
+            | Code::AuthTimeout
+            | Code::TooSlow => panic!("{error:?}"),
+            _ => {}
+        }
+        if code.closes() {
+            self.last_words = Some(code);
+        }
+    }
+}
+
+/// For those who do not speak Towline: a line, and the end.
+async fn plain_text(first: u8, reader: &mut OwnedReadHalf) {
+    let mut text = vec![first];
+    reader.read_to_end(&mut text).await.expect("closed in good order");
+    assert!(text.len() <= 64 && text.is_ascii() && text.ends_with(b"\r\n"), "{text:?}");
+}

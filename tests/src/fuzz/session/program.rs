@@ -1,0 +1,515 @@
+//! A small language for what a client does. An input is a program in it: every byte
+//! means something, and so do most changes of one.
+
+use super::super::input::Input;
+use super::ground::{FILESIZE_MAX, Ground};
+use super::listener::{Listener, Shared};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use towline_protocol::block::BlockHasher;
+use towline_protocol::request::{Hello, Ping};
+use towline_protocol::{
+    BlockIndex, ChainingValue, Channel, FileSize, Offset, Request, frame, limits,
+};
+
+/// Every file of every session is a beginning of this one.
+pub(super) static CONTENT: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..=250).cycle().take(usize::try_from(FILESIZE_MAX).unwrap_or(0)).collect());
+
+const BLOCK: u64 = 1 << 20;
+
+/// So many operations, and so much payload, have one program.
+const OPERATIONS_MAX: usize = 256;
+const PAYLOAD_BYTES_MAX: u64 = 6 << 20;
+
+/// So long an answer is waited for that may never come.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// The channel of the program's own questions.
+const OWN_CHANNEL: Channel = Channel(u32::MAX);
+
+/// See the module's description.
+pub(super) struct Program {
+    address: SocketAddr,
+    token: String,
+    /// Documents are counted from here on.
+    documents_before: u64,
+    shared: Arc<Shared>,
+    /// What the client believes of each channel.
+    uploads: HashMap<u32, Believed>,
+    /// Two, so that one can take over from the other.
+    connections: [Option<Connection>; 2],
+    current: usize,
+    payload_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Believed {
+    filesize: u64,
+    at: u64,
+}
+
+struct Connection {
+    writer: OwnedWriteHalf,
+    waiting: Vec<u8>,
+    pongs: UnboundedReceiver<Channel>,
+    listener: JoinHandle<()>,
+}
+
+impl Program {
+    pub(super) fn new(ground: &Ground) -> Self {
+        let person = ground.person();
+        let documents = ground.site().documents(person);
+        Self {
+            address: ground.address(),
+            token: person.token.clone(),
+            documents_before: ground.last_document(),
+            shared: Arc::new(Shared { documents, ..Shared::default() }),
+            uploads: HashMap::new(),
+            connections: [None, None],
+            current: 0,
+            payload_bytes: 0,
+        }
+    }
+
+    /// The largest number of a document that was heard of.
+    pub(super) fn last_document(&self) -> u64 {
+        self.shared.last_document.load(Ordering::SeqCst)
+    }
+
+    /// A stranger's bytes.
+    pub(super) async fn raw(&mut self, input: Input<'_>) {
+        self.connections[0] = Some(Connection::open(self.address, &self.shared).await);
+        self.send_raw(input).await;
+    }
+
+    /// A user's bytes.
+    pub(super) async fn raw_behind_login(&mut self, input: Input<'_>) {
+        self.believe_nothing();
+        self.login().await;
+        self.send_raw(input).await;
+    }
+
+    async fn send_raw(&mut self, mut input: Input<'_>) {
+        let split = usize::from(input.byte());
+        let bytes = input.rest();
+        let pieces = if split == 0 { bytes.len().max(1) } else { split };
+        for piece in bytes.chunks(pieces) {
+            self.put(piece).await;
+            self.flush().await;
+        }
+        self.end().await;
+    }
+
+    /// Carries a program out, and hears everything to its end.
+    pub(super) async fn carry_out(&mut self, mut input: Input<'_>) {
+        self.login().await;
+        for _ in 0..OPERATIONS_MAX {
+            if input.is_empty() {
+                break;
+            }
+            self.step(&mut input).await;
+        }
+        for current in [0, 1] {
+            self.current = current;
+            self.end().await;
+        }
+    }
+
+    /// One operation: four bits say which, two on which channel, two when it is sent.
+    async fn step(&mut self, input: &mut Input<'_>) {
+        let byte = input.byte();
+        let channel = u32::from(byte >> 4 & 3);
+        match byte & 15 {
+            0 => self.upload(channel, input).await,
+            1 => self.chunk(channel, None, input).await,
+            2 => self.chunk(channel, Some(position(input)), input).await,
+            3 => self.block(channel, input).await,
+            4 => self.all_that_is_left(channel, input).await,
+            5 => self.complete(channel, input).await,
+            6 => self.resume(channel, input).await,
+            7 => self.about(channel, input).await,
+            8 => self.withdraw(channel, input).await,
+            9 => self.find(channel, input).await,
+            10 => self.control(channel, "ping", json!({})).await,
+            11 => self.frame(input).await,
+            12 => {
+                let count = usize::from(input.byte() % 32);
+                self.believe_nothing();
+                self.put(input.take(count)).await;
+            }
+            13 => {
+                let count = usize::from(input.byte());
+                self.believe_nothing();
+                self.put_frame(1, input.take(count)).await;
+            }
+            14 => self.connection(input.byte()).await,
+            _ => self.hear().await,
+        }
+        match byte >> 6 {
+            0 => self.flush().await,
+            1 => self.flush_half().await,
+            _ => {}
+        }
+    }
+
+    async fn upload(&mut self, channel: u32, input: &mut Input<'_>) {
+        let (flags, name, filesize) = (input.byte(), input.byte(), filesize(input));
+        let mut fields = json!({ "filename": filename(name), "filesize": filesize });
+        if flags & 1 != 0 {
+            fields["blocks"] = true.into();
+        }
+        if flags & 2 != 0 {
+            fields["on_conflict"] = "reject".into();
+        }
+        if flags & 4 != 0 {
+            fields["folder"] = json!(["a", filename(name / 8)]);
+        }
+        if flags & 8 != 0 {
+            fields["blake3"] = hash(filesize, flags & 16 != 0).into();
+        }
+        if flags & 32 != 0 {
+            fields["chunk_size"] = filesize.into();
+        }
+        if flags & 64 != 0 {
+            fields["user_id"] = u64::from(name).into();
+        }
+        self.uploads.insert(channel, Believed { filesize, at: 0 });
+        self.control(channel, "upload", fields).await;
+    }
+
+    /// A chunk where the last one ended, or somewhere.
+    async fn chunk(&mut self, channel: u32, at: Option<u64>, input: &mut Input<'_>) {
+        let length = length(input);
+        let lies = at.is_some() && input.byte() & 7 == 7;
+        let at = at.unwrap_or_else(|| self.believed(channel).at);
+        self.put_chunk(channel, at, length, lies).await;
+    }
+
+    async fn all_that_is_left(&mut self, channel: u32, input: &mut Input<'_>) {
+        let (flags, length) = (input.byte(), length(input).clamp(1 << 10, BLOCK));
+        let Believed { filesize, mut at } = self.believed(channel);
+        while at < filesize.min(FILESIZE_MAX) {
+            let end = (at + length).min(filesize);
+            self.put_chunk(channel, at, end - at, false).await;
+            let is_end_of_block = end / BLOCK > at / BLOCK || end == filesize;
+            if flags & 1 != 0 && is_end_of_block {
+                self.put_block(channel, at / BLOCK, false).await;
+            }
+            at = end;
+        }
+    }
+
+    async fn block(&mut self, channel: u32, input: &mut Input<'_>) {
+        let byte = input.byte();
+        self.put_block(channel, u64::from(byte % 5), byte & 0x80 != 0).await;
+    }
+
+    async fn complete(&mut self, channel: u32, input: &mut Input<'_>) {
+        let flags = input.byte();
+        let mut fields = json!({});
+        if flags & 1 != 0 {
+            fields["blake3"] = hash(self.believed(channel).filesize, flags & 2 != 0).into();
+        }
+        if flags & 4 != 0 {
+            fields["document_id"] = self.document(flags >> 5).into();
+        }
+        if flags & 8 != 0 {
+            let word = if flags & 16 == 0 { "rename" } else { "reject" };
+            fields["on_conflict"] = word.into();
+        }
+        self.control(channel, "complete", fields).await;
+    }
+
+    async fn resume(&mut self, channel: u32, input: &mut Input<'_>) {
+        let (flags, reference) = (input.byte(), input.byte());
+        let mut fields = json!({ "document_id": self.document(reference) });
+        let mut believed = self.believed(channel);
+        match flags & 3 {
+            0 => {}
+            1 => fields["offset"] = believed.at.into(),
+            2 => fields["offset"] = position(input).into(),
+            _ => fields["offset"] = 0.into(),
+        }
+        if flags & 4 != 0 {
+            fields["blocks"] = true.into();
+        }
+        if flags & 8 != 0 {
+            fields["filename"] = filename(reference >> 3).into();
+        }
+        if flags & 16 != 0 {
+            believed.filesize = filesize(input);
+            fields["filesize"] = believed.filesize.into();
+        }
+        if let Some(at) = fields["offset"].as_u64() {
+            believed.at = at;
+        }
+        self.uploads.insert(channel, believed);
+        self.control(channel, "resume", fields).await;
+    }
+
+    async fn about(&mut self, channel: u32, input: &mut Input<'_>) {
+        let byte = input.byte();
+        let fields = json!({ "document_id": self.document(byte >> 2) });
+        let action = ["status", "blocks", "cancel", "status"][usize::from(byte & 3)];
+        self.control(channel, action, fields).await;
+    }
+
+    async fn withdraw(&mut self, channel: u32, input: &mut Input<'_>) {
+        self.shared.takes_back.store(true, Ordering::SeqCst);
+        let count = input.byte() % 4;
+        let ranges: Vec<_> = (0..count).map(|_| (input.byte() % 5, input.byte())).collect();
+        self.control(channel, "withdraw", json!({ "ranges": ranges })).await;
+    }
+
+    async fn find(&mut self, channel: u32, input: &mut Input<'_>) {
+        let (flags, filesize) = (input.byte(), filesize(input));
+        let mut fields = json!({ "filename": filename(flags >> 3), "filesize": filesize });
+        if flags & 1 != 0 {
+            fields["blake3"] = hash(filesize, flags & 2 != 0).into();
+        }
+        self.control(channel, "find", fields).await;
+    }
+
+    async fn frame(&mut self, input: &mut Input<'_>) {
+        let (kind, count) = (input.byte() % 6, usize::from(input.byte()));
+        self.believe_nothing();
+        self.put_frame(kind, input.take(count)).await;
+    }
+
+    async fn connection(&mut self, byte: u8) {
+        match byte % 4 {
+            0 => {
+                self.flush().await;
+                self.current = 1 - self.current;
+            }
+            1 => self.end().await,
+            2 => drop(self.connections[self.current].take()),
+            _ => {
+                if let Some(connection) = &mut self.connections[self.current] {
+                    connection.flush().await;
+                    let _ = connection.writer.shutdown().await;
+                }
+            }
+        }
+    }
+
+    /// Waits until everything that was sent has been read.
+    async fn hear(&mut self) {
+        let ping = frame::control(&Request::Ping(Ping { channel: OWN_CHANNEL }));
+        self.put(&ping).await;
+        self.flush().await;
+        let Some(connection) = &mut self.connections[self.current] else { return };
+        // Nothing is answered where the server has closed, or is inside a frame.
+        let _ = timeout(MOMENT, connection.pongs.recv()).await;
+    }
+
+    /// The documents of this session by their order, one of somebody else, and none.
+    fn document(&self, reference: u8) -> u64 {
+        match reference % 8 {
+            6 => self.documents_before.max(1),
+            7 => u64::MAX >> 1,
+            number => self.documents_before + 1 + u64::from(number),
+        }
+    }
+
+    /// Bytes go out that nobody here looks at: they may lie and withdraw.
+    fn believe_nothing(&self) {
+        self.shared.has_lied.store(true, Ordering::SeqCst);
+        self.shared.takes_back.store(true, Ordering::SeqCst);
+    }
+
+    fn believed(&self, channel: u32) -> Believed {
+        self.uploads.get(&channel).copied().unwrap_or_default()
+    }
+
+    async fn put_chunk(&mut self, channel: u32, at: u64, length: u64, lies: bool) {
+        self.payload_bytes += length;
+        if self.payload_bytes > PAYLOAD_BYTES_MAX {
+            return;
+        }
+        let mut payload: Vec<u8> = (at..at + length).map(byte_at).collect();
+        // Beyond the content there is nothing that could be right, nor is it kept.
+        if let (true, Some(byte)) = (lies, payload.first_mut()) {
+            self.shared.has_lied.store(true, Ordering::SeqCst);
+            *byte ^= 1;
+        }
+        let Ok(offset) = Offset::try_from(at) else { return };
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.uploads.entry(channel).or_default().at = at + u64::from(length);
+        self.put(&frame::chunk_head(Channel(channel), offset, length)).await;
+        self.put(&payload).await;
+    }
+
+    async fn put_block(&mut self, channel: u32, index: u64, lies: bool) {
+        self.shared.takes_back.store(true, Ordering::SeqCst);
+        let index = BlockIndex::new(index).expect("a small number");
+        let filesize = self.believed(channel).filesize.min(FILESIZE_MAX);
+        let filesize = FileSize::try_from(filesize).expect("a small number");
+        let span = index.span(filesize);
+        let value = if lies || span.is_empty() {
+            ChainingValue::from_bytes([7; 32])
+        } else {
+            let mut hasher = BlockHasher::new(index, filesize);
+            hasher.update(&CONTENT[to_usize(span.start)..to_usize(span.end)]);
+            hasher.finish()
+        };
+        self.put(&frame::block(Channel(channel), index, value)).await;
+    }
+
+    async fn control(&mut self, channel: u32, action: &str, mut fields: Value) {
+        if let Some(fields) = fields.as_object_mut() {
+            let mut message = Map::new();
+            message.insert("action".to_owned(), action.into());
+            if channel > 0 {
+                message.insert("channel".to_owned(), channel.into());
+            }
+            message.append(fields);
+            self.put_frame(1, Value::Object(message).to_string().as_bytes()).await;
+        }
+    }
+
+    async fn put_frame(&mut self, kind: u8, body: &[u8]) {
+        let length = u32::try_from(body.len() + 1).unwrap_or(u32::MAX);
+        self.put(&[&length.to_be_bytes()[..], &[kind], body].concat()).await;
+    }
+
+    async fn login(&mut self) {
+        let connection = Connection::open(self.address, &self.shared).await;
+        let connection = self.connections[self.current].insert(connection);
+        let client = None;
+        let hello = Hello { channel: Channel(0), version: 1, token: self.token.clone(), client };
+        connection.waiting = frame::control(&Request::Hello(hello));
+    }
+
+    /// To the connection in use, opened anew where there is none.
+    async fn put(&mut self, bytes: &[u8]) {
+        if self.connections[self.current].is_none() {
+            self.login().await;
+        }
+        if let Some(connection) = &mut self.connections[self.current] {
+            connection.waiting.extend_from_slice(bytes);
+        }
+    }
+
+    async fn flush(&mut self) {
+        if let Some(connection) = &mut self.connections[self.current] {
+            connection.flush().await;
+        }
+    }
+
+    /// Cuts what waits in two: somewhere in a frame most likely.
+    async fn flush_half(&mut self) {
+        if let Some(connection) = &mut self.connections[self.current] {
+            let rest = connection.waiting.split_off(connection.waiting.len() / 2);
+            connection.flush().await;
+            connection.waiting = rest;
+        }
+    }
+
+    /// The client has said all it had to say, and hears the rest.
+    async fn end(&mut self) {
+        let Some(mut connection) = self.connections[self.current].take() else { return };
+        connection.flush().await;
+        let _ = connection.writer.shutdown().await;
+        let heard = (&mut connection.listener).await;
+        assert!(heard.is_ok(), "what was heard is wrong; why stands above");
+    }
+}
+
+impl Connection {
+    async fn open(address: SocketAddr, shared: &Arc<Shared>) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server accepts");
+        stream.set_nodelay(true).expect("a socket");
+        let (reader, writer) = stream.into_split();
+        let (outbox, pongs) = mpsc::unbounded_channel();
+        let listener = tokio::spawn(Listener::new(Arc::clone(shared), outbox).hear(reader));
+        Self { writer, waiting: Vec::new(), pongs, listener }
+    }
+
+    /// The server may have closed: then nobody wants it.
+    async fn flush(&mut self) {
+        let _ = self.writer.write_all(&self.waiting).await;
+        self.waiting.clear();
+    }
+}
+
+impl Drop for Connection {
+    /// Cut, where it was not ended.
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+fn byte_at(position: u64) -> u8 {
+    CONTENT.get(to_usize(position)).copied().unwrap_or(0)
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The hash of such a file, or another one.
+fn hash(filesize: u64, lies: bool) -> String {
+    let content = &CONTENT[..to_usize(filesize.min(FILESIZE_MAX))];
+    let mut hash = blake3::hash(content).to_hex().to_string();
+    if lies {
+        let first = if hash.starts_with('0') { "1" } else { "0" };
+        hash.replace_range(..1, first);
+    }
+    hash
+}
+
+/// Around the ends of blocks, around the limits, and anything small.
+fn filesize(input: &mut Input<'_>) -> u64 {
+    let byte = input.byte();
+    match byte {
+        0..=200 => u64::from(byte),
+        201..=210 => input.short() as u64,
+        211..=230 => u64::from(byte - 210) * (BLOCK / 8) + u64::from(input.byte()),
+        231..=240 => (u64::from(byte - 231) / 3 + 1) * BLOCK + u64::from(byte % 3) - 1,
+        241..=250 => FILESIZE_MAX + 250 - u64::from(byte),
+        251 => u64::MAX,
+        252 => u64::MAX >> 1,
+        253 => FILESIZE_MAX,
+        _ => 1 << (input.byte() % 64),
+    }
+}
+
+fn position(input: &mut Input<'_>) -> u64 {
+    let byte = input.byte();
+    let block = u64::from(byte % 5) * BLOCK;
+    match byte / 64 {
+        0 => block,
+        1 => block + u64::from(input.byte()),
+        2 => block + input.short() as u64,
+        _ => (block + BLOCK).saturating_sub(u64::from(input.byte())),
+    }
+}
+
+fn length(input: &mut Input<'_>) -> u64 {
+    let byte = input.byte();
+    match byte {
+        0..=200 => u64::from(byte) + 1,
+        201..=230 => u64::from(byte - 200) << 10,
+        231..=250 => u64::from(byte - 230) << 15,
+        251..=253 => u64::from(limits::CHUNK_BYTES_MAX),
+        254 => u64::from(limits::CHUNK_BYTES_MAX) + 1,
+        _ => BLOCK - 1,
+    }
+}
+
+/// Some are refused.
+fn filename(choice: u8) -> &'static str {
+    ["a", "b.txt", "A", "\u{e9}.pdf", "e\u{301}.pdf", "..", "a/b", "CON"][usize::from(choice % 8)]
+}

@@ -1,0 +1,149 @@
+//! Nothing opens the server but a token that it issued, to the byte. Tokens that its
+//! key has signed and that say something else are held to what `server/src/token.rs`
+//! promises of their claims.
+
+use super::input::Input;
+use jsonwebtoken::crypto::sign;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+use towline_protocol::request::Hello;
+use towline_protocol::{Channel, Request, Timestamp, UserId};
+use towline_server::Clock;
+use towline_server::token::{Identity, TokenError, Tokens};
+
+/// A key that is no secret: the corpus holds tokens of it. PKCS#8 around the bytes 1 to 32.
+const KEY: &[u8; 48] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20\
+    \x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\
+    \x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x20";
+
+/// When all this happens, in seconds since 1970.
+const NOW: u64 = 1_750_000_000;
+
+/// What our tokens begin with, encoded.
+const HEADER: &[u8] = br#"{"typ":"JWT","alg":"EdDSA"}"#;
+
+struct Desk {
+    tokens: Tokens,
+    key: EncodingKey,
+    /// Every token that was issued, and what it is good for.
+    issued: BTreeMap<String, Result<Identity, TokenError>>,
+}
+
+static DESK: LazyLock<Desk> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("ed25519.pk8"), KEY).expect("a key to read");
+    let tokens_at = |seconds| {
+        let clock = Clock::new(move || Timestamp::from_secs(seconds));
+        Tokens::open(folder.path(), clock).expect("a good key")
+    };
+    let mut issued = BTreeMap::new();
+    for (user, at, ttl) in [
+        (1, NOW, 3600),
+        (2, NOW - 10, 11),
+        (u64::MAX >> 1, NOW, 1 << 40),
+        (1, NOW - 7200, 3600),
+        (3, NOW - 10, 10),
+    ] {
+        let user = UserId::try_from(user).expect("a legal number");
+        let token = tokens_at(at).issue(user, Duration::from_secs(ttl)).expect("a token");
+        let expires_at = Timestamp::from_secs(at + ttl);
+        let identity = Identity { user, expires_at };
+        issued.insert(token, if at + ttl > NOW { Ok(identity) } else { Err(TokenError::Expired) });
+    }
+    Desk { tokens: tokens_at(NOW), key: EncodingKey::from_ed_der(KEY), issued }
+});
+
+/// The first byte chooses: a token as it stands there, edits of one that was issued,
+/// or claims or a header that get a good signature.
+pub fn body(data: &[u8]) {
+    let mut input = Input::new(data);
+    match input.byte() % 4 {
+        0 => check(&String::from_utf8_lossy(input.rest())),
+        1 => check(&String::from_utf8_lossy(&edited(input))),
+        2 => check_claims(input.rest()),
+        _ => check_header(input.rest()),
+    }
+}
+
+/// A token that somebody brings, in the `hello` in which it would come.
+fn check(token: &str) {
+    let token = token.to_owned();
+    let hello = Hello { channel: Channel(0), version: 1, token, client: None };
+    let json = serde_json::to_vec(&Request::Hello(hello.clone())).expect("a message is JSON");
+    assert_eq!(Request::parse(&json), Ok(Request::Hello(hello.clone())), "the token arrives");
+    let expected = DESK.issued.get(&hello.token).copied().unwrap_or(Err(TokenError::Bad));
+    assert_eq!(DESK.tokens.check(&hello.token), expected, "{:?}", hello.token);
+}
+
+/// A token that was issued, edited as the input says: an operation, a place, a byte.
+fn edited(mut input: Input<'_>) -> Vec<u8> {
+    let tokens: Vec<_> = DESK.issued.keys().map(String::as_bytes).collect();
+    let mut token = tokens[usize::from(input.byte()) % tokens.len()].to_vec();
+    while !input.is_empty() {
+        let (operation, at) = (input.byte(), input.short() % (token.len() + 1));
+        let other = tokens[usize::from(operation / 8) % tokens.len()];
+        match operation % 8 {
+            0 if at < token.len() => token[at] = input.byte(),
+            1 if at < token.len() => token[at] ^= 1 << (input.byte() % 8),
+            2 if at < token.len() => drop(token.remove(at)),
+            3 => token.insert(at, input.byte()),
+            4 => token.truncate(at),
+            5 => token.rotate_left(at),
+            6 => token.splice(at.., other.iter().skip(at).copied()).for_each(drop),
+            7 => token.extend_from_slice(other),
+            _ => {}
+        }
+        token.truncate(8 << 10);
+    }
+    token
+}
+
+fn signed(header: &[u8], claims: &[u8]) -> String {
+    let message = format!("{}.{}", base64(header), base64(claims));
+    let signature = sign(message.as_bytes(), &DESK.key, Algorithm::EdDSA).expect("a good key");
+    format!("{message}.{signature}")
+}
+
+/// Claims under a good signature.
+fn check_claims(claims: &[u8]) {
+    let found = DESK.tokens.check(&signed(HEADER, claims));
+    if found == Err(TokenError::Bad) {
+        return;
+    }
+    // What no claim of ours stands in is passed over, and need not even be UTF-8.
+    let Ok(said) = serde_json::from_slice::<Value>(claims) else { return };
+    let exp = said["exp"].as_u64().expect("an end");
+    let Ok(identity) = found else { return assert!(exp <= NOW, "{said}") };
+    let sub = said["sub"].as_str().and_then(|sub| sub.parse().ok());
+    assert_eq!(sub, Some(identity.user.get()), "{said}");
+    assert_eq!(identity.expires_at, Timestamp::from_secs(exp), "{said}");
+    assert!(exp > NOW && said["nbf"].as_u64().unwrap_or(0) <= NOW, "{said}");
+}
+
+/// A header over good claims, under a good signature.
+fn check_header(header: &[u8]) {
+    let claims = format!(r#"{{"sub":"1","iat":{NOW},"exp":{}}}"#, NOW + 1);
+    if DESK.tokens.check(&signed(header, claims.as_bytes())).is_ok() {
+        let header = serde_json::from_slice::<Value>(header);
+        assert!(header.is_err() || header.is_ok_and(|header| header["alg"] == "EdDSA"));
+    } else {
+        assert_ne!(header, HEADER, "our own header is good");
+    }
+}
+
+/// As RFC 7515 wants it: for URLs, without padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits =
+            (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
+        for at in 0..=three.len() {
+            text.push(char::from(DIGITS[bits >> (18 - 6 * at) & 63]));
+        }
+    }
+    text
+}
