@@ -11,10 +11,14 @@ pub mod session;
 pub mod state_file;
 pub mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// A folder in memory where there is one: every sync is waited for.
+/// More than any body ever fills.
+const ROOM_BYTES: u64 = 2 << 30;
+
+/// A folder in memory where there is one with room: every sync is waited for.
 fn fast_folder() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() { memory } else { std::env::temp_dir() }
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |about| about.f_bavail * about.f_frsize);
+    if free > ROOM_BYTES { memory.to_owned() } else { std::env::temp_dir() }
 }

@@ -16,8 +16,9 @@ use towline_protocol::FileSize;
 pub(super) const FILESIZE_MAX: u64 = (3 << 20) + 7;
 
 /// Each session has a user of its own, so that an input that fails fails again alone.
-/// When all have had their turn, the server makes room for a new one.
-const PEOPLE: usize = 200;
+/// When all have had their turn, the server makes room for a new one: before they can
+/// have filled the folder.
+const PEOPLE: usize = 64;
 
 const THREADS: &str = "towline-fuzz";
 
