@@ -187,6 +187,7 @@ impl ChannelDesk {
             started_at: now,
         };
         let limit = self.service.config.limits.unfinished_per_user;
+        let _beginning = self.service.beginning();
         let id = self.service.catalog.create_document(new, limit).wait()?;
         let mut newborn = Newborn { service: &self.service, id: Some(id), why: CUT_OFF.to_owned() };
         failpoint::reach("upload.row_made");

@@ -11,7 +11,7 @@ use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
 use crate::token::{KeyError, Tokens};
 use crate::{Config, door, expiry, recovery};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -144,6 +144,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         mirror: Mirror::new(state_file),
         calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),
+        beginning: RwLock::new(()),
         tracker: TaskTracker::new(),
         stopping: CancellationToken::new(),
         config,

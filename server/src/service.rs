@@ -12,7 +12,7 @@ use crate::storage::FolderLock;
 use crate::storage::Storage;
 use crate::token::Tokens;
 use crate::{Clock, Config, recovery};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_protocol::{Channel, DocumentId, FileHash, FileSize, UserId};
@@ -30,6 +30,9 @@ pub(crate) struct Service {
     pub(crate) mirror: Mirror,
     pub(crate) calendar: Calendar,
     pub(crate) pool: Arc<Pool>,
+    /// Held by whoever begins an upload, from before its row until it is in the
+    /// registry: see [`Service::document_of`].
+    pub(crate) beginning: RwLock<()>,
     /// Connections and everything that works for them.
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the server is to stop.
@@ -151,14 +154,27 @@ impl Service {
         }
     }
 
-    /// The document, if the user owns it. Somebody else's does not exist.
+    /// The document, if the user owns it. Somebody else's does not exist. Blocks.
+    ///
+    /// Its number can be guessed, or found, as soon as it has a row. An upload that
+    /// is just being begun is waited for, so that nobody reads it back from disk
+    /// beside its first writer, or takes it for lost.
     pub(crate) fn document_of(&self, user: UserId, id: DocumentId) -> Result<Document, Failure> {
         let document = match self.catalog.document(id).wait() {
             Err(CatalogError::BadRow { owner, .. }) if owner != Some(user) => None,
             answer => answer?,
         };
         let own = document.filter(|document| document.user_id == user);
-        own.ok_or(Failure::Refused(Refusal::NotFound))
+        let own = own.ok_or(Failure::Refused(Refusal::NotFound))?;
+        if own.phase == Phase::Uploading && self.registry.get(id).is_none() {
+            drop(self.beginning.write().unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(own)
+    }
+
+    /// While this is held an upload is being begun.
+    pub(crate) fn beginning(&self) -> RwLockReadGuard<'_, ()> {
+        self.beginning.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The user's completed document with these very bytes, if its file is there.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Resume, Upload};
-use towline_protocol::{Channel, Code, Reply, Request};
+use towline_protocol::{Channel, Code, DocumentId, Reply, Request, frame};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
@@ -287,5 +287,40 @@ async fn begun_and_taken(pair: u64, mut older: Speaker, mut newer: Speaker) {
         older.error(Code::Superseded).await;
         newer.chunks(ZERO, &corpus, 0..corpus.size()).await;
         assert_eq!(newer.complete(ZERO).await.blake3, corpus.hash());
+    }
+}
+
+/// Numbers are handed out in order, so the next one can be guessed: the upload that gets
+/// it still has one writer at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_just_being_begun_is_not_taken_up_beside_its_writer() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(1000, 53);
+    let mut speaker = server.speaker().await;
+    let mut last = speaker.upload(upload("first.pdf", &corpus)).await.document_id.get();
+    for round in 0..100 {
+        last += 1;
+        let guess = DocumentId::try_from(last).expect("a small number");
+        let begin = frame::control(&Request::Upload(upload("doc.pdf", &corpus)));
+        let guessed = Resume { channel: Channel(1), ..resume(guess) };
+        speaker.send_raw(&[begin, frame::control(&Request::Resume(guessed))].concat()).await;
+        let said = [speaker.reply().await, speaker.reply().await];
+        let taken_over = match &said {
+            // The guess came too early.
+            [Reply::Error(error), Reply::Upload(_)] | [Reply::Upload(_), Reply::Error(error)]
+                if error.code == Code::NotFound =>
+            {
+                false
+            }
+            [Reply::Upload(_), Reply::Error(error)] => error.code == Code::Superseded,
+            other => panic!("round {round}: {other:?}"),
+        };
+        if taken_over {
+            assert!(matches!(speaker.reply_on(Channel(1)).await, Reply::Resume(_)));
+        }
+        speaker.cancel(guess).await;
+        if taken_over {
+            speaker.error_on(Channel(1), Code::Cancelled).await;
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Listener {
     durable: HashMap<DocumentId, Offset>,
     /// Values in the block lists that have not been counted out yet.
     listed: HashMap<Channel, u64>,
+    /// Everything heard, for a session that fails.
+    heard: Vec<Reply>,
 }
 
 impl Listener {
@@ -47,6 +49,7 @@ impl Listener {
             last_words: None,
             durable: HashMap::new(),
             listed: HashMap::new(),
+            heard: Vec::new(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Listener {
             Part::Control(json) => {
                 let reply = Reply::parse(json).expect("a legal message");
                 assert_eq!(&frame::control(&reply)[5..], json, "as we print it ourselves");
+                self.heard.push(reply.clone());
                 self.reply(&reply);
             }
             Part::BlockList { channel, values, .. } => {
@@ -177,6 +181,14 @@ impl Listener {
         }
         if code.closes() {
             self.last_words = Some(code);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("heard: {:#?}", self.heard);
         }
     }
 }
