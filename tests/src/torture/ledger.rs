@@ -153,6 +153,12 @@ impl Ledger {
         self.change(id, |entry| blocks.iter().for_each(|index| entry.settle_block(*index as u64)));
     }
 
+    /// The server holds a block with a value that is not the file's.
+    pub(super) fn held_otherwise(&self, id: DocumentId, index: usize) {
+        let words = self.entry(id).map_or_else(String::new, |entry| entry.words());
+        self.breach(format!("{id}: block {index} is held with another value; {words}"));
+    }
+
     /// Block `index` was taken back, and what was promised of it.
     pub(super) fn taken_back(&self, id: DocumentId, index: usize) {
         let mut book = self.book();

@@ -237,22 +237,23 @@ impl Uploader {
         let mut held = BTreeSet::new();
         loop {
             match self.talk.heard().await? {
-                Heard::BlockList(_, first, values) => {
+                Heard::BlockList(on, first, values) if on == channel => {
                     for (place, value) in values.into_iter().enumerate() {
                         let index = usize::try_from(first.get()).expect("a block") + place;
                         held.insert(index);
                         if value != cargo.corpus.value(index) {
                             let id = cargo.id;
-                            let words = format!("{id}: block {index} is held with another value");
-                            self.ledger.breach(words);
+                            self.ledger.held_otherwise(id, index);
                         }
                     }
                 }
-                Heard::Reply(Reply::Blocks(_)) => {
+                Heard::Reply(Reply::Blocks(blocks)) if blocks.channel == channel => {
                     self.ledger.held(cargo.id, &held);
                     return Ok(held);
                 }
-                Heard::Reply(Reply::Error(error)) if ends(error.code) => {
+                Heard::Reply(Reply::Error(error))
+                    if ends(error.code) && [channel, cargo.channel].contains(&error.channel) =>
+                {
                     return Err(End::Refused(error.code));
                 }
                 _ => {}

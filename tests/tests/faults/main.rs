@@ -14,4 +14,5 @@ mod panics;
 mod read_only;
 mod short_writes;
 mod slow_disk;
+mod table;
 mod volumes;
