@@ -227,13 +227,19 @@ impl Live {
             after.withdraw(lease, range.clone())?;
         }
         let durable = after.progress().durable();
-        if durable < before.durable() || before.held().any(|(index, _)| named(&index)) {
+        let is_recorded =
+            durable < before.durable() || before.held().any(|(index, _)| named(&index));
+        if is_recorded {
             let ranges = blocks.iter().map(|range| range.start.get()..range.end.get()).collect();
             catalog.withdraw_blocks(self.document_id, ranges, durable).wait()?;
-            failpoint::reach("withdraw.recorded");
         }
+        // Before anything else can go wrong: memory that counts on what the catalog
+        // has forgotten would promise what no restart can find (P1).
         core.upload = after;
         core.hashers.retain(|index, _| !named(index));
+        if is_recorded {
+            failpoint::reach("withdraw.recorded");
+        }
         Ok(core.upload.progress().received())
     }
 

@@ -1,8 +1,8 @@
 //! A mistake of the server's own, anywhere: only the connection that met it ends.
 //! Locks and quota are free again, and its uploads go on to their end.
 
-use towline_protocol::request::{Complete, Resume, Upload};
-use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
+use towline_protocol::{BlockIndex, Code, DocumentId, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::Site;
@@ -183,5 +183,46 @@ async fn in_a_cancellation() {
     speaker.upload(upload("next", &corpus)).await;
     speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
     speaker.complete(ZERO).await;
+    server.gone().await;
+}
+
+/// The catalog has taken the promise back, and whoever asked never hears of it. From
+/// then on the server must not count on what the catalog has forgotten (P1).
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_withdrawal() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let plan = "withdraw.recorded=panic@1";
+    let mut server = Launch::over(&site).failpoints(plan).start().await;
+    let corpus = Corpus::new(3 * BLOCK, 954);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let begin = Upload { blocks: true, ..upload("doc", &corpus) };
+    let id = speaker.upload(begin).await.document_id;
+    for index in 0..2 {
+        speaker.block(ZERO, &corpus, index).await;
+    }
+    speaker.progress_that("a promise", |p| p.durable == offset(2 * BLOCK)).await;
+    let ranges = vec![(BlockIndex::new(0).unwrap(), 1)];
+    speaker.send(&Request::Withdraw(Withdraw { channel: ZERO, ranges })).await;
+    speaker.error(Code::Internal).await;
+    speaker.closed().await;
+
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let again = Resume { blocks: true, ..resume(id) };
+    let from = position(speaker.resume(again.clone()).await.offset);
+    assert_eq!(from, 0, "the catalog has forgotten the block");
+    let held = speaker.blocks(id).await;
+    assert_eq!(held.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1]);
+    for index in [0, 2] {
+        speaker.block(ZERO, &corpus, index).await;
+    }
+    let all = offset(corpus.size());
+    let promised = speaker.progress_that("a promise", |p| p.durable == all).await.durable;
+
+    server.kill_and_start_again().await;
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    assert_eq!(speaker.resume(again).await.offset, promised);
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    site.assert_published(&person, "doc", &corpus);
     server.gone().await;
 }
