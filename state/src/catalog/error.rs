@@ -8,7 +8,8 @@ use towline_protocol::UserId;
 use towline_upload::Phase;
 
 /// Why a call on the catalog did not do what it was asked to. Nothing of the
-/// call is then recorded.
+/// call is then recorded; after [`Storage`](Self::Storage) a restart may find it
+/// recorded all the same.
 ///
 /// Clonable, since one failed commit answers many calls.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -178,7 +179,8 @@ impl From<rusqlite::Error> for CatalogError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::DiskFull,
-            // The shared index of the journal finds no room to grow; nothing was lost.
+            // The shared index of the journal finds no room to grow. Nothing was
+            // committed by that, except at the commit itself.
             Some(_) if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => Self::DiskFull,
             Some(
                 ErrorCode::SystemIoFailure
@@ -198,8 +200,35 @@ impl From<rusqlite::Error> for CatalogError {
 }
 
 impl CatalogError {
+    /// What the failure of a commit means. There the index grows only after the
+    /// journal was written and synced: nobody can say whether a restart will find the
+    /// transaction, so nothing may be promised on either answer.
+    pub(super) fn of_commit(error: rusqlite::Error) -> Self {
+        let extended = error.sqlite_error().map(|code| code.extended_code);
+        if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) {
+            return Self::Storage(Arc::new(error));
+        }
+        error.into()
+    }
+
     /// Whether the failure is of the whole transaction and not of one call in it.
     pub(super) const fn dooms_the_group(&self) -> bool {
         matches!(self, Self::Busy | Self::DiskFull | Self::Storage(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_without_room_is_a_full_disk_except_at_the_commit() {
+        let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        let no_room = || failed(ffi::SQLITE_IOERR_SHMSIZE);
+        assert!(matches!(CatalogError::from(no_room()), CatalogError::DiskFull));
+        assert!(matches!(CatalogError::of_commit(no_room()), CatalogError::Storage(_)));
+        // No room for the journal itself: without its last frame there is no commit.
+        let full = CatalogError::of_commit(failed(ffi::SQLITE_FULL));
+        assert!(matches!(full, CatalogError::DiskFull));
     }
 }

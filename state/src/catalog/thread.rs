@@ -183,7 +183,10 @@ impl Owner {
             }
             self.execute("RELEASE job")?;
         }
-        self.execute("COMMIT")?;
+        self.connection
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute([]))
+            .map_err(CatalogError::of_commit)?;
         self.shared.transactions.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
