@@ -174,7 +174,13 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
             publish::publish_again(service, order, path)
         }
         (Action::Record, Some(blake3), Some(path)) => {
-            service.storage.settle_published(row.user_id, &path)?;
+            let settled = service.storage.settle_published(row.user_id, &path);
+            settled.map_err(|error| match error {
+                // Its bytes were durable before the row said `publishing`, and the row
+                // still does: the next start completes it.
+                error @ StorageError::SyncFailed(_) => Failure::Unsettled(error),
+                error => error.into(),
+            })?;
             publish::record(service, id, blake3)
         }
         _ => Err(Failure::Ended { phase: Phase::Failed, reason: LOST.to_owned() }),

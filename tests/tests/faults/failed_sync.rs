@@ -3,7 +3,7 @@
 //! is never asked again, and what was promised before is there after a restart.
 
 use std::path::PathBuf;
-use towline_protocol::request::Complete;
+use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
@@ -79,11 +79,137 @@ async fn of_an_uploads_bytes() {
     assert_eq!(std::fs::read_dir(site.staging_folder()).unwrap().count(), 0);
 }
 
+/// That which stands before the catalog's word that the document is on its way: no
+/// checkpoint has synced anything, for the only one there is waits for another upload.
+#[tokio::test]
+async fn of_an_uploads_bytes_at_its_end() {
+    if !volume::has("strace") {
+        return;
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
+        .about([site.staging_folder().join("2.tmp")]);
+    let stalls = "sync.data=wait:600000@1";
+    let server = launch(&site).failpoints(stalls).under(&strace.words()).start().await;
+    let corpus = Corpus::new(5000, 914);
+    let mut stalled = speaker(&server, &person).await;
+    stalled.upload(upload("stalled", &corpus)).await;
+    stalled.chunks(ZERO, &corpus, 0..1000).await;
+    server.says("a failpoint waits").await;
+
+    let mut writer = speaker(&server, &person).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    assert_eq!(id.get(), 2, "strace aims at it");
+    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let told = writer.complete_refused(Complete::default(), Code::StorageFailed).await;
+    println!("the writer: {} {}", told.code, told.message);
+    assert_eq!(writer.status(id).await.status, "failed");
+    let again = Complete { document_id: Some(id), ..Complete::default() };
+    writer.complete_refused(again, Code::Failed).await;
+    assert_reads_only(&server, &person, &corpus).await;
+    server.gone().await;
+    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+    assert!(!site.document(&person, "doc").exists());
+
+    let server = launch(&site).start().await;
+    speaker(&server, &person).await.resume_refused(resume(id), Code::Failed).await;
+    server.gone().await;
+}
+
+/// Without it an upload's file may be gone after a power cut, promised bytes and all.
+#[tokio::test]
+async fn of_the_folder_of_uploads() {
+    if !volume::has("strace") {
+        return;
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
+        .about([site.staging_folder()]);
+    let server = launch(&site).under(&strace.words()).start().await;
+    let corpus = Corpus::new(2 * BLOCK, 915);
+    let mut writer = speaker(&server, &person).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    writer.chunks(ZERO, &corpus, 0..BLOCK).await;
+    server.says("a sync failed").await;
+    writer.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
+    writer.error(Code::StorageReadOnly).await;
+    let status = writer.status(id).await;
+    assert_eq!((status.status.as_str(), status.durable), ("uploading", offset(0)));
+    let was_promised = writer
+        .heard_so_far()
+        .into_iter()
+        .any(|heard| matches!(heard, Heard::Reply(Reply::Progress(p)) if p.durable > offset(0)));
+    assert!(!was_promised, "nothing is promised of a file whose name was not synced");
+    assert_reads_only(&server, &person, &corpus).await;
+    server.gone().await;
+    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+
+    let server = launch(&site).start().await;
+    let mut again = speaker(&server, &person).await;
+    let from = position(again.resume(resume(id)).await.offset);
+    again.chunks(ZERO, &corpus, from..corpus.size()).await;
+    again.complete(ZERO).await;
+    site.assert_published(&person, "doc", &corpus);
+    server.gone().await;
+}
+
+/// The file has its name, and only the row does not say so. What was cut off is
+/// finished for whoever asks, and a sync of the file fails on the way.
+#[tokio::test]
+async fn of_a_file_that_has_its_name() {
+    if !volume::has("strace") {
+        return;
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
+        .about([site.document(&person, "doc")]);
+    let cut_off = "publish.folder_synced=panic@1";
+    let server = launch(&site).failpoints(cut_off).under(&strace.words()).start().await;
+    let corpus = Corpus::new(5000, 916);
+    let mut writer = speaker(&server, &person).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    writer.complete_refused(Complete::default(), Code::Internal).await;
+
+    let again = || Complete { document_id: Some(id), ..Complete::default() };
+    let mut writer = speaker(&server, &person).await;
+    let told = writer.complete_refused(again(), Code::StorageReadOnly).await;
+    println!("the writer: {} {}", told.code, told.message);
+    assert!(strace.has_fired());
+    assert_eq!(writer.status(id).await.status, "publishing");
+    assert_reads_only(&server, &person, &corpus).await;
+    server.gone().await;
+
+    let server = launch(&site).start().await;
+    let receipt = speaker(&server, &person).await.complete_with(again()).await;
+    assert_eq!(receipt.blake3, corpus.hash());
+    site.assert_published(&person, "doc", &corpus);
+    server.gone().await;
+}
+
 #[tokio::test]
 async fn of_the_folder_of_a_document() {
     if !volume::has("strace") {
         return;
     }
+    of_the_users_folder(&[]).await;
+}
+
+/// Its sync is the last: by then the file has its name, and the name may go again
+/// with the folder that it lies in.
+#[tokio::test]
+async fn of_the_folder_above_it() {
+    if !volume::has("strace") {
+        return;
+    }
+    of_the_users_folder(&["deep"]).await;
+}
+
+async fn of_the_users_folder(below: &[&str]) {
+    let folder: Vec<_> = below.iter().map(ToString::to_string).collect();
     let site = Site::in_memory();
     let person = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
@@ -91,7 +217,7 @@ async fn of_the_folder_of_a_document() {
     let server = launch(&site).under(&strace.words()).start().await;
     let corpus = Corpus::new(5000, 911);
     let mut writer = speaker(&server, &person).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    let id = writer.upload(Upload { folder, ..upload("doc", &corpus) }).await.document_id;
     writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
     let told = writer.complete_refused(Complete::default(), Code::StorageReadOnly).await;
     println!("the writer: {} {}", told.code, told.message);
@@ -107,7 +233,8 @@ async fn of_the_folder_of_a_document() {
     let again = Complete { document_id: Some(id), ..Complete::default() };
     let success = speaker(&server, &person).await.complete_with(again).await;
     assert_eq!(success.blake3, corpus.hash());
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&person, &[below, &["doc"]].concat().join("/"), &corpus);
+    server.gone().await;
 }
 
 #[tokio::test]
