@@ -10,6 +10,8 @@ use crate::live::Live;
 use crate::refrain::Refrain;
 use crate::service::Service;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -77,29 +79,34 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// Runs the checkpoints of a volume, until it is dropped.
 pub(crate) async fn run(service: Arc<Service>) {
-    let mut pause = GATHER;
+    let longest = service.config.timings.checkpoint;
+    let (mut rest, mut recorded) = (GATHER, true);
     loop {
         service.checkpoints.moved.notified().await;
-        let pausing = tokio::time::sleep(pause.min(service.config.timings.checkpoint));
-        tokio::select! {
-            () = pausing => {}
-            () = service.checkpoints.urgent.notified() => {}
+        if recorded {
+            tokio::select! {
+                () = tokio::time::sleep(rest.min(longest)) => {}
+                () = service.checkpoints.urgent.notified() => {}
+            }
+        } else {
+            // One that failed is tried again, but the disk may be full for days, and
+            // with every connection that ends somebody is in a hurry.
+            tokio::time::sleep(GATHER).await;
+            tokio::select! {
+                () = tokio::time::sleep(longest) => {}
+                () = service.stopping.cancelled() => {}
+            }
         }
         let Waiting { uploads, told, .. } = service.checkpoints.take();
         let uploads: Vec<_> = uploads.into_values().collect();
         let begun = Instant::now();
-        let (here, all) = (Arc::clone(&service), uploads.clone());
-        let work = move || checkpoint(&here, &all);
-        let recorded = service.tracker.spawn_blocking(work).await.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a checkpoint panicked; what it would have promised waits");
-            for live in &uploads {
-                service.checkpoints.moved(live, 0);
-            }
+        let here = Arc::clone(&service);
+        let work = move || checkpoint(&here, &uploads);
+        recorded = service.tracker.spawn_blocking(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a checkpoint did not come to its end");
             false
         });
-        // One that failed is tried again, but the disk may be full for days.
-        let rest = (begun.elapsed() * REST).max(GATHER);
-        pause = if recorded { rest } else { service.config.timings.checkpoint };
+        rest = (begun.elapsed() * REST).max(GATHER);
         for done in told {
             let _ = done.send(());
         }
@@ -115,9 +122,25 @@ const TOGETHER: usize = 16;
 fn checkpoint(service: &Service, uploads: &[Arc<Live>]) -> bool {
     let mut recorded = true;
     for together in uploads.chunks(TOGETHER) {
-        recorded &= record(service, together);
+        let work = |uploads: &[Arc<Live>]| recorded &= record(service, uploads);
+        for live in isolated(together, work) {
+            service.checkpoints.moved(live, 0);
+            recorded = false;
+        }
     }
     recorded
+}
+
+/// Does something with all of them together, and where that panics with each alone: a
+/// mistake of ours about one must not starve the others. Says with which it panics
+/// even so.
+fn isolated<T>(together: &[T], mut work: impl FnMut(&[T])) -> Vec<&T> {
+    let mut panics = |some: &[T]| catch_unwind(AssertUnwindSafe(|| work(some))).is_err();
+    if !panics(together) {
+        return Vec::new();
+    }
+    tracing::error!("a checkpoint panicked; what it would have promised is tried one by one");
+    together.iter().filter(|one| panics(slice::from_ref(one))).collect()
 }
 
 /// An upload that somebody else is recording (it is being published, say) waits
@@ -176,5 +199,25 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
             }
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::isolated;
+
+    #[test]
+    fn one_that_panics_every_time_takes_nobody_along() {
+        let mut done = Vec::new();
+        let left = isolated(&[1, 2, 3], |some| {
+            assert!(!some.contains(&2), "a mistake");
+            done.extend_from_slice(some);
+        });
+        assert_eq!(left, [&2]);
+        assert_eq!(done, [1, 3]);
+
+        let mut calls = 0;
+        assert!(isolated(&[1, 2, 3], |_| calls += 1).is_empty());
+        assert_eq!(calls, 1, "together where nothing is wrong");
     }
 }
