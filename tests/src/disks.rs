@@ -77,7 +77,7 @@ impl Disks {
         if let Some(shown) = self.shown.take() {
             shown.hide();
         }
-        self.data.power_on();
+        self.data.mount_again();
         self.show();
     }
 

@@ -2,7 +2,8 @@
 //! be told to stop, and to be started again over what it left.
 
 use crate::PATIENCE;
-use crate::site::Site;
+use crate::site::{Person, Site};
+use crate::speaker::Speaker;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -115,6 +116,13 @@ impl Launch {
             surroundings: Vec::new(),
             under: Vec::new(),
         }
+    }
+
+    /// Over that data folder, with no space kept back: for volumes that are smaller
+    /// than the server's usual reserve.
+    #[must_use]
+    pub fn without_reserve(site: &Site) -> Self {
+        Self::over(site).settings(&site.settings("reserve = '0B'"))
     }
 
     /// With further arguments.
@@ -277,6 +285,19 @@ impl ServerProcess {
         number.and_then(|number| number.trim().parse().ok()).expect("the peak of its memory")
     }
 
+    /// A connection of that user's.
+    pub async fn speaker(&self, person: &Person) -> Speaker {
+        Speaker::login(self.address, &person.token).await
+    }
+
+    /// Whatever went wrong below it, it made no mistake of its own.
+    ///
+    /// # Panics
+    /// Where it has panicked.
+    pub fn assert_calm(&self) {
+        assert_calm(&self.said());
+    }
+
     /// Waits until it has printed a line with that in it.
     ///
     /// # Panics
@@ -312,6 +333,20 @@ impl ServerProcess {
         let _ = self.child.start_kill();
         self.ended().await;
         self.said()
+    }
+
+    /// Whether it is dead by `kill -9`, which somebody else has sent. Where it still
+    /// runs it is killed now, and that does not count.
+    ///
+    /// # Panics
+    /// Where it has ended otherwise, or has panicked before.
+    pub async fn was_killed(mut self) -> bool {
+        let had_ended = self.has_ended();
+        let _ = self.child.start_kill();
+        let status = self.ended().await;
+        self.assert_calm();
+        assert_eq!(status.signal(), Some(9), "{status}; it said {:#?}", self.said());
+        had_ended
     }
 
     /// Whether it has ended.
@@ -392,6 +427,14 @@ fn are_stopped(threads: &Path) -> bool {
         let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
         matches!(state, None | Some('T' | 't' | 'D' | 'X' | 'Z'))
     })
+}
+
+/// A server that said all that has not panicked.
+///
+/// # Panics
+/// Where it has.
+pub fn assert_calm(said: &[String]) {
+    assert!(!said.iter().any(|line| line.contains("panicked")), "{said:#?}");
 }
 
 /// Keeps every line, and announces the address in `listening on ADDRESS`.

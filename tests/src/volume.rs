@@ -120,8 +120,16 @@ impl Volume {
     /// # Panics
     /// Where somebody still holds the volume, or it does not mount.
     pub fn power_on(&self) {
+        self.mount_again();
+    }
+
+    /// Taken out and put in again: what is on it stays.
+    ///
+    /// # Panics
+    /// Where somebody still holds the volume, or it does not mount.
+    pub fn mount_again(&self) {
         self.unmount().expect("nobody holds the volume");
-        self.mount().expect("a file system mounts after a power cut");
+        self.mount().expect("a file system mounts again");
     }
 
     /// Fills it up to that many bytes, with a file that is to be deleted when there

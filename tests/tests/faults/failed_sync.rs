@@ -9,21 +9,13 @@ use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::speaker::{Heard, ZERO, find, offset, position, resume, upload};
 use towline_tests::strace::Strace;
 use towline_tests::volume::{self, Volume};
 
-fn launch(site: &Site) -> Launch {
-    Launch::over(site).settings(&site.settings("reserve = '0B'"))
-}
-
-async fn speaker(server: &ServerProcess, person: &Person) -> Speaker {
-    Speaker::login(server.address(), &person.token).await
-}
-
 /// Nothing changes any more, and everything can be looked at.
 async fn assert_reads_only(server: &ServerProcess, person: &Person, corpus: &Corpus) {
-    let mut other = speaker(server, person).await;
+    let mut other = server.speaker(person).await;
     let refused = other.upload_refused(upload("other", corpus), Code::StorageReadOnly).await;
     println!("a new upload: {} {}", refused.code, refused.message);
     other.find(find("other", corpus.filesize())).await;
@@ -39,12 +31,12 @@ async fn of_an_uploads_bytes() {
     let person = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
         .about([site.staging_folder().join("1.tmp")]);
-    let server = launch(&site).under(&strace.words()).start().await;
+    let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
     let corpus = Corpus::new(BLOCK + 1000, 910);
-    let mut failing = speaker(&server, &person).await;
+    let mut failing = server.speaker(&person).await;
     let failing_id = failing.upload(upload("failing", &corpus)).await.document_id;
     assert_eq!(failing_id.get(), 1, "strace aims at it");
-    let mut healthy = speaker(&server, &person).await;
+    let mut healthy = server.speaker(&person).await;
     let healthy_id = healthy.upload(upload("healthy", &corpus)).await.document_id;
     healthy.chunks(ZERO, &corpus, 0..BLOCK).await;
     let promised = healthy.progress_that("a promise", |p| p.durable == offset(BLOCK)).await.durable;
@@ -68,8 +60,8 @@ async fn of_an_uploads_bytes() {
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
-    let server = launch(&site).start().await;
-    let mut again = speaker(&server, &person).await;
+    let server = Launch::without_reserve(&site).start().await;
+    let mut again = server.speaker(&person).await;
     again.resume_refused(resume(failing_id), Code::Failed).await;
     let from = again.resume(resume(healthy_id)).await.offset;
     assert!(from >= promised);
@@ -91,14 +83,15 @@ async fn of_an_uploads_bytes_at_its_end() {
     let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
         .about([site.staging_folder().join("2.tmp")]);
     let stalls = "sync.data=wait:600000@1";
-    let server = launch(&site).failpoints(stalls).under(&strace.words()).start().await;
+    let server =
+        Launch::without_reserve(&site).failpoints(stalls).under(&strace.words()).start().await;
     let corpus = Corpus::new(5000, 914);
-    let mut stalled = speaker(&server, &person).await;
+    let mut stalled = server.speaker(&person).await;
     stalled.upload(upload("stalled", &corpus)).await;
     stalled.chunks(ZERO, &corpus, 0..1000).await;
     server.says("a failpoint waits").await;
 
-    let mut writer = speaker(&server, &person).await;
+    let mut writer = server.speaker(&person).await;
     let id = writer.upload(upload("doc", &corpus)).await.document_id;
     assert_eq!(id.get(), 2, "strace aims at it");
     writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
@@ -112,8 +105,8 @@ async fn of_an_uploads_bytes_at_its_end() {
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
     assert!(!site.document(&person, "doc").exists());
 
-    let server = launch(&site).start().await;
-    speaker(&server, &person).await.resume_refused(resume(id), Code::Failed).await;
+    let server = Launch::without_reserve(&site).start().await;
+    server.speaker(&person).await.resume_refused(resume(id), Code::Failed).await;
     server.gone().await;
 }
 
@@ -127,9 +120,9 @@ async fn of_the_folder_of_uploads() {
     let person = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
         .about([site.staging_folder()]);
-    let server = launch(&site).under(&strace.words()).start().await;
+    let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
     let corpus = Corpus::new(2 * BLOCK, 915);
-    let mut writer = speaker(&server, &person).await;
+    let mut writer = server.speaker(&person).await;
     let id = writer.upload(upload("doc", &corpus)).await.document_id;
     writer.chunks(ZERO, &corpus, 0..BLOCK).await;
     server.says("a sync failed").await;
@@ -146,8 +139,8 @@ async fn of_the_folder_of_uploads() {
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
-    let server = launch(&site).start().await;
-    let mut again = speaker(&server, &person).await;
+    let server = Launch::without_reserve(&site).start().await;
+    let mut again = server.speaker(&person).await;
     let from = position(again.resume(resume(id)).await.offset);
     again.chunks(ZERO, &corpus, from..corpus.size()).await;
     again.complete(ZERO).await;
@@ -167,15 +160,16 @@ async fn of_a_file_that_has_its_name() {
     let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
         .about([site.document(&person, "doc")]);
     let cut_off = "publish.folder_synced=panic@1";
-    let server = launch(&site).failpoints(cut_off).under(&strace.words()).start().await;
+    let server =
+        Launch::without_reserve(&site).failpoints(cut_off).under(&strace.words()).start().await;
     let corpus = Corpus::new(5000, 916);
-    let mut writer = speaker(&server, &person).await;
+    let mut writer = server.speaker(&person).await;
     let id = writer.upload(upload("doc", &corpus)).await.document_id;
     writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
     writer.complete_refused(Complete::default(), Code::Internal).await;
 
     let again = || Complete { document_id: Some(id), ..Complete::default() };
-    let mut writer = speaker(&server, &person).await;
+    let mut writer = server.speaker(&person).await;
     let told = writer.complete_refused(again(), Code::StorageReadOnly).await;
     println!("the writer: {} {}", told.code, told.message);
     assert!(strace.has_fired());
@@ -183,8 +177,8 @@ async fn of_a_file_that_has_its_name() {
     assert_reads_only(&server, &person, &corpus).await;
     server.gone().await;
 
-    let server = launch(&site).start().await;
-    let receipt = speaker(&server, &person).await.complete_with(again()).await;
+    let server = Launch::without_reserve(&site).start().await;
+    let receipt = server.speaker(&person).await.complete_with(again()).await;
     assert_eq!(receipt.blake3, corpus.hash());
     site.assert_published(&person, "doc", &corpus);
     server.gone().await;
@@ -214,9 +208,9 @@ async fn of_the_users_folder(below: &[&str]) {
     let person = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
         .about([site.documents(&person)]);
-    let server = launch(&site).under(&strace.words()).start().await;
+    let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
     let corpus = Corpus::new(5000, 911);
-    let mut writer = speaker(&server, &person).await;
+    let mut writer = server.speaker(&person).await;
     let id = writer.upload(Upload { folder, ..upload("doc", &corpus) }).await.document_id;
     writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
     let told = writer.complete_refused(Complete::default(), Code::StorageReadOnly).await;
@@ -229,9 +223,9 @@ async fn of_the_users_folder(below: &[&str]) {
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
-    let server = launch(&site).start().await;
+    let server = Launch::without_reserve(&site).start().await;
     let again = Complete { document_id: Some(id), ..Complete::default() };
-    let success = speaker(&server, &person).await.complete_with(again).await;
+    let success = server.speaker(&person).await.complete_with(again).await;
     assert_eq!(success.blake3, corpus.hash());
     site.assert_published(&person, &[below, &["doc"]].concat().join("/"), &corpus);
     server.gone().await;
@@ -250,7 +244,9 @@ async fn of_the_catalog() {
             let log = site.outside().join("log");
             let strace = Strace::inject(&log, call, "error=EIO").when(format!("{n}+")).about([wal]);
             let corpus = Corpus::new(5000, 912);
-            if let Ok(server) = launch(&site).under(&strace.words()).try_start().await {
+            if let Ok(server) =
+                Launch::without_reserve(&site).under(&strace.words()).try_start().await
+            {
                 let told = say_all(&server, &person, &corpus).await;
                 println!("{call} {n}: {told:?}");
                 if strace.has_fired() {
@@ -261,8 +257,8 @@ async fn of_the_catalog() {
             } else {
                 println!("{call} {n}: does not start");
             }
-            let server = launch(&site).start().await;
-            let mut again = speaker(&server, &person).await;
+            let server = Launch::without_reserve(&site).start().await;
+            let mut again = server.speaker(&person).await;
             again.upload(upload("after", &corpus)).await;
             again.chunks(ZERO, &corpus, 0..corpus.size()).await;
             again.complete(ZERO).await;
@@ -273,7 +269,7 @@ async fn of_the_catalog() {
 
 /// A whole upload without waiting; the errors that were said to it.
 async fn say_all(server: &ServerProcess, person: &Person, corpus: &Corpus) -> Vec<Code> {
-    let mut writer = speaker(server, person).await;
+    let mut writer = server.speaker(person).await;
     writer.send(&Request::Upload(upload("doc", corpus))).await;
     writer.chunks(ZERO, corpus, 0..corpus.size()).await;
     writer.send(&Request::Complete(Complete::default())).await;
@@ -298,9 +294,9 @@ async fn of_a_disk_that_is_full_only_at_the_sync() {
     let Some(state) = Volume::memory(16 << 20) else { return };
     let mut disks = Disks::of(thin, Some(state));
     let person = disks.site().add_user("ada").await;
-    let server = launch(disks.site()).start().await;
+    let server = Launch::without_reserve(disks.site()).start().await;
     let corpus = Corpus::new(40 << 20, 913);
-    let mut writer = speaker(&server, &person).await;
+    let mut writer = server.speaker(&person).await;
     let id = writer.upload(upload("doc", &corpus)).await.document_id;
     writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
     writer.send(&Request::Complete(Complete::default())).await;
@@ -330,8 +326,8 @@ async fn of_a_disk_that_is_full_only_at_the_sync() {
     room.remount("size=256m");
     disks.mount_data_again();
     let site = disks.site();
-    let server = launch(site).start().await;
-    let mut again = speaker(&server, &person).await;
+    let server = Launch::without_reserve(site).start().await;
+    let mut again = server.speaker(&person).await;
     again.send(&Request::Resume(resume(id))).await;
     let from = match again.reply_on(ZERO).await {
         Reply::Resume(granted) => {

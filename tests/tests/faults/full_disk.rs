@@ -9,13 +9,9 @@ use towline_protocol::{Code, DocumentId, ErrorReply, Offset, Reply, Request};
 use towline_tests::corpus::Corpus;
 use towline_tests::disks::Disks;
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
+use towline_tests::site::Person;
 use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
 use towline_tests::volume::Volume;
-
-fn launch(site: &Site) -> Launch {
-    Launch::over(site).settings(&site.settings("reserve = '0B'"))
-}
 
 /// One of three that upload at once.
 struct Client {
@@ -72,7 +68,7 @@ async fn under_the_bytes(data: Volume) {
     let Some(state) = Volume::memory(16 << 20) else { return };
     let disks = Disks::of(data, Some(state));
     let person = disks.site().add_user("ada").await;
-    let server = launch(disks.site()).start().await;
+    let server = Launch::without_reserve(disks.site()).start().await;
     let mut clients = Vec::new();
     for number in 0..3 {
         clients.push(Client::begin(&server, &person, number, 200_000).await);
@@ -119,7 +115,7 @@ async fn under_the_catalog() {
     let Some(state) = Volume::memory(2 << 20) else { return };
     let disks = Disks::of(data, Some(state));
     let person = disks.site().add_user("ada").await;
-    let server = launch(disks.site()).start().await;
+    let server = Launch::without_reserve(disks.site()).start().await;
     let mut clients = Vec::new();
     for number in 0..3 {
         clients.push(Client::begin(&server, &person, number, 200_000).await);
@@ -199,12 +195,12 @@ async fn under_everything_at_the_start() {
     let Some(volume) = Volume::memory(16 << 20) else { return };
     let disks = Disks::of(volume, None);
     let person = disks.site().add_user("ada").await;
-    let mut server = launch(disks.site()).start().await;
+    let mut server = Launch::without_reserve(disks.site()).start().await;
     let mut client = Client::begin(&server, &person, 0, 200_000).await;
     server.kill().await;
     let ballast = disks.data().fill_up_to(0);
     fill_the_rest(&ballast);
-    match launch(disks.site()).try_start().await {
+    match Launch::without_reserve(disks.site()).try_start().await {
         Ok(server) => {
             println!("it starts");
             client.speaker = Speaker::login(server.address(), &person.token).await;
@@ -214,7 +210,7 @@ async fn under_everything_at_the_start() {
         Err(ended) => println!("it does not start: {:?}", ended.said.last()),
     }
     std::fs::remove_file(ballast).expect("the ballast is there");
-    let server = launch(disks.site()).start().await;
+    let server = Launch::without_reserve(disks.site()).start().await;
     client.speaker = Speaker::login(server.address(), &person.token).await;
     let from = client.resumes().await;
     client.goes_on(from).await.expect("there is room again");

@@ -191,7 +191,7 @@ impl Trial {
     }
 
     fn launch(&self) -> Launch {
-        Launch::over(&self.site).settings(&self.site.settings("reserve = '0B'"))
+        Launch::without_reserve(&self.site)
     }
 
     /// Starts it with the fault; where that is what ends it, it says why.

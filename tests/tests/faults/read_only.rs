@@ -6,25 +6,20 @@ use std::process::Command;
 use towline_protocol::Code;
 use towline_protocol::request::Complete;
 use towline_tests::corpus::Corpus;
-use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::process::Launch;
+use towline_tests::site::Site;
+use towline_tests::speaker::{ZERO, find, offset, position, resume, upload};
 use towline_tests::volume::Volume;
-
-async fn speaker(server: &ServerProcess, person: &Person) -> Speaker {
-    Speaker::login(server.address(), &person.token).await
-}
 
 #[tokio::test]
 async fn the_volume_of_the_uploads() {
     let Some(volume) = Volume::ext4(32 << 20) else { return };
     let site = Site::new();
     let person = site.add_user("ada").await;
-    let settings = site.settings("reserve = '0B'");
     let corpus = Corpus::new(3000, 940);
     let shown = volume.show_at(&site.uploads());
-    let mut server = Launch::over(&site).settings(&settings).start().await;
-    let mut writer = speaker(&server, &person).await;
+    let mut server = Launch::without_reserve(&site).start().await;
+    let mut writer = server.speaker(&person).await;
     let done = writer.upload(upload("done", &corpus)).await.document_id;
     writer.chunks(ZERO, &corpus, 0..3000).await;
     writer.complete(ZERO).await;
@@ -38,7 +33,7 @@ async fn the_volume_of_the_uploads() {
     server.kill_and_start_again().await;
     volume.remount("ro");
 
-    let mut reader = speaker(&server, &person).await;
+    let mut reader = server.speaker(&person).await;
     let told = reader.upload_refused(upload("new", &corpus), Code::StorageReadOnly).await;
     println!("a new upload: {} {}", told.code, told.message);
     let told = reader.resume_refused(resume(begun), Code::StorageReadOnly).await;
@@ -52,7 +47,7 @@ async fn the_volume_of_the_uploads() {
 
     // It starts over such a volume, too.
     server.kill_and_start_again().await;
-    let mut reader = speaker(&server, &person).await;
+    let mut reader = server.speaker(&person).await;
     assert_eq!(reader.status(begun).await.durable, promised);
     reader.resume_refused(resume(begun), Code::StorageReadOnly).await;
 
