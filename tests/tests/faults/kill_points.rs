@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use towline_tests::disks::Disks;
 use towline_tests::journey::{Excuse, Journey};
-use towline_tests::process::Launch;
+use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::site::Site;
 
 /// Points that a journey passes.
@@ -35,8 +35,9 @@ const ON_THE_WAY: &[&str] = &[
 const AT_THE_START: &[&str] =
     &["recovery.begun", "recovery.done", "recovery.restored", "recovery.settling"];
 
-/// The journey's uploads leave no space for the server's usual reserve.
-const SETTINGS: &str = "reserve = '0B'";
+/// Points of `towlined verify --repair`, which has tests of its own; no server passes
+/// them.
+const IN_A_REPAIR: &[&str] = &["repair.returned", "repair.set_aside"];
 
 /// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
 /// there are.
@@ -44,17 +45,27 @@ fn times(quick: u64) -> u64 {
     if std::env::var_os("TOWLINE_LONG").is_some() { u64::MAX } else { quick }
 }
 
-fn launch(site: &Site) -> Launch {
-    Launch::over(site).settings(&site.settings(SETTINGS))
-}
-
-/// Travels with a server that dies there at that time. Says whether it did.
+/// Travels with a server that dies there at that time. Says whether it did: by that
+/// death and no other.
 async fn dies_at(site: &Site, journey: &mut Journey, point: &str, time: u64) -> bool {
     let plan = format!("{point}=kill@{time}");
-    let Ok(server) = launch(site).failpoints(&plan).try_start().await else { return true };
+    let mut server = match Launch::without_reserve(site).failpoints(&plan).try_start().await {
+        Ok(server) => server,
+        Err(ended) => return died_of_it(&ended),
+    };
     journey.travel(server.address()).await;
-    server.gone().await;
-    !journey.is_done()
+    if !journey.is_done() {
+        // Nothing else keeps a journey from its end.
+        server.ended().await;
+    }
+    server.was_killed().await
+}
+
+/// A server that does not come to listen died at its point, or something is wrong.
+fn died_of_it(ended: &Ended) -> bool {
+    assert_calm(&ended.said);
+    assert!(ended.was_killed(), "{ended:#?}");
+    true
 }
 
 #[test]
@@ -63,7 +74,7 @@ fn no_point_is_forgotten() {
     let mut found = BTreeSet::new();
     names(&source, &mut found);
     let known: BTreeSet<_> =
-        ON_THE_WAY.iter().chain(AT_THE_START).map(ToString::to_string).collect();
+        ON_THE_WAY.iter().chain(AT_THE_START).chain(IN_A_REPAIR).map(ToString::to_string).collect();
     assert_eq!(found, known);
 }
 
@@ -96,8 +107,9 @@ async fn killed_at_every_point() {
                 if died { "dies" } else { "lives" },
                 journey.errors()
             );
-            let server = launch(&site).start().await;
+            let server = Launch::without_reserve(&site).start().await;
             journey.arrive(server.address(), &site, Excuse::None).await;
+            server.assert_calm();
             server.gone().await;
             if !died {
                 break;
@@ -122,11 +134,13 @@ async fn power_is_cut_at_every_point(disks: fn() -> Option<Disks>) {
             let Some(mut disks) = disks() else { return };
             let mut journey = Journey::new(&disks.site().add_user("ada").await);
             let died = dies_at(disks.site(), &mut journey, point, time).await;
+            assert!(died || time > 1, "{point} is never reached");
             println!("{point}@{time}: {}", if died { "dies" } else { "lives" });
             disks.lose_power();
             journey.assert_only_whole_files(disks.site());
-            let server = launch(disks.site()).start().await;
+            let server = Launch::without_reserve(disks.site()).start().await;
             journey.arrive(server.address(), disks.site(), Excuse::PowerCut).await;
+            server.assert_calm();
             server.gone().await;
             if !died {
                 break;
@@ -136,12 +150,14 @@ async fn power_is_cut_at_every_point(disks: fn() -> Option<Disks>) {
 }
 
 /// What the first death leaves for the start: an upload that is longer than
-/// promised, one that is about to move, one that has moved.
+/// promised, one that is about to move, one whose move the power cut undoes, and one
+/// whose new name is there for good.
 const LEFT_FOR_THE_START: &[&str] =
-    &["checkpoint.synced", "publish.row_publishing", "publish.renamed"];
+    &["checkpoint.synced", "publish.row_publishing", "publish.renamed", "publish.folder_synced"];
 
 #[tokio::test]
 async fn killed_again_at_every_point_of_the_start() {
+    let mut reached = BTreeSet::new();
     for left in LEFT_FOR_THE_START {
         for point in AT_THE_START {
             for time in 1..=times(1) {
@@ -150,16 +166,21 @@ async fn killed_again_at_every_point_of_the_start() {
                 assert!(dies_at(disks.site(), &mut journey, left, 1).await, "{left}");
                 disks.lose_power();
                 let plan = format!("{point}=kill@{time}");
-                let start = launch(disks.site()).failpoints(&plan).try_start().await;
-                let died = start.is_err();
-                if let Ok(server) = start {
-                    server.gone().await;
+                let start =
+                    Launch::without_reserve(disks.site()).failpoints(&plan).try_start().await;
+                let died = match start {
+                    Ok(server) => server.was_killed().await,
+                    Err(ended) => died_of_it(&ended),
+                };
+                if died {
+                    reached.insert(*point);
                 }
                 println!("{left}, {point}@{time}: {}", if died { "dies" } else { "lives" });
                 disks.lose_power();
                 journey.assert_only_whole_files(disks.site());
-                let server = launch(disks.site()).start().await;
+                let server = Launch::without_reserve(disks.site()).start().await;
                 journey.arrive(server.address(), disks.site(), Excuse::PowerCut).await;
+                server.assert_calm();
                 server.gone().await;
                 if !died {
                     break;
@@ -167,4 +188,6 @@ async fn killed_again_at_every_point_of_the_start() {
             }
         }
     }
+    let points: BTreeSet<_> = AT_THE_START.iter().copied().collect();
+    assert_eq!(reached, points, "each is a death of some start");
 }
