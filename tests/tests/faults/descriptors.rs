@@ -53,8 +53,9 @@ async fn are_used_up_by_uploads() {
     }
     let said = server.said().split_off(before);
     println!("{} bytes promised meanwhile, {} lines in the log", sent - 2000, said.len());
-    // One a second about the door, one about the state file.
-    assert!(said.len() <= 6, "{said:#?}");
+    // One a second about the door, one about the state file, and those at either end.
+    let most = 2 * (began.elapsed().as_secs() + 1);
+    assert!(said.len() as u64 <= most, "{said:#?}");
 
     drop(greedy);
     drop(outside);
