@@ -10,11 +10,11 @@ mod leg;
 
 use crate::corpus::{BLOCK, Corpus};
 use crate::site::{Person, Site};
-use crate::speaker::{Heard, Speaker, offset};
+use crate::speaker::{Heard, Speaker, offset, upload};
 use leg::Leg;
 use std::net::SocketAddr;
 use towline_protocol::request::{Complete, Withdraw};
-use towline_protocol::{BlockIndex, Channel, Reply, Request};
+use towline_protocol::{BlockIndex, Channel, Code, Reply, Request};
 
 /// See the module's description.
 #[derive(Debug)]
@@ -103,6 +103,23 @@ impl Journey {
         self.assert_only_whole_files(site);
         let left: Vec<_> = site.on_disk().into_keys().filter(|path| is_left(site, path)).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
+    }
+
+    /// A sync has failed on this server, which still runs (P5): it takes no changes any
+    /// more, the last document has no receipt, and an upload whose own bytes were not
+    /// synced (`hit` has its staging file's name) is given up. The error was made up, and
+    /// the bytes are there: nothing that comes later would tell.
+    ///
+    /// # Panics
+    /// Where it believes a sync that failed.
+    pub async fn assert_closed(&self, address: SocketAddr, hit: &[String]) {
+        let mut speaker = Speaker::login(address, &self.person.token).await;
+        let probe = upload("probe.bin", &Corpus::new(1000, 903));
+        speaker.upload_refused(probe, Code::StorageReadOnly).await;
+        assert!(!self.legs[SMALL].has_receipt(), "a receipt behind a failed sync: {self:?}");
+        for leg in &self.legs {
+            leg.assert_given_up_if_hit(&mut speaker, hit).await;
+        }
     }
 
     /// P2: whatever has a name is whole. True at any moment, server or not.

@@ -40,7 +40,7 @@ impl Strace {
     pub fn words(&self) -> Vec<String> {
         let Self { log, calls, answer, when, paths } = self;
         let mut words: Vec<String> =
-            ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o"].map(str::to_owned).to_vec();
+            ["strace", "-D", "-f", "-y", "--seccomp-bpf", "-qq", "-o"].map(str::to_owned).to_vec();
         words.push(log.display().to_string());
         for path in paths {
             words.extend(["-P".to_owned(), path.display().to_string()]);
@@ -56,6 +56,17 @@ impl Strace {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let is_call = |line: &&str| line.contains(" = ");
         log.lines().filter(is_call).map(str::to_owned).collect()
+    }
+
+    /// The names of the files whose descriptors were in calls that got the answer.
+    #[must_use]
+    pub fn hit(&self) -> Vec<String> {
+        let name = |line: String| {
+            let (path, _) = line.split_once('<')?.1.split_once('>')?;
+            Some(path.rsplit('/').next()?.to_owned())
+        };
+        let fired = self.seen().into_iter().filter(|line| line.contains("(INJECTED)"));
+        fired.filter_map(name).collect()
     }
 
     /// Whether any call got the answer.

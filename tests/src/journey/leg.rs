@@ -1,10 +1,12 @@
 //! One upload of a journey, and everything that the server has said about it.
 
 use super::Excuse;
+use crate::PATIENCE;
 use crate::corpus::{BLOCK, Corpus};
 use crate::site::{Person, Site};
 use crate::speaker::{CHUNK, Speaker, ZERO, find, offset, position, resume, upload};
 use std::ops::Range;
+use std::time::{Duration, Instant};
 use towline_protocol::reply::Success;
 use towline_protocol::request::{About, Resume, Upload};
 use towline_protocol::{
@@ -201,6 +203,24 @@ impl Leg {
         assert_eq!(success.blake3, self.corpus.hash());
         let path = success.folder.iter().chain([&success.filename]).cloned().collect::<Vec<_>>();
         site.assert_published(person, &path.join("/"), &self.corpus);
+    }
+
+    /// Given up, or dropped by us before that.
+    pub(super) async fn assert_given_up_if_hit(&self, speaker: &mut Speaker, hit: &[String]) {
+        let Some(id) = self.document_id.filter(|id| hit.contains(&format!("{id}.tmp"))) else {
+            return;
+        };
+        let began = Instant::now();
+        loop {
+            let status = speaker.status(id).await;
+            if matches!(status.status.as_str(), "failed" | "cancelled") {
+                assert!(!self.has_receipt(), "{status:?}; {self:?}");
+                return;
+            }
+            // The call may have failed just now.
+            assert!(began.elapsed() < PATIENCE, "its sync failed: {status:?}; {self:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn finish(&self, speaker: &mut Speaker) -> Success {
