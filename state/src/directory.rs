@@ -60,3 +60,26 @@ pub(crate) fn lock_beside(path: &Path) -> io::Result<File> {
     file.lock()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_working_directory() {
+        assert_eq!(parent_of(Path::new("catalog.db")), Path::new("."));
+        assert_eq!(parent_of(Path::new("state/catalog.db")), Path::new("state"));
+    }
+
+    #[test]
+    fn what_is_there_already_is_fine_unless_it_is_no_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let deep = temp.path().join("a/b");
+        ensure(&deep).unwrap();
+        ensure(&deep).unwrap();
+        assert!(deep.is_dir());
+        let file = temp.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(ensure(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+}

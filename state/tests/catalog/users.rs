@@ -49,6 +49,15 @@ fn taken_names_and_numbers_are_refused() {
 }
 
 #[test]
+fn the_last_number_that_json_keeps_exactly_can_be_asked_for() {
+    let f = Fixture::new();
+    let last = (1 << 53) - 1;
+    f.catalog.add_user("last", Some(user(last)), at(2)).wait().unwrap();
+    let refused = refusal(f.catalog.add_user("beyond", Some(user(last + 1)), at(2)).wait());
+    assert_eq!(refused, Refusal::BadUserId(user(last + 1)));
+}
+
+#[test]
 fn a_removed_user_keeps_row_and_name() {
     let f = Fixture::new();
     let removed = f.catalog.remove_user(f.user, at(5)).wait().unwrap();

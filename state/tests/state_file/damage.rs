@@ -17,6 +17,13 @@ fn missing_and_empty_mean_no_uploads() {
 }
 
 #[test]
+fn what_cannot_be_read_is_not_missing() {
+    let (_folder, file) = fresh();
+    std::fs::create_dir_all(file.path()).unwrap();
+    assert!(matches!(file.read(), Err(StateFileError::Io { .. })));
+}
+
+#[test]
 fn a_file_cut_anywhere_is_seen_to_be_cut() {
     let (_folder, file) = fresh();
     file.update(|state| {
