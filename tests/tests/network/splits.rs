@@ -117,6 +117,10 @@ async fn pieces_of_any_length_through_cuts_anywhere() {
     drop(first);
     let (mut received, mut sent) = (0, 0);
     for _ in 0..20 {
+        // What is left reaches beyond any cut, or the upload would be completed.
+        if corpus.size() - received < 250_000 {
+            break;
+        }
         let cut = chance.u64(1..200_000);
         let segment = Some(chance.usize(1..3000));
         proxy.plan([Faults { cut_after: Some(cut), segment, ..Faults::none() }]);
