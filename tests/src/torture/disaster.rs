@@ -1,5 +1,6 @@
 //! What happens to the server, or to a client, in the middle of everything.
 
+use crate::points::{AT_THE_START, ON_THE_WAY};
 use std::fmt;
 
 /// One disaster.
@@ -24,52 +25,22 @@ pub(super) struct Point {
     time: u32,
 }
 
-/// Where a server can be killed while it serves; see `server/src/failpoint.rs`.
-const SERVING: [&str; 20] = [
-    "upload.row_made",
-    "upload.file_made",
-    "write.written",
-    "write.hashed",
-    "withdraw.recorded",
-    "checkpoint.synced",
-    "checkpoint.recorded",
-    "publish.verified",
-    "publish.synced",
-    "publish.row_publishing",
-    "publish.folder_made",
-    "publish.renamed",
-    "publish.folder_synced",
-    "publish.in_place",
-    "publish.row_completed",
-    "publish.renamed",
-    "publish.row_publishing",
-    "end.recorded",
-    "sync.data",
-    "sync.folder",
-];
-
-/// Where it can be killed while it starts over what a crash has left.
-const RECOVERING: [&str; 8] = [
-    "recovery.begun",
-    "recovery.restored",
-    "recovery.done",
-    "recovery.settling",
-    "publish.renamed",
-    "publish.folder_synced",
-    "publish.in_place",
-    "publish.row_completed",
-];
+/// Points that a start passes which finishes a publishing.
+const PUBLISHING_AGAIN: &[&str] =
+    &["publish.renamed", "publish.folder_synced", "publish.in_place", "publish.row_completed"];
 
 impl Point {
     pub(super) fn while_serving(chance: &mut fastrand::Rng) -> Self {
-        let name = SERVING[chance.usize(..SERVING.len())];
+        let name = chance.choice(ON_THE_WAY).expect("there are points");
         // Some are reached all the time, others once for each document.
         let most = if name.starts_with("write") { 60 } else { 5 };
         Self { name, time: chance.u32(1..=most) }
     }
 
     pub(super) fn while_recovering(chance: &mut fastrand::Rng) -> Self {
-        Self { name: RECOVERING[chance.usize(..RECOVERING.len())], time: chance.u32(1..=2) }
+        let points = [AT_THE_START, PUBLISHING_AGAIN].concat();
+        let name = chance.choice(points).expect("there are points");
+        Self { name, time: chance.u32(1..=2) }
     }
 }
 

@@ -6,11 +6,12 @@ use super::disaster::{Disaster, Point};
 use super::ground::Ground;
 use super::ledger::Ledger;
 use super::putter::Putter;
-use super::talk::{Lines, Talk};
+use super::talk::{Gone, Lines, Talk};
 use super::uploader::Uploader;
 use crate::PATIENCE;
 use crate::desk::Desk;
 use crate::process::{Ended, Launch, ServerProcess, output, towlined};
+use crate::site::Person;
 use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt as _;
 use tokio::task::JoinSet;
@@ -162,11 +163,7 @@ impl Scene {
         }
         for person in &self.ground.people {
             for id in self.ledger.unfinished(person.id) {
-                let talk = Talk::open(address, &person.token, &self.ledger, &self.lines).await;
-                let Ok(talk) = talk else { return Err(Stuck("no login".to_owned())) };
-                let (person, ledger) = (person.clone(), self.ledger.clone());
-                let chance = fastrand::Rng::with_seed(id.get());
-                let mut uploader = Uploader { talk, person, ledger, chance, damages: false };
+                let mut uploader = self.honest(person, id).await?;
                 let finished = uploader.finish(id).await;
                 // One of which nothing was promised may have been given up by now.
                 if self.ledger.entry(id).is_some_and(|known| known.is_unfinished()) {
@@ -176,11 +173,7 @@ impl Scene {
         }
         for person in &self.ground.people {
             for id in self.ledger.half_cancelled(person.id) {
-                let talk = Talk::open(address, &person.token, &self.ledger, &self.lines).await;
-                let Ok(talk) = talk else { return Err(Stuck("no login".to_owned())) };
-                let (person, ledger) = (person.clone(), self.ledger.clone());
-                let chance = fastrand::Rng::with_seed(id.get());
-                let mut uploader = Uploader { talk, person, ledger, chance, damages: false };
+                let mut uploader = self.honest(person, id).await?;
                 uploader.cancel_again(id).await;
             }
         }
@@ -195,6 +188,16 @@ impl Scene {
             }
         }
         self.verify().await
+    }
+
+    /// Somebody who brings that upload of that person to its end and harms nothing.
+    async fn honest(&self, person: &Person, id: DocumentId) -> Result<Uploader, Stuck> {
+        let address = self.server.as_ref().expect("the server was started").address();
+        let talk = Talk::open(address, &person.token, &self.ledger, &self.lines).await;
+        let talk = talk.map_err(|Gone| Stuck("no login".to_owned()))?;
+        let (person, ledger) = (person.clone(), self.ledger.clone());
+        let chance = fastrand::Rng::with_seed(id.get());
+        Ok(Uploader { talk, person, ledger, chance, damages: false })
     }
 
     /// Lets `towlined verify` read back everything that was promised. It must find

@@ -4,35 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use towline_tests::disks::Disks;
+use towline_tests::is_long;
 use towline_tests::journey::{Excuse, Journey};
+use towline_tests::points::{AT_THE_START, ON_THE_WAY};
 use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::site::Site;
-
-/// Points that a journey passes.
-const ON_THE_WAY: &[&str] = &[
-    "checkpoint.recorded",
-    "checkpoint.synced",
-    "end.recorded",
-    "publish.folder_made",
-    "publish.folder_synced",
-    "publish.in_place",
-    "publish.renamed",
-    "publish.row_completed",
-    "publish.row_publishing",
-    "publish.synced",
-    "publish.verified",
-    "sync.data",
-    "sync.folder",
-    "upload.file_made",
-    "upload.row_made",
-    "withdraw.recorded",
-    "write.hashed",
-    "write.written",
-];
-
-/// Points that a start passes which has something to put in order.
-const AT_THE_START: &[&str] =
-    &["recovery.begun", "recovery.done", "recovery.restored", "recovery.settling"];
 
 /// Points that no journey passes: a damaged block, which the torture sends, and
 /// `towlined verify --repair`, which has tests of its own.
@@ -41,7 +17,7 @@ const ELSEWHERE: &[&str] = &["block.check", "repair.returned", "repair.set_aside
 /// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
 /// there are.
 fn times(quick: u64) -> u64 {
-    if std::env::var_os("TOWLINE_LONG").is_some() { u64::MAX } else { quick }
+    if is_long() { u64::MAX } else { quick }
 }
 
 /// Travels with a server that dies there at that time. Says whether it did: by that
@@ -106,10 +82,7 @@ async fn killed_at_every_point() {
                 if died { "dies" } else { "lives" },
                 journey.errors()
             );
-            let server = Launch::without_reserve(&site).start().await;
-            journey.arrive(server.address(), &site, Excuse::None).await;
-            server.assert_calm();
-            server.gone().await;
+            arrives(&mut journey, &site, Excuse::None).await;
             if !died {
                 break;
             }
@@ -127,6 +100,15 @@ async fn power_is_cut_at_every_point_with_the_catalog_on_another_disk() {
     power_is_cut_at_every_point(Disks::two).await;
 }
 
+/// The next start needs nobody, every promise holds, and all gets to its end.
+async fn arrives(journey: &mut Journey, site: &Site, excuse: Excuse) {
+    journey.assert_only_whole_files(site);
+    let server = Launch::without_reserve(site).start().await;
+    journey.arrive(server.address(), site, excuse).await;
+    server.assert_calm();
+    server.gone().await;
+}
+
 async fn power_is_cut_at_every_point(disks: fn() -> Option<Disks>) {
     for point in ON_THE_WAY {
         for time in 1..=times(1) {
@@ -136,11 +118,7 @@ async fn power_is_cut_at_every_point(disks: fn() -> Option<Disks>) {
             assert!(died || time > 1, "{point} is never reached");
             println!("{point}@{time}: {}", if died { "dies" } else { "lives" });
             disks.lose_power();
-            journey.assert_only_whole_files(disks.site());
-            let server = Launch::without_reserve(disks.site()).start().await;
-            journey.arrive(server.address(), disks.site(), Excuse::PowerCut).await;
-            server.assert_calm();
-            server.gone().await;
+            arrives(&mut journey, disks.site(), Excuse::PowerCut).await;
             if !died {
                 break;
             }
@@ -176,11 +154,7 @@ async fn killed_again_at_every_point_of_the_start() {
                 }
                 println!("{left}, {point}@{time}: {}", if died { "dies" } else { "lives" });
                 disks.lose_power();
-                journey.assert_only_whole_files(disks.site());
-                let server = Launch::without_reserve(disks.site()).start().await;
-                journey.arrive(server.address(), disks.site(), Excuse::PowerCut).await;
-                server.assert_calm();
-                server.gone().await;
+                arrives(&mut journey, disks.site(), Excuse::PowerCut).await;
                 if !died {
                     break;
                 }

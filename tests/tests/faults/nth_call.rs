@@ -7,6 +7,7 @@
 //! first few; `TOWLINE_LONG=1` takes all.
 
 use std::path::{Path, PathBuf};
+use towline_tests::is_long;
 use towline_tests::journey::{Excuse, Journey};
 use towline_tests::process::{Ended, Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
@@ -114,7 +115,7 @@ const REST: &[Fault] = &[
 const QUICK: [u32; 7] = [1, 2, 3, 5, 8, 13, 21];
 
 fn numbers() -> Box<dyn Iterator<Item = u32> + Send> {
-    if std::env::var_os("TOWLINE_LONG").is_some() {
+    if is_long() {
         return Box::new(1..);
     }
     Box::new(QUICK.into_iter())

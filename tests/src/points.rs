@@ -1,0 +1,28 @@
+//! The named points of the server at which it can be killed; `server/src/failpoint.rs`
+//! tells how. The tests at each point hold these lists against the source.
+
+/// Points that a server passes while it serves.
+pub const ON_THE_WAY: &[&str] = &[
+    "checkpoint.recorded",
+    "checkpoint.synced",
+    "end.recorded",
+    "publish.folder_made",
+    "publish.folder_synced",
+    "publish.in_place",
+    "publish.renamed",
+    "publish.row_completed",
+    "publish.row_publishing",
+    "publish.synced",
+    "publish.verified",
+    "sync.data",
+    "sync.folder",
+    "upload.file_made",
+    "upload.row_made",
+    "withdraw.recorded",
+    "write.hashed",
+    "write.written",
+];
+
+/// Points that a start passes which has something to put in order.
+pub const AT_THE_START: &[&str] =
+    &["recovery.begun", "recovery.done", "recovery.restored", "recovery.settling"];
