@@ -1,6 +1,7 @@
 //! Names that are taken, names that are the same in other letters, and what
 //! somebody has put where a document should go.
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::symlink;
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Channel, Code, OnConflict, Reply, Request};
@@ -266,4 +267,37 @@ async fn a_link_in_the_place_of_the_users_folder() {
     let bob = server.site.add_user("bob").await;
     let mut bob = Speaker::login(server.address(), &bob.token).await;
     put(&mut bob, upload("after", &corpus), &corpus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_no_row_knows_refuses_the_name_and_not_the_upload() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(100, 161);
+    let mut speaker = server.speaker().await;
+    put(&mut speaker, upload("first", &corpus), &corpus).await;
+    let by_hand = server.site.document(&server.person, "doc.pdf");
+    std::fs::write(&by_hand, "somebody's").unwrap();
+    let other = Corpus::new(100, 162);
+    let begin = Upload { on_conflict: OnConflict::Reject, ..upload("doc.pdf", &other) };
+    let id = speaker.upload(begin).await.document_id;
+    speaker.chunks(ZERO, &other, 0..100).await;
+    speaker.complete_refused(Complete::default(), Code::Exists).await;
+    assert_eq!(speaker.status(id).await.status, "uploading");
+    let rename = Complete { on_conflict: Some(OnConflict::Rename), ..Complete::default() };
+    assert_eq!(speaker.complete_with(rename).await.filename, "doc (1).pdf");
+    assert_eq!(std::fs::read(by_hand).unwrap(), b"somebody's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_a_document_holds_nobody_up() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(100, 163);
+    let mut speaker = server.speaker().await;
+    put(&mut speaker, upload("doc.pdf", &corpus), &corpus).await;
+    let place = server.site.document(&server.person, "doc.pdf");
+    std::fs::remove_file(&place).unwrap();
+    mknodat(CWD, &place, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // The same bytes: the server looks whether the file is still there.
+    let again = Upload { blake3: Some(corpus.hash()), ..upload("doc.pdf", &corpus) };
+    assert_eq!(put(&mut speaker, again, &corpus).await, "doc (1).pdf");
 }
