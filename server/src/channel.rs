@@ -187,8 +187,9 @@ impl ChannelDesk {
             started_at: now,
         };
         let limit = self.service.config.limits.unfinished_per_user;
-        let _beginning = self.service.beginning();
-        let id = self.service.catalog.create_document(new, limit).wait()?;
+        let catalog = &self.service.catalog;
+        let birth = self.service.newborns.begin(|| catalog.create_document(new, limit).wait())?;
+        let id = birth.id;
         let mut newborn = Newborn { service: &self.service, id: Some(id), why: CUT_OFF.to_owned() };
         failpoint::reach("upload.row_made");
         let staging = match self.service.storage.create(id, request.filesize) {

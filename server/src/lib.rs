@@ -23,6 +23,7 @@ mod lane;
 mod live;
 mod login;
 mod mirror;
+mod newborn;
 mod outlet;
 mod pool;
 mod publish;

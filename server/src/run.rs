@@ -4,6 +4,7 @@ use crate::calendar::Calendar;
 use crate::checkpoint::{self, Checkpoints};
 use crate::failure::Failure;
 use crate::mirror::{self, Mirror, MirrorError};
+use crate::newborn::Newborns;
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::service::Service;
@@ -11,7 +12,7 @@ use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
 use crate::token::{KeyError, Tokens};
 use crate::{Config, door, expiry, recovery};
 use std::future::Future;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -144,7 +145,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         mirror: Mirror::new(state_file),
         calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),
-        beginning: RwLock::new(()),
+        newborns: Newborns::default(),
         tracker: TaskTracker::new(),
         stopping: CancellationToken::new(),
         config,

@@ -6,13 +6,14 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::{Live, Recording};
 use crate::mirror::Mirror;
+use crate::newborn::Newborns;
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::storage::FolderLock;
 use crate::storage::Storage;
 use crate::token::Tokens;
 use crate::{Clock, Config, recovery};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_protocol::{Channel, DocumentId, FileHash, FileSize, UserId};
@@ -30,9 +31,8 @@ pub(crate) struct Service {
     pub(crate) mirror: Mirror,
     pub(crate) calendar: Calendar,
     pub(crate) pool: Arc<Pool>,
-    /// Held by whoever begins an upload, from before its row until it is in the
-    /// registry: see [`Service::document_of`].
-    pub(crate) beginning: RwLock<()>,
+    /// Uploads that are just being begun: see [`Service::document_of`].
+    pub(crate) newborns: Newborns,
     /// Connections and everything that works for them.
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the server is to stop.
@@ -167,14 +167,9 @@ impl Service {
         let own = document.filter(|document| document.user_id == user);
         let own = own.ok_or(Failure::Refused(Refusal::NotFound))?;
         if own.phase == Phase::Uploading && self.registry.get(id).is_none() {
-            drop(self.beginning.write().unwrap_or_else(PoisonError::into_inner));
+            self.newborns.wait_for(id);
         }
         Ok(own)
-    }
-
-    /// While this is held an upload is being begun.
-    pub(crate) fn beginning(&self) -> RwLockReadGuard<'_, ()> {
-        self.beginning.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The user's completed document with these very bytes, if its file is there.

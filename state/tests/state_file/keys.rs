@@ -29,6 +29,7 @@ fn the_second_server_with_a_number_gets_a_longer_key() {
     assert_eq!(insert(&mut state, 123, Some(HERE), "a"), "123");
     assert_eq!(insert(&mut state, 123, Some(THERE), "b"), "123@there:7400");
     assert_eq!(insert(&mut state, 124, Some(THERE), "c"), "124");
+    assert_eq!(state.key_for(id(123), Some(HERE)), "123", "its own, the second time too");
     assert_eq!(found(&state, 123, Some(HERE)).as_deref(), Some("a"));
     assert_eq!(found(&state, 123, Some(THERE)).as_deref(), Some("b"));
     assert_eq!(found(&state, 124, Some(HERE)), None);

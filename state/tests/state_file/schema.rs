@@ -64,6 +64,7 @@ fn the_written_file_has_the_users_words_in_a_stable_order() {
         full.path = Some("/home/ann/notes.pdf".into());
         full.server = Some("example.org:7400".to_owned());
         full.modified_ns = Some(ModifiedNs::from(1_705_329_399_123_456_789));
+        assert_eq!(full.modified_ns.map(ModifiedNs::get), Some(1_705_329_399_123_456_789));
         state.uploads.insert("123".to_owned(), full);
     })
     .unwrap();

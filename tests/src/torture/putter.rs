@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
@@ -24,12 +25,15 @@ pub(super) struct Putter {
     file: Option<(PathBuf, Arc<Corpus>)>,
     files: u32,
     run: Option<(Child, JoinHandle<()>)>,
+    /// The run that is on, or the last one, was told SUCCESS.
+    completed: Arc<AtomicBool>,
 }
 
 impl Putter {
     pub(super) fn new(desk: Desk, person: Person, ledger: &Ledger, chance: fastrand::Rng) -> Self {
         let ledger = ledger.clone();
-        Self { desk, person, ledger, chance, file: None, files: 0, run: None }
+        let completed = Arc::default();
+        Self { desk, person, ledger, chance, file: None, files: 0, run: None, completed }
     }
 
     /// Sees to it that the command runs: the next file where the last is done, else
@@ -58,11 +62,15 @@ impl Putter {
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let (ledger, person, corpus) =
             (self.ledger.clone(), self.person.clone(), Arc::clone(corpus));
+        let completed = Arc::clone(&self.completed);
+        completed.store(false, Ordering::SeqCst);
         let listening = tokio::spawn(async move {
             let mut lines = lines;
             while let Ok(Some(line)) = lines.next_line().await {
                 // The last line of a client that was killed may be half a line.
                 let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                let is_completed = event["event"] == "completed";
+                completed.fetch_or(is_completed, Ordering::SeqCst);
                 hear(&ledger, &person, &corpus, &event);
             }
         });
@@ -104,7 +112,12 @@ impl Putter {
     /// What the end of a run means.
     fn judge(&mut self, status: ExitStatus) {
         match status.code() {
-            Some(0) => self.file = None,
+            Some(0) => {
+                self.file = None;
+                if !self.completed.swap(false, Ordering::SeqCst) {
+                    self.ledger.breach("towline put ended with 0 without SUCCESS".to_owned());
+                }
+            }
             // Refused, interrupted, or killed by us: the same again.
             Some(1 | 3) | None => {}
             _ => self.ledger.breach(format!("towline put ended with {status}")),
@@ -143,7 +156,10 @@ fn hear(ledger: &Ledger, person: &Person, corpus: &Arc<Corpus>, event: &Value) {
             }
             ledger.resumed(id, offset("received"));
         }
-        Some("completed") if ledger.entry(id).is_some() => {
+        Some("completed") => {
+            if ledger.entry(id).is_none() {
+                ledger.begun(id, Entry::of_client(person.id, Arc::clone(corpus)));
+            }
             ledger.completed_by_client(id, event["blake3"].as_str().unwrap_or_default());
         }
         _ => {}

@@ -246,11 +246,13 @@ async fn of_the_catalog() {
             let log = site.outside().join("log");
             let strace = Strace::inject(&log, call, "error=EIO").when(format!("{n}+")).about([wal]);
             let corpus = Corpus::new(5000, 912);
+            let mut succeeded = false;
             if let Ok(server) =
                 Launch::without_reserve(&site).under(&strace.words()).try_start().await
             {
                 let told = say_all(&server, &person, &corpus).await;
                 println!("{call} {n}: {told:?}");
+                succeeded = told.is_empty();
                 if strace.has_fired() {
                     fired += 1;
                     assert!(told.iter().all(|code| *code != Code::StorageFailed), "{told:?}");
@@ -266,6 +268,10 @@ async fn of_the_catalog() {
             again.chunks(ZERO, &corpus, 0..corpus.size()).await;
             again.complete(ZERO).await;
             site.assert_published(&person, "after", &corpus);
+            if succeeded {
+                site.assert_published(&person, "doc", &corpus);
+                assert_eq!(again.status(1.try_into().unwrap()).await.status, "completed");
+            }
         }
         assert!(fired > 0, "{call}: no running server met it");
     }

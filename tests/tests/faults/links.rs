@@ -68,19 +68,23 @@ async fn swapped(site: &Site, person: &Person, folder: PathBuf) {
     let corpus = Corpus::new(3000, 990);
     let swapper = Swapper::start(folder, link);
     let mut waiting = Vec::new();
-    let mut done = 0;
+    let mut done = Vec::new();
     for number in 0..200 {
         let name = format!("{number}.bin");
         // New folders too: to make one must not lead out either.
         let folders = ["a".to_owned(), format!("{}", number % 7)][..1 + number % 2].to_vec();
-        match put(&server, person, &name, folders, &corpus).await {
-            Ok(()) => done += 1,
+        match put(&server, person, &name, folders.clone(), &corpus).await {
+            Ok(()) => done.push([folders, vec![name]].concat().join("/")),
             Err(Some(id)) => waiting.push(id),
             Err(None) => {}
         }
     }
     let swaps = swapper.stop();
-    println!("{swaps} swaps, {done} published meanwhile, {} afterwards", waiting.len());
+    println!("{swaps} swaps, {} published meanwhile, {} afterwards", done.len(), waiting.len());
+    assert!(swaps > 0 && !done.is_empty(), "nothing was tried");
+    for name in done {
+        site.assert_published(person, &name, &corpus);
+    }
     assert_nothing_in(&outside);
     for id in waiting {
         let mut speaker = Speaker::login(server.address(), &person.token).await;

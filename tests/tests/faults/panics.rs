@@ -155,7 +155,7 @@ async fn in_a_checkpoint() {
 
 /// A server that panics there the first time after its start.
 async fn first_after_the_start(site: &Site, point: &str) -> ServerProcess {
-    for time in 1.. {
+    for time in 1..100 {
         let plan = format!("{point}=panic@{time}");
         if let Ok(server) = Launch::over(site).failpoints(&plan).try_start().await {
             return server;

@@ -1,10 +1,11 @@
 //! A disk that stalls: who waits for it waits, and nobody else. Measured by the
 //! order in which things happen.
 
+use towline_protocol::Request;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, find, offset, upload};
+use towline_tests::speaker::{Speaker, ZERO, find, offset, position, resume, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_go_on_while_one_sync_takes_for_ever() {
@@ -59,5 +60,35 @@ async fn a_stall_that_ends_wakes_everybody() {
         speaker.complete(ZERO).await;
         site.assert_published(&person, &format!("{number}.bin"), &corpus);
     }
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_found_while_one_upload_cannot_be_begun() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let corpus = Corpus::new(5000, 962);
+    let server = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let paused = speaker.upload(upload("paused", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    speaker.pause().await;
+    server.gone().await;
+
+    // Its row is there, and its file takes longer than this test.
+    let server = Launch::over(&site).failpoints("upload.row_made=wait:600000@1").start().await;
+    let mut stalled = Speaker::login(server.address(), &person.token).await;
+    stalled.send(&Request::Upload(upload("stalled", &corpus))).await;
+    server.says("a failpoint waits").await;
+
+    let mut other = Speaker::login(server.address(), &person.token).await;
+    assert_eq!(other.status(paused).await.status, "uploading");
+    other.upload(upload("other", &corpus)).await;
+    other.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    other.complete(ZERO).await;
+    let granted = other.resume(resume(paused)).await;
+    other.chunks(ZERO, &corpus, position(granted.offset)..corpus.size()).await;
+    other.complete(ZERO).await;
+    site.assert_published(&person, "paused", &corpus);
     server.gone().await;
 }
