@@ -15,12 +15,19 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
+use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    run_from(std::env::args_os())
+}
+
+/// [`main`] inside another program, whose arguments these are not: the first of them
+/// is the name, as in [`std::env::args_os`].
+pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Where even that cannot be printed, the code must say it all.

@@ -13,6 +13,7 @@ use crate::Server;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use settings::Settings;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,7 +45,14 @@ enum Command {
 /// something was found, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    run_from(std::env::args_os())
+}
+
+/// [`main`] inside another program, whose arguments these are not: the first of them
+/// is the name, as in [`std::env::args_os`].
+#[must_use]
+pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = Arguments::parse_from(arguments);
     let done = match arguments.command {
         None => serve(&arguments.serve).map(|()| true),
         Some(Command::User(user)) => people::user(&user).map(|()| true),

@@ -1,0 +1,212 @@
+//! The comparison: every round each contender once, in an order of its own, so that a
+//! slow minute of the machine falls on all of them.
+
+use crate::arguments::Compare;
+use crate::chart;
+use crate::contender::Contender;
+use crate::ground::{Ground, Room};
+use crate::interrupt;
+use crate::load::Load;
+use crate::machine::Machine;
+use crate::markdown;
+use crate::result::{Outcome, Results, SectionResult, Skipped};
+use crate::sample::Sample;
+use crate::section::{self, Section};
+use crate::table;
+use anyhow::{Context as _, Result, ensure};
+use fastrand::Rng;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Where page and chart of a real run go: they are part of the repository.
+const PAGES: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Measures what was asked for; says whether all of it went well.
+pub(crate) fn run(compare: &Compare) -> Result<bool> {
+    interrupt::watch()?;
+    let wanted = section::wanted(compare)?;
+    let seed = compare.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    let mut random = Rng::with_seed(seed);
+    let target = target()?;
+    let needed = wanted.iter().map(|section| section.space_bytes()).max().unwrap_or(0);
+    let ground = Ground::in_folder(compare.dir.as_deref().unwrap_or(&target), needed)?;
+    say(&format!("seed {seed}; all of it in {}", ground.path().display()));
+
+    let mut sections = Vec::new();
+    for section in &wanted {
+        sections.extend(measured(section.as_ref(), compare, &ground, &mut random)?);
+    }
+    ensure!(!sections.is_empty(), "no contender's name begins with {}", compare.only.join(" or "));
+    let results = Results {
+        machine: Machine::this(ground.file_system())?,
+        rounds: compare.rounds(),
+        rehearsed: rehearses(compare),
+        seed,
+        sections,
+    };
+    report(compare, &results, &target)?;
+    Ok(results.are_whole())
+}
+
+/// One who takes part, and what it has done so far.
+struct Entry {
+    contender: Box<dyn Contender>,
+    outcome: Outcome,
+}
+
+/// All rounds of a section; nothing where none of its contenders was asked for.
+fn measured(
+    section: &dyn Section,
+    compare: &Compare,
+    ground: &Ground,
+    random: &mut Rng,
+) -> Result<Option<SectionResult>> {
+    let mut contenders = section.contenders();
+    contenders.retain(|contender| compare.wants(contender.name()));
+    if contenders.is_empty() {
+        return Ok(None);
+    }
+    let mut entries = Vec::new();
+    let mut skipped = Vec::new();
+    for contender in contenders {
+        match contender.available() {
+            Ok(()) => entries.push(Entry::of(contender)),
+            Err(why) => skipped.push(Skipped { name: contender.name(), why }),
+        }
+    }
+    say(&format!("\n{}", section.title()));
+    for Skipped { name, why } in &skipped {
+        say(&format!("  {name:15} skipped: {why}"));
+    }
+
+    let source = tempfile::Builder::new().prefix("source-").tempdir_in(ground.path())?;
+    let load = section.load(source.path(), random)?;
+    rustix::fs::sync();
+    for round in 1..=compare.rounds() {
+        random.shuffle(&mut entries);
+        for entry in &mut entries {
+            let what = format!("round {round} of {}", compare.rounds());
+            let took = once(entry.contender.as_ref(), ground, &load, compare);
+            interrupt::check()?;
+            entry.outcome.add(&what, took);
+        }
+    }
+
+    // Each again in its place on the list.
+    let place = |entry: &Entry| {
+        let contenders = section.contenders();
+        contenders.iter().position(|contender| contender.name() == entry.outcome.name)
+    };
+    entries.sort_by_key(place);
+    Ok(Some(SectionResult {
+        name: section.name(),
+        title: section.title(),
+        reference: section.reference(),
+        unit: section.unit(),
+        outcomes: entries.into_iter().map(|entry| entry.outcome).collect(),
+        skipped,
+    }))
+}
+
+/// One contender in one round: once to rehearse, and at once again to be measured.
+///
+/// The rehearsal leaves free memory as this very contender will want it. On a guest
+/// whose host takes back what is free, the first write to a page costs ten times what
+/// any later one does, and who gets such pages hangs on the size of the pieces that the
+/// one before has written and on those that it writes itself.
+fn once(
+    contender: &dyn Contender,
+    ground: &Ground,
+    load: &Load,
+    compare: &Compare,
+) -> Result<Sample> {
+    load.warm()?;
+    if rehearses(compare) {
+        let room = ground.room(load, compare.limit)?;
+        let rehearsed = contender.round(&room);
+        clear(room);
+        rehearsed.context("in the rehearsal")?;
+    }
+    let room = ground.room(load, compare.limit)?;
+    let taken = contender.round(&room).and_then(|arrival| {
+        load.check(&arrival.path)?;
+        Ok(arrival.sample)
+    });
+    clear(room);
+    taken
+}
+
+/// Removes what a contender has left, so that nobody pays for what another has made
+/// dirty.
+fn clear(room: Room) {
+    drop(room);
+    rustix::fs::sync();
+}
+
+impl Entry {
+    fn of(contender: Box<dyn Contender>) -> Self {
+        let outcome = Outcome {
+            name: contender.name(),
+            class: contender.class(),
+            manner: contender.manner(),
+            version: contender.version(),
+            samples: Vec::new(),
+            failures: Vec::new(),
+        };
+        Self { contender, outcome }
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, round: &str, took: Result<Sample>) {
+        match took {
+            Ok(sample) => {
+                let seconds = sample.wall.as_secs_f64();
+                say(&format!("  {:15} {round}: {seconds:.3} s", self.name));
+                self.samples.push(sample);
+            }
+            Err(error) => {
+                say(&format!("  {:15} {round}: failed: {error:#}", self.name));
+                self.failures.push(format!("{round}: {error:#}"));
+            }
+        }
+    }
+}
+
+fn report(compare: &Compare, results: &Results, target: &Path) -> Result<()> {
+    let folder = if compare.quick { target } else { Path::new(PAGES) };
+    let page = compare.markdown.clone().unwrap_or_else(|| folder.join("RESULTS.md"));
+    let picture = compare.svg.clone().unwrap_or_else(|| folder.join("results.svg"));
+    let _ = writeln!(std::io::stdout(), "\n{}", table::of(results));
+    write(&page, &markdown::of(results, &beside(&page, &picture)))?;
+    write(&picture, &chart::of(results))?;
+    say(&format!("written: {} and {}", page.display(), picture.display()));
+    Ok(())
+}
+
+/// How the page names the picture.
+fn beside(page: &Path, picture: &Path) -> String {
+    let is_beside = page.parent() == picture.parent();
+    let name = picture.file_name().filter(|_| is_beside).unwrap_or(picture.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Where `cargo` builds: target/release/towline-bench → target.
+fn target() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("cannot find this program's own file")?;
+    let target = this.ancestors().nth(2).context("this program lies in no folder")?;
+    Ok(target.to_owned())
+}
+
+fn rehearses(compare: &Compare) -> bool {
+    !compare.quick
+}
+
+/// On standard error: standard output is for the table.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

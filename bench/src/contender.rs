@@ -1,0 +1,76 @@
+//! Who is measured. Each peer has a file of its own below.
+
+mod cp;
+mod floor;
+mod nginx;
+mod rsync;
+mod sftp;
+mod towline;
+mod tus;
+
+pub(crate) use cp::Cp;
+pub(crate) use floor::FloorProgram;
+pub(crate) use nginx::Nginx;
+pub(crate) use rsync::Rsync;
+pub(crate) use sftp::Sftp;
+pub(crate) use towline::Towline;
+pub(crate) use tus::Tus;
+
+use crate::ground::Room;
+use crate::sample::Sample;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Where the bytes are when a contender says that it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// In the page cache: a power cut takes them.
+    Memory,
+    /// On the disk, synced.
+    Disk,
+}
+
+impl Class {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "in memory",
+            Self::Disk => "on disk",
+        }
+    }
+}
+
+/// Something that can bring a load from one place to another.
+pub(crate) trait Contender {
+    /// Short, and its own.
+    fn name(&self) -> &'static str;
+
+    fn class(&self) -> Class;
+
+    /// How it is run, in a line.
+    fn manner(&self) -> &'static str;
+
+    /// Which programs it is made of; nothing where it is ours.
+    fn version(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it can be measured here.
+    ///
+    /// # Errors
+    /// Where not: why, for a person.
+    fn available(&self) -> Result<(), String>;
+
+    /// Starts what it needs, sends the room's load once, and stops all of it.
+    ///
+    /// # Errors
+    /// Where any of that fails; nothing of it runs then.
+    fn round(&self, room: &Room) -> Result<Arrival>;
+}
+
+/// A load that has arrived, so it is said.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) sample: Sample,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+}

@@ -1,0 +1,65 @@
+//! The floor program, whose ends are processes as those of the others are.
+
+use super::{Arrival, Class, Contender};
+use crate::ground::Room;
+use crate::measure;
+use crate::program;
+use crate::sample::Sample;
+use crate::server::{Server, Sign};
+use anyhow::Result;
+
+/// When it lets the bytes go to the disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FloorProgram {
+    /// When the system likes.
+    Plain,
+    /// At the end.
+    Sync,
+    /// As it goes, and at the end.
+    Paced,
+}
+
+impl Contender for FloorProgram {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Plain => "floor",
+            Self::Sync => "floor+sync",
+            Self::Paced => "floor+paced",
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Plain => Class::Memory,
+            Self::Sync | Self::Paced => Class::Disk,
+        }
+    }
+
+    fn manner(&self) -> &'static str {
+        match self {
+            Self::Plain => "raw TCP, BLAKE3 on both ends, a thread each, buffers of 1 MiB",
+            Self::Sync => "the same, and `fdatasync` at the end",
+            Self::Paced => "the same, write-back started every 8 MiB; folder synced too",
+        }
+    }
+
+    fn available(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn round(&self, room: &Room) -> Result<Arrival> {
+        let path = room.at("received");
+        let mut receiver = program::own("floor")?;
+        receiver.arg("receive").arg(&path).args(match self {
+            Self::Plain => None,
+            Self::Sync => Some("--sync"),
+            Self::Paced => Some("--paced"),
+        });
+        let server = Server::start(receiver, &room.at("server.log"), Sign::Says)?;
+        let mut sender = program::own("floor")?;
+        sender.arg("send").arg(room.load.path()).arg(server.address().to_string());
+        let (wall, client) = measure::run(sender, &room.at("client.log"), room.limit)?;
+        let server = Some(server.stop()?);
+        Ok(Arrival { sample: Sample { wall, client, server }, path })
+    }
+}

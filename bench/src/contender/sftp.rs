@@ -1,0 +1,118 @@
+//! OpenSSH's sftp, encrypted as it always is, to an sshd of our own.
+
+use super::{Arrival, Class, Contender};
+use crate::ground::Room;
+use crate::measure;
+use crate::program;
+use crate::sample::Sample;
+use crate::server::{Server, Sign, free_port};
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where distributions put the server's half of it.
+const SFTP_SERVERS: [&str; 4] = [
+    "/usr/lib/openssh/sftp-server",
+    "/usr/libexec/openssh/sftp-server",
+    "/usr/lib/ssh/sftp-server",
+    "/usr/libexec/sftp-server",
+];
+
+/// Where sshd locks its unprivileged half in, when it is root.
+const RUN: &str = "/run/sshd";
+
+#[derive(Debug)]
+pub(crate) struct Sftp;
+
+impl Contender for Sftp {
+    fn name(&self) -> &'static str {
+        "sftp"
+    }
+
+    fn class(&self) -> Class {
+        Class::Memory
+    }
+
+    fn manner(&self) -> &'static str {
+        "`sftp -b` to an sshd with its defaults; the only one that encrypts"
+    }
+
+    fn version(&self) -> Option<String> {
+        program::version("ssh", "-V")
+    }
+
+    fn available(&self) -> Result<(), String> {
+        for name in ["sftp", "ssh", "ssh-keygen", "sshd"] {
+            program::find(name)?;
+        }
+        sftp_server().ok_or("there is no sftp-server where distributions put it")?;
+        if rustix::process::getuid().is_root() && !Path::new(RUN).is_dir() {
+            return Err(format!("sshd needs {RUN}; make it with: mkdir -m 755 {RUN}"));
+        }
+        Ok(())
+    }
+
+    fn round(&self, room: &Room) -> Result<Arrival> {
+        let user = user()?;
+        let into = room.folder("received")?;
+        let port = free_port()?;
+        let config = room.file("sshd_config", &config(room, port)?)?;
+        for key in ["host_key", "user_key"] {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(room.at(key));
+            measure::run(keygen, &room.at("keygen.log"), room.limit)?;
+        }
+        // It starts itself again for each connection, by its whole name.
+        let mut sshd = Command::new(program::find("sshd").map_err(anyhow::Error::msg)?);
+        sshd.args(["-D", "-e", "-f"]).arg(config);
+        let server = Server::start(sshd, &room.at("server.log"), Sign::Opens(port))?;
+        let put = format!("put \"{}\" \"{}/\"\n", room.load.path().display(), into.display());
+        let mut sftp = Command::new("sftp");
+        sftp.arg("-q").arg("-b").arg(room.file("batch", &put)?);
+        sftp.args(["-F", "/dev/null", "-P", &port.to_string(), "-i"]).arg(room.at("user_key"));
+        sftp.args(["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
+        sftp.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", room.at("known").display()));
+        sftp.arg(format!("{user}@127.0.0.1"));
+        let (wall, client) = measure::run(sftp, &room.at("client.log"), room.limit)?;
+        server.be_alone()?;
+        let server = Some(server.stop()?);
+        let path = into.join(room.load_name());
+        Ok(Arrival { sample: Sample { wall, client, server }, path })
+    }
+}
+
+/// An sshd that lets in whoever runs this, by the room's key and nothing else.
+fn config(room: &Room, port: u16) -> Result<String> {
+    let room = room.path().display();
+    let sftp_server = sftp_server().context("sftp-server is gone")?.display();
+    Ok(format!(
+        r#"ListenAddress 127.0.0.1:{port}
+HostKey "{room}/host_key"
+PidFile none
+AuthorizedKeysFile "{room}/user_key.pub"
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+Subsystem sftp {sftp_server}
+"#
+    ))
+}
+
+fn sftp_server() -> Option<&'static Path> {
+    SFTP_SERVERS.iter().map(Path::new).find(|path| path.is_file())
+}
+
+/// Whom we are, by name.
+fn user() -> Result<String> {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string(PathBuf::from("/etc/passwd"))?;
+    let mut users = users.lines().map(|line| line.split(':'));
+    users
+        .find_map(|mut fields| {
+            let name = fields.next()?;
+            (fields.nth(1)? == id).then(|| name.to_owned())
+        })
+        .with_context(|| format!("user {id} has no name in /etc/passwd"))
+}

@@ -1,0 +1,85 @@
+//! Towline itself: `towlined` over a new data folder, and one `towline put`.
+
+use super::{Arrival, Class, Contender};
+use crate::ground::Room;
+use crate::measure;
+use crate::program;
+use crate::sample::Sample;
+use crate::server::{Server, Sign};
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+
+/// When it says SUCCESS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Towline {
+    /// When file, entry and row survive a power cut.
+    Durable,
+    /// Before.
+    Relaxed,
+}
+
+impl Contender for Towline {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Durable => "towline durable",
+            Self::Relaxed => "towline relaxed",
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Durable => Class::Disk,
+            Self::Relaxed => Class::Memory,
+        }
+    }
+
+    fn manner(&self) -> &'static str {
+        match self {
+            Self::Durable => "`towlined` as it comes, `towline put --quiet`",
+            Self::Relaxed => "the same with `towlined --durability relaxed`",
+        }
+    }
+
+    fn available(&self) -> Result<(), String> {
+        match self {
+            Self::Durable => Ok(()),
+            Self::Relaxed => match knows_durability() {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("this towlined has no --durability".to_owned()),
+                Err(error) => Err(format!("towlined --help does not run: {error:#}")),
+            },
+        }
+    }
+
+    fn round(&self, room: &Room) -> Result<Arrival> {
+        let data = room.at("data");
+        let mut towlined = program::own("towlined")?;
+        towlined.arg("--data-dir").arg(&data).args(["--listen", "127.0.0.1:0"]);
+        towlined.args(["--max-file-size", "100GB"]);
+        if let Self::Relaxed = self {
+            towlined.args(["--durability", "relaxed"]);
+        }
+        let server = Server::start(towlined, &room.at("server.log"), Sign::Says)?;
+        let mut towline = program::own("towline")?;
+        towline.args(["put", "--quiet"]).arg(room.load.path());
+        towline.args(["--to", &server.address().to_string()]);
+        towline.arg("--token-file").arg(token_in(&data)?);
+        towline.arg("--state-file").arg(room.at("uploads_state.json"));
+        let (wall, client) = measure::run(towline, &room.at("client.log"), room.limit)?;
+        let server = Some(server.stop()?);
+        let path = data.join("uploads/1").join(room.load_name());
+        Ok(Arrival { sample: Sample { wall, client, server }, path })
+    }
+}
+
+fn knows_durability() -> Result<bool> {
+    let help = program::own("towlined")?.arg("--help").output()?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains("--durability"))
+}
+
+/// The token that the first start has written for its first user.
+fn token_in(data: &Path) -> Result<PathBuf> {
+    let mut entries = std::fs::read_dir(data)?.filter_map(Result::ok).map(|entry| entry.path());
+    let token = entries.find(|path| path.extension().is_some_and(|end| end == "token"));
+    token.context("towlined has written no token")
+}

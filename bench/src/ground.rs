@@ -1,0 +1,167 @@
+//! The one folder in which everything lies, sent and received, and what must be true
+//! of it.
+
+use crate::load::Load;
+use anyhow::{Context as _, Result, ensure};
+use bytesize::ByteSize;
+use rustix::fs::statvfs;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What is left over on the disk at the worst.
+const SPARE_BYTES: u64 = 256 << 20;
+
+/// The ground. Dropped, it is gone with all that lies there.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    folder: TempDir,
+    file_system: String,
+}
+
+/// One contender's place in one round: empty at first, gone afterwards.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    folder: TempDir,
+    /// What is to be sent.
+    pub(crate) load: &'a Load,
+    /// The longest that a command may take.
+    pub(crate) limit: Duration,
+}
+
+impl Ground {
+    /// A new folder in that one, with space for so much.
+    ///
+    /// # Errors
+    /// Where it is in memory, or too small.
+    pub(crate) fn in_folder(parent: &Path, needed_bytes: u64) -> Result<Self> {
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        // Whole: programs are told of it that take a path to begin where they please.
+        let parent =
+            &parent.canonicalize().with_context(|| format!("cannot find {}", parent.display()))?;
+        let folder = tempfile::Builder::new().prefix("towline-bench-").tempdir_in(parent);
+        let folder = folder.with_context(|| format!("cannot write in {}", parent.display()))?;
+        let path = folder.path();
+        let file_system = file_system_of(path)?;
+        ensure!(
+            !matches!(file_system.as_str(), "tmpfs" | "ramfs"),
+            "{} is in memory ({file_system}), where a sync costs nothing; name a folder on a disk with --dir",
+            parent.display()
+        );
+        let space = statvfs(path).context("cannot ask for free space")?;
+        let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
+        let needed_bytes = needed_bytes + SPARE_BYTES;
+        ensure!(
+            free_bytes >= needed_bytes,
+            "{} has {} free, and {} are needed; name another folder with --dir, or a smaller --size",
+            parent.display(),
+            ByteSize(free_bytes),
+            ByteSize(needed_bytes)
+        );
+        Ok(Self { folder, file_system })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The kind of file system that it is on: `ext4`.
+    pub(crate) fn file_system(&self) -> &str {
+        &self.file_system
+    }
+
+    pub(crate) fn room<'a>(&self, load: &'a Load, limit: Duration) -> Result<Room<'a>> {
+        let folder = tempfile::Builder::new().prefix("room-").tempdir_in(self.path());
+        Ok(Room { folder: folder.context("cannot make a folder for a round")?, load, limit })
+    }
+}
+
+impl Room<'_> {
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A place in it.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// A new folder in it.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.at(name);
+        std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A new file in it with that text.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.at(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The name of what is sent.
+    pub(crate) fn load_name(&self) -> &OsStr {
+        self.load.path().file_name().unwrap_or_default()
+    }
+}
+
+/// What is mounted at the longest of the mount points above that path; of several at
+/// one point, the last covers the others.
+fn file_system_of(path: &Path) -> Result<String> {
+    let mounts = std::fs::read("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    let mut found = (0, "unknown".to_owned());
+    for line in mounts.split(|byte| *byte == b'\n') {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (Some(point), Some(kind)) = (fields.nth(1), fields.next()) else { continue };
+        let point = unescaped(point);
+        if path.starts_with(Path::new(OsStr::from_bytes(&point))) && point.len() >= found.0 {
+            found = (point.len(), String::from_utf8_lossy(kind).into_owned());
+        }
+    }
+    Ok(found.1)
+}
+
+/// A mount point as it is: the list writes a space as `\040`, and a few more so.
+fn unescaped(mut field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some((&first, rest)) = field.split_first() {
+        let code = rest.get(..3).and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
+            Some(byte) if first == b'\\' => {
+                bytes.push(byte);
+                field = &rest[3..];
+            }
+            _ => {
+                bytes.push(first);
+                field = rest;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_s_own_folder_is_not_on_a_disk() {
+        assert_eq!(file_system_of(Path::new("/proc/self")).unwrap(), "proc");
+    }
+
+    #[test]
+    fn a_mount_point_with_a_space_is_found() {
+        assert_eq!(unescaped(br"/mnt/my\040disk\134"), b"/mnt/my disk\\");
+    }
+
+    #[test]
+    fn too_small_a_disk_is_refused() {
+        let parent = std::env::current_dir().unwrap();
+        let refused = Ground::in_folder(&parent, u64::MAX >> 1).unwrap_err().to_string();
+        assert!(refused.contains("are needed"), "{refused}");
+    }
+}

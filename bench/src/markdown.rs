@@ -1,0 +1,101 @@
+//! The results as a page.
+
+use crate::result::{Outcome, Results, SectionResult};
+use crate::table::{cells, notes};
+use bytesize::ByteSize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// The page; `picture` is how it names the chart.
+pub(crate) fn of(results: &Results, picture: &str) -> String {
+    let Results { machine, rounds, seed, .. } = results;
+    let rehearsed = if results.rehearsed { ", each after a rehearsal" } else { "" };
+    let mut page = format!(
+        "# Towline beside its peers\n\n\
+         Measured on {} by `cargo run --release -p towline-bench -- compare`: {rounds} round{}{rehearsed}, seed {seed}.\n\
+         {machine}.\n\n\
+         ![Medians, with the fastest and the slowest round]({picture})\n",
+        machine.date,
+        if *rounds == 1 { "" } else { "s" },
+    );
+    for section in &results.sections {
+        section_of(&mut page, section, machine.own_peak);
+    }
+    how(&mut page, results);
+    page
+}
+
+fn section_of(page: &mut String, section: &SectionResult, own_peak: ByteSize) {
+    let (reference, unit) = (section.reference, section.unit.name);
+    let _ = write!(
+        page,
+        "\n## {}\n\n\
+         | | done when | median s | best s | worst s | × {reference} | CPU s/{unit}: client | server | both | peak MiB: client | server |\n\
+         | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n",
+        capitalised(&section.title),
+    );
+    for outcome in &section.outcomes {
+        let name = if outcome.is_ours() {
+            format!("**{}**", outcome.name)
+        } else {
+            outcome.name.to_owned()
+        };
+        let cells = match section.figures(outcome) {
+            Some(figures) => cells(&figures, own_peak).join(" | "),
+            None => "failed | | | | | | | |".to_owned(),
+        };
+        let _ = writeln!(page, "| {name} | {} | {cells} |", outcome.class.name());
+    }
+    let notes = notes(section);
+    if !notes.is_empty() {
+        let _ = writeln!(page);
+    }
+    for note in notes {
+        let _ = writeln!(page, "- {}", one_line(&note));
+    }
+}
+
+fn how(page: &mut String, results: &Results) {
+    let _ = write!(
+        page,
+        "\n## How\n\n\
+         Every round has each contender once, in an order drawn anew. A server is started for it and waited for; then\n\
+         the client's command is timed by the wall clock; then the server is stopped. Processor time and peak memory are\n\
+         what the system's own accounts (`wait4`) say of both, from start to end, and of the processes they had. All of it\n\
+         goes over the loopback interface and lies on one volume. What is sent is in the page cache before. What\n\
+         arrived is compared with what was sent and removed, and the disks are synced, before the next begins. Each\n\
+         rehearses once right before it is measured, since the first write to free memory can cost a virtual machine far\n\
+         more than any later one.\n\n\
+         *Done when* says where the bytes are when the client's command ends: *on disk*, synced, or *in memory*, from\n\
+         which a power cut takes them. A process begins with the peak memory of the program that starts it, here {:.1}:\n\
+         of less, nothing is known.\n\n",
+        results.machine.own_peak
+    );
+    let mut said = BTreeSet::new();
+    let mut versions = BTreeMap::new();
+    for outcome in results.sections.iter().flat_map(|section| &section.outcomes) {
+        let Outcome { name, manner, version, .. } = outcome;
+        if said.insert(*name) {
+            let _ = writeln!(page, "- {name}: {manner}");
+        }
+        if let Some(version) = version {
+            versions.entry(version).or_insert(name);
+        }
+    }
+    if !versions.is_empty() {
+        let versions =
+            versions.iter().map(|(version, name)| format!("{name}: {}", one_line(version)));
+        let versions: Vec<String> = versions.collect();
+        let _ = writeln!(page, "\nVersions:\n\n- {}", versions.join("\n- "));
+    }
+}
+
+/// What a program has said may be anything.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '|', '<', '`'], " ")
+}
+
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,103 @@
+//! The results on a terminal of 80 columns.
+
+use crate::result::{Figures, Outcome, Results, SectionResult};
+use bytesize::ByteSize;
+use std::fmt::Write as _;
+
+/// How wide each column of figures is.
+const WIDTHS: [usize; 9] = [8, 7, 7, 7, 7, 7, 6, 7, 7];
+
+/// All sections, each with who failed and who was skipped.
+pub(crate) fn of(results: &Results) -> String {
+    let mut text = format!("{}\n", results.machine);
+    for section in &results.sections {
+        section_of(&mut text, section, results);
+    }
+    text
+}
+
+fn section_of(text: &mut String, section: &SectionResult, results: &Results) {
+    let many = match results.rounds {
+        1 => "1 round".to_owned(),
+        rounds => format!("{rounds} rounds"),
+    };
+    let _ = writeln!(text, "\n{}: {}, {many}", section.name, section.title);
+    let cpu = format!("CPU s/{}", section.unit.name);
+    let _ = writeln!(text, "{:15}{:^22}{:^7}{cpu:^20}{:>14}", "", "seconds", "times", "peak MiB");
+    let heads = ["median", "best", "worst", section.reference, "client", "server", "both"];
+    row(text, "", heads.into_iter().chain(["client", "server"]).map(str::to_owned));
+    for outcome in &section.outcomes {
+        match section.figures(outcome) {
+            Some(figures) => {
+                row(text, outcome.name, cells(&figures, results.machine.own_peak).into_iter())
+            }
+            None => {
+                let _ = writeln!(text, "{:15}  failed", outcome.name);
+            }
+        }
+    }
+    for line in notes(section) {
+        let _ = writeln!(text, "{line}");
+    }
+}
+
+fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
+    let mut line = format!("{name:15}");
+    for (cell, width) in cells.zip(WIDTHS) {
+        let _ = write!(line, "{cell:>width$}");
+    }
+    let _ = writeln!(text, "{line}");
+}
+
+/// Who failed and who was skipped, and why.
+pub(crate) fn notes(section: &SectionResult) -> Vec<String> {
+    let failed = section.outcomes.iter().flat_map(failures);
+    let skipped = &section.skipped;
+    failed.chain(skipped.iter().map(|one| format!("skipped: {}: {}", one.name, one.why))).collect()
+}
+
+fn failures(outcome: &Outcome) -> impl Iterator<Item = String> {
+    outcome.failures.iter().map(|why| format!("FAILED: {}: {why}", outcome.name))
+}
+
+/// Median, best, worst; ratio; processor time of client, server, both; peak memory of
+/// client and server, of which nothing is known below `own_peak`.
+pub(crate) fn cells(figures: &Figures, own_peak: ByteSize) -> [String; 9] {
+    let Figures { seconds, .. } = figures;
+    let peak = |bytes| match bytes <= own_peak.as_u64() {
+        true => format!("≤{}", mebibytes(own_peak.as_u64())),
+        false => mebibytes(bytes),
+    };
+    [
+        three_digits(seconds.median),
+        three_digits(seconds.lowest),
+        three_digits(seconds.highest),
+        optional(figures.ratio, |ratio| format!("{ratio:.2}")),
+        optional(figures.client_cpu, two_digits),
+        optional(figures.server_cpu, two_digits),
+        optional(figures.both_cpu, two_digits),
+        optional(figures.client_peak_bytes, peak),
+        optional(figures.server_peak_bytes, peak),
+    ]
+}
+
+fn optional<T>(figure: Option<T>, text: impl Fn(T) -> String) -> String {
+    figure.map_or_else(|| "–".to_owned(), text)
+}
+
+/// Seconds: milliseconds where they mean something.
+pub(crate) fn three_digits(figure: f64) -> String {
+    match figure {
+        ..10.0 => format!("{figure:.3}"),
+        ..100.0 => format!("{figure:.2}"),
+        _ => format!("{figure:.1}"),
+    }
+}
+
+fn two_digits(figure: f64) -> String {
+    if figure < 100.0 { format!("{figure:.2}") } else { format!("{figure:.0}") }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
