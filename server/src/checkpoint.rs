@@ -147,7 +147,12 @@ fn isolated<T>(together: &[T], mut work: impl FnMut(&[T])) -> Vec<&T> {
 /// for the next checkpoint, and nobody waits for it.
 fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
     let mut synced = Vec::new();
+    let patience = service.config.timings.checkpoint;
     for live in uploads {
+        if live.is_about_to_complete(patience) {
+            service.checkpoints.moved(live, 0);
+            continue;
+        }
         let Some(recording) = live.try_recording() else {
             service.checkpoints.moved(live, 0);
             continue;

@@ -51,7 +51,8 @@ pub struct Timings {
     pub silence: Duration,
     /// Without the client reading a single byte of what is said to it.
     pub unread: Duration,
-    /// From a byte received to the checkpoint that makes it durable, at the most.
+    /// From a byte received to the checkpoint that makes it durable, at the most. An
+    /// upload that is whole waits as long for its `complete` first.
     pub checkpoint: Duration,
     /// Between two looks at whether a user still may be logged in.
     pub recheck: Duration,

@@ -59,6 +59,8 @@ struct Core {
     writeback: Range<u64>,
     /// When the writer was last told how far it is.
     reported: Option<Instant>,
+    /// When bytes last came.
+    written: Option<Instant>,
 }
 
 /// The session that holds the lease.
@@ -91,6 +93,7 @@ impl Live {
             retired: false,
             writeback: 0..0,
             reported: None,
+            written: None,
         };
         Self { document_id, staging, recording: Mutex::new(()), core: Mutex::new(core) }
     }
@@ -193,6 +196,7 @@ impl Live {
             bytes = rest;
         }
         core.pace_writeback(&*self.staging, offset, length);
+        core.written = Some(Instant::now());
         Ok(())
     }
 
@@ -301,6 +305,16 @@ impl Live {
             Err(TryLockError::Poisoned(poisoned)) => Some(Recording(poisoned.into_inner())),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// Whether its last byte came only just now, and `complete` with a sync of its own
+    /// is to be expected: a checkpoint would sync it for nothing.
+    pub(crate) fn is_about_to_complete(&self, patience: Duration) -> bool {
+        let core = self.core();
+        let progress = core.upload.progress();
+        core.upload.lease().is_some()
+            && progress.received() == progress.filesize().end()
+            && core.written.is_some_and(|written| written.elapsed() < patience)
     }
 
     /// What a checkpoint would make durable; nothing where nothing is new.

@@ -30,6 +30,7 @@ mod publish;
 mod space;
 mod staging;
 mod survey;
+mod turns;
 mod user_folders;
 
 pub use disk::DiskStorage;

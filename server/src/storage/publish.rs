@@ -55,7 +55,7 @@ pub(super) fn publish(
             _ => StorageError::new(WHAT, errno),
         })?;
     failpoint::reach("publish.renamed");
-    volume.latch.sync_names(|| folder.directory.sync())?;
+    volume.user_folders.sync(&folder, &volume.latch)?;
     failpoint::reach("publish.folder_synced");
     if let Moved::OldNameStays = moved {
         staging.remove(&name).map_err(|errno| StorageError::new(WHAT, errno))?;

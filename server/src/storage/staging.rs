@@ -4,6 +4,7 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::latch::Latch;
+use super::turns::{Served, Ticket, Turns};
 use super::{Staged, Staging, paths, space};
 use crate::failpoint;
 use rustix::fs::{Advice, Mode, OFlags, Stat};
@@ -11,7 +12,6 @@ use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsStr;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use towline_protocol::{DocumentId, FileSize, Offset};
 
@@ -23,38 +23,25 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
 /// Without these the owner cannot go on with the upload.
 const NEEDED_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// The folder of all staging files, and which of their names are durable.
-///
-/// Names are numbered in the order they were made, so that one sync serves all
-/// that were made before it began: a hundred uploads that start together cost
-/// one sync of the folder, not a hundred.
+/// The folder of all staging files.
 #[derive(Debug)]
 pub(super) struct StagingFolder {
     pub(super) directory: Arc<Directory>,
-    made: AtomicU64,
-    durable: Mutex<u64>,
+    names: Turns,
 }
 
 impl StagingFolder {
     pub(super) fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, made: AtomicU64::new(0), durable: Mutex::new(0) }
+        Self { directory, names: Turns::default() }
     }
 
-    /// A number for a name that was just made, or whose durability is not known.
-    fn number(&self) -> u64 {
-        self.made.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// Makes the name with that number durable, and all before it.
-    fn sync_name(&self, number: u64, latch: &Latch) -> Result<(), StorageError> {
-        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        if *durable >= number {
-            return latch.refuse_if_closed();
+    /// Makes the name with that ticket durable, and all before it.
+    fn sync_name(&self, ticket: Ticket, latch: &Latch) -> Result<(), StorageError> {
+        let sync = || latch.sync_names(|| self.directory.sync());
+        match self.names.serve(ticket, sync)? {
+            Served::Now => Ok(()),
+            Served::ByAnother => latch.refuse_if_closed(),
         }
-        let made = self.made.load(Ordering::SeqCst);
-        latch.sync_names(|| self.directory.sync())?;
-        *durable = made;
-        Ok(())
     }
 
     /// What has that name; nothing where it was published or discarded meanwhile.
@@ -70,7 +57,7 @@ impl StagingFolder {
 
     /// Makes every name in the folder durable.
     pub(super) fn sync(&self, latch: &Latch) -> Result<(), StorageError> {
-        self.sync_name(self.number(), latch)
+        self.sync_name(self.names.ticket(), latch)
     }
 }
 
@@ -83,8 +70,8 @@ pub(super) struct StagingFile {
     /// What `name` has to be to be this file.
     device: u64,
     inode: u64,
-    /// The name's number in the [`StagingFolder`].
-    number: u64,
+    /// The name's in the [`StagingFolder`].
+    ticket: Ticket,
     /// Held during a sync: an error of write-back is told once per descriptor, so a
     /// second sync beside a failing one would be told OK (P5).
     syncing: Mutex<()>,
@@ -146,7 +133,7 @@ impl StagingFile {
             return Err(StorageError::Lost(Loss::NotAFile));
         }
         Ok(Self {
-            number: volume.staging.number(),
+            ticket: volume.staging.names.ticket(),
             volume: Arc::clone(volume),
             file,
             name,
@@ -235,7 +222,7 @@ impl Staging for StagingFile {
 
     fn sync(&self) -> Result<(), StorageError> {
         self.sync_data()?;
-        self.volume.staging.sync_name(self.number, &self.volume.latch)
+        self.volume.staging.sync_name(self.ticket, &self.volume.latch)
     }
 
     fn sync_data(&self) -> Result<(), StorageError> {
@@ -315,7 +302,7 @@ mod tests {
             reserve_bytes: 0,
         });
         StagingFile {
-            number: volume.staging.number(),
+            ticket: volume.staging.names.ticket(),
             volume,
             file,
             name: "1.tmp".to_owned(),
@@ -354,23 +341,6 @@ mod tests {
         ] {
             assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
         }
-    }
-
-    #[test]
-    fn one_sync_of_the_folder_serves_every_name_made_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let staging = over("/dev/null", &folder);
-        let folder = &staging.volume.staging;
-        let latch = &staging.volume.latch;
-        let (first, second) = (folder.number(), folder.number());
-        let durable = || *folder.durable.lock().unwrap();
-        folder.sync_name(first, latch).unwrap();
-        assert_eq!(durable(), second);
-        let third = folder.number();
-        folder.sync_name(second, latch).unwrap();
-        assert_eq!(durable(), second, "nothing was to be done");
-        folder.sync_name(third, latch).unwrap();
-        assert_eq!(durable(), third);
     }
 
     fn id(number: u64) -> DocumentId {

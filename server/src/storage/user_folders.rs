@@ -8,10 +8,11 @@
 
 use super::directory::{Directory, is_plain_file};
 use super::latch::Latch;
+use super::turns::{Served, Turns};
 use super::{StorageError, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub(super) enum Missing {
 pub(super) struct UserFolders {
     uploads: Arc<Directory>,
     durable: Mutex<HashSet<PathBuf>>,
+    /// Of folders that were synced lately, by device and inode.
+    turns: Mutex<HashMap<(u64, u64), Arc<Turns>>>,
 }
 
 /// The folder of a final file, held open.
@@ -55,7 +58,7 @@ struct Unsettled {
 
 impl UserFolders {
     pub(super) fn new(uploads: Arc<Directory>) -> Self {
-        Self { uploads, durable: Mutex::default() }
+        Self { uploads, durable: Mutex::default(), turns: Mutex::default() }
     }
 
     /// Opens the folder of a final file.
@@ -106,6 +109,29 @@ impl UserFolders {
             highest = highest.max(paths::folder_owner(&name.map_err(io)?));
         }
         Ok(highest)
+    }
+
+    /// Makes the names in that folder durable that are in it now.
+    pub(super) fn sync(&self, folder: &UserFolder, latch: &Latch) -> Result<(), StorageError> {
+        let turns = self.turns(&folder.directory)?;
+        let sync = || latch.sync_names(|| folder.directory.sync());
+        match turns.serve(turns.ticket(), sync)? {
+            Served::Now => Ok(()),
+            Served::ByAnother => latch.refuse_if_closed(),
+        }
+    }
+
+    /// By what the folder is and not by its path: one that was made anew under an old
+    /// name has nothing to do with what was synced before.
+    fn turns(&self, folder: &Directory) -> Result<Arc<Turns>, StorageError> {
+        let stat = rustix::fs::fstat(folder)
+            .map_err(|errno| StorageError::new("look at the user's folder", errno))?;
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= REMEMBERED {
+            // Whoever holds one goes on with it: each is right by itself.
+            turns.clear();
+        }
+        Ok(Arc::clone(turns.entry((stat.st_dev, stat.st_ino)).or_default()))
     }
 
     /// Makes the names of all folders on the way durable, after the file's own.
