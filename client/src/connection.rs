@@ -136,6 +136,11 @@ impl Connection {
         self.outbox.push_frames(frame::control(request));
     }
 
+    /// Queues frames that are made already.
+    pub(crate) fn queue_frames(&mut self, frames: Vec<u8>) {
+        self.outbox.push_frames(frames);
+    }
+
     pub(crate) fn queue_block(&mut self, channel: Channel, chunk_bytes: u32, block: Block) {
         let chunk_bytes = chunk_bytes.min(self.welcome.max_chunk_size);
         self.outbox.push_block(channel, chunk_bytes, block);

@@ -95,6 +95,8 @@ pub struct Receipt {
     pub blake3: FileHash,
     /// The server had these bytes already; nothing was sent.
     pub existing: bool,
+    /// It survives a power cut there; a server that says no makes it so within seconds.
+    pub durable: bool,
     /// The bytes of the file that this run sent, repetitions included.
     pub sent_bytes: u64,
 }

@@ -39,9 +39,10 @@ mod text;
 mod token;
 mod transfer;
 pub mod uploads;
+mod volley;
 
 pub use address::{BadAddress, DEFAULT_PORT, ServerAddress};
-pub use client::Client;
+pub use client::{Client, Ending};
 pub use connection::Patience;
 pub use document::Document;
 pub use events::{Event, Listener, Receipt, Standing, Trouble};

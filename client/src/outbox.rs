@@ -15,6 +15,9 @@ pub(crate) const SLICES: usize = 66;
 /// Blocks at a time: one on its way, one behind it, so that the socket never waits.
 const BLOCKS: usize = 2;
 
+/// Frames are gathered up to here.
+const GATHER_BYTES: usize = 64 << 10;
+
 /// A queue of frames. [`slices`](Self::slices) shows what to write next,
 /// [`advance`](Self::advance) says how much of it was taken.
 #[derive(Debug, Default)]
@@ -55,8 +58,13 @@ impl Outbox {
     }
 
     pub(crate) fn push_frames(&mut self, frames: Vec<u8>) {
-        if !frames.is_empty() {
-            self.items.push_back(Item::Frames(frames));
+        match self.items.back_mut() {
+            // Many small messages become few large writes.
+            Some(Item::Frames(last)) if last.len() + frames.len() <= GATHER_BYTES => {
+                last.extend_from_slice(&frames);
+            }
+            _ if frames.is_empty() => {}
+            _ => self.items.push_back(Item::Frames(frames)),
         }
     }
 

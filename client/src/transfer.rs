@@ -1,6 +1,7 @@
 //! The upload of one file, over as many connections as it takes.
 
 mod agree;
+mod pace;
 mod sending;
 
 use crate::address::ServerAddress;
@@ -105,6 +106,12 @@ impl Transfer {
         }
     }
 
+    /// This run has begun that upload already.
+    pub(crate) fn go_on_with(&mut self, document_id: DocumentId) {
+        self.document_id = Some(document_id);
+        self.looked_up = true;
+    }
+
     /// Uploads over one connection, from wherever it stands to the receipt.
     pub(crate) async fn attempt(&mut self, mut means: Means<'_>) -> Result<Receipt, Stop> {
         let before = means.link.payload_bytes();
@@ -118,6 +125,7 @@ impl Transfer {
             filesize: success.filesize,
             blake3: success.blake3,
             existing: success.existing,
+            durable: success.durable,
             sent_bytes: self.sent_bytes,
         })
     }

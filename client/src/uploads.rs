@@ -2,6 +2,7 @@
 
 use crate::address::ServerAddress;
 use crate::proof::Proof;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -142,6 +143,15 @@ impl Uploads {
     pub(crate) async fn find(&self, wanted: Wanted) -> Option<(DocumentId, UploadEntry)> {
         // A file that cannot be read was reported when it was opened.
         self.run(move |file| find(&file.read().ok()?, &wanted)).await?
+    }
+
+    /// The local files that the list speaks of.
+    pub(crate) async fn locals(&self) -> HashSet<PathBuf> {
+        let found = self.run(|file| {
+            let state = file.read().ok()?;
+            Some(state.uploads.into_values().filter_map(|entry| entry.path).collect())
+        });
+        found.await.flatten().unwrap_or_default()
     }
 
     /// Whether that upload was begun with another local file than this one.

@@ -2,7 +2,7 @@
 //! all connections together can claim for payload (P6): who finds none free
 //! waits, and TCP makes the sender wait too.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use towline_protocol::limits;
 
@@ -16,34 +16,50 @@ pub(crate) struct Pool {
     spare: Mutex<Vec<Box<[u8]>>>,
 }
 
-/// A buffer on loan. It holds one block, which is as much as the largest chunk.
+/// A buffer on loan. It holds one block, which is as much as the largest chunk, until
+/// it is [packed](Self::pack).
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Box<[u8]>,
     filled: usize,
     pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
+
+/// What memory is counted in.
+const UNIT_BYTES: usize = 4 << 10;
+
+/// The units of a whole buffer.
+pub(crate) const UNITS: u32 = limits::CHUNK_BYTES_MAX >> 12;
+
+/// Up to here a buffer is worth being exchanged for one that just fits: a thousand
+/// small files on their way would keep a thousand blocks from others.
+const PACKED_BYTES_MAX: usize = 64 << 10;
 
 impl Pool {
     pub(crate) fn new(buffers: usize) -> Arc<Self> {
-        let room = Arc::new(Semaphore::new(buffers));
+        let room = Arc::new(Semaphore::new(buffers * UNITS as usize));
         Arc::new(Self { room, buffers, spare: Mutex::default() })
     }
 
     /// Whether so few are free that nobody should keep one for later.
     pub(crate) fn is_scarce(&self) -> bool {
-        self.room.available_permits() <= self.buffers / 2
+        self.room.available_permits() <= self.buffers * UNITS as usize / 2
     }
 
     /// The next buffer that is free. Cancel-safe: a wait given up loses nothing
     /// but its place in the queue.
     pub(crate) async fn take(self: &Arc<Self>) -> Buffer {
-        let permit = Arc::clone(&self.room).acquire_owned().await.expect("the pool never closes");
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let room = Arc::clone(&self.room).acquire_many_owned(UNITS);
+        let permit = room.await.expect("the pool never closes");
+        let spare = self.spare().pop();
         let bytes =
             spare.unwrap_or_else(|| vec![0; limits::CHUNK_BYTES_MAX as usize].into_boxed_slice());
-        Buffer { bytes, filled: 0, pool: Arc::clone(self), _permit: permit }
+        Buffer { bytes, filled: 0, pool: Arc::clone(self), permit }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,11 +78,72 @@ impl Buffer {
     pub(crate) fn filled(&mut self, count: usize) {
         self.filled += count;
     }
+
+    /// How much of the pool it takes.
+    pub(crate) fn units(&self) -> u32 {
+        u32::try_from(self.permit.num_permits()).unwrap_or(UNITS)
+    }
+
+    /// Nothing more will be put into it: what little there is moves to where it just
+    /// fits, and the rest of the memory is free for others.
+    pub(crate) fn pack(&mut self) {
+        if !self.is_whole() || self.filled > PACKED_BYTES_MAX {
+            return;
+        }
+        let packed = Box::from(self.bytes());
+        self.give_back(packed, 0);
+        let kept = self.filled.div_ceil(UNIT_BYTES).max(1);
+        drop(self.permit.split(self.permit.num_permits().saturating_sub(kept)));
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes.len() == limits::CHUNK_BYTES_MAX as usize
+    }
+
+    /// What is spare has room in the pool too: else packed pieces and spare buffers
+    /// together would be twice what the pool may claim (P6). `own` is the room that is
+    /// given back with it.
+    fn give_back(&mut self, instead: Box<[u8]>, own: usize) {
+        let is_whole = self.is_whole();
+        let bytes = std::mem::replace(&mut self.bytes, instead);
+        let mut spare = self.pool.spare();
+        let room = self.pool.room.available_permits() / UNITS as usize + own;
+        if is_whole && spare.len() < room {
+            spare.push(bytes);
+        }
+    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        self.give_back(Box::default(), 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_packed_buffer_takes_what_it_holds() {
+        let pool = Pool::new(1);
+        let mut small = pool.take().await;
+        assert!(pool.is_scarce());
+        small.space()[..5000].fill(7);
+        small.filled(5000);
+        assert_eq!(small.units(), UNITS);
+        small.pack();
+        small.pack();
+        assert_eq!((small.bytes(), small.units()), (&[7; 5000][..], 2));
+        assert_eq!(pool.spare().len(), 0, "its room is taken by what was packed");
+        // The one whole buffer is not free again before the small one is.
+        drop(small);
+        let mut large = pool.take().await;
+        large.filled(PACKED_BYTES_MAX + 1);
+        large.pack();
+        assert_eq!(large.units(), UNITS);
+        drop(large);
+        assert_eq!(pool.room.available_permits(), UNITS as usize);
+        assert_eq!(pool.spare().len(), 1);
     }
 }

@@ -10,6 +10,7 @@ use crate::lane::Lane;
 use crate::live::Live;
 use crate::login::{self, Login};
 use crate::outlet::Outlet;
+use crate::pool;
 use crate::service::Service;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -86,7 +87,9 @@ where
                 heard,
                 channels: HashMap::new(),
                 broken: false,
-                pieces: Arc::new(Semaphore::new(service.config.limits.buffers_per_connection)),
+                pieces: Arc::new(Semaphore::new(
+                    service.config.limits.buffers_per_connection * pool::UNITS as usize,
+                )),
                 requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
                 service,
             };
@@ -240,7 +243,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
 
     /// Puts a task into its channel's lane, once there is a place for it. While
     /// this waits nothing is read, and the lanes do not need the session to go on.
-    async fn queue(&mut self, channel: Channel, task: Task) {
+    async fn queue(&mut self, channel: Channel, mut task: Task) {
         if !self.channels.contains_key(&channel) && self.channels.len() >= CHANNELS_MAX {
             self.channels.retain(|_, (lane, _)| !lane.is_vacant());
         }
@@ -263,10 +266,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 (Lane::new(desk, self.service.tracker.clone()), backlog)
             }),
         };
-        let (queue, places) = match task {
-            Task::Piece { .. } => {
+        let (queue, places) = match &mut task {
+            Task::Piece { buffer, .. } => {
                 backlog.arrived();
-                (&self.pieces, 1)
+                buffer.pack();
+                (&self.pieces, buffer.units())
             }
             Task::Request(Request::Blocks(_)) => (&self.requests, LONG_ANSWER),
             Task::Request(_) | Task::Block { .. } | Task::Release(_) => (&self.requests, 1),

@@ -238,6 +238,7 @@ mod tests {
             filesize: towline_protocol::FileSize::MIN,
             blake3: towline_protocol::FileHash::from_bytes([0; 32]),
             existing: false,
+            durable: true,
             sent_bytes: 0,
         };
         assert!(!completed(&receipt).chars().any(char::is_control));

@@ -8,10 +8,12 @@ use super::{Complaint, block_on, signals};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::Document;
+use crate::events::Receipt;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::transfer::PutOptions;
-use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use towline_protocol::Code;
 use towline_state::StateFile;
 
@@ -43,7 +45,7 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         .into_iter()
         .map(|document| Job { client: 0, document, options: options.clone() })
         .collect();
-    let sent = block_on(all(std::slice::from_mut(&mut client), &jobs, &mut printer))?;
+    let sent = block_on(all(std::slice::from_mut(&mut client), jobs, &mut printer))?;
     Ok(refused.max(sent))
 }
 
@@ -68,47 +70,52 @@ pub(super) fn client(
     }
 }
 
-/// Uploads one after another. A file that fails does not hold the others up,
-/// except where they would all fail in the same way.
-pub(super) async fn all(clients: &mut [Client], jobs: &[Job], printer: &mut Printer) -> Exit {
+/// Uploads for one client after the other. A file that fails does not hold the others
+/// up, except where they would all fail in the same way.
+pub(super) async fn all(clients: &mut [Client], jobs: Vec<Job>, printer: &mut Printer) -> Exit {
     let cancel = signals::pause();
     let mut worst = Exit::Done;
-    // Servers that would refuse every file, or are not there.
-    let mut lost = BTreeSet::new();
-    for (done, job) in jobs.iter().enumerate() {
-        if lost.contains(&job.client) {
+    let mut paused = false;
+    let mut unbegun = 0;
+    let printer = Mutex::new(printer);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let mine = jobs.iter().filter(|job| job.client == number);
+        let mine: Vec<_> = mine.map(|job| (job.document.clone(), job.options.clone())).collect();
+        if paused {
+            unbegun += mine.len();
             continue;
         }
-        let Some(client) = clients.get_mut(job.client) else { continue };
-        let mut listener = |event| printer.show(&event);
-        let put = client.put(&job.document, &job.options, &cancel, &mut listener).await;
-        let Err(failure) = put else { continue };
-        worst = worst.max(failure.exit());
-        let paused = matches!(failure, Failure::Interrupted(_));
-        match &failure {
-            // The event has said it.
-            Failure::Interrupted(Some(_)) => {}
-            Failure::Interrupted(None) => {
-                printer.note(&format!(
-                    "{}: interrupted before anything was sent",
-                    shown(&job.document.local)
-                ));
+        let mut ended = 0;
+        let mut listener = |event| lock(&printer).show(&event);
+        let mut end = |n: usize, put: Result<Receipt, Failure>| {
+            ended += 1;
+            let failure = match put {
+                Ok(_) => return true,
+                Err(failure) => failure,
+            };
+            let local: &Path = &mine[n].0.local;
+            worst = worst.max(failure.exit());
+            paused = matches!(failure, Failure::Interrupted(_));
+            match &failure {
+                // The event has said it.
+                Failure::Interrupted(Some(_)) => {}
+                Failure::Interrupted(None) => lock(&printer)
+                    .note(&format!("{}: interrupted before anything was sent", shown(local))),
+                failure => lock(&printer).failed(Some(local), failure),
             }
-            failure => printer.failed(Some(&job.document.local), failure),
-        }
-        if paused || concerns_all(&failure) {
-            lost.insert(job.client);
-            let rest = jobs[done + 1..].iter();
-            let left = rest.filter(|next| paused || next.client == job.client).count();
-            if left > 0 {
-                printer.note(&format!("{left} more files were not begun"));
-            }
-            if paused {
-                break;
-            }
-        }
+            !paused && !concerns_all(&failure)
+        };
+        client.put_many(&mine, &cancel, &mut listener, &mut end).await;
+        unbegun += mine.len() - ended;
+    }
+    if unbegun > 0 {
+        lock(&printer).note(&format!("{unbegun} more files were not begun"));
     }
     worst
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn concerns_all(failure: &Failure) -> bool {

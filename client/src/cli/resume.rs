@@ -58,7 +58,7 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
         };
         jobs.push(Job { client: index, document, options });
     }
-    let sent = block_on(all(&mut clients, &jobs, &mut printer))?;
+    let sent = block_on(all(&mut clients, jobs, &mut printer))?;
     Ok(worst.max(sent))
 }
 

@@ -1,5 +1,6 @@
 //! Sending blocks and hearing what the server says about them.
 
+use super::pace::Pace;
 use super::{Means, Transfer};
 use crate::connection::{Said, Step, for_channel};
 use crate::events::Event;
@@ -26,6 +27,7 @@ const NOTED_EVERY: Duration = Duration::from_secs(1);
 /// What is known only while one plan is carried out.
 struct Course {
     feeder: Feeder,
+    pace: Pace,
     /// `complete` was said since the last block was queued.
     asked: bool,
     /// How often `complete` was said and not answered yet.
@@ -44,6 +46,7 @@ impl Transfer {
     ) -> Result<Success, Stop> {
         let mut course = Course {
             feeder: Feeder::start(Arc::clone(&self.source)).map_err(|e| self.unreadable(e))?,
+            pace: self.pace(means),
             asked: false,
             unanswered: 0,
             repairs: BTreeMap::new(),
@@ -72,13 +75,20 @@ impl Transfer {
                 }
                 block = course.feeder.next(), if room && course.feeder.has_more() => {
                     let block = block.map_err(|error| self.unreadable(error))?;
-                    self.queue(means, block);
+                    self.queue(means, &mut course, block);
                 }
             }
         }
     }
 
-    fn queue(&mut self, means: &mut Means<'_>, block: Block) {
+    /// What was asked for, or what the link bears.
+    fn pace(&self, means: &Means<'_>) -> Pace {
+        let least = self.chunk_bytes(means);
+        let most = means.link.welcome().max_chunk_size;
+        Pace::new(least, if self.options.chunk_bytes.is_some() { least } else { most })
+    }
+
+    fn queue(&mut self, means: &mut Means<'_>, course: &mut Course, block: Block) {
         if let Some(value) =
             usize::try_from(block.index.get()).ok().and_then(|n| self.values.get_mut(n))
         {
@@ -86,7 +96,7 @@ impl Transfer {
             *value = Some(block.value);
         }
         self.fills.remove(&block.index.get());
-        let chunk_bytes = self.chunk_bytes(means);
+        let chunk_bytes = course.pace.queued(Instant::now());
         means.link.queue_block(self.channel, chunk_bytes, block);
     }
 

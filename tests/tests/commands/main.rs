@@ -8,6 +8,7 @@ mod cuts;
 mod damage;
 mod demo;
 mod kills;
+mod many;
 mod pause;
 mod put;
 mod refused;

@@ -1,0 +1,156 @@
+//! Many small files over one connection, none of them waiting for another's answer.
+//!
+//! Each file has a channel of its own and takes the usual steps on it: `find`, `upload`,
+//! and behind the grant its bytes and `complete` in one go. With a hundred on their way
+//! nobody waits for the link. Bytes never go ahead of the grant: from then on the file
+//! has a number, by which a lost SUCCESS is found again, and the same file is never
+//! published twice.
+//!
+//! Only what goes as usual is done here. A file that is no small regular file, that was
+//! begun before, or that the server says anything unusual about is left to
+//! [`Transfer`](crate::transfer::Transfer), which knows all of that.
+
+mod flights;
+mod loader;
+
+use crate::connection::{Connection, Said, Step};
+use crate::document::Document;
+use crate::events::Receipt;
+use crate::stop::Stop;
+pub(crate) use flights::Flights;
+use loader::{Loaded, Loader};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use towline_protocol::{Channel, DocumentId, OnConflict, Reply};
+
+/// Files on their way at a time: as many as share a commit on the server.
+const FILES: usize = 128;
+
+/// Bytes on their way at a time.
+const BYTES: usize = 8 << 20;
+
+/// One file of many.
+#[derive(Debug)]
+pub(crate) struct Shot<'a> {
+    /// The caller's number for it.
+    pub(crate) index: usize,
+    pub(crate) document: &'a Document,
+    pub(crate) on_conflict: Option<OnConflict>,
+    /// Upload even if the same bytes are there already.
+    pub(crate) again: bool,
+}
+
+/// What the ordinary way has to do, in order; with the document where it has one.
+pub(crate) type Left = BTreeMap<usize, Option<DocumentId>>;
+
+/// How a volley ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) left: Left,
+    /// What was not even begun, because the connection was lost before.
+    pub(crate) unbegun: BTreeSet<usize>,
+}
+
+/// See the module's description.
+pub(crate) struct Volley<'link, 'shots> {
+    link: &'link mut Connection,
+    loader: Loader,
+    flights: Flights<'shots>,
+    /// The next shot that the loader will speak of.
+    next: usize,
+}
+
+impl<'link, 'shots> Volley<'link, 'shots> {
+    /// Begins to read. `known` are files that an earlier run has begun with.
+    pub(crate) fn new(
+        link: &'link mut Connection,
+        shots: &'shots [Shot<'shots>],
+        known: HashSet<PathBuf>,
+    ) -> std::io::Result<Self> {
+        let paths = shots.iter().map(|shot| shot.document.local.clone()).collect();
+        let loader = Loader::start(paths, known)?;
+        Ok(Self { link, loader, flights: Flights::new(shots), next: 0 })
+    }
+
+    /// Sends all that goes as usual. `done` hears of each file that is confirmed.
+    ///
+    /// Cancel-safe: what was read, written or loaded is accounted for in `self`.
+    ///
+    /// # Errors
+    /// Why it ended before every file was looked at.
+    pub(crate) async fn run(&mut self, done: &mut impl FnMut(usize, Receipt)) -> Result<(), Stop> {
+        while self.next < self.flights.shots().len() || !self.flights.is_empty() {
+            let room = self.flights.len() < self.files_max() && self.flights.bytes() < BYTES;
+            tokio::select! {
+                // Cancel-safe, both.
+                biased;
+                loaded = self.loader.next(), if room && self.next < self.flights.shots().len() => {
+                    self.launch(loaded);
+                }
+                step = self.link.next(false) => {
+                    if let Step::Said(Said::Reply(reply)) = step? {
+                        self.hear(reply, done)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is still in the air, without the connection.
+    pub(crate) fn into_flights(self) -> (Flights<'shots>, BTreeSet<usize>) {
+        let unbegun = self.flights.shots()[self.next..].iter().map(|shot| shot.index).collect();
+        (self.flights, unbegun)
+    }
+
+    fn files_max(&self) -> usize {
+        let channels = usize::try_from(self.link.welcome().max_channels).unwrap_or(FILES);
+        FILES.min(channels / 2).max(1)
+    }
+
+    fn launch(&mut self, loaded: Loaded) {
+        let shot = self.next;
+        self.next += 1;
+        let Loaded::Small(small) = loaded else {
+            self.flights.leave(shot);
+            return;
+        };
+        let channel = loop {
+            // A channel is free when its file is.
+            let channel = self.link.new_channel();
+            if !self.flights.has(channel) {
+                break channel;
+            }
+        };
+        self.link.queue(&self.flights.launch(channel, shot, small));
+    }
+
+    fn hear(&mut self, reply: Reply, done: &mut impl FnMut(usize, Receipt)) -> Result<(), Stop> {
+        let channel = reply.channel();
+        match reply {
+            Reply::Error(error) if channel == Channel::default() => {
+                return Err(Stop::refused(error));
+            }
+            Reply::Find(found) => {
+                let upload = self.flights.found(channel, &found, self.link.welcome());
+                if let Some(upload) = upload {
+                    self.link.queue(&upload);
+                }
+            }
+            Reply::Upload(granted) => {
+                if let Some(frames) = self.flights.granted(channel, &granted, self.link.welcome()) {
+                    self.link.queue_frames(frames);
+                }
+            }
+            Reply::Success(success) => {
+                if let Some((index, receipt)) = self.flights.succeeded(channel, success) {
+                    done(index, receipt);
+                }
+            }
+            Reply::Error(_) => self.flights.give_back(channel),
+            // How far a file is.
+            _ => {}
+        }
+        Ok(())
+    }
+}

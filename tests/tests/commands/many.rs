@@ -1,0 +1,146 @@
+//! Many small files in one `towline put`: they share the way, and each of them is as
+//! safe as if it had gone alone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use towline_protocol::OnConflict;
+use towline_protocol::request::Upload;
+use towline_tests::corpus::{BLOCK, Corpus, chance};
+use towline_tests::desk::{Desk, run};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{ZERO, upload};
+
+/// Writes so many files of a few bytes to a few hundred KiB into `many/`.
+fn write(desk: &Desk, count: usize) -> Vec<(String, Corpus)> {
+    (0..count)
+        .map(|n| {
+            // One empty file: a second would be the same bytes again.
+            let size = match n % 50 {
+                0 if n == 0 => 0,
+                7 => 300_000,
+                11 => BLOCK + 1,
+                13 => 70_000,
+                _ => 10 + n * 13,
+            };
+            let name = format!("many/{}/f{n}", n % 3);
+            let corpus = Corpus::new(size, 5000 + n as u64);
+            desk.write(&name, &corpus);
+            (name, corpus)
+        })
+        .collect()
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            found.extend(names(&entry.path()).into_iter().map(|below| format!("{name}/{below}")));
+        } else {
+            found.insert(name);
+        }
+    }
+    found
+}
+
+/// Each is there once, whole, under its own name, and nothing is left over.
+async fn assert_all_there(server: &TestServer, files: &[(String, Corpus)]) {
+    for (name, corpus) in files {
+        server.site.assert_published(&server.person, name, corpus);
+    }
+    let wanted: BTreeSet<_> = files.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names(&server.site.documents(&server.person)), wanted);
+    server.site.state_is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_arrive_and_the_next_run_sends_nothing() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let files = write(&desk, 300);
+    let put = || {
+        let mut put = desk.put(&desk.path("many"));
+        put.arg("--json");
+        put
+    };
+    let outcome = run(put()).await;
+    let events = outcome.assert_done().events();
+    let completed: Vec<_> = events.iter().filter(|event| event["event"] == "completed").collect();
+    assert_eq!(completed.len(), files.len());
+    assert!(completed.iter().all(|event| event["existing"] == false && event["durable"] == true));
+    assert_all_there(&server, &files).await;
+
+    let again = run(put()).await;
+    let events = again.assert_done().events();
+    let existing =
+        events.iter().filter(|event| event["existing"] == true && event["sent_bytes"] == 0);
+    assert_eq!(existing.count(), files.len());
+    assert_all_there(&server, &files).await;
+    assert!(desk.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_breaks_brings_each_once() {
+    let server = TestServer::start().await;
+    let mut chance = chance();
+    let plan: Vec<_> = (0..12)
+        .map(|n| {
+            let length = chance.u64(2000..400_000);
+            if n % 2 == 0 { Faults::cut_after(length) } else { Faults::reset_after(length) }
+        })
+        .collect();
+    let proxy = FaultProxy::start(server.address(), plan).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let files = write(&desk, 200);
+    run(desk.put(&desk.path("many"))).await.assert_done();
+    assert!(proxy.connections() > 1);
+    assert_all_there(&server, &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_refused_does_not_hold_the_others_up() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let files = write(&desk, 40);
+    // Somebody else's file of that name.
+    let other = Corpus::new(5, 1);
+    let mut speaker = server.speaker().await;
+    let folder = vec!["many".to_owned(), "1".to_owned()];
+    let taken = Upload { folder, on_conflict: OnConflict::Reject, ..upload("f1", &other) };
+    speaker.upload(taken).await;
+    speaker.chunks(ZERO, &other, 0..5).await;
+    speaker.complete(ZERO).await;
+
+    let mut put = desk.put(&desk.path("many"));
+    put.args(["--on-conflict", "reject"]);
+    let outcome = run(put).await;
+    outcome.assert_code(1);
+    assert!(outcome.err.contains("many/1/f1: "), "{outcome:?}");
+    let files: Vec<_> = files
+        .into_iter()
+        .map(
+            |(name, corpus)| {
+                if name == "many/1/f1" { (name, other.clone()) } else { (name, corpus) }
+            },
+        )
+        .collect();
+    assert_all_there(&server, &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_run_is_finished_by_the_next() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), [Faults::stall_after(200_000)]).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let files = write(&desk, 200);
+    let started = desk.start(desk.put(&desk.path("many")));
+    proxy.link(0).await.has_passed(200_000).await;
+    started.signal(rustix::process::Signal::INT);
+    let outcome = started.end().await;
+    outcome.assert_code(3);
+    assert!(outcome.err.contains("more files were not begun"), "{outcome:?}");
+    run(desk.put(&desk.path("many"))).await.assert_done();
+    assert_all_there(&server, &files).await;
+}
