@@ -1,5 +1,7 @@
 //! A client of one server.
 
+mod many;
+
 use crate::address::ServerAddress;
 use crate::connection::{Connection, Patience};
 use crate::document::Document;
@@ -11,7 +13,7 @@ use crate::stop::Stop;
 use crate::token::Token;
 use crate::transfer::{Means, PutOptions, Transfer};
 use crate::uploads::Uploads;
-use crate::volley::{Ended, Left, Shot, Volley};
+pub use many::Ending;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::reply::{Cancelled, Status};
@@ -104,13 +106,14 @@ impl Client {
         cancel: &CancellationToken,
         listener: Listener<'_>,
     ) -> Result<Receipt, Failure> {
-        self.put_begun(&(document.clone(), options.clone()), None, cancel, listener).await
+        self.put_begun(document, options, None, cancel, listener).await
     }
 
     /// The same for a file of which this very run has begun that upload, perhaps.
     async fn put_begun(
         &mut self,
-        (document, options): &(Document, PutOptions),
+        document: &Document,
+        options: &PutOptions,
         begun: Option<DocumentId>,
         cancel: &CancellationToken,
         listener: Listener<'_>,
@@ -158,106 +161,6 @@ impl Client {
             self.uploads.settle().await;
         }
         Err(failure)
-    }
-
-    /// Uploads many files. Small ones share the way: none waits for the answer to
-    /// another. The others follow one after another, as by [`put`](Self::put).
-    ///
-    /// `ended` hears of each file, by its place among `jobs`, when it is done or has
-    /// failed. Where one fails it says whether to go on; a `false` leaves the rest
-    /// unbegun. The order is not that of `jobs`.
-    pub async fn put_many(
-        &mut self,
-        jobs: &[(Document, PutOptions)],
-        cancel: &CancellationToken,
-        listener: Listener<'_>,
-        ended: Ending<'_>,
-    ) {
-        let mut waiting: Left = (0..jobs.len()).map(|n| (n, None)).collect();
-        loop {
-            let fresh = waiting.iter().filter(|(_, document_id)| document_id.is_none());
-            let shots: Vec<_> = fresh.filter_map(|(n, _)| shot(*n, &jobs[*n])).collect();
-            // One file alone gains nothing.
-            if shots.len() < 2 {
-                break;
-            }
-            let volley = self.volley(&shots, cancel, listener, ended).await;
-            let Some(Ended { left, unbegun }) = volley else { break };
-            for shot in &shots {
-                waiting.remove(&shot.index);
-            }
-            if unbegun.is_empty() || cancel.is_cancelled() {
-                waiting.extend(left);
-                waiting.extend(unbegun.into_iter().map(|n| (n, None)));
-                break;
-            }
-            // The connection was lost. The ordinary way waits for the server and knows
-            // what the volley has left there; then the rest go on together.
-            let first = unbegun.first().filter(|_| left.is_empty()).copied();
-            waiting.extend(unbegun.into_iter().map(|n| (n, None)));
-            for (n, document_id) in left.into_iter().chain(first.map(|n| (n, None))) {
-                waiting.remove(&n);
-                let put = self.put_begun(&jobs[n], document_id, cancel, listener).await;
-                if !ended(n, put) {
-                    return;
-                }
-            }
-        }
-        for (n, document_id) in waiting {
-            let put = self.put_begun(&jobs[n], document_id, cancel, listener).await;
-            if !ended(n, put) {
-                return;
-            }
-        }
-    }
-
-    /// Sends what is small; nothing where that could not even begin.
-    async fn volley(
-        &mut self,
-        shots: &[Shot<'_>],
-        cancel: &CancellationToken,
-        listener: Listener<'_>,
-        ended: Ending<'_>,
-    ) -> Option<Ended> {
-        let connected = async {
-            let known = self.uploads.locals().await;
-            self.connected().await.map(|_| known)
-        };
-        // Cancel-safe: a connection that is not open yet has nothing to lose.
-        let known = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return None,
-            known = connected => known.ok()?,
-        };
-        let mut done = |n, receipt: Receipt| {
-            listener(Event::Completed(receipt.clone()));
-            ended(n, Ok(receipt));
-        };
-        let mut volley = Volley::new(self.connection.as_mut()?, shots, known).ok()?;
-        let outcome = tokio::select! {
-            biased;
-            () = cancel.cancelled() => None,
-            // Cancel-safe.
-            outcome = volley.run(&mut done) => Some(outcome),
-        };
-        let (mut flights, unbegun) = volley.into_flights();
-        match outcome {
-            Some(Ok(())) => {}
-            Some(Err(_)) => self.connection = None,
-            None => {
-                if let Some(connection) = self.connection.take() {
-                    let listen = |reply| {
-                        if let Reply::Success(success) = reply
-                            && let Some((n, receipt)) = flights.succeeded(success.channel, success)
-                        {
-                            done(n, receipt);
-                        }
-                    };
-                    connection.say_farewell(listen).await;
-                }
-            }
-        }
-        Some(Ended { left: flights.into_left(), unbegun })
     }
 
     /// How a document stands.
@@ -419,16 +322,6 @@ impl Client {
             connection => *connection = None,
         }
     }
-}
-
-/// Told of the end of each file of many; says whether to go on.
-pub type Ending<'a> = &'a mut (dyn FnMut(usize, Result<Receipt, Failure>) -> bool + Send);
-
-/// What may go with others: no upload that somebody wants to go on with.
-fn shot(index: usize, (document, options): &(Document, PutOptions)) -> Option<Shot<'_>> {
-    let PutOptions { on_conflict, again, document_id, chunk_bytes } = *options;
-    let plain = document_id.is_none() && chunk_bytes.is_none();
-    plain.then_some(Shot { index, document, on_conflict, again })
 }
 
 const WAITING: &str = "no connection; trying again until there is one";

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
+use towline_protocol::reply::Success;
 use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
 
 /// Something happened. As JSON each has its name in the field `event`.
@@ -99,6 +100,23 @@ pub struct Receipt {
     pub durable: bool,
     /// The bytes of the file that this run sent, repetitions included.
     pub sent_bytes: u64,
+}
+
+impl Receipt {
+    /// What the server has said of that file.
+    pub(crate) fn of(path: PathBuf, success: Success, sent_bytes: u64) -> Self {
+        Self {
+            path,
+            document_id: success.document_id,
+            filename: success.filename,
+            folder: success.folder,
+            filesize: success.filesize,
+            blake3: success.blake3,
+            existing: success.existing,
+            durable: success.durable,
+            sent_bytes,
+        }
+    }
 }
 
 /// Why a file could not be uploaded.

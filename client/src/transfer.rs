@@ -117,17 +117,7 @@ impl Transfer {
         let before = means.link.payload_bytes();
         let ended = self.try_until_agreed(&mut means).await;
         self.sent_bytes += means.link.payload_bytes() - before;
-        ended.map(|success| Receipt {
-            path: self.document.local.clone(),
-            document_id: success.document_id,
-            filename: success.filename,
-            folder: success.folder,
-            filesize: success.filesize,
-            blake3: success.blake3,
-            existing: success.existing,
-            durable: success.durable,
-            sent_bytes: self.sent_bytes,
-        })
+        ended.map(|success| Receipt::of(self.document.local.clone(), success, self.sent_bytes))
     }
 
     async fn try_until_agreed(&mut self, means: &mut Means<'_>) -> Result<Success, Stop> {

@@ -72,15 +72,16 @@ pub(super) fn client(
 
 /// Uploads for one client after the other. A file that fails does not hold the others
 /// up, except where they would all fail in the same way.
-pub(super) async fn all(clients: &mut [Client], jobs: Vec<Job>, printer: &mut Printer) -> Exit {
+pub(super) async fn all(clients: &mut [Client], mut jobs: Vec<Job>, printer: &mut Printer) -> Exit {
     let cancel = signals::pause();
     let mut worst = Exit::Done;
     let mut paused = false;
     let mut unbegun = 0;
     let printer = Mutex::new(printer);
     for (number, client) in clients.iter_mut().enumerate() {
-        let mine = jobs.iter().filter(|job| job.client == number);
-        let mine: Vec<_> = mine.map(|job| (job.document.clone(), job.options.clone())).collect();
+        let (mine, others): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.client == number);
+        jobs = others;
+        let mine: Vec<_> = mine.into_iter().map(|job| (job.document, job.options)).collect();
         if paused {
             unbegun += mine.len();
             continue;

@@ -169,18 +169,7 @@ impl<'a> Flights<'a> {
         let Flight { shot, small, stage } = self.end(channel)?;
         let shot = &self.shots[shot];
         let sent_bytes = if stage == Stage::Begun { 0 } else { small.bytes.len() as u64 };
-        let receipt = Receipt {
-            path: shot.document.local.clone(),
-            document_id: success.document_id,
-            filename: success.filename,
-            folder: success.folder,
-            filesize: success.filesize,
-            blake3: success.blake3,
-            existing: success.existing,
-            durable: success.durable,
-            sent_bytes,
-        };
-        Some((shot.index, receipt))
+        Some((shot.index, Receipt::of(shot.document.local.clone(), success, sent_bytes)))
     }
 
     /// Leaves a file that is on its way to the ordinary way.

@@ -4,7 +4,7 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::latch::Latch;
-use super::turns::{Served, Ticket, Turns};
+use super::turns::{Ticket, Turns};
 use super::{Staged, Staging, paths, space};
 use crate::failpoint;
 use rustix::fs::{Advice, Mode, OFlags, Stat};
@@ -37,11 +37,7 @@ impl StagingFolder {
 
     /// Makes the name with that ticket durable, and all before it.
     fn sync_name(&self, ticket: Ticket, latch: &Latch) -> Result<(), StorageError> {
-        let sync = || latch.sync_names(|| self.directory.sync());
-        match self.names.serve(ticket, sync)? {
-            Served::Now => Ok(()),
-            Served::ByAnother => latch.refuse_if_closed(),
-        }
+        self.names.sync_names(ticket, &self.directory, latch)
     }
 
     /// What has that name; nothing where it was published or discarded meanwhile.

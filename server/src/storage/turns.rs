@@ -2,6 +2,8 @@
 //! hundred files that come into a folder together cost a few syncs of it, not a hundred.
 
 use super::StorageError;
+use super::directory::Directory;
+use super::latch::Latch;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,9 +24,22 @@ impl Turns {
         Ticket(self.taken.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
+    /// Makes the names durable that are in the folder, up to the one with the ticket.
+    pub(super) fn sync_names(
+        &self,
+        ticket: Ticket,
+        folder: &Directory,
+        latch: &Latch,
+    ) -> Result<(), StorageError> {
+        match self.serve(ticket, || latch.sync_names(|| folder.sync()))? {
+            Served::Now => Ok(()),
+            Served::ByAnother => latch.refuse_if_closed(),
+        }
+    }
+
     /// Makes what the ticket stands for durable, and everything before it; by `sync`,
     /// unless somebody else's has done so already.
-    pub(super) fn serve(
+    fn serve(
         &self,
         ticket: Ticket,
         sync: impl FnOnce() -> Result<(), StorageError>,
@@ -42,7 +57,7 @@ impl Turns {
 
 /// Whose sync it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Served {
+enum Served {
     Now,
     /// It was begun after the ticket was taken, and has succeeded.
     ByAnother,

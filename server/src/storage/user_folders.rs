@@ -8,7 +8,7 @@
 
 use super::directory::{Directory, is_plain_file};
 use super::latch::Latch;
-use super::turns::{Served, Turns};
+use super::turns::Turns;
 use super::{StorageError, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -114,11 +114,7 @@ impl UserFolders {
     /// Makes the names in that folder durable that are in it now.
     pub(super) fn sync(&self, folder: &UserFolder, latch: &Latch) -> Result<(), StorageError> {
         let turns = self.turns(&folder.directory)?;
-        let sync = || latch.sync_names(|| folder.directory.sync());
-        match turns.serve(turns.ticket(), sync)? {
-            Served::Now => Ok(()),
-            Served::ByAnother => latch.refuse_if_closed(),
-        }
+        turns.sync_names(turns.ticket(), &folder.directory, latch)
     }
 
     /// By what the folder is and not by its path: one that was made anew under an old
