@@ -1,6 +1,8 @@
 //! What a client asks on one channel, done in order. Everything here blocks and
 //! runs in the channel's lane, off the async threads.
 
+mod begin;
+
 use crate::backlog::Backlog;
 use crate::event::{Event, Events};
 use crate::failpoint;
@@ -11,18 +13,22 @@ use crate::pool::Buffer;
 use crate::publish::{self, Order as Publication, Receipt};
 use crate::service::Service;
 use crate::storage::StorageError;
+use begin::Asked;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use towline_protocol::block::block_count;
-use towline_protocol::reply::{Blocks, Cancelled, Found, Granted, Reply, Status, Unfinished};
-use towline_protocol::request::{About, Complete, Find, Request, Resume, Upload, Withdraw};
+use towline_protocol::reply::{Blocks, Cancelled, Granted, Reply, Status};
+use towline_protocol::request::{About, Complete, Request, Resume, Withdraw};
 use towline_protocol::{
     BlockIndex, ChainingValue, Channel, DocumentId, ErrorReply, Offset, OnConflict, UserId, frame,
     limits,
 };
-use towline_state::catalog::{Document, NewDocument};
+use towline_state::catalog::Document;
 use towline_upload::{Ask, Lease, Order, Phase, Refusal, Upload as Rules};
+
+/// A piece up to this is written before anybody else has waited for long.
+const SHORT_PIECE_BYTES: usize = 64 << 10;
 
 /// One channel of one connection.
 pub(crate) struct ChannelDesk {
@@ -73,10 +79,25 @@ pub(crate) struct Queued {
     pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
+/// A request that waits for the catalog, and the place that it takes.
+pub(crate) struct Waiting {
+    asked: Asked,
+    place: Option<OwnedSemaphorePermit>,
+}
+
 impl Handler for ChannelDesk {
     type Work = Queued;
+    type Waiting = Waiting;
 
-    fn handle(&mut self, work: Queued) {
+    fn is_short(work: &Queued) -> bool {
+        match &work.task {
+            Task::Request(Request::Find(_) | Request::Upload(_)) | Task::Block { .. } => true,
+            Task::Piece { buffer, .. } => buffer.bytes().len() <= SHORT_PIECE_BYTES,
+            Task::Request(_) | Task::Release(_) => false,
+        }
+    }
+
+    fn begin(&mut self, work: Queued) -> Option<Waiting> {
         self.place = work.place;
         // Whoever took the upload over, or gave it up, has told our client so:
         // what still comes for it is dropped.
@@ -86,22 +107,25 @@ impl Handler for ChannelDesk {
             self.slot = Slot::Refused;
         }
         let done = match work.task {
-            Task::Request(request) => self.answer(&request),
+            Task::Request(request) => self.answer(request),
             Task::Piece { offset, buffer } => {
                 let written = self.write(offset, buffer.bytes());
                 self.backlog.settled();
-                written
+                written.map(|()| None)
             }
-            Task::Block { index, value } => self.announce(index, value),
+            Task::Block { index, value } => self.announce(index, value).map(|()| None),
             Task::Release(done) => {
                 let _ = done.send(self.leave());
-                Ok(())
+                Ok(None)
             }
         };
-        if let Err(failure) = done {
-            self.refuse(&failure);
-        }
-        self.place = None;
+        self.conclude(done)
+    }
+
+    fn go_on(&mut self, Waiting { asked, place }: Waiting) -> Option<Waiting> {
+        self.place = place;
+        let done = self.heard(asked);
+        self.conclude(done)
     }
 
     fn is_vacant(&self) -> bool {
@@ -132,86 +156,53 @@ impl ChannelDesk {
         Self { service, user, channel, events, backlog, slot: Slot::Empty, place: None }
     }
 
-    fn answer(&mut self, request: &Request) -> Result<(), Failure> {
+    /// What is done gives its place back; what waits keeps it.
+    fn conclude(&mut self, done: Result<Option<Asked>, Failure>) -> Option<Waiting> {
+        let place = self.place.take();
+        match done {
+            Ok(asked) => asked.map(|asked| Waiting { asked, place }),
+            Err(failure) => {
+                self.refuse(&failure);
+                None
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Option<Asked>, Failure> {
         // A no to a question about some document leaves the channel's own upload
         // as it is.
-        let (id, answered) = match request {
-            Request::Upload(upload) => return self.upload(upload),
+        if let Request::Upload(upload) = request {
+            return self.upload(upload).map(Some);
+        }
+        let (id, answered) = match &request {
             Request::Resume(resume) => (Some(resume.document_id), self.resume(resume)),
-            Request::Withdraw(withdraw) => return self.withdraw(withdraw),
+            Request::Withdraw(withdraw) => return self.withdraw(withdraw).map(|()| None),
             Request::Complete(complete) => match &self.slot {
                 Slot::Open(open) if is_about(complete, &open.live) => {
-                    return self.complete(complete);
+                    return self.complete(complete).map(|()| None);
                 }
-                _ if complete.document_id.is_none() => return self.complete_again(complete),
+                _ if complete.document_id.is_none() => {
+                    return self.complete_again(complete).map(|()| None);
+                }
                 _ => (complete.document_id, self.complete_again(complete)),
             },
             Request::Status(about) => (Some(about.document_id), self.status(about)),
             Request::Blocks(about) => (Some(about.document_id), self.blocks(about)),
             Request::Cancel(about) => (Some(about.document_id), self.cancel(about)),
-            Request::Find(find) => (None, self.find(find)),
-            // The session answers these itself.
-            Request::Hello(_) | Request::Ping(_) => return Ok(()),
+            Request::Find(find) => return self.find(find),
+            // See above; the session answers the others itself.
+            Request::Upload(_) | Request::Hello(_) | Request::Ping(_) => return Ok(None),
         };
         if let Err(failure) = answered {
-            self.service.storage_follows_catalog();
-            self.reply(Reply::Error(self.error(&failure, id)));
+            self.answer_no(&failure, id);
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn upload(&mut self, request: &Upload) -> Result<(), Failure> {
-        self.leave_for_another();
-        self.check_user(request.user_id)?;
-        let path = request.path()?;
-        Rules::admit(request.filesize, self.service.config.max_filesize)?;
-        if let Some(blake3) = request.blake3
-            && let Some(document) = self.service.same_bytes(self.user, request.filesize, blake3)?
-            && let Some(receipt) = Receipt::of(document)
-        {
-            self.finish(receipt, true);
-            return Ok(());
-        }
-        self.service.check_room(request.filesize)?;
-        if !path.folder().is_empty() {
-            // A document may have the name of a folder: no name would help at the end.
-            self.service.storage.published_size(self.user, &path)?;
-        }
-        let now = self.service.clock().now();
-        let new = NewDocument {
-            user_id: self.user,
-            path: path.clone(),
-            filesize: request.filesize,
-            on_conflict: request.on_conflict,
-            chunk_size: request.chunk_size,
-            started_at: now,
-        };
-        let limit = self.service.config.limits.unfinished_per_user;
-        let catalog = &self.service.catalog;
-        let birth = self.service.newborns.begin(|| catalog.create_document(new, limit).wait())?;
-        let id = birth.id;
-        let mut newborn = Newborn { service: &self.service, id: Some(id), why: CUT_OFF.to_owned() };
-        failpoint::reach("upload.row_made");
-        let staging = match self.service.storage.create(id, request.filesize) {
-            Ok(staging) => staging,
-            Err(error) => {
-                let failure = Failure::Storage(error);
-                newborn.why = failure.to_string();
-                return Err(failure);
-            }
-        };
-        failpoint::reach("upload.file_made");
-        let order = order(request.blocks);
-        let (rules, lease) = Rules::begin(self.user, path, request.filesize, order, now);
-        let live = Live::begin(id, staging, rules, self.writer());
-        let live = Arc::new(live);
-        self.service.registry.begin(&live, || {
-            self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
-        });
-        newborn.id = None;
-        self.service.mirror.changed();
-        self.slot = Slot::Open(Open { live, lease, on_conflict: request.on_conflict });
-        Ok(())
+    /// A no to a question: the channel's own upload stays as it is.
+    fn answer_no(&self, failure: &Failure, id: Option<DocumentId>) {
+        self.service.storage_follows_catalog();
+        self.reply(Reply::Error(self.error(failure, id)));
     }
 
     /// Finds the upload as it is now. What happens to it meanwhile (it is completed,
@@ -445,27 +436,6 @@ impl ChannelDesk {
         Ok(())
     }
 
-    fn find(&self, request: &Find) -> Result<(), Failure> {
-        let path = request.path()?;
-        let catalog = &self.service.catalog;
-        let same_size = catalog.has_completed_of_size(self.user, request.filesize).wait()?;
-        let document = match request.blake3 {
-            Some(blake3) => self.service.same_bytes(self.user, request.filesize, blake3)?,
-            None => None,
-        };
-        let unfinished = catalog.find_unfinished(self.user, &path, request.filesize).wait()?;
-        self.reply(Reply::Find(Found {
-            channel: self.channel,
-            same_size,
-            document_id: document.map(|document| document.document_id),
-            unfinished: unfinished.map(|document| Unfinished {
-                document_id: document.document_id,
-                offset: document.durable_offset,
-            }),
-        }));
-        Ok(())
-    }
-
     /// Answers with the receipt of a completed document.
     fn receipt(&mut self, document: Document) -> Result<(), Failure> {
         let phase = document.phase;
@@ -585,28 +555,6 @@ impl ChannelDesk {
         self.events.reply(reply);
     }
 }
-
-/// A row that nobody has heard of. Where it comes to nothing, by a mistake of our own
-/// too, its place among the user's unfinished uploads is given back at once.
-struct Newborn<'a> {
-    service: &'a Service,
-    /// Nothing once its writer has heard of it.
-    id: Option<DocumentId>,
-    why: String,
-}
-
-impl Drop for Newborn<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id
-            && let Err(error) = self.service.end(id, Phase::Failed, &self.why)
-        {
-            tracing::error!(document_id = %id, %error, "an upload that was not begun was not ended");
-        }
-    }
-}
-
-/// Why an upload ended of which its writer never heard.
-const CUT_OFF: &str = "it was cut off at its beginning";
 
 /// How often a resume looks at an upload that changes whenever it looks.
 const LOOKS_MAX: usize = 64;

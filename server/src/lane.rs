@@ -1,7 +1,10 @@
 //! Work that blocks, done in order, away from the async threads.
 //!
-//! A lane is a queue and somebody who handles what is in it. While the queue has
-//! something, one blocking thread is lent to it; an idle lane costs none.
+//! A lane is a queue and somebody who handles what is in it. What takes long is done on
+//! a blocking thread that is lent to the lane while its queue has something; what is
+//! short is done by the [`Crew`] of all lanes, many lanes' work at a time: a thousand
+//! small files must not cost a thousand times the waking of a thread for each step.
+//! An idle lane costs no thread.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,21 +15,31 @@ use tokio_util::task::TaskTracker;
 pub(crate) trait Handler: Send + 'static {
     /// One thing to do.
     type Work: Send + 'static;
+    /// Work that was begun and waits for somebody's answer.
+    type Waiting;
 
-    /// Does it. May block.
-    fn handle(&mut self, work: Self::Work);
+    /// Whether this is done so soon that other lanes may wait for it.
+    fn is_short(work: &Self::Work) -> bool;
+
+    /// Does it, as far as it goes without an answer from elsewhere. May block, where
+    /// it is not short.
+    fn begin(&mut self, work: Self::Work) -> Option<Self::Waiting>;
+
+    /// Takes the answer in, which is waited for, and goes on from there.
+    fn go_on(&mut self, waiting: Self::Waiting) -> Option<Self::Waiting>;
 
     /// Whether nothing is lost if the lane is dropped now.
     fn is_vacant(&self) -> bool;
 
-    /// [`Self::handle`] has panicked. What is queued behind is still handled.
+    /// [`Self::begin`] or [`Self::go_on`] has panicked. What is queued behind is still
+    /// handled.
     fn panicked(&mut self);
 }
 
 /// See the module's description.
 pub(crate) struct Lane<H: Handler> {
     shared: Arc<Shared<H>>,
-    tracker: TaskTracker,
+    crew: Arc<Crew<H>>,
 }
 
 struct Shared<H: Handler> {
@@ -40,23 +53,46 @@ struct Queue<W> {
     running: bool,
 }
 
+/// Who does the short work of all lanes.
+pub(crate) struct Crew<H: Handler> {
+    roster: Mutex<Roster<H>>,
+    tracker: TaskTracker,
+}
+
+struct Roster<H: Handler> {
+    /// Lanes whose next work is short.
+    lanes: VecDeque<Arc<Shared<H>>>,
+    threads: usize,
+    /// A thread that has been asked for and has not looked yet.
+    called: bool,
+}
+
 /// How many things a lane does before it goes to the end of the line of all
 /// lanes: one busy upload must not keep a thread from the others.
 const TURN: usize = 16;
 
+/// Lanes that go together: as many as share a commit.
+const TOGETHER: usize = 128;
+
+/// Threads of the crew. One or two are busy; the others are there for the day on which
+/// the disk holds those up.
+const THREADS: usize = 16;
+
 impl<H: Handler> Lane<H> {
-    /// An empty lane; the tracker knows of the threads it uses.
-    pub(crate) fn new(handler: H, tracker: TaskTracker) -> Self {
+    /// An empty lane.
+    pub(crate) fn new(handler: H, crew: Arc<Crew<H>>) -> Self {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: false });
-        Self { shared: Arc::new(Shared { queue, handler: Mutex::new(handler) }), tracker }
+        Self { shared: Arc::new(Shared { queue, handler: Mutex::new(handler) }), crew }
     }
 
     /// Adds work. Returns at once.
     pub(crate) fn push(&self, work: H::Work) {
+        let short = H::is_short(&work);
         let mut queue = lock(&self.shared.queue);
         queue.waiting.push_back(work);
         if !std::mem::replace(&mut queue.running, true) {
-            run(Arc::clone(&self.shared), self.tracker.clone());
+            drop(queue);
+            self.crew.serve(Arc::clone(&self.shared), short);
         }
     }
 
@@ -67,27 +103,235 @@ impl<H: Handler> Lane<H> {
     }
 }
 
-fn run<H: Handler>(shared: Arc<Shared<H>>, tracker: TaskTracker) {
-    tracker.clone().spawn_blocking(move || {
-        let mut handler = lock(&shared.handler);
-        for _ in 0..TURN {
-            let work = {
-                let mut queue = lock(&shared.queue);
-                let Some(work) = queue.waiting.pop_front() else {
-                    queue.running = false;
+impl<H: Handler> Crew<H> {
+    /// Nobody yet; the tracker knows of the threads that are used.
+    pub(crate) fn new(tracker: TaskTracker) -> Arc<Self> {
+        let roster = Roster { lanes: VecDeque::new(), threads: 0, called: false };
+        Arc::new(Self { roster: Mutex::new(roster), tracker })
+    }
+
+    /// Sees to a lane that has work.
+    fn serve(self: &Arc<Self>, lane: Arc<Shared<H>>, short: bool) {
+        if !short {
+            let crew = Arc::clone(self);
+            self.tracker.spawn_blocking(move || run_alone(&crew, &lane));
+            return;
+        }
+        let mut roster = lock(&self.roster);
+        roster.lanes.push_back(lane);
+        if !roster.called && roster.threads < THREADS {
+            roster.called = true;
+            roster.threads += 1;
+            let crew = Arc::clone(self);
+            self.tracker.spawn_blocking(move || crew.work());
+        }
+    }
+
+    /// One thread's work: as long as there are lanes.
+    fn work(self: Arc<Self>) {
+        loop {
+            let lanes: Vec<_> = {
+                let mut roster = lock(&self.roster);
+                roster.called = false;
+                let count = roster.lanes.len().min(TOGETHER);
+                if count == 0 {
+                    roster.threads -= 1;
                     return;
-                };
-                work
+                }
+                roster.lanes.drain(..count).collect()
             };
-            if catch_unwind(AssertUnwindSafe(|| handler.handle(work))).is_err() {
-                handler.panicked();
+            self.run_together(lanes);
+        }
+    }
+
+    /// Begins one piece of short work in each lane that has some, and only then waits
+    /// for the answers: they come together.
+    fn run_together(self: &Arc<Self>, lanes: Vec<Arc<Shared<H>>>) {
+        let mut under_way = Vec::new();
+        for lane in lanes {
+            match lane.run_short() {
+                Some(waiting) => under_way.push((lane, waiting)),
+                None => self.hand_on(lane),
             }
         }
-        drop(handler);
-        run(shared, tracker);
-    });
+        while !under_way.is_empty() {
+            for (lane, waiting) in std::mem::take(&mut under_way) {
+                let next = guarded(&mut *lock(&lane.handler), |handler| handler.go_on(waiting));
+                match next {
+                    Some(waiting) => under_way.push((lane, waiting)),
+                    None => self.hand_on(lane),
+                }
+            }
+        }
+    }
+
+    /// Sees to what is queued behind, if anything is.
+    fn hand_on(self: &Arc<Self>, lane: Arc<Shared<H>>) {
+        if let Some(short) = lane.next_is_short() {
+            self.serve(lane, short);
+        }
+    }
+}
+
+impl<H: Handler> Shared<H> {
+    /// Does short work up to the first that waits.
+    fn run_short(&self) -> Option<H::Waiting> {
+        let mut handler = lock(&self.handler);
+        for _ in 0..TURN {
+            let work = {
+                let mut queue = lock(&self.queue);
+                if !queue.waiting.front().is_some_and(H::is_short) {
+                    return None;
+                }
+                queue.waiting.pop_front()?
+            };
+            let waiting = guarded(&mut *handler, |handler| handler.begin(work));
+            if waiting.is_some() {
+                return waiting;
+            }
+        }
+        None
+    }
+
+    /// Whether the next thing to do is short; where there is none the lane is idle.
+    fn next_is_short(&self) -> Option<bool> {
+        let mut queue = lock(&self.queue);
+        let next = queue.waiting.front().map(H::is_short);
+        queue.running = next.is_some();
+        next
+    }
+}
+
+/// Does a lane's work on a thread of its own, for a turn.
+fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>) {
+    let mut handler = lock(&lane.handler);
+    for _ in 0..TURN {
+        let work = {
+            let mut queue = lock(&lane.queue);
+            let Some(work) = queue.waiting.pop_front() else {
+                queue.running = false;
+                return;
+            };
+            work
+        };
+        let mut waiting = guarded(&mut *handler, |handler| handler.begin(work));
+        while let Some(answer) = waiting {
+            waiting = guarded(&mut *handler, |handler| handler.go_on(answer));
+        }
+    }
+    drop(handler);
+    crew.hand_on(Arc::clone(lane));
+}
+
+fn guarded<H: Handler>(
+    handler: &mut H,
+    work: impl FnOnce(&mut H) -> Option<H::Waiting>,
+) -> Option<H::Waiting> {
+    catch_unwind(AssertUnwindSafe(|| work(handler))).unwrap_or_else(|_| {
+        handler.panicked();
+        None
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Writes down what happens to it.
+    struct Scribe(char, mpsc::Sender<String>);
+
+    /// Waits so often, and panics at the end where it is told to.
+    #[derive(Clone, Copy)]
+    struct Job {
+        short: bool,
+        waits: usize,
+        panics: bool,
+    }
+
+    const SHORT: Job = Job { short: true, waits: 1, panics: false };
+
+    impl Handler for Scribe {
+        type Work = Job;
+        type Waiting = Job;
+
+        fn is_short(work: &Job) -> bool {
+            work.short
+        }
+
+        fn begin(&mut self, work: Job) -> Option<Job> {
+            let _ = self.1.send(format!("{} begins", self.0));
+            self.next(work)
+        }
+
+        fn go_on(&mut self, waiting: Job) -> Option<Job> {
+            let _ = self.1.send(format!("{} goes on", self.0));
+            self.next(Job { waits: waiting.waits - 1, ..waiting })
+        }
+
+        fn is_vacant(&self) -> bool {
+            true
+        }
+
+        fn panicked(&mut self) {
+            let _ = self.1.send(format!("{} panicked", self.0));
+        }
+    }
+
+    impl Scribe {
+        fn next(&self, job: Job) -> Option<Job> {
+            if job.waits == 0 {
+                assert!(!job.panics, "as it was told");
+                let _ = self.1.send(format!("{} is done", self.0));
+            }
+            (job.waits > 0).then_some(job)
+        }
+    }
+
+    #[tokio::test]
+    async fn lanes_begin_together_and_none_waits_for_another_that_panics() {
+        let (log, heard) = mpsc::channel();
+        let crew = Crew::new(TaskTracker::new());
+        let lanes: Vec<_> = [('a', false), ('b', true), ('c', false)]
+            .map(|(name, panics)| {
+                let lane = Lane::new(Scribe(name, log.clone()), Arc::clone(&crew));
+                let mut queue = lock(&lane.shared.queue);
+                queue.waiting.push_back(Job { panics, ..SHORT });
+                queue.running = true;
+                drop(queue);
+                Arc::clone(&lane.shared)
+            })
+            .into();
+        crew.run_together(lanes);
+        let heard: Vec<_> = heard.try_iter().collect();
+        assert_eq!(
+            heard.join(", "),
+            "a begins, b begins, c begins, a goes on, a is done, b goes on, b panicked, \
+             c goes on, c is done"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_lane_keeps_its_order_whoever_works_for_it() {
+        let (log, heard) = mpsc::channel();
+        let tracker = TaskTracker::new();
+        let crew = Crew::new(tracker.clone());
+        let lane = Lane::new(Scribe('a', log), crew);
+        let mut expected = Vec::new();
+        for turn in 0..200 {
+            let job = Job { short: turn % 3 != 0, waits: turn % 2, panics: turn % 7 == 0 };
+            lane.push(job);
+            expected.push("a begins");
+            expected.extend((0..job.waits).map(|_| "a goes on"));
+            expected.push(if job.panics { "a panicked" } else { "a is done" });
+        }
+        tracker.close();
+        tracker.wait().await;
+        assert!(lane.is_vacant());
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), expected);
+    }
 }

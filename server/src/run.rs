@@ -3,8 +3,8 @@
 use crate::calendar::Calendar;
 use crate::checkpoint::{self, Checkpoints};
 use crate::failure::Failure;
+use crate::lane::Crew;
 use crate::mirror::{self, Mirror, MirrorError};
-use crate::newborn::Newborns;
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::service::Service;
@@ -136,6 +136,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
     let lock = folder.lock()?;
     let storage = DiskStorage::new(&lock, config.reserve_bytes);
     let state_file = StateFile::at(folder.state_file_path());
+    let tracker = TaskTracker::new();
     let service = Arc::new(Service {
         catalog: Catalog::open(folder.catalog_path())?,
         storage: Arc::new(storage),
@@ -145,8 +146,9 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         mirror: Mirror::new(state_file),
         calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),
-        newborns: Newborns::default(),
-        tracker: TaskTracker::new(),
+        newborns: Arc::default(),
+        crew: Crew::new(tracker.clone()),
+        tracker,
         stopping: CancellationToken::new(),
         config,
         _lock: lock,

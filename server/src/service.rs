@@ -1,9 +1,11 @@
 //! The rooms of a server, and what they need of each other.
 
 use crate::calendar::Calendar;
+use crate::channel::ChannelDesk;
 use crate::checkpoint::Checkpoints;
 use crate::failpoint;
 use crate::failure::Failure;
+use crate::lane::Crew;
 use crate::live::{Live, Recording};
 use crate::mirror::Mirror;
 use crate::newborn::Newborns;
@@ -16,7 +18,7 @@ use crate::{Clock, Config, recovery};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_protocol::{Channel, DocumentId, FileHash, FileSize, UserId};
+use towline_protocol::{Channel, DocumentId, FileSize, UserId};
 use towline_state::catalog::{Catalog, CatalogError, Document};
 use towline_upload::{Phase, Progress, Refusal, Upload};
 
@@ -32,7 +34,9 @@ pub(crate) struct Service {
     pub(crate) calendar: Calendar,
     pub(crate) pool: Arc<Pool>,
     /// Uploads that are just being begun: see [`Service::document_of`].
-    pub(crate) newborns: Newborns,
+    pub(crate) newborns: Arc<Newborns>,
+    /// Who does the short work of all channels.
+    pub(crate) crew: Arc<Crew<ChannelDesk>>,
     /// Connections and everything that works for them.
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the server is to stop.
@@ -172,21 +176,20 @@ impl Service {
         Ok(own)
     }
 
-    /// The user's completed document with these very bytes, if its file is there.
-    pub(crate) fn same_bytes(
+    /// The first of these documents whose file is there.
+    pub(crate) fn still_there(
         &self,
         user: UserId,
         filesize: FileSize,
-        blake3: FileHash,
-    ) -> Result<Option<Document>, Failure> {
-        let documents = self.catalog.find_completed(user, filesize, blake3).wait()?;
-        Ok(documents.into_iter().find(|document| {
+        documents: Vec<Document>,
+    ) -> Option<Document> {
+        documents.into_iter().find(|document| {
             let path = document.file_path.as_ref();
             path.is_some_and(|path| {
                 let size = self.storage.published_size(user, path);
                 size.is_ok_and(|size| size == Some(filesize))
             })
-        }))
+        })
     }
 
     /// Closes the files of paused uploads, where there are many. They lose

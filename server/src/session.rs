@@ -263,7 +263,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 let service = Arc::clone(&self.service);
                 let (events, backlog) = (self.events.clone(), Backlog::default());
                 let desk = ChannelDesk::new(service, self.user, channel, events, backlog.clone());
-                (Lane::new(desk, self.service.tracker.clone()), backlog)
+                (Lane::new(desk, Arc::clone(&self.service.crew)), backlog)
             }),
         };
         let (queue, places) = match &mut task {

@@ -38,6 +38,7 @@ mod users;
 pub use checkpoint::Checkpoint;
 pub use document::{Document, NewDocument, OnConflict};
 pub use error::{CatalogError, Refusal};
+pub use found::Found;
 pub use reply::Reply;
 pub use thread::Counters;
 pub use unfinished::Unfinished;

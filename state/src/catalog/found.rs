@@ -1,19 +1,32 @@
 //! Completed documents, found again.
 
 use super::document::{COLUMNS, Document, document};
-use super::{Catalog, Reply};
-use rusqlite::params;
-use towline_protocol::{FileHash, FileSize, UserId};
+use super::error::CatalogError;
+use super::{Catalog, Reply, unfinished};
+use rusqlite::{Connection, params};
+use towline_protocol::{DocumentPath, FileHash, FileSize, UserId};
+
+/// See [`Catalog::find`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The user has a completed document of that size: only then can it pay to hash
+    /// the file before sending it.
+    pub same_size: bool,
+    /// The newest upload on its way to that place and of that size: how a client finds
+    /// again what it has forgotten. A row that does not read can be of no use to it.
+    pub unfinished: Option<Document>,
+}
 
 impl Catalog {
-    /// Whether the user has a completed document of that size: only then can it
-    /// pay to hash a file before sending it.
-    pub fn has_completed_of_size(&self, user_id: UserId, filesize: FileSize) -> Reply<bool> {
+    /// What there is that an upload of a file of that size, to exactly that place,
+    /// could go on with or need not send.
+    pub fn find(&self, user_id: UserId, path: &DocumentPath, filesize: FileSize) -> Reply<Found> {
+        let (folder, filename) = (path.folder_text(), path.filename().to_string());
         self.read(move |connection| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM documents \
-                       WHERE user_id = $1 AND filesize = $2 AND created_at IS NOT NULL)";
-            let parameters = [user_id.to_i64(), filesize.to_i64()];
-            Ok(connection.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
+            Ok(Found {
+                same_size: has_completed_of_size(connection, user_id, filesize)?,
+                unfinished: unfinished::find(connection, user_id, &folder, &filename, filesize)?,
+            })
         })
     }
 
@@ -41,4 +54,15 @@ impl Catalog {
             Ok(found)
         })
     }
+}
+
+fn has_completed_of_size(
+    connection: &Connection,
+    user_id: UserId,
+    filesize: FileSize,
+) -> Result<bool, CatalogError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM documents \
+               WHERE user_id = $1 AND filesize = $2 AND created_at IS NOT NULL)";
+    let parameters = [user_id.to_i64(), filesize.to_i64()];
+    Ok(connection.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
 }

@@ -6,7 +6,7 @@ use super::error::CatalogError;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, Row, params};
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
+use towline_protocol::{DocumentId, FileSize, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// An upload that is on its way, as recovery wants to know it.
@@ -40,34 +40,6 @@ impl Catalog {
         })
     }
 
-    /// The newest upload on its way of that user to exactly that place and of
-    /// exactly that size: how a client finds again what it has forgotten. A row
-    /// that does not read can be of no use to it.
-    pub fn find_unfinished(
-        &self,
-        user_id: UserId,
-        path: &DocumentPath,
-        filesize: FileSize,
-    ) -> Reply<Option<Document>> {
-        let (folder, filename) = (path.folder_text(), path.filename().to_string());
-        self.read(move |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM documents \
-                 WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \
-                 AND finished_at IS NULL ORDER BY document_id DESC"
-            );
-            let mut statement = connection.prepare_cached(&sql)?;
-            let wanted = params![user_id.to_i64(), folder, filename, filesize.to_i64()];
-            let mut rows = statement.query(wanted)?;
-            while let Some(row) = rows.next()? {
-                if let Ok(document) = document(row) {
-                    return Ok(Some(document));
-                }
-            }
-            Ok(None)
-        })
-    }
-
     /// Uploads that wait for bytes of which none has come since that moment, in
     /// the order of their numbers.
     pub fn quiet_since(&self, moment: Timestamp) -> Reply<Vec<DocumentId>> {
@@ -86,6 +58,31 @@ impl Catalog {
             Ok(quiet)
         })
     }
+}
+
+/// The newest upload on its way of that user to exactly that place and of exactly that
+/// size.
+pub(super) fn find(
+    connection: &Connection,
+    user_id: UserId,
+    folder: &str,
+    filename: &str,
+    filesize: FileSize,
+) -> Result<Option<Document>, CatalogError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM documents \
+         WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \
+         AND finished_at IS NULL ORDER BY document_id DESC"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let wanted = params![user_id.to_i64(), folder, filename, filesize.to_i64()];
+    let mut rows = statement.query(wanted)?;
+    while let Some(row) = rows.next()? {
+        if let Ok(document) = document(row) {
+            return Ok(Some(document));
+        }
+    }
+    Ok(None)
 }
 
 fn all(connection: &Connection) -> Result<Vec<Result<Unfinished, CatalogError>>, CatalogError> {

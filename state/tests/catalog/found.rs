@@ -1,6 +1,6 @@
 //! Completed documents are found by content.
 
-use crate::fixture::{Fixture, hash, size, user};
+use crate::fixture::{Fixture, hash, path, size, user};
 
 #[test]
 fn content_is_found_again() {
@@ -9,10 +9,12 @@ fn content_is_found_again() {
     let (b, _) = f.complete("b", 7);
     f.complete("c", 8);
     f.create("d", 9);
-    let has = |filesize| f.catalog.has_completed_of_size(f.user, size(filesize)).wait().unwrap();
-    assert!(has(7) && has(8));
-    assert!(!has(9), "not completed");
-    assert!(!f.catalog.has_completed_of_size(user(9), size(7)).wait().unwrap());
+    let has = |owner, filesize| {
+        f.catalog.find(owner, &path("z"), size(filesize)).wait().unwrap().same_size
+    };
+    assert!(has(f.user, 7) && has(f.user, 8));
+    assert!(!has(f.user, 9), "not completed");
+    assert!(!has(user(9), 7));
     let find = |filesize, blake3| -> Vec<_> {
         let found = f.catalog.find_completed(f.user, size(filesize), blake3).wait().unwrap();
         found.into_iter().map(|document| document.document_id).collect()

@@ -1,0 +1,202 @@
+//! From a question for a file to an upload that has begun.
+//!
+//! Each step ends where the catalog is asked, so that many channels ask together and
+//! none has a thread wait for it alone.
+
+use super::{ChannelDesk, Open, Slot, order};
+use crate::failpoint;
+use crate::failure::Failure;
+use crate::live::Live;
+use crate::newborn::{Birth, Expected};
+use crate::publish::Receipt;
+use crate::service::Service;
+use std::sync::Arc;
+use towline_protocol::reply::{Found, Reply, Unfinished};
+use towline_protocol::request::{Find, Upload};
+use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, OnConflict, Timestamp};
+use towline_state::catalog::{self, Document, NewDocument};
+use towline_upload::{Order, Phase, Upload as Rules};
+
+/// What is waited for.
+pub(super) enum Asked {
+    /// What there is that an upload could go on with, or need not send.
+    Find { same_bytes: Option<DocumentId>, found: catalog::Reply<catalog::Found> },
+    /// Documents with the very bytes that are to be uploaded.
+    SameBytes { upload: Box<Upload>, documents: catalog::Reply<Vec<Document>> },
+    /// A row.
+    Row { begun: Box<Begun>, expected: Expected, id: catalog::Reply<DocumentId> },
+    /// Nothing but the other channels: they are to have their rows before one of
+    /// them makes a file, which a disk may hold up.
+    File { begun: Box<Begun>, newborn: Newborn },
+}
+
+/// An upload that is being begun.
+pub(super) struct Begun {
+    path: DocumentPath,
+    filesize: FileSize,
+    on_conflict: OnConflict,
+    order: Order,
+    now: Timestamp,
+}
+
+impl ChannelDesk {
+    /// Goes on once the answer is there.
+    pub(super) fn heard(&mut self, asked: Asked) -> Result<Option<Asked>, Failure> {
+        match asked {
+            Asked::Find { same_bytes, found } => match found.wait() {
+                Ok(found) => self.found(same_bytes, found),
+                Err(error) => self.answer_no(&error.into(), None),
+            },
+            Asked::SameBytes { upload, documents } => {
+                let documents = documents.wait()?;
+                let same = self.service.still_there(self.user, upload.filesize, documents);
+                let Some(receipt) = same.and_then(Receipt::of) else {
+                    return self.ask_for_row(&upload).map(Some);
+                };
+                self.finish(receipt, true);
+            }
+            Asked::Row { begun, expected, id } => {
+                let birth = expected.named(id.wait()?);
+                let newborn = Newborn::new(Arc::clone(&self.service), birth);
+                return Ok(Some(Asked::File { begun, newborn }));
+            }
+            Asked::File { begun, newborn } => self.make_file(*begun, newborn)?,
+        }
+        Ok(None)
+    }
+
+    pub(super) fn find(&self, request: &Find) -> Result<Option<Asked>, Failure> {
+        match self.ask_for_known(request) {
+            Ok(asked) => Ok(Some(asked)),
+            Err(failure) => {
+                self.answer_no(&failure, None);
+                Ok(None)
+            }
+        }
+    }
+
+    fn ask_for_known(&self, request: &Find) -> Result<Asked, Failure> {
+        let path = request.path()?;
+        let filesize = request.filesize;
+        let same_bytes = match request.blake3 {
+            Some(blake3) => {
+                let documents = self.service.catalog.find_completed(self.user, filesize, blake3);
+                let same = self.service.still_there(self.user, filesize, documents.wait()?);
+                same.map(|document| document.document_id)
+            }
+            None => None,
+        };
+        let found = self.service.catalog.find(self.user, &path, filesize);
+        Ok(Asked::Find { same_bytes, found })
+    }
+
+    fn found(&self, same_bytes: Option<DocumentId>, found: catalog::Found) {
+        self.reply(Reply::Find(Found {
+            channel: self.channel,
+            same_size: found.same_size,
+            document_id: same_bytes,
+            unfinished: found.unfinished.map(|document| Unfinished {
+                document_id: document.document_id,
+                offset: document.durable_offset,
+            }),
+        }));
+    }
+
+    pub(super) fn upload(&mut self, request: Upload) -> Result<Asked, Failure> {
+        self.leave_for_another();
+        self.check_user(request.user_id)?;
+        request.path()?;
+        Rules::admit(request.filesize, self.service.config.max_filesize)?;
+        match request.blake3 {
+            Some(blake3) => {
+                let catalog = &self.service.catalog;
+                let documents = catalog.find_completed(self.user, request.filesize, blake3);
+                Ok(Asked::SameBytes { upload: Box::new(request), documents })
+            }
+            None => self.ask_for_row(&request),
+        }
+    }
+
+    fn ask_for_row(&self, request: &Upload) -> Result<Asked, Failure> {
+        let path = request.path()?;
+        self.service.check_room(request.filesize)?;
+        if !path.folder().is_empty() {
+            // A document may have the name of a folder: no name would help at the end.
+            self.service.storage.published_size(self.user, &path)?;
+        }
+        let now = self.service.clock().now();
+        let new = NewDocument {
+            user_id: self.user,
+            path: path.clone(),
+            filesize: request.filesize,
+            on_conflict: request.on_conflict,
+            chunk_size: request.chunk_size,
+            started_at: now,
+        };
+        let limit = self.service.config.limits.unfinished_per_user;
+        let expected = self.service.newborns.expect();
+        let id = self.service.catalog.create_document(new, limit);
+        let begun = Begun {
+            path,
+            filesize: request.filesize,
+            on_conflict: request.on_conflict,
+            order: order(request.blocks),
+            now,
+        };
+        Ok(Asked::Row { begun: Box::new(begun), expected, id })
+    }
+
+    fn make_file(&mut self, begun: Begun, mut newborn: Newborn) -> Result<(), Failure> {
+        let Begun { path, filesize, on_conflict, order, now } = begun;
+        let id = newborn.birth.id;
+        failpoint::reach("upload.row_made");
+        let staging = match self.service.storage.create(id, filesize) {
+            Ok(staging) => staging,
+            Err(error) => {
+                let failure = Failure::Storage(error);
+                newborn.why = failure.to_string();
+                return Err(failure);
+            }
+        };
+        failpoint::reach("upload.file_made");
+        let (rules, lease) = Rules::begin(self.user, path, filesize, order, now);
+        let live = Arc::new(Live::begin(id, staging, rules, self.writer()));
+        self.service.registry.begin(&live, || {
+            self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
+        });
+        newborn.was_announced = true;
+        self.service.mirror.changed();
+        self.slot = Slot::Open(Open { live, lease, on_conflict });
+        Ok(())
+    }
+}
+
+/// A row that nobody has heard of. Where it comes to nothing, by a mistake of our own
+/// too, its place among the user's unfinished uploads is given back at once.
+pub(super) struct Newborn {
+    service: Arc<Service>,
+    birth: Birth,
+    was_announced: bool,
+    why: String,
+}
+
+impl Newborn {
+    fn new(service: Arc<Service>, birth: Birth) -> Self {
+        Self { service, birth, was_announced: false, why: CUT_OFF.to_owned() }
+    }
+}
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        if self.was_announced {
+            return;
+        }
+        let id = self.birth.id;
+        if let Err(error) = self.service.end(id, Phase::Failed, &self.why) {
+            tracing::error!(document_id = %id, %error, "an upload that was not begun was not ended");
+        }
+    }
+}
+
+/// Why an upload ended of which its writer never heard.
+const CUT_OFF: &str = "it was cut off at its beginning";
