@@ -4,6 +4,7 @@
 //! recorded in one transaction, and only then does a client hear of it. What
 //! arrives meanwhile waits for the next checkpoint.
 
+use crate::config::Durability;
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
@@ -19,8 +20,8 @@ use towline_protocol::DocumentId;
 use towline_state::catalog::Checkpoint;
 
 /// Uploads that have moved since their last checkpoint.
-#[derive(Default)]
 pub(crate) struct Checkpoints {
+    rhythm: Rhythm,
     waiting: Mutex<Waiting>,
     moved: Notify,
     urgent: Notify,
@@ -34,16 +35,43 @@ struct Waiting {
     told: Vec<oneshot::Sender<()>>,
 }
 
-/// A checkpoint begins at the latest when so much has come.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// When a checkpoint begins.
+#[derive(Debug, Clone, Copy)]
+struct Rhythm {
+    /// At the latest when so much has come.
+    bytes: u64,
+    /// After a pause of at least that.
+    rest: Duration,
+}
+
+impl Rhythm {
+    const fn of(durability: Durability) -> Self {
+        match durability {
+            Durability::Durable => Self { bytes: 64 << 20, rest: GATHER },
+            // What a lost server costs a slow link is worth a checkpoint; a fast one
+            // is done before.
+            Durability::Relaxed => Self { bytes: u64::MAX, rest: Duration::from_secs(5) },
+        }
+    }
+}
 
 impl Checkpoints {
+    pub(crate) fn new(durability: Durability) -> Self {
+        Self {
+            rhythm: Rhythm::of(durability),
+            waiting: Mutex::default(),
+            moved: Notify::new(),
+            urgent: Notify::new(),
+            unrecorded: Refrain::default(),
+        }
+    }
+
     /// The upload has received so many bytes.
     pub(crate) fn moved(&self, live: &Arc<Live>, bytes: u64) {
         let mut waiting = self.waiting();
         waiting.uploads.insert(live.document_id, Arc::clone(live));
         waiting.bytes += bytes;
-        let enough = waiting.bytes >= CHECKPOINT_BYTES;
+        let enough = waiting.bytes >= self.rhythm.bytes;
         drop(waiting);
         self.moved.notify_one();
         if enough {
@@ -79,8 +107,9 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// Runs the checkpoints of a volume, until it is dropped.
 pub(crate) async fn run(service: Arc<Service>) {
-    let longest = service.config.timings.checkpoint;
-    let (mut rest, mut recorded) = (GATHER, true);
+    let shortest = service.checkpoints.rhythm.rest;
+    let longest = service.config.timings.checkpoint.max(shortest);
+    let (mut rest, mut recorded) = (shortest, true);
     loop {
         service.checkpoints.moved.notified().await;
         if recorded {
@@ -106,7 +135,7 @@ pub(crate) async fn run(service: Arc<Service>) {
             tracing::error!(%error, "a checkpoint did not come to its end");
             false
         });
-        rest = (begun.elapsed() * REST).max(GATHER);
+        rest = (begun.elapsed() * REST).max(shortest);
         for done in told {
             let _ = done.send(());
         }

@@ -5,6 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 use towline_protocol::FileSize;
 
+/// What `SUCCESS` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The document survives a power cut.
+    #[default]
+    Durable,
+    /// The document has its name; a power cut within the next seconds may take it.
+    Relaxed,
+}
+
 /// Everything that can be set. [`Config::new`] gives the values that the command
 /// line gives.
 #[derive(Debug, Clone)]
@@ -15,6 +26,8 @@ pub struct Config {
     pub max_filesize: FileSize,
     /// Bytes of the disk that uploads never claim: the catalog needs room to say no.
     pub reserve_bytes: u64,
+    /// What `SUCCESS` means.
+    pub durability: Durability,
     /// How long an upload waits for its next byte before it is given up.
     pub patience: Duration,
     /// What is bounded in number.
@@ -70,6 +83,7 @@ impl Config {
             data_dir: data_dir.into(),
             max_filesize: FileSize::try_from(500_000_000).expect("500 MB is a legal size"),
             reserve_bytes: 64 << 20,
+            durability: Durability::default(),
             patience: Duration::from_secs(7 * 86_400),
             limits: Limits::default(),
             timings: Timings::default(),

@@ -33,10 +33,11 @@ mod registry;
 mod run;
 mod service;
 mod session;
+mod settling;
 pub mod storage;
 pub mod token;
 mod verify;
 
 pub use clock::Clock;
-pub use config::{Config, Limits, Timings};
+pub use config::{Config, Durability, Limits, Timings};
 pub use run::{RunError, Server, run};

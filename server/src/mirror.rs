@@ -65,9 +65,8 @@ pub(crate) async fn run(service: Arc<Service>) {
 /// Writes the state file now. Blocks.
 pub(crate) fn write(service: &Service) -> Result<(), MirrorError> {
     let mut state = UploadsState::default();
-    // A row that does not read has nothing to be copied.
-    for unfinished in service.catalog.unfinished().wait()?.into_iter().flatten() {
-        let document = unfinished.document;
+    // What is being published waits for nobody any more.
+    for document in service.catalog.uploading().wait()? {
         let live = service.registry.get(document.document_id);
         let active = live.is_some_and(|live| live.ask(|upload| upload.lease().is_some()));
         state.uploads.insert(document.document_id.to_string(), entry(&document, active));
@@ -99,8 +98,7 @@ pub(crate) fn check(service: &Service) -> Result<(), MirrorError> {
 fn compare(service: &Service, found: &UploadsState) -> Result<(), MirrorError> {
     let mut unknown = found.uploads.len();
     let mut behind = 0;
-    for unfinished in service.catalog.unfinished().wait()?.into_iter().flatten() {
-        let document = unfinished.document;
+    for document in service.catalog.uploading().wait()? {
         match found.uploads.get(&document.document_id.to_string()) {
             Some(entry) => {
                 unknown -= 1;

@@ -4,18 +4,24 @@
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::service::Service;
+use crate::settling::{self, Named};
 use crate::storage::{Staging, StorageError};
 use towline_protocol::reply::Success;
-use towline_protocol::{Channel, DocumentId, DocumentPath, FileHash, OnConflict, UserId};
-use towline_state::catalog::Document;
+use towline_protocol::{
+    Channel, DocumentId, DocumentPath, FileHash, OnConflict, Timestamp, UserId,
+};
+use towline_state::catalog::{Bytes, Document};
 use towline_upload::Phase;
 
-/// Proof that the document is in its place: file, name and row survive a power
-/// cut (P3). Only this room makes one, and `SUCCESS` is only made of one.
+/// Proof that the document is in its place. Where it says `durable`, file, name and
+/// row survive a power cut (P3). Only this room makes one, and `SUCCESS` is only made
+/// of one.
 #[derive(Debug)]
 pub(crate) struct Receipt {
     document: Document,
     blake3: FileHash,
+    created_at: Timestamp,
+    durable: bool,
 }
 
 /// What is to be published, and under which rules.
@@ -31,7 +37,8 @@ impl Receipt {
     /// The receipt of a document that is completed already: the same as the first.
     pub(crate) fn of(document: Document) -> Option<Self> {
         let blake3 = document.blake3.filter(|_| document.phase == Phase::Completed)?;
-        Some(Self { document, blake3 })
+        let created_at = document.created_at?;
+        Some(Self { document, blake3, created_at, durable: true })
     }
 
     /// Whether it is that document's.
@@ -50,8 +57,8 @@ impl Receipt {
             folder: path.folder().iter().map(ToString::to_string).collect(),
             filesize: document.filesize,
             blake3: self.blake3,
-            created_at: document.created_at.unwrap_or(document.started_at),
-            durable: true,
+            created_at: self.created_at,
+            durable: self.durable,
             existing,
         }
     }
@@ -60,6 +67,7 @@ impl Receipt {
 /// A name that the catalog keeps for a document.
 #[derive(Debug)]
 struct Place {
+    document: Document,
     path: DocumentPath,
     /// Which way out of taken names it is; 0 is the name that was asked for.
     copy: u32,
@@ -67,21 +75,32 @@ struct Place {
 
 /// Publishes a whole, verified upload. Blocks.
 ///
-/// 1. The data is synced: the row must never say `publishing` of bytes that a
-///    power cut could still take (P2).
+/// 1. The data is synced: the row must never say `publishing`, and nothing else, of
+///    bytes that a power cut could still take (P2).
 /// 2. The row says `publishing` and under which name: recovery finishes from here
 ///    (P4).
 /// 3. The file is renamed, never over another, and its directory is synced (P2, P3).
 /// 4. The row says `completed`. Only then is there a receipt (P3).
+///
+/// Where durability is relaxed and there is a place, the receipt is made after the
+/// rename, and says that it is not durable. Step 1, the sync of step 3 and step 4
+/// follow in [`settling`](crate::settling). Until then the row says that the bytes
+/// may be in the page cache only, so recovery reads and hashes them before a name
+/// that they do not deserve is served (P2).
 pub(crate) fn publish(
     service: &Service,
     order: Order,
     staging: &dyn Staging,
 ) -> Result<Receipt, Failure> {
     failpoint::reach("publish.verified");
+    if let Some(room) = service.settling.place() {
+        let place = choose(service, order, Bytes::Cached, 0)?;
+        failpoint::reach("publish.row_publishing");
+        return name(service, order, place, room);
+    }
     staging.sync_data()?;
     failpoint::reach("publish.synced");
-    let place = choose(service, order, 0)?;
+    let place = choose(service, order, Bytes::Synced, 0)?;
     failpoint::reach("publish.row_publishing");
     put_in_place(service, order, place)
 }
@@ -91,9 +110,10 @@ pub(crate) fn publish(
 pub(crate) fn publish_again(
     service: &Service,
     order: Order,
+    document: Document,
     path: DocumentPath,
 ) -> Result<Receipt, Failure> {
-    put_in_place(service, order, Place { path, copy: 0 })
+    put_in_place(service, order, Place { document, path, copy: 0 })
 }
 
 /// Step 4.
@@ -101,29 +121,71 @@ pub(crate) fn record(
     service: &Service,
     document_id: DocumentId,
     blake3: FileHash,
+    created_at: Timestamp,
 ) -> Result<Receipt, Failure> {
     failpoint::reach("publish.in_place");
-    let document = service.catalog.complete_publish(document_id, service.clock().now()).wait()?;
+    let document = service.catalog.complete_publish(document_id, created_at).wait()?;
     failpoint::reach("publish.row_completed");
-    Ok(Receipt { document, blake3 })
+    Ok(Receipt { document, blake3, created_at, durable: true })
 }
 
 /// Step 2.
-fn choose(service: &Service, order: Order, first_copy: u32) -> Result<Place, Failure> {
+fn choose(
+    service: &Service,
+    order: Order,
+    bytes: Bytes,
+    first_copy: u32,
+) -> Result<Place, Failure> {
     let Order { document_id, blake3, on_conflict, .. } = order;
     let now = service.clock().now();
-    let chosen =
-        service.catalog.begin_publish(document_id, blake3, on_conflict, first_copy, now).wait()?;
-    Ok(Place { path: chosen.0, copy: chosen.1 })
+    let chosen = service
+        .catalog
+        .begin_publish(document_id, blake3, bytes, on_conflict, first_copy, now)
+        .wait()?;
+    let (document, copy) = chosen;
+    let path = document.file_path.clone().unwrap_or_else(|| document.path.clone());
+    Ok(Place { document, path, copy })
 }
 
-fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Receipt, Failure> {
+fn put_in_place(service: &Service, order: Order, place: Place) -> Result<Receipt, Failure> {
+    let bytes = place.document.bytes;
+    let rename =
+        |place: &Place| service.storage.publish(order.document_id, order.owner, &place.path);
+    find_place(service, order, bytes, place, rename)?;
+    record(service, order.document_id, order.blake3, service.clock().now())
+}
+
+/// Step 3 without its sync, and a receipt that says so.
+fn name(
+    service: &Service,
+    order: Order,
+    place: Place,
+    room: settling::Place,
+) -> Result<Receipt, Failure> {
+    let rename =
+        |place: &Place| service.storage.rename(order.document_id, order.owner, &place.path);
+    let Place { document, path, .. } = find_place(service, order, Bytes::Cached, place, rename)?;
+    failpoint::reach("publish.named");
+    let Order { document_id, owner, blake3, .. } = order;
+    let named_at = document.last_chunk_at;
+    service.settling.add(Named { document_id, owner, path, named_at, place: room });
+    Ok(Receipt { document, blake3, created_at: named_at, durable: false })
+}
+
+/// Moves the file to its place, or to the next where that is not free.
+fn find_place(
+    service: &Service,
+    order: Order,
+    bytes: Bytes,
+    mut place: Place,
+    rename: impl Fn(&Place) -> Result<(), StorageError>,
+) -> Result<Place, Failure> {
     loop {
-        match service.storage.publish(order.document_id, order.owner, &place.path) {
-            Ok(()) => return record(service, order.document_id, order.blake3),
+        match rename(&place) {
+            Ok(()) => return Ok(place),
             // A file that no row knows is in the way; it stays, we step aside.
             Err(StorageError::Exists) if order.on_conflict == OnConflict::Rename => {
-                place = choose(service, order, place.copy + 1)?;
+                place = choose(service, order, bytes, place.copy + 1)?;
             }
             Err(error) => return Err(not_moved(service, order.document_id, error)),
         }

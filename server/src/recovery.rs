@@ -10,8 +10,10 @@ use crate::publish::{self, Order, Receipt};
 use crate::service::Service;
 use crate::storage::{Staged, StorageError};
 use std::collections::HashMap;
-use towline_protocol::{DocumentId, FileSize, Offset};
-use towline_state::catalog::{CatalogError, Document, Unfinished};
+use std::os::unix::fs::FileExt as _;
+use towline_protocol::block::{block_count, hash_block, hash_file};
+use towline_protocol::{BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Offset};
+use towline_state::catalog::{Bytes, CatalogError, Document, Unfinished};
 use towline_upload::Phase;
 
 /// What to do about one unfinished upload.
@@ -139,7 +141,7 @@ fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> R
         Action::Fail => {
             let (phase, durable) = (document.phase, row.durable_end);
             tracing::warn!(document_id = %id, %phase, ?found, %durable, "bytes are missing");
-            service.end(id, Phase::Failed, LOST)?;
+            drop_lost(service, document, found)?;
         }
     }
     tracing::info!(document_id = %id, ?action, "restored");
@@ -157,7 +159,7 @@ pub(crate) fn finish_publishing(service: &Service, row: &Document) -> Result<Rec
     let found = Found { staging_bytes, published: published(service, row)? };
     let action = decide(row.phase, row.filesize, Offset::ZERO, found);
     if action == Action::Fail {
-        service.end(row.document_id, Phase::Failed, LOST)?;
+        drop_lost(service, row, found)?;
     }
     carry_out(service, row, action)
 }
@@ -165,15 +167,38 @@ pub(crate) fn finish_publishing(service: &Service, row: &Document) -> Result<Rec
 /// Why an upload ends whose bytes are not there.
 const LOST: &str = "its bytes were lost on the server; begin it again";
 
+fn lost() -> Failure {
+    Failure::Ended { phase: Phase::Failed, reason: LOST.to_owned() }
+}
+
 fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receipt, Failure> {
     let id = row.document_id;
-    match (action, row.blake3, row.file_path.clone()) {
-        (Action::Publish, Some(blake3), Some(path)) => {
+    let (Some(blake3), Some(path)) = (row.blake3, row.file_path.clone()) else {
+        return Err(lost());
+    };
+    match action {
+        Action::Publish => {
+            let staging = service.storage.open(id)?;
+            if is_doubtful(service, row) {
+                let read = |buffer: &mut [u8], at| staging.read_exact_at(buffer, at);
+                if hash(row.filesize, read)? != blake3 {
+                    service.end(id, Phase::Failed, LOST)?;
+                    return Err(lost());
+                }
+            }
+            if row.bytes == Bytes::Cached {
+                staging.sync_data()?;
+            }
             let on_conflict = row.on_conflict;
             let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict };
-            publish::publish_again(service, order, path)
+            publish::publish_again(service, order, row.clone(), path)
         }
-        (Action::Record, Some(blake3), Some(path)) => {
+        Action::Record => {
+            if is_doubtful(service, row) && !is_whole(service, row, &path, blake3)? {
+                set_aside(service, row, &path)?;
+                service.end(id, Phase::Failed, LOST)?;
+                return Err(lost());
+            }
             let settled = service.storage.settle_published(row.user_id, &path);
             settled.map_err(|error| match error {
                 // Its bytes were durable before the row said `publishing`, and the row
@@ -181,10 +206,77 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
                 error @ StorageError::SyncFailed(_) => Failure::Unsettled(error),
                 error => error.into(),
             })?;
-            publish::record(service, id, blake3)
+            let created_at = match row.bytes {
+                Bytes::Synced => service.clock().now(),
+                // `SUCCESS` was said, with this moment in it.
+                Bytes::Cached => row.last_chunk_at,
+            };
+            publish::record(service, id, blake3, created_at)
         }
-        _ => Err(Failure::Ended { phase: Phase::Failed, reason: LOST.to_owned() }),
+        Action::Keep | Action::Truncate(_) | Action::Fail => Err(lost()),
     }
+}
+
+/// Whether the bytes of a publishing document may not be what was verified: they
+/// were in the page cache only, and of another run's machine nobody knows how it ended.
+fn is_doubtful(service: &Service, row: &Document) -> bool {
+    row.bytes == Bytes::Cached && !service.settling.knows(row.document_id)
+}
+
+/// Ends an upload whose bytes are not all there. A file that has its name without
+/// having been durable is taken out of its place first: a name is absent, or whole (P2).
+fn drop_lost(service: &Service, row: &Document, found: Found) -> Result<(), Failure> {
+    if let (Some(path), Bytes::Cached, Phase::Publishing, None, Some(_)) =
+        (&row.file_path, row.bytes, row.phase, found.staging_bytes, found.published)
+    {
+        set_aside(service, row, path)?;
+    }
+    service.end(row.document_id, Phase::Failed, LOST)
+}
+
+fn set_aside(service: &Service, row: &Document, path: &DocumentPath) -> Result<(), Failure> {
+    let id = row.document_id;
+    match service.storage.set_damaged_aside(id, row.user_id, path) {
+        Ok(place) => {
+            let place = place.display();
+            tracing::warn!(document_id = %id, %path, %place, "a power cut took bytes of it; it was set aside");
+            Ok(())
+        }
+        Err(StorageError::Lost(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the file under that name is, to the byte, what was verified.
+fn is_whole(
+    service: &Service,
+    row: &Document,
+    path: &DocumentPath,
+    blake3: FileHash,
+) -> Result<bool, Failure> {
+    let Some(file) = service.storage.open_published(row.user_id, path)? else { return Ok(false) };
+    let read = |buffer: &mut [u8], at: Offset| file.read_exact_at(buffer, at.get());
+    match hash(row.filesize, read) {
+        Ok(found) => Ok(found == blake3),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(StorageError::unreadable(error).into()),
+    }
+}
+
+/// The hash of a whole file, read block by block.
+fn hash<E>(
+    filesize: FileSize,
+    mut read: impl FnMut(&mut [u8], Offset) -> Result<(), E>,
+) -> Result<FileHash, E> {
+    let mut buffer = Vec::new();
+    let mut values = Vec::new();
+    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
+        let length = usize::try_from(index.length_bytes(filesize)).expect("a block fits in memory");
+        buffer.resize(length, 0);
+        read(&mut buffer, index.start())?;
+        values.push(hash_block(index, filesize, &buffer));
+    }
+    Ok(hash_file(filesize, values))
 }
 
 /// The size of the file under the name that a publishing row says. A name that

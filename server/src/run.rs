@@ -8,14 +8,15 @@ use crate::mirror::{self, Mirror, MirrorError};
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::service::Service;
+use crate::settling::{self, Settling};
 use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
 use crate::token::{KeyError, Tokens};
-use crate::{Config, door, expiry, recovery};
+use crate::{Config, Durability, door, expiry, recovery};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_state::catalog::{Catalog, CatalogError};
@@ -91,6 +92,7 @@ impl Server {
         let service = &self.service;
         let helpers = [
             tokio::spawn(checkpoint::run(Arc::clone(service))),
+            tokio::spawn(settling::run(Arc::clone(service))),
             tokio::spawn(mirror::run(Arc::clone(service))),
             tokio::spawn(expiry::run(Arc::clone(service))),
         ];
@@ -99,11 +101,12 @@ impl Server {
         shutdown.await;
         tracing::info!("stopping");
         service.stopping.cancel();
+        let enough = Instant::now() + service.config.timings.stop;
         let _ = door.await;
         service.tracker.close();
         // Connections pause their uploads, and the checkpoints that they wait for
         // make durable what came.
-        if timeout(service.config.timings.stop, service.tracker.wait()).await.is_err() {
+        if timeout_at(enough, service.tracker.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time; what is durable is kept");
         }
         // What was paused on a channel a moment ago has nobody else to wait for it.
@@ -114,6 +117,12 @@ impl Server {
             let _ = helper.await;
         }
         let _ = timeout(LAST_CHECKPOINT, service.tracker.wait()).await;
+        // What has its name and is not durable: the next start would have to read it.
+        let here = Arc::clone(service);
+        let settled = tokio::task::spawn_blocking(move || settling::settle(&here));
+        if timeout_at(enough, settled).await.is_err() {
+            tracing::warn!("the disk is slow: the next start reads what is not durable yet");
+        }
         tokio::task::spawn_blocking(move || self.close()).await.map_err(|_| RunError::Panicked)?
     }
 
@@ -134,7 +143,10 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
     config.limits.paused_kept_open = config.limits.paused_kept_open.min(descriptors / 8);
     let folder = DataFolder::open(&config.data_dir)?;
     let lock = folder.lock()?;
-    let storage = DiskStorage::new(&lock, config.reserve_bytes);
+    let storage = match config.durability {
+        Durability::Durable => DiskStorage::new(&lock, config.reserve_bytes),
+        Durability::Relaxed => DiskStorage::unpaced(&lock, config.reserve_bytes),
+    };
     let state_file = StateFile::at(folder.state_file_path());
     let tracker = TaskTracker::new();
     let service = Arc::new(Service {
@@ -142,7 +154,8 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         storage: Arc::new(storage),
         tokens: Tokens::open(&folder.keys_path(), config.clock.clone())?,
         registry: Registry::default(),
-        checkpoints: Checkpoints::default(),
+        checkpoints: Checkpoints::new(config.durability),
+        settling: Settling::new(config.durability),
         mirror: Mirror::new(state_file),
         calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),

@@ -11,6 +11,7 @@ use crate::mirror::Mirror;
 use crate::newborn::Newborns;
 use crate::pool::Pool;
 use crate::registry::Registry;
+use crate::settling::Settling;
 use crate::storage::FolderLock;
 use crate::storage::Storage;
 use crate::token::Tokens;
@@ -30,6 +31,7 @@ pub(crate) struct Service {
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) settling: Settling,
     pub(crate) mirror: Mirror,
     pub(crate) calendar: Calendar,
     pub(crate) pool: Arc<Pool>,

@@ -82,6 +82,15 @@ pub trait Storage: Send + Sync + 'static {
         path: &DocumentPath,
     ) -> Result<(), StorageError>;
 
+    /// Moves a staging area to its final name, and returns at once: neither bytes nor
+    /// name survive a power cut before [`settle_all`](Self::settle_all) says so. Else
+    /// as [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    fn rename(&self, id: DocumentId, user: UserId, path: &DocumentPath)
+    -> Result<(), StorageError>;
+
     /// The size of the published file; nothing where there is none.
     ///
     /// # Errors
@@ -100,6 +109,26 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// [`StorageError::Lost`] where there is no such file.
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError>;
+
+    /// The same for many files, with as few syncs as will do.
+    ///
+    /// # Errors
+    /// As [`settle_published`](Self::settle_published), for any one of them: then
+    /// nothing is known of any.
+    fn settle_all(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError>;
+
+    /// Moves the file of a document that is not what was uploaded out of its place,
+    /// and tells where it lies now, seen from the data folder. Nothing is deleted and
+    /// nothing overwritten; on `Ok` both names are as they should be for good.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where there is no plain file in that place.
+    fn set_damaged_aside(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<PathBuf, StorageError>;
 
     /// Opens a published file for reading; nothing where there is none.
     ///

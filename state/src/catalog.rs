@@ -36,7 +36,7 @@ mod unfinished;
 mod users;
 
 pub use checkpoint::Checkpoint;
-pub use document::{Document, NewDocument, OnConflict};
+pub use document::{Bytes, Document, NewDocument, OnConflict};
 pub use error::{CatalogError, Refusal};
 pub use found::Found;
 pub use reply::Reply;

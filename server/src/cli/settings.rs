@@ -1,6 +1,6 @@
 //! What was typed or stands in the configuration file, and what it means.
 
-use crate::Config;
+use crate::{Config, Durability};
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Args;
@@ -24,6 +24,10 @@ pub struct ServeArgs {
     /// The largest file that is taken [default: 500MB]
     #[arg(long, value_name = "SIZE")]
     pub max_file_size: Option<ByteSize>,
+    /// What SUCCESS means: that the file survives a power cut, or only that it is in
+    /// its place and will be durable within seconds [default: durable]
+    #[arg(long, value_name = "MODE")]
+    pub durability: Option<Durability>,
     /// A TOML file with the same names, and a few more; what is typed wins over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -36,6 +40,7 @@ struct File {
     data_dir: Option<PathBuf>,
     listen: Option<String>,
     max_file_size: Option<String>,
+    durability: Option<Durability>,
     /// Disk space that uploads never claim.
     reserve: Option<String>,
     /// How long an upload waits for its next byte, "7d".
@@ -66,6 +71,7 @@ impl ServeArgs {
         if let Some(reserve) = &file.reserve {
             config.reserve_bytes = size(reserve)?;
         }
+        config.durability = self.durability.or(file.durability).unwrap_or_default();
         if let Some(patience) = &file.expire_after {
             config.patience = humantime::parse_duration(patience)
                 .with_context(|| format!("expire_after: '{patience}' is no time"))?;

@@ -27,6 +27,8 @@ pub(super) struct Volume {
     pub(super) user_folders: UserFolders,
     pub(super) latch: Latch,
     pub(super) reserve_bytes: u64,
+    /// Whether write-back is begun while bytes come.
+    pub(super) is_paced: bool,
 }
 
 impl DiskStorage {
@@ -36,6 +38,17 @@ impl DiskStorage {
     /// The lock is shown and not taken: it must outlive the storage *and* the catalog.
     #[must_use]
     pub fn new(lock: &FolderLock, reserve_bytes: u64) -> Self {
+        Self::over(lock, reserve_bytes, true)
+    }
+
+    /// The same, but when written bytes go to the device is left to the kernel: for a
+    /// server that does not promise durability at once and wants the page cache's speed.
+    #[must_use]
+    pub fn unpaced(lock: &FolderLock, reserve_bytes: u64) -> Self {
+        Self::over(lock, reserve_bytes, false)
+    }
+
+    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool) -> Self {
         let folder = lock.folder();
         Self {
             volume: Arc::new(Volume {
@@ -43,23 +56,9 @@ impl DiskStorage {
                 user_folders: UserFolders::new(folder.uploads()),
                 latch: Latch::default(),
                 reserve_bytes,
+                is_paced,
             }),
         }
-    }
-
-    /// Moves the file of a document that is not what was uploaded out of its place,
-    /// and tells where it lies now, seen from the data folder. Nothing is deleted and
-    /// nothing overwritten; on `Ok` both names are as they should be for good.
-    ///
-    /// # Errors
-    /// [`StorageError::Lost`] where there is no plain file in that place.
-    pub fn set_damaged_aside(
-        &self,
-        id: DocumentId,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> Result<PathBuf, StorageError> {
-        publish::set_damaged_aside(&self.volume, id, user, path)
     }
 }
 
@@ -81,6 +80,15 @@ impl Storage for DiskStorage {
         publish::publish(&self.volume, id, user, path)
     }
 
+    fn rename(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<(), StorageError> {
+        publish::rename(&self.volume, id, user, path).map(drop)
+    }
+
     fn published_size(
         &self,
         user: UserId,
@@ -91,6 +99,19 @@ impl Storage for DiskStorage {
 
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
         publish::settle(&self.volume, user, path)
+    }
+
+    fn settle_all(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError> {
+        publish::settle_all(&self.volume, places)
+    }
+
+    fn set_damaged_aside(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<PathBuf, StorageError> {
+        publish::set_damaged_aside(&self.volume, id, user, path)
     }
 
     fn open_published(

@@ -82,6 +82,11 @@ impl StorageError {
         matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
     }
 
+    /// A published file that was opened cannot be read.
+    pub(crate) const fn unreadable(source: io::Error) -> Self {
+        Self::Io { what: "read the published file", source }
+    }
+
     /// What the system's answer means wherever nothing more is known about it.
     pub(super) fn new(what: &'static str, errno: Errno) -> Self {
         match errno {

@@ -4,11 +4,13 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::paths;
-use super::user_folders::Missing;
+use super::user_folders::{Missing, UserFolder};
 use crate::failpoint;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use towline_protocol::DocumentPath;
 use towline_protocol::{DocumentId, UserId};
@@ -32,7 +34,28 @@ pub(super) fn publish(
     user: UserId,
     path: &DocumentPath,
 ) -> Result<(), StorageError> {
-    const WHAT: &str = "publish the file";
+    let (folder, moved) = rename(volume, id, user, path)?;
+    volume.user_folders.sync(&folder, &volume.latch)?;
+    failpoint::reach("publish.folder_synced");
+    if let Moved::OldNameStays = moved {
+        let removed = volume.staging.directory.remove(paths::staging_file(id));
+        removed.map_err(|errno| StorageError::new(WHAT, errno))?;
+    }
+    volume.user_folders.settle(folder, &volume.latch)
+}
+
+const WHAT: &str = "publish the file";
+
+/// The first two steps of [`publish`].
+///
+/// Where the file has both names afterwards, whoever makes them durable later leaves the old one to
+/// recovery: to take it away here could lose both (P3).
+pub(super) fn rename(
+    volume: &Volume,
+    id: DocumentId,
+    user: UserId,
+    path: &DocumentPath,
+) -> Result<(UserFolder, Moved), StorageError> {
     volume.latch.refuse_if_closed()?;
     let staging = &volume.staging.directory;
     let name = paths::staging_file(id);
@@ -55,12 +78,7 @@ pub(super) fn publish(
             _ => StorageError::new(WHAT, errno),
         })?;
     failpoint::reach("publish.renamed");
-    volume.user_folders.sync(&folder, &volume.latch)?;
-    failpoint::reach("publish.folder_synced");
-    if let Moved::OldNameStays = moved {
-        staging.remove(&name).map_err(|errno| StorageError::new(WHAT, errno))?;
-    }
-    volume.user_folders.settle(folder, &volume.latch)
+    Ok((folder, moved))
 }
 
 /// Makes sure that a file which is published already will stay so: the work of
@@ -73,6 +91,35 @@ pub(super) fn settle(
     user: UserId,
     path: &DocumentPath,
 ) -> Result<(), StorageError> {
+    let (file, folder) = open_to_settle(volume, user, path)?;
+    volume.latch.sync(|| rustix::fs::fsync(&file))?;
+    failpoint::reach("recovery.settling");
+    volume.latch.sync_names(|| folder.directory.sync())?;
+    volume.user_folders.settle(folder, &volume.latch)
+}
+
+/// The same for many files, by one sync of the whole file system: bytes (P2), names and
+/// folders (P3) at once. Since Linux 5.8 it tells of errors as a file's own sync does.
+pub(super) fn settle_all(
+    volume: &Volume,
+    places: &[(UserId, DocumentPath)],
+) -> Result<(), StorageError> {
+    if let [(user, path)] = places {
+        return settle(volume, *user, path);
+    }
+    volume.latch.sync(|| rustix::fs::syncfs(&*volume.staging.directory))?;
+    failpoint::reach("settling.synced");
+    let folders: HashSet<_> =
+        places.iter().map(|(user, path)| paths::final_folder(*user, path)).collect();
+    volume.user_folders.all_synced(folders);
+    Ok(())
+}
+
+fn open_to_settle(
+    volume: &Volume,
+    user: UserId,
+    path: &DocumentPath,
+) -> Result<(OwnedFd, UserFolder), StorageError> {
     const WHAT: &str = "settle the published file";
     volume.latch.refuse_if_closed()?;
     let lost_or = |errno| match errno {
@@ -87,10 +134,7 @@ pub(super) fn settle(
     if !is_plain_file(&stat) {
         return Err(StorageError::Unsafe { what: WHAT });
     }
-    volume.latch.sync(|| rustix::fs::fsync(&file))?;
-    failpoint::reach("recovery.settling");
-    volume.latch.sync_names(|| folder.directory.sync())?;
-    volume.user_folders.settle(folder, &volume.latch)
+    Ok((file, folder))
 }
 
 /// Moves what no row knows out of the way of recovery, and tells where it is now,
@@ -173,7 +217,7 @@ fn move_aside(
 
 /// How a file came to its new name.
 #[derive(Debug, PartialEq, Eq)]
-enum Moved {
+pub(super) enum Moved {
     /// In one step.
     Renamed,
     /// It has both names now. The old one may go when the new one is durable; sooner,

@@ -211,7 +211,9 @@ impl Staging for StagingFile {
     /// No errors: those of the device stay with the descriptor until its sync, which
     /// this, unlike a waiting call, does not take from it.
     fn start_writeback(&self, from: Offset, length_bytes: u64) {
-        if let Some(length) = NonZeroU64::new(length_bytes) {
+        if let Some(length) = NonZeroU64::new(length_bytes)
+            && self.volume.is_paced
+        {
             let _ = rustix::fs::fadvise(&self.file, from.get(), Some(length), Advice::DontNeed);
         }
     }
@@ -296,6 +298,7 @@ mod tests {
             user_folders: UserFolders::new(directory),
             latch: Latch::default(),
             reserve_bytes: 0,
+            is_paced: true,
         });
         StagingFile {
             ticket: volume.staging.names.ticket(),

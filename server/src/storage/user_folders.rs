@@ -134,13 +134,26 @@ impl UserFolders {
     pub(super) fn settle(&self, folder: UserFolder, latch: &Latch) -> Result<(), StorageError> {
         for Unsettled { above, path } in folder.unsettled {
             latch.sync_names(|| above.sync())?;
-            let mut durable = self.remembered();
-            if durable.len() >= REMEMBERED {
-                durable.clear();
-            }
-            durable.insert(path);
+            self.remember(path);
         }
         Ok(())
+    }
+
+    /// The whole file system was synced since files were moved into these folders: so
+    /// their names are durable, and those of all folders above them.
+    pub(super) fn all_synced(&self, folders: impl IntoIterator<Item = PathBuf>) {
+        for folder in folders {
+            let above = folder.ancestors().take_while(|path| *path != Path::new(""));
+            above.for_each(|path| self.remember(path.to_owned()));
+        }
+    }
+
+    fn remember(&self, path: PathBuf) {
+        let mut durable = self.remembered();
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        durable.insert(path);
     }
 
     /// Opens one folder after the other, to hold those above which a sync is due.

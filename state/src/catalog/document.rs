@@ -12,7 +12,7 @@ use towline_upload::Phase;
 /// The columns that [`Document`] is read from.
 pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesize, blake3, \
     status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
-    last_chunk_at, created_at, finished_at";
+    last_chunk_at, created_at, finished_at, bytes_synced";
 
 /// What is known of a document when its upload begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,16 @@ pub struct NewDocument {
     pub chunk_size: Option<u32>,
     /// When the upload began.
     pub started_at: Timestamp,
+}
+
+/// Where the bytes of a document that is being published are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bytes {
+    /// All of them are durable.
+    Synced,
+    /// Some may still be in the page cache only. Behind a crash nobody believes in
+    /// them before they were read and hashed.
+    Cached,
 }
 
 /// A row of the documents table.
@@ -52,6 +62,8 @@ pub struct Document {
     pub chunk_size: Option<u32>,
     /// How far every byte is durable and verified.
     pub durable_offset: Offset,
+    /// Where its bytes are; of interest while it is publishing.
+    pub bytes: Bytes,
     /// The place it got, under the user's folder; from publishing on.
     pub file_path: Option<DocumentPath>,
     /// Why it was given up, for people.
@@ -84,6 +96,11 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
         })?,
         chunk_size: row.get_option("chunk_size", |bytes: i64| u32::try_from(bytes))?,
         durable_offset: row.get("durable_offset", Offset::from_i64)?,
+        bytes: row.get("bytes_synced", |synced: i64| match synced {
+            0 => Ok(Bytes::Cached),
+            1 => Ok(Bytes::Synced),
+            _ => Err("neither 0 nor 1"),
+        })?,
         file_path: row.get_option("file_path", |path: String| DocumentPath::parse(&path))?,
         reason: row.plain("reason")?,
         started_at: row.time("started_at")?,

@@ -97,6 +97,8 @@ fn create(
 }
 
 fn count_unfinished(connection: &Connection, user_id: UserId) -> Result<i64, CatalogError> {
-    let sql = "SELECT count(*) FROM documents WHERE user_id = $1 AND finished_at IS NULL";
-    Ok(connection.prepare_cached(sql)?.query_row([user_id.to_i64()], |row| row.get(0))?)
+    let sql = "SELECT count(*) FROM documents \
+               WHERE user_id = $1 AND finished_at IS NULL AND status = $2";
+    let uploading = params![user_id.to_i64(), Phase::Uploading.as_str()];
+    Ok(connection.prepare_cached(sql)?.query_row(uploading, |row| row.get(0))?)
 }

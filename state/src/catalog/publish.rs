@@ -1,7 +1,7 @@
 //! A verified upload gets its final place: reserved in the catalog before the
 //! file is renamed, confirmed after the rename is durable.
 
-use super::document::{Document, OnConflict};
+use super::document::{Bytes, Document, OnConflict};
 use super::documents::in_phase;
 use super::error::{CatalogError, Refusal};
 use super::{Catalog, Reply, blocks, documents};
@@ -13,9 +13,9 @@ use towline_upload::Phase;
 const SMALL_STEPS: u32 = 8;
 
 impl Catalog {
-    /// Reserves the final place of a document whose every byte is durable and
-    /// verified, and makes it `publishing`. Answers with the place and with
-    /// which copy it is: 0 is the place that was asked for, `n` the same
+    /// Reserves the final place of a document whose every byte is verified, and makes
+    /// it `publishing`. `bytes` says whether they are durable too. Answers with the row as it is now,
+    /// its `file_path` being the place, and with which copy that is: 0 is the place that was asked for, `n` the same
     /// [numbered](DocumentPath::numbered) `n`.
     ///
     /// The first free copy from `first_copy` on is taken; from the ninth try on
@@ -30,10 +30,11 @@ impl Catalog {
         &self,
         document_id: DocumentId,
         blake3: FileHash,
+        bytes: Bytes,
         on_conflict: OnConflict,
         first_copy: u32,
         now: Timestamp,
-    ) -> Reply<(DocumentPath, u32)> {
+    ) -> Reply<(Document, u32)> {
         self.write(move |connection| {
             let document =
                 in_phase(connection, document_id, &[Phase::Uploading, Phase::Publishing])?;
@@ -42,7 +43,7 @@ impl Catalog {
                     if first_copy > 0 || !is_free(connection, &document, 0)? {
                         return Err(Refusal::PathTaken.into());
                     }
-                    (document.path, 0)
+                    (document.path.clone(), 0)
                 }
                 OnConflict::Rename => {
                     let copy = first_free(first_copy, |copy| is_free(connection, &document, copy))?;
@@ -52,8 +53,8 @@ impl Catalog {
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, blake3 = $2, on_conflict = $3, \
-                     file_path = $4, path_key = $5, last_chunk_at = $6 \
-                     WHERE document_id = $7",
+                     file_path = $4, path_key = $5, last_chunk_at = $6, bytes_synced = $7 \
+                     WHERE document_id = $8",
                 )?
                 .execute(params![
                     Phase::Publishing.as_str(),
@@ -62,9 +63,24 @@ impl Catalog {
                     place.to_string(),
                     place.key(),
                     now.to_i64(),
+                    bytes == Bytes::Synced,
                     document_id.to_i64(),
                 ])?;
-            Ok((place, copy))
+            let file_path = Some(place);
+            let (phase, blake3) = (Phase::Publishing, Some(blake3));
+            let last_chunk_at = now;
+            Ok((
+                Document {
+                    phase,
+                    blake3,
+                    bytes,
+                    on_conflict,
+                    file_path,
+                    last_chunk_at,
+                    ..document
+                },
+                copy,
+            ))
         })
     }
 
@@ -80,7 +96,7 @@ impl Catalog {
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, blake3 = NULL, file_path = NULL, \
-                     path_key = NULL WHERE document_id = $2",
+                     path_key = NULL, bytes_synced = TRUE WHERE document_id = $2",
                 )?
                 .execute(params![Phase::Uploading.as_str(), document_id.to_i64()])?;
             Ok(())
@@ -98,7 +114,7 @@ impl Catalog {
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
-                     finished_at = $3 WHERE document_id = $4",
+                     finished_at = $3, bytes_synced = TRUE WHERE document_id = $4",
                 )?
                 .execute(params![
                     Phase::Completed.as_str(),

@@ -29,6 +29,23 @@ impl Catalog {
         self.read(all)
     }
 
+    /// Every upload that waits for bytes, in no order. A row that does not read is left
+    /// out.
+    pub fn uploading(&self) -> Reply<Vec<Document>> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM documents WHERE finished_at IS NULL AND status = $1"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([Phase::Uploading.as_str()])?;
+            let mut uploading = Vec::new();
+            while let Some(row) = rows.next()? {
+                uploading.extend(document(row));
+            }
+            Ok(uploading)
+        })
+    }
+
     /// Those of one user.
     pub fn unfinished_of(&self, user_id: UserId) -> Reply<Vec<Document>> {
         self.read(move |connection| {

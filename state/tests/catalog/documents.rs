@@ -3,7 +3,7 @@
 use crate::fixture::{Fixture, at, id, path, refusal, size, user};
 use towline_protocol::Offset;
 use towline_state::CatalogError;
-use towline_state::catalog::{Document, OnConflict, Refusal};
+use towline_state::catalog::{Bytes, Document, OnConflict, Refusal};
 use towline_upload::Phase;
 
 #[test]
@@ -20,6 +20,7 @@ fn a_new_document_reads_back() {
         on_conflict: OnConflict::Rename,
         chunk_size: Some(65536),
         durable_offset: Offset::ZERO,
+        bytes: Bytes::Synced,
         file_path: None,
         reason: None,
         started_at: at(10),

@@ -6,7 +6,7 @@ use towline_protocol::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, Timestamp,
     UserId,
 };
-use towline_state::catalog::{Checkpoint, Document, NewDocument, OnConflict, Refusal};
+use towline_state::catalog::{Bytes, Checkpoint, Document, NewDocument, OnConflict, Refusal};
 use towline_state::{Catalog, CatalogError};
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -57,7 +57,21 @@ impl Fixture {
     }
 
     pub(crate) fn begin(&self, id: DocumentId) -> Result<(DocumentPath, u32), CatalogError> {
-        self.catalog.begin_publish(id, hash(1), OnConflict::Rename, 0, at(20)).wait()
+        self.begin_from(id, OnConflict::Rename, 0)
+    }
+
+    /// The place and which copy it is, held against the row.
+    pub(crate) fn begin_from(
+        &self,
+        id: DocumentId,
+        on_conflict: OnConflict,
+        first_copy: u32,
+    ) -> Result<(DocumentPath, u32), CatalogError> {
+        let begun =
+            self.catalog.begin_publish(id, hash(1), Bytes::Synced, on_conflict, first_copy, at(20));
+        let (document, copy) = begun.wait()?;
+        assert_eq!(document, self.document(id));
+        Ok((document.file_path.unwrap(), copy))
     }
 
     /// Creates a document and brings it to its end; tells where it lies.

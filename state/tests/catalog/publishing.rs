@@ -57,9 +57,7 @@ fn the_places_of_another_user_do_not_matter() {
 fn reject_takes_the_wanted_place_or_none() {
     let f = Fixture::new();
     let (a, b) = (f.create("a", 1), f.create("A", 1));
-    let begin = |id, first_copy| {
-        f.catalog.begin_publish(id, hash(1), OnConflict::Reject, first_copy, at(20)).wait()
-    };
+    let begin = |id, first_copy| f.begin_from(id, OnConflict::Reject, first_copy);
     assert_eq!(begin(a, 0).unwrap(), (path("a"), 0));
     assert_eq!(refusal(begin(b, 0)), Refusal::PathTaken);
     assert_eq!(f.document(b).phase, Phase::Uploading);
@@ -71,9 +69,7 @@ fn reject_takes_the_wanted_place_or_none() {
 fn a_publishing_document_may_choose_again() {
     let f = Fixture::new();
     let a = f.create("a", 1);
-    let begin = |first_copy| {
-        f.catalog.begin_publish(a, hash(1), OnConflict::Rename, first_copy, at(20)).wait()
-    };
+    let begin = |first_copy| f.begin_from(a, OnConflict::Rename, first_copy);
     assert_eq!(begin(0).unwrap(), (path("a"), 0));
     assert_eq!(begin(0).unwrap(), (path("a"), 0), "its own place is not in its way");
     assert_eq!(begin(1).unwrap(), (path("a (1)"), 1));

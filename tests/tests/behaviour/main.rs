@@ -12,6 +12,7 @@ mod integrity;
 mod names;
 mod progress;
 mod recovery;
+mod relaxed;
 mod resume;
 mod resume_refused;
 mod simple_speaker;

@@ -10,9 +10,17 @@ use towline_tests::points::{AT_THE_START, ON_THE_WAY};
 use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::site::Site;
 
-/// Points that no journey passes: a damaged block, which the torture sends, and
-/// `towlined verify --repair`, which has tests of its own.
-const ELSEWHERE: &[&str] = &["block.check", "repair.returned", "repair.set_aside"];
+/// Points that no journey passes: a damaged block, which the torture sends, what
+/// `towlined verify --repair` does, and what a relaxed server does, which have tests
+/// of their own.
+const ELSEWHERE: &[&str] = &[
+    "block.check",
+    "publish.named",
+    "repair.returned",
+    "repair.set_aside",
+    "settling.settled",
+    "settling.synced",
+];
 
 /// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
 /// there are.

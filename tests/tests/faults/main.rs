@@ -12,6 +12,7 @@ mod memory;
 mod nth_call;
 mod panics;
 mod read_only;
+mod relaxed;
 mod short_writes;
 mod slow_disk;
 mod table;

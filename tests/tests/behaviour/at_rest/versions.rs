@@ -7,7 +7,7 @@ use super::paused;
 use std::path::{Path, PathBuf};
 use towline_protocol::request::{Complete, Resume, Upload};
 use towline_protocol::{DocumentId, FileHash, OnConflict};
-use towline_state::catalog::Catalog;
+use towline_state::catalog::{Bytes, Catalog};
 use towline_tests::by_hand::{contents, edit};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
@@ -70,7 +70,7 @@ async fn make_the_fixture() {
     // What a kill leaves that comes between the row and the rename.
     let catalog = Catalog::open(server.site.catalog_path()).unwrap();
     let (hash, now) = (publishing().hash(), server.clock.now());
-    catalog.begin_publish(third, hash, OnConflict::Rename, 0, now).await.unwrap();
+    catalog.begin_publish(third, hash, Bytes::Synced, OnConflict::Rename, 0, now).await.unwrap();
     catalog.close().await.unwrap();
 
     let made = fixture(1);
