@@ -314,8 +314,7 @@ impl ChannelDesk {
             let order = Publication { document_id, owner: self.user, blake3, on_conflict };
             // The user's own three checks: size, existence, permissions.
             let checked = live.staging().check(live.filesize()).map_err(Failure::from);
-            let published =
-                checked.and_then(|()| publish::publish(&self.service, order, live.staging()));
+            let published = checked.and_then(|()| publish::publish(&self.service, order, &live));
             match published {
                 Ok(receipt) => {
                     live.tell(Rules::published);

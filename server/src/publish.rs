@@ -3,9 +3,10 @@
 
 use crate::failpoint;
 use crate::failure::Failure;
+use crate::live::Live;
 use crate::service::Service;
 use crate::settling::{self, Named};
-use crate::storage::{Staging, StorageError};
+use crate::storage::StorageError;
 use towline_protocol::reply::Success;
 use towline_protocol::{
     Channel, DocumentId, DocumentPath, FileHash, OnConflict, Timestamp, UserId,
@@ -82,23 +83,22 @@ struct Place {
 /// 3. The file is renamed, never over another, and its directory is synced (P2, P3).
 /// 4. The row says `completed`. Only then is there a receipt (P3).
 ///
-/// Where durability is relaxed and there is a place, the receipt is made after the
-/// rename, and says that it is not durable. Step 1, the sync of step 3 and step 4
-/// follow in [`settling`](crate::settling). Until then the row says that the bytes
-/// may be in the page cache only, so recovery reads and hashes them before a name
-/// that they do not deserve is served (P2).
-pub(crate) fn publish(
-    service: &Service,
-    order: Order,
-    staging: &dyn Staging,
-) -> Result<Receipt, Failure> {
+/// Where durability is relaxed, there is a place, and nothing was ever promised of the
+/// upload (P1), the receipt is made after the rename, and says that it is not durable.
+/// Step 1, the sync of step 3 and step 4 follow in [`settling`](crate::settling). Until
+/// then the row says that the bytes may be in the page cache only, so recovery reads and
+/// hashes them before a name that they do not deserve is served (P2).
+pub(crate) fn publish(service: &Service, order: Order, live: &Live) -> Result<Receipt, Failure> {
     failpoint::reach("publish.verified");
-    if let Some(room) = service.settling.place() {
-        let place = choose(service, order, Bytes::Cached, 0)?;
-        failpoint::reach("publish.row_publishing");
-        return name(service, order, place, room);
+    // A promised byte must not hang on what a power cut leaves of the others.
+    let is_promised = live.ask(|upload| upload.progress().has_promises());
+    let room = service.settling.place(live.filesize()).filter(|_| !is_promised);
+    if let Some(room) = room
+        && let Some(receipt) = name(service, order, live.staging().inode(), room)?
+    {
+        return Ok(receipt);
     }
-    staging.sync_data()?;
+    live.staging().sync_data()?;
     failpoint::reach("publish.synced");
     let place = choose(service, order, Bytes::Synced, 0)?;
     failpoint::reach("publish.row_publishing");
@@ -148,44 +148,59 @@ fn choose(
 }
 
 fn put_in_place(service: &Service, order: Order, place: Place) -> Result<Receipt, Failure> {
-    let bytes = place.document.bytes;
+    // Where `SUCCESS` may have been said already, it was said with that moment in it.
+    let said_at = said_at(&place.document);
     let rename =
         |place: &Place| service.storage.publish(order.document_id, order.owner, &place.path);
-    find_place(service, order, bytes, place, rename)?;
-    record(service, order.document_id, order.blake3, service.clock().now())
+    find_place(service, order, place, rename)?;
+    let created_at = said_at.unwrap_or_else(|| service.clock().now());
+    record(service, order.document_id, order.blake3, created_at)
 }
 
-/// Step 3 without its sync, and a receipt that says so.
+/// When `SUCCESS` was said of a document that is publishing, if it may have been.
+pub(crate) fn said_at(document: &Document) -> Option<Timestamp> {
+    match document.bytes {
+        Bytes::Synced => None,
+        Bytes::Cached { .. } => Some(document.last_chunk_at),
+    }
+}
+
+/// Steps 2 and 3 without a sync, and a receipt that says so. None where the storage
+/// cannot do that, and then nothing has happened.
 fn name(
     service: &Service,
     order: Order,
-    place: Place,
+    inode: u64,
     room: settling::Place,
-) -> Result<Receipt, Failure> {
-    let rename =
-        |place: &Place| service.storage.rename(order.document_id, order.owner, &place.path);
-    let Place { document, path, .. } = find_place(service, order, Bytes::Cached, place, rename)?;
-    failpoint::reach("publish.named");
+) -> Result<Option<Receipt>, Failure> {
+    let place = choose(service, order, Bytes::Cached { inode }, 0)?;
+    failpoint::reach("publish.row_publishing");
     let Order { document_id, owner, blake3, .. } = order;
+    let rename = |place: &Place| service.storage.rename(document_id, owner, &place.path);
+    let (Place { document, path, .. }, is_named) = find_place(service, order, place, rename)?;
+    if !is_named {
+        service.catalog.return_to_uploading(document_id).wait()?;
+        return Ok(None);
+    }
+    failpoint::reach("publish.named");
     let named_at = document.last_chunk_at;
     service.settling.add(Named { document_id, owner, path, named_at, place: room });
-    Ok(Receipt { document, blake3, created_at: named_at, durable: false })
+    Ok(Some(Receipt { document, blake3, created_at: named_at, durable: false }))
 }
 
 /// Moves the file to its place, or to the next where that is not free.
-fn find_place(
+fn find_place<T>(
     service: &Service,
     order: Order,
-    bytes: Bytes,
     mut place: Place,
-    rename: impl Fn(&Place) -> Result<(), StorageError>,
-) -> Result<Place, Failure> {
+    rename: impl Fn(&Place) -> Result<T, StorageError>,
+) -> Result<(Place, T), Failure> {
     loop {
         match rename(&place) {
-            Ok(()) => return Ok(place),
+            Ok(renamed) => return Ok((place, renamed)),
             // A file that no row knows is in the way; it stays, we step aside.
             Err(StorageError::Exists) if order.on_conflict == OnConflict::Rename => {
-                place = choose(service, order, bytes, place.copy + 1)?;
+                place = choose(service, order, place.document.bytes, place.copy + 1)?;
             }
             Err(error) => return Err(not_moved(service, order.document_id, error)),
         }

@@ -2,7 +2,11 @@
 //!
 //! The decision is a pure function of what the row says and what lies on disk;
 //! carrying it out may itself be cut off and is then simply done again (P4). Its
-//! cost grows with the number of unfinished uploads, not with their bytes.
+//! cost grows with the number of unfinished uploads, not with their bytes. Where
+//! durability was relaxed, the bytes of what was named last are read besides, at most
+//! as many as [`settling`](crate::settling) lets wait.
+
+mod cached;
 
 use crate::failpoint;
 use crate::failure::Failure;
@@ -10,10 +14,8 @@ use crate::publish::{self, Order, Receipt};
 use crate::service::Service;
 use crate::storage::{Staged, StorageError};
 use std::collections::HashMap;
-use std::os::unix::fs::FileExt as _;
-use towline_protocol::block::{block_count, hash_block, hash_file};
-use towline_protocol::{BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Offset};
-use towline_state::catalog::{Bytes, CatalogError, Document, Unfinished};
+use towline_protocol::{DocumentId, FileSize, Offset};
+use towline_state::catalog::{CatalogError, Document, Unfinished};
 use towline_upload::Phase;
 
 /// What to do about one unfinished upload.
@@ -72,6 +74,10 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     }
     let unfinished = service.catalog.unfinished().wait()?;
     let count = unfinished.len();
+    let rows = unfinished.iter().flatten().map(|row| &row.document);
+    if let Err(error) = cached::sync(service, rows) {
+        tracing::error!(%error, "what was not durable yet stays as it is");
+    }
     for row in unfinished {
         let row = match row {
             Ok(row) => row,
@@ -132,6 +138,7 @@ fn keep(error: &CatalogError) {
 fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> Result<(), Failure> {
     let document = &row.document;
     let id = document.document_id;
+    cached::refuse_if_unsynced(service, document)?;
     let found = Found { staging_bytes, published: published(service, document)? };
     let action = decide(document.phase, document.filesize, row.durable_end, found);
     match action {
@@ -141,7 +148,7 @@ fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> R
         Action::Fail => {
             let (phase, durable) = (document.phase, row.durable_end);
             tracing::warn!(document_id = %id, %phase, ?found, %durable, "bytes are missing");
-            drop_lost(service, document, found)?;
+            lose(service, document)?;
         }
     }
     tracing::info!(document_id = %id, ?action, "restored");
@@ -151,132 +158,53 @@ fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> R
 /// Finishes what a row that says `publishing` has begun, at start-up or later.
 /// The caller keeps others from doing the same. Blocks.
 pub(crate) fn finish_publishing(service: &Service, row: &Document) -> Result<Receipt, Failure> {
+    cached::sync(service, [row])?;
     let staging_bytes = match service.storage.open(row.document_id) {
         Ok(staging) => Some(staging.length_bytes()?),
         Err(StorageError::Lost(_)) => None,
         Err(error) => return Err(error.into()),
     };
     let found = Found { staging_bytes, published: published(service, row)? };
-    let action = decide(row.phase, row.filesize, Offset::ZERO, found);
-    if action == Action::Fail {
-        drop_lost(service, row, found)?;
-    }
-    carry_out(service, row, action)
+    carry_out(service, row, decide(row.phase, row.filesize, Offset::ZERO, found))
 }
 
 /// Why an upload ends whose bytes are not there.
 const LOST: &str = "its bytes were lost on the server; begin it again";
 
-fn lost() -> Failure {
-    Failure::Ended { phase: Phase::Failed, reason: LOST.to_owned() }
+/// Ends an upload whose bytes are not all there.
+fn lose(service: &Service, row: &Document) -> Result<(), Failure> {
+    cached::take_back_name(service, row)?;
+    service.end(row.document_id, Phase::Failed, LOST)
 }
 
 fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receipt, Failure> {
     let id = row.document_id;
+    let lost = || Failure::Ended { phase: Phase::Failed, reason: LOST.to_owned() };
     let (Some(blake3), Some(path)) = (row.blake3, row.file_path.clone()) else {
         return Err(lost());
     };
     match action {
-        Action::Publish => {
-            let staging = service.storage.open(id)?;
-            if is_doubtful(service, row) {
-                let read = |buffer: &mut [u8], at| staging.read_exact_at(buffer, at);
-                if hash(row.filesize, read)? != blake3 {
-                    service.end(id, Phase::Failed, LOST)?;
-                    return Err(lost());
-                }
-            }
-            if row.bytes == Bytes::Cached {
-                staging.sync_data()?;
-            }
+        Action::Publish if cached::is_staged_whole(service, row, blake3)? => {
             let on_conflict = row.on_conflict;
             let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict };
             publish::publish_again(service, order, row.clone(), path)
         }
-        Action::Record => {
-            if is_doubtful(service, row) && !is_whole(service, row, &path, blake3)? {
-                set_aside(service, row, &path)?;
-                service.end(id, Phase::Failed, LOST)?;
-                return Err(lost());
-            }
+        Action::Record if cached::is_named_whole(service, row, &path, blake3)? => {
             let settled = service.storage.settle_published(row.user_id, &path);
             settled.map_err(|error| match error {
-                // Its bytes were durable before the row said `publishing`, and the row
-                // still does: the next start completes it.
+                // Its bytes are durable, and the row still says `publishing`: the next
+                // start completes it.
                 error @ StorageError::SyncFailed(_) => Failure::Unsettled(error),
                 error => error.into(),
             })?;
-            let created_at = match row.bytes {
-                Bytes::Synced => service.clock().now(),
-                // `SUCCESS` was said, with this moment in it.
-                Bytes::Cached => row.last_chunk_at,
-            };
+            let created_at = publish::said_at(row).unwrap_or_else(|| service.clock().now());
             publish::record(service, id, blake3, created_at)
         }
-        Action::Keep | Action::Truncate(_) | Action::Fail => Err(lost()),
-    }
-}
-
-/// Whether the bytes of a publishing document may not be what was verified: they
-/// were in the page cache only, and of another run's machine nobody knows how it ended.
-fn is_doubtful(service: &Service, row: &Document) -> bool {
-    row.bytes == Bytes::Cached && !service.settling.knows(row.document_id)
-}
-
-/// Ends an upload whose bytes are not all there. A file that has its name without
-/// having been durable is taken out of its place first: a name is absent, or whole (P2).
-fn drop_lost(service: &Service, row: &Document, found: Found) -> Result<(), Failure> {
-    if let (Some(path), Bytes::Cached, Phase::Publishing, None, Some(_)) =
-        (&row.file_path, row.bytes, row.phase, found.staging_bytes, found.published)
-    {
-        set_aside(service, row, path)?;
-    }
-    service.end(row.document_id, Phase::Failed, LOST)
-}
-
-fn set_aside(service: &Service, row: &Document, path: &DocumentPath) -> Result<(), Failure> {
-    let id = row.document_id;
-    match service.storage.set_damaged_aside(id, row.user_id, path) {
-        Ok(place) => {
-            let place = place.display();
-            tracing::warn!(document_id = %id, %path, %place, "a power cut took bytes of it; it was set aside");
-            Ok(())
+        _ => {
+            lose(service, row)?;
+            Err(lost())
         }
-        Err(StorageError::Lost(_)) => Ok(()),
-        Err(error) => Err(error.into()),
     }
-}
-
-/// Whether the file under that name is, to the byte, what was verified.
-fn is_whole(
-    service: &Service,
-    row: &Document,
-    path: &DocumentPath,
-    blake3: FileHash,
-) -> Result<bool, Failure> {
-    let Some(file) = service.storage.open_published(row.user_id, path)? else { return Ok(false) };
-    let read = |buffer: &mut [u8], at: Offset| file.read_exact_at(buffer, at.get());
-    match hash(row.filesize, read) {
-        Ok(found) => Ok(found == blake3),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(StorageError::unreadable(error).into()),
-    }
-}
-
-/// The hash of a whole file, read block by block.
-fn hash<E>(
-    filesize: FileSize,
-    mut read: impl FnMut(&mut [u8], Offset) -> Result<(), E>,
-) -> Result<FileHash, E> {
-    let mut buffer = Vec::new();
-    let mut values = Vec::new();
-    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
-        let length = usize::try_from(index.length_bytes(filesize)).expect("a block fits in memory");
-        buffer.resize(length, 0);
-        read(&mut buffer, index.start())?;
-        values.push(hash_block(index, filesize, &buffer));
-    }
-    Ok(hash_file(filesize, values))
 }
 
 /// The size of the file under the name that a publishing row says. A name that

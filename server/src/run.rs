@@ -143,6 +143,13 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
     config.limits.paused_kept_open = config.limits.paused_kept_open.min(descriptors / 8);
     let folder = DataFolder::open(&config.data_dir)?;
     let lock = folder.lock()?;
+    if config.durability == Durability::Relaxed && !DiskStorage::can_settle_together(&lock) {
+        tracing::warn!(
+            "durability cannot be relaxed here: it takes Linux 5.8 and a local file system (ext4, \
+             XFS, btrfs, F2FS); SUCCESS waits for the disk"
+        );
+        config.durability = Durability::Durable;
+    }
     let storage = match config.durability {
         Durability::Durable => DiskStorage::new(&lock, config.reserve_bytes),
         Durability::Relaxed => DiskStorage::unpaced(&lock, config.reserve_bytes),

@@ -110,6 +110,9 @@ impl Service {
     pub(crate) fn settle(&self, id: DocumentId) -> Result<(), Failure> {
         self.registry.exclusively(id, |live| {
             let _recording = live.map(Live::recording);
+            // Not beside the settling of what was named: it may be about to complete this
+            // very document, and the row has to say so.
+            let _alone = self.settling.alone();
             let phase = |row: Option<Document>| row.map(|row| row.phase);
             let row = self.catalog.document(id).wait()?;
             let settled = match row {

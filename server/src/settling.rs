@@ -13,16 +13,17 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use towline_protocol::{DocumentId, DocumentPath, Timestamp, UserId};
+use towline_protocol::{DocumentId, DocumentPath, FileSize, Timestamp, UserId};
 use towline_state::catalog::{CatalogError, Refusal};
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Settling {
-    /// Places for documents that wait; none where durability is not relaxed.
+    /// Room for documents that wait; none where durability is not relaxed.
     room: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
     moved: Notify,
+    settled: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +37,11 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Place(#[allow(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
+/// Keeps everybody else from settling anything: rows that say `publishing` with cached
+/// bytes stay as they are as long as it lives. Taken behind a slot of the
+/// [registry](crate::registry) and behind `recording`, never before.
+pub(crate) struct Alone<'a>(#[allow(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
+
 /// A document that has its name.
 #[derive(Debug)]
 pub(crate) struct Named {
@@ -48,29 +54,34 @@ pub(crate) struct Named {
     pub(crate) place: Place,
 }
 
-/// So many may wait. Who finds no place waits for a sync of its own: what a power
-/// cut can take, and what a start has to read, stay bounded (P6).
-const WAITING_MAX: usize = 8192;
+/// So many bytes may wait, so many times this: who finds no room becomes durable before
+/// `SUCCESS`. What a power cut can take, and what a start has to read, stay bounded, in
+/// bytes (4 GiB) and in number (P6).
+const UNITS: usize = 8192;
+const UNIT_BYTES: u64 = 512 << 10;
 
 /// What is named within this time shares a sync: it is the price of being relaxed.
 const GATHER: Duration = Duration::from_secs(1);
 
 impl Settling {
     pub(crate) fn new(durability: Durability) -> Self {
-        let places = match durability {
+        let units = match durability {
             Durability::Durable => 0,
-            Durability::Relaxed => WAITING_MAX,
+            Durability::Relaxed => UNITS,
         };
         Self {
-            room: Arc::new(Semaphore::new(places)),
+            room: Arc::new(Semaphore::new(units)),
             waiting: Mutex::default(),
             moved: Notify::new(),
+            settled: Mutex::default(),
         }
     }
 
-    /// A place for one more; nothing where the document has to be durable first.
-    pub(crate) fn place(&self) -> Option<Place> {
-        Arc::clone(&self.room).try_acquire_owned().ok().map(Place)
+    /// A place for a document of that size; nothing where it has to be durable first.
+    pub(crate) fn place(&self, filesize: FileSize) -> Option<Place> {
+        // Even an empty one takes a look of the next start.
+        let units = u32::try_from(filesize.get().div_ceil(UNIT_BYTES).max(1)).ok()?;
+        Arc::clone(&self.room).try_acquire_many_owned(units).ok().map(Place)
     }
 
     /// Takes a document in that has its name.
@@ -88,7 +99,12 @@ impl Settling {
         self.waiting().own.contains(&id)
     }
 
-    fn take(&self) -> Vec<Named> {
+    /// Waits for whoever settles just now, and keeps others out.
+    pub(crate) fn alone(&self) -> Alone<'_> {
+        Alone(self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take(&self, _: &Alone<'_>) -> Vec<Named> {
         std::mem::take(&mut self.waiting().named)
     }
 
@@ -116,26 +132,20 @@ pub(crate) async fn run(service: Arc<Service>) {
 
 /// Settles what waits. Blocks.
 pub(crate) fn settle(service: &Service) {
-    let named = service.settling.take();
-    if !named.is_empty() {
-        settle_together(service, &named);
+    let alone = service.settling.alone();
+    let named = service.settling.take(&alone);
+    if named.is_empty() {
+        return;
+    }
+    let places: Vec<_> = named.iter().map(|one| (one.owner, one.path.clone())).collect();
+    match service.storage.settle_all(&places) {
+        Ok(()) => record(service, &named),
+        // The volume is closed. The rows go on saying `publishing`, and the next start
+        // reads what the disk has kept (P5).
+        Err(error) => tracing::error!(documents = named.len(), %error, "not durable"),
     }
     for done in &named {
         service.settling.forget(done.document_id);
-    }
-}
-
-/// One that cannot be settled must not hold the others up: then each is tried alone.
-fn settle_together(service: &Service, named: &[Named]) {
-    let places: Vec<_> = named.iter().map(|one| (one.owner, one.path.clone())).collect();
-    match service.storage.settle_all(&places) {
-        Ok(()) => record(service, named),
-        Err(error) => match named {
-            // The row goes on saying `publishing`: whoever asks, or the next start,
-            // looks at what is there.
-            [one] => tracing::error!(document_id = %one.document_id, %error, "not durable yet"),
-            many => many.iter().for_each(|one| settle_together(service, std::slice::from_ref(one))),
-        },
     }
 }
 
@@ -148,12 +158,39 @@ fn record(service: &Service, named: &[Named]) {
         .collect();
     for (one, recorded) in rows {
         match recorded.wait() {
-            // Somebody asked for it meanwhile, and it was completed for them.
+            // Somebody asked for it before, and it was completed for them.
             Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(_))) => {}
             Err(error) => {
                 tracing::error!(document_id = %one.document_id, %error, "not recorded as complete");
             }
         }
     }
+    service.storage_follows_catalog();
     service.mirror.changed();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(bytes: u64) -> FileSize {
+        FileSize::try_from(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_and_in_number() {
+        let settling = Settling::new(Durability::Relaxed);
+        assert!(settling.place(size((4 << 30) + 1)).is_none());
+        let most = settling.place(size((4 << 30) - UNIT_BYTES)).unwrap();
+        let last = settling.place(size(UNIT_BYTES)).unwrap();
+        assert!(settling.place(size(0)).is_none());
+        drop(last);
+        assert!(settling.place(size(UNIT_BYTES + 1)).is_none());
+        drop(most);
+        let small: Vec<_> = (0..UNITS).map(|_| settling.place(size(0)).unwrap()).collect();
+        assert!(settling.place(size(0)).is_none());
+        drop(small);
+        assert!(settling.place(size(4 << 30)).is_some());
+        assert!(Settling::new(Durability::Durable).place(size(0)).is_none());
+    }
 }

@@ -32,6 +32,7 @@ mod staging;
 mod survey;
 mod turns;
 mod user_folders;
+mod volume_sync;
 
 pub use disk::DiskStorage;
 pub use error::{Loss, StorageError};
@@ -83,13 +84,18 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<(), StorageError>;
 
     /// Moves a staging area to its final name, and returns at once: neither bytes nor
-    /// name survive a power cut before [`settle_all`](Self::settle_all) says so. Else
-    /// as [`publish`](Self::publish).
+    /// name need survive a power cut before [`settle_all`](Self::settle_all) says so.
+    /// Says whether that is possible there: where it is not, nothing has happened, and
+    /// there is only [`publish`](Self::publish).
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    fn rename(&self, id: DocumentId, user: UserId, path: &DocumentPath)
-    -> Result<(), StorageError>;
+    fn rename(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<bool, StorageError>;
 
     /// The size of the published file; nothing where there is none.
     ///
@@ -110,11 +116,14 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Lost`] where there is no such file.
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError>;
 
-    /// The same for many files, with as few syncs as will do.
+    /// Makes everything durable that is on the volume: what was
+    /// [renamed](Self::rename) to those places, bytes, names and folders, and staging
+    /// areas too. Whether the files are there is not looked at. An error that the disk
+    /// had at any time since the storage was opened is told, once.
     ///
     /// # Errors
-    /// As [`settle_published`](Self::settle_published), for any one of them: then
-    /// nothing is known of any.
+    /// [`StorageError::ReadOnly`]: the volume is closed for changes from now on. What
+    /// lies in those places may not be what was written, whatever memory says of it.
     fn settle_all(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError>;
 
     /// Moves the file of a document that is not what was uploaded out of its place,
@@ -130,7 +139,8 @@ pub trait Storage: Send + Sync + 'static {
         path: &DocumentPath,
     ) -> Result<PathBuf, StorageError>;
 
-    /// Opens a published file for reading; nothing where there is none.
+    /// Opens a published file for reading from the device, as
+    /// [`Staging::drop_cached`] says; nothing where there is none.
     ///
     /// # Errors
     /// As [`published_size`](Self::published_size).
@@ -203,6 +213,14 @@ pub trait Staging: Send + Sync {
     /// Asks the kernel to begin writing these bytes to the device, so that the sync
     /// to come finds little left to do. Promises nothing.
     fn start_writeback(&self, from: Offset, length_bytes: u64);
+
+    /// Drops what memory holds of the bytes, as far as they are on the device: what is
+    /// read next is what the device has kept. For bytes of an earlier run, whose memory
+    /// may vouch for what a failed write-back has lost (P5).
+    fn drop_cached(&self);
+
+    /// What the file is known by, under any name.
+    fn inode(&self) -> u64;
 
     /// Makes every written byte durable, and the staging area's name. What a durable
     /// offset rests on (P1): bytes without a name are as lost as bytes unwritten.

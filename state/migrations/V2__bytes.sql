@@ -1,7 +1,7 @@
--- Whether the bytes of a publishing document were synced before its row said so. Every
--- row of before was written by a server that knew no other way.
-ALTER TABLE documents ADD COLUMN bytes_synced INTEGER NOT NULL DEFAULT 1
-    CHECK (bytes_synced IN (0, 1));
+-- The inode number of a publishing document's file where its bytes were not synced before
+-- its row said so; NULL where they were, as in every row of before.
+ALTER TABLE documents ADD COLUMN cached_inode INTEGER NULL
+    CHECK (cached_inode IS NULL OR status = 'publishing');
 
 -- The status too: thousands may be publishing where durability is relaxed, and the cap
 -- on uploads that wait for bytes must not count its way through them each time.

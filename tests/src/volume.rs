@@ -7,6 +7,7 @@
 
 mod shutdown;
 
+use crate::by_hand::flip;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -130,6 +131,19 @@ impl Volume {
     pub fn mount_again(&self) {
         self.unmount().expect("nobody holds the volume");
         self.mount().expect("a file system mounts again");
+    }
+
+    /// Turns a bit of a file's first bytes where they lie on the disk, behind the file
+    /// system's back: memory goes on knowing them as they were.
+    ///
+    /// # Panics
+    /// Where no block of the disk begins with these bytes, or it is no disk.
+    pub fn rot(&self, bytes: &[u8]) {
+        const BLOCK_BYTES: usize = 1024;
+        let Source::Image(image) = &self.source else { panic!("only a disk rots") };
+        let disk = std::fs::read(image).expect("an image");
+        let block = disk.chunks(BLOCK_BYTES).position(|block| block.starts_with(bytes));
+        flip(image, block.expect("a block that begins so") * BLOCK_BYTES);
     }
 
     /// Fills it up to that many bytes, with a file that is to be deleted when there

@@ -263,6 +263,12 @@ impl Progress {
         open.chain(held).chain([self.durable]).max().unwrap_or(Offset::ZERO)
     }
 
+    /// Whether the catalog vouches for anything of it.
+    #[must_use]
+    pub fn has_promises(&self) -> bool {
+        self.durable > Offset::ZERO || self.held.len() > self.fresh.len()
+    }
+
     /// Whether there is anything that a checkpoint could make durable.
     #[must_use]
     pub fn is_ahead_of_catalog(&self) -> bool {

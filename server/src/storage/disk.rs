@@ -3,8 +3,10 @@
 use super::error::{Loss, StorageError};
 use super::folder::FolderLock;
 use super::latch::Latch;
+use super::staging::drop_cached;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
+use super::volume_sync::{self, VolumeSync};
 use super::{Staged, Staging, Storage, paths, publish, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -24,6 +26,7 @@ pub struct DiskStorage {
 #[derive(Debug)]
 pub(super) struct Volume {
     pub(super) staging: StagingFolder,
+    pub(super) sync: VolumeSync,
     pub(super) user_folders: UserFolders,
     pub(super) latch: Latch,
     pub(super) reserve_bytes: u64,
@@ -48,11 +51,20 @@ impl DiskStorage {
         Self::over(lock, reserve_bytes, false)
     }
 
+    /// Whether many files can be [settled](Storage::settle_all) by one sync there: it
+    /// takes a kernel and a file system that tell of every error, and that rename
+    /// without replacing. Else durability cannot be relaxed.
+    #[must_use]
+    pub fn can_settle_together(lock: &FolderLock) -> bool {
+        volume_sync::is_believed(&lock.folder().staging())
+    }
+
     fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool) -> Self {
         let folder = lock.folder();
         Self {
             volume: Arc::new(Volume {
                 staging: StagingFolder::new(folder.staging()),
+                sync: VolumeSync::over(folder.staging()),
                 user_folders: UserFolders::new(folder.uploads()),
                 latch: Latch::default(),
                 reserve_bytes,
@@ -85,8 +97,8 @@ impl Storage for DiskStorage {
         id: DocumentId,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<(), StorageError> {
-        publish::rename(&self.volume, id, user, path).map(drop)
+    ) -> Result<bool, StorageError> {
+        publish::rename(&self.volume, id, user, path)
     }
 
     fn published_size(
@@ -119,7 +131,8 @@ impl Storage for DiskStorage {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<File>, StorageError> {
-        Ok(self.volume.user_folders.published(user, path)?.map(|(file, _)| file))
+        let published = self.volume.user_folders.published(user, path)?;
+        Ok(published.map(|(file, _)| file).inspect(|file| drop_cached(file)))
     }
 
     fn discard(&self, id: DocumentId) -> Result<(), StorageError> {

@@ -10,7 +10,6 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use towline_protocol::DocumentPath;
 use towline_protocol::{DocumentId, UserId};
@@ -34,92 +33,85 @@ pub(super) fn publish(
     user: UserId,
     path: &DocumentPath,
 ) -> Result<(), StorageError> {
-    let (folder, moved) = rename(volume, id, user, path)?;
+    let folder = open_place(volume, id, user, path)?;
+    let (old, new) = (paths::staging_file(id), OsStr::new(path.filename().as_str()));
+    let staging = &volume.staging.directory;
+    let moved = move_to_free_name(staging, OsStr::new(&old), &folder.directory, new);
+    let moved = moved.map_err(not_moved)?;
+    failpoint::reach("publish.renamed");
     volume.user_folders.sync(&folder, &volume.latch)?;
     failpoint::reach("publish.folder_synced");
     if let Moved::OldNameStays = moved {
-        let removed = volume.staging.directory.remove(paths::staging_file(id));
-        removed.map_err(|errno| StorageError::new(WHAT, errno))?;
+        staging.remove(&old).map_err(|errno| StorageError::new(PUBLISH, errno))?;
     }
     volume.user_folders.settle(folder, &volume.latch)
 }
 
-const WHAT: &str = "publish the file";
-
-/// The first two steps of [`publish`].
-///
-/// Where the file has both names afterwards, whoever makes them durable later leaves the old one to
-/// recovery: to take it away here could lose both (P3).
+/// The first two steps of [`publish`]; [`settle_all`] does the rest, and the bytes. Says
+/// whether it was possible: a file that has two names for a while is not left so, for
+/// nobody behind a crash could take the one away and be sure of the other.
 pub(super) fn rename(
     volume: &Volume,
     id: DocumentId,
     user: UserId,
     path: &DocumentPath,
-) -> Result<(UserFolder, Moved), StorageError> {
+) -> Result<bool, StorageError> {
+    let folder = open_place(volume, id, user, path)?;
+    let (old, new) = (paths::staging_file(id), OsStr::new(path.filename().as_str()));
+    let (from, old, to) = (&*volume.staging.directory, OsStr::new(&old), &folder.directory);
+    match rename_to_free_name(from, old, to, new) {
+        Ok(()) => {}
+        Err(errno) if knows_no_noreplace(errno) => return Ok(false),
+        Err(Errno::EXIST) if is_same_file(from, old, to, new).map_err(not_moved)? => {
+            return Ok(false);
+        }
+        Err(errno) => return Err(not_moved(errno)),
+    }
+    failpoint::reach("publish.renamed");
+    Ok(true)
+}
+
+const PUBLISH: &str = "publish the file";
+
+fn not_moved(errno: Errno) -> StorageError {
+    match errno {
+        Errno::EXIST => StorageError::Exists,
+        _ => StorageError::new(PUBLISH, errno),
+    }
+}
+
+/// The folder that a staging file is to move to, if there is something to move.
+fn open_place(
+    volume: &Volume,
+    id: DocumentId,
+    user: UserId,
+    path: &DocumentPath,
+) -> Result<UserFolder, StorageError> {
     volume.latch.refuse_if_closed()?;
-    let staging = &volume.staging.directory;
-    let name = paths::staging_file(id);
     // What moves must be a file: a link under a final name would lead readers out.
-    match staging.stat(&name) {
+    match volume.staging.directory.stat(paths::staging_file(id)) {
         Ok(stat) if is_plain_file(&stat) => {}
         Ok(_) => return Err(StorageError::Lost(Loss::NotAFile)),
         Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
-        Err(errno) => return Err(StorageError::new(WHAT, errno)),
+        Err(errno) => return Err(StorageError::new(PUBLISH, errno)),
     }
-    let folder = volume
-        .user_folders
-        .open(user, path, Missing::Make)
-        .map_err(|errno| StorageError::opening(WHAT, errno))?;
-    let filename = OsStr::new(path.filename().as_str());
+    let opened = volume.user_folders.open(user, path, Missing::Make);
+    let folder = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
     failpoint::reach("publish.folder_made");
-    let moved = move_to_free_name(staging, OsStr::new(&name), &folder.directory, filename)
-        .map_err(|errno| match errno {
-            Errno::EXIST => StorageError::Exists,
-            _ => StorageError::new(WHAT, errno),
-        })?;
-    failpoint::reach("publish.renamed");
-    Ok((folder, moved))
+    Ok(folder)
 }
 
 /// Makes sure that a file which is published already will stay so: the work of
 /// [`publish`] that a crash may have cut off.
 ///
-/// The bytes were durable before the row said `publishing`; they are synced again
-/// only because this is the rare path and the promise (P3) is dear.
+/// The bytes were durable before the row said `publishing`, or were synced and read
+/// since; they are synced again only because this is the rare path and the promise (P3)
+/// is dear.
 pub(super) fn settle(
     volume: &Volume,
     user: UserId,
     path: &DocumentPath,
 ) -> Result<(), StorageError> {
-    let (file, folder) = open_to_settle(volume, user, path)?;
-    volume.latch.sync(|| rustix::fs::fsync(&file))?;
-    failpoint::reach("recovery.settling");
-    volume.latch.sync_names(|| folder.directory.sync())?;
-    volume.user_folders.settle(folder, &volume.latch)
-}
-
-/// The same for many files, by one sync of the whole file system: bytes (P2), names and
-/// folders (P3) at once. Since Linux 5.8 it tells of errors as a file's own sync does.
-pub(super) fn settle_all(
-    volume: &Volume,
-    places: &[(UserId, DocumentPath)],
-) -> Result<(), StorageError> {
-    if let [(user, path)] = places {
-        return settle(volume, *user, path);
-    }
-    volume.latch.sync(|| rustix::fs::syncfs(&*volume.staging.directory))?;
-    failpoint::reach("settling.synced");
-    let folders: HashSet<_> =
-        places.iter().map(|(user, path)| paths::final_folder(*user, path)).collect();
-    volume.user_folders.all_synced(folders);
-    Ok(())
-}
-
-fn open_to_settle(
-    volume: &Volume,
-    user: UserId,
-    path: &DocumentPath,
-) -> Result<(OwnedFd, UserFolder), StorageError> {
     const WHAT: &str = "settle the published file";
     volume.latch.refuse_if_closed()?;
     let lost_or = |errno| match errno {
@@ -134,7 +126,24 @@ fn open_to_settle(
     if !is_plain_file(&stat) {
         return Err(StorageError::Unsafe { what: WHAT });
     }
-    Ok((file, folder))
+    volume.latch.sync(|| rustix::fs::fsync(&file))?;
+    failpoint::reach("recovery.settling");
+    volume.latch.sync_names(|| folder.directory.sync())?;
+    volume.user_folders.settle(folder, &volume.latch)
+}
+
+/// Makes what was renamed to those places durable, by one sync of the whole volume:
+/// bytes (P2), names and folders (P3) at once.
+pub(super) fn settle_all(
+    volume: &Volume,
+    places: &[(UserId, DocumentPath)],
+) -> Result<(), StorageError> {
+    volume.sync.sync(&volume.latch)?;
+    failpoint::reach("settling.synced");
+    let folders: HashSet<_> =
+        places.iter().map(|(user, path)| paths::final_folder(*user, path)).collect();
+    volume.user_folders.all_synced(folders);
+    Ok(())
 }
 
 /// Moves what no row knows out of the way of recovery, and tells where it is now,
@@ -217,7 +226,7 @@ fn move_aside(
 
 /// How a file came to its new name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Moved {
+enum Moved {
     /// In one step.
     Renamed,
     /// It has both names now. The old one may go when the new one is durable; sooner,
@@ -232,11 +241,10 @@ fn move_to_free_name(
     to: &Directory,
     new: &OsStr,
 ) -> Result<Moved, Errno> {
-    let answer = match rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+    let answer = match rename_to_free_name(from, old, to, new) {
         Ok(()) => return Ok(Moved::Renamed),
-        // Some network and user-space file systems know no NOREPLACE. To link refuses
-        // a name that is taken, just as well.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link(from, old, to, new),
+        // To link refuses a name that is taken, just as well.
+        Err(errno) if knows_no_noreplace(errno) => link(from, old, to, new),
         Err(errno) => Err(errno),
     };
     match answer {
@@ -245,6 +253,20 @@ fn move_to_free_name(
         Err(Errno::EXIST) if is_same_file(from, old, to, new)? => Ok(Moved::OldNameStays),
         answer => answer,
     }
+}
+
+fn rename_to_free_name(
+    from: &Directory,
+    old: &OsStr,
+    to: &Directory,
+    new: &OsStr,
+) -> Result<(), Errno> {
+    rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE)
+}
+
+/// Some network and user-space file systems do not, and some sandboxes.
+const fn knows_no_noreplace(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
 }
 
 fn link(from: &Directory, old: &OsStr, to: &Directory, new: &OsStr) -> Result<Moved, Errno> {

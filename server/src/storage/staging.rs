@@ -11,7 +11,7 @@ use rustix::fs::{Advice, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsStr;
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use towline_protocol::{DocumentId, FileSize, Offset};
 
@@ -218,6 +218,14 @@ impl Staging for StagingFile {
         }
     }
 
+    fn drop_cached(&self) {
+        drop_cached(&self.file);
+    }
+
+    fn inode(&self) -> u64 {
+        self.inode
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         self.sync_data()?;
         self.volume.staging.sync_name(self.ticket, &self.volume.latch)
@@ -278,6 +286,13 @@ impl Staging for StagingFile {
     }
 }
 
+/// Drops what memory holds of a file, as far as it is on the device.
+pub(super) fn drop_cached(file: impl AsFd) {
+    // Advice: where it is not taken, the bytes are read from memory and may be better
+    // than the disk's.
+    let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
+}
+
 fn length_bytes(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
@@ -286,6 +301,7 @@ fn length_bytes(stat: &Stat) -> u64 {
 mod tests {
     use super::*;
     use crate::storage::user_folders::UserFolders;
+    use crate::storage::volume_sync::VolumeSync;
     use std::fs::File;
     use tempfile::TempDir;
 
@@ -295,6 +311,7 @@ mod tests {
         let directory = Arc::new(Directory::at_path(folder.path()).unwrap());
         let volume = Arc::new(Volume {
             staging: StagingFolder::new(Arc::clone(&directory)),
+            sync: VolumeSync::over(Arc::clone(&directory)),
             user_folders: UserFolders::new(directory),
             latch: Latch::default(),
             reserve_bytes: 0,

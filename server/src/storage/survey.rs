@@ -6,10 +6,10 @@
 use super::directory::{Directory, is_folder, is_plain_file};
 use super::error::{Loss, StorageError};
 use super::folder::DataFolder;
-use super::staging::StagingFolder;
+use super::staging::{StagingFolder, drop_cached};
 use super::user_folders::UserFolders;
 use super::{Staged, paths};
-use rustix::fs::{Advice, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -63,7 +63,7 @@ impl Survey {
     ) -> Result<Option<(File, FileSize)>, StorageError> {
         let found = self.user_folders.published(user, path)?;
         if let Some((file, _)) = &found {
-            forget(file);
+            drop_cached(file);
         }
         Ok(found)
     }
@@ -86,7 +86,7 @@ impl Survey {
             return Err(StorageError::Lost(Loss::NotAFile));
         }
         let file = File::from(file);
-        forget(&file);
+        drop_cached(&file);
         Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
     }
 
@@ -227,13 +227,6 @@ fn walk<E>(
 
 /// The user's own folder, and those that a document may lie in.
 const FOLDERS_MAX: usize = 1 + FOLDER_DEPTH;
-
-/// Drops what memory holds of a file, as far as it is on the device.
-fn forget(file: &File) {
-    // Advice: where it is not taken, the bytes are read from memory and may be better
-    // than the disk's.
-    let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
-}
 
 #[cfg(test)]
 mod tests {

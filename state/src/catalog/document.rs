@@ -12,7 +12,7 @@ use towline_upload::Phase;
 /// The columns that [`Document`] is read from.
 pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesize, blake3, \
     status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
-    last_chunk_at, created_at, finished_at, bytes_synced";
+    last_chunk_at, created_at, finished_at, cached_inode";
 
 /// What is known of a document when its upload begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,11 @@ pub enum Bytes {
     Synced,
     /// Some may still be in the page cache only. Behind a crash nobody believes in
     /// them before they were read and hashed.
-    Cached,
+    Cached {
+        /// What the file is known by under any name: a file that somebody else has put
+        /// in its place has another.
+        inode: u64,
+    },
 }
 
 /// A row of the documents table.
@@ -96,11 +100,10 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
         })?,
         chunk_size: row.get_option("chunk_size", |bytes: i64| u32::try_from(bytes))?,
         durable_offset: row.get("durable_offset", Offset::from_i64)?,
-        bytes: row.get("bytes_synced", |synced: i64| match synced {
-            0 => Ok(Bytes::Cached),
-            1 => Ok(Bytes::Synced),
-            _ => Err("neither 0 nor 1"),
-        })?,
+        bytes: match row.plain::<Option<i64>>("cached_inode")? {
+            Some(inode) => Bytes::Cached { inode: inode.cast_unsigned() },
+            None => Bytes::Synced,
+        },
         file_path: row.get_option("file_path", |path: String| DocumentPath::parse(&path))?,
         reason: row.plain("reason")?,
         started_at: row.time("started_at")?,

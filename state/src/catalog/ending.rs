@@ -30,7 +30,8 @@ impl Catalog {
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, reason = $2, finished_at = $3, \
-                     blake3 = NULL, file_path = NULL, path_key = NULL WHERE document_id = $4",
+                     blake3 = NULL, file_path = NULL, path_key = NULL, cached_inode = NULL \
+                     WHERE document_id = $4",
                 )?
                 .execute(params![ending.as_str(), reason, now.to_i64(), document_id.to_i64()])?;
             blocks::forget(connection, document_id)

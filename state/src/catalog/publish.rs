@@ -14,9 +14,9 @@ const SMALL_STEPS: u32 = 8;
 
 impl Catalog {
     /// Reserves the final place of a document whose every byte is verified, and makes
-    /// it `publishing`. `bytes` says whether they are durable too. Answers with the row as it is now,
-    /// its `file_path` being the place, and with which copy that is: 0 is the place that was asked for, `n` the same
-    /// [numbered](DocumentPath::numbered) `n`.
+    /// it `publishing`. `bytes` says whether they are durable too. Answers with the row
+    /// as it is now, its `file_path` being the place, and with which copy that is: 0 is
+    /// the place that was asked for, `n` the same [numbered](DocumentPath::numbered) `n`.
     ///
     /// The first free copy from `first_copy` on is taken; from the ninth try on
     /// the search takes larger steps, and where numbers are missing in between it
@@ -53,7 +53,7 @@ impl Catalog {
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, blake3 = $2, on_conflict = $3, \
-                     file_path = $4, path_key = $5, last_chunk_at = $6, bytes_synced = $7 \
+                     file_path = $4, path_key = $5, last_chunk_at = $6, cached_inode = $7 \
                      WHERE document_id = $8",
                 )?
                 .execute(params![
@@ -63,7 +63,7 @@ impl Catalog {
                     place.to_string(),
                     place.key(),
                     now.to_i64(),
-                    bytes == Bytes::Synced,
+                    cached_inode(bytes),
                     document_id.to_i64(),
                 ])?;
             let file_path = Some(place);
@@ -96,7 +96,7 @@ impl Catalog {
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, blake3 = NULL, file_path = NULL, \
-                     path_key = NULL, bytes_synced = TRUE WHERE document_id = $2",
+                     path_key = NULL, cached_inode = NULL WHERE document_id = $2",
                 )?
                 .execute(params![Phase::Uploading.as_str(), document_id.to_i64()])?;
             Ok(())
@@ -114,7 +114,7 @@ impl Catalog {
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
-                     finished_at = $3, bytes_synced = TRUE WHERE document_id = $4",
+                     finished_at = $3, cached_inode = NULL WHERE document_id = $4",
                 )?
                 .execute(params![
                     Phase::Completed.as_str(),
@@ -125,6 +125,13 @@ impl Catalog {
             blocks::forget(connection, document_id)?;
             Ok(documents::by_id(connection, document_id)?.ok_or(Refusal::NoSuchDocument)?)
         })
+    }
+}
+
+fn cached_inode(bytes: Bytes) -> Option<i64> {
+    match bytes {
+        Bytes::Synced => None,
+        Bytes::Cached { inode } => Some(inode.cast_signed()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, MIB, at, block, checkpoint, hash, id, offset, path, refusal};
 use std::iter::once;
-use towline_protocol::DocumentPath;
-use towline_state::catalog::{OnConflict, Refusal};
+use towline_protocol::{DocumentId, DocumentPath};
+use towline_state::catalog::{Bytes, OnConflict, Refusal};
 use towline_upload::Phase;
 
 #[test]
@@ -92,6 +92,28 @@ fn a_damaged_upload_returns_to_uploading_and_frees_its_place() {
     f.catalog.withdraw_blocks(a, once(0..1).collect(), offset(0)).wait().unwrap();
     assert_eq!(f.complete("a", 1).1, "a");
     assert_eq!(f.begin(a).unwrap(), (path("a (1)"), 1));
+}
+
+#[test]
+fn where_the_bytes_are_is_said_while_it_is_publishing_and_no_longer() {
+    let f = Fixture::new();
+    let exits: [fn(&Fixture, DocumentId); 3] = [
+        |f, id| drop(f.catalog.complete_publish(id, at(30)).wait().unwrap()),
+        |f, id| f.catalog.return_to_uploading(id).wait().unwrap(),
+        |f, id| f.catalog.finish(id, Phase::Failed, "because", at(30)).wait().unwrap(),
+    ];
+    for exit in exits {
+        let a = f.create("a", 1);
+        // The largest does not fit into SQLite's integers as it is.
+        for inode in [1, u64::MAX] {
+            let bytes = Bytes::Cached { inode };
+            let rename = OnConflict::Rename;
+            f.catalog.begin_publish(a, hash(1), bytes, rename, 0, at(20)).wait().unwrap();
+            assert_eq!(f.document(a).bytes, bytes);
+        }
+        exit(&f, a);
+        assert_eq!(f.document(a).bytes, Bytes::Synced);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use towline_protocol::request::Complete;
 use towline_server::Durability;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{ZERO, upload};
+use towline_tests::speaker::{ZERO, offset, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn success_says_that_it_is_not_durable_yet_and_then_it_is() {
@@ -55,4 +55,22 @@ async fn many_become_durable_together() {
         assert_eq!(speaker.status(ids[n]).await.status, "completed");
         server.site.assert_published(&server.person, &format!("f{n}"), corpus);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_promised_in_part_is_durable_as_a_whole() {
+    let server = TestServer::start_with(|config| config.durability = Durability::Relaxed).await;
+    let corpus = Corpus::new(2 * BLOCK, 952);
+    let mut speaker = server.speaker().await;
+    speaker.upload(upload("doc", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..BLOCK).await;
+    // Somebody's pause makes everybody's bytes durable.
+    let mut other = server.speaker().await;
+    other.upload(upload("other", &corpus)).await;
+    other.chunks(ZERO, &corpus, 0..1).await;
+    other.pause().await;
+    speaker.progress_that("a promise", |progress| progress.durable == offset(BLOCK)).await;
+    speaker.chunks(ZERO, &corpus, BLOCK..2 * BLOCK).await;
+    assert!(speaker.complete(ZERO).await.durable);
+    server.site.assert_published(&server.person, "doc", &corpus);
 }

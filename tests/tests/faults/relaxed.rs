@@ -1,13 +1,18 @@
 //! `--durability relaxed`, where the server or the machine dies between SUCCESS and the
 //! sync: a name is absent or whole, and what was whole is kept.
 
-use towline_protocol::{Code, DocumentId};
+use std::path::Path;
+use towline_protocol::reply::Success;
+use towline_protocol::request::Complete;
+use towline_protocol::{Code, DocumentId, Request};
 use towline_tests::by_hand::{cut, flip};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{ZERO, resume, upload};
+use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+use towline_tests::strace::Strace;
+use towline_tests::volume;
 
 /// Points behind the row `publishing` that only a relaxed server passes.
 const POINTS: &[&str] = &["publish.named", "settling.settled"];
@@ -22,10 +27,26 @@ async fn put_and_die(launch: &Launch, person: &Person, corpus: &Corpus) -> Docum
     let mut speaker = server.speaker(person).await;
     let id = speaker.upload(upload("doc", corpus)).await.document_id;
     speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.send(&towline_protocol::Request::Complete(Default::default())).await;
+    speaker.send(&Request::Complete(Complete::default())).await;
     server.ended().await;
     assert!(server.was_killed().await);
     id
+}
+
+async fn put(speaker: &mut Speaker, corpus: &Corpus) -> (DocumentId, Success) {
+    let id = speaker.upload(upload("doc", corpus)).await.document_id;
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    (id, speaker.complete(ZERO).await)
+}
+
+/// What a client says that has lost its receipt.
+fn again(id: DocumentId) -> Complete {
+    Complete { document_id: Some(id), ..Complete::default() }
+}
+
+/// How many files were set aside.
+fn orphans(site: &Site) -> usize {
+    std::fs::read_dir(site.staging_folder().join("orphans")).map_or(0, Iterator::count)
 }
 
 async fn started(site: &Site) -> ServerProcess {
@@ -53,7 +74,7 @@ async fn a_kill_loses_nothing() {
 async fn bytes_that_did_not_get_to_the_disk_are_not_served() {
     let corpus = Corpus::new(BLOCK + 5, 971);
     // What a power cut leaves of a file that was never synced.
-    let damages: [fn(&std::path::Path); 3] =
+    let damages: [fn(&Path); 3] =
         [|path| flip(path, 70), |path| cut(path, 1000), |path| cut(path, 0)];
     for damage in damages {
         let site = Site::in_memory();
@@ -67,11 +88,8 @@ async fn bytes_that_did_not_get_to_the_disk_are_not_served() {
         assert_eq!(speaker.status(id).await.status, "failed");
         speaker.resume_refused(resume(id), Code::Failed).await;
         // The best copy that anybody may have is kept, and the place is free.
-        let orphans = site.staging_folder().join("orphans");
-        assert_eq!(std::fs::read_dir(orphans).unwrap().count(), 1);
-        speaker.upload(upload("doc", &corpus)).await;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.filename, "doc");
+        assert_eq!(orphans(&site), 1);
+        assert_eq!(put(&mut speaker, &corpus).await.1.filename, "doc");
         server.assert_calm();
         server.gone().await;
         site.assert_published(&person, "doc", &corpus);
@@ -101,5 +119,167 @@ async fn a_power_cut_leaves_a_name_absent_or_whole() {
             server.assert_calm();
             server.gone().await;
         }
+    }
+}
+
+/// A power cut without a journal may bring the old name back beside the new one.
+#[tokio::test]
+async fn a_damaged_file_with_both_names_keeps_neither() {
+    let corpus = Corpus::new(BLOCK + 5, 973);
+    let damages: [fn(&Path); 2] = [|path| flip(path, 70), |path| cut(path, 1000)];
+    for damage in damages {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let launch = relaxed(&site).failpoints("publish.named=kill");
+        let id = put_and_die(&launch, &person, &corpus).await;
+        let document = site.document(&person, "doc");
+        std::fs::hard_link(&document, site.staging(id)).unwrap();
+        damage(&document);
+        let server = started(&site).await;
+        assert!(!document.exists(), "absent, or whole");
+        assert!(!site.staging(id).exists());
+        assert_eq!(orphans(&site), 1);
+        assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+        server.assert_calm();
+        server.gone().await;
+    }
+}
+
+/// The name of a staging file that nobody has synced is gone after a power cut, and the
+/// row knows of a place where it never came to.
+#[tokio::test]
+async fn what_somebody_else_has_put_in_its_place_is_left_alone() {
+    let corpus = Corpus::new(BLOCK + 5, 974);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let launch = relaxed(&site).failpoints("publish.row_publishing=kill");
+    let document = site.document(&person, "doc");
+    std::fs::create_dir_all(document.parent().unwrap()).unwrap();
+    std::fs::write(&document, "mine").unwrap();
+    let id = put_and_die(&launch, &person, &corpus).await;
+    std::fs::remove_file(site.staging(id)).unwrap();
+    let server = started(&site).await;
+    assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+    assert_eq!(std::fs::read(&document).unwrap(), b"mine");
+    server.gone().await;
+}
+
+/// After a write-back that failed, memory knows bytes that the disk has not kept.
+#[tokio::test]
+async fn memory_does_not_vouch_for_what_the_disk_has_lost() {
+    let corpus = Corpus::new(BLOCK + 5, 975);
+    let Some(disks) = Disks::one() else { return };
+    let (site, person) = (disks.site(), disks.site().add_user("ada").await);
+    for undone in [false, true] {
+        let launch = relaxed(site).failpoints("publish.named=kill");
+        let id = put_and_die(&launch, &person, &corpus).await;
+        let document = site.document(&person, "doc");
+        std::fs::File::open(&document).unwrap().sync_all().unwrap();
+        disks.data().rot(&corpus.bytes[..100]);
+        let bytes = std::fs::read(&document).unwrap();
+        assert!(bytes == corpus.bytes, "memory has them still");
+        if undone {
+            std::fs::rename(&document, site.staging(id)).unwrap();
+        }
+        let server = started(site).await;
+        assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+        assert!(!document.exists(), "absent, or whole");
+        server.assert_calm();
+        server.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_completes_nothing() {
+    if !volume::has("strace") {
+        return;
+    }
+    let corpus = Corpus::new(BLOCK + 5, 976);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "syncfs", "error=EIO");
+    let server = relaxed(&site).under(&strace.words()).start().await;
+    let mut speaker = server.speaker(&person).await;
+    let (id, first) = put(&mut speaker, &corpus).await;
+    assert!(!first.durable);
+    server.says("not durable").await;
+    let mut other = server.speaker(&person).await;
+    other.complete_refused(again(id), Code::StorageReadOnly).await;
+    other.upload_refused(upload("other", &corpus), Code::StorageReadOnly).await;
+    assert_eq!(other.status(id).await.status, "publishing");
+    server.gone().await;
+    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+
+    // Nor does one at the start, which needs nobody all the same.
+    let server = relaxed(&site).under(&strace.words()).start().await;
+    let mut speaker = server.speaker(&person).await;
+    assert_eq!(speaker.status(id).await.status, "publishing");
+    speaker.complete_refused(again(id), Code::StorageReadOnly).await;
+    server.gone().await;
+
+    let server = started(&site).await;
+    let receipt = server.speaker(&person).await.complete_with(again(id)).await;
+    assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
+    site.assert_published(&person, "doc", &corpus);
+}
+
+/// Where a file would have two names for a while, `SUCCESS` waits for the disk.
+#[tokio::test]
+async fn a_move_in_two_steps_is_made_durable() {
+    if !volume::has("strace") {
+        return;
+    }
+    let corpus = Corpus::new(BLOCK + 5, 977);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "renameat2", "error=EINVAL");
+    let server = relaxed(&site).under(&strace.words()).start().await;
+    let (_, receipt) = put(&mut server.speaker(&person).await, &corpus).await;
+    assert!(receipt.durable && strace.has_fired());
+    site.assert_published(&person, "doc", &corpus);
+    assert_eq!(std::fs::read_dir(site.staging_folder()).unwrap().count(), 0);
+    server.gone().await;
+}
+
+/// It was said, so it is what every later receipt says, also where the power cut has
+/// taken the name back.
+#[tokio::test]
+async fn the_moment_of_success_stays() {
+    let corpus = Corpus::new(BLOCK + 5, 978);
+    for undone in [false, true] {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let launch = relaxed(&site).failpoints("settling.synced=kill");
+        let mut server = launch.start().await;
+        let (id, first) = put(&mut server.speaker(&person).await, &corpus).await;
+        server.ended().await;
+        if undone {
+            std::fs::rename(site.document(&person, "doc"), site.staging(id)).unwrap();
+        }
+        let server = started(&site).await;
+        let receipt = server.speaker(&person).await.complete_with(again(id)).await;
+        assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
+        site.assert_published(&person, "doc", &corpus);
+        server.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_while_all_are_settled_gets_the_receipt() {
+    let corpus = Corpus::new(BLOCK + 5, 979);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    // Longer than what is named waits for others.
+    for plan in ["publish.in_place=wait:1500", "settling.settled=wait:500"] {
+        let server = relaxed(&site).failpoints(plan).start().await;
+        let mut speaker = server.speaker(&person).await;
+        let (id, first) = put(&mut speaker, &corpus).await;
+        if plan.starts_with("settling") {
+            server.says("a failpoint waits").await;
+        }
+        let receipt = server.speaker(&person).await.complete_with(again(id)).await;
+        assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
+        server.assert_calm();
+        server.gone().await;
     }
 }
