@@ -74,6 +74,13 @@ struct Place {
     copy: u32,
 }
 
+impl Place {
+    fn of(document: Document, copy: u32) -> Self {
+        let path = document.file_path.as_ref().unwrap_or(&document.path).clone();
+        Self { document, path, copy }
+    }
+}
+
 /// Publishes a whole, verified upload. Blocks.
 ///
 /// 1. The data is synced: the row must never say `publishing`, and nothing else, of
@@ -111,9 +118,8 @@ pub(crate) fn publish_again(
     service: &Service,
     order: Order,
     document: Document,
-    path: DocumentPath,
 ) -> Result<Receipt, Failure> {
-    put_in_place(service, order, Place { document, path, copy: 0 })
+    put_in_place(service, order, Place::of(document, 0))
 }
 
 /// Step 4.
@@ -143,8 +149,7 @@ fn choose(
         .begin_publish(document_id, blake3, bytes, on_conflict, first_copy, now)
         .wait()?;
     let (document, copy) = chosen;
-    let path = document.file_path.clone().unwrap_or_else(|| document.path.clone());
-    Ok(Place { document, path, copy })
+    Ok(Place::of(document, copy))
 }
 
 fn put_in_place(service: &Service, order: Order, place: Place) -> Result<Receipt, Failure> {

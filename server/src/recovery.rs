@@ -187,7 +187,7 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
         Action::Publish if cached::is_staged_whole(service, row, blake3)? => {
             let on_conflict = row.on_conflict;
             let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict };
-            publish::publish_again(service, order, row.clone(), path)
+            publish::publish_again(service, order, row.clone())
         }
         Action::Record if cached::is_named_whole(service, row, &path, blake3)? => {
             let settled = service.storage.settle_published(row.user_id, &path);

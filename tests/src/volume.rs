@@ -30,6 +30,8 @@ enum Source {
     Image(PathBuf),
     /// A tmpfs of so many bytes.
     Memory(u64),
+    /// One file system over another: `upper` over `lower` in this folder.
+    Overlay(PathBuf),
 }
 
 /// A volume shown at a second place. Dropped, it is there no longer.
@@ -94,6 +96,24 @@ impl Volume {
         need_root()?;
         let (temporary, mount_point) = place(None)?;
         let source = Source::Memory(size_bytes);
+        let volume = Self { source, mount_point, _temporary: temporary };
+        volume.mount()?;
+        Ok(volume)
+    }
+
+    /// An overlay file system, as containers have it.
+    #[must_use]
+    pub fn overlay() -> Option<Self> {
+        or_skipped(Self::try_overlay())
+    }
+
+    fn try_overlay() -> Result<Self, Unavailable> {
+        need_root()?;
+        let (temporary, mount_point) = place(fast_folder().as_deref())?;
+        for name in ["lower", "upper", "work"] {
+            std::fs::create_dir(temporary.path().join(name)).map_err(unavailable)?;
+        }
+        let source = Source::Overlay(temporary.path().to_owned());
         let volume = Self { source, mount_point, _temporary: temporary };
         volume.mount()?;
         Ok(volume)
@@ -200,6 +220,12 @@ impl Volume {
             }
             Source::Memory(size_bytes) => {
                 command.args(["-t", "tmpfs", "-o", &format!("size={size_bytes}"), "tmpfs"])
+            }
+            Source::Overlay(folder) => {
+                let at = |name| folder.join(name).display().to_string();
+                let (lower, upper, work) = (at("lower"), at("upper"), at("work"));
+                let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+                command.args(["-t", "overlay", "-o", &options, "overlay"])
             }
         };
         run(command.arg(&self.mount_point)).map(drop)

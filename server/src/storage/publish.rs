@@ -25,8 +25,8 @@ use towline_protocol::{DocumentId, UserId};
 /// The staging folder is not synced. On a journal the move is one transaction, so
 /// the old name goes when the new one comes. On any other file system a power cut
 /// may bring the old name back *beside* the new one, never instead of it: an
-/// extra name of a published file, which recovery, finding the final file first,
-/// discards. So P3 needs no sync here.
+/// extra name of a published file. Recovery discards it where the row says `completed`,
+/// and comes back here where it still says `publishing`. So P3 needs no sync here.
 pub(super) fn publish(
     volume: &Volume,
     id: DocumentId,

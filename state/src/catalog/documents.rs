@@ -10,9 +10,9 @@ use towline_upload::Phase;
 impl Catalog {
     /// Records that an upload begins, with nothing of it durable yet.
     ///
-    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where the
-    /// user has `max_unfinished_per_user` already; [`Refusal::PathTaken`] where
-    /// [`OnConflict::Reject`] was asked for and a document that is publishing or
+    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where
+    /// `max_unfinished_per_user` of the user's uploads wait for bytes already;
+    /// [`Refusal::PathTaken`] where [`OnConflict::Reject`] was asked for and a document that is publishing or
     /// completed has the place or one that is its twin by [`DocumentPath::key`].
     ///
     /// [`DocumentPath::key`]: towline_protocol::DocumentPath::key

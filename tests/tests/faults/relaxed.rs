@@ -12,7 +12,7 @@ use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, resume, upload};
 use towline_tests::strace::Strace;
-use towline_tests::volume;
+use towline_tests::volume::{self, Volume};
 
 /// Points behind the row `publishing` that only a relaxed server passes.
 const POINTS: &[&str] = &["publish.named", "settling.settled"];
@@ -238,6 +238,22 @@ async fn a_move_in_two_steps_is_made_durable() {
     assert!(receipt.durable && strace.has_fired());
     site.assert_published(&person, "doc", &corpus);
     assert_eq!(std::fs::read_dir(site.staging_folder()).unwrap().count(), 0);
+    server.gone().await;
+}
+
+/// What is written there another file system keeps, and nobody knows whether its errors
+/// come through.
+#[tokio::test]
+async fn a_volume_that_may_keep_errors_to_itself_is_made_durable() {
+    let Some(volume) = Volume::overlay() else { return };
+    let corpus = Corpus::new(BLOCK + 5, 980);
+    let site = Site::on(&volume);
+    let person = site.add_user("ada").await;
+    let server = started(&site).await;
+    server.says("durability cannot be relaxed").await;
+    let (_, receipt) = put(&mut server.speaker(&person).await, &corpus).await;
+    assert!(receipt.durable);
+    site.assert_published(&person, "doc", &corpus);
     server.gone().await;
 }
 
