@@ -52,6 +52,9 @@ pub struct Torture {
     pub failpoints: Option<String>,
     /// SQLite's syncs are left out: for a control, by `strace`.
     pub fakes_catalog_sync: bool,
+    /// `--durability relaxed`: what is not called durable may be lost, but a name is
+    /// whole all the same, and what is called durable stays.
+    pub is_relaxed: bool,
     /// How the data folder lies; anyhow, where nothing is said.
     pub layout: Option<Layout>,
     /// Counts are printed now and then.
@@ -93,6 +96,7 @@ impl Torture {
             until: None,
             failpoints: None,
             fakes_catalog_sync: false,
+            is_relaxed: false,
             layout: None,
             is_loud: false,
         }
@@ -158,7 +162,11 @@ impl Run {
         if let Some(always) = &self.torture.failpoints {
             launch = launch.failpoints(always);
         }
-        let (ledger, lines) = (Ledger::default(), Lines::default());
+        if self.torture.is_relaxed {
+            launch = launch.arguments(&["--durability", "relaxed"]);
+        }
+        let ledger = Ledger::of_server(self.torture.is_relaxed);
+        let lines = Lines::default();
         let audit = Audit::default();
         if self.torture.fakes_catalog_sync {
             launch = launch.under(&no_catalog_sync(ground.site()).words());
@@ -257,12 +265,18 @@ impl Run {
         {
             return match self.chance.bool() {
                 true => Disaster::PowerCut,
-                false => Disaster::PowerCutAt(Point::while_serving(&mut self.chance)),
+                false => Disaster::PowerCutAt(Point::while_serving(
+                    &mut self.chance,
+                    self.torture.is_relaxed,
+                )),
             };
         }
         match self.chance.u8(0..10) {
             0..4 => Disaster::KillServer,
-            4..7 => Disaster::KillServerAt(Point::while_serving(&mut self.chance)),
+            4..7 => Disaster::KillServerAt(Point::while_serving(
+                &mut self.chance,
+                self.torture.is_relaxed,
+            )),
             _ => Disaster::KillClient,
         }
     }

@@ -35,12 +35,15 @@ struct Arguments {
     /// Failpoints that are always set: `sync.data=fake` must break a promise.
     #[arg(long, value_name = "PLAN")]
     failpoints: Option<String>,
+    /// A server that says SUCCESS before it is durable.
+    #[arg(long)]
+    relaxed: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let Arguments { minutes, seed, kills, cuts, doubles, failpoints } = arguments;
+    let Arguments { minutes, seed, kills, cuts, doubles, failpoints, relaxed } = arguments;
     let goal = match (kills, cuts, doubles) {
         (None, None, None) => Goal::ENDLESS,
         _ => Goal {
@@ -54,7 +57,13 @@ async fn main() -> ExitCode {
     let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
-    let torture = Torture { until, failpoints, is_loud: true, ..Torture::of(seed, goal) };
+    let torture = Torture {
+        until,
+        failpoints,
+        is_relaxed: relaxed,
+        is_loud: true,
+        ..Torture::of(seed, goal)
+    };
     let report = torture.run().await;
     println!("\n{report}");
     match (&report.broken, &report.no_power_cuts) {

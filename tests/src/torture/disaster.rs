@@ -1,6 +1,6 @@
 //! What happens to the server, or to a client, in the middle of everything.
 
-use crate::points::{AT_THE_START, ON_THE_WAY};
+use crate::points::{AT_THE_START, ON_THE_WAY, RELAXED};
 use std::fmt;
 
 /// One disaster.
@@ -30,8 +30,9 @@ const PUBLISHING_AGAIN: &[&str] =
     &["publish.renamed", "publish.folder_synced", "publish.in_place", "publish.row_completed"];
 
 impl Point {
-    pub(super) fn while_serving(chance: &mut fastrand::Rng) -> Self {
-        let name = chance.choice(ON_THE_WAY).expect("there are points");
+    pub(super) fn while_serving(chance: &mut fastrand::Rng, is_relaxed: bool) -> Self {
+        let points = if is_relaxed && chance.bool() { RELAXED } else { ON_THE_WAY };
+        let name = chance.choice(points).expect("there are points");
         // Some are reached all the time, others once for each document.
         let most = if name.starts_with("write") { 60 } else { 5 };
         Self { name, time: chance.u32(1..=most) }

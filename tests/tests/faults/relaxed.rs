@@ -8,14 +8,12 @@ use towline_protocol::{Code, DocumentId, Request};
 use towline_tests::by_hand::{cut, flip};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
+use towline_tests::points::RELAXED;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, resume, upload};
 use towline_tests::strace::Strace;
 use towline_tests::volume::{self, Volume};
-
-/// Points behind the row `publishing` that only a relaxed server passes.
-const POINTS: &[&str] = &["publish.named", "settling.settled"];
 
 fn relaxed(site: &Site) -> Launch {
     Launch::without_reserve(site).arguments(&["--durability", "relaxed"])
@@ -56,7 +54,7 @@ async fn started(site: &Site) -> ServerProcess {
 #[tokio::test]
 async fn a_kill_loses_nothing() {
     let corpus = Corpus::new(BLOCK + 5, 970);
-    for point in POINTS {
+    for point in RELAXED {
         let site = Site::in_memory();
         let person = site.add_user("ada").await;
         let launch = relaxed(&site).failpoints(&format!("{point}=kill"));
@@ -99,7 +97,7 @@ async fn bytes_that_did_not_get_to_the_disk_are_not_served() {
 #[tokio::test]
 async fn a_power_cut_leaves_a_name_absent_or_whole() {
     let corpus = Corpus::new(BLOCK + 5, 972);
-    for point in POINTS {
+    for point in RELAXED {
         for disks in [Disks::one, Disks::two] {
             let Some(mut disks) = disks() else { return };
             let person = disks.site().add_user("ada").await;
