@@ -120,6 +120,29 @@ async fn a_power_cut_leaves_a_name_absent_or_whole() {
     }
 }
 
+/// Somebody's sync of another file makes the name durable, and not the bytes.
+#[tokio::test]
+async fn a_name_that_survives_its_bytes_is_taken_back() {
+    let corpus = Corpus::new(BLOCK + 5, 981);
+    let Some(mut disks) = Disks::one() else { return };
+    let person = disks.site().add_user("ada").await;
+    let launch = relaxed(disks.site()).failpoints("publish.named=kill");
+    let id = put_and_die(&launch, &person, &corpus).await;
+    let neighbour = std::fs::File::create(disks.data().path().join("neighbour")).unwrap();
+    neighbour.sync_all().unwrap();
+    drop(neighbour);
+    disks.lose_power();
+    let site = disks.site();
+    let document = site.document(&person, "doc");
+    assert!(std::fs::metadata(&document).unwrap().len() < corpus.size() as u64);
+    let server = started(site).await;
+    assert!(!document.exists(), "absent, or whole");
+    assert_eq!(orphans(site), 1);
+    assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+    server.assert_calm();
+    server.gone().await;
+}
+
 /// A power cut without a journal may bring the old name back beside the new one.
 #[tokio::test]
 async fn a_damaged_file_with_both_names_keeps_neither() {
