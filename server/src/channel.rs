@@ -7,10 +7,10 @@ use crate::backlog::Backlog;
 use crate::event::{Event, Events};
 use crate::failpoint;
 use crate::failure::Failure;
-use crate::lane::Handler;
-use crate::live::{Live, Writer};
+use crate::lane::{Handler, Manner, Next};
+use crate::live::{Live, Recording, Writer};
 use crate::pool::Buffer;
-use crate::publish::{self, Order as Publication, Receipt};
+use crate::publish::{Order as Publication, Publishing, Receipt, Stage};
 use crate::service::Service;
 use crate::storage::StorageError;
 use begin::Asked;
@@ -29,6 +29,9 @@ use towline_upload::{Ask, Lease, Order, Phase, Refusal, Upload as Rules};
 
 /// A piece up to this is written before anybody else has waited for long.
 const SHORT_PIECE_BYTES: usize = 64 << 10;
+
+/// A file up to this is made durable so soon, when others are too.
+const SHORT_FILE_BYTES: u64 = 256 << 10;
 
 /// One channel of one connection.
 pub(crate) struct ChannelDesk {
@@ -79,35 +82,40 @@ pub(crate) struct Queued {
     pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
-/// A request that waits for the catalog, and the place that it takes.
-pub(crate) struct Waiting {
-    asked: Asked,
+/// A task that was begun, and the place that it takes.
+pub(crate) struct Begun {
+    step: Step,
     place: Option<OwnedSemaphorePermit>,
+}
+
+/// What comes next of a task.
+enum Step {
+    /// To take in what was asked for.
+    Hear(Asked),
+    /// To complete the channel's upload, for as long as that takes.
+    Complete(Complete),
+    /// To do what follows from a failure.
+    Refuse(Failure),
 }
 
 impl Handler for ChannelDesk {
     type Work = Queued;
-    type Waiting = Waiting;
+    type Begun = Begun;
 
     fn is_short(work: &Queued) -> bool {
         match &work.task {
-            Task::Request(Request::Find(_) | Request::Upload(_)) | Task::Block { .. } => true,
+            Task::Request(Request::Find(_) | Request::Upload(_) | Request::Complete(_))
+            | Task::Block { .. } => true,
             Task::Piece { buffer, .. } => buffer.bytes().len() <= SHORT_PIECE_BYTES,
             Task::Request(_) | Task::Release(_) => false,
         }
     }
 
-    fn begin(&mut self, work: Queued) -> Option<Waiting> {
+    fn begin(&mut self, work: Queued, manner: Manner) -> Next<Begun> {
         self.place = work.place;
-        // Whoever took the upload over, or gave it up, has told our client so:
-        // what still comes for it is dropped.
-        if let Slot::Open(open) = &self.slot
-            && !open.live.is_in_force(open.lease)
-        {
-            self.slot = Slot::Refused;
-        }
+        self.look_at_lease();
         let done = match work.task {
-            Task::Request(request) => self.answer(request),
+            Task::Request(request) => self.answer(request, manner),
             Task::Piece { offset, buffer } => {
                 let written = self.write(offset, buffer.bytes());
                 self.backlog.settled();
@@ -119,13 +127,20 @@ impl Handler for ChannelDesk {
                 Ok(None)
             }
         };
-        self.conclude(done)
+        self.conclude(done, manner)
     }
 
-    fn go_on(&mut self, Waiting { asked, place }: Waiting) -> Option<Waiting> {
+    fn go_on(&mut self, Begun { step, place }: Begun, manner: Manner) -> Next<Begun> {
         self.place = place;
-        let done = self.heard(asked);
-        self.conclude(done)
+        let done = match step {
+            Step::Hear(asked) => self.heard(asked).map(|asked| asked.map(Step::Hear)),
+            Step::Complete(complete) => {
+                self.look_at_lease();
+                self.complete(complete, manner)
+            }
+            Step::Refuse(failure) => Err(failure),
+        };
+        self.conclude(done, manner)
     }
 
     fn is_vacant(&self) -> bool {
@@ -156,42 +171,55 @@ impl ChannelDesk {
         Self { service, user, channel, events, backlog, slot: Slot::Empty, place: None }
     }
 
-    /// What is done gives its place back; what waits keeps it.
-    fn conclude(&mut self, done: Result<Option<Asked>, Failure>) -> Option<Waiting> {
+    /// Whoever took the upload over, or gave it up, has told our client so: what still
+    /// comes for it is dropped.
+    fn look_at_lease(&mut self) {
+        if let Slot::Open(open) = &self.slot
+            && !open.live.is_in_force(open.lease)
+        {
+            self.slot = Slot::Refused;
+        }
+    }
+
+    /// What is done gives its place back; what goes on keeps it.
+    fn conclude(&mut self, done: Result<Option<Step>, Failure>, manner: Manner) -> Next<Begun> {
         let place = self.place.take();
         match done {
-            Ok(asked) => asked.map(|asked| Waiting { asked, place }),
+            Ok(None) => Next::Done,
+            Ok(Some(step @ Step::Hear(_))) => Next::Goes(Begun { step, place }),
+            Ok(Some(step)) => Next::GoesAlone(Begun { step, place }),
+            // What follows for the upload may have to wait for who else is at it.
+            Err(failure) if manner == Manner::Together && matches!(self.slot, Slot::Open(_)) => {
+                Next::GoesAlone(Begun { step: Step::Refuse(failure), place })
+            }
             Err(failure) => {
+                self.place = place;
                 self.refuse(&failure);
-                None
+                self.place = None;
+                Next::Done
             }
         }
     }
 
-    fn answer(&mut self, request: Request) -> Result<Option<Asked>, Failure> {
+    fn answer(&mut self, request: Request, manner: Manner) -> Result<Option<Step>, Failure> {
         // A no to a question about some document leaves the channel's own upload
         // as it is.
-        if let Request::Upload(upload) = request {
-            return self.upload(upload).map(Some);
-        }
+        let request = match request {
+            Request::Upload(upload) => return self.upload(upload).map(|a| Some(Step::Hear(a))),
+            Request::Complete(complete) => return self.complete(complete, manner),
+            other => other,
+        };
         let (id, answered) = match &request {
             Request::Resume(resume) => (Some(resume.document_id), self.resume(resume)),
             Request::Withdraw(withdraw) => return self.withdraw(withdraw).map(|()| None),
-            Request::Complete(complete) => match &self.slot {
-                Slot::Open(open) if is_about(complete, &open.live) => {
-                    return self.complete(complete).map(|()| None);
-                }
-                _ if complete.document_id.is_none() => {
-                    return self.complete_again(complete).map(|()| None);
-                }
-                _ => (complete.document_id, self.complete_again(complete)),
-            },
             Request::Status(about) => (Some(about.document_id), self.status(about)),
             Request::Blocks(about) => (Some(about.document_id), self.blocks(about)),
             Request::Cancel(about) => (Some(about.document_id), self.cancel(about)),
-            Request::Find(find) => return self.find(find),
+            Request::Find(find) => return Ok(self.find(find).map(Step::Hear)),
             // See above; the session answers the others itself.
-            Request::Upload(_) | Request::Hello(_) | Request::Ping(_) => return Ok(None),
+            Request::Upload(_) | Request::Complete(_) | Request::Hello(_) | Request::Ping(_) => {
+                return Ok(None);
+            }
         };
         if let Err(failure) = answered {
             self.answer_no(&failure, id);
@@ -302,42 +330,65 @@ impl ChannelDesk {
         Ok(())
     }
 
-    fn complete(&mut self, request: &Complete) -> Result<(), Failure> {
-        let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
+    fn complete(&mut self, request: Complete, manner: Manner) -> Result<Option<Step>, Failure> {
+        match &self.slot {
+            Slot::Open(open) if is_about(&request, &open.live) => {
+                let recording = match manner {
+                    Manner::Alone => Some(open.live.recording()),
+                    Manner::Together if open.live.filesize().get() > SHORT_FILE_BYTES => None,
+                    Manner::Together => open.live.try_recording(),
+                };
+                match recording {
+                    Some(recording) => self.complete_open(&request, recording),
+                    None => Ok(Some(Step::Complete(request))),
+                }
+            }
+            // It may have to wait for whoever publishes that document.
+            _ if manner == Manner::Together => Ok(Some(Step::Complete(request))),
+            _ => {
+                let answered = self.complete_again(&request);
+                match (answered, request.document_id) {
+                    // A no to a question, as above.
+                    (Err(failure), Some(id)) => self.answer_no(&failure, Some(id)),
+                    (answered, _) => answered?,
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn complete_open(
+        &mut self,
+        request: &Complete,
+        recording: Recording,
+    ) -> Result<Option<Step>, Failure> {
+        let Slot::Open(open) = &self.slot else { return Ok(None) };
         let live = Arc::clone(&open.live);
         let lease = open.lease;
         let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);
-        let receipt = {
-            let _recording = live.recording();
-            let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;
-            let document_id = live.document_id;
-            let order = Publication { document_id, owner: self.user, blake3, on_conflict };
-            // The user's own three checks: size, existence, permissions.
-            let checked = live.staging().check(live.filesize()).map_err(Failure::from);
-            let published = checked.and_then(|()| publish::publish(&self.service, order, &live));
-            match published {
-                Ok(receipt) => {
-                    live.tell(Rules::published);
-                    receipt
-                }
-                Err(failure) => {
-                    self.after_failed_publish(&live);
-                    return Err(failure);
-                }
-            }
-        };
-        self.service.mirror.changed();
-        self.service.registry.sweep_one(live.document_id);
-        self.finish(receipt, false);
-        Ok(())
+        let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;
+        let document_id = live.document_id;
+        let order = Publication { document_id, owner: self.user, blake3, on_conflict };
+        // The user's own three checks: size, existence, permissions.
+        if let Err(error) = live.staging().check(live.filesize()) {
+            live.tell(Rules::unpublish);
+            return Err(error.into());
+        }
+        let publishing = Publishing::begin(&self.service, order, live, recording);
+        Ok(Some(Step::Hear(Asked::Publishing(Box::new(publishing)))))
     }
 
-    /// The row decides what a failed publishing leaves: an upload that can be
-    /// completed again, or a move that is finished when somebody asks.
-    fn after_failed_publish(&self, live: &Live) {
-        let row = self.service.catalog.document(live.document_id).wait();
-        if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Uploading)) {
-            live.tell(Rules::unpublish);
+    /// The next stride of a publishing.
+    fn publish(&mut self, publishing: Publishing) -> Result<Option<Asked>, Failure> {
+        let id = publishing.document_id();
+        match publishing.go_on(&self.service)? {
+            Stage::GoesOn(publishing) => Ok(Some(Asked::Publishing(publishing))),
+            Stage::Done(receipt) => {
+                self.service.mirror.changed();
+                self.service.registry.sweep_one(id);
+                self.finish(*receipt, false);
+                Ok(None)
+            }
         }
     }
 

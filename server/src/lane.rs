@@ -15,18 +15,17 @@ use tokio_util::task::TaskTracker;
 pub(crate) trait Handler: Send + 'static {
     /// One thing to do.
     type Work: Send + 'static;
-    /// Work that was begun and waits for somebody's answer.
-    type Waiting;
+    /// Work that was begun and goes on.
+    type Begun: Send + 'static;
 
-    /// Whether this is done so soon that other lanes may wait for it.
+    /// Whether this is done so soon, as a rule, that other lanes may wait for it.
     fn is_short(work: &Self::Work) -> bool;
 
-    /// Does it, as far as it goes without an answer from elsewhere. May block, where
-    /// it is not short.
-    fn begin(&mut self, work: Self::Work) -> Option<Self::Waiting>;
+    /// Does it, as far as it goes without an answer from elsewhere.
+    fn begin(&mut self, work: Self::Work, manner: Manner) -> Next<Self::Begun>;
 
-    /// Takes the answer in, which is waited for, and goes on from there.
-    fn go_on(&mut self, waiting: Self::Waiting) -> Option<Self::Waiting>;
+    /// Waits for the answer, and goes on from there.
+    fn go_on(&mut self, begun: Self::Begun, manner: Manner) -> Next<Self::Begun>;
 
     /// Whether nothing is lost if the lane is dropped now.
     fn is_vacant(&self) -> bool;
@@ -34,6 +33,27 @@ pub(crate) trait Handler: Send + 'static {
     /// [`Self::begin`] or [`Self::go_on`] has panicked. What is queued behind is still
     /// handled.
     fn panicked(&mut self);
+}
+
+/// How a lane's work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// On a thread of its own: it may block for as long as it takes.
+    Alone,
+    /// With that of other lanes: it waits for answers that all of them wait for, and
+    /// for nothing that one of them may hold.
+    Together,
+}
+
+/// What comes behind a step.
+pub(crate) enum Next<B> {
+    /// The next thing that is queued.
+    Done,
+    /// More of the same, behind the others' step.
+    Goes(B),
+    /// More of the same, which must not keep others waiting. Where the lane is alone
+    /// already that is no different.
+    GoesAlone(B),
 }
 
 /// See the module's description.
@@ -113,8 +133,7 @@ impl<H: Handler> Crew<H> {
     /// Sees to a lane that has work.
     fn serve(self: &Arc<Self>, lane: Arc<Shared<H>>, short: bool) {
         if !short {
-            let crew = Arc::clone(self);
-            self.tracker.spawn_blocking(move || run_alone(&crew, &lane));
+            self.lend_thread(lane, None);
             return;
         }
         let mut roster = lock(&self.roster);
@@ -125,6 +144,13 @@ impl<H: Handler> Crew<H> {
             let crew = Arc::clone(self);
             self.tracker.spawn_blocking(move || crew.work());
         }
+    }
+
+    /// Gives a lane a thread of its own, for something that was begun or for what is
+    /// queued.
+    fn lend_thread(self: &Arc<Self>, lane: Arc<Shared<H>>, begun: Option<H::Begun>) {
+        let crew = Arc::clone(self);
+        self.tracker.spawn_blocking(move || run_alone(&crew, &lane, begun));
     }
 
     /// One thread's work: as long as there are lanes.
@@ -144,25 +170,41 @@ impl<H: Handler> Crew<H> {
         }
     }
 
-    /// Begins one piece of short work in each lane that has some, and only then waits
-    /// for the answers: they come together.
+    /// Begins one piece of short work in each lane that has some, and only then goes
+    /// on with each: what they wait for comes together.
     fn run_together(self: &Arc<Self>, lanes: Vec<Arc<Shared<H>>>) {
-        let mut under_way = Vec::new();
-        for lane in lanes {
-            match lane.run_short() {
-                Some(waiting) => under_way.push((lane, waiting)),
-                None => self.hand_on(lane),
-            }
-        }
+        let mut under_way: Vec<_> = lanes
+            .into_iter()
+            .filter_map(|lane| {
+                let next = lane.run_short();
+                self.follow(lane, next)
+            })
+            .collect();
         while !under_way.is_empty() {
-            for (lane, waiting) in std::mem::take(&mut under_way) {
-                let next = guarded(&mut *lock(&lane.handler), |handler| handler.go_on(waiting));
-                match next {
-                    Some(waiting) => under_way.push((lane, waiting)),
-                    None => self.hand_on(lane),
-                }
-            }
+            under_way = under_way
+                .into_iter()
+                .filter_map(|(lane, begun)| {
+                    let next = guarded(&mut *lock(&lane.handler), |handler| {
+                        handler.go_on(begun, Manner::Together)
+                    });
+                    self.follow(lane, next)
+                })
+                .collect();
         }
+    }
+
+    /// What goes on together with others; all else is seen to.
+    fn follow(
+        self: &Arc<Self>,
+        lane: Arc<Shared<H>>,
+        next: Next<H::Begun>,
+    ) -> Option<(Arc<Shared<H>>, H::Begun)> {
+        match next {
+            Next::Goes(begun) => return Some((lane, begun)),
+            Next::GoesAlone(begun) => self.lend_thread(lane, Some(begun)),
+            Next::Done => self.hand_on(lane),
+        }
+        None
     }
 
     /// Sees to what is queued behind, if anything is.
@@ -174,23 +216,23 @@ impl<H: Handler> Crew<H> {
 }
 
 impl<H: Handler> Shared<H> {
-    /// Does short work up to the first that waits.
-    fn run_short(&self) -> Option<H::Waiting> {
+    /// Does short work up to the first that goes on.
+    fn run_short(&self) -> Next<H::Begun> {
         let mut handler = lock(&self.handler);
         for _ in 0..TURN {
             let work = {
                 let mut queue = lock(&self.queue);
                 if !queue.waiting.front().is_some_and(H::is_short) {
-                    return None;
+                    break;
                 }
-                queue.waiting.pop_front()?
+                queue.waiting.pop_front().expect("it was there just now")
             };
-            let waiting = guarded(&mut *handler, |handler| handler.begin(work));
-            if waiting.is_some() {
-                return waiting;
+            match guarded(&mut *handler, |handler| handler.begin(work, Manner::Together)) {
+                Next::Done => {}
+                next => return next,
             }
         }
-        None
+        Next::Done
     }
 
     /// Whether the next thing to do is short; where there is none the lane is idle.
@@ -203,8 +245,9 @@ impl<H: Handler> Shared<H> {
 }
 
 /// Does a lane's work on a thread of its own, for a turn.
-fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>) {
+fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>, begun: Option<H::Begun>) {
     let mut handler = lock(&lane.handler);
+    finish(&mut *handler, begun.map_or(Next::Done, Next::Goes));
     for _ in 0..TURN {
         let work = {
             let mut queue = lock(&lane.queue);
@@ -214,22 +257,27 @@ fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>) {
             };
             work
         };
-        let mut waiting = guarded(&mut *handler, |handler| handler.begin(work));
-        while let Some(answer) = waiting {
-            waiting = guarded(&mut *handler, |handler| handler.go_on(answer));
-        }
+        let next = guarded(&mut *handler, |handler| handler.begin(work, Manner::Alone));
+        finish(&mut *handler, next);
     }
     drop(handler);
     crew.hand_on(Arc::clone(lane));
 }
 
+/// Goes on until it is done.
+fn finish<H: Handler>(handler: &mut H, mut next: Next<H::Begun>) {
+    while let Next::Goes(begun) | Next::GoesAlone(begun) = next {
+        next = guarded(handler, |handler| handler.go_on(begun, Manner::Alone));
+    }
+}
+
 fn guarded<H: Handler>(
     handler: &mut H,
-    work: impl FnOnce(&mut H) -> Option<H::Waiting>,
-) -> Option<H::Waiting> {
+    work: impl FnOnce(&mut H) -> Next<H::Begun>,
+) -> Next<H::Begun> {
     catch_unwind(AssertUnwindSafe(|| work(handler))).unwrap_or_else(|_| {
         handler.panicked();
-        None
+        Next::Done
     })
 }
 
@@ -251,26 +299,28 @@ mod tests {
         short: bool,
         waits: usize,
         panics: bool,
+        alone: bool,
     }
 
-    const SHORT: Job = Job { short: true, waits: 1, panics: false };
+    const SHORT: Job = Job { short: true, waits: 1, panics: false, alone: false };
 
     impl Handler for Scribe {
         type Work = Job;
-        type Waiting = Job;
+        type Begun = Job;
 
         fn is_short(work: &Job) -> bool {
             work.short
         }
 
-        fn begin(&mut self, work: Job) -> Option<Job> {
+        fn begin(&mut self, work: Job, _: Manner) -> Next<Job> {
             let _ = self.1.send(format!("{} begins", self.0));
             self.next(work)
         }
 
-        fn go_on(&mut self, waiting: Job) -> Option<Job> {
-            let _ = self.1.send(format!("{} goes on", self.0));
-            self.next(Job { waits: waiting.waits - 1, ..waiting })
+        fn go_on(&mut self, begun: Job, manner: Manner) -> Next<Job> {
+            let alone = if manner == Manner::Alone { " alone" } else { "" };
+            let _ = self.1.send(format!("{} goes on{alone}", self.0));
+            self.next(Job { waits: begun.waits - 1, ..begun })
         }
 
         fn is_vacant(&self) -> bool {
@@ -283,12 +333,13 @@ mod tests {
     }
 
     impl Scribe {
-        fn next(&self, job: Job) -> Option<Job> {
-            if job.waits == 0 {
-                assert!(!job.panics, "as it was told");
-                let _ = self.1.send(format!("{} is done", self.0));
+        fn next(&self, job: Job) -> Next<Job> {
+            if job.waits > 0 {
+                return if job.alone { Next::GoesAlone(job) } else { Next::Goes(job) };
             }
-            (job.waits > 0).then_some(job)
+            assert!(!job.panics, "as it was told");
+            let _ = self.1.send(format!("{} is done", self.0));
+            Next::Done
         }
     }
 
@@ -316,6 +367,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_takes_long_after_all_holds_nobody_up() {
+        let (log, heard) = mpsc::channel();
+        let tracker = TaskTracker::new();
+        let lane = Lane::new(Scribe('a', log), Crew::new(tracker.clone()));
+        lane.push(Job { alone: true, ..SHORT });
+        tracker.close();
+        tracker.wait().await;
+        let heard: Vec<_> = heard.try_iter().collect();
+        assert_eq!(heard.join(", "), "a begins, a goes on alone, a is done");
+    }
+
+    #[tokio::test]
     async fn a_lane_keeps_its_order_whoever_works_for_it() {
         let (log, heard) = mpsc::channel();
         let tracker = TaskTracker::new();
@@ -323,7 +386,8 @@ mod tests {
         let lane = Lane::new(Scribe('a', log), crew);
         let mut expected = Vec::new();
         for turn in 0..200 {
-            let job = Job { short: turn % 3 != 0, waits: turn % 2, panics: turn % 7 == 0 };
+            let (short, alone) = (turn % 3 != 0, turn % 5 == 0);
+            let job = Job { short, waits: turn % 3, panics: turn % 7 == 0, alone };
             lane.push(job);
             expected.push("a begins");
             expected.extend((0..job.waits).map(|_| "a goes on"));
@@ -332,6 +396,7 @@ mod tests {
         tracker.close();
         tracker.wait().await;
         assert!(lane.is_vacant());
-        assert_eq!(heard.try_iter().collect::<Vec<_>>(), expected);
+        let heard: Vec<_> = heard.try_iter().map(|line| line.replace(" alone", "")).collect();
+        assert_eq!(heard, expected);
     }
 }

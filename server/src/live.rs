@@ -15,8 +15,9 @@ use crate::failure::Failure;
 use crate::storage::Staging;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use towline_protocol::reply::{Granted, Progress, Reply};
 use towline_protocol::{
     BlockHasher, BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize,
@@ -36,12 +37,13 @@ const LAST_PIECES: Duration = Duration::from_millis(250);
 pub(crate) struct Live {
     pub(crate) document_id: DocumentId,
     staging: Arc<dyn Staging>,
-    recording: Mutex<()>,
+    recording: Arc<AsyncMutex<()>>,
     core: Mutex<Core>,
 }
 
 /// Proof that nobody else changes what the catalog says of this upload.
-pub(crate) struct Recording<'a>(#[allow(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
+/// It is nobody's in particular: a publishing has it across threads.
+pub(crate) struct Recording(#[allow(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
 
 struct Core {
     upload: Upload,
@@ -95,7 +97,7 @@ impl Live {
             reported: None,
             written: None,
         };
-        Self { document_id, staging, recording: Mutex::new(()), core: Mutex::new(core) }
+        Self { document_id, staging, recording: Arc::default(), core: Mutex::new(core) }
     }
 
     /// An upload as an earlier run, or an earlier `Live`, left it. Reads back and
@@ -267,11 +269,7 @@ impl Live {
 
     /// Ends the upload without a document, in memory; the catalog is the caller's.
     /// Returns the writer, who is to be told when the catalog says so too.
-    pub(crate) fn give_up(
-        &self,
-        _: &Recording<'_>,
-        phase: Phase,
-    ) -> Result<Option<Writer>, Refusal> {
+    pub(crate) fn give_up(&self, _: &Recording, phase: Phase) -> Result<Option<Writer>, Refusal> {
         let mut core = self.core();
         core.upload.give_up(phase)?;
         core.hashers.clear();
@@ -293,18 +291,14 @@ impl Live {
         core.retired || !matches!(core.upload.phase(), Phase::Uploading | Phase::Publishing)
     }
 
-    /// Keeps everybody else from changing what the catalog says of this upload.
-    pub(crate) fn recording(&self) -> Recording<'_> {
-        Recording(self.recording.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Keeps everybody else from changing what the catalog says of this upload. Blocks.
+    pub(crate) fn recording(&self) -> Recording {
+        Recording(Arc::clone(&self.recording).blocking_lock_owned())
     }
 
     /// The same, unless somebody else does just now.
-    pub(crate) fn try_recording(&self) -> Option<Recording<'_>> {
-        match self.recording.try_lock() {
-            Ok(guard) => Some(Recording(guard)),
-            Err(TryLockError::Poisoned(poisoned)) => Some(Recording(poisoned.into_inner())),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    pub(crate) fn try_recording(&self) -> Option<Recording> {
+        Arc::clone(&self.recording).try_lock_owned().ok().map(Recording)
     }
 
     /// Whether its last byte came only just now, and `complete` with a sync of its own
@@ -318,7 +312,7 @@ impl Live {
     }
 
     /// What a checkpoint would make durable; nothing where nothing is new.
-    pub(crate) fn snapshot(&self, _: &Recording<'_>) -> Option<(Snapshot, Timestamp)> {
+    pub(crate) fn snapshot(&self, _: &Recording) -> Option<(Snapshot, Timestamp)> {
         let core = self.core();
         let upload = &core.upload;
         let due = upload.phase() == Phase::Uploading && upload.progress().is_ahead_of_catalog();
@@ -327,7 +321,7 @@ impl Live {
 
     /// The snapshot's data is synced and the catalog has recorded it (P1): only
     /// now may the client hear of it.
-    pub(crate) fn recorded(&self, _: &Recording<'_>, snapshot: &Snapshot) {
+    pub(crate) fn recorded(&self, _: &Recording, snapshot: &Snapshot) {
         let mut core = self.core();
         core.upload.recorded(snapshot);
         core.report(self.document_id);

@@ -3,16 +3,17 @@
 
 use crate::failpoint;
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::{Live, Recording};
 use crate::service::Service;
 use crate::settling::{self, Named};
-use crate::storage::StorageError;
+use crate::storage::{NewName, StorageError};
+use std::sync::Arc;
 use towline_protocol::reply::Success;
 use towline_protocol::{
-    Channel, DocumentId, DocumentPath, FileHash, OnConflict, Timestamp, UserId,
+    Channel, DocumentId, DocumentPath, FileHash, Offset, OnConflict, Timestamp, UserId,
 };
-use towline_state::catalog::{Bytes, Document};
-use towline_upload::Phase;
+use towline_state::catalog::{self, Bytes, Document};
+use towline_upload::{Phase, Upload};
 
 /// Proof that the document is in its place. Where it says `durable`, file, name and
 /// row survive a power cut (P3). Only this room makes one, and `SUCCESS` is only made
@@ -75,13 +76,13 @@ struct Place {
 }
 
 impl Place {
-    fn of(document: Document, copy: u32) -> Self {
+    fn of((document, copy): (Document, u32)) -> Self {
         let path = document.file_path.as_ref().unwrap_or(&document.path).clone();
         Self { document, path, copy }
     }
 }
 
-/// Publishes a whole, verified upload. Blocks.
+/// The publishing of a whole, verified upload.
 ///
 /// 1. The data is synced: the row must never say `publishing`, and nothing else, of
 ///    bytes that a power cut could still take (P2).
@@ -95,44 +96,120 @@ impl Place {
 /// Step 1, the sync of step 3 and step 4 follow in [`settling`](crate::settling). Until
 /// then the row says that the bytes may be in the page cache only, so recovery reads and
 /// hashes them before a name that they do not deserve is served (P2).
-pub(crate) fn publish(service: &Service, order: Order, live: &Live) -> Result<Receipt, Failure> {
-    failpoint::reach("publish.verified");
-    // A promised byte must not hang on what a power cut leaves of the others.
-    let is_promised = live.ask(|upload| upload.progress().has_promises());
-    let room = service.settling.place(live.filesize()).filter(|_| !is_promised);
-    if let Some(room) = room
-        && let Some(receipt) = name(service, order, live.staging().inode(), room)?
-    {
-        return Ok(receipt);
+///
+/// It goes in strides, each of which ends where something is waited for that other
+/// publishings wait for too: then a commit, and a sync of a folder, serve them all.
+pub(crate) struct Publishing {
+    order: Order,
+    live: Arc<Live>,
+    /// Nobody else changes what the catalog says of it.
+    recording: Recording,
+    stride: Stride,
+}
+
+/// What comes next.
+enum Stride {
+    /// To sync the data, whose write-back has begun.
+    Sync,
+    /// To hear which name it got.
+    Name { chosen: catalog::Reply<(Document, u32)>, room: Option<settling::Place> },
+    /// To make the name durable.
+    Settle(Box<dyn NewName>),
+    /// To hear that the row says so.
+    Record(catalog::Reply<Document>),
+}
+
+/// How far a publishing is.
+pub(crate) enum Stage {
+    GoesOn(Box<Publishing>),
+    Done(Box<Receipt>),
+}
+
+impl Publishing {
+    /// Begins. The bytes are verified and on their way to the device.
+    pub(crate) fn begin(
+        service: &Service,
+        order: Order,
+        live: Arc<Live>,
+        recording: Recording,
+    ) -> Self {
+        failpoint::reach("publish.verified");
+        // A promised byte must not hang on what a power cut leaves of the others.
+        let is_promised = live.ask(|upload| upload.progress().has_promises());
+        let room = service.settling.place(live.filesize()).filter(|_| !is_promised);
+        let stride = match room {
+            Some(room) => {
+                let bytes = Bytes::Cached { inode: live.staging().inode() };
+                let chosen = choose(service, order, bytes, 0);
+                Stride::Name { chosen, room: Some(room) }
+            }
+            None => begin_sync(&live),
+        };
+        Self { order, live, recording, stride }
     }
+
+    /// Waits for what it waits for, and goes on from there. Blocks.
+    pub(crate) fn go_on(self, service: &Service) -> Result<Stage, Failure> {
+        let Self { order, live, recording, stride } = self;
+        let went = match stride {
+            Stride::Sync => sync(service, order, &live),
+            Stride::Name { chosen, room: Some(room) } => {
+                name_in_cache(service, order, &live, chosen, room)
+            }
+            Stride::Name { chosen, room: None } => name(service, order, chosen),
+            Stride::Settle(name) => settle(service, order, name),
+            Stride::Record(recorded) => {
+                hear_recorded(order, recorded).map(|receipt| Went::Done(Box::new(receipt)))
+            }
+        };
+        match went {
+            Ok(Went::On(stride)) => {
+                Ok(Stage::GoesOn(Box::new(Self { order, live, recording, stride })))
+            }
+            Ok(Went::Done(receipt)) => {
+                live.tell(Upload::published);
+                Ok(Stage::Done(receipt))
+            }
+            Err(failure) => {
+                after_failure(service, &live);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Of what.
+    pub(crate) fn document_id(&self) -> DocumentId {
+        self.order.document_id
+    }
+}
+
+enum Went {
+    On(Stride),
+    Done(Box<Receipt>),
+}
+
+/// The row decides what a failed publishing leaves: an upload that can be completed
+/// again, or a move that is finished when somebody asks.
+fn after_failure(service: &Service, live: &Live) {
+    let row = service.catalog.document(live.document_id).wait();
+    if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Uploading)) {
+        live.tell(Upload::unpublish);
+    }
+}
+
+/// Step 1 begins: where many are published, the first sync finds the bytes of all of
+/// them on the device.
+fn begin_sync(live: &Live) -> Stride {
+    live.staging().start_writeback(Offset::ZERO, live.filesize().get());
+    Stride::Sync
+}
+
+/// Step 1, and step 2 is asked for.
+fn sync(service: &Service, order: Order, live: &Live) -> Result<Went, Failure> {
     live.staging().sync_data()?;
     failpoint::reach("publish.synced");
-    let place = choose(service, order, Bytes::Synced, 0)?;
-    failpoint::reach("publish.row_publishing");
-    put_in_place(service, order, place)
-}
-
-/// Steps 3 and 4 for a row that says `publishing` already. Its own name comes
-/// first: the move may have happened, and the row must go on saying where.
-pub(crate) fn publish_again(
-    service: &Service,
-    order: Order,
-    document: Document,
-) -> Result<Receipt, Failure> {
-    put_in_place(service, order, Place::of(document, 0))
-}
-
-/// Step 4.
-pub(crate) fn record(
-    service: &Service,
-    document_id: DocumentId,
-    blake3: FileHash,
-    created_at: Timestamp,
-) -> Result<Receipt, Failure> {
-    failpoint::reach("publish.in_place");
-    let document = service.catalog.complete_publish(document_id, created_at).wait()?;
-    failpoint::reach("publish.row_completed");
-    Ok(Receipt { document, blake3, created_at, durable: true })
+    let chosen = choose(service, order, Bytes::Synced, 0);
+    Ok(Went::On(Stride::Name { chosen, room: None }))
 }
 
 /// Step 2.
@@ -141,25 +218,110 @@ fn choose(
     order: Order,
     bytes: Bytes,
     first_copy: u32,
-) -> Result<Place, Failure> {
+) -> catalog::Reply<(Document, u32)> {
     let Order { document_id, blake3, on_conflict, .. } = order;
     let now = service.clock().now();
-    let chosen = service
-        .catalog
-        .begin_publish(document_id, blake3, bytes, on_conflict, first_copy, now)
-        .wait()?;
-    let (document, copy) = chosen;
-    Ok(Place::of(document, copy))
+    service.catalog.begin_publish(document_id, blake3, bytes, on_conflict, first_copy, now)
 }
 
-fn put_in_place(service: &Service, order: Order, place: Place) -> Result<Receipt, Failure> {
+/// Step 3, up to its sync.
+fn name(
+    service: &Service,
+    order: Order,
+    chosen: catalog::Reply<(Document, u32)>,
+) -> Result<Went, Failure> {
+    let place = Place::of(chosen.wait()?);
+    failpoint::reach("publish.row_publishing");
+    let Order { document_id, owner, .. } = order;
+    match service.storage.rename(document_id, owner, &place.path) {
+        Ok(Some(name)) => Ok(Went::On(Stride::Settle(name))),
+        Ok(None) => Ok(Went::Done(Box::new(put_in_place(service, order, place)?))),
+        Err(error) => step_aside(service, order, &place, error)
+            .map(|chosen| Went::On(Stride::Name { chosen, room: None })),
+    }
+}
+
+/// The end of step 3, and step 4 is asked for.
+fn settle(service: &Service, order: Order, name: Box<dyn NewName>) -> Result<Went, Failure> {
+    let id = order.document_id;
+    name.settle().map_err(|error| not_moved(service, id, error))?;
+    failpoint::reach("publish.in_place");
+    let recorded = service.catalog.complete_publish(id, service.clock().now());
+    Ok(Went::On(Stride::Record(recorded)))
+}
+
+/// Steps 2 and 3 without a sync, and a receipt that says so. Where the storage cannot
+/// do that nothing has happened, and the upload becomes durable first.
+fn name_in_cache(
+    service: &Service,
+    order: Order,
+    live: &Live,
+    chosen: catalog::Reply<(Document, u32)>,
+    room: settling::Place,
+) -> Result<Went, Failure> {
+    let place = Place::of(chosen.wait()?);
+    failpoint::reach("publish.row_publishing");
+    let Order { document_id, owner, blake3, .. } = order;
+    match service.storage.rename(document_id, owner, &place.path) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            service.catalog.return_to_uploading(document_id).wait()?;
+            return Ok(Went::On(begin_sync(live)));
+        }
+        Err(error) => {
+            let chosen = step_aside(service, order, &place, error)?;
+            return Ok(Went::On(Stride::Name { chosen, room: Some(room) }));
+        }
+    }
+    failpoint::reach("publish.named");
+    let Place { document, path, .. } = place;
+    let named_at = document.last_chunk_at;
+    service.settling.add(Named { document_id, owner, path, named_at, place: room });
+    let receipt = Receipt { document, blake3, created_at: named_at, durable: false };
+    Ok(Went::Done(Box::new(receipt)))
+}
+
+/// Steps 3 and 4 for a row that says `publishing` already. Its own name comes
+/// first: the move may have happened, and the row must go on saying where. Blocks.
+pub(crate) fn publish_again(
+    service: &Service,
+    order: Order,
+    document: Document,
+) -> Result<Receipt, Failure> {
+    put_in_place(service, order, Place::of((document, 0)))
+}
+
+/// Steps 3 and 4 at once.
+fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Receipt, Failure> {
     // Where `SUCCESS` may have been said already, it was said with that moment in it.
     let said_at = said_at(&place.document);
-    let rename =
-        |place: &Place| service.storage.publish(order.document_id, order.owner, &place.path);
-    find_place(service, order, place, rename)?;
+    loop {
+        match service.storage.publish(order.document_id, order.owner, &place.path) {
+            Ok(()) => break,
+            Err(error) => {
+                place = Place::of(step_aside(service, order, &place, error)?.wait()?);
+            }
+        }
+    }
     let created_at = said_at.unwrap_or_else(|| service.clock().now());
-    record(service, order.document_id, order.blake3, created_at)
+    record(service, order, created_at)
+}
+
+/// Step 4. Blocks.
+pub(crate) fn record(
+    service: &Service,
+    order: Order,
+    created_at: Timestamp,
+) -> Result<Receipt, Failure> {
+    failpoint::reach("publish.in_place");
+    hear_recorded(order, service.catalog.complete_publish(order.document_id, created_at))
+}
+
+fn hear_recorded(order: Order, recorded: catalog::Reply<Document>) -> Result<Receipt, Failure> {
+    let document = recorded.wait()?;
+    failpoint::reach("publish.row_completed");
+    let created_at = document.created_at.unwrap_or(document.last_chunk_at);
+    Ok(Receipt { document, blake3: order.blake3, created_at, durable: true })
 }
 
 /// When `SUCCESS` was said of a document that is publishing, if it may have been.
@@ -170,45 +332,19 @@ pub(crate) fn said_at(document: &Document) -> Option<Timestamp> {
     }
 }
 
-/// Steps 2 and 3 without a sync, and a receipt that says so. None where the storage
-/// cannot do that, and then nothing has happened.
-fn name(
+/// A file that no row knows is in the way: it stays, and another name is asked for,
+/// where that is allowed.
+fn step_aside(
     service: &Service,
     order: Order,
-    inode: u64,
-    room: settling::Place,
-) -> Result<Option<Receipt>, Failure> {
-    let place = choose(service, order, Bytes::Cached { inode }, 0)?;
-    failpoint::reach("publish.row_publishing");
-    let Order { document_id, owner, blake3, .. } = order;
-    let rename = |place: &Place| service.storage.rename(document_id, owner, &place.path);
-    let (Place { document, path, .. }, is_named) = find_place(service, order, place, rename)?;
-    if !is_named {
-        service.catalog.return_to_uploading(document_id).wait()?;
-        return Ok(None);
-    }
-    failpoint::reach("publish.named");
-    let named_at = document.last_chunk_at;
-    service.settling.add(Named { document_id, owner, path, named_at, place: room });
-    Ok(Some(Receipt { document, blake3, created_at: named_at, durable: false }))
-}
-
-/// Moves the file to its place, or to the next where that is not free.
-fn find_place<T>(
-    service: &Service,
-    order: Order,
-    mut place: Place,
-    rename: impl Fn(&Place) -> Result<T, StorageError>,
-) -> Result<(Place, T), Failure> {
-    loop {
-        match rename(&place) {
-            Ok(renamed) => return Ok((place, renamed)),
-            // A file that no row knows is in the way; it stays, we step aside.
-            Err(StorageError::Exists) if order.on_conflict == OnConflict::Rename => {
-                place = choose(service, order, place.document.bytes, place.copy + 1)?;
-            }
-            Err(error) => return Err(not_moved(service, order.document_id, error)),
+    place: &Place,
+    error: StorageError,
+) -> Result<catalog::Reply<(Document, u32)>, Failure> {
+    match error {
+        StorageError::Exists if order.on_conflict == OnConflict::Rename => {
+            Ok(choose(service, order, place.document.bytes, place.copy + 1))
         }
+        error => Err(not_moved(service, order.document_id, error)),
     }
 }
 

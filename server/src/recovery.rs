@@ -183,10 +183,9 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
     let (Some(blake3), Some(path)) = (row.blake3, row.file_path.clone()) else {
         return Err(lost());
     };
+    let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict: row.on_conflict };
     match action {
         Action::Publish if cached::is_staged_whole(service, row, blake3)? => {
-            let on_conflict = row.on_conflict;
-            let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict };
             publish::publish_again(service, order, row.clone())
         }
         Action::Record if cached::is_named_whole(service, row, &path, blake3)? => {
@@ -198,7 +197,7 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
                 error => error.into(),
             })?;
             let created_at = publish::said_at(row).unwrap_or_else(|| service.clock().now());
-            publish::record(service, id, blake3, created_at)
+            publish::record(service, order, created_at)
         }
         _ => {
             lose(service, row)?;

@@ -146,7 +146,7 @@ impl Service {
     }
 
     /// Gives an upload up because of what happened to it, and tells its writer.
-    pub(crate) fn fail(&self, live: &Live, recording: &Recording<'_>, failure: &Failure) {
+    pub(crate) fn fail(&self, live: &Live, recording: &Recording, failure: &Failure) {
         let document_id = live.document_id;
         tracing::warn!(%document_id, error = ?failure, "an upload has failed");
         let reply = failure.reply();

@@ -57,8 +57,8 @@ pub(crate) struct Named {
 /// So many bytes may wait, so many times this: who finds no room becomes durable before
 /// `SUCCESS`. What a power cut can take, and what a start has to read, stay bounded, in
 /// bytes (4 GiB) and in number (P6).
-const UNITS: usize = 8192;
-const UNIT_BYTES: u64 = 512 << 10;
+const UNITS: usize = 32 << 10;
+const UNIT_BYTES: u64 = 128 << 10;
 
 /// What is named within this time shares a sync: it is the price of being relaxed.
 const GATHER: Duration = Duration::from_secs(1);
@@ -149,19 +149,23 @@ pub(crate) fn settle(service: &Service) {
     }
 }
 
-/// All rows in as few transactions as it takes.
+/// Rows that are recorded together: as many as share a transaction.
+const TOGETHER: usize = 256;
+
 fn record(service: &Service, named: &[Named]) {
     failpoint::reach("settling.settled");
-    let rows: Vec<_> = named
-        .iter()
-        .map(|one| (one, service.catalog.complete_publish(one.document_id, one.named_at)))
-        .collect();
-    for (one, recorded) in rows {
-        match recorded.wait() {
-            // Somebody asked for it before, and it was completed for them.
-            Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(_))) => {}
-            Err(error) => {
-                tracing::error!(document_id = %one.document_id, %error, "not recorded as complete");
+    for together in named.chunks(TOGETHER) {
+        let complete =
+            |one: &Named| service.catalog.complete_publish(one.document_id, one.named_at);
+        let rows: Vec<_> = together.iter().map(complete).collect();
+        for (one, recorded) in together.iter().zip(rows) {
+            match recorded.wait() {
+                // Somebody asked for it before, and it was completed for them.
+                Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(_))) => {}
+                Err(error) => {
+                    let id = one.document_id;
+                    tracing::error!(document_id = %id, %error, "not recorded as complete");
+                }
             }
         }
     }

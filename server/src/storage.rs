@@ -83,10 +83,10 @@ pub trait Storage: Send + Sync + 'static {
         path: &DocumentPath,
     ) -> Result<(), StorageError>;
 
-    /// Moves a staging area to its final name, and returns at once: neither bytes nor
-    /// name need survive a power cut before [`settle_all`](Self::settle_all) says so.
-    /// Says whether that is possible there: where it is not, nothing has happened, and
-    /// there is only [`publish`](Self::publish).
+    /// The same in two steps: the staging area gets its final name, which may not
+    /// survive a power cut before it is [settled](NewName::settle). Nothing where that
+    /// is not possible there: then nothing has happened, and there is only
+    /// [`publish`](Self::publish).
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -95,7 +95,7 @@ pub trait Storage: Send + Sync + 'static {
         id: DocumentId,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<bool, StorageError>;
+    ) -> Result<Option<Box<dyn NewName>>, StorageError>;
 
     /// The size of the published file; nothing where there is none.
     ///
@@ -191,6 +191,17 @@ pub trait Storage: Send + Sync + 'static {
     /// Closes the volume for changes until the process starts anew, as a failed sync
     /// does. For whoever else learns that writes are no longer kept: the catalog.
     fn make_read_only(&self);
+}
+
+/// A name that a file has got just now.
+pub trait NewName: Send {
+    /// Makes it durable, and those of the folders above it (P3). Names in one folder
+    /// that were given before share a sync.
+    ///
+    /// # Errors
+    /// [`StorageError::SyncFailed`], [`StorageError::ReadOnly`]: whether it is durable
+    /// cannot be known any more.
+    fn settle(self: Box<Self>) -> Result<(), StorageError>;
 }
 
 /// The bytes of one upload that is not finished, under one open descriptor from

@@ -8,7 +8,7 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::newborn::{Birth, Expected};
-use crate::publish::Receipt;
+use crate::publish::{Publishing, Receipt};
 use crate::service::Service;
 use std::sync::Arc;
 use towline_protocol::reply::{Found, Reply, Unfinished};
@@ -25,6 +25,8 @@ pub(super) enum Asked {
     SameBytes { upload: Box<Upload>, documents: catalog::Reply<Vec<Document>> },
     /// A row.
     Row { begun: Box<Begun>, expected: Expected, id: catalog::Reply<DocumentId> },
+    /// How an upload that is whole gets to its place.
+    Publishing(Box<Publishing>),
     /// Nothing but the other channels: they are to have their rows before one of
     /// them makes a file, which a disk may hold up.
     File { begun: Box<Begun>, newborn: Newborn },
@@ -60,19 +62,16 @@ impl ChannelDesk {
                 let newborn = Newborn::new(Arc::clone(&self.service), birth);
                 return Ok(Some(Asked::File { begun, newborn }));
             }
+            Asked::Publishing(publishing) => return self.publish(*publishing),
             Asked::File { begun, newborn } => self.make_file(*begun, newborn)?,
         }
         Ok(None)
     }
 
-    pub(super) fn find(&self, request: &Find) -> Result<Option<Asked>, Failure> {
-        match self.ask_for_known(request) {
-            Ok(asked) => Ok(Some(asked)),
-            Err(failure) => {
-                self.answer_no(&failure, None);
-                Ok(None)
-            }
-        }
+    /// A no to it leaves the channel's own upload as it is.
+    pub(super) fn find(&self, request: &Find) -> Option<Asked> {
+        let asked = self.ask_for_known(request);
+        asked.inspect_err(|failure| self.answer_no(failure, None)).ok()
     }
 
     fn ask_for_known(&self, request: &Find) -> Result<Asked, Failure> {

@@ -7,7 +7,7 @@ use super::staging::drop_cached;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
 use super::volume_sync::{self, VolumeSync};
-use super::{Staged, Staging, Storage, paths, publish, space};
+use super::{NewName, Staged, Staging, Storage, paths, publish, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -97,8 +97,9 @@ impl Storage for DiskStorage {
         id: DocumentId,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<bool, StorageError> {
-        publish::rename(&self.volume, id, user, path)
+    ) -> Result<Option<Box<dyn NewName>>, StorageError> {
+        let renamed = publish::rename(&self.volume, id, user, path)?;
+        Ok(renamed.map(|settle| -> Box<dyn NewName> { Box::new(settle) }))
     }
 
     fn published_size(

@@ -1,16 +1,18 @@
 //! The move of a staging file to its final name. Nothing else renames.
 
+use super::NewName;
 use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::paths;
-use super::user_folders::{Missing, UserFolder};
+use super::user_folders::{FolderTicket, Missing, UserFolder};
 use crate::failpoint;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use towline_protocol::DocumentPath;
 use towline_protocol::{DocumentId, UserId};
 
@@ -39,7 +41,8 @@ pub(super) fn publish(
     let moved = move_to_free_name(staging, OsStr::new(&old), &folder.directory, new);
     let moved = moved.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
-    volume.user_folders.sync(&folder, &volume.latch)?;
+    let ticket = volume.user_folders.ticket(&folder)?;
+    volume.user_folders.sync(&folder, &ticket, &volume.latch)?;
     failpoint::reach("publish.folder_synced");
     if let Moved::OldNameStays = moved {
         staging.remove(&old).map_err(|errno| StorageError::new(PUBLISH, errno))?;
@@ -47,28 +50,50 @@ pub(super) fn publish(
     volume.user_folders.settle(folder, &volume.latch)
 }
 
-/// The first two steps of [`publish`]; [`settle_all`] does the rest, and the bytes. Says
-/// whether it was possible: a file that has two names for a while is not left so, for
-/// nobody behind a crash could take the one away and be sure of the other.
+/// The first two steps of [`publish`]; [`Settle`] does the rest, or [`settle_all`] for
+/// many at once, and the bytes. Nothing where it was not possible: a file that has two
+/// names for a while is not left so, for nobody behind a crash could take the one away
+/// and be sure of the other.
 pub(super) fn rename(
-    volume: &Volume,
+    volume: &Arc<Volume>,
     id: DocumentId,
     user: UserId,
     path: &DocumentPath,
-) -> Result<bool, StorageError> {
+) -> Result<Option<Settle>, StorageError> {
     let folder = open_place(volume, id, user, path)?;
     let (old, new) = (paths::staging_file(id), OsStr::new(path.filename().as_str()));
     let (from, old, to) = (&*volume.staging.directory, OsStr::new(&old), &folder.directory);
     match rename_to_free_name(from, old, to, new) {
         Ok(()) => {}
-        Err(errno) if knows_no_noreplace(errno) => return Ok(false),
+        Err(errno) if knows_no_noreplace(errno) => return Ok(None),
         Err(Errno::EXIST) if is_same_file(from, old, to, new).map_err(not_moved)? => {
-            return Ok(false);
+            return Ok(None);
         }
         Err(errno) => return Err(not_moved(errno)),
     }
     failpoint::reach("publish.renamed");
-    Ok(true)
+    Ok(Some(Settle {
+        volume: Arc::clone(volume),
+        ticket: volume.user_folders.ticket(&folder),
+        folder,
+    }))
+}
+
+/// A file that was renamed, and whose name is not durable.
+pub(super) struct Settle {
+    volume: Arc<Volume>,
+    folder: UserFolder,
+    /// The name's, in its folder.
+    ticket: Result<FolderTicket, StorageError>,
+}
+
+impl NewName for Settle {
+    fn settle(self: Box<Self>) -> Result<(), StorageError> {
+        let Self { volume, folder, ticket } = *self;
+        volume.user_folders.sync(&folder, &ticket?, &volume.latch)?;
+        failpoint::reach("publish.folder_synced");
+        volume.user_folders.settle(folder, &volume.latch)
+    }
 }
 
 const PUBLISH: &str = "publish the file";

@@ -8,7 +8,7 @@
 
 use super::directory::{Directory, is_plain_file};
 use super::latch::Latch;
-use super::turns::Turns;
+use super::turns::{Ticket, Turns};
 use super::{StorageError, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -54,6 +54,13 @@ pub(super) struct UserFolder {
 struct Unsettled {
     above: Arc<Directory>,
     path: PathBuf,
+}
+
+/// Stands for names in one folder.
+#[derive(Debug)]
+pub(super) struct FolderTicket {
+    turns: Arc<Turns>,
+    ticket: Ticket,
 }
 
 impl UserFolders {
@@ -111,10 +118,20 @@ impl UserFolders {
         Ok(highest)
     }
 
-    /// Makes the names in that folder durable that are in it now.
-    pub(super) fn sync(&self, folder: &UserFolder, latch: &Latch) -> Result<(), StorageError> {
+    /// A ticket for the names that are in that folder now.
+    pub(super) fn ticket(&self, folder: &UserFolder) -> Result<FolderTicket, StorageError> {
         let turns = self.turns(&folder.directory)?;
-        turns.sync_names(turns.ticket(), &folder.directory, latch)
+        Ok(FolderTicket { ticket: turns.ticket(), turns })
+    }
+
+    /// Makes the names durable that the ticket stands for.
+    pub(super) fn sync(
+        &self,
+        folder: &UserFolder,
+        FolderTicket { turns, ticket }: &FolderTicket,
+        latch: &Latch,
+    ) -> Result<(), StorageError> {
+        turns.sync_names(*ticket, &folder.directory, latch)
     }
 
     /// By what the folder is and not by its path: one that was made anew under an old
@@ -133,6 +150,10 @@ impl UserFolders {
     /// Makes the names of all folders on the way durable, after the file's own.
     pub(super) fn settle(&self, folder: UserFolder, latch: &Latch) -> Result<(), StorageError> {
         for Unsettled { above, path } in folder.unsettled {
+            // Another file's may have been quicker.
+            if self.remembered().contains(&path) {
+                continue;
+            }
             latch.sync_names(|| above.sync())?;
             self.remember(path);
         }
