@@ -362,6 +362,8 @@ impl ChannelDesk {
         request: &Complete,
         recording: Recording,
     ) -> Result<Option<Step>, Failure> {
+        // Whoever was recording may have ended it.
+        self.look_at_lease();
         let Slot::Open(open) = &self.slot else { return Ok(None) };
         let live = Arc::clone(&open.live);
         let lease = open.lease;
@@ -496,12 +498,13 @@ impl ChannelDesk {
     }
 
     fn finish(&mut self, receipt: Receipt, existing: bool) {
-        self.reply(Reply::Success(receipt.success(self.channel, existing)));
+        let success = Reply::Success(receipt.success(self.channel, existing));
         // A receipt asked for by number leaves the channel's own upload as it is.
         let other = matches!(&self.slot, Slot::Open(open) if !receipt.is_of(open.live.document_id));
         if !other {
             self.slot = Slot::Done(Box::new(receipt));
         }
+        self.reply(success);
     }
 
     /// What comes for an upload that was refused or is done is dropped in

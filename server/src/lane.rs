@@ -118,8 +118,9 @@ impl<H: Handler> Lane<H> {
 
     /// Whether nothing is queued, being done or kept.
     pub(crate) fn is_vacant(&self) -> bool {
-        let idle = !lock(&self.shared.queue).running;
-        idle && self.shared.handler.try_lock().is_ok_and(|handler| handler.is_vacant())
+        // Not by `running`: what is said at the end of a step is heard before that ends.
+        let is_vacant = self.shared.handler.try_lock().is_ok_and(|handler| handler.is_vacant());
+        is_vacant && lock(&self.shared.queue).waiting.is_empty()
     }
 }
 
