@@ -4,7 +4,7 @@
 use crate::arguments::Compare;
 use crate::chart;
 use crate::contender::Contender;
-use crate::ground::{Ground, Room};
+use crate::ground::{self, Ground, Room};
 use crate::interrupt;
 use crate::load::Load;
 use crate::machine::Machine;
@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// Where page and chart of a real run go: they are part of the repository.
 const PAGES: &str = env!("CARGO_MANIFEST_DIR");
@@ -28,7 +29,8 @@ pub(crate) fn run(compare: &Compare) -> Result<bool> {
     let seed = compare.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let mut random = Rng::with_seed(seed);
     let target = target()?;
-    let needed = wanted.iter().map(|section| section.space_bytes()).max().unwrap_or(0);
+    let needed =
+        wanted.iter().map(|section| section.space_bytes(runs_of(compare))).max().unwrap_or(0);
     let ground = Ground::in_folder(compare.dir.as_deref().unwrap_or(&target), needed)?;
     say(&format!("seed {seed}; all of it in {}", ground.path().display()));
 
@@ -82,14 +84,20 @@ fn measured(
     let source = tempfile::Builder::new().prefix("source-").tempdir_in(ground.path())?;
     let load = section.load(source.path(), random)?;
     rustix::fs::sync();
+    let mut left = Leavings::of(ground);
     for round in 1..=compare.rounds() {
         random.shuffle(&mut entries);
         for entry in &mut entries {
             let what = format!("round {round} of {}", compare.rounds());
-            let took = once(entry.contender.as_ref(), ground, &load, compare);
+            let took = once(entry.contender.as_ref(), &mut left, &load, compare);
             interrupt::check()?;
             entry.outcome.add(&what, took);
         }
+    }
+    left.clear();
+    drop(source);
+    if let Load::Folder { .. } = load {
+        ground::rest(compare.quick)?;
     }
 
     // Each again in its place on the list.
@@ -116,31 +124,55 @@ fn measured(
 /// one before has written and on those that it writes itself.
 fn once(
     contender: &dyn Contender,
-    ground: &Ground,
+    left: &mut Leavings,
     load: &Load,
     compare: &Compare,
 ) -> Result<Sample> {
     load.warm()?;
     if rehearses(compare) {
-        let room = ground.room(load, compare.limit)?;
+        let room = left.ground.room(load, compare.limit)?;
         let rehearsed = contender.round(&room);
-        clear(room);
+        left.take(room);
         rehearsed.context("in the rehearsal")?;
     }
-    let room = ground.room(load, compare.limit)?;
+    let room = left.ground.room(load, compare.limit)?;
     let taken = contender.round(&room).and_then(|arrival| {
         load.check(&arrival.path)?;
         Ok(arrival.sample)
     });
-    clear(room);
+    left.take(room);
     taken
 }
 
-/// Removes what a contender has left, so that nobody pays for what another has made
-/// dirty.
-fn clear(room: Room) {
-    drop(room);
-    rustix::fs::sync();
+/// What the contenders have left.
+struct Leavings<'a> {
+    ground: &'a Ground,
+    /// Trees of small files. They stay to the end of the section: ext4 passes over
+    /// inodes that were deleted in the last five seconds, one by one, so that whoever
+    /// makes files right after many were deleted is slower by seconds.
+    trees: Vec<TempDir>,
+}
+
+impl<'a> Leavings<'a> {
+    fn of(ground: &'a Ground) -> Self {
+        Self { ground, trees: Vec::new() }
+    }
+
+    /// Takes what one round has left, and sees to it that nobody pays for what another
+    /// has made dirty. A big file goes at once: it is one inode, and much space.
+    fn take(&mut self, room: Room) {
+        match room.load {
+            Load::Folder { .. } => self.trees.push(room.into_folder()),
+            Load::File { .. } => drop(room),
+        }
+        rustix::fs::sync();
+    }
+
+    /// Removes all of it.
+    fn clear(self) {
+        drop(self.trees);
+        rustix::fs::sync();
+    }
 }
 
 impl Entry {
@@ -204,6 +236,11 @@ fn target() -> Result<PathBuf> {
 
 fn rehearses(compare: &Compare) -> bool {
     !compare.quick
+}
+
+/// How often each contender sends the load of a section.
+fn runs_of(compare: &Compare) -> u64 {
+    u64::from(compare.rounds()) * if rehearses(compare) { 2 } else { 1 }
 }
 
 /// On standard error: standard output is for the table.

@@ -1,6 +1,7 @@
 //! The one folder in which everything lies, sent and received, and what must be true
 //! of it.
 
+use crate::interrupt;
 use crate::load::Load;
 use anyhow::{Context as _, Result, ensure};
 use bytesize::ByteSize;
@@ -8,11 +9,15 @@ use rustix::fs::statvfs;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What is left over on the disk at the worst.
 const SPARE_BYTES: u64 = 256 << 20;
+
+/// For longer than ext4 remembers that an inode was deleted.
+const REST: Duration = Duration::from_secs(6);
 
 /// The ground. Dropped, it is gone with all that lies there.
 #[derive(Debug)]
@@ -79,7 +84,24 @@ impl Ground {
     }
 }
 
+/// After many files were deleted, until a file system has forgotten it; see `compare.rs`.
+/// Not where the figures mean nothing.
+pub(crate) fn rest(quick: bool) -> Result<()> {
+    let rest = if quick { Duration::ZERO } else { REST };
+    let began = Instant::now();
+    while began.elapsed() < rest {
+        interrupt::check()?;
+        sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
 impl Room<'_> {
+    /// The folder alone, still to be removed.
+    pub(crate) fn into_folder(self) -> TempDir {
+        self.folder
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -63,7 +63,9 @@ fn how(page: &mut String, results: &Results) {
          the client's command is timed by the wall clock; then the server is stopped. Processor time and peak memory are\n\
          what the system's own accounts (`wait4`) say of both, from start to end, and of the processes they had. All of it\n\
          goes over the loopback interface and lies on one volume. What is sent is in the page cache before. What\n\
-         arrived is compared with what was sent and removed, and the disks are synced, before the next begins. Each\n\
+         arrived is compared with what was sent, and the disks are synced, before the next begins; it is removed at once where\n\
+         it is one file, and at the end of all rounds where it is many, since ext4 makes new files slowly right after many\n\
+         were deleted. Each\n\
          rehearses once right before it is measured, since the first write to free memory can cost a virtual machine far\n\
          more than any later one.\n\n\
          *Done when* says where the bytes are when the client's command ends: *on disk*, synced, or *in memory*, from\n\

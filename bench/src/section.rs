@@ -18,8 +18,9 @@ pub(crate) trait Section {
     /// What is asked, for a person.
     fn title(&self) -> String;
 
-    /// The most bytes that lie on the disk at a time because of it.
-    fn space_bytes(&self) -> u64;
+    /// The most bytes that lie on the disk at a time because of it, where each
+    /// contender runs so often.
+    fn space_bytes(&self, runs: u64) -> u64;
 
     /// Writes what is to be sent.
     fn load(&self, folder: &Path, random: &mut Rng) -> Result<Load>;

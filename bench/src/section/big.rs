@@ -22,7 +22,7 @@ impl Section for Big {
         format!("one file of {}", ByteSize(self.bytes).to_string().replace(".0 ", " "))
     }
 
-    fn space_bytes(&self) -> u64 {
+    fn space_bytes(&self, _runs: u64) -> u64 {
         // The source, what arrives, and what a server may keep beside it meanwhile.
         self.bytes.saturating_mul(3)
     }

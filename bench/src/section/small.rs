@@ -8,7 +8,7 @@ use fastrand::Rng;
 use std::path::Path;
 
 /// What a small file costs on a disk at the most: blocks, entry, row.
-const SPACE_BYTES: u64 = 16 << 10;
+const SPACE_BYTES: u64 = 8 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Small {
@@ -24,8 +24,9 @@ impl Section for Small {
         format!("a folder of {} files of 4 KiB", self.files)
     }
 
-    fn space_bytes(&self) -> u64 {
-        u64::from(self.files) * 2 * SPACE_BYTES
+    fn space_bytes(&self, runs: u64) -> u64 {
+        // The source, and what every run of every contender leaves.
+        u64::from(self.files) * SPACE_BYTES * (1 + runs * self.contenders().len() as u64)
     }
 
     fn load(&self, folder: &Path, random: &mut Rng) -> Result<Load> {
