@@ -13,10 +13,12 @@ use crate::result::{Outcome, Results, SectionResult, Skipped};
 use crate::sample::Sample;
 use crate::section::{self, Section};
 use crate::table;
+use crate::trial::{Site, TrialResult, say};
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// Where page and chart of a real run go: they are part of the repository.
@@ -29,22 +31,38 @@ pub(crate) fn run(compare: &Compare) -> Result<bool> {
     let seed = compare.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let mut random = Rng::with_seed(seed);
     let target = target()?;
-    let needed =
-        wanted.iter().map(|section| section.space_bytes(runs_of(compare))).max().unwrap_or(0);
+    let sections = wanted.sections.iter();
+    let needed = sections.map(|section| section.space_bytes(runs_of(compare))).max().unwrap_or(0);
     let ground = Ground::in_folder(compare.dir.as_deref().unwrap_or(&target), needed)?;
     say(&format!("seed {seed}; all of it in {}", ground.path().display()));
 
+    let began = Instant::now();
     let mut sections = Vec::new();
-    for section in &wanted {
+    for section in &wanted.sections {
         sections.extend(measured(section.as_ref(), compare, &ground, &mut random)?);
     }
-    ensure!(!sections.is_empty(), "no contender's name begins with {}", compare.only.join(" or "));
+    ensure!(
+        !sections.is_empty() || !wanted.trials.is_empty(),
+        "no contender's name begins with {}",
+        compare.only.join(" or ")
+    );
+    // Before the trials, whose clients are in this very process and give it memory.
+    let machine = Machine::this(ground.file_system())?;
+    let (limit, quick) = (compare.limit, compare.quick);
+    let site = Site { ground: &ground, limit, seed, quick };
+    let mut trials = Vec::new();
+    for trial in &wanted.trials {
+        trials.push(TrialResult::of(trial.as_ref(), &site));
+        interrupt::check()?;
+    }
     let results = Results {
-        machine: Machine::this(ground.file_system())?,
+        machine,
         rounds: compare.rounds(),
         rehearsed: rehearses(compare),
         seed,
+        took: began.elapsed(),
         sections,
+        trials,
     };
     report(compare, &results, &target)?;
     Ok(results.are_whole())
@@ -241,9 +259,4 @@ fn rehearses(compare: &Compare) -> bool {
 /// How often each contender sends the load of a section.
 fn runs_of(compare: &Compare) -> u64 {
     u64::from(compare.rounds()) * if rehearses(compare) { 2 } else { 1 }
-}
-
-/// On standard error: standard output is for the table.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

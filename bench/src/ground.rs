@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What is left over on the disk at the worst.
-const SPARE_BYTES: u64 = 256 << 20;
+pub(crate) const SPARE_BYTES: u64 = 256 << 20;
 
 /// For longer than ext4 remembers that an inode was deleted.
 const REST: Duration = Duration::from_secs(6);
@@ -56,8 +56,7 @@ impl Ground {
             "{} is in memory ({file_system}), where a sync costs nothing; name a folder on a disk with --dir",
             parent.display()
         );
-        let space = statvfs(path).context("cannot ask for free space")?;
-        let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
+        let free_bytes = free_bytes(path)?;
         let needed_bytes = needed_bytes + SPARE_BYTES;
         ensure!(
             free_bytes >= needed_bytes,
@@ -73,9 +72,19 @@ impl Ground {
         self.folder.path()
     }
 
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        free_bytes(self.path())
+    }
+
     /// The kind of file system that it is on: `ext4`.
     pub(crate) fn file_system(&self) -> &str {
         &self.file_system
+    }
+
+    /// A new folder, gone when it is dropped.
+    pub(crate) fn place(&self) -> Result<TempDir> {
+        let folder = tempfile::Builder::new().prefix("place-").tempdir_in(self.path());
+        folder.context("cannot make a folder for a server")
     }
 
     pub(crate) fn room<'a>(&self, load: &'a Load, limit: Duration) -> Result<Room<'a>> {
@@ -129,6 +138,11 @@ impl Room<'_> {
     pub(crate) fn load_name(&self) -> &OsStr {
         self.load.path().file_name().unwrap_or_default()
     }
+}
+
+fn free_bytes(path: &Path) -> Result<u64> {
+    let space = statvfs(path).context("cannot ask for free space")?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// What is mounted at the longest of the mount points above that path; of several at

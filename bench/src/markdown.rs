@@ -1,7 +1,9 @@
 //! The results as a page.
 
+use crate::finding::Figure;
 use crate::result::{Outcome, Results, SectionResult};
-use crate::table::{cells, notes};
+use crate::table::{cells, notes, rounded};
+use crate::trial::TrialResult;
 use bytesize::ByteSize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,14 +14,18 @@ pub(crate) fn of(results: &Results, picture: &str) -> String {
     let rehearsed = if results.rehearsed { ", each after a rehearsal" } else { "" };
     let mut page = format!(
         "# Towline beside its peers\n\n\
-         Measured on {} by `cargo run --release -p towline-bench -- compare`: {rounds} round{}{rehearsed}, seed {seed}.\n\
+         Measured on {} by `cargo run --release -p towline-bench -- compare`: {rounds} round{}{rehearsed}, seed {seed}; all of it took {}.\n\
          {machine}.\n\n\
          ![Medians, with the fastest and the slowest round]({picture})\n",
         machine.date,
         if *rounds == 1 { "" } else { "s" },
+        rounded(results.took),
     );
     for section in &results.sections {
         section_of(&mut page, section, machine.own_peak);
+    }
+    for trial in &results.trials {
+        trial_of(&mut page, trial);
     }
     how(&mut page, results);
     page
@@ -53,6 +59,29 @@ fn section_of(page: &mut String, section: &SectionResult, own_peak: ByteSize) {
     for note in notes {
         let _ = writeln!(page, "- {}", one_line(&note));
     }
+}
+
+fn trial_of(page: &mut String, trial: &TrialResult) {
+    let _ = writeln!(page, "\n## {}\n", capitalised(&trial.title));
+    match &trial.findings {
+        Ok(findings) => {
+            if !findings.figures.is_empty() {
+                page.push_str("| | | goal | |\n| --- | --: | --: | --- |\n");
+            }
+            for Figure { what, value, goal } in &findings.figures {
+                let (goal, word) =
+                    goal.as_ref().map_or(("", ""), |goal| (goal.text.as_str(), goal.word()));
+                let _ = writeln!(page, "| {what} | {value} | {goal} | {word} |");
+            }
+            for why in &findings.skipped {
+                let _ = writeln!(page, "\n- skipped: {}", one_line(why));
+            }
+        }
+        Err(error) => {
+            let _ = writeln!(page, "- FAILED: {}", one_line(&format!("{error:#}")));
+        }
+    }
+    let _ = writeln!(page, "\nTook {}.", rounded(trial.took));
 }
 
 fn how(page: &mut String, results: &Results) {

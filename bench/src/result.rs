@@ -5,6 +5,8 @@ use crate::machine::Machine;
 use crate::sample::{Cost, Sample};
 use crate::section::Unit;
 use crate::stats::{Spread, median};
+use crate::trial::TrialResult;
+use std::time::Duration;
 
 /// One run of the whole comparison.
 #[derive(Debug)]
@@ -14,7 +16,10 @@ pub(crate) struct Results {
     /// Whether each went twice every round, and the second counted.
     pub(crate) rehearsed: bool,
     pub(crate) seed: u64,
+    /// Everything together.
+    pub(crate) took: Duration,
     pub(crate) sections: Vec<SectionResult>,
+    pub(crate) trials: Vec<TrialResult>,
 }
 
 #[derive(Debug)]
@@ -63,10 +68,12 @@ pub(crate) struct Figures {
 }
 
 impl Results {
-    /// Whether every round of every contender went well.
+    /// Whether every round of every contender went well, and every trial; a goal that
+    /// was missed is a result like others.
     pub(crate) fn are_whole(&self) -> bool {
         let mut outcomes = self.sections.iter().flat_map(|section| &section.outcomes);
         outcomes.all(|outcome| outcome.failures.is_empty())
+            && self.trials.iter().all(|trial| trial.findings.is_ok())
     }
 }
 

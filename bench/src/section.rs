@@ -1,11 +1,14 @@
-//! What is compared: a load, those who carry it, and the one by whom they are measured.
+//! What is asked: of all contenders ([`Section`]), each with a load and the one by whom
+//! they are measured, and of Towline alone ([`Trial`]).
 
 mod big;
+mod many;
 mod small;
 
 use crate::arguments::Compare;
 use crate::contender::Contender;
 use crate::load::Load;
+use crate::trial::Trial;
 use anyhow::{Result, ensure};
 use fastrand::Rng;
 use std::path::Path;
@@ -43,16 +46,26 @@ pub(crate) struct Unit {
     pub(crate) count: f64,
 }
 
+/// What was asked for.
+pub(crate) struct Wanted {
+    pub(crate) sections: Vec<Box<dyn Section>>,
+    pub(crate) trials: Vec<Box<dyn Trial>>,
+}
+
 /// The sections that were asked for, in their order here.
 ///
 /// # Errors
 /// Where one was asked for that is none.
-pub(crate) fn wanted(compare: &Compare) -> Result<Vec<Box<dyn Section>>> {
-    let all: Vec<Box<dyn Section>> = vec![
+pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
+    let quick = compare.quick;
+    let mut sections: Vec<Box<dyn Section>> = vec![
         Box::new(big::Big { bytes: compare.size_bytes() }),
         Box::new(small::Small { files: compare.files() }),
     ];
-    let names: Vec<&str> = all.iter().map(|section| section.name()).collect();
+    let mut trials: Vec<Box<dyn Trial>> =
+        vec![Box::new(many::Many::new(quick))];
+    let names = sections.iter().map(|section| section.name());
+    let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();
     for wanted in &compare.section {
         ensure!(
             names.contains(&wanted.as_str()),
@@ -60,7 +73,10 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Vec<Box<dyn Section>>> {
             names.join(", ")
         );
     }
-    let is_wanted =
-        |name: &str| compare.section.is_empty() || compare.section.iter().any(|one| one == name);
-    Ok(all.into_iter().filter(|section| is_wanted(section.name())).collect())
+    let is_named = |name: &str| compare.section.iter().any(|one| one == name);
+    sections.retain(|section| compare.section.is_empty() || is_named(section.name()));
+    // Who names contenders asks for what they have in common.
+    let all = compare.section.is_empty() && compare.only.is_empty();
+    trials.retain(|trial| all || is_named(trial.name()));
+    Ok(Wanted { sections, trials })
 }

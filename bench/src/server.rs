@@ -55,10 +55,15 @@ impl Server {
         self.address
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until it has no children, for a server that has one for each connection:
     /// what a child took is counted only once its parent has waited for it.
     pub(crate) fn be_alone(&self) -> Result<()> {
-        let id = self.process.id();
+        let id = self.id();
         let children = PathBuf::from(format!("/proc/{id}/task/{id}/children"));
         let began = Instant::now();
         loop {

@@ -1,8 +1,11 @@
 //! The results on a terminal of 80 columns.
 
+use crate::finding::Figure;
 use crate::result::{Figures, Outcome, Results, SectionResult};
+use crate::trial::TrialResult;
 use bytesize::ByteSize;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// How wide each column of figures is.
 const WIDTHS: [usize; 9] = [8, 7, 7, 7, 7, 7, 6, 7, 7];
@@ -13,7 +16,34 @@ pub(crate) fn of(results: &Results) -> String {
     for section in &results.sections {
         section_of(&mut text, section, results);
     }
+    for trial in &results.trials {
+        trial_of(&mut text, trial);
+    }
+    let _ = writeln!(text, "\nall of it took {}", rounded(results.took));
     text
+}
+
+/// Whole seconds, for a person.
+pub(crate) fn rounded(took: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(took.as_secs()))
+}
+
+fn trial_of(text: &mut String, trial: &TrialResult) {
+    let _ = writeln!(text, "\n{}: {}", trial.name, trial.title);
+    match &trial.findings {
+        Ok(findings) => {
+            for Figure { what, value, goal } in &findings.figures {
+                let goal = goal.as_ref().map(|goal| format!("  {} {}", goal.text, goal.word()));
+                let _ = writeln!(text, "{what:44}{value:>14}{}", goal.unwrap_or_default());
+            }
+            for why in &findings.skipped {
+                let _ = writeln!(text, "skipped: {why}");
+            }
+        }
+        Err(error) => {
+            let _ = writeln!(text, "FAILED: {error:#}");
+        }
+    }
 }
 
 fn section_of(text: &mut String, section: &SectionResult, results: &Results) {

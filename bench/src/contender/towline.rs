@@ -6,8 +6,8 @@ use crate::measure;
 use crate::program;
 use crate::sample::Sample;
 use crate::server::{Server, Sign};
-use anyhow::{Context as _, Result};
-use std::path::{Path, PathBuf};
+use crate::towlined;
+use anyhow::Result;
 
 /// When it says SUCCESS.
 #[derive(Debug, Clone, Copy)]
@@ -53,9 +53,7 @@ impl Contender for Towline {
 
     fn round(&self, room: &Room) -> Result<Arrival> {
         let data = room.at("data");
-        let mut towlined = program::own("towlined")?;
-        towlined.arg("--data-dir").arg(&data).args(["--listen", "127.0.0.1:0"]);
-        towlined.args(["--max-file-size", "100GB"]);
+        let mut towlined = towlined::command(&data)?;
         if let Self::Relaxed = self {
             towlined.args(["--durability", "relaxed"]);
         }
@@ -63,7 +61,7 @@ impl Contender for Towline {
         let mut towline = program::own("towline")?;
         towline.args(["put", "--quiet"]).arg(room.load.path());
         towline.args(["--to", &server.address().to_string()]);
-        towline.arg("--token-file").arg(token_in(&data)?);
+        towline.arg("--token-file").arg(towlined::token_in(&data)?);
         towline.arg("--state-file").arg(room.at("uploads_state.json"));
         let (wall, client) = measure::run(towline, &room.at("client.log"), room.limit)?;
         let server = Some(server.stop()?);
@@ -75,11 +73,4 @@ impl Contender for Towline {
 fn knows_durability() -> Result<bool> {
     let help = program::own("towlined")?.arg("--help").output()?;
     Ok(String::from_utf8_lossy(&help.stdout).contains("--durability"))
-}
-
-/// The token that the first start has written for its first user.
-fn token_in(data: &Path) -> Result<PathBuf> {
-    let mut entries = std::fs::read_dir(data)?.filter_map(Result::ok).map(|entry| entry.path());
-    let token = entries.find(|path| path.extension().is_some_and(|end| end == "token"));
-    token.context("towlined has written no token")
 }

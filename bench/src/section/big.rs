@@ -2,9 +2,9 @@
 
 use super::{Section, Unit};
 use crate::contender::{Contender, Cp, FloorProgram, Nginx, Rsync, Sftp, Towline, Tus};
+use crate::finding::plain;
 use crate::load::Load;
 use anyhow::Result;
-use bytesize::ByteSize;
 use fastrand::Rng;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ impl Section for Big {
     }
 
     fn title(&self) -> String {
-        format!("one file of {}", ByteSize(self.bytes).to_string().replace(".0 ", " "))
+        format!("one file of {}", plain(self.bytes))
     }
 
     fn space_bytes(&self, _runs: u64) -> u64 {

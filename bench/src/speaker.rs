@@ -1,0 +1,236 @@
+//! A client that only speaks: real frames with the values of their blocks, from bytes
+//! that lie ready. A thousand of them fit on one thread and leave the machine to the
+//! server.
+
+use crate::pattern::Pattern;
+use anyhow::{Context as _, Result, bail};
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::reply::Granted;
+use towline_protocol::request::{Complete, Hello, Resume, Upload};
+use towline_protocol::{
+    BlockIndex, Channel, DocumentId, FileSize, Offset, OnConflict, Reply, Request,
+};
+
+/// A connection that is logged in.
+#[derive(Debug)]
+pub(crate) struct Speaker {
+    pub(crate) ear: Ear,
+    pub(crate) voice: Voice,
+}
+
+/// What hears the server.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    socket: OwnedReadHalf,
+    decoder: Decoder,
+}
+
+/// What speaks to it.
+#[derive(Debug)]
+pub(crate) struct Voice {
+    socket: OwnedWriteHalf,
+}
+
+/// The channel of whoever has but one upload.
+pub(crate) const ONLY: Channel = Channel(0);
+
+impl Speaker {
+    pub(crate) async fn login(to: SocketAddr, token: &str) -> Result<Self> {
+        Self::over(TcpStream::connect(to).await.context("cannot connect")?, token).await
+    }
+
+    /// The same from that address of this machine: each has ports of its own.
+    pub(crate) async fn login_from(from: Ipv4Addr, to: SocketAddr, token: &str) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // A port that an earlier run has just left is free enough.
+        socket.set_reuseaddr(true)?;
+        socket.bind((from, 0).into()).with_context(|| format!("no port of {from} is free"))?;
+        Self::over(socket.connect(to).await.context("cannot connect")?, token).await
+    }
+
+    async fn over(stream: TcpStream, token: &str) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        let (reader, writer) = stream.into_split();
+        let ear = Ear { socket: reader, decoder: Decoder::new(Caps::CLIENT) };
+        let mut speaker = Self { ear, voice: Voice { socket: writer } };
+        let hello = Hello { channel: ONLY, version: 1, token: token.to_owned(), client: None };
+        speaker.voice.say(&Request::Hello(hello)).await?;
+        match speaker.ear.next().await? {
+            Reply::Welcome(_) => Ok(speaker),
+            other => bail!("no welcome but {other:?}"),
+        }
+    }
+
+    /// Puts files of that size, all on their way at once, each on a channel of its own,
+    /// and waits until the server has confirmed every one.
+    pub(crate) async fn put(
+        &mut self,
+        names: &[String],
+        filesize: FileSize,
+        pattern: &Pattern,
+    ) -> Result<()> {
+        let Self { ear, voice } = self;
+        let speaking = async {
+            for (channel, name) in (0..).map(Channel).zip(names) {
+                voice.say(&upload(channel, name, filesize)).await?;
+                voice.send(channel, pattern, filesize, 0..filesize.get()).await?;
+                voice.say(&Request::Complete(Complete { channel, ..Complete::default() })).await?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(speaking, ear.successes(names.len()))?;
+        Ok(())
+    }
+
+    /// Begins one upload, and sends none of it.
+    pub(crate) async fn begin(&mut self, name: &str, filesize: FileSize) -> Result<Granted> {
+        self.voice.say(&upload(ONLY, name, filesize)).await?;
+        self.ear.granted().await
+    }
+
+    /// Asks to go on with an upload, at whatever offset it is.
+    pub(crate) async fn resume(&mut self, document_id: DocumentId) -> Result<Granted> {
+        let resume = Resume {
+            channel: ONLY,
+            document_id,
+            offset: None,
+            filename: None,
+            filesize: None,
+            user_id: None,
+            blocks: true,
+        };
+        self.voice.say(&Request::Resume(resume)).await?;
+        self.ear.granted().await
+    }
+
+    /// Sends a part of a file and waits until the server holds all before its end.
+    pub(crate) async fn send(
+        &mut self,
+        pattern: &Pattern,
+        filesize: FileSize,
+        part: Range<u64>,
+    ) -> Result<()> {
+        let Self { ear, voice } = self;
+        let end = part.end;
+        tokio::try_join!(voice.send(ONLY, pattern, filesize, part), ear.received(end))?;
+        Ok(())
+    }
+}
+
+impl Ear {
+    /// The next message.
+    ///
+    /// # Errors
+    /// Where it is an error, or the connection has ended.
+    pub(crate) async fn next(&mut self) -> Result<Reply> {
+        loop {
+            if let Some(part) = self.decoder.next_part()? {
+                let Part::Control(bytes) = part else { continue };
+                match Reply::parse(bytes)? {
+                    Reply::Error(error) => {
+                        bail!("the server says {}: {}", error.code, error.message)
+                    }
+                    reply => return Ok(reply),
+                }
+            }
+            let count = self.socket.read(self.decoder.space()).await.context("cannot read")?;
+            if count == 0 {
+                bail!("the server has closed the connection");
+            }
+            self.decoder.filled(count);
+        }
+    }
+
+    async fn granted(&mut self) -> Result<Granted> {
+        loop {
+            if let Reply::Upload(granted) | Reply::Resume(granted) = self.next().await? {
+                return Ok(granted);
+            }
+        }
+    }
+
+    /// Waits until the server holds so much; says how much it is.
+    pub(crate) async fn received(&mut self, bytes: u64) -> Result<u64> {
+        loop {
+            if let Reply::Progress(progress) = self.next().await?
+                && progress.received.get() >= bytes
+            {
+                return Ok(progress.received.get());
+            }
+        }
+    }
+
+    /// Waits for so many receipts.
+    async fn successes(&mut self, count: usize) -> Result<()> {
+        let mut found = 0;
+        while found < count {
+            found += usize::from(matches!(self.next().await?, Reply::Success(_)));
+        }
+        Ok(())
+    }
+}
+
+impl Voice {
+    async fn say(&mut self, request: &Request) -> Result<()> {
+        self.socket.write_all(&frame::control(request)).await.context("cannot send")
+    }
+
+    /// Sends a part of a file, a chunk for each block or what the part has of it, and
+    /// the value of every block that ends in it.
+    pub(crate) async fn send(
+        &mut self,
+        channel: Channel,
+        pattern: &Pattern,
+        filesize: FileSize,
+        part: Range<u64>,
+    ) -> Result<()> {
+        let mut at = part.start;
+        while at < part.end {
+            let offset = Offset::try_from(at)?;
+            let index = BlockIndex::at(offset);
+            let block = index.span(filesize);
+            let end = block.end.min(part.end);
+            let head = frame::chunk_head(channel, offset, u32::try_from(end - at)?);
+            let payload =
+                usize::try_from(at % BLOCK_SIZE_BYTES)?..usize::try_from(end - block.start)?;
+            let value = frame::block(channel, index, pattern.value(index, filesize));
+            let value = if end == block.end { &value[..] } else { &[] };
+            self.write([&head[..], &pattern.block()[payload], value]).await?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// All of them in as few calls as the socket's room allows.
+    async fn write(&mut self, pieces: [&[u8]; 3]) -> Result<()> {
+        let mut slices = pieces.map(IoSlice::new);
+        let mut left = &mut slices[..];
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let count = self.socket.write_vectored(left).await.context("cannot send")?;
+            IoSlice::advance_slices(&mut left, count);
+        }
+        Ok(())
+    }
+}
+
+fn upload(channel: Channel, name: &str, filesize: FileSize) -> Request {
+    Request::Upload(Upload {
+        channel,
+        filename: name.to_owned(),
+        folder: Vec::new(),
+        filesize,
+        user_id: None,
+        chunk_size: None,
+        blake3: None,
+        on_conflict: OnConflict::Rename,
+        blocks: true,
+    })
+}

@@ -1,0 +1,76 @@
+//! `towlined` over a data folder of its own.
+
+use crate::program;
+use crate::sample::Cost;
+use crate::server::{Server, Sign};
+use anyhow::{Context as _, Result};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// More than anything that is sent.
+const FILE_SIZE_MAX: &str = "100GB";
+
+/// One that runs. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Towlined {
+    server: Server,
+    data: PathBuf,
+}
+
+/// The command that starts it over that data folder.
+pub(crate) fn command(data: &Path) -> Result<Command> {
+    let mut towlined = program::own("towlined")?;
+    towlined.arg("--data-dir").arg(data).args(["--listen", "127.0.0.1:0"]);
+    towlined.args(["--max-file-size", FILE_SIZE_MAX]);
+    Ok(towlined)
+}
+
+/// The token that the first start has written for its first user.
+pub(crate) fn token_in(data: &Path) -> Result<PathBuf> {
+    let mut entries = std::fs::read_dir(data)?.filter_map(Result::ok).map(|entry| entry.path());
+    let token = entries.find(|path| path.extension().is_some_and(|end| end == "token"));
+    token.context("towlined has written no token")
+}
+
+impl Towlined {
+    /// Starts it in that folder, where its data may lie already.
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
+        let data = data_in(folder);
+        Self::start_as(command(&data)?, folder)
+    }
+
+    /// The same by a command that ends in the one to start it.
+    pub(crate) fn start_as(command: Command, folder: &Path) -> Result<Self> {
+        let server = Server::start(command, &folder.join("server.log"), Sign::Says)?;
+        Ok(Self { server, data: data_in(folder) })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.server.id()
+    }
+
+    pub(crate) fn token_file(&self) -> Result<PathBuf> {
+        token_in(&self.data)
+    }
+
+    pub(crate) fn token(&self) -> Result<String> {
+        let token = std::fs::read_to_string(self.token_file()?).context("cannot read the token")?;
+        Ok(token.trim().to_owned())
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) fn stop(self) -> Result<Cost> {
+        self.server.stop()
+    }
+}
+
+/// Its data folder, where it is started in that folder.
+pub(crate) fn data_in(folder: &Path) -> PathBuf {
+    folder.join("data")
+}

@@ -1,0 +1,98 @@
+//! A question to Towline alone: no peer is measured, but there is a goal.
+
+use crate::finding::Findings;
+use crate::ground::Ground;
+use anyhow::Result;
+use bytesize::ByteSize;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+/// One such question.
+pub(crate) trait Trial {
+    /// As it is typed.
+    fn name(&self) -> &'static str;
+
+    /// What is asked, for a person.
+    fn title(&self) -> String;
+
+    /// The least space on the disk with which anything can be found out.
+    fn space_bytes(&self) -> u64;
+
+    /// Finds out.
+    ///
+    /// # Errors
+    /// Where that does not go well; nothing of it runs then.
+    fn run(&self, site: &Site) -> Result<Findings>;
+}
+
+/// Where a trial takes place, and within which bounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) ground: &'a Ground,
+    /// The longest that one upload, or all that go at the same time, may take.
+    pub(crate) limit: Duration,
+    pub(crate) seed: u64,
+    /// Whether the figures mean nothing.
+    pub(crate) quick: bool,
+}
+
+/// What came of one.
+#[derive(Debug)]
+pub(crate) struct TrialResult {
+    pub(crate) name: &'static str,
+    pub(crate) title: String,
+    pub(crate) took: Duration,
+    pub(crate) findings: Result<Findings>,
+}
+
+impl TrialResult {
+    /// Of a trial that is now carried out, if the disk has room for it.
+    pub(crate) fn of(trial: &dyn Trial, site: &Site) -> Self {
+        say(&format!("\n{}", trial.title()));
+        let began = Instant::now();
+        let findings = match site.ground.lacks(trial.space_bytes()) {
+            Some(why) => Ok(Findings { skipped: vec![why], ..Findings::default() }),
+            None => trial.run(site),
+        };
+        let took = began.elapsed();
+        match &findings {
+            Ok(findings) => {
+                for why in &findings.skipped {
+                    say(&format!("  skipped: {why}"));
+                }
+                for figure in &findings.figures {
+                    say(&format!("  {}: {}", figure.what, figure.value));
+                }
+            }
+            Err(error) => say(&format!("  failed: {error:#}")),
+        }
+        Self { name: trial.name(), title: trial.title(), took, findings }
+    }
+}
+
+impl Site<'_> {
+    /// Whether there is no room for so much more; then why not, for a person.
+    pub(crate) fn lacks(&self, what: &str, bytes: u64) -> Option<String> {
+        self.ground.lacks(bytes).map(|why| format!("{what}: {why}"))
+    }
+}
+
+impl Ground {
+    /// Whether the disk lacks room for so much more; then how much it has.
+    fn lacks(&self, bytes: u64) -> Option<String> {
+        match self.free_bytes() {
+            Ok(free) if free >= bytes.saturating_add(crate::ground::SPARE_BYTES) => None,
+            Ok(free) => Some(format!(
+                "the disk has {} free, {} are needed",
+                ByteSize(free),
+                ByteSize(bytes)
+            )),
+            Err(error) => Some(format!("{error:#}")),
+        }
+    }
+}
+
+/// How far a trial is, on standard error.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
