@@ -8,6 +8,7 @@ mod arguments;
 mod chart;
 mod compare;
 mod contender;
+mod descriptors;
 mod finding;
 mod floor;
 mod ground;

@@ -2,6 +2,7 @@
 //! they are measured, and of Towline alone ([`Trial`]).
 
 mod big;
+mod idle;
 mod many;
 mod small;
 
@@ -63,7 +64,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(small::Small { files: compare.files() }),
     ];
     let mut trials: Vec<Box<dyn Trial>> =
-        vec![Box::new(many::Many::new(quick))];
+        vec![Box::new(many::Many::new(quick)), Box::new(idle::Idle::new(quick))];
     let names = sections.iter().map(|section| section.name());
     let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();
     for wanted in &compare.section {

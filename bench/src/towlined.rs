@@ -64,6 +64,21 @@ impl Towlined {
         Ok(token.trim().to_owned())
     }
 
+    /// Where a document lies.
+    pub(crate) fn document(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.data.join("uploads/1").join(name)
+    }
+
+    /// Removes a document behind its back, so that the disk and the memory are free for
+    /// the next.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        let document = self.document(name);
+        std::fs::remove_file(&document)
+            .with_context(|| format!("cannot remove {}", document.display()))?;
+        rustix::fs::sync();
+        Ok(())
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(self) -> Result<Cost> {
         self.server.stop()

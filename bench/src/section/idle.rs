@@ -1,0 +1,177 @@
+//! Connections that are logged in and say nothing, and one upload beside them.
+
+use crate::descriptors;
+use crate::finding::{Findings, Goal, mebibytes, mebibytes_per_second, percent, plain};
+use crate::pattern::{Pattern, size};
+use crate::runtime::block_on;
+use crate::speaker::Speaker;
+use crate::stats::median;
+use crate::towlined::Towlined;
+use crate::trial::{Site, Trial, say};
+use crate::vitals;
+use anyhow::{Context as _, Result};
+use fastrand::Rng;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const MIB: u64 = 1 << 20;
+
+/// So many log in at the same time: fewer than wait in a listener's queue.
+const WAVE: u32 = 200;
+
+/// So many come from one address, which has some 28,000 ports.
+const PER_ADDRESS: u32 = 4000;
+
+/// Connections of uploads that may not be over yet when the next begins.
+const UPLOADS_MAX: u64 = 8;
+
+/// What a login needs and leaves is given back within it.
+const SETTLES: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Idle {
+    connections: u32,
+    /// Of each upload.
+    filesize: u64,
+    uploads: u32,
+}
+
+impl Idle {
+    pub(crate) fn new(quick: bool) -> Self {
+        if quick {
+            Self { connections: 100, filesize: 8 * MIB, uploads: 1 }
+        } else {
+            Self { connections: 10_000, filesize: 1024 * MIB, uploads: 5 }
+        }
+    }
+}
+
+impl Trial for Idle {
+    fn name(&self) -> &'static str {
+        "idle"
+    }
+
+    fn title(&self) -> String {
+        format!("{} connections that say nothing", self.connections)
+    }
+
+    fn space_bytes(&self) -> u64 {
+        self.filesize
+    }
+
+    fn run(&self, site: &Site) -> Result<Findings> {
+        let connections = self.connections.min(allowed());
+        let pattern = Pattern::up_to(size(self.filesize), &mut Rng::with_seed(site.seed));
+        let place = site.ground.place()?;
+        let towlined = Towlined::start(place.path())?;
+        let limit = site.limit.saturating_mul(2 + 3 * self.uploads);
+        let seen = block_on(limit, self.look(&towlined, connections, &pattern))?;
+        towlined.stop()?;
+        Ok(self.findings(connections, &seen))
+    }
+}
+
+/// What was seen.
+struct Seen {
+    alone: Vec<Duration>,
+    beside: Vec<Duration>,
+    before_bytes: u64,
+    after_bytes: u64,
+}
+
+impl Idle {
+    async fn look(&self, towlined: &Towlined, connections: u32, pattern: &Pattern) -> Result<Seen> {
+        // The first warms the memory up, and the server's buffers stay with it.
+        self.uploads("first", 1, towlined, pattern).await?;
+        let mut alone = self.uploads("before", self.uploads, towlined, pattern).await?;
+        tokio::time::sleep(SETTLES).await;
+        let before_bytes = vitals::anonymous_bytes(towlined.id())?;
+        let began = Instant::now();
+        let idle = connect(connections, towlined.address(), &towlined.token()?).await?;
+        say(&format!("  {} logged in after {:.1} s", idle.len(), began.elapsed().as_secs_f64()));
+        tokio::time::sleep(SETTLES).await;
+        let after_bytes = vitals::anonymous_bytes(towlined.id())?;
+        let beside = self.uploads("beside", self.uploads, towlined, pattern).await?;
+        drop(idle);
+        tokio::time::sleep(SETTLES).await;
+        // A machine that grows slower meanwhile is not their fault.
+        alone.extend(self.uploads("after", self.uploads, towlined, pattern).await?);
+        Ok(Seen { alone, beside, before_bytes, after_bytes })
+    }
+
+    async fn uploads(
+        &self,
+        prefix: &str,
+        count: u32,
+        towlined: &Towlined,
+        pattern: &Pattern,
+    ) -> Result<Vec<Duration>> {
+        let (address, token) = (towlined.address(), towlined.token()?);
+        let mut took = Vec::new();
+        for number in 0..count {
+            let names = [format!("{prefix}-{number}.bin")];
+            let began = Instant::now();
+            let mut speaker = Speaker::login(address, &token).await?;
+            speaker.put(&names, size(self.filesize), pattern).await?;
+            took.push(began.elapsed());
+            // Each finds the same memory free that the one before has used.
+            towlined.remove(&names[0])?;
+        }
+        Ok(took)
+    }
+
+    fn findings(&self, connections: u32, seen: &Seen) -> Findings {
+        let rate = |took: &[Duration]| {
+            let seconds = median(took.iter().map(Duration::as_secs_f64)).unwrap_or(f64::NAN);
+            self.filesize as f64 / seconds
+        };
+        let (alone, beside) = (rate(&seen.alone), rate(&seen.beside));
+        let ratio = beside / alone;
+        let grown = seen.after_bytes.saturating_sub(seen.before_bytes);
+        let each = grown / u64::from(connections);
+        let mut findings = Findings::default();
+        if connections < self.connections {
+            let why =
+                format!("{} of them: the limit of open files", self.connections - connections);
+            findings.skipped.push(why);
+        }
+        findings.add(format!("server's RssAnon over idle, {connections}"), mebibytes(grown));
+        findings.add_with_goal(
+            "the same for each connection",
+            format!("{:.1} KiB", each as f64 / 1024.0),
+            Goal::of("< 16 KiB", each < 16 << 10),
+        );
+        let what = plain(self.filesize);
+        findings.add(format!("an upload of {what} alone"), mebibytes_per_second(alone));
+        findings.add("the same beside them", mebibytes_per_second(beside));
+        findings.add_with_goal("beside / alone", percent(ratio), Goal::of("≥ 90 %", ratio >= 0.9));
+        findings
+    }
+}
+
+/// A server takes half as many connections as it may have descriptors, and some are
+/// for the uploads.
+fn allowed() -> u32 {
+    let half = descriptors::raised() / 2;
+    u32::try_from(half.saturating_sub(UPLOADS_MAX)).unwrap_or(u32::MAX)
+}
+
+/// Opens so many connections, and logs in on each.
+async fn connect(connections: u32, address: SocketAddr, token: &str) -> Result<Vec<Speaker>> {
+    let mut idle = Vec::new();
+    for wave in (0..connections).step_by(WAVE as usize) {
+        let mut tasks = JoinSet::new();
+        for number in wave..connections.min(wave + WAVE) {
+            let from = u32::from(Ipv4Addr::new(127, 0, 0, 2)) + number / PER_ADDRESS;
+            let token = token.to_owned();
+            tasks.spawn(
+                async move { Speaker::login_from(Ipv4Addr::from(from), address, &token).await },
+            );
+        }
+        while let Some(speaker) = tasks.join_next().await {
+            idle.push(speaker?.context("a connection that was to be idle")?);
+        }
+    }
+    Ok(idle)
+}
