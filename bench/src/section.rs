@@ -4,6 +4,7 @@
 mod big;
 mod idle;
 mod many;
+mod resume;
 mod small;
 
 use crate::arguments::Compare;
@@ -63,8 +64,11 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(big::Big { bytes: compare.size_bytes() }),
         Box::new(small::Small { files: compare.files() }),
     ];
-    let mut trials: Vec<Box<dyn Trial>> =
-        vec![Box::new(many::Many::new(quick)), Box::new(idle::Idle::new(quick))];
+    let mut trials: Vec<Box<dyn Trial>> = vec![
+        Box::new(many::Many::new(quick)),
+        Box::new(idle::Idle::new(quick)),
+        Box::new(resume::Resume::new(quick)),
+    ];
     let names = sections.iter().map(|section| section.name());
     let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();
     for wanted in &compare.section {

@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
 use towline_protocol::reply::Granted;
-use towline_protocol::request::{Complete, Hello, Resume, Upload};
+use towline_protocol::request::{About, Complete, Hello, Resume, Upload};
 use towline_protocol::{
     BlockIndex, Channel, DocumentId, FileSize, Offset, OnConflict, Reply, Request,
 };
@@ -21,25 +21,25 @@ use towline_protocol::{
 /// A connection that is logged in.
 #[derive(Debug)]
 pub(crate) struct Speaker {
-    pub(crate) ear: Ear,
-    pub(crate) voice: Voice,
+    ear: Ear,
+    voice: Voice,
 }
 
 /// What hears the server.
 #[derive(Debug)]
-pub(crate) struct Ear {
+struct Ear {
     socket: OwnedReadHalf,
     decoder: Decoder,
 }
 
 /// What speaks to it.
 #[derive(Debug)]
-pub(crate) struct Voice {
+struct Voice {
     socket: OwnedWriteHalf,
 }
 
 /// The channel of whoever has but one upload.
-pub(crate) const ONLY: Channel = Channel(0);
+const ONLY: Channel = Channel(0);
 
 impl Speaker {
     pub(crate) async fn login(to: SocketAddr, token: &str) -> Result<Self> {
@@ -110,6 +110,16 @@ impl Speaker {
         self.ear.granted().await
     }
 
+    /// Asks how much of an upload the server holds.
+    pub(crate) async fn received(&mut self, document_id: DocumentId) -> Result<u64> {
+        self.voice.say(&Request::Status(About { channel: ONLY, document_id })).await?;
+        loop {
+            if let Reply::Status(status) = self.ear.next().await? {
+                return Ok(status.received.get());
+            }
+        }
+    }
+
     /// Sends a part of a file and waits until the server holds all before its end.
     pub(crate) async fn send(
         &mut self,
@@ -129,7 +139,7 @@ impl Ear {
     ///
     /// # Errors
     /// Where it is an error, or the connection has ended.
-    pub(crate) async fn next(&mut self) -> Result<Reply> {
+    async fn next(&mut self) -> Result<Reply> {
         loop {
             if let Some(part) = self.decoder.next_part()? {
                 let Part::Control(bytes) = part else { continue };
@@ -156,13 +166,13 @@ impl Ear {
         }
     }
 
-    /// Waits until the server holds so much; says how much it is.
-    pub(crate) async fn received(&mut self, bytes: u64) -> Result<u64> {
+    /// Waits until the server holds so much.
+    async fn received(&mut self, bytes: u64) -> Result<()> {
         loop {
             if let Reply::Progress(progress) = self.next().await?
                 && progress.received.get() >= bytes
             {
-                return Ok(progress.received.get());
+                return Ok(());
             }
         }
     }
@@ -184,7 +194,7 @@ impl Voice {
 
     /// Sends a part of a file, a chunk for each block or what the part has of it, and
     /// the value of every block that ends in it.
-    pub(crate) async fn send(
+    async fn send(
         &mut self,
         channel: Channel,
         pattern: &Pattern,
