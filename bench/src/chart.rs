@@ -1,12 +1,16 @@
 //! The results as a picture: a bar for each median, from zero, and a line from the
-//! fastest round to the slowest. It brings its own ground, so that it can be read on a
+//! fastest round to the slowest, and a [`curve`] where figures hang on one other. It brings its own ground, so that it can be read on a
 //! light page and on a dark one.
 
+mod curve;
+
 use crate::contender::Class;
+use crate::finding::Curve;
 use crate::markdown::capitalised;
 use crate::result::{Outcome, Results, SectionResult};
 use crate::stats::Spread;
 use crate::table::three_digits;
+use crate::trial::TrialResult;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
@@ -35,6 +39,9 @@ const STYLE: &str = "
     .line { stroke: #d1d9e0 }
     .whisker { stroke: #1f2328; stroke-width: 1.5 }
     .peer.memory { fill: #c8d1da } .peer.disk { fill: #8c959f }
+    .curve { fill: none; stroke-width: 2 }
+    .curve.ours { stroke: #2f81f7 } .dot.ours { fill: #2f81f7 }
+    .curve.other { stroke: #8c959f } .dot.other { fill: #8c959f }
     .towline.memory { fill: #9ec9ff } .towline.disk { fill: #2f81f7 }
     @media (prefers-color-scheme: dark) {
       text { fill: #e6edf3 } .faint { fill: #9198a1 }
@@ -80,8 +87,9 @@ impl Scale {
 
 /// The picture.
 pub(crate) fn of(results: &Results) -> String {
-    let sections = results.sections.iter().map(height);
-    let height: f64 = HEAD + sections.sum::<f64>() + FOOT;
+    let sections: f64 = results.sections.iter().map(height).sum();
+    let curves: Vec<_> = results.trials.iter().filter_map(curve_of).collect();
+    let height = HEAD + sections + curve::HEIGHT * curves.len() as f64 + FOOT;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Towline beside its peers\">\n\
@@ -96,6 +104,10 @@ pub(crate) fn of(results: &Results) -> String {
         section_of(&mut svg, section, top);
         top += self::height(section);
     }
+    for (title, curve) in curves {
+        curve::of(&mut svg, &title, curve, top);
+        top += curve::HEIGHT;
+    }
     let rounds = match results.rounds {
         1 => "One round".to_owned(),
         rounds => format!("Medians of {rounds} rounds; lines from the fastest to the slowest"),
@@ -106,6 +118,12 @@ pub(crate) fn of(results: &Results) -> String {
     text(&mut svg, "faint", 16.0, height - 14.0, &foot);
     svg.push_str("</svg>\n");
     svg
+}
+
+/// What a trial has to draw, and its title.
+fn curve_of(trial: &TrialResult) -> Option<(String, &Curve)> {
+    let curve = trial.findings.as_ref().ok()?.curve.as_ref()?;
+    Some((format!("{}: for each GiB, less is better", capitalised(&trial.title)), curve))
 }
 
 fn height(section: &SectionResult) -> f64 {

@@ -5,6 +5,7 @@ mod big;
 mod idle;
 mod many;
 mod resume;
+mod sizes;
 mod small;
 
 use crate::arguments::Compare;
@@ -68,6 +69,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(many::Many::new(quick)),
         Box::new(idle::Idle::new(quick)),
         Box::new(resume::Resume::new(quick)),
+        Box::new(sizes::Sizes::new(quick)),
     ];
     let names = sections.iter().map(|section| section.name());
     let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();
