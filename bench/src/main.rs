@@ -13,6 +13,7 @@ mod finding;
 mod floor;
 mod ground;
 mod interrupt;
+mod link;
 mod load;
 mod machine;
 mod markdown;

@@ -7,6 +7,7 @@ mod many;
 mod resume;
 mod sizes;
 mod small;
+mod weak;
 
 use crate::arguments::Compare;
 use crate::contender::Contender;
@@ -70,6 +71,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(idle::Idle::new(quick)),
         Box::new(resume::Resume::new(quick)),
         Box::new(sizes::Sizes::new(quick)),
+        Box::new(weak::Weak::new(quick)),
     ];
     let names = sections.iter().map(|section| section.name());
     let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();
