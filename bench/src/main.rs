@@ -27,6 +27,7 @@ mod section;
 mod server;
 mod speaker;
 mod stats;
+mod strace;
 mod table;
 mod towlined;
 mod trial;

@@ -2,6 +2,7 @@
 //! they are measured, and of Towline alone ([`Trial`]).
 
 mod big;
+mod counters;
 mod idle;
 mod many;
 mod resume;
@@ -72,6 +73,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(resume::Resume::new(quick)),
         Box::new(sizes::Sizes::new(quick)),
         Box::new(weak::Weak::new(quick)),
+        Box::new(counters::Counters::new(quick)),
     ];
     let names = sections.iter().map(|section| section.name());
     let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();

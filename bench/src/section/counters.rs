@@ -1,0 +1,135 @@
+//! What a server asks of the system and of its catalog, counted.
+
+use crate::finding::{Findings, plain};
+use crate::load::Load;
+use crate::measure;
+use crate::program;
+use crate::strace::{Call, Strace};
+use crate::towlined::{self, Towlined};
+use crate::trial::{Site, Trial, say};
+use anyhow::Result;
+use fastrand::Rng;
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// Watched, every call takes several times as long.
+const SLOWER: u32 = 4;
+
+#[derive(Debug)]
+pub(crate) struct Counters {
+    filesize: u64,
+    files: u32,
+}
+
+impl Counters {
+    pub(crate) fn new(quick: bool) -> Self {
+        if quick {
+            Self { filesize: 16 << 20, files: 100 }
+        } else {
+            Self { filesize: 1 << 30, files: 10_000 }
+        }
+    }
+}
+
+impl Trial for Counters {
+    fn name(&self) -> &'static str {
+        "counters"
+    }
+
+    fn title(&self) -> String {
+        "what the server asks of the system, counted by strace".to_owned()
+    }
+
+    fn space_bytes(&self) -> u64 {
+        // The log of the small files is as large as they are.
+        2 * self.filesize + u64::from(self.files) * (32 << 10)
+    }
+
+    fn run(&self, site: &Site) -> Result<Findings> {
+        let mut findings = Findings::default();
+        if let Err(why) = program::find("strace") {
+            findings.skipped.push(why);
+            return Ok(findings);
+        }
+        let source = site.ground.place()?;
+        let random = &mut Rng::with_seed(site.seed);
+        let load = Load::file(source.path(), self.filesize, random)?;
+        let count = Count::of(&load, site)?;
+        add(&mut findings, &plain(self.filesize), &count, "/GiB", load.bytes() as f64 / GIB);
+        let load = Load::folder(source.path(), self.files, random)?;
+        let count = Count::of(&load, site)?;
+        let what = format!("{} files", self.files);
+        add(&mut findings, &what, &count, "/file", f64::from(self.files));
+        Ok(findings)
+    }
+}
+
+/// Of one load, from the client's start to the server's end.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Count {
+    calls: u64,
+    writes: u64,
+    /// Of files and folders, the catalog's not counted.
+    syncs: u64,
+    /// Of the catalog's log: it is synced once for each transaction that is promised.
+    commits: u64,
+    renames: u64,
+    /// Renames that put a new state file into its place.
+    state_files: u64,
+}
+
+impl Count {
+    fn of(load: &Load, site: &Site) -> Result<Self> {
+        let place = site.ground.place()?;
+        let strace = Strace::into(&place.path().join("strace.log")).map_err(anyhow::Error::msg)?;
+        let watched = strace.under(&towlined::command(&towlined::data_in(place.path()))?);
+        let towlined = Towlined::start_as(watched, place.path())?;
+        let mut towline = program::own("towline")?;
+        towline.args(["put", "--quiet"]).arg(load.path());
+        towline.args(["--to", &towlined.address().to_string()]);
+        towline.arg("--token-file").arg(towlined.token_file()?);
+        towline.arg("--state-file").arg(place.path().join("uploads_state.json"));
+        let mark = strace.mark()?;
+        let limit = site.limit.saturating_mul(SLOWER);
+        let (wall, _) = measure::run(towline, &place.path().join("client.log"), limit)?;
+        say(&format!("  watched, it took {:.1} s", wall.as_secs_f64()));
+        let id = towlined.id();
+        towlined.stop()?;
+        strace.ended(id)?;
+        let mut count = Self::default();
+        strace.calls(mark, |call| count.add(call))?;
+        Ok(count)
+    }
+
+    fn add(&mut self, call: Call) {
+        self.calls += 1;
+        match call.name {
+            "fsync" | "fdatasync" if call.arguments.contains("catalog.db-wal>") => {
+                self.commits += 1
+            }
+            "fsync" | "fdatasync" if !call.arguments.contains("catalog.db") => self.syncs += 1,
+            "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => self.writes += 1,
+            "rename" | "renameat" | "renameat2" => {
+                self.renames += 1;
+                // The old name comes first.
+                self.state_files += u64::from(call.arguments.contains("/uploads_state.json\""));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn add(findings: &mut Findings, what: &str, count: &Count, unit: &str, units: f64) {
+    for (name, counted) in [
+        ("system calls", count.calls),
+        ("writes", count.writes),
+        ("syncs of files and folders", count.syncs),
+        ("catalog transactions", count.commits),
+        ("renames", count.renames),
+        ("state files written", count.state_files),
+    ] {
+        let each = counted as f64 / units;
+        let digits = if each < 10.0 { 3 } else { 0 };
+        findings.add(format!("{what}: {name}"), format!("{each:.digits$} {unit}"));
+    }
+}
