@@ -34,10 +34,10 @@ pub(crate) struct Compare {
     /// The number of small files, of 4 KiB each [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     files: Option<u32>,
-    /// Only those whose names begin so: floor,towline,"rsync --fsync"
+    /// Only those whose names begin so, and what they have in common: floor,towline,"rsync --fsync"
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Only these sections: big,small
+    /// Only these sections: big,small,many,idle,resume,sizes,weak,counters
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) section: Vec<String>,
     /// Where everything lies, sent and received [default: a temporary folder in target/]
@@ -55,7 +55,8 @@ pub(crate) struct Compare {
     /// Where the chart goes [default: bench/results.svg; with --quick, into target/]
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Shows that all of it works: one round of 16 MiB and 100 files, without rehearsals
+    /// Shows that all of it works: one round of 16 MiB and 100 files, without rehearsals, and
+    /// the other sections as small
     #[arg(long)]
     pub(crate) quick: bool,
 }

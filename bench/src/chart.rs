@@ -41,6 +41,7 @@ const STYLE: &str = "
     .peer.memory { fill: #c8d1da } .peer.disk { fill: #8c959f }
     .curve { fill: none; stroke-width: 2 }
     .curve.ours { stroke: #2f81f7 } .dot.ours { fill: #2f81f7 }
+    .curve.cpu { stroke: #9ec9ff } .dot.cpu { fill: #9ec9ff }
     .curve.other { stroke: #8c959f } .dot.other { fill: #8c959f }
     .towline.memory { fill: #9ec9ff } .towline.disk { fill: #2f81f7 }
     @media (prefers-color-scheme: dark) {

@@ -1,4 +1,5 @@
-//! `towline-bench compare`: Towline, a floor and its peers, measured in turn in one run.
+//! `towline-bench compare`: Towline, a floor and its peers, measured in turn in one run,
+//! and what else is asked of Towline alone.
 //!
 //! The programs under test are in this very one: `towline-bench towline …` and
 //! `towline-bench towlined …` are what the two names are elsewhere, so what is

@@ -73,7 +73,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(resume::Resume::new(quick)),
         Box::new(sizes::Sizes::new(quick)),
         Box::new(weak::Weak::new(quick)),
-        Box::new(counters::Counters::new(quick)),
+        Box::new(counters::Counters { filesize: compare.size_bytes(), files: compare.files() }),
     ];
     let names = sections.iter().map(|section| section.name());
     let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();

@@ -77,7 +77,50 @@ fn a_section_that_is_none_is_refused() {
     let output = compare(folder.path(), &["--section", "huge"]);
     assert!(!output.status.success());
     let said = text(&output.stderr);
-    assert!(said.contains("there are big, small"), "{said}");
+    assert!(said.contains("there are big, small, many"), "{said}");
+}
+
+/// Each in its quick form, which takes a second or two.
+#[test]
+fn sections_of_towline_alone_say_what_was_found_and_what_should_be() {
+    for (section, figures) in [
+        ("many", &["all together / one", "slowest client / median client", "VmHWM"][..]),
+        ("idle", &["each connection", "beside / alone"]),
+        ("resume", &["live: granted", "restarted: first byte", "read back"]),
+        ("sizes", &["16 MiB: by the clock", "server's CPU", "plain file"]),
+        ("weak", &["connections", "the least that one was good for"]),
+    ] {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let output = compare(folder.path(), &["--section", section]);
+        let (table, said) = (text(&output.stdout), text(&output.stderr));
+        if is_in_memory(&said) {
+            return;
+        }
+        assert!(output.status.success(), "{said}");
+        let page = std::fs::read_to_string(folder.path().join("page.md")).unwrap();
+        for figure in figures {
+            assert!(table.contains(figure) && page.contains(figure), "no {figure} in:\n{table}");
+        }
+        assert!(table.contains("all of it took") && !table.contains("FAILED"), "{table}");
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+        let chart = std::fs::read_to_string(folder.path().join("chart.svg")).unwrap();
+        assert_eq!(chart.contains("<polyline"), section == "sizes", "{chart}");
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2, "only page and chart are left");
+    }
+}
+
+#[test]
+fn calls_are_counted_where_strace_is_there_and_skipped_where_not() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let output = compare(folder.path(), &["--section", "counters"]);
+    let (table, said) = (text(&output.stdout), text(&output.stderr));
+    if is_in_memory(&said) {
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let is_skipped = table.contains("skipped: strace is not on PATH");
+    assert!(is_skipped || table.contains("20 files: catalog transactions"), "{table}");
 }
 
 /// Whether nothing can be compared in `target/`; says so aloud.

@@ -13,7 +13,7 @@ const PLOT: f64 = 180.0;
 pub(super) const HEIGHT: f64 = TITLE + PLOT + AXIS;
 
 /// The colours of the lines, in their order.
-const CLASSES: [&str; 2] = ["ours", "other"];
+const CLASSES: [&str; 3] = ["ours", "cpu", "other"];
 
 pub(super) fn of(svg: &mut String, title: &str, curve: &Curve, top: f64) {
     let points = curve.lines.iter().flat_map(|line| &line.points);
@@ -57,7 +57,7 @@ impl Frame {
                 svg,
                 "<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
             );
-            words(svg, "faint value", "middle", *x, y - 8.0, &three_digits(*value));
+            words(svg, "faint", "middle", *x, y - 8.0, &three_digits(*value));
         }
         if let Some((x, y)) = at.last() {
             text(svg, "", x + 24.0, y + 4.5, line.name);

@@ -17,18 +17,8 @@ const SLOWER: u32 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Counters {
-    filesize: u64,
-    files: u32,
-}
-
-impl Counters {
-    pub(crate) fn new(quick: bool) -> Self {
-        if quick {
-            Self { filesize: 16 << 20, files: 100 }
-        } else {
-            Self { filesize: 1 << 30, files: 10_000 }
-        }
-    }
+    pub(crate) filesize: u64,
+    pub(crate) files: u32,
 }
 
 impl Trial for Counters {

@@ -1,7 +1,9 @@
-//! What a byte costs in files of different sizes.
+//! What a byte costs in files of different sizes, and what it costs to write the same
+//! files plainly: disk and memory of a machine are not flat themselves.
 
-use crate::finding::{Curve, Findings, Goal, Line, plain};
+use crate::finding::{self, Curve, Findings, Goal, Line, plain};
 use crate::ground;
+use crate::interrupt;
 use crate::pattern::{Pattern, size};
 use crate::runtime::block_on;
 use crate::speaker::Speaker;
@@ -11,7 +13,11 @@ use crate::trial::{Site, Trial, say};
 use crate::vitals;
 use anyhow::Result;
 use fastrand::Rng;
+use std::fs::File;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use towline_protocol::block::BLOCK_SIZE_BYTES;
 
 const MIB: u64 = 1 << 20;
 
@@ -72,61 +78,102 @@ impl Trial for Sizes {
                 continue;
             }
             let cost = self.cost(site, filesize, &pattern)?;
-            let Cost { seconds, cpu_seconds, .. } = cost;
-            let what = plain(filesize);
-            findings.add(format!("{what}: seconds/GiB"), format!("{seconds:.3}"));
-            findings.add(format!("{what}: server's CPU s/GiB"), format!("{cpu_seconds:.3}"));
+            add(&mut findings, &cost);
             costs.push(cost);
         }
-        let alone = || costs.iter().filter(|cost| self.count(cost.filesize) == 1);
-        let most = alone().map(|cost| cost.cpu_seconds).fold(0.0, f64::max);
-        let least = alone().map(|cost| cost.cpu_seconds).fold(f64::INFINITY, f64::min);
+        let alone: Vec<&Cost> =
+            costs.iter().filter(|cost| self.count(cost.filesize) == 1).collect();
+        let spread = spread(&alone, |cost| cost.upload.seconds);
         findings.add_with_goal(
-            "CPU, dearest / cheapest of files sent alone",
-            format!("{:.2}", most / least),
-            Goal::of(format!("≤ {SPREAD_MAX}"), most <= least * SPREAD_MAX),
+            "seconds, dearest / cheapest sent alone",
+            format!("{spread:.2}"),
+            Goal::of(format!("≤ {SPREAD_MAX}"), spread <= SPREAD_MAX),
         );
-        let points = |of: fn(&Cost) -> f64| costs.iter().map(of).collect();
-        findings.curve = Some(Curve {
-            places: costs.iter().map(|cost| plain(cost.filesize)).collect(),
-            lines: vec![
-                Line { name: "seconds", points: points(|cost| cost.seconds) },
-                Line { name: "server's CPU seconds", points: points(|cost| cost.cpu_seconds) },
-            ],
-        });
+        let spread = self::spread(&alone, |cost| cost.plain.seconds);
+        findings.add("the same of plain files", format!("{spread:.2}"));
+        findings.curve = Some(curve(&costs));
         Ok(findings)
     }
+}
+
+fn add(findings: &mut Findings, cost: &Cost) {
+    let what = plain(cost.filesize);
+    let mut add = |name: &str, figure: f64| {
+        findings.add(format!("{what}: {name}"), format!("{figure:.3} s/GiB"));
+    };
+    add("by the clock", cost.upload.seconds);
+    add("server's CPU", cost.upload.cpu_seconds);
+    add("plain file, by the clock", cost.plain.seconds);
+    add("plain file, CPU", cost.plain.cpu_seconds);
+}
+
+fn curve(costs: &[Cost]) -> Curve {
+    let line = |name, of: fn(&Cost) -> f64| Line { name, points: costs.iter().map(of).collect() };
+    Curve {
+        places: costs.iter().map(|cost| plain(cost.filesize)).collect(),
+        lines: vec![
+            line("seconds", |cost| cost.upload.seconds),
+            line("server's CPU", |cost| cost.upload.cpu_seconds),
+            line("plain file", |cost| cost.plain.seconds),
+        ],
+    }
+}
+
+/// The highest by the lowest.
+fn spread(costs: &[&Cost], of: fn(&Cost) -> f64) -> f64 {
+    let figures = || costs.iter().map(|cost| of(cost));
+    figures().fold(0.0, f64::max) / figures().fold(f64::INFINITY, f64::min)
 }
 
 /// What a GiB costs in files of one size.
 struct Cost {
     filesize: u64,
+    upload: Took,
+    plain: Took,
+}
+
+/// By the wall clock, and of the processor.
+#[derive(Debug, Clone, Copy)]
+struct Took {
     seconds: f64,
     cpu_seconds: f64,
+}
+
+impl Took {
+    fn of(wall: Duration, cpu: Duration) -> Self {
+        Self { seconds: wall.as_secs_f64(), cpu_seconds: cpu.as_secs_f64() }
+    }
+
+    /// The middle of many, for each of so many GiB.
+    fn middle(many: &[Self], gibibytes: f64) -> Self {
+        let middle = |of: fn(&Self) -> f64| median(many.iter().map(of)).unwrap_or(f64::NAN);
+        Self {
+            seconds: middle(|one| one.seconds) / gibibytes,
+            cpu_seconds: middle(|one| one.cpu_seconds) / gibibytes,
+        }
+    }
 }
 
 impl Sizes {
     /// Medians of the rounds.
     fn cost(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<Cost> {
-        if !site.quick && self.rounds_of(filesize) > 1 {
+        if !site.quick {
             // As in a comparison: free memory is left as this very load wants it.
-            self.once(site, filesize, pattern)?;
+            self.write(site, filesize, pattern)?;
         }
-        let mut took = Vec::new();
+        let (mut plain, mut upload) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds_of(filesize) {
-            took.push(self.once(site, filesize, pattern)?);
+            plain.push(self.write(site, filesize, pattern)?);
+            upload.push(self.upload(site, filesize, pattern)?);
         }
         let gibibytes = (filesize * self.count(filesize)) as f64 / (1024 * MIB) as f64;
-        let middle = |of: fn(&(Duration, Duration)) -> Duration| {
-            median(took.iter().map(|one| of(one).as_secs_f64() / gibibytes)).unwrap_or(f64::NAN)
-        };
-        let (seconds, cpu_seconds) = (middle(|one| one.0), middle(|one| one.1));
-        say(&format!("  {}: {seconds:.3} s/GiB", plain(filesize)));
-        Ok(Cost { filesize, seconds, cpu_seconds })
+        let upload = Took::middle(&upload, gibibytes);
+        say(&format!("  {}: {:.3} s/GiB", finding::plain(filesize), upload.seconds));
+        Ok(Cost { filesize, upload, plain: Took::middle(&plain, gibibytes) })
     }
 
-    /// By the wall clock, and the server's processor time.
-    fn once(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<(Duration, Duration)> {
+    /// Sends them to a server.
+    fn upload(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<Took> {
         let place = site.ground.place()?;
         let towlined = Towlined::start(place.path())?;
         let (address, token) = (towlined.address(), towlined.token()?);
@@ -140,11 +187,31 @@ impl Sizes {
         })?;
         let used = vitals::cpu(towlined.id())?.saturating_sub(used);
         towlined.stop()?;
+        self.clear(site, filesize, place)?;
+        Ok(Took::of(wall, used))
+    }
+
+    /// Writes them and syncs each, and nothing else.
+    fn write(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<Took> {
+        let place = site.ground.place()?;
+        let used = vitals::cpu(std::process::id())?;
+        let began = Instant::now();
+        for number in 0..self.count(filesize) {
+            let mut file = File::create_new(place.path().join(number.to_string()))?;
+            for _ in 0..filesize / BLOCK_SIZE_BYTES {
+                file.write_all(pattern.block())?;
+            }
+            rustix::fs::fdatasync(&file)?;
+            interrupt::check()?;
+        }
+        let took = Took::of(began.elapsed(), vitals::cpu(std::process::id())?.saturating_sub(used));
+        self.clear(site, filesize, place)?;
+        Ok(took)
+    }
+
+    fn clear(&self, site: &Site, filesize: u64, place: TempDir) -> Result<()> {
         drop(place);
         rustix::fs::sync();
-        if names.len() > 1 {
-            ground::rest(site.quick)?;
-        }
-        Ok((wall, used))
+        if self.count(filesize) > 1 { ground::rest(site.quick) } else { Ok(()) }
     }
 }
