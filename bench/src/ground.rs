@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What is left over on the disk at the worst.
-pub(crate) const SPARE_BYTES: u64 = 256 << 20;
+const SPARE_BYTES: u64 = 256 << 20;
 
 /// For longer than ext4 remembers that an inode was deleted.
 const REST: Duration = Duration::from_secs(6);
@@ -72,8 +72,17 @@ impl Ground {
         self.folder.path()
     }
 
-    pub(crate) fn free_bytes(&self) -> Result<u64> {
-        free_bytes(self.path())
+    /// Whether the disk lacks room for so much more; then how much it has.
+    pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
+        match free_bytes(self.path()) {
+            Ok(free) if free >= bytes.saturating_add(SPARE_BYTES) => None,
+            Ok(free) => Some(format!(
+                "the disk has {} free, and {} are needed",
+                ByteSize(free),
+                ByteSize(bytes)
+            )),
+            Err(error) => Some(format!("{error:#}")),
+        }
     }
 
     /// The kind of file system that it is on: `ext4`.

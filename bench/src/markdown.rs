@@ -27,7 +27,13 @@ pub(crate) fn of(results: &Results, picture: &str) -> String {
     for trial in &results.trials {
         trial_of(&mut page, trial);
     }
-    how(&mut page, results);
+    page.push_str("\n## How\n");
+    if !results.sections.is_empty() {
+        how_compared(&mut page, results);
+    }
+    if !results.trials.is_empty() {
+        page.push_str(HOW_TRIED);
+    }
     page
 }
 
@@ -84,10 +90,20 @@ fn trial_of(page: &mut String, trial: &TrialResult) {
     let _ = writeln!(page, "\nTook {}.", rounded(trial.took));
 }
 
-fn how(page: &mut String, results: &Results) {
+/// Of the sections that have no contenders.
+const HOW_TRIED: &str = "
+Where Towline is asked alone, its server is a process, and so is `towline put` in *weak* and *counters* (the sections over a
+weak link and under `strace`). Elsewhere the clients are on one thread of the measuring program: they speak real frames, with the value of every
+block, but send one block again and again, so that they neither read nor hash. Each upload is measured on memory that
+one like it has just used. `RssAnon` is the server's own memory without mapped files, looked at every 10 ms; `VmHWM` is the most that was resident, with them.
+What was read back is `rchar` of `/proc/PID/io`: all that the server has read of files, its catalog included, from the disk or from the page cache.
+Transactions are counted by the syncs of the catalog's log, one for each.
+";
+
+fn how_compared(page: &mut String, results: &Results) {
     let _ = write!(
         page,
-        "\n## How\n\n\
+        "\n\
          Every round has each contender once, in an order drawn anew. A server is started for it and waited for; then\n\
          the client's command is timed by the wall clock; then the server is stopped. Processor time and peak memory are\n\
          what the system's own accounts (`wait4`) say of both, from start to end, and of the processes they had. All of it\n\

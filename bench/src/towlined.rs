@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Its data folder.
+const DATA: &str = "data";
+
 /// More than anything that is sent.
 const FILE_SIZE_MAX: &str = "100GB";
 
@@ -15,35 +18,28 @@ const FILE_SIZE_MAX: &str = "100GB";
 #[derive(Debug)]
 pub(crate) struct Towlined {
     server: Server,
-    data: PathBuf,
+    /// Where its data folder is, and what belongs to it.
+    folder: PathBuf,
 }
 
-/// The command that starts it over that data folder.
-pub(crate) fn command(data: &Path) -> Result<Command> {
+/// The command that starts it in that folder.
+pub(crate) fn command(folder: &Path) -> Result<Command> {
     let mut towlined = program::own("towlined")?;
-    towlined.arg("--data-dir").arg(data).args(["--listen", "127.0.0.1:0"]);
+    towlined.arg("--data-dir").arg(folder.join(DATA)).args(["--listen", "127.0.0.1:0"]);
     towlined.args(["--max-file-size", FILE_SIZE_MAX]);
     Ok(towlined)
-}
-
-/// The token that the first start has written for its first user.
-pub(crate) fn token_in(data: &Path) -> Result<PathBuf> {
-    let mut entries = std::fs::read_dir(data)?.filter_map(Result::ok).map(|entry| entry.path());
-    let token = entries.find(|path| path.extension().is_some_and(|end| end == "token"));
-    token.context("towlined has written no token")
 }
 
 impl Towlined {
     /// Starts it in that folder, where its data may lie already.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
-        let data = data_in(folder);
-        Self::start_as(command(&data)?, folder)
+        Self::start_as(command(folder)?, folder)
     }
 
     /// The same by a command that ends in the one to start it.
     pub(crate) fn start_as(command: Command, folder: &Path) -> Result<Self> {
         let server = Server::start(command, &folder.join("server.log"), Sign::Says)?;
-        Ok(Self { server, data: data_in(folder) })
+        Ok(Self { server, folder: folder.to_owned() })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -55,18 +51,31 @@ impl Towlined {
         self.server.id()
     }
 
-    pub(crate) fn token_file(&self) -> Result<PathBuf> {
-        token_in(&self.data)
+    /// The command that puts a file or a folder to it, over that address of it.
+    pub(crate) fn put(&self, path: &Path, to: SocketAddr) -> Result<Command> {
+        let mut towline = program::own("towline")?;
+        towline.args(["put", "--quiet"]).arg(path).args(["--to", &to.to_string()]);
+        towline.arg("--token-file").arg(self.token_file()?);
+        towline.arg("--state-file").arg(self.folder.join("uploads_state.json"));
+        Ok(towline)
     }
 
+    /// What the first start has written for its first user.
     pub(crate) fn token(&self) -> Result<String> {
         let token = std::fs::read_to_string(self.token_file()?).context("cannot read the token")?;
         Ok(token.trim().to_owned())
     }
 
+    fn token_file(&self) -> Result<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.join(DATA))?;
+        let mut paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+        let token = paths.find(|path| path.extension().is_some_and(|end| end == "token"));
+        token.context("towlined has written no token")
+    }
+
     /// Where a document lies.
     pub(crate) fn document(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.data.join("uploads/1").join(name)
+        self.folder.join(DATA).join("uploads/1").join(name)
     }
 
     /// Removes a document behind its back, so that the disk and the memory are free for
@@ -83,9 +92,4 @@ impl Towlined {
     pub(crate) fn stop(self) -> Result<Cost> {
         self.server.stop()
     }
-}
-
-/// Its data folder, where it is started in that folder.
-pub(crate) fn data_in(folder: &Path) -> PathBuf {
-    folder.join("data")
 }

@@ -3,7 +3,6 @@
 use crate::finding::Findings;
 use crate::ground::Ground;
 use anyhow::Result;
-use bytesize::ByteSize;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
@@ -70,25 +69,18 @@ impl TrialResult {
     }
 }
 
+/// Nothing takes longer for each GiB unless it hangs.
+const GIB_LIMIT: Duration = Duration::from_secs(10);
+
 impl Site<'_> {
+    /// The longest that so many bytes may take.
+    pub(crate) fn limit_for(&self, bytes: u64) -> Duration {
+        self.limit.max(GIB_LIMIT.saturating_mul(u32::try_from(bytes >> 30).unwrap_or(u32::MAX)))
+    }
+
     /// Whether there is no room for so much more; then why not, for a person.
     pub(crate) fn lacks(&self, what: &str, bytes: u64) -> Option<String> {
         self.ground.lacks(bytes).map(|why| format!("{what}: {why}"))
-    }
-}
-
-impl Ground {
-    /// Whether the disk lacks room for so much more; then how much it has.
-    fn lacks(&self, bytes: u64) -> Option<String> {
-        match self.free_bytes() {
-            Ok(free) if free >= bytes.saturating_add(crate::ground::SPARE_BYTES) => None,
-            Ok(free) => Some(format!(
-                "the disk has {} free, {} are needed",
-                ByteSize(free),
-                ByteSize(bytes)
-            )),
-            Err(error) => Some(format!("{error:#}")),
-        }
     }
 }
 

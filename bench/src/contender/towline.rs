@@ -5,8 +5,7 @@ use crate::ground::Room;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
-use crate::server::{Server, Sign};
-use crate::towlined;
+use crate::towlined::{self, Towlined};
 use anyhow::Result;
 
 /// When it says SUCCESS.
@@ -52,20 +51,15 @@ impl Contender for Towline {
     }
 
     fn round(&self, room: &Room) -> Result<Arrival> {
-        let data = room.at("data");
-        let mut towlined = towlined::command(&data)?;
+        let mut towlined = towlined::command(room.path())?;
         if let Self::Relaxed = self {
             towlined.args(["--durability", "relaxed"]);
         }
-        let server = Server::start(towlined, &room.at("server.log"), Sign::Says)?;
-        let mut towline = program::own("towline")?;
-        towline.args(["put", "--quiet"]).arg(room.load.path());
-        towline.args(["--to", &server.address().to_string()]);
-        towline.arg("--token-file").arg(towlined::token_in(&data)?);
-        towline.arg("--state-file").arg(room.at("uploads_state.json"));
+        let server = Towlined::start_as(towlined, room.path())?;
+        let towline = server.put(room.load.path(), server.address())?;
         let (wall, client) = measure::run(towline, &room.at("client.log"), room.limit)?;
+        let path = server.document(room.load_name());
         let server = Some(server.stop()?);
-        let path = data.join("uploads/1").join(room.load_name());
         Ok(Arrival { sample: Sample { wall, client, server }, path })
     }
 }

@@ -72,13 +72,9 @@ impl Count {
     fn of(load: &Load, site: &Site) -> Result<Self> {
         let place = site.ground.place()?;
         let strace = Strace::into(&place.path().join("strace.log")).map_err(anyhow::Error::msg)?;
-        let watched = strace.under(&towlined::command(&towlined::data_in(place.path()))?);
+        let watched = strace.under(&towlined::command(place.path())?);
         let towlined = Towlined::start_as(watched, place.path())?;
-        let mut towline = program::own("towline")?;
-        towline.args(["put", "--quiet"]).arg(load.path());
-        towline.args(["--to", &towlined.address().to_string()]);
-        towline.arg("--token-file").arg(towlined.token_file()?);
-        towline.arg("--state-file").arg(place.path().join("uploads_state.json"));
+        let towline = towlined.put(load.path(), towlined.address())?;
         let mark = strace.mark()?;
         let limit = site.limit.saturating_mul(SLOWER);
         let (wall, _) = measure::run(towline, &place.path().join("client.log"), limit)?;

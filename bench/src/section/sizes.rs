@@ -179,7 +179,7 @@ impl Sizes {
         let (address, token) = (towlined.address(), towlined.token()?);
         let names: Vec<String> = (0..self.count(filesize)).map(|n| format!("{n}.bin")).collect();
         let used = vitals::cpu(towlined.id())?;
-        let wall = block_on(site.limit, async {
+        let wall = block_on(site.limit_for(filesize), async {
             let mut speaker = Speaker::login(address, &token).await?;
             let began = Instant::now();
             speaker.put(&names, size(filesize), pattern).await?;
