@@ -9,8 +9,11 @@ use std::fmt::Write as _;
 /// From zero to the end of the axis.
 const PLOT: f64 = 180.0;
 
+/// Below the title, for what the lines are.
+const LEGEND: f64 = 26.0;
+
 /// The whole of it.
-pub(super) const HEIGHT: f64 = TITLE + PLOT + AXIS;
+pub(super) const HEIGHT: f64 = TITLE + LEGEND + PLOT + AXIS;
 
 /// The colours of the lines, in their order.
 const CLASSES: [&str; 3] = ["ours", "cpu", "other"];
@@ -19,7 +22,7 @@ pub(super) fn of(svg: &mut String, title: &str, curve: &Curve, top: f64) {
     let points = curve.lines.iter().flat_map(|line| &line.points);
     let frame = Frame {
         scale: Scale::up_to(points.copied().fold(0.0, f64::max)),
-        bottom: top + TITLE + PLOT,
+        bottom: top + TITLE + LEGEND + PLOT,
         places: curve.places.len(),
     };
     text(svg, "title", 16.0, top + 26.0, title);
@@ -32,7 +35,11 @@ pub(super) fn of(svg: &mut String, title: &str, curve: &Curve, top: f64) {
     for (place, label) in curve.places.iter().enumerate() {
         words(svg, "faint", "middle", frame.x(place), frame.bottom + 18.0, label);
     }
+    let mut x = LEFT;
     for (line, class) in curve.lines.iter().zip(CLASSES) {
+        dot(svg, class, x, top + TITLE);
+        text(svg, "faint", x + 10.0, top + TITLE + 4.5, line.name);
+        x += 150.0;
         frame.draw(svg, line, class);
     }
 }
@@ -53,14 +60,8 @@ impl Frame {
         let path = path.join(" ");
         let _ = writeln!(svg, "<polyline class=\"curve {class}\" points=\"{path}\"/>");
         for ((x, y), value) in at.iter().zip(&line.points) {
-            let _ = writeln!(
-                svg,
-                "<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
-            );
+            dot(svg, class, *x, *y);
             words(svg, "faint", "middle", *x, y - 8.0, &three_digits(*value));
-        }
-        if let Some((x, y)) = at.last() {
-            text(svg, "", x + 24.0, y + 4.5, line.name);
         }
     }
 
@@ -72,6 +73,10 @@ impl Frame {
     fn y(&self, value: f64) -> f64 {
         self.bottom - PLOT * value / self.scale.end
     }
+}
+
+fn dot(svg: &mut String, class: &str, x: f64, y: f64) {
+    let _ = writeln!(svg, "<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>");
 }
 
 fn words(svg: &mut String, class: &str, anchor: &str, x: f64, y: f64, says: &str) {

@@ -23,6 +23,9 @@ const WAVE: u32 = 200;
 /// So many come from one address, which has some 28,000 ports.
 const PER_ADDRESS: u32 = 4000;
 
+/// All of them are looked after once in so long, each at its own moment.
+const LOOKED_AFTER: Duration = Duration::from_secs(30);
+
 /// Connections of uploads that may not be over yet when the next begins.
 const UPLOADS_MAX: u64 = 8;
 
@@ -35,14 +38,16 @@ pub(crate) struct Idle {
     /// Of each upload.
     filesize: u64,
     uploads: u32,
+    /// Watched with nothing going on.
+    silence: Duration,
 }
 
 impl Idle {
     pub(crate) fn new(quick: bool) -> Self {
         if quick {
-            Self { connections: 100, filesize: 8 * MIB, uploads: 1 }
+            Self { connections: 100, filesize: 8 * MIB, uploads: 1, silence: SETTLES }
         } else {
-            Self { connections: 10_000, filesize: 1024 * MIB, uploads: 5 }
+            Self { connections: 10_000, filesize: 1024 * MIB, uploads: 5, silence: LOOKED_AFTER }
         }
     }
 }
@@ -78,6 +83,8 @@ struct Seen {
     beside: Vec<Duration>,
     before_bytes: u64,
     after_bytes: u64,
+    /// The server's processor time of the silence.
+    used: Duration,
 }
 
 impl Idle {
@@ -92,12 +99,15 @@ impl Idle {
         say(&format!("  {} logged in after {:.1} s", idle.len(), began.elapsed().as_secs_f64()));
         tokio::time::sleep(SETTLES).await;
         let after_bytes = vitals::anonymous_bytes(towlined.id())?;
+        let used = vitals::cpu(towlined.id())?;
+        tokio::time::sleep(self.silence).await;
+        let used = vitals::cpu(towlined.id())?.saturating_sub(used);
         let beside = self.uploads("beside", self.uploads, towlined, pattern).await?;
         drop(idle);
         tokio::time::sleep(SETTLES).await;
         // A machine that grows slower meanwhile is not their fault.
         alone.extend(self.uploads("after", self.uploads, towlined, pattern).await?);
-        Ok(Seen { alone, beside, before_bytes, after_bytes })
+        Ok(Seen { alone, beside, before_bytes, after_bytes, used })
     }
 
     async fn uploads(
@@ -142,6 +152,8 @@ impl Idle {
             format!("{:.1} KiB", each as f64 / 1024.0),
             Goal::of("< 16 KiB", each < 16 << 10),
         );
+        let used = seen.used.as_secs_f64() / self.silence.as_secs_f64();
+        findings.add("server's CPU, of one core", format!("{:.1} %", used * 100.0));
         let what = plain(self.filesize);
         findings.add(format!("an upload of {what} alone"), mebibytes_per_second(alone));
         findings.add("the same beside them", mebibytes_per_second(beside));
