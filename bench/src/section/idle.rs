@@ -70,7 +70,7 @@ impl Trial for Idle {
         let pattern = Pattern::up_to(size(self.filesize), &mut Rng::with_seed(site.seed));
         let place = site.ground.place()?;
         let towlined = Towlined::start(place.path())?;
-        let limit = site.limit.saturating_mul(2 + 3 * self.uploads);
+        let limit = site.limit.saturating_mul(5 + 3 * self.uploads);
         let seen = block_on(limit, self.look(&towlined, connections, &pattern))?;
         towlined.stop()?;
         Ok(self.findings(connections, &seen))
@@ -89,8 +89,6 @@ struct Seen {
 
 impl Idle {
     async fn look(&self, towlined: &Towlined, connections: u32, pattern: &Pattern) -> Result<Seen> {
-        // The first warms the memory up, and the server's buffers stay with it.
-        self.uploads("first", 1, towlined, pattern).await?;
         let mut alone = self.uploads("before", self.uploads, towlined, pattern).await?;
         tokio::time::sleep(SETTLES).await;
         let before_bytes = vitals::anonymous_bytes(towlined.id())?;
@@ -119,12 +117,15 @@ impl Idle {
     ) -> Result<Vec<Duration>> {
         let (address, token) = (towlined.address(), towlined.token()?);
         let mut took = Vec::new();
-        for number in 0..count {
+        for number in 0..=count {
             let names = [format!("{prefix}-{number}.bin")];
             let began = Instant::now();
             let mut speaker = Speaker::login(address, &token).await?;
             speaker.put(&names, size(self.filesize), pattern).await?;
-            took.push(began.elapsed());
+            // The first finds memory as the time before has left it, and is not counted.
+            if number > 0 {
+                took.push(began.elapsed());
+            }
             // Each finds the same memory free that the one before has used.
             towlined.remove(&names[0])?;
         }

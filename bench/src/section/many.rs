@@ -2,7 +2,6 @@
 //! that sends as much.
 
 use crate::finding::{Findings, Goal, mebibytes, mebibytes_per_second, percent, plain};
-use crate::ground;
 use crate::pattern::{Pattern, size};
 use crate::runtime::block_on;
 use crate::speaker::Speaker;
@@ -66,7 +65,8 @@ impl Trial for Many {
                 [(1, self.whole(), &mut alone), (self.clients, self.filesize, &mut together)]
             {
                 if !site.quick {
-                    // As in a comparison: free memory is left as this very load wants it.
+                    // As in a comparison: free memory is left as this very load wants it. It
+                    // must not be long ago; a thousand deleted inodes hold nobody up.
                     once(site, &pattern, clients, filesize)?;
                 }
                 let run = once(site, &pattern, clients, filesize)?;
@@ -157,10 +157,6 @@ fn once(site: &Site, pattern: &Arc<Pattern>, clients: u32, filesize: u64) -> Res
     towlined.stop()?;
     drop(place);
     rustix::fs::sync();
-    // A thousand deleted inodes are few, but the next run is not to pay for them.
-    if clients > 1 {
-        ground::rest(site.quick)?;
-    }
     Ok(run)
 }
 

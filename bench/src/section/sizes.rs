@@ -2,7 +2,6 @@
 //! files plainly: disk and memory of a machine are not flat themselves.
 
 use crate::finding::{self, Curve, Findings, Goal, Line, plain};
-use crate::ground;
 use crate::interrupt;
 use crate::pattern::{Pattern, size};
 use crate::runtime::block_on;
@@ -187,7 +186,7 @@ impl Sizes {
         })?;
         let used = vitals::cpu(towlined.id())?.saturating_sub(used);
         towlined.stop()?;
-        self.clear(site, filesize, place)?;
+        clear(place);
         Ok(Took::of(wall, used))
     }
 
@@ -205,13 +204,12 @@ impl Sizes {
             interrupt::check()?;
         }
         let took = Took::of(began.elapsed(), vitals::cpu(std::process::id())?.saturating_sub(used));
-        self.clear(site, filesize, place)?;
+        clear(place);
         Ok(took)
     }
+}
 
-    fn clear(&self, site: &Site, filesize: u64, place: TempDir) -> Result<()> {
-        drop(place);
-        rustix::fs::sync();
-        if self.count(filesize) > 1 { ground::rest(site.quick) } else { Ok(()) }
-    }
+fn clear(place: TempDir) {
+    drop(place);
+    rustix::fs::sync();
 }
