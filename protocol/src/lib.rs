@@ -17,6 +17,6 @@ pub use block::{BlockHasher, BlockIndex, ChainingValue, FileHash};
 pub use error::{Code, ErrorReply};
 pub use frame::Channel;
 pub use name::{BadName, DocumentPath, Name};
-pub use number::{DocumentId, FileSize, Offset, OutOfRange, Timestamp, UserId};
+pub use number::{DocumentId, FileSize, Generation, Offset, OutOfRange, Timestamp, UserId};
 pub use reply::Reply;
 pub use request::{OnConflict, Request};

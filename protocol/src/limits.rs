@@ -64,5 +64,9 @@ pub const CHANNELS_MAX: usize = 1024;
 /// costs the server a hasher of 2 KiB.
 pub const OPEN_BLOCKS_MAX: usize = 64;
 
+/// Channels that may write to one upload at the same time. Each leaves at most a
+/// block or two unfinished, so all of them stay far below [`OPEN_BLOCKS_MAX`].
+pub const WRITERS_MAX: usize = 16;
+
 const _: () = assert!(CHUNK_BYTES_MAX as u64 == BLOCK_SIZE_BYTES);
 const _: () = assert!(FRAME_BYTES_MAX < 1 << 24);

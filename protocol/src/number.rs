@@ -88,6 +88,10 @@ number!(
     UserId, "a user_id", 1
 );
 number!(
+    /// Which of an upload's leases: no other lease of it has had that number.
+    Generation, "a lease", 1
+);
+number!(
     /// A position in a file, in bytes from its beginning.
     Offset, "an offset", 0
 );

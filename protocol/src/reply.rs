@@ -4,7 +4,7 @@
 use crate::block::FileHash;
 use crate::error::ErrorReply;
 use crate::frame::Channel;
-use crate::number::{DocumentId, FileSize, Offset, Timestamp, UserId};
+use crate::number::{DocumentId, FileSize, Generation, Offset, Timestamp, UserId};
 use crate::request::is_default;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub enum Reply {
     /// Continue from there.
     #[serde(rename = "resume")]
     Resume(Granted),
+    /// This channel writes, too.
+    #[serde(rename = "join")]
+    Join(Granted),
     /// So much is here.
     #[serde(rename = "progress")]
     Progress(Progress),
@@ -75,7 +78,7 @@ pub struct Welcome {
     pub features: Vec<String>,
 }
 
-/// The answer to `upload`, `resume` and `withdraw`.
+/// The answer to `upload`, `resume`, `join` and `withdraw`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
     /// The upload's channel.
@@ -87,6 +90,9 @@ pub struct Granted {
     pub offset: Offset,
     /// The whole length in bytes.
     pub filesize: FileSize,
+    /// The lease under which the channel writes; not in the answer to `withdraw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Generation>,
 }
 
 /// `{"action":"progress","received":65536,"durable":0,"progress":"65536/1048576 bytes", …}`
@@ -249,7 +255,7 @@ impl Reply {
     pub fn channel(&self) -> Channel {
         match self {
             Self::Welcome(_) => Channel::default(),
-            Self::Upload(m) | Self::Resume(m) | Self::Withdraw(m) => m.channel,
+            Self::Upload(m) | Self::Resume(m) | Self::Join(m) | Self::Withdraw(m) => m.channel,
             Self::Progress(m) => m.channel,
             Self::Success(m) => m.channel,
             Self::Status(m) => m.channel,

@@ -5,7 +5,7 @@ use crate::error::{self, Code, ErrorReply};
 use crate::frame::Channel;
 use crate::json;
 use crate::name::{BadName, DocumentPath, Name};
-use crate::number::{DocumentId, FileSize, Offset, UserId};
+use crate::number::{DocumentId, FileSize, Generation, Offset, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -86,6 +86,8 @@ requests! {
     Upload(Upload) "upload",
     /// Continues an upload.
     Resume(Resume) "resume",
+    /// Writes beside whoever has the lease.
+    Join(Join) "join",
     /// All bytes are sent.
     Complete(Complete) "complete",
     /// How does a document stand?
@@ -175,6 +177,19 @@ pub struct Resume {
     /// As in `upload`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub blocks: bool,
+}
+
+/// `{"action":"join","document_id":123,"lease":1705331250000}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The channel that is to write, too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// Which upload.
+    pub document_id: DocumentId,
+    /// The lease that was granted for it, on another channel.
+    pub lease: Generation,
 }
 
 /// `{"action":"complete","blake3":"…"}`
@@ -358,6 +373,8 @@ mod tests {
                 "on_conflict",
             ),
             (r#"{"action":"resume","document_id":0}"#, "document_id"),
+            (r#"{"action":"join","document_id":1}"#, "lease"),
+            (r#"{"action":"join","document_id":1,"lease":0}"#, "lease"),
             (r#"{"action":"complete","blake3":"abc"}"#, "blake3"),
         ] {
             assert_eq!(refusal(text), (Code::BadRequest, Some(field.to_owned())), "{text}");

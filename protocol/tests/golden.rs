@@ -11,10 +11,10 @@ use towline_protocol::reply::{
     Blocks, Cancelled, Found, Granted, Pong, Progress, Reply, Status, Success, Unfinished, Welcome,
 };
 use towline_protocol::request::{
-    About, Complete, Find, Hello, OnConflict, Ping, Request, Resume, Upload, Withdraw,
+    About, Complete, Find, Hello, Join, OnConflict, Ping, Request, Resume, Upload, Withdraw,
 };
 use towline_protocol::{
-    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Offset, Timestamp, UserId,
+    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset, Timestamp, UserId,
 };
 
 const TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl";
@@ -127,6 +127,10 @@ fn moment(ms: u64) -> Timestamp {
     Timestamp::try_from(ms).unwrap()
 }
 
+fn lease() -> Generation {
+    Generation::try_from(1_705_331_250_000).unwrap()
+}
+
 fn lectures() -> Vec<String> {
     vec!["lectures".to_owned(), "2024".to_owned()]
 }
@@ -174,6 +178,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         user_id: Some(user(123)),
         blocks: true,
     };
+    let join = Join { channel: Channel(0), document_id: document(123), lease: lease() };
+    let join_channel = Join { channel: Channel(7), ..join.clone() };
     let complete_full = Complete {
         channel: Channel(7),
         document_id: Some(document(124)),
@@ -203,6 +209,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("upload-full", Request::Upload(upload_full)),
         ("resume", Request::Resume(resume)),
         ("resume-full", Request::Resume(resume_full)),
+        ("join", Request::Join(join)),
+        ("join-channel", Request::Join(join_channel)),
         ("complete", Request::Complete(Complete::default())),
         ("complete-full", Request::Complete(complete_full)),
         ("status", Request::Status(about(0, 123))),
@@ -227,19 +235,21 @@ fn replies() -> Vec<(&'static str, Reply)> {
         max_chunk_size: 1_048_576,
         block_size: 1_048_576,
         max_channels: 1024,
-        features: ["blocks", "find", "withdraw", "channels"].map(str::to_owned).to_vec(),
+        features: ["blocks", "find", "withdraw", "channels", "join"].map(str::to_owned).to_vec(),
     };
     let granted = |at| Granted {
         channel: Channel(0),
         document_id: document(123),
         offset: offset(at),
         filesize: size(1_048_576),
+        lease: Some(lease()),
     };
     let withdrawn = Granted {
         channel: Channel(7),
         document_id: document(124),
         offset: offset(1_048_576),
         filesize: size(3_145_735),
+        lease: None,
     };
     let progress = Progress {
         channel: Channel(0),
@@ -335,6 +345,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("welcome", Reply::Welcome(welcome)),
         ("upload", Reply::Upload(granted(0))),
         ("resume", Reply::Resume(granted(200_000))),
+        ("join", Reply::Join(granted(196_608))),
         ("progress", Reply::Progress(progress)),
         ("success", Reply::Success(success)),
         ("success-existing", Reply::Success(existing)),
@@ -440,9 +451,10 @@ fn every_action_has_a_golden_frame() {
             Request::Cancel(_) => 7,
             Request::Find(_) => 8,
             Request::Ping(_) => 9,
+            Request::Join(_) => 10,
         })
         .collect();
-    assert_eq!(requests, (0..10).collect());
+    assert_eq!(requests, (0..11).collect());
     let replies: BTreeSet<u32> = replies()
         .iter()
         .map(|(_, reply)| match reply {
@@ -458,9 +470,10 @@ fn every_action_has_a_golden_frame() {
             Reply::Find(_) => 9,
             Reply::Error(_) => 10,
             Reply::Ping(_) => 11,
+            Reply::Join(_) => 12,
         })
         .collect();
-    assert_eq!(replies, (0..12).collect());
+    assert_eq!(replies, (0..13).collect());
 }
 
 /// What a frame that is no control message carries.

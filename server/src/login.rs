@@ -27,7 +27,7 @@ pub(crate) enum Login {
 }
 
 /// What else this server can do.
-const FEATURES: [&str; 4] = ["blocks", "find", "withdraw", "channels"];
+const FEATURES: [&str; 5] = ["blocks", "find", "withdraw", "channels", "join"];
 
 /// Logs a stranger in.
 pub(crate) async fn login<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> Login {
