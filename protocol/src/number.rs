@@ -104,6 +104,15 @@ number!(
     Timestamp, "a timestamp", 0
 );
 
+impl Generation {
+    /// The first number behind this one that is not below `now`: the clock keeps it from
+    /// coming again when all that is known of earlier leases has been forgotten.
+    #[must_use]
+    pub fn next(self, now: Timestamp) -> Self {
+        Self(self.0.saturating_add(1).max(now.0).min(i64::MAX.cast_unsigned()))
+    }
+}
+
 impl Offset {
     /// The beginning of a file.
     pub const ZERO: Self = Self(0);

@@ -14,7 +14,8 @@ use towline_protocol::request::{
     About, Complete, Find, Hello, Join, OnConflict, Ping, Request, Resume, Upload, Withdraw,
 };
 use towline_protocol::{
-    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset, Timestamp, UserId,
+    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset, Timestamp,
+    UserId,
 };
 
 const TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl";

@@ -8,7 +8,7 @@ use crate::event::{Event, Events};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::lane::{Handler, Manner, Next};
-use crate::live::{Live, Recording, Writer};
+use crate::live::{Live, Part, Recording, Writer};
 use crate::pool::Buffer;
 use crate::publish::{Order as Publication, Publishing, Receipt, Stage};
 use crate::service::Service;
@@ -19,13 +19,13 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use towline_protocol::block::block_count;
 use towline_protocol::reply::{Blocks, Cancelled, Granted, Reply, Status};
-use towline_protocol::request::{About, Complete, Request, Resume, Withdraw};
+use towline_protocol::request::{About, Complete, Join, Request, Resume, Withdraw};
 use towline_protocol::{
     BlockIndex, ChainingValue, Channel, DocumentId, ErrorReply, Offset, OnConflict, UserId, frame,
     limits,
 };
 use towline_state::catalog::Document;
-use towline_upload::{Ask, Lease, Order, Phase, Refusal, Upload as Rules};
+use towline_upload::{Ask, Order, Phase, Refusal, Upload as Rules};
 
 /// A piece up to this is written before anybody else has waited for long.
 const SHORT_PIECE_BYTES: usize = 64 << 10;
@@ -60,7 +60,7 @@ enum Slot {
 
 struct Open {
     live: Arc<Live>,
-    lease: Lease,
+    part: Part,
     on_conflict: OnConflict,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Task {
     Piece { offset: Offset, buffer: Buffer },
     /// The value of a block.
     Block { index: BlockIndex, value: ChainingValue },
-    /// The connection has ended. Answers with the upload that is paused by it.
+    /// The connection has ended. Answers with the upload that it lets go of.
     Release(oneshot::Sender<Option<Arc<Live>>>),
 }
 
@@ -175,7 +175,7 @@ impl ChannelDesk {
     /// comes for it is dropped.
     fn look_at_lease(&mut self) {
         if let Slot::Open(open) = &self.slot
-            && !open.live.is_in_force(open.lease)
+            && !open.live.is_in_force(open.part.lease)
         {
             self.slot = Slot::Refused;
         }
@@ -211,6 +211,7 @@ impl ChannelDesk {
         };
         let (id, answered) = match &request {
             Request::Resume(resume) => (Some(resume.document_id), self.resume(resume)),
+            Request::Join(join) => (Some(join.document_id), self.join(join)),
             Request::Withdraw(withdraw) => return self.withdraw(withdraw).map(|()| None),
             Request::Status(about) => (Some(about.document_id), self.status(about)),
             Request::Blocks(about) => (Some(about.document_id), self.blocks(about)),
@@ -260,10 +261,10 @@ impl ChannelDesk {
             }
             let document = still_open(document)?;
             match self.take_up(id, &ask) {
-                Ok(Some((live, lease))) => {
+                Ok(Some((live, part))) => {
                     self.service.mirror.changed();
                     let on_conflict = document.on_conflict;
-                    self.slot = Slot::Open(Open { live, lease, on_conflict });
+                    self.slot = Slot::Open(Open { live, part, on_conflict });
                     return Ok(());
                 }
                 // Retired, or ending just now: the row will say.
@@ -282,22 +283,34 @@ impl ChannelDesk {
         Err(Failure::Restless)
     }
 
-    fn take_up(
-        &self,
-        id: DocumentId,
-        ask: &Ask<'_>,
-    ) -> Result<Option<(Arc<Live>, Lease)>, Failure> {
+    fn take_up(&self, id: DocumentId, ask: &Ask<'_>) -> Result<Option<(Arc<Live>, Part)>, Failure> {
         let live = self.service.live(id)?;
         let now = self.service.clock().now();
         let patience = self.service.calendar.patience();
-        let lease = live.resume(ask, self.writer(), now, patience)?;
-        Ok(lease.map(|lease| (live, lease)))
+        let part = live.resume(ask, self.writer(), now, patience)?;
+        Ok(part.map(|part| (live, part)))
+    }
+
+    /// Writes beside others. Unlike [`Self::resume`] it takes nothing up: an upload that
+    /// nobody works on has no lease.
+    fn join(&mut self, request: &Join) -> Result<(), Failure> {
+        self.leave_for_another();
+        self.slot = Slot::Refused;
+        let document = still_open(self.service.document_of(self.user, request.document_id)?)?;
+        let live = match (document.phase, self.service.registry.get(document.document_id)) {
+            (Phase::Uploading, Some(live)) => live,
+            (Phase::Uploading, None) => return Err(Failure::Refused(Refusal::Superseded)),
+            (past, _) => return Err(Failure::Refused(Refusal::NotUploading(past))),
+        };
+        let part = live.join(self.user, request.lease, self.writer())?;
+        self.slot = Slot::Open(Open { live, part, on_conflict: document.on_conflict });
+        Ok(())
     }
 
     fn write(&mut self, offset: Offset, bytes: &[u8]) -> Result<(), Failure> {
         let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
         let now = self.service.clock().now();
-        open.live.write(open.lease, offset, bytes, now).map_err(|failure| match failure {
+        open.live.write(open.part.lease, offset, bytes, now).map_err(|failure| match failure {
             Failure::Storage(StorageError::NoSpace { .. }) => {
                 let missing_bytes = self.service.missing_bytes(open.live.filesize(), &open.live);
                 Failure::Storage(StorageError::NoSpace { missing_bytes })
@@ -311,7 +324,7 @@ impl ChannelDesk {
 
     fn announce(&mut self, index: BlockIndex, value: ChainingValue) -> Result<(), Failure> {
         let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
-        open.live.announce(open.lease, index, value)?;
+        open.live.announce(open.part.lease, index, value)?;
         self.service.checkpoints.moved(&open.live, 0);
         Ok(())
     }
@@ -325,8 +338,8 @@ impl ChannelDesk {
         let count = block_count(open.live.filesize());
         let ranges: Vec<_> =
             request.ranges.iter().filter_map(|range| within(*range, count)).collect();
-        let offset = open.live.withdraw(open.lease, &ranges, &self.service.catalog)?;
-        self.reply(Reply::Withdraw(self.granted(&open.live, offset)));
+        let offset = open.live.withdraw(open.part.lease, &ranges, &self.service.catalog)?;
+        self.reply(Reply::Withdraw(self.standing(&open.live, offset)));
         Ok(())
     }
 
@@ -366,7 +379,7 @@ impl ChannelDesk {
         self.look_at_lease();
         let Slot::Open(open) = &self.slot else { return Ok(None) };
         let live = Arc::clone(&open.live);
-        let lease = open.lease;
+        let lease = open.part.lease;
         let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);
         let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;
         let document_id = live.document_id;
@@ -539,7 +552,7 @@ impl ChannelDesk {
                 return;
             }
             let block = *index..index.next();
-            if let Err(failure) = live.withdraw(open.lease, &[block], &self.service.catalog) {
+            if let Err(failure) = live.withdraw(open.part.lease, &[block], &self.service.catalog) {
                 self.pause(&open);
                 self.reply(Reply::Error(self.error(&failure, Some(live.document_id))));
                 return;
@@ -564,8 +577,8 @@ impl ChannelDesk {
         self.leave();
     }
 
-    /// Lets go of the channel's upload, if it has one; says which one is paused
-    /// by it.
+    /// Lets go of the channel's upload, if it has one; says which one it was. It is
+    /// paused by that where no other channel sends it.
     fn leave(&mut self) -> Option<Arc<Live>> {
         match std::mem::replace(&mut self.slot, Slot::Empty) {
             Slot::Open(open) => self.pause(&open).then_some(open.live),
@@ -574,13 +587,13 @@ impl ChannelDesk {
     }
 
     fn pause(&self, open: &Open) -> bool {
-        let paused = open.live.release(open.lease);
-        if paused {
+        let was_in_force = open.live.release(open.part);
+        if was_in_force {
             self.service.checkpoints.moved(&open.live, 0);
             self.service.mirror.changed();
             self.service.close_idle();
         }
-        paused
+        was_in_force
     }
 
     fn check_user(&self, named: Option<UserId>) -> Result<(), Failure> {
@@ -590,9 +603,9 @@ impl ChannelDesk {
         }
     }
 
-    fn granted(&self, live: &Live, offset: Offset) -> Granted {
+    fn standing(&self, live: &Live, offset: Offset) -> Granted {
         let (document_id, filesize) = (live.document_id, live.filesize());
-        Granted { channel: self.channel, document_id, offset, filesize }
+        Granted { channel: self.channel, document_id, offset, filesize, lease: None }
     }
 
     fn error(&self, failure: &Failure, document_id: Option<DocumentId>) -> ErrorReply {

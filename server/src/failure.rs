@@ -140,6 +140,8 @@ fn refused(refusal: &Refusal, message: String) -> ErrorReply {
         Refusal::SizeLimit { .. } => Code::SizeLimit,
         Refusal::NotUploading(phase) => ended(*phase),
         Refusal::Superseded => Code::Superseded,
+        Refusal::NotShared => Code::BadState,
+        Refusal::TooManyWriters { .. } => Code::TooMany,
         Refusal::OffsetMismatch { .. } => Code::OffsetMismatch,
         Refusal::SizeExceeded { .. } => Code::SizeExceeded,
         Refusal::TooManyOpen { .. } => Code::TooMany,
@@ -154,7 +156,9 @@ fn refused(refusal: &Refusal, message: String) -> ErrorReply {
     match *refusal {
         Refusal::SizeLimit { max, .. } => reply.max = Some(max.get()),
         Refusal::SizeExceeded { filesize } => reply.max = Some(filesize.get()),
-        Refusal::TooManyOpen { max } => reply.max = Some(max as u64),
+        Refusal::TooManyOpen { max } | Refusal::TooManyWriters { max } => {
+            reply.max = Some(max as u64);
+        }
         Refusal::OffsetMismatch { expected } | Refusal::Incomplete { expected } => {
             reply.expected = Some(expected);
         }
@@ -164,6 +168,7 @@ fn refused(refusal: &Refusal, message: String) -> ErrorReply {
         Refusal::NotFound
         | Refusal::NotUploading(_)
         | Refusal::Superseded
+        | Refusal::NotShared
         | Refusal::HashMismatch { .. }
         | Refusal::FileChanged { .. }
         | Refusal::Expired { .. } => {}

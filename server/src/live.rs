@@ -21,7 +21,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use towline_protocol::reply::{Granted, Progress, Reply};
 use towline_protocol::{
     BlockHasher, BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize,
-    Offset, Timestamp,
+    Generation, Offset, Timestamp, UserId,
 };
 use towline_state::catalog::Catalog;
 use towline_upload::{Ask, Lease, Phase, Refusal, Snapshot, Upload};
@@ -49,7 +49,10 @@ struct Core {
     upload: Upload,
     /// One for every block that is open.
     hashers: BTreeMap<BlockIndex, BlockHasher>,
-    writer: Option<Writer>,
+    /// Those who share the lease, each under the number of its [`Part`].
+    writers: BTreeMap<u64, Writer>,
+    /// How many there have been.
+    writers_ever: u64,
     /// Somebody has panicked in the middle of a change: bytes may have been hashed and
     /// not counted. What is counted was written, so the next lease hashes it anew.
     is_torn: bool,
@@ -58,14 +61,28 @@ struct Core {
     /// Where the last byte lies that the file must have: a file that has become
     /// shorter behind our back would be filled up with zeros by the next write.
     reach: Offset,
-    writeback: Range<u64>,
-    /// When the writer was last told how far it is.
+    writeback: Writeback,
+    /// When the writers were last told how far it is.
     reported: Option<Instant>,
     /// When bytes last came.
     written: Option<Instant>,
 }
 
-/// The session that holds the lease.
+/// What has been written since write-back was last started, near together.
+#[derive(Default)]
+struct Writeback {
+    span: Range<u64>,
+    bytes: u64,
+}
+
+/// One writer's part in a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) lease: Lease,
+    writer: u64,
+}
+
+/// A channel that writes under the lease.
 pub(crate) struct Writer {
     pub(crate) channel: Channel,
     pub(crate) events: Events,
@@ -78,11 +95,12 @@ impl Live {
         document_id: DocumentId,
         staging: Arc<dyn Staging>,
         upload: Upload,
+        lease: Lease,
         writer: Writer,
-    ) -> Self {
+    ) -> (Self, Part) {
         let live = Self::restore(document_id, staging, upload);
-        live.core().writer = Some(writer);
-        live
+        let part = live.core().add(lease, writer);
+        (live, part)
     }
 
     fn restore(document_id: DocumentId, staging: Arc<dyn Staging>, upload: Upload) -> Self {
@@ -90,10 +108,11 @@ impl Live {
             reach: upload.progress().reach(),
             upload,
             hashers: BTreeMap::new(),
-            writer: None,
+            writers: BTreeMap::new(),
+            writers_ever: 0,
             is_torn: false,
             retired: false,
-            writeback: 0..0,
+            writeback: Writeback::default(),
             reported: None,
             written: None,
         };
@@ -117,19 +136,21 @@ impl Live {
         Ok(live)
     }
 
-    /// Takes the upload over for a session, at once, and tells both sessions: under
-    /// the lock, so that nothing that revokes the grant is said before it. Nothing
-    /// where this `Live` is retired: ask for the newer one.
+    /// Takes the upload over for a channel, at once, and tells all who are concerned:
+    /// under the lock, so that nothing that revokes the grant is said before it.
+    /// Nothing where this `Live` is retired: ask for the newer one.
     pub(crate) fn resume(
         &self,
         ask: &Ask<'_>,
         writer: Writer,
         now: Timestamp,
         patience: Duration,
-    ) -> Result<Option<Lease>, Failure> {
-        let backlog = self.core().writer.as_ref().map(|writer| writer.backlog.clone());
-        if let Some(backlog) = backlog {
-            backlog.wait(LAST_PIECES);
+    ) -> Result<Option<Part>, Failure> {
+        let backlogs: Vec<_> =
+            self.core().writers.values().map(|writer| writer.backlog.clone()).collect();
+        let deadline = Instant::now() + LAST_PIECES;
+        for backlog in backlogs {
+            backlog.wait(deadline.saturating_duration_since(Instant::now()));
         }
         let mut core = self.core();
         if core.retired {
@@ -145,18 +166,28 @@ impl Live {
         let lease = core.upload.resume(ask, now, patience)?;
         let open = core.upload.progress().open_bytes().map(|(index, _)| index);
         core.hashers.retain(|index, _| Some(*index) == open);
+        let error = ErrorReply::new(Code::Superseded, Refusal::Superseded.to_string());
+        core.dismiss(self.document_id, &error);
         let (channel, events) = (writer.channel, writer.events.clone());
-        if let Some(old) = core.writer.replace(writer) {
-            let error = ErrorReply::new(Code::Superseded, Refusal::Superseded.to_string());
-            old.tell(self.document_id, error);
-        }
-        events.reply(Reply::Resume(Granted {
-            channel,
-            document_id: self.document_id,
-            offset: core.upload.progress().received(),
-            filesize: core.upload.progress().filesize(),
-        }));
-        Ok(Some(lease))
+        let part = core.add(lease, writer);
+        events.reply(Reply::Resume(core.granted(self.document_id, channel, lease)));
+        Ok(Some(part))
+    }
+
+    /// Gives a channel a part in the lease in force, and tells it under the lock, as
+    /// [`Self::resume`] does. Nobody else is concerned.
+    pub(crate) fn join(
+        &self,
+        user: UserId,
+        generation: Generation,
+        writer: Writer,
+    ) -> Result<Part, Failure> {
+        let mut core = self.core();
+        let lease = core.upload.join(user, generation)?;
+        let (channel, events) = (writer.channel, writer.events.clone());
+        let part = core.add(lease, writer);
+        events.reply(Reply::Join(core.granted(self.document_id, channel, lease)));
+        Ok(part)
     }
 
     /// Writes and hashes a piece. Block by block: first the rules say yes, then
@@ -172,8 +203,8 @@ impl Live {
         let core = &mut *core;
         let filesize = core.upload.progress().filesize();
         // A piece that reaches too far is refused whole.
-        let length = bytes.len() as u64;
-        let _ = core.upload.append(lease, offset, length)?;
+        let length_bytes = bytes.len() as u64;
+        let _ = core.upload.append(lease, offset, length_bytes)?;
         self.staging.check_holds(core.reach)?;
         while !bytes.is_empty() {
             let append = core.upload.append(lease, offset, bytes.len() as u64)?;
@@ -197,7 +228,7 @@ impl Live {
             offset = offset.plus(append.length_bytes);
             bytes = rest;
         }
-        core.pace_writeback(&*self.staging, offset, length);
+        core.pace_writeback(&*self.staging, offset, length_bytes);
         core.written = Some(Instant::now());
         Ok(())
     }
@@ -249,15 +280,25 @@ impl Live {
         Ok(core.upload.progress().received())
     }
 
-    /// The writer is gone. Says whether it was the one in force.
-    pub(crate) fn release(&self, lease: Lease) -> bool {
+    /// A writer is gone. Says whether its lease was in force. What it has begun and not
+    /// finished stays as it is, and so may promises of it (P1): another writer that sends
+    /// such a block anew withdraws it first.
+    pub(crate) fn release(&self, part: Part) -> bool {
         let mut core = self.core();
-        let in_force = core.upload.release(lease);
+        let in_force = core.upload.release(part.lease);
         if in_force {
-            core.writer = None;
-            // Blocks that were begun beyond the frontier are their writer's alone.
-            let open = core.upload.progress().open_bytes().map(|(index, _)| index);
-            core.hashers.retain(|index, _| Some(*index) == open);
+            core.writers.remove(&part.writer);
+            if core.is_torn {
+                // Only a new lease puts right what a panic has left.
+                core.upload.revoke();
+                let error = ErrorReply::new(Code::Internal, TORN);
+                core.dismiss(self.document_id, &error);
+            }
+            if core.upload.lease().is_none() {
+                // Nobody is left who knows of blocks begun beyond the frontier.
+                let open = core.upload.progress().open_bytes().map(|(index, _)| index);
+                core.hashers.retain(|index, _| Some(*index) == open);
+            }
         }
         in_force
     }
@@ -268,12 +309,12 @@ impl Live {
     }
 
     /// Ends the upload without a document, in memory; the catalog is the caller's.
-    /// Returns the writer, who is to be told when the catalog says so too.
-    pub(crate) fn give_up(&self, _: &Recording, phase: Phase) -> Result<Option<Writer>, Refusal> {
+    /// Returns the writers, who are to be told when the catalog says so too.
+    pub(crate) fn give_up(&self, _: &Recording, phase: Phase) -> Result<Vec<Writer>, Refusal> {
         let mut core = self.core();
         core.upload.give_up(phase)?;
         core.hashers.clear();
-        Ok(core.writer.take())
+        Ok(std::mem::take(&mut core.writers).into_values().collect())
     }
 
     /// Retires this `Live` if it is paused and the catalog knows all of it: the
@@ -327,7 +368,7 @@ impl Live {
         core.report(self.document_id);
     }
 
-    /// Tells the writer how far it is, unless it was told a moment ago.
+    /// Tells the writers how far it is, unless they were told a moment ago.
     pub(crate) fn report_if_due(&self, every: Duration) {
         let mut core = self.core();
         if core.reported.is_none_or(|reported| reported.elapsed() >= every) {
@@ -398,22 +439,52 @@ fn hash_open_block(
 }
 
 impl Core {
-    fn pace_writeback(&mut self, staging: &dyn Staging, end: Offset, length_bytes: u64) {
-        let start = end.get() - length_bytes;
-        if self.writeback.end != start {
-            self.writeback = start..start;
+    fn add(&mut self, lease: Lease, writer: Writer) -> Part {
+        self.writers_ever += 1;
+        self.writers.insert(self.writers_ever, writer);
+        Part { lease, writer: self.writers_ever }
+    }
+
+    /// Tells all writers why they are none any more.
+    fn dismiss(&mut self, document_id: DocumentId, error: &ErrorReply) {
+        for writer in std::mem::take(&mut self.writers).into_values() {
+            writer.tell(document_id, error.clone());
         }
-        self.writeback.end = end.get();
-        let length = self.writeback.end - self.writeback.start;
-        if length >= WRITEBACK_BYTES {
-            staging.start_writeback(Offset::ZERO.plus(self.writeback.start), length);
-            self.writeback = end.get()..end.get();
+    }
+
+    fn granted(&self, document_id: DocumentId, channel: Channel, lease: Lease) -> Granted {
+        let progress = self.upload.progress();
+        Granted {
+            channel,
+            document_id,
+            offset: progress.received(),
+            filesize: progress.filesize(),
+            lease: Some(lease.generation()),
+        }
+    }
+
+    fn pace_writeback(&mut self, staging: &dyn Staging, end: Offset, length_bytes: u64) {
+        let Writeback { span, bytes } = &mut self.writeback;
+        let (start, end) = (end.get() - length_bytes, end.get());
+        // Several writers write side by side; what lies further away is another matter.
+        let is_near = start <= span.end + WRITEBACK_BYTES
+            && span.start <= end.saturating_add(WRITEBACK_BYTES);
+        if *bytes == 0 || !is_near {
+            (*span, *bytes) = (start..start, 0);
+        }
+        *span = span.start.min(start)..span.end.max(end);
+        *bytes += length_bytes;
+        if *bytes >= WRITEBACK_BYTES {
+            staging.start_writeback(Offset::ZERO.plus(span.start), span.end - span.start);
+            *bytes = 0;
         }
     }
 
     fn report(&mut self, document_id: DocumentId) {
-        if let Some(writer) = &self.writer {
+        if !self.writers.is_empty() {
             self.reported = Some(Instant::now());
+        }
+        for writer in self.writers.values() {
             writer.events.reply(Reply::Progress(self.progress(document_id, writer.channel)));
         }
     }
@@ -432,8 +503,11 @@ impl Core {
     }
 }
 
+/// Why a lease ends for those who did no wrong.
+const TORN: &str = "the server made a mistake; what is durable is kept, resume the upload";
+
 impl Writer {
-    /// Tells the session how its upload ended.
+    /// Tells the channel how its upload, or its lease, ended.
     pub(crate) fn tell(&self, document_id: DocumentId, error: ErrorReply) {
         self.events.reply(Reply::Error(error.on(self.channel, Some(document_id))));
     }

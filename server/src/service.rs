@@ -75,12 +75,12 @@ impl Service {
     pub(crate) fn give_up(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
         self.registry.exclusively(id, |live| {
             let recording = live.map(Live::recording);
-            let writer = match (live, &recording) {
+            let writers = match (live, &recording) {
                 (Some(live), Some(recording)) => live.give_up(recording, phase)?,
-                _ => None,
+                _ => Vec::new(),
             };
             self.end(id, phase, why)?;
-            if let Some(writer) = writer {
+            for writer in writers {
                 writer.tell(id, Failure::Refused(Refusal::NotUploading(phase)).reply());
             }
             Ok(())
@@ -145,21 +145,21 @@ impl Service {
         Ok(())
     }
 
-    /// Gives an upload up because of what happened to it, and tells its writer.
+    /// Gives an upload up because of what happened to it, and tells its writers.
     pub(crate) fn fail(&self, live: &Live, recording: &Recording, failure: &Failure) {
         let document_id = live.document_id;
         tracing::warn!(%document_id, error = ?failure, "an upload has failed");
         let reply = failure.reply();
-        let writer = match live.give_up(recording, Phase::Failed) {
-            Ok(writer) => writer,
-            // It has ended otherwise, and its writer was told.
+        let writers = match live.give_up(recording, Phase::Failed) {
+            Ok(writers) => writers,
+            // It has ended otherwise, and its writers were told.
             Err(_) => return,
         };
         if let Err(error) = self.end(document_id, Phase::Failed, &reply.message) {
             tracing::error!(%document_id, %error, "the failure was not recorded");
         }
-        if let Some(writer) = writer {
-            writer.tell(document_id, reply);
+        for writer in writers {
+            writer.tell(document_id, reply.clone());
         }
     }
 

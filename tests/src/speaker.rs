@@ -21,7 +21,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
 use towline_protocol::reply::{Blocks, Cancelled, Found, Granted, Progress, Status, Success};
-use towline_protocol::request::{About, Complete, Find, Hello, Ping, Resume, Upload, Withdraw};
+use towline_protocol::request::{
+    About, Complete, Find, Hello, Join, Ping, Resume, Upload, Withdraw,
+};
 use towline_protocol::{
     BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize, Offset, OnConflict,
     Reply, Request,
@@ -101,6 +103,16 @@ pub fn resume(document_id: DocumentId) -> Resume {
         user_id: None,
         blocks: false,
     }
+}
+
+/// A `join` of the lease that was granted so.
+///
+/// # Panics
+/// Where the grant names no lease.
+#[must_use]
+pub fn join(granted: &Granted) -> Join {
+    let lease = granted.lease.expect("a grant names its lease");
+    Join { channel: ZERO, document_id: granted.document_id, lease }
 }
 
 /// A `find` by name and size.
@@ -506,6 +518,23 @@ impl Speaker {
     pub async fn resume_refused(&mut self, resume: Resume, code: Code) -> ErrorReply {
         let channel = resume.channel;
         self.send(&Request::Resume(resume)).await;
+        self.error_on(channel, code).await
+    }
+
+    /// `join`, granted.
+    pub async fn join(&mut self, join: Join) -> Granted {
+        let channel = join.channel;
+        self.send(&Request::Join(join)).await;
+        match self.reply_on(channel).await {
+            Reply::Join(granted) => granted,
+            other => self.fail(&format!("the join is not granted but {other:?}")).await,
+        }
+    }
+
+    /// `join`, refused with that word.
+    pub async fn join_refused(&mut self, join: Join, code: Code) -> ErrorReply {
+        let channel = join.channel;
+        self.send(&Request::Join(join)).await;
         self.error_on(channel, code).await
     }
 

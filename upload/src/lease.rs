@@ -1,5 +1,7 @@
 //! The right to write to one upload.
 
+use towline_protocol::Generation;
+
 /// In which order a writer sends its blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -11,16 +13,17 @@ pub enum Order {
 
 /// The right to write to one upload, until a later lease is granted. It is a
 /// number and no lock: nobody has to give it back for the next one to start.
+/// Several writers may share it; see [`Upload::join`](crate::Upload::join).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    pub(crate) generation: u64,
+    pub(crate) generation: Generation,
     pub(crate) order: Order,
 }
 
 impl Lease {
-    /// How often the upload has been taken up so far.
+    /// What tells it from all other leases of its upload.
     #[must_use]
-    pub const fn generation(self) -> u64 {
+    pub const fn generation(self) -> Generation {
         self.generation
     }
 

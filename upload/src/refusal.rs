@@ -23,6 +23,16 @@ pub enum Refusal {
     /// A later lease has been granted.
     #[error("another connection has taken this upload over")]
     Superseded,
+    /// The lease in force is its one writer's: the order of its bytes is all that is
+    /// known of them.
+    #[error("the upload is being sent without \"blocks\", and so by one connection alone")]
+    NotShared,
+    /// Too many share the lease.
+    #[error("{max} connections send this upload already")]
+    TooManyWriters {
+        /// How many may.
+        max: usize,
+    },
     /// The bytes do not follow those that are here.
     #[error("the upload continues at byte {expected}")]
     OffsetMismatch {

@@ -4,8 +4,10 @@ use crate::progress::{Append, Progress, Snapshot, Verdict};
 use crate::{Lease, Order, Phase, Refusal};
 use std::ops::Range;
 use std::time::Duration;
+use towline_protocol::limits::WRITERS_MAX;
 use towline_protocol::{
-    BlockIndex, ChainingValue, DocumentPath, FileHash, FileSize, Offset, Timestamp, UserId,
+    BlockIndex, ChainingValue, DocumentPath, FileHash, FileSize, Generation, Offset, Timestamp,
+    UserId,
 };
 
 /// One upload, from its first byte to its receipt.
@@ -13,7 +15,8 @@ use towline_protocol::{
 /// Three kinds of methods, in the order of a life:
 /// * questions (`phase`, `progress`, `lease` …) change nothing;
 /// * a *writer* asks [`resume`](Self::resume) (or is given the first lease by
-///   [`begin`](Self::begin)), then for each piece [`append`](Self::append),
+///   [`begin`](Self::begin), or has a part in another's by
+///   [`join`](Self::join)), then for each piece [`append`](Self::append),
 ///   writes it, says [`appended`](Self::appended) and, where a block ended,
 ///   [`hashed`](Self::hashed); it announces values with
 ///   [`announce`](Self::announce) and ends with [`complete`](Self::complete) or
@@ -29,8 +32,11 @@ pub struct Upload {
     path: DocumentPath,
     phase: Phase,
     progress: Progress,
-    generation: u64,
+    /// That of the last lease.
+    generation: Generation,
     lease: Option<Lease>,
+    /// How many share the lease.
+    writers: usize,
     last_byte_at: Timestamp,
 }
 
@@ -61,7 +67,7 @@ impl Upload {
     ) -> (Self, Lease) {
         let mut upload =
             Self::restore(owner, path, Phase::Uploading, Progress::empty(filesize), now);
-        let lease = upload.grant(order);
+        let lease = upload.grant(order, now);
         (upload, lease)
     }
 
@@ -74,7 +80,8 @@ impl Upload {
         progress: Progress,
         last_byte_at: Timestamp,
     ) -> Self {
-        Self { owner, path, phase, progress, generation: 0, lease: None, last_byte_at }
+        let generation = Generation::MIN;
+        Self { owner, path, phase, progress, generation, lease: None, writers: 0, last_byte_at }
     }
 
     /// Whether a file of that size may be uploaded at all.
@@ -161,7 +168,30 @@ impl Upload {
         if ask.order == Order::Sequence {
             self.progress.accept_unannounced();
         }
-        Ok(self.grant(ask.order))
+        Ok(self.grant(ask.order, now))
+    }
+
+    /// One more writer for the lease in force. Blocks are what they share: each writes
+    /// whole ones, in any order, so whoever needs the order of the bytes is alone.
+    ///
+    /// # Errors
+    /// In the order of the questions: is there such an upload of yours, is it still
+    /// uploading, is that its lease, can it be shared, by one more.
+    pub fn join(&mut self, user: UserId, generation: Generation) -> Result<Lease, Refusal> {
+        if user != self.owner {
+            return Err(Refusal::NotFound);
+        }
+        self.check_uploading()?;
+        let lease = self.lease.filter(|lease| lease.generation == generation);
+        let lease = lease.ok_or(Refusal::Superseded)?;
+        if lease.order == Order::Sequence {
+            return Err(Refusal::NotShared);
+        }
+        if self.writers >= WRITERS_MAX {
+            return Err(Refusal::TooManyWriters { max: WRITERS_MAX });
+        }
+        self.writers += 1;
+        Ok(lease)
     }
 
     /// May these bytes be written? Those of them that belong to the first block
@@ -282,13 +312,19 @@ impl Upload {
         }
     }
 
-    /// The writer is gone; says whether it was the one in force.
+    /// A writer is gone; says whether its lease was in force. It ends with the last one.
     pub fn release(&mut self, lease: Lease) -> bool {
         let in_force = self.lease == Some(lease);
         if in_force {
-            self.lease = None;
+            self.writers -= 1;
+            self.lease = self.lease.filter(|_| self.writers > 0);
         }
         in_force
+    }
+
+    /// The lease ends, however many share it.
+    pub fn revoke(&mut self) {
+        self.lease = None;
     }
 
     /// The data of the snapshot is synced and the catalog has recorded it.
@@ -302,10 +338,11 @@ impl Upload {
         self.lease.is_none() && now > self.expires_at(patience)
     }
 
-    fn grant(&mut self, order: Order) -> Lease {
-        self.generation += 1;
+    fn grant(&mut self, order: Order, now: Timestamp) -> Lease {
+        self.generation = self.generation.next(now);
         let lease = Lease { generation: self.generation, order };
         self.lease = Some(lease);
+        self.writers = 1;
         lease
     }
 

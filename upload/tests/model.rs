@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use towline_protocol::block::{self, BLOCK_SIZE_BYTES, block_count};
+use towline_protocol::limits::WRITERS_MAX;
 use towline_protocol::{
     BlockIndex, ChainingValue, DocumentPath, FileSize, Offset, Timestamp, UserId,
 };
@@ -36,6 +37,11 @@ enum Command {
         order: Order,
         offset_is_right: bool,
     },
+    /// One more connection for a lease: the one in force, one before it, or a
+    /// stranger's try.
+    Join {
+        who: Joiner,
+    },
     Release,
     Checkpoint,
     /// The process is killed and reads the catalog.
@@ -45,6 +51,13 @@ enum Command {
     },
     /// Whoever had the lease before tries once more.
     OldWriter,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Joiner {
+    Owner,
+    Stranger,
+    Late,
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -57,7 +70,9 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (0u64..5, 1u64..3).prop_map(|(first, count)| Command::Withdraw { first, count }),
         2 => (order, prop::bool::weighted(0.8))
             .prop_map(|(order, offset_is_right)| Command::Resume { order, offset_is_right }),
-        1 => Just(Command::Release),
+        3 => prop_oneof![4 => Just(Joiner::Owner), 1 => Just(Joiner::Stranger), 1 => Just(Joiner::Late)]
+            .prop_map(|who| Command::Join { who }),
+        2 => Just(Command::Release),
         3 => Just(Command::Checkpoint),
         1 => Just(Command::Restart),
         1 => prop::bool::weighted(0.8).prop_map(|honest| Command::Complete { honest }),
@@ -77,6 +92,8 @@ fn value(index: BlockIndex) -> ChainingValue {
 struct World {
     upload: Upload,
     lease: Option<Lease>,
+    /// How many share it.
+    writers: usize,
     old: Vec<Lease>,
     /// The model: how many bytes of each block are here.
     filled: BTreeMap<u64, u64>,
@@ -102,6 +119,7 @@ impl World {
         Self {
             upload,
             lease: Some(lease),
+            writers: 1,
             old: Vec::new(),
             filled: BTreeMap::new(),
             durable: Offset::ZERO,
@@ -151,7 +169,9 @@ impl World {
         let first_not_held = (0..).map(|block| BlockIndex::new(block).unwrap());
         let frontier = first_not_held.take_while(|index| self.is_held(*index)).count() as u64;
         let lease = self.upload.resume(&ask, self.now, PATIENCE)?;
+        assert!(self.old.iter().chain(&self.lease).all(|old| *old != lease), "a number of its own");
         self.old.extend(self.lease.replace(lease));
+        self.writers = 1;
         // Begun blocks beyond the frontier were known to the old writer alone.
         let held: Vec<_> = self.upload.progress().held().map(|(index, _)| index.get()).collect();
         self.filled.retain(|block, _| held.contains(block) || *block == frontier);
@@ -161,6 +181,10 @@ impl World {
     fn apply(&mut self, command: &Command) {
         let Some(lease) = self.lease else {
             // A paused upload can only be resumed; everything else needs a lease.
+            if let Some(old) = self.old.last() {
+                let refused = self.upload.join(owner(), old.generation());
+                assert_eq!(refused, Err(Refusal::Superseded));
+            }
             let offset = Some(self.upload.progress().received());
             self.resume(Order::AnyBlock, offset).unwrap();
             return;
@@ -194,10 +218,14 @@ impl World {
                     assert_eq!(self.upload.lease(), Some(lease), "nothing was taken over");
                 }
             }
+            Command::Join { who } => self.join(lease, who),
             Command::Release => {
                 assert!(self.upload.release(lease));
-                self.old.push(lease);
-                self.lease = None;
+                self.writers -= 1;
+                if self.writers == 0 {
+                    self.old.push(lease);
+                    self.lease = None;
+                }
             }
             Command::Checkpoint => {
                 let snapshot = self.upload.progress().snapshot();
@@ -237,6 +265,36 @@ impl World {
                 }
             }
         }
+    }
+
+    fn join(&mut self, lease: Lease, who: Joiner) {
+        let stranger = UserId::try_from(8).unwrap();
+        let (user, asked) = match who {
+            Joiner::Owner => (owner(), lease),
+            Joiner::Stranger => (stranger, lease),
+            Joiner::Late => match self.old.last() {
+                Some(old) => (owner(), *old),
+                None => return,
+            },
+        };
+        match (self.upload.join(user, asked.generation()), who) {
+            (Ok(joined), Joiner::Owner) => {
+                assert_eq!(joined, lease);
+                assert_eq!(lease.order(), Order::AnyBlock);
+                self.writers += 1;
+                assert!(self.writers <= WRITERS_MAX);
+            }
+            (Err(Refusal::NotShared), Joiner::Owner) => {
+                assert_eq!(lease.order(), Order::Sequence);
+            }
+            (Err(Refusal::TooManyWriters { max }), Joiner::Owner) => {
+                assert_eq!(self.writers, max);
+            }
+            (Err(Refusal::NotFound), Joiner::Stranger)
+            | (Err(Refusal::Superseded), Joiner::Late) => {}
+            (other, _) => panic!("{who:?}: {other:?}"),
+        }
+        assert_eq!(self.upload.lease(), Some(lease), "nothing was taken over");
     }
 
     fn append(&mut self, lease: Lease, block: u64, shift: i64, length: u64) {
@@ -286,6 +344,7 @@ impl World {
         }
         assert_eq!(self.upload.progress().received(), self.durable, "a promise is kept");
         self.lease = None;
+        self.writers = 0;
         self.old.clear();
         self.filled.clear();
         for index in self.recorded.keys() {
@@ -297,6 +356,7 @@ impl World {
     }
 
     fn check(&self) {
+        assert_eq!(self.upload.lease(), self.lease, "the lease lives as long as its writers");
         let progress = self.upload.progress();
         assert_eq!(progress.received().get(), self.prefix(), "the bytes without a gap");
         assert!(progress.durable() <= progress.received(), "only what is here is promised");

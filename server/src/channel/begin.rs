@@ -11,7 +11,7 @@ use crate::newborn::{Birth, Expected};
 use crate::publish::{Publishing, Receipt};
 use crate::service::Service;
 use std::sync::Arc;
-use towline_protocol::reply::{Found, Reply, Unfinished};
+use towline_protocol::reply::{Found, Granted, Reply, Unfinished};
 use towline_protocol::request::{Find, Upload};
 use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, OnConflict, Timestamp};
 use towline_state::catalog::{self, Document, NewDocument};
@@ -159,13 +159,15 @@ impl ChannelDesk {
         };
         failpoint::reach("upload.file_made");
         let (rules, lease) = Rules::begin(self.user, path, filesize, order, now);
-        let live = Arc::new(Live::begin(id, staging, rules, self.writer()));
+        let (live, part) = Live::begin(id, staging, rules, lease, self.writer());
+        let live = Arc::new(live);
         self.service.registry.begin(&live, || {
-            self.reply(Reply::Upload(self.granted(&live, Offset::ZERO)));
+            let lease = Some(lease.generation());
+            self.reply(Reply::Upload(Granted { lease, ..self.standing(&live, Offset::ZERO) }));
         });
         newborn.was_announced = true;
         self.service.mirror.changed();
-        self.slot = Slot::Open(Open { live, lease, on_conflict });
+        self.slot = Slot::Open(Open { live, part, on_conflict });
         Ok(())
     }
 }

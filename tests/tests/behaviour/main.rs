@@ -10,6 +10,7 @@ mod bad_tokens;
 mod channels;
 mod integrity;
 mod names;
+mod parallel;
 mod progress;
 mod recovery;
 mod relaxed;

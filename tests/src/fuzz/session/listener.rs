@@ -101,7 +101,7 @@ impl Listener {
         }
         self.is_welcome = true;
         match reply {
-            Reply::Upload(granted) => self.granted(granted),
+            Reply::Upload(granted) | Reply::Join(granted) => self.granted(granted),
             Reply::Resume(granted) => {
                 self.granted(granted);
                 self.keeps(granted.document_id, granted.offset);

@@ -1,0 +1,307 @@
+//! Several connections send one file, under one lease.
+
+use towline_protocol::request::{Complete, Join, Resume, Upload};
+use towline_protocol::{Channel, Code, Offset, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{CHUNK, Heard, Speaker, ZERO, join, offset, resume, upload};
+
+/// What a writer that announces its blocks says first.
+fn in_blocks(name: &str, corpus: &Corpus) -> Upload {
+    Upload { blocks: true, ..upload(name, corpus) }
+}
+
+fn is_progress(heard: &Heard) -> bool {
+    matches!(heard, Heard::Reply(Reply::Progress(_)))
+}
+
+/// The blocks that are held, by number.
+async fn held(speaker: &mut Speaker, document_id: towline_protocol::DocumentId) -> Vec<usize> {
+    speaker.blocks(document_id).await.into_iter().map(|(index, _)| index).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_connections_and_their_blocks_in_turn() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(9 * BLOCK + 4567, 600);
+    let mut first = server.speaker().await;
+    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let document_id = granted.document_id;
+    let (mut second, mut third) = (server.speaker().await, server.speaker().await);
+    let joined = second.join(join(&granted)).await;
+    assert_eq!((joined.document_id, joined.offset), (document_id, Offset::ZERO));
+    assert_eq!((joined.filesize, joined.lease), (corpus.filesize(), granted.lease));
+    let channel = Channel(5);
+    third.join(Join { channel, ..join(&granted) }).await;
+
+    // From the end, and never two of one connection in a row; the chunks of three
+    // blocks at a time interleave.
+    let count = corpus.block_count();
+    for round in (0..count).collect::<Vec<_>>().chunks(3).rev() {
+        for step in 0..BLOCK / CHUNK {
+            for (turn, &index) in round.iter().enumerate() {
+                let start = index * BLOCK + step * CHUNK;
+                let range = start.min(corpus.size())..(start + CHUNK).min(corpus.block_end(index));
+                match turn {
+                    0 => third.chunks(channel, &corpus, range).await,
+                    1 => first.chunks(ZERO, &corpus, range).await,
+                    _ => second.chunks(ZERO, &corpus, range).await,
+                }
+            }
+        }
+        for (turn, &index) in round.iter().enumerate() {
+            let value = corpus.value(index);
+            match turn {
+                0 => third.announce(channel, index, value).await,
+                1 => first.announce(ZERO, index, value).await,
+                _ => second.announce(ZERO, index, value).await,
+            }
+        }
+    }
+    // The answer to `status` says that all before it was dealt with.
+    first.status(document_id).await;
+    second.status(document_id).await;
+    third.status(document_id).await;
+    assert_eq!(held(&mut first, document_id).await, (0..count).collect::<Vec<_>>());
+    // All of them hear how far it is.
+    let whole = offset(corpus.size());
+    for (speaker, channel) in [(&mut first, ZERO), (&mut second, ZERO), (&mut third, channel)] {
+        let said = speaker.progress_that("a promise", |p| p.durable == whole).await;
+        assert_eq!(said.channel, channel);
+    }
+    // Any of them may say that this is all.
+    assert_eq!(second.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    // What the others still say is dropped without a word.
+    first.chunk(ZERO, 0, &[0; 100]).await;
+    first.announce(ZERO, 0, corpus.value(1)).await;
+    assert_eq!(first.status(document_id).await.status, "completed");
+    assert!(first.heard_so_far().iter().all(is_progress));
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_join_takes_nothing_over() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(2 * BLOCK, 601);
+    let mut owner = server.speaker().await;
+    let stale = owner.upload(in_blocks("doc.bin", &corpus)).await;
+    let document_id = stale.document_id;
+    let again = Resume { blocks: true, ..resume(document_id) };
+    let granted = owner.resume(again).await;
+    assert!(granted.lease > stale.lease, "a lease has a number of its own");
+
+    let mut late = server.speaker().await;
+    late.join_refused(join(&stale), Code::Superseded).await;
+    // The refused channel is dropped from, and what it says is never written.
+    late.block(ZERO, &Corpus::new(2 * BLOCK, 602), 1).await;
+    late.status(document_id).await;
+    assert!(late.heard_so_far().iter().all(is_progress));
+
+    let other = server.site.add_user("bob").await;
+    let mut stranger = Speaker::login(server.address(), &other.token).await;
+    let refusal = stranger.join_refused(join(&granted), Code::NotFound).await;
+    assert_eq!(refusal.document_id, Some(document_id));
+
+    // The owner has noticed nothing.
+    owner.block(ZERO, &corpus, 0).await;
+    assert_eq!(owner.status(document_id).await.received, offset(BLOCK));
+    let said = owner.heard_so_far();
+    assert!(said.iter().all(is_progress), "{said:?}");
+
+    // Sixteen send one upload, and no more.
+    let mut channels: Vec<Speaker> = Vec::new();
+    for _ in 1..16 {
+        let mut speaker = server.speaker().await;
+        speaker.join(join(&granted)).await;
+        channels.push(speaker);
+    }
+    assert_eq!(late.join_refused(join(&granted), Code::TooMany).await.max, Some(16));
+    channels.pop().unwrap().pause().await;
+    late.join(join(&granted)).await;
+    late.pause().await;
+    drop(channels);
+
+    // Paused: nobody's lease is in force.
+    owner.pause().await;
+    let mut late = server.speaker().await;
+    while late.status(document_id).await.active {}
+    late.join_refused(join(&granted), Code::Superseded).await;
+    assert!(!late.status(document_id).await.active);
+
+    // Bytes in order have one sender.
+    let mut owner = server.speaker().await;
+    let alone = owner.resume(resume(document_id)).await;
+    late.join_refused(join(&alone), Code::BadState).await;
+    owner.chunks(ZERO, &corpus, BLOCK..2 * BLOCK).await;
+    assert_eq!(owner.complete(ZERO).await.blake3, corpus.hash());
+    late.join_refused(join(&alone), Code::BadState).await;
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_supersedes_all_who_had_joined() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(6 * BLOCK, 603);
+    let garbage = Corpus::new(6 * BLOCK, 604);
+    let mut first = server.speaker().await;
+    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let document_id = granted.document_id;
+    let (mut second, mut third) = (server.speaker().await, server.speaker().await);
+    second.join(join(&granted)).await;
+    third.join(join(&granted)).await;
+    for (index, speaker) in [&mut first, &mut second, &mut third].into_iter().enumerate() {
+        speaker.block(ZERO, &corpus, index).await;
+        speaker.status(document_id).await;
+    }
+    // Each is in the middle of a block.
+    second.chunks(ZERO, &corpus, 3 * BLOCK..3 * BLOCK + 2 * CHUNK).await;
+    third.chunks(ZERO, &corpus, 4 * BLOCK..4 * BLOCK + 2 * CHUNK).await;
+    second.status(document_id).await;
+    third.status(document_id).await;
+
+    let mut newer = server.speaker().await;
+    let resumed = newer.resume(Resume { blocks: true, ..resume(document_id) }).await;
+    assert_eq!(resumed.offset, offset(3 * BLOCK + 2 * CHUNK));
+    for speaker in [&mut first, &mut second, &mut third] {
+        speaker.error(Code::Superseded).await;
+        for index in 3..6 {
+            speaker.block(ZERO, &garbage, index).await;
+        }
+        speaker.chunks(ZERO, &garbage, 3 * BLOCK + 2 * CHUNK..4 * BLOCK).await;
+        speaker.send_json(r#"{"action":"withdraw","ranges":[[0,3]]}"#).await;
+        speaker.send(&Request::Complete(Complete::default())).await;
+        speaker.status(document_id).await;
+        let said = speaker.heard_so_far();
+        assert!(said.iter().all(is_progress), "{said:?}");
+    }
+    assert_eq!(held(&mut newer, document_id).await, [0, 1, 2]);
+    // The lease that was theirs is no way back, and lives through no restart either.
+    second.join_refused(join(&granted), Code::Superseded).await;
+    newer.blocks_from(ZERO, &corpus, 3 * BLOCK + 2 * CHUNK).await;
+    newer.status(document_id).await;
+    newer.pause().await;
+    server.restart().await;
+    let mut newer = server.speaker().await;
+    newer.resume(Resume { blocks: true, ..resume(document_id) }).await;
+    for old in [&granted, &resumed] {
+        server.speaker().await.join_refused(join(old), Code::Superseded).await;
+    }
+    assert_eq!(newer.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_cut_and_only_its_block_travels_again() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(8 * BLOCK, 605);
+    let proxy = FaultProxy::start(server.address(), [Faults::none(), Faults::none()]).await;
+    let mut first = Speaker::login(proxy.address(), &server.person.token).await;
+    let mut second = Speaker::login(proxy.address(), &server.person.token).await;
+    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let document_id = granted.document_id;
+    second.join(join(&granted)).await;
+
+    // The second is to send 0 and 1, and is cut in the middle of 1.
+    second.block(ZERO, &corpus, 0).await;
+    second.chunks(ZERO, &corpus, BLOCK..BLOCK + 300_000).await;
+    let half = offset(BLOCK + 300_000);
+    // The half block may be promised durable: it is at the frontier.
+    first.progress_that("a promise", |p| p.durable == half).await;
+    let (one, two) = (proxy.link(0).await, proxy.link(1).await);
+    two.cut();
+    second.ended().await;
+    // The other goes on as if nothing had been.
+    for index in 2..8 {
+        first.block(ZERO, &corpus, index).await;
+    }
+    first.status(document_id).await;
+    assert_eq!(held(&mut first, document_id).await, [0, 2, 3, 4, 5, 6, 7]);
+    // A begun block goes on where it stands, or is withdrawn and sent from its start.
+    let withdrawn = first.withdraw(ZERO, &[(1, 1)]).await;
+    assert_eq!(withdrawn.offset, offset(BLOCK));
+    first.block(ZERO, &corpus, 1).await;
+    assert_eq!(first.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    let passed = one.passed() + two.passed();
+    let again = passed - corpus.size() as u64;
+    println!("{again} bytes beyond the file, framing and all");
+    assert!(again < 300_000 + 50_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_begun_block_is_gone_on_with_by_another() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(3 * BLOCK, 606);
+    let mut first = server.speaker().await;
+    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let document_id = granted.document_id;
+    let mut second = server.speaker().await;
+    second.join(join(&granted)).await;
+    // Not at the frontier, and so nobody but the lease knows of it.
+    second.chunks(ZERO, &corpus, BLOCK..BLOCK + 5 * CHUNK).await;
+    second.pause().await;
+    first.chunks(ZERO, &corpus, BLOCK + 5 * CHUNK..2 * BLOCK).await;
+    first.announce(ZERO, 1, corpus.value(1)).await;
+    for index in [0, 2] {
+        first.block(ZERO, &corpus, index).await;
+    }
+    first.status(document_id).await;
+    assert_eq!(first.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_may_leave_and_the_last_pauses() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(4 * BLOCK, 607);
+    let mut first = server.speaker().await;
+    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let document_id = granted.document_id;
+    let (mut second, mut third) = (server.speaker().await, server.speaker().await);
+    second.join(join(&granted)).await;
+    first.block(ZERO, &corpus, 0).await;
+    // A part in the lease is enough to let others in.
+    let last = first.pause().await;
+    assert_eq!(last[0].durable, offset(BLOCK), "a pause makes durable and says so");
+    third.join(join(&granted)).await;
+    second.block(ZERO, &corpus, 2).await;
+    third.block(ZERO, &corpus, 1).await;
+    assert!(second.status(document_id).await.active);
+    third.status(document_id).await;
+    // A damaged block is its sender's to hear of.
+    let wrong = Corpus::new(4 * BLOCK, 608);
+    third.chunks(ZERO, &wrong, 3 * BLOCK..4 * BLOCK).await;
+    third.announce(ZERO, 3, corpus.value(3)).await;
+    assert_eq!(third.error(Code::BlockMismatch).await.index.map(|i| i.get()), Some(3));
+    second.status(document_id).await;
+    let said = second.heard_so_far();
+    assert!(said.iter().all(is_progress), "{said:?}");
+    third.pause().await;
+    second.pause().await;
+    let mut fourth = server.speaker().await;
+    while fourth.status(document_id).await.active {}
+    fourth.join_refused(join(&granted), Code::Superseded).await;
+    let resumed = fourth.resume(Resume { blocks: true, ..resume(document_id) }).await;
+    assert_eq!(resumed.offset, offset(3 * BLOCK));
+    fourth.block(ZERO, &corpus, 3).await;
+    assert_eq!(fourth.complete(ZERO).await.blake3, corpus.hash());
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_the_upload_is_told_to_all() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(2 * BLOCK, 609);
+    let mut first = server.speaker().await;
+    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let mut others = [server.speaker().await, server.speaker().await];
+    for other in &mut others {
+        other.join(join(&granted)).await;
+    }
+    server.speaker().await.cancel(granted.document_id).await;
+    for speaker in others.iter_mut().chain([&mut first]) {
+        speaker.error(Code::Cancelled).await;
+    }
+}
