@@ -303,6 +303,8 @@ impl Client {
             link,
             uploads: &self.uploads,
             server: &self.server,
+            token: &self.token,
+            patience: self.patience,
             token_file: self.token_file.as_ref(),
             listener,
         };

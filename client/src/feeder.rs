@@ -10,6 +10,9 @@ use towline_protocol::{BlockIndex, ChainingValue};
 /// One block being written, one waiting behind it, one read and one being read.
 const BUFFERS: usize = 4;
 
+/// The first three of them, for each further connection.
+const BUFFERS_PER_CONNECTION: usize = 3;
+
 /// A block as it was read. Its buffer goes back to the reader when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -47,6 +50,8 @@ pub(crate) struct Feeder {
     pieces: mpsc::Sender<Piece>,
     blocks: ready::UnboundedReceiver<io::Result<Block>>,
     outstanding: u64,
+    home: mpsc::Sender<Vec<u8>>,
+    buffers: usize,
 }
 
 impl Feeder {
@@ -54,10 +59,23 @@ impl Feeder {
         let (pieces, todo) = mpsc::channel();
         // The number of buffers bounds what is ready; the channel need not.
         let (done, blocks) = ready::unbounded_channel();
+        let (home, free) = mpsc::channel();
+        let spare = home.clone();
         std::thread::Builder::new()
             .name("towline-read".to_owned())
-            .spawn(move || read(&source, &todo, &done))?;
-        Ok(Self { pieces, blocks, outstanding: 0 })
+            .spawn(move || read(&source, &todo, &done, &spare, &free))?;
+        let mut feeder = Self { pieces, blocks, outstanding: 0, home, buffers: 0 };
+        feeder.serve_connections(1);
+        Ok(feeder)
+    }
+
+    /// Reads so far ahead that so many connections are kept busy.
+    pub(crate) fn serve_connections(&mut self, count: usize) {
+        let wanted = BUFFERS + BUFFERS_PER_CONNECTION * count.saturating_sub(1);
+        while self.buffers < wanted {
+            self.buffers += 1;
+            let _ = self.home.send(Vec::new());
+        }
     }
 
     /// Adds blocks behind those already asked for.
@@ -70,6 +88,11 @@ impl Feeder {
     /// Whether there are blocks still to come.
     pub(crate) fn has_more(&self) -> bool {
         self.outstanding > 0
+    }
+
+    /// How many.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.outstanding
     }
 
     /// The next block. Cancel-safe: a block is either handed over or still there.
@@ -85,11 +108,9 @@ fn read(
     source: &Source,
     todo: &mpsc::Receiver<Piece>,
     done: &ready::UnboundedSender<io::Result<Block>>,
+    home: &mpsc::Sender<Vec<u8>>,
+    free: &mpsc::Receiver<Vec<u8>>,
 ) {
-    let (home, free) = mpsc::channel();
-    for _ in 0..BUFFERS {
-        let _ = home.send(Vec::new());
-    }
     for piece in todo {
         let mut skip_bytes = usize::try_from(piece.skip_bytes).unwrap_or(usize::MAX);
         for number in piece.blocks {

@@ -75,6 +75,16 @@ impl Plan {
         plan
     }
 
+    /// The plan for sending blocks anew of which the server may have a part.
+    pub(crate) fn anew(numbers: impl IntoIterator<Item = u64>) -> Self {
+        let mut plan = Self::default();
+        for number in numbers {
+            plan.take_back(number);
+            plan.send(number, 0);
+        }
+        plan
+    }
+
     /// The ranges to withdraw, as many in one message as the protocol allows.
     pub(crate) fn withdrawals(&self) -> impl Iterator<Item = &[(BlockIndex, u64)]> {
         self.withdraw.chunks(WITHDRAW_RANGES_MAX)
@@ -191,6 +201,14 @@ mod tests {
         let fills = BTreeMap::from([(2, 70)]);
         let plan = Plan::resume(size(4 * MIB), at(0), &BTreeMap::new(), &[None; 4], &fills);
         assert_eq!(plan.pieces, [piece(0..2, 0), piece(2..4, 70)]);
+    }
+
+    #[test]
+    fn what_is_sent_anew_is_taken_back_first() {
+        let plan = Plan::anew([1, 2, 5]);
+        assert_eq!(plan.pieces, [piece(1..3, 0), piece(5..6, 0)]);
+        let withdraw: Vec<_> = plan.withdraw.iter().map(|(first, n)| (first.get(), *n)).collect();
+        assert_eq!(withdraw, [(1, 2), (5, 1)]);
     }
 
     #[test]

@@ -1,28 +1,34 @@
 //! The upload of one file, over as many connections as it takes.
 
 mod agree;
+mod mending;
 mod pace;
 mod sending;
+mod strands;
 
 use crate::address::ServerAddress;
-use crate::connection::Connection;
+use crate::connection::{Connection, Patience};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt, Standing};
 use crate::failure::{Failure, Kept};
+use crate::parallel::Parallel;
 use crate::proof::Proof;
 use crate::source::{Sameness, Source};
 use crate::stop::Stop;
+use crate::token::Token;
 use crate::uploads::{Granted, Uploads};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::block::{block_count, hash_file};
 use towline_protocol::name::Name;
 use towline_protocol::reply::{Progress, Success};
 use towline_protocol::{
-    ChainingValue, Channel, DocumentId, FileHash, FileSize, Offset, OnConflict, Reply, UserId,
+    ChainingValue, Channel, DocumentId, FileHash, FileSize, Generation, Offset, OnConflict, Reply,
+    UserId,
 };
 
 /// How a file is to be uploaded.
@@ -37,6 +43,8 @@ pub struct PutOptions {
     pub again: bool,
     /// Go on with this very upload, where it still exists.
     pub document_id: Option<DocumentId>,
+    /// Over how many connections.
+    pub parallel: Parallel,
 }
 
 /// How often client and server may find that they differ about how far the
@@ -48,6 +56,8 @@ pub(crate) struct Means<'a> {
     pub(crate) link: &'a mut Connection,
     pub(crate) uploads: &'a Uploads,
     pub(crate) server: &'a ServerAddress,
+    pub(crate) token: &'a Token,
+    pub(crate) patience: Patience,
     pub(crate) token_file: Option<&'a PathBuf>,
     pub(crate) listener: Listener<'a>,
 }
@@ -74,6 +84,10 @@ pub(crate) struct Transfer {
     /// Where the state file believes the upload stands.
     believed: Option<Offset>,
     channel: Channel,
+    /// The lease under which the channel writes, where the server has told.
+    lease: Option<Generation>,
+    /// Connections besides the main one that were found to be worth it.
+    strands: usize,
     received: Offset,
     durable: Offset,
     /// How often the server had more than before.
@@ -81,6 +95,8 @@ pub(crate) struct Transfer {
     /// How much of a begun block is there, where the server said so.
     fills: BTreeMap<u64, u64>,
     sent_bytes: u64,
+    /// The same on connections besides the main one.
+    strands_sent_bytes: Arc<AtomicU64>,
 }
 
 impl Transfer {
@@ -98,11 +114,14 @@ impl Transfer {
             document_id: None,
             believed: None,
             channel: Channel::default(),
+            lease: None,
+            strands: 0,
             received: Offset::ZERO,
             durable: Offset::ZERO,
             advances: 0,
             fills: BTreeMap::new(),
             sent_bytes: 0,
+            strands_sent_bytes: Arc::default(),
         }
     }
 
@@ -117,7 +136,8 @@ impl Transfer {
         let before = means.link.payload_bytes();
         let ended = self.try_until_agreed(&mut means).await;
         self.sent_bytes += means.link.payload_bytes() - before;
-        ended.map(|success| Receipt::of(self.document.local.clone(), success, self.sent_bytes))
+        let sent_bytes = self.sent_bytes + self.strands_sent_bytes.load(Ordering::Relaxed);
+        ended.map(|success| Receipt::of(self.document.local.clone(), success, sent_bytes))
     }
 
     async fn try_until_agreed(&mut self, means: &mut Means<'_>) -> Result<Success, Stop> {

@@ -1,6 +1,7 @@
 //! What was typed.
 
 use crate::address::ServerAddress;
+use crate::parallel::Parallel;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -127,6 +128,9 @@ pub(super) struct Manner {
     /// Bytes in one chunk, at most 1MiB [default: what the server proposes]
     #[arg(long, value_name = "SIZE", value_parser = chunk_bytes)]
     pub(super) chunk_size: Option<u32>,
+    /// Connections for one file, up to 16; auto adds some to a long upload that gains by it
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(super) parallel: Parallel,
     /// Give up after so many attempts without progress [default: never]
     #[arg(long, value_name = "N")]
     pub(super) retries: Option<u32>,
@@ -188,6 +192,8 @@ mod tests {
         for line in [
             "towline put a b --to h:1 --token-file t --state-file s --chunk-size 64KiB --json --quiet",
             "towline put a --retries 3 --folder a/b --on-conflict reject --again",
+            "towline put a --parallel 4",
+            "towline put a --parallel auto",
             "towline resume 7 8",
             "towline resume --all",
             "towline uploads --json",
@@ -196,7 +202,14 @@ mod tests {
         ] {
             Arguments::try_parse_from(line.split(' ')).unwrap();
         }
-        for line in ["towline", "towline put", "towline status 0", "towline resume 7 --all"] {
+        for line in [
+            "towline",
+            "towline put",
+            "towline status 0",
+            "towline resume 7 --all",
+            "towline put a --parallel 0",
+            "towline put a --parallel 17",
+        ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -38,6 +38,7 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         on_conflict: Some(put.on_conflict.into()),
         again: put.again,
         document_id: None,
+        parallel: put.manner.parallel,
     };
     let mut client = client(server, credential, file.as_ref(), put.manner.retries);
     let jobs: Vec<Job> = selection

@@ -55,6 +55,7 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
             on_conflict: None,
             again: false,
             document_id: Some(document_id),
+            parallel: resume.manner.parallel,
         };
         jobs.push(Job { client: index, document, options });
     }

@@ -128,7 +128,7 @@ impl Client {
 
 /// What may go with others: no upload that somebody wants to go on with.
 fn shot(index: usize, (document, options): &(Document, PutOptions)) -> Option<Shot<'_>> {
-    let PutOptions { on_conflict, again, document_id, chunk_bytes } = *options;
+    let PutOptions { on_conflict, again, document_id, chunk_bytes, parallel: _ } = *options;
     let plain = document_id.is_none() && chunk_bytes.is_none();
     plain.then_some(Shot { index, document, on_conflict, again })
 }

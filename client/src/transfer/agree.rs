@@ -134,6 +134,7 @@ impl Transfer {
             match means.link.ask(&resume).await? {
                 Reply::Resume(granted) => {
                     self.check(&granted, document_id)?;
+                    self.lease = granted.lease;
                     let plan = self.rest(means, granted).await?;
                     return Ok(Some(Agreed::Granted(plan)));
                 }
@@ -167,19 +168,8 @@ impl Transfer {
         let held = means.link.held_blocks(self.channel, document_id, count).await?;
         self.compare(means, &held).await?;
         let plan = Plan::resume(self.filesize(), granted.offset, &held, &self.values, &self.fills);
-        let mut offset = granted.offset;
-        for ranges in plan.withdrawals() {
-            let channel = self.channel;
-            let withdraw = Request::Withdraw(Withdraw { channel, ranges: ranges.to_vec() });
-            match means.link.ask(&withdraw).await? {
-                Reply::Withdraw(granted) => {
-                    self.check(&granted, document_id)?;
-                    offset = granted.offset;
-                }
-                Reply::Error(error) => return Err(Stop::refused(error)),
-                other => return Err(Stop::protocol(format!("'withdraw' was answered {other:?}"))),
-            }
-        }
+        let withdrawn = self.withdraw(means, &plan, document_id).await?;
+        let offset = withdrawn.unwrap_or(granted.offset);
         // More may have come than the server found the time to say.
         self.advances += u64::from(granted.offset > self.received);
         self.received = offset;
@@ -189,6 +179,29 @@ impl Transfer {
             (means.listener)(Event::Resumed { standing, left_bytes });
         }
         Ok(plan)
+    }
+
+    /// Takes back what the plan says; where the upload stands then, if anything was.
+    pub(super) async fn withdraw(
+        &mut self,
+        means: &mut Means<'_>,
+        plan: &Plan,
+        document_id: DocumentId,
+    ) -> Result<Option<Offset>, Stop> {
+        let mut offset = None;
+        for ranges in plan.withdrawals() {
+            let channel = self.channel;
+            let withdraw = Request::Withdraw(Withdraw { channel, ranges: ranges.to_vec() });
+            match means.link.ask(&withdraw).await? {
+                Reply::Withdraw(granted) => {
+                    self.check(&granted, document_id)?;
+                    offset = Some(granted.offset);
+                }
+                Reply::Error(error) => return Err(Stop::refused(error)),
+                other => return Err(Stop::protocol(format!("'withdraw' was answered {other:?}"))),
+            }
+        }
+        Ok(offset)
     }
 
     /// Learns the local values of all held blocks: from the proof of an earlier run
@@ -276,6 +289,7 @@ impl Transfer {
                     return Err(Stop::protocol("a new upload does not begin at 0"));
                 }
                 self.document_id = Some(granted.document_id);
+                self.lease = granted.lease;
                 if let Some(standing) = self.standing() {
                     (means.listener)(Event::Started(standing));
                 }

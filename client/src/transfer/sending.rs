@@ -1,18 +1,20 @@
 //! Sending blocks and hearing what the server says about them.
 
 use super::pace::Pace;
+use super::strands::{Errand, Ramp, Strands};
 use super::{Means, Transfer};
 use crate::connection::{Said, Step, for_channel};
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::feeder::{Block, Feeder};
+use crate::parallel::Parallel;
 use crate::plan::{Piece, Plan};
 use crate::stop::Stop;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
-use towline_protocol::block::hash_file;
+use tokio::time::{Instant, sleep_until};
+use towline_protocol::block::{BLOCK_SIZE_BYTES, hash_file};
 use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
 use towline_protocol::{BlockIndex, Code, ErrorReply, Offset, Reply, Request};
@@ -25,8 +27,14 @@ const REPAIRS: u32 = 8;
 const NOTED_EVERY: Duration = Duration::from_secs(1);
 
 /// What is known only while one plan is carried out.
-struct Course {
-    feeder: Feeder,
+pub(super) struct Course {
+    pub(super) feeder: Feeder,
+    pub(super) strands: Strands,
+    ramp: Ramp,
+    /// Blocks that were handed out, and none of those that are to be read again.
+    pub(super) handed: BTreeSet<u64>,
+    /// How often what strands had lost was sent again.
+    pub(super) mends: u32,
     pace: Pace,
     /// `complete` was said since the last block was queued.
     asked: bool,
@@ -44,51 +52,130 @@ impl Transfer {
         means: &mut Means<'_>,
         plan: Plan,
     ) -> Result<Success, Stop> {
+        let mut feeder = Feeder::start(Arc::clone(&self.source)).map_err(|e| self.unreadable(e))?;
+        for piece in plan.pieces {
+            feeder.read(piece);
+        }
+        let (strands, ramp) = self.strands(means, feeder.outstanding());
+        let (least, most) = self.chunk_range(means);
         let mut course = Course {
-            feeder: Feeder::start(Arc::clone(&self.source)).map_err(|e| self.unreadable(e))?,
-            pace: self.pace(means),
+            feeder,
+            strands,
+            ramp,
+            handed: BTreeSet::new(),
+            mends: 0,
+            pace: Pace::new(least, most),
             asked: false,
             unanswered: 0,
             repairs: BTreeMap::new(),
             noted: None,
         };
-        for piece in plan.pieces {
-            course.feeder.read(piece);
+        let sent = self.carry_out(means, &mut course).await;
+        if !matches!(sent, Ok(_) | Err(Stop::Failed(_))) {
+            course.strands.flush().await;
         }
+        sent
+    }
+
+    async fn carry_out(
+        &mut self,
+        means: &mut Means<'_>,
+        course: &mut Course,
+    ) -> Result<Success, Stop> {
         loop {
-            if !course.feeder.has_more() && !course.asked {
+            let more = course.hands_out();
+            if more {
+                course.strands.fill_up();
+                course.feeder.serve_connections(1 + course.strands.wanted());
+            } else if !course.asked && course.strands.settle().await {
+                if course.strands.have_lost() {
+                    if let Some(success) = self.mend(means, course).await? {
+                        return Ok(success);
+                    }
+                    continue;
+                }
                 self.check_unchanged().await?;
                 self.ask_to_complete(means);
                 course.asked = true;
                 course.unanswered += 1;
             }
             let room = means.link.has_room();
+            let next_look = course.ramp.next_look().filter(|_| more);
             tokio::select! {
-                // Cancel-safe, both: what was written, read or handed over is
+                // Cancel-safe, all: what was written, read, said or handed over is
                 // accounted for before they wait.
-                step = means.link.next(course.feeder.has_more() && !room) => {
+                step = means.link.next(more && !room) => {
                     if let Step::Said(said) = step?
-                        && let Some(success) = self.heard(means, &mut course, said)?
+                        && let Some(success) = self.heard(means, course, said)?
                     {
                         return Ok(success);
                     }
                 }
-                block = course.feeder.next(), if room && course.feeder.has_more() => {
+                block = course.feeder.next(),
+                    if more && (room || course.strands.want_a_block()) =>
+                {
                     let block = block.map_err(|error| self.unreadable(error))?;
-                    self.queue(means, &mut course, block);
+                    self.hand_out(means, course, block);
+                }
+                damaged = course.strands.next(), if !course.strands.is_empty() => {
+                    if let Some(index) = damaged {
+                        self.repair(course, index)?;
+                    }
+                }
+                () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
+                    self.look_at_rate(means, course);
                 }
             }
         }
     }
 
-    /// What was asked for, or what the link bears.
-    fn pace(&self, means: &Means<'_>) -> Pace {
-        let least = self.chunk_bytes(means);
-        let most = means.link.welcome().max_chunk_size;
-        Pace::new(least, if self.options.chunk_bytes.is_some() { least } else { most })
+    /// The connections besides the main one for sending so many blocks, and the rule for
+    /// adding some.
+    fn strands(&self, means: &Means<'_>, blocks: u64) -> (Strands, Ramp) {
+        let welcome = means.link.welcome();
+        let are_known = welcome.features.iter().any(|word| word == "join");
+        let errand = self.document_id.zip(self.lease).filter(|_| are_known);
+        let errand = errand.map(|(document_id, lease)| Errand {
+            server: means.server.clone(),
+            token: means.token.clone(),
+            patience: means.patience,
+            document_id,
+            lease,
+            chunk_bytes: self.chunk_range(means),
+            sent_bytes: Arc::clone(&self.strands_sent_bytes),
+        });
+        let wanted = match self.options.parallel {
+            Parallel::Auto => self.strands,
+            Parallel::Connections(count) => count.get() - 1,
+        };
+        // No more connections than blocks.
+        let most = usize::try_from(blocks.saturating_sub(1)).unwrap_or(usize::MAX);
+        let strands = Strands::new(errand, wanted.min(most));
+        let is_open = self.options.parallel == Parallel::Auto && strands.are_possible();
+        let ramp = if is_open { Ramp::new(Instant::now()) } else { Ramp::level() };
+        (strands, ramp)
     }
 
-    fn queue(&mut self, means: &mut Means<'_>, course: &mut Course, block: Block) {
+    fn look_at_rate(&mut self, means: &Means<'_>, course: &mut Course) {
+        let sent_bytes = means.link.payload_bytes() + course.strands.sent_bytes();
+        let left_bytes = course.feeder.outstanding().saturating_mul(BLOCK_SIZE_BYTES);
+        let connections = 1 + course.strands.wanted();
+        if course.ramp.look(Instant::now(), sent_bytes, left_bytes, connections) {
+            course.strands.add_one();
+            self.strands = course.strands.wanted();
+        }
+    }
+
+    /// The least and the most that a chunk may have: what was asked for, or what the link
+    /// bears.
+    fn chunk_range(&self, means: &Means<'_>) -> (u32, u32) {
+        let least = self.chunk_bytes(means);
+        let most = means.link.welcome().max_chunk_size;
+        (least, if self.options.chunk_bytes.is_some() { least } else { most })
+    }
+
+    /// Gives a block to whichever connection has room.
+    fn hand_out(&mut self, means: &mut Means<'_>, course: &mut Course, block: Block) {
         if let Some(value) =
             usize::try_from(block.index.get()).ok().and_then(|n| self.values.get_mut(n))
         {
@@ -96,8 +183,13 @@ impl Transfer {
             *value = Some(block.value);
         }
         self.fills.remove(&block.index.get());
-        let chunk_bytes = course.pace.queued(Instant::now());
-        means.link.queue_block(self.channel, chunk_bytes, block);
+        course.handed.insert(block.index.get());
+        if means.link.has_room() {
+            let chunk_bytes = course.pace.queued(Instant::now());
+            means.link.queue_block(self.channel, chunk_bytes, block);
+        } else {
+            course.strands.hand_out(block);
+        }
     }
 
     fn ask_to_complete(&self, means: &mut Means<'_>) {
@@ -113,7 +205,7 @@ impl Transfer {
     }
 
     /// Takes in what the server said; the receipt, if it was that.
-    fn heard(
+    pub(super) fn heard(
         &mut self,
         means: &mut Means<'_>,
         course: &mut Course,
@@ -165,20 +257,7 @@ impl Transfer {
     /// Mends what can be mended without ado.
     fn objected(&mut self, course: &mut Course, error: ErrorReply) -> Result<(), Stop> {
         match (error.code, error.index) {
-            (Code::BlockMismatch, Some(index)) if index.get() < self.values.len() as u64 => {
-                let repairs = course.repairs.entry(index).or_default();
-                *repairs += 1;
-                if *repairs > REPAIRS {
-                    let reason = format!(
-                        "block {index} arrived damaged {repairs} times; the link, or a machine at \
-                         one of its ends, damages data"
-                    );
-                    return Err(Failure::Integrity { reason, document_id: self.document_id }.into());
-                }
-                course.feeder.read(Piece::whole(index));
-                course.asked = false;
-                Ok(())
-            }
+            (Code::BlockMismatch, Some(index)) => self.repair(course, index),
             (Code::Incomplete, _) if course.unanswered > 0 => {
                 course.unanswered -= 1;
                 // An answer from before a repair is no news.
@@ -186,5 +265,34 @@ impl Transfer {
             }
             _ => Err(self.refusal(error)),
         }
+    }
+
+    /// Has a block that arrived damaged sent again.
+    fn repair(&self, course: &mut Course, index: BlockIndex) -> Result<(), Stop> {
+        if index.get() >= self.values.len() as u64 {
+            return Err(Stop::protocol(format!("the file has no block {index}")));
+        }
+        let repairs = course.repairs.entry(index).or_default();
+        *repairs += 1;
+        if *repairs > REPAIRS {
+            let reason = format!(
+                "block {index} arrived damaged {repairs} times; the link, or a machine at \
+                 one of its ends, damages data"
+            );
+            return Err(Failure::Integrity { reason, document_id: self.document_id }.into());
+        }
+        // The server has withdrawn it.
+        course.handed.remove(&index.get());
+        course.feeder.read(Piece::whole(index));
+        course.asked = false;
+        Ok(())
+    }
+}
+
+impl Course {
+    /// Whether blocks are to be handed out: there are some, and not so many were lost that
+    /// these come first.
+    fn hands_out(&self) -> bool {
+        self.feeder.has_more() && !self.strands.have_lost_much()
     }
 }

@@ -3,6 +3,7 @@
 use towline_protocol::request::{Complete, Join, Resume, Upload};
 use towline_protocol::{Channel, Code, Offset, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{CHUNK, Heard, Speaker, ZERO, join, offset, resume, upload};
@@ -304,4 +305,148 @@ async fn what_ends_the_upload_is_told_to_all() {
     for speaker in others.iter_mut().chain([&mut first]) {
         speaker.error(Code::Cancelled).await;
     }
+}
+
+/// What passed on each of the first so many connections.
+async fn passed(proxy: &FaultProxy, count: usize) -> Vec<u64> {
+    let mut passed = Vec::new();
+    for number in 0..count {
+        passed.push(proxy.link(number).await.passed());
+    }
+    passed
+}
+
+/// A line on which the others have the time to come.
+fn slow() -> Faults {
+    Faults::slow(8 << 20)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_connections_and_one_of_them_is_cut() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(32 * BLOCK + 777, 610);
+    let cut = Faults { cut_after: Some(3 * BLOCK as u64 + 500_000), ..slow() };
+    let proxy = FaultProxy::start(server.address(), [slow(), slow(), cut, slow()]).await;
+    proxy.otherwise(slow());
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    put.args(["--parallel", "4", "--json"]);
+    let outcome = run(put).await;
+    outcome.assert_done();
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    // The cut one came back, and nobody else had to.
+    assert_eq!(proxy.connections(), 5);
+    let passed = passed(&proxy, 5).await;
+    println!("{passed:?} bytes on the connections");
+    assert!(passed[..4].iter().all(|bytes| *bytes > 2 * BLOCK as u64), "{passed:?}");
+    let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+    assert!(again < 2 * BLOCK as u64, "{again} bytes too many");
+    assert!(outcome.events().iter().all(|event| event["event"] != "resumed"), "{outcome:?}");
+    assert_eq!(outcome.event("completed")["durable"], true);
+    let sent = outcome.event("completed")["sent_bytes"].as_u64().unwrap();
+    assert!(sent >= corpus.size() as u64, "{sent}");
+    assert!(desk.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_main_connection_is_cut_and_the_others_keep_what_they_have() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(32 * BLOCK, 611);
+    for (cut, name) in [(true, "cut.bin"), (false, "reset.bin")] {
+        let at = Some(3 * BLOCK as u64);
+        let main = match cut {
+            true => Faults { cut_after: at, ..slow() },
+            false => Faults { reset_after: at, ..slow() },
+        };
+        let proxy = FaultProxy::start(server.address(), [main]).await;
+        proxy.otherwise(slow());
+        let desk = Desk::new(&server.site, &server.person, proxy.address());
+        let mut put = desk.put(&desk.write(name, &corpus));
+        put.args(["--parallel", "3", "--json", "--again"]);
+        let outcome = run(put).await;
+        assert_eq!(outcome.assert_done().event("resumed")["filename"], name);
+        server.site.assert_published(&server.person, name, &corpus);
+        let passed = passed(&proxy, proxy.connections()).await;
+        println!("{passed:?} bytes on the connections");
+        assert!(passed.len() >= 6, "the strands begin anew: {passed:?}");
+        let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+        assert!(again < 3 * BLOCK as u64, "{again} bytes too many");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_turns_on_any_connection_costs_a_block() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(24 * BLOCK, 612);
+    let flip = || Faults { flip_at: Some(2 * BLOCK as u64 + 12_345), ..slow() };
+    let proxy = FaultProxy::start(server.address(), [flip(), flip(), flip()]).await;
+    proxy.otherwise(slow());
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    put.args(["--parallel", "3"]);
+    run(put).await.assert_done();
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    assert_eq!(proxy.connections(), 3);
+    let passed = passed(&proxy, 3).await;
+    let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+    assert!((2 * BLOCK as u64..5 * BLOCK as u64).contains(&again), "{passed:?}");
+}
+
+/// Whoever takes the upload over has it, however many were sending.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_ends_all_connections_of_the_client() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(24 * BLOCK, 613);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults::slow(2 << 20));
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    put.args(["--parallel", "3"]);
+    let mut run = desk.start(put);
+    let started = run.until(|event| event["event"] == "started").await;
+    for number in 0..3 {
+        proxy.link(number).await.has_passed(500_000).await;
+    }
+    let document_id = started["document_id"].as_u64().unwrap();
+    let document_id = towline_protocol::DocumentId::try_from(document_id).unwrap();
+    let mut newer = server.speaker().await;
+    newer.resume(Resume { blocks: true, ..resume(document_id) }).await;
+    let outcome = run.end().await;
+    outcome.assert_code(3);
+    assert_eq!(outcome.event("error")["code"], "superseded");
+    newer.cancel(document_id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_link_and_a_short_file_get_no_more_than_they_need() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpus = Corpus::new(48 * BLOCK, 614);
+    run(desk.put(&desk.write("auto.bin", &corpus))).await.assert_done();
+    assert_eq!(proxy.connections(), 1);
+    let short = Corpus::new(BLOCK, 615);
+    let mut put = desk.put(&desk.write("short.bin", &short));
+    put.args(["--parallel", "4"]);
+    run(put).await.assert_done();
+    assert_eq!(proxy.connections(), 2);
+    server.site.assert_published(&server.person, "auto.bin", &corpus);
+    server.site.assert_published(&server.person, "short.bin", &short);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_line_gets_another_connection_by_itself() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(9 * BLOCK, 616);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults::slow(600 << 10));
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let run = desk.start(desk.put(&desk.write("doc.bin", &corpus)));
+    proxy.link(1).await.has_passed(200_000).await;
+    proxy.otherwise(Faults::none());
+    for number in 0..2 {
+        proxy.link(number).await.change(|faults| faults.bytes_per_second = None);
+    }
+    run.end().await.assert_done();
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
 }

@@ -1,0 +1,213 @@
+//! One extra connection: it joins the lease, sends the blocks that it is given, and
+//! comes back when it is lost.
+
+use crate::address::ServerAddress;
+use crate::connection::{Connection, Patience, Said, Step, for_channel};
+use crate::feeder::Block;
+use crate::retry::Backoff;
+use crate::stop::Stop;
+use crate::token::Token;
+use crate::transfer::pace::Pace;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
+use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::request::{About, Join};
+use towline_protocol::{
+    BlockIndex, Channel, Code, DocumentId, ErrorReply, Generation, Reply, Request,
+};
+
+/// How often in a row a strand may fail to come back.
+const ATTEMPTS: u32 = 8;
+
+/// What all strands of a transfer have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Errand {
+    pub(crate) server: ServerAddress,
+    pub(crate) token: Token,
+    pub(crate) patience: Patience,
+    pub(crate) document_id: DocumentId,
+    pub(crate) lease: Generation,
+    /// The least and the most that a chunk may have.
+    pub(crate) chunk_bytes: (u32, u32),
+    /// What all of them have sent so far.
+    pub(crate) sent_bytes: Arc<AtomicU64>,
+}
+
+/// What a strand is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Send this.
+    Send(Block),
+    /// Say when all that was sent has been dealt with.
+    Confirm(u64),
+}
+
+/// What a strand says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It may be given one more block.
+    Room,
+    /// This block did not arrive as it was sent.
+    Damaged(BlockIndex),
+    /// The answer to [`Order::Confirm`] of that number.
+    Confirmed(u64),
+    /// Its connection is lost, with what was on it. It comes back.
+    Lost,
+    /// The same, and it does not.
+    Over,
+}
+
+/// The task behind a strand. It ends when nobody is left who could give it orders.
+pub(super) struct Worker {
+    pub(super) number: u32,
+    pub(super) errand: Errand,
+    pub(super) orders: UnboundedReceiver<Order>,
+    pub(super) reports: UnboundedSender<(u32, News)>,
+}
+
+/// A connection that has joined.
+struct Joined {
+    link: Connection,
+    channel: Channel,
+    pace: Pace,
+    /// A block was asked for and has not come.
+    wants: bool,
+    /// Confirmations that the server was asked for.
+    asked: VecDeque<u64>,
+    counted_bytes: u64,
+}
+
+impl Worker {
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(Some(ATTEMPTS));
+        loop {
+            let stop = match self.connect().await {
+                Ok(mut joined) => {
+                    let ended = self.serve(&mut joined, &mut backoff).await;
+                    self.count(&mut joined);
+                    ended
+                }
+                Err(stop) => Err(stop),
+            };
+            let wait = match stop {
+                Ok(()) => return,
+                // The main connection will hear of it, too, where it concerns the upload.
+                Err(Stop::Failed(_)) => None,
+                Err(Stop::Lost(_) | Stop::Later(_) | Stop::Garbled(_) | Stop::Realign) => {
+                    backoff.next_wait(fastrand::f64())
+                }
+            };
+            let Some(wait) = wait else { return self.report(News::Over) };
+            self.report(News::Lost);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<Joined, Stop> {
+        let Errand { server, token, patience, document_id, lease, chunk_bytes, .. } = &self.errand;
+        let mut link = Connection::open(server, token, *patience).await?;
+        let channel = link.new_channel();
+        let join = Join { channel, document_id: *document_id, lease: *lease };
+        match link.ask(&Request::Join(join)).await? {
+            Reply::Join(granted)
+                if granted.document_id == *document_id && granted.lease == Some(*lease) => {}
+            Reply::Error(error) => return Err(Stop::refused(error)),
+            other => return Err(Stop::protocol(format!("'join' was answered {other:?}"))),
+        }
+        let pace = Pace::new(chunk_bytes.0, chunk_bytes.1);
+        let asked = VecDeque::new();
+        Ok(Joined { link, channel, pace, wants: false, asked, counted_bytes: 0 })
+    }
+
+    /// Sends what it is given. Ends well when there will be no more orders.
+    async fn serve(&mut self, joined: &mut Joined, backoff: &mut Backoff) -> Result<(), Stop> {
+        loop {
+            let room = joined.link.has_room();
+            if room && !joined.wants {
+                joined.wants = true;
+                self.report(News::Room);
+            }
+            tokio::select! {
+                // Cancel-safe, both: what was written or read is accounted for in the
+                // connection, and an order is either taken or still there.
+                step = joined.link.next(!room) => {
+                    if let Step::Said(said) = step? {
+                        self.heard(joined, said)?;
+                    }
+                }
+                order = self.orders.recv() => match order {
+                    None => return Ok(()),
+                    Some(Order::Send(block)) => {
+                        joined.wants = false;
+                        let chunk_bytes = joined.pace.queued(Instant::now());
+                        joined.link.queue_block(joined.channel, chunk_bytes, block);
+                    }
+                    Some(Order::Confirm(ticket)) => {
+                        // Requests are answered behind the pieces before them, and behind
+                        // what there is to object to these; a ping is not.
+                        let about =
+                            About { channel: joined.channel, document_id: self.errand.document_id };
+                        joined.link.queue(&Request::Status(about));
+                        joined.asked.push_back(ticket);
+                    }
+                },
+            }
+            if self.count(joined) >= BLOCK_SIZE_BYTES {
+                backoff.progressed();
+            }
+        }
+    }
+
+    fn heard(&self, joined: &mut Joined, said: Said) -> Result<(), Stop> {
+        let reply = match said {
+            Said::Reply(reply) => for_channel(reply, joined.channel)?,
+            Said::BlockList { .. } => {
+                return Err(Stop::protocol("a block list nobody asked for"));
+            }
+        };
+        match reply {
+            // How far the upload is the main connection hears, too.
+            None | Some(Reply::Progress(_)) => Ok(()),
+            Some(Reply::Status(_)) => match joined.asked.pop_front() {
+                Some(ticket) => {
+                    self.count(joined);
+                    self.report(News::Confirmed(ticket));
+                    Ok(())
+                }
+                None => Err(Stop::protocol("a status nobody asked for")),
+            },
+            Some(Reply::Error(ErrorReply {
+                code: Code::BlockMismatch,
+                index: Some(index),
+                ..
+            })) => {
+                self.report(News::Damaged(index));
+                Ok(())
+            }
+            // What it was to send is known to the server in part: what of it is missing is
+            // found out for all at once.
+            Some(Reply::Error(error)) if error.code == Code::OffsetMismatch => {
+                Err(Stop::Lost(error.message))
+            }
+            Some(Reply::Error(error)) => Err(Stop::refused(error)),
+            Some(other) => Err(Stop::protocol(format!("unexpected: {other:?}"))),
+        }
+    }
+
+    /// Adds what was sent since it was last counted; says how much this connection has
+    /// sent.
+    fn count(&self, joined: &mut Joined) -> u64 {
+        let sent_bytes = joined.link.payload_bytes();
+        let before = std::mem::replace(&mut joined.counted_bytes, sent_bytes);
+        self.errand.sent_bytes.fetch_add(sent_bytes - before, Ordering::Relaxed);
+        sent_bytes
+    }
+
+    fn report(&self, news: News) {
+        // Where nobody listens any more, there are no more orders either.
+        let _ = self.reports.send((self.number, news));
+    }
+}
