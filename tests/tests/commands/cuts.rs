@@ -38,6 +38,41 @@ async fn twenty_cuts_at_random_bytes() {
     assert!(desk.state().uploads.is_empty());
 }
 
+/// Whichever connections they hit, the first or those besides it.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_cuts_of_four_connections() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(40 * BLOCK + 12_345, 25);
+    let mut chance = chance();
+    let slow = Faults::slow(16 << 20);
+    let plan: Vec<_> = (0..20)
+        .map(|_| {
+            let at = Some(chance.u64(1..4 * BLOCK as u64));
+            match chance.bool() {
+                true => Faults { cut_after: at, ..slow.clone() },
+                false => Faults { reset_after: at, ..slow.clone() },
+            }
+        })
+        .collect();
+    let cuts = plan.len();
+    let proxy = FaultProxy::start(server.address(), plan).await;
+    proxy.otherwise(slow);
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut put = desk.put(&desk.write("big.bin", &corpus));
+    put.args(["--parallel", "4"]);
+    run(put).await.assert_done();
+    server.site.assert_published(&server.person, "big.bin", &corpus);
+    let mut delivered = 0;
+    for number in 0..proxy.connections() {
+        delivered += proxy.link(number).await.passed();
+    }
+    let again = delivered - corpus.size() as u64;
+    println!("{} connections: {again} bytes beyond the file", proxy.connections());
+    // A cut costs a part of the block that it hits.
+    assert!(again < (cuts * BLOCK) as u64);
+    assert!(desk.state().uploads.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_byte_at_a_time() {
     let server = TestServer::start().await;

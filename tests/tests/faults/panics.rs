@@ -6,7 +6,9 @@ use towline_protocol::{BlockIndex, Code, DocumentId, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::Site;
-use towline_tests::speaker::{Heard, Speaker, ZERO, about, find, offset, position, resume, upload};
+use towline_tests::speaker::{
+    Heard, Speaker, ZERO, about, find, join, offset, position, resume, upload,
+};
 
 /// Points that a channel passes while it uploads and completes.
 const ON_A_CHANNEL: &[&str] = &[
@@ -92,6 +94,41 @@ async fn in_the_middle_of_a_block() {
         site.assert_published(&person, "doc", &corpus);
         server.gone().await;
     }
+}
+
+/// Those who share the lease have to begin anew, for only that puts things right.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_one_of_several_connections() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("write.hashed=panic@2").start().await;
+    let corpus = Corpus::new(3 * BLOCK, 955);
+    let mut first = Speaker::login(server.address(), &person.token).await;
+    let begin = Upload { blocks: true, ..upload("doc", &corpus) };
+    let granted = first.upload(begin).await;
+    let id = granted.document_id;
+    let mut second = Speaker::login(server.address(), &person.token).await;
+    second.join(join(&granted)).await;
+    first.chunks(ZERO, &corpus, 0..50_000).await;
+    first.has_received(id, 50_000).await;
+    second.chunks(ZERO, &corpus, BLOCK..BLOCK + 40_000).await;
+    second.error(Code::Internal).await;
+    second.closed().await;
+    first.error(Code::Internal).await;
+    // Its connection has done no wrong.
+    let again = Resume { blocks: true, ..resume(id) };
+    let resumed = first.resume(again).await;
+    let mut third = Speaker::login(server.address(), &person.token).await;
+    third.join_refused(join(&granted), Code::Superseded).await;
+    third.join(join(&resumed)).await;
+    third.block(ZERO, &corpus, 1).await;
+    third.status(id).await;
+    first.chunks(ZERO, &corpus, position(resumed.offset)..BLOCK).await;
+    first.announce(ZERO, 0, corpus.value(0)).await;
+    first.block(ZERO, &corpus, 2).await;
+    assert_eq!(first.complete(ZERO).await.blake3, corpus.hash());
+    site.assert_published(&person, "doc", &corpus);
+    server.gone().await;
 }
 
 fn all_chunks(corpus: &Corpus) -> Vec<u8> {

@@ -3,8 +3,8 @@
 use super::program::CONTENT;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc::UnboundedSender;
@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) takes_back: AtomicBool,
     /// The largest number of a document that was heard of.
     pub(super) last_document: AtomicU64,
+    /// The last lease of each document that was heard of.
+    pub(super) leases: Mutex<HashMap<u64, u64>>,
     /// Where the user's documents are published.
     pub(super) documents: PathBuf,
 }
@@ -131,6 +133,10 @@ impl Listener {
     fn granted(&self, granted: &Granted) {
         assert!(granted.offset <= granted.filesize.end(), "{granted:?}");
         self.shared.last_document.fetch_max(granted.document_id.get(), Ordering::SeqCst);
+        if let Some(lease) = granted.lease {
+            let mut leases = self.shared.leases.lock().expect("nobody panics with it");
+            leases.insert(granted.document_id.get(), lease.get());
+        }
     }
 
     fn progress(&mut self, progress: &Progress) {

@@ -233,6 +233,9 @@ impl Program {
 
     async fn resume(&mut self, channel: u32, input: &mut Input<'_>) {
         let (flags, reference) = (input.byte(), input.byte());
+        if flags >> 5 == 7 {
+            return self.join(channel, reference).await;
+        }
         let mut fields = json!({ "document_id": self.document(reference) });
         let mut believed = self.believed(channel);
         match flags & 3 {
@@ -256,6 +259,14 @@ impl Program {
         }
         self.uploads.insert(channel, believed);
         self.control(channel, "resume", fields).await;
+    }
+
+    /// With the lease that was heard of last, or one that there never was.
+    async fn join(&mut self, channel: u32, reference: u8) {
+        let document = self.document(reference);
+        let leases = self.shared.leases.lock().map(|leases| leases.get(&document).copied());
+        let lease = leases.ok().flatten().unwrap_or(1);
+        self.control(channel, "join", json!({ "document_id": document, "lease": lease })).await;
     }
 
     async fn about(&mut self, channel: u32, input: &mut Input<'_>) {
