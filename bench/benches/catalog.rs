@@ -8,7 +8,7 @@ use towline_protocol::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId,
 };
 use towline_state::Catalog;
-use towline_state::catalog::{Checkpoint, NewDocument, OnConflict};
+use towline_state::catalog::{Checkpoint, Created, NewDocument, OnConflict, Unless};
 
 fn main() {
     divan::main();
@@ -63,10 +63,14 @@ impl Bench {
                 chunk_size: Some(65_536),
                 started_at: now(),
             };
-            self.catalog.create_document(document, u32::MAX)
+            self.catalog.create_document(document, Unless::default(), u32::MAX)
         });
         let calls: Vec<_> = calls.collect();
-        calls.into_iter().map(|call| call.wait().expect("a new document")).collect()
+        let number = |created| match created {
+            Created::New(id) => id,
+            other => panic!("not asked for: {other:?}"),
+        };
+        calls.into_iter().map(|call| number(call.wait().expect("a new document"))).collect()
     }
 
     fn record(&self, documents: &[DocumentId], block: BlockIndex) {

@@ -242,5 +242,6 @@ fn upload(channel: Channel, name: &str, filesize: FileSize) -> Request {
         blake3: None,
         on_conflict: OnConflict::Rename,
         blocks: true,
+        new_only: false,
     })
 }

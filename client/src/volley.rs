@@ -1,10 +1,11 @@
 //! Many small files over one connection, none of them waiting for another's answer.
 //!
-//! Each file has a channel of its own and takes the usual steps on it: `find`, `upload`,
-//! and behind the grant its bytes and `complete` in one go. With a hundred on their way
-//! nobody waits for the link. Bytes never go ahead of the grant: from then on the file
-//! has a number, by which a lost SUCCESS is found again, and the same file is never
-//! published twice.
+//! Each file has a channel of its own: `upload`, its bytes and `complete` in one go, as
+//! long as the server has not got the files already. With a hundred on their way nobody
+//! waits for the link. The wish names the file's hash and that nothing is to begin beside
+//! an older upload of it: so a lost SUCCESS is found again, and the same file is never
+//! published twice. Where a second copy is wanted, bytes wait for the grant: from then on
+//! the file has a number.
 //!
 //! Only what goes as usual is done here. A file that is no small regular file, that was
 //! begun before, or that the server says anything unusual about is left to
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 use towline_protocol::{Channel, DocumentId, OnConflict, Reply};
 
 /// Files on their way at a time: as many as share a commit on the server.
-const FILES: usize = 128;
+const FILES: usize = 256;
 
 /// Bytes on their way at a time.
 const BYTES: usize = 8 << 20;
@@ -122,7 +123,8 @@ impl<'link, 'shots> Volley<'link, 'shots> {
                 break channel;
             }
         };
-        self.link.queue(&self.flights.launch(channel, shot, small));
+        let frames = self.flights.launch(channel, shot, small, self.link.welcome());
+        self.link.queue_frames(frames);
     }
 
     fn hear(&mut self, reply: Reply, done: &mut impl FnMut(usize, Receipt)) -> Result<(), Stop> {
@@ -131,12 +133,8 @@ impl<'link, 'shots> Volley<'link, 'shots> {
             Reply::Error(error) if channel == Channel::default() => {
                 return Err(Stop::refused(error));
             }
-            Reply::Find(found) => {
-                let upload = self.flights.found(channel, &found, self.link.welcome());
-                if let Some(upload) = upload {
-                    self.link.queue(&upload);
-                }
-            }
+            // It was begun before.
+            Reply::Find(_) => self.flights.give_back(channel),
             Reply::Upload(granted) => {
                 if let Some(frames) = self.flights.granted(channel, &granted, self.link.welcome()) {
                     self.link.queue_frames(frames);

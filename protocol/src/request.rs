@@ -151,6 +151,10 @@ pub struct Upload {
     /// blocks may then come in any order.
     #[serde(default, skip_serializing_if = "is_default")]
     pub blocks: bool,
+    /// Begin only where no upload of the same name and size waits for the rest: else
+    /// the answer is that of `find`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub new_only: bool,
 }
 
 /// `{"action":"resume","document_id":123,"offset":200000,"filename":"doc.pdf"}`

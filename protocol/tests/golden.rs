@@ -149,6 +149,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         blake3: None,
         on_conflict: OnConflict::Rename,
         blocks: false,
+        new_only: false,
     };
     let upload_full = Upload {
         channel: Channel(7),
@@ -160,6 +161,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         blake3: Some(hash(HASH_OF_4_BLOCKS)),
         on_conflict: OnConflict::Reject,
         blocks: true,
+        new_only: true,
     };
     let resume = Resume {
         channel: Channel(0),
@@ -236,7 +238,9 @@ fn replies() -> Vec<(&'static str, Reply)> {
         max_chunk_size: 1_048_576,
         block_size: 1_048_576,
         max_channels: 1024,
-        features: ["blocks", "find", "withdraw", "channels", "join"].map(str::to_owned).to_vec(),
+        features: ["blocks", "find", "withdraw", "channels", "join", "new_only"]
+            .map(str::to_owned)
+            .to_vec(),
     };
     let granted = |at| Granted {
         channel: Channel(0),

@@ -399,6 +399,7 @@ impl ChannelDesk {
         match publishing.go_on(&self.service)? {
             Stage::GoesOn(publishing) => Ok(Some(Asked::Publishing(publishing))),
             Stage::Done(receipt) => {
+                self.service.checkpoints.forget(id);
                 self.service.mirror.changed();
                 self.service.registry.sweep_one(id);
                 self.finish(*receipt, false);

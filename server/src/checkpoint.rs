@@ -79,6 +79,11 @@ impl Checkpoints {
         }
     }
 
+    /// The upload is over: nothing of it is to be recorded, nor to be held open for that.
+    pub(crate) fn forget(&self, id: DocumentId) {
+        self.waiting().uploads.remove(&id);
+    }
+
     /// Makes everything durable that has come so far; ready when that is done or
     /// has failed. For a pause.
     pub(crate) fn now(&self) -> oneshot::Receiver<()> {

@@ -174,13 +174,8 @@ impl<H: Handler> Crew<H> {
     /// Begins one piece of short work in each lane that has some, and only then goes
     /// on with each: what they wait for comes together.
     fn run_together(self: &Arc<Self>, lanes: Vec<Arc<Shared<H>>>) {
-        let mut under_way: Vec<_> = lanes
-            .into_iter()
-            .filter_map(|lane| {
-                let next = lane.run_short();
-                self.follow(lane, next)
-            })
-            .collect();
+        let mut under_way: Vec<_> =
+            lanes.into_iter().filter_map(|lane| self.follow(lane, Next::Done)).collect();
         while !under_way.is_empty() {
             under_way = under_way
                 .into_iter()
@@ -194,12 +189,16 @@ impl<H: Handler> Crew<H> {
         }
     }
 
-    /// What goes on together with others; all else is seen to.
+    /// What goes on together with others; all else is seen to. Where a lane is done,
+    /// what is queued behind begins at once, once.
     fn follow(
         self: &Arc<Self>,
         lane: Arc<Shared<H>>,
-        next: Next<H::Begun>,
+        mut next: Next<H::Begun>,
     ) -> Option<(Arc<Shared<H>>, H::Begun)> {
+        if let Next::Done = next {
+            next = lane.run_short();
+        }
         match next {
             Next::Goes(begun) => return Some((lane, begun)),
             Next::GoesAlone(begun) => self.lend_thread(lane, Some(begun)),

@@ -28,8 +28,11 @@ use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, Timestamp, Use
 /// Requests of one connection that wait or are being done, and answers that wait.
 const REQUESTS_MAX: u32 = 256;
 
+/// Each takes so many places; what is as short as the value of a block takes one.
+const PLACES: u32 = 4;
+
 /// A request whose answer may be long takes so many places.
-const LONG_ANSWER: u32 = REQUESTS_MAX / 4;
+const LONG_ANSWER: u32 = REQUESTS_MAX / 4 * PLACES;
 
 /// So long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -90,7 +93,7 @@ where
                 pieces: Arc::new(Semaphore::new(
                     service.config.limits.buffers_per_connection * pool::UNITS as usize,
                 )),
-                requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
+                requests: Arc::new(Semaphore::new((REQUESTS_MAX * PLACES) as usize)),
                 service,
             };
             session.run().await;
@@ -273,7 +276,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 (&self.pieces, buffer.units())
             }
             Task::Request(Request::Blocks(_)) => (&self.requests, LONG_ANSWER),
-            Task::Request(_) | Task::Block { .. } | Task::Release(_) => (&self.requests, 1),
+            Task::Block { .. } | Task::Request(Request::Complete(_)) => (&self.requests, 1),
+            Task::Request(_) | Task::Release(_) => (&self.requests, PLACES),
         };
         let place = match Arc::clone(queue).try_acquire_many_owned(places) {
             Ok(place) => Some(place),

@@ -37,6 +37,7 @@ mod users;
 
 pub use checkpoint::Checkpoint;
 pub use document::{Bytes, Document, NewDocument, OnConflict};
+pub use documents::{Created, Unless};
 pub use error::{CatalogError, Refusal};
 pub use found::Found;
 pub use reply::Reply;

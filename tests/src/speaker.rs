@@ -88,6 +88,7 @@ pub fn upload_of_size(filename: &str, filesize: FileSize) -> Upload {
         blake3: None,
         on_conflict: OnConflict::Rename,
         blocks: false,
+        new_only: false,
     }
 }
 

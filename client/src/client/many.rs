@@ -98,7 +98,12 @@ impl Client {
             listener(Event::Completed(receipt.clone()));
             ended(n, Ok(receipt));
         };
-        let mut volley = Volley::new(self.connection.as_mut()?, shots, known).ok()?;
+        let connection = self.connection.as_mut()?;
+        // Without it a file could be begun twice.
+        if !connection.welcome().features.iter().any(|word| word == "new_only") {
+            return None;
+        }
+        let mut volley = Volley::new(connection, shots, known).ok()?;
         let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => None,

@@ -281,6 +281,7 @@ impl Transfer {
             blake3,
             on_conflict: self.options.on_conflict.unwrap_or_default(),
             blocks: true,
+            new_only: false,
         });
         match means.link.ask(&upload).await? {
             Reply::Upload(granted) => {

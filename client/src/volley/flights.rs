@@ -4,19 +4,19 @@ use super::loader::Small;
 use super::{Left, Shot};
 use crate::document::Document;
 use crate::events::Receipt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use towline_protocol::name::Name;
-use towline_protocol::reply::{Found, Granted, Success, Welcome};
-use towline_protocol::request::{Complete, Find, Upload};
+use towline_protocol::reply::{Granted, Success, Welcome};
+use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{BlockIndex, Channel, DocumentId, Offset, Request, frame};
 
 /// How far a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// `find` was said.
-    Asked,
     /// `upload` was said.
     Begun,
+    /// `upload`, bytes and `complete` were said, and nothing was heard.
+    Thrown,
     /// It was granted, and bytes and `complete` were sent.
     Sent(DocumentId),
 }
@@ -35,11 +35,22 @@ pub(crate) struct Flights<'a> {
     by_channel: BTreeMap<Channel, Flight>,
     bytes: usize,
     left: Left,
+    /// Channels on which the answer to a needless `complete` is still to come.
+    echoing: BTreeSet<Channel>,
+    /// The last answer was a grant: it pays to send bytes along with the wish.
+    are_wanted: bool,
 }
 
 impl<'a> Flights<'a> {
     pub(super) fn new(shots: &'a [Shot<'a>]) -> Self {
-        Self { shots, by_channel: BTreeMap::new(), bytes: 0, left: Left::new() }
+        Self {
+            shots,
+            by_channel: BTreeMap::new(),
+            bytes: 0,
+            left: Left::new(),
+            echoing: BTreeSet::new(),
+            are_wanted: false,
+        }
     }
 
     pub(super) fn shots(&self) -> &'a [Shot<'a>] {
@@ -60,56 +71,43 @@ impl<'a> Flights<'a> {
     }
 
     pub(super) fn has(&self, channel: Channel) -> bool {
-        self.by_channel.contains_key(&channel)
+        self.by_channel.contains_key(&channel) || self.echoing.contains(&channel)
     }
 
-    /// A file sets out on a channel that is free; with these words.
-    pub(super) fn launch(&mut self, channel: Channel, shot: usize, small: Small) -> Request {
-        let document = self.shots[shot].document;
-        let filesize = small.filesize;
-        self.bytes += small.bytes.len();
-        self.by_channel.insert(channel, Flight { shot, small, stage: Stage::Asked });
-        Request::Find(Find {
+    /// A file sets out on a channel that is free; with these frames.
+    pub(super) fn launch(
+        &mut self,
+        channel: Channel,
+        shot: usize,
+        small: Small,
+        welcome: &Welcome,
+    ) -> Vec<u8> {
+        let Shot { document, on_conflict, again, .. } = self.shots[shot];
+        let mut frames = frame::control(&Request::Upload(Upload {
             channel,
             filename: document.remote.filename().to_string(),
             folder: folder(document),
-            filesize,
-            blake3: None,
-        })
-    }
-
-    /// The answer to `find`, and what to say then.
-    pub(super) fn found(
-        &mut self,
-        channel: Channel,
-        found: &Found,
-        welcome: &Welcome,
-    ) -> Option<Request> {
-        if found.unfinished.is_some() {
-            self.give_back(channel);
-            return None;
-        }
-        let flight = self.by_channel.get_mut(&channel)?;
-        if flight.stage != Stage::Asked {
-            return None;
-        }
-        flight.stage = Stage::Begun;
-        let shot = &self.shots[flight.shot];
-        let known = found.same_size && !shot.again;
-        Some(Request::Upload(Upload {
-            channel,
-            filename: shot.document.remote.filename().to_string(),
-            folder: folder(shot.document),
-            filesize: flight.small.filesize,
+            filesize: small.filesize,
             user_id: Some(welcome.user_id),
             chunk_size: Some(welcome.chunk_size),
-            blake3: known.then_some(flight.small.blake3),
-            on_conflict: shot.on_conflict.unwrap_or_default(),
+            blake3: (!again).then_some(small.blake3),
+            on_conflict: on_conflict.unwrap_or_default(),
             blocks: true,
-        }))
+            new_only: true,
+        }));
+        // With its hash the same file is never published twice, whatever becomes of the
+        // connection: the next time the server finds it, begun or completed.
+        let is_thrown = self.are_wanted && !again;
+        let stage = if is_thrown { Stage::Thrown } else { Stage::Begun };
+        if is_thrown {
+            frames.extend_from_slice(&bytes_and_complete(channel, None, &small, welcome));
+        }
+        self.bytes += small.bytes.len();
+        self.by_channel.insert(channel, Flight { shot, small, stage });
+        frames
     }
 
-    /// The upload was granted: its bytes, and that this is all.
+    /// The upload was granted: its bytes, and that this is all, if that was not said.
     pub(super) fn granted(
         &mut self,
         channel: Channel,
@@ -117,34 +115,18 @@ impl<'a> Flights<'a> {
         welcome: &Welcome,
     ) -> Option<Vec<u8>> {
         let flight = self.by_channel.get_mut(&channel)?;
-        if flight.stage != Stage::Begun
-            || granted.filesize != flight.small.filesize
-            || granted.offset != Offset::ZERO
-        {
+        let is_expected = matches!(flight.stage, Stage::Begun | Stage::Thrown)
+            && granted.filesize == flight.small.filesize
+            && granted.offset == Offset::ZERO;
+        if !is_expected {
             self.give_back(channel);
             return None;
         }
-        flight.stage = Stage::Sent(granted.document_id);
-        let small = &flight.small;
-        let mut frames = Vec::new();
-        let mut offset = Offset::ZERO;
-        for chunk in small.bytes.chunks(welcome.max_chunk_size.max(1) as usize) {
-            let length = u32::try_from(chunk.len()).expect("a small file is at most a block");
-            frames.extend_from_slice(&frame::chunk_head(channel, offset, length));
-            frames.extend_from_slice(chunk);
-            offset = offset.plus(u64::from(length));
-        }
-        if let Some(value) = small.value {
-            frames.extend_from_slice(&frame::block(channel, BlockIndex::FIRST, value));
-        }
-        let (document_id, blake3) = (Some(granted.document_id), Some(small.blake3));
-        frames.extend_from_slice(&frame::control(&Request::Complete(Complete {
-            channel,
-            document_id,
-            blake3,
-            on_conflict: None,
-        })));
-        Some(frames)
+        self.are_wanted = true;
+        let id = granted.document_id;
+        let stage = std::mem::replace(&mut flight.stage, Stage::Sent(id));
+        (stage == Stage::Begun)
+            .then(|| bytes_and_complete(channel, Some(id), &flight.small, welcome))
     }
 
     /// A receipt, if it is that file's.
@@ -153,10 +135,12 @@ impl<'a> Flights<'a> {
         channel: Channel,
         success: Success,
     ) -> Option<(usize, Receipt)> {
+        if self.echoing.remove(&channel) {
+            return None;
+        }
         let flight = self.by_channel.get(&channel)?;
         let is_expected = match flight.stage {
-            Stage::Asked => false,
-            Stage::Begun => success.existing,
+            Stage::Begun | Stage::Thrown => success.existing,
             Stage::Sent(document_id) => success.document_id == document_id,
         };
         let is_it = success.filesize == flight.small.filesize
@@ -168,6 +152,13 @@ impl<'a> Flights<'a> {
         }
         let Flight { shot, small, stage } = self.end(channel)?;
         let shot = &self.shots[shot];
+        if success.existing {
+            self.are_wanted = false;
+        }
+        if success.existing && stage == Stage::Thrown {
+            // `complete` gets the same answer.
+            self.echoing.insert(channel);
+        }
         let sent_bytes = if stage == Stage::Begun { 0 } else { small.bytes.len() as u64 };
         Some((shot.index, Receipt::of(shot.document.local.clone(), success, sent_bytes)))
     }
@@ -177,7 +168,7 @@ impl<'a> Flights<'a> {
         if let Some(Flight { shot, stage, .. }) = self.end(channel) {
             let document_id = match stage {
                 Stage::Sent(document_id) => Some(document_id),
-                Stage::Asked | Stage::Begun => None,
+                Stage::Begun | Stage::Thrown => None,
             };
             self.left.insert(self.shots[shot].index, document_id);
         }
@@ -201,6 +192,29 @@ impl<'a> Flights<'a> {
         self.bytes -= flight.small.bytes.len();
         Some(flight)
     }
+}
+
+fn bytes_and_complete(
+    channel: Channel,
+    document_id: Option<DocumentId>,
+    small: &Small,
+    welcome: &Welcome,
+) -> Vec<u8> {
+    let mut frames = Vec::with_capacity(small.bytes.len() + 512);
+    let mut offset = Offset::ZERO;
+    for chunk in small.bytes.chunks(welcome.max_chunk_size.max(1) as usize) {
+        let length = u32::try_from(chunk.len()).expect("a small file is at most a block");
+        frames.extend_from_slice(&frame::chunk_head(channel, offset, length));
+        frames.extend_from_slice(chunk);
+        offset = offset.plus(u64::from(length));
+    }
+    if let Some(value) = small.value {
+        frames.extend_from_slice(&frame::block(channel, BlockIndex::FIRST, value));
+    }
+    let blake3 = Some(small.blake3);
+    let complete = Complete { channel, document_id, blake3, on_conflict: None };
+    frames.extend_from_slice(&frame::control(&Request::Complete(complete)));
+    frames
 }
 
 fn folder(document: &Document) -> Vec<String> {

@@ -13,18 +13,19 @@ use crate::service::Service;
 use std::sync::Arc;
 use towline_protocol::reply::{Found, Granted, Reply, Unfinished};
 use towline_protocol::request::{Find, Upload};
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, OnConflict, Timestamp};
-use towline_state::catalog::{self, Document, NewDocument};
-use towline_upload::{Order, Phase, Upload as Rules};
+use towline_protocol::{DocumentId, DocumentPath, Offset, Timestamp};
+use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
+use towline_upload::{Phase, Upload as Rules};
 
 /// What is waited for.
 pub(super) enum Asked {
     /// What there is that an upload could go on with, or need not send.
     Find { same_bytes: Option<DocumentId>, found: catalog::Reply<catalog::Found> },
-    /// Documents with the very bytes that are to be uploaded.
-    SameBytes { upload: Box<Upload>, documents: catalog::Reply<Vec<Document>> },
+    /// Documents with the very bytes that are to be uploaded, and for which there is no
+    /// room.
+    SameBytes { upload: Box<Upload>, documents: catalog::Reply<Vec<Document>>, no_room: Failure },
     /// A row.
-    Row { begun: Box<Begun>, expected: Expected, id: catalog::Reply<DocumentId> },
+    Row { begun: Box<Begun>, expected: Expected, created: catalog::Reply<Created> },
     /// How an upload that is whole gets to its place.
     Publishing(Box<Publishing>),
     /// Nothing but the other channels: they are to have their rows before one of
@@ -34,10 +35,8 @@ pub(super) enum Asked {
 
 /// An upload that is being begun.
 pub(super) struct Begun {
+    request: Upload,
     path: DocumentPath,
-    filesize: FileSize,
-    on_conflict: OnConflict,
-    order: Order,
     now: Timestamp,
 }
 
@@ -49,19 +48,32 @@ impl ChannelDesk {
                 Ok(found) => self.found(same_bytes, found),
                 Err(error) => self.answer_no(&error.into(), None),
             },
-            Asked::SameBytes { upload, documents } => {
+            Asked::SameBytes { upload, documents, no_room } => {
                 let documents = documents.wait()?;
                 let same = self.service.still_there(self.user, upload.filesize, documents);
-                let Some(receipt) = same.and_then(Receipt::of) else {
-                    return self.ask_for_row(&upload).map(Some);
-                };
+                let receipt = same.and_then(Receipt::of).ok_or(no_room)?;
                 self.finish(receipt, true);
             }
-            Asked::Row { begun, expected, id } => {
-                let birth = expected.named(id.wait()?);
-                let newborn = Newborn::new(Arc::clone(&self.service), birth);
-                return Ok(Some(Asked::File { begun, newborn }));
-            }
+            Asked::Row { begun, expected, created } => match created.wait()? {
+                Created::New(id) => {
+                    let newborn = Newborn::new(Arc::clone(&self.service), expected.named(id));
+                    return Ok(Some(Asked::File { begun, newborn }));
+                }
+                Created::SameBytes(documents) => {
+                    let mut request = begun.request;
+                    let filesize = request.filesize;
+                    let same = self.service.still_there(self.user, filesize, documents);
+                    let Some(receipt) = same.and_then(Receipt::of) else {
+                        request.blake3 = None;
+                        return self.ask_for_row(request).map(Some);
+                    };
+                    self.finish(receipt, true);
+                }
+                Created::Found(found) => {
+                    self.slot = Slot::Refused;
+                    self.found(None, *found);
+                }
+            },
             Asked::Publishing(publishing) => return self.publish(*publishing),
             Asked::File { begun, newborn } => self.make_file(*begun, newborn)?,
         }
@@ -106,19 +118,19 @@ impl ChannelDesk {
         self.check_user(request.user_id)?;
         request.path()?;
         Rules::admit(request.filesize, self.service.config.max_filesize)?;
-        match request.blake3 {
-            Some(blake3) => {
+        match (self.service.check_room(request.filesize), request.blake3) {
+            (Ok(()), _) => self.ask_for_row(request),
+            (Err(no_room), None) => Err(no_room),
+            (Err(no_room), Some(blake3)) => {
                 let catalog = &self.service.catalog;
                 let documents = catalog.find_completed(self.user, request.filesize, blake3);
-                Ok(Asked::SameBytes { upload: Box::new(request), documents })
+                Ok(Asked::SameBytes { upload: Box::new(request), documents, no_room })
             }
-            None => self.ask_for_row(&request),
         }
     }
 
-    fn ask_for_row(&self, request: &Upload) -> Result<Asked, Failure> {
+    fn ask_for_row(&self, request: Upload) -> Result<Asked, Failure> {
         let path = request.path()?;
-        self.service.check_room(request.filesize)?;
         if !path.folder().is_empty() {
             // A document may have the name of a folder: no name would help at the end.
             self.service.storage.published_size(self.user, &path)?;
@@ -132,21 +144,17 @@ impl ChannelDesk {
             chunk_size: request.chunk_size,
             started_at: now,
         };
+        let unless = Unless { same_bytes: request.blake3, unfinished: request.new_only };
         let limit = self.service.config.limits.unfinished_per_user;
         let expected = self.service.newborns.expect();
-        let id = self.service.catalog.create_document(new, limit);
-        let begun = Begun {
-            path,
-            filesize: request.filesize,
-            on_conflict: request.on_conflict,
-            order: order(request.blocks),
-            now,
-        };
-        Ok(Asked::Row { begun: Box::new(begun), expected, id })
+        let created = self.service.catalog.create_document(new, unless, limit);
+        let begun = Box::new(Begun { request, path, now });
+        Ok(Asked::Row { begun, expected, created })
     }
 
     fn make_file(&mut self, begun: Begun, mut newborn: Newborn) -> Result<(), Failure> {
-        let Begun { path, filesize, on_conflict, order, now } = begun;
+        let Begun { request, path, now } = begun;
+        let Upload { filesize, on_conflict, blocks, .. } = request;
         let id = newborn.birth.id;
         failpoint::reach("upload.row_made");
         let staging = match self.service.storage.create(id, filesize) {
@@ -158,7 +166,7 @@ impl ChannelDesk {
             }
         };
         failpoint::reach("upload.file_made");
-        let (rules, lease) = Rules::begin(self.user, path, filesize, order, now);
+        let (rules, lease) = Rules::begin(self.user, path, filesize, order(blocks), now);
         let (live, part) = Live::begin(id, staging, rules, lease, self.writer());
         let live = Arc::new(live);
         self.service.registry.begin(&live, || {

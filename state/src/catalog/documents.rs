@@ -2,26 +2,65 @@
 
 use super::document::{COLUMNS, Document, NewDocument, OnConflict, one};
 use super::error::{CatalogError, Refusal};
+use super::found::{self, Found};
 use super::{Catalog, Reply, publish, users};
 use rusqlite::{Connection, params};
-use towline_protocol::{DocumentId, UserId};
+use towline_protocol::{DocumentId, FileHash, UserId};
 use towline_upload::Phase;
 
+/// What makes a new upload needless, where it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unless {
+    /// A completed document of the same user with these very bytes.
+    pub same_bytes: Option<FileHash>,
+    /// An upload on its way to exactly that place and of exactly that size.
+    pub unfinished: bool,
+}
+
+/// What came of the wish for a new upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It has that number.
+    New(DocumentId),
+    /// These have its bytes, in the order of their numbers. Whether their files are
+    /// there the catalog cannot tell.
+    SameBytes(Vec<Document>),
+    /// One could be gone on with.
+    Found(Box<Found>),
+}
+
 impl Catalog {
-    /// Records that an upload begins, with nothing of it durable yet.
+    /// Records that an upload begins, with nothing of it durable yet; unless there is
+    /// something already that makes it needless.
     ///
     /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where
     /// `max_unfinished_per_user` of the user's uploads wait for bytes already;
-    /// [`Refusal::PathTaken`] where [`OnConflict::Reject`] was asked for and a document that is publishing or
-    /// completed has the place or one that is its twin by [`DocumentPath::key`].
+    /// [`Refusal::PathTaken`] where [`OnConflict::Reject`] was asked for and a document
+    /// that is publishing or completed has the place or one that is its twin by
+    /// [`DocumentPath::key`].
     ///
     /// [`DocumentPath::key`]: towline_protocol::DocumentPath::key
     pub fn create_document(
         &self,
         new: NewDocument,
+        unless: Unless,
         max_unfinished_per_user: u32,
-    ) -> Reply<DocumentId> {
-        self.write(move |connection| create(connection, &new, max_unfinished_per_user))
+    ) -> Reply<Created> {
+        self.write(move |connection| {
+            if let Some(blake3) = unless.same_bytes {
+                let documents = found::completed(connection, new.user_id, new.filesize, blake3)?;
+                if !documents.is_empty() {
+                    return Ok(Created::SameBytes(documents));
+                }
+            }
+            if unless.unfinished {
+                let found = found::find(connection, new.user_id, &new.path, new.filesize)?;
+                if found.unfinished.is_some() {
+                    return Ok(Created::Found(Box::new(found)));
+                }
+            }
+            create(connection, &new, max_unfinished_per_user).map(Created::New)
+        })
     }
 
     /// The document of that number.

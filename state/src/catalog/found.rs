@@ -21,13 +21,8 @@ impl Catalog {
     /// What there is that an upload of a file of that size, to exactly that place,
     /// could go on with or need not send.
     pub fn find(&self, user_id: UserId, path: &DocumentPath, filesize: FileSize) -> Reply<Found> {
-        let (folder, filename) = (path.folder_text(), path.filename().to_string());
-        self.read(move |connection| {
-            Ok(Found {
-                same_size: has_completed_of_size(connection, user_id, filesize)?,
-                unfinished: unfinished::find(connection, user_id, &folder, &filename, filesize)?,
-            })
-        })
+        let path = path.clone();
+        self.read(move |connection| find(connection, user_id, &path, filesize))
     }
 
     /// The user's completed documents of exactly that content, in the order of
@@ -38,22 +33,43 @@ impl Catalog {
         filesize: FileSize,
         blake3: FileHash,
     ) -> Reply<Vec<Document>> {
-        self.read(move |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM documents \
-                 WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
-                 AND created_at IS NOT NULL ORDER BY document_id"
-            );
-            let mut statement = connection.prepare_cached(&sql)?;
-            let wanted = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()];
-            let mut rows = statement.query(wanted)?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.extend(document(row));
-            }
-            Ok(found)
-        })
+        self.read(move |connection| completed(connection, user_id, filesize, blake3))
     }
+}
+
+/// See [`Catalog::find`].
+pub(super) fn find(
+    connection: &Connection,
+    user_id: UserId,
+    path: &DocumentPath,
+    filesize: FileSize,
+) -> Result<Found, CatalogError> {
+    Ok(Found {
+        same_size: has_completed_of_size(connection, user_id, filesize)?,
+        unfinished: unfinished::find(connection, user_id, path, filesize)?,
+    })
+}
+
+/// See [`Catalog::find_completed`].
+pub(super) fn completed(
+    connection: &Connection,
+    user_id: UserId,
+    filesize: FileSize,
+    blake3: FileHash,
+) -> Result<Vec<Document>, CatalogError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM documents \
+         WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
+         AND created_at IS NOT NULL ORDER BY document_id"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let wanted = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()];
+    let mut rows = statement.query(wanted)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(document(row));
+    }
+    Ok(found)
 }
 
 fn has_completed_of_size(

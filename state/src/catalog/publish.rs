@@ -4,7 +4,7 @@
 use super::document::{Bytes, Document, OnConflict};
 use super::documents::in_phase;
 use super::error::{CatalogError, Refusal};
-use super::{Catalog, Reply, blocks, documents};
+use super::{Catalog, Reply, blocks};
 use rusqlite::{Connection, params};
 use towline_protocol::{DocumentId, DocumentPath, FileHash, Timestamp, UserId};
 use towline_upload::Phase;
@@ -110,7 +110,7 @@ impl Catalog {
     /// not publishing, or completed already.
     pub fn complete_publish(&self, document_id: DocumentId, now: Timestamp) -> Reply<Document> {
         self.write(move |connection| {
-            in_phase(connection, document_id, &[Phase::Publishing])?;
+            let document = in_phase(connection, document_id, &[Phase::Publishing])?;
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
@@ -123,7 +123,14 @@ impl Catalog {
                     document_id.to_i64(),
                 ])?;
             blocks::forget(connection, document_id)?;
-            Ok(documents::by_id(connection, document_id)?.ok_or(Refusal::NoSuchDocument)?)
+            Ok(Document {
+                phase: Phase::Completed,
+                durable_offset: document.filesize.end(),
+                bytes: Bytes::Synced,
+                created_at: Some(now),
+                finished_at: Some(now),
+                ..document
+            })
         })
     }
 }

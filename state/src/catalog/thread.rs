@@ -141,12 +141,21 @@ impl Owner {
         }
     }
 
+    /// Many share a transaction, which takes the file's locks once for all.
     fn read(&self, reads: Vec<Box<dyn Task>>) {
+        let shared = reads.len() > 1 && self.execute("BEGIN").is_ok();
         for mut task in reads {
             // The result is with the task.
             let _ = task.run(&self.connection);
             self.count_job();
             task.answer(Ok(()));
+        }
+        // Some failures have ended it already.
+        if shared
+            && !self.connection.is_autocommit()
+            && let Err(error) = self.execute("COMMIT")
+        {
+            self.undo(&error);
         }
     }
 

@@ -6,7 +6,7 @@ use super::error::CatalogError;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, Row, params};
-use towline_protocol::{DocumentId, FileSize, Offset, Timestamp, UserId};
+use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// An upload that is on its way, as recovery wants to know it.
@@ -82,10 +82,10 @@ impl Catalog {
 pub(super) fn find(
     connection: &Connection,
     user_id: UserId,
-    folder: &str,
-    filename: &str,
+    path: &DocumentPath,
     filesize: FileSize,
 ) -> Result<Option<Document>, CatalogError> {
+    let (folder, filename) = (path.folder_text(), path.filename().as_str());
     let sql = format!(
         "SELECT {COLUMNS} FROM documents \
          WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \

@@ -45,17 +45,17 @@ fn only_users_who_are_there_begin_documents() {
     let f = Fixture::new();
     let mut new = f.new_document("a", 1);
     new.user_id = user(9);
-    let refused = refusal(f.catalog.create_document(new, 10).wait());
+    let refused = refusal(f.create_new(new, 10));
     assert_eq!(refused, Refusal::NoSuchUser);
     f.catalog.remove_user(f.user, at(2)).wait().unwrap();
-    let refused = refusal(f.catalog.create_document(f.new_document("a", 1), 10).wait());
+    let refused = refusal(f.create_new(f.new_document("a", 1), 10));
     assert_eq!(refused, Refusal::NoSuchUser);
 }
 
 #[test]
 fn unfinished_uploads_are_capped_per_user() {
     let f = Fixture::new();
-    let create = || f.catalog.create_document(f.new_document("a", 1), 2).wait();
+    let create = || f.create_new(f.new_document("a", 1), 2);
     let first = create().unwrap();
     create().unwrap();
     assert_eq!(refusal(create()), Refusal::TooManyUnfinished { limit: 2 });
@@ -66,7 +66,7 @@ fn unfinished_uploads_are_capped_per_user() {
     let bob = f.catalog.add_user("bob", None, at(2)).wait().unwrap().user_id;
     let mut new = f.new_document("a", 1);
     new.user_id = bob;
-    f.catalog.create_document(new, 2).wait().unwrap();
+    f.create_new(new, 2).unwrap();
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn reject_is_refused_at_once_where_the_place_or_its_twin_is_taken() {
     let reject = |place: &str| {
         let mut new = f.new_document(place, 1);
         new.on_conflict = OnConflict::Reject;
-        f.catalog.create_document(new, 100).wait()
+        f.create_new(new, 100)
     };
     let uploading = f.create("docs/Café.txt", 1);
     reject("docs/Café.txt").unwrap();

@@ -6,7 +6,9 @@ use towline_protocol::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, Timestamp,
     UserId,
 };
-use towline_state::catalog::{Bytes, Checkpoint, Document, NewDocument, OnConflict, Refusal};
+use towline_state::catalog::{
+    Bytes, Checkpoint, Created, Document, NewDocument, OnConflict, Refusal, Unless,
+};
 use towline_state::{Catalog, CatalogError};
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -53,7 +55,19 @@ impl Fixture {
     }
 
     pub(crate) fn create(&self, place: &str, filesize: u64) -> DocumentId {
-        self.catalog.create_document(self.new_document(place, filesize), u32::MAX).wait().unwrap()
+        self.create_new(self.new_document(place, filesize), u32::MAX).unwrap()
+    }
+
+    pub(crate) fn create_new(
+        &self,
+        new: NewDocument,
+        max_unfinished_per_user: u32,
+    ) -> Result<DocumentId, CatalogError> {
+        let unless = Unless::default();
+        match self.catalog.create_document(new, unless, max_unfinished_per_user).wait()? {
+            Created::New(id) => Ok(id),
+            other => panic!("not asked for: {other:?}"),
+        }
     }
 
     pub(crate) fn begin(&self, id: DocumentId) -> Result<(DocumentPath, u32), CatalogError> {

@@ -1,6 +1,7 @@
 //! Completed documents are found by content.
 
 use crate::fixture::{Fixture, hash, path, size, user};
+use towline_state::catalog::{Created, Unless};
 
 #[test]
 fn content_is_found_again() {
@@ -22,4 +23,25 @@ fn content_is_found_again() {
     assert_eq!(find(7, hash(1)), [a, b]);
     assert_eq!(find(7, hash(2)), []);
     assert_eq!(find(9, hash(1)), []);
+}
+
+#[test]
+fn a_new_document_is_not_made_where_it_is_needless() {
+    let f = Fixture::new();
+    let (done, _) = f.complete("a", 7);
+    let begun = f.create("docs/b", 8);
+    let wish = |place: &str, filesize, unless| {
+        f.catalog.create_document(f.new_document(place, filesize), unless, 9).wait().unwrap()
+    };
+    let known = Unless { same_bytes: Some(hash(1)), unfinished: false };
+    let Created::SameBytes(found) = wish("z", 7, known) else { panic!("its bytes are there") };
+    assert_eq!(found.iter().map(|one| one.document_id).collect::<Vec<_>>(), [done]);
+    let beside = Unless { same_bytes: Some(hash(2)), unfinished: true };
+    let Created::Found(found) = wish("docs/b", 8, beside) else { panic!("it is begun") };
+    assert_eq!(found.unfinished.unwrap().document_id, begun);
+    for (place, filesize, unless) in
+        [("z", 8, known), ("docs/b", 7, beside), ("b", 8, beside), ("docs/b", 8, Unless::default())]
+    {
+        assert!(matches!(wish(place, filesize, unless), Created::New(id) if id > begun), "{place}");
+    }
 }

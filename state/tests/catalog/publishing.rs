@@ -49,7 +49,7 @@ fn the_places_of_another_user_do_not_matter() {
     f.complete("a", 1);
     let mut new = f.new_document("a", 1);
     new.user_id = f.catalog.add_user("bob", None, at(2)).wait().unwrap().user_id;
-    let b = f.catalog.create_document(new, 9).wait().unwrap();
+    let b = f.create_new(new, 9).unwrap();
     assert_eq!(f.begin(b).unwrap(), (path("a"), 0));
 }
 
