@@ -63,7 +63,7 @@ impl Bench {
                 chunk_size: Some(65_536),
                 started_at: now(),
             };
-            self.catalog.create_document(document, Unless::default(), u32::MAX)
+            self.catalog.create_document(document, Unless::default(), u32::MAX, |id| id)
         });
         let calls: Vec<_> = calls.collect();
         let number = |created| match created {

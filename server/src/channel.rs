@@ -44,6 +44,8 @@ pub(crate) struct ChannelDesk {
     /// The place of the task being done in its connection's queue; it goes with
     /// an answer that is long.
     place: Option<OwnedSemaphorePermit>,
+    /// A task is between two steps.
+    is_under_way: bool,
 }
 
 /// What the channel stands for just now.
@@ -131,6 +133,7 @@ impl Handler for ChannelDesk {
     }
 
     fn go_on(&mut self, Begun { step, place }: Begun, manner: Manner) -> Next<Begun> {
+        self.is_under_way = false;
         self.place = place;
         let done = match step {
             Step::Hear(asked) => self.heard(asked).map(|asked| asked.map(Step::Hear)),
@@ -144,7 +147,7 @@ impl Handler for ChannelDesk {
     }
 
     fn is_vacant(&self) -> bool {
-        !matches!(self.slot, Slot::Open(_))
+        !self.is_under_way && !matches!(self.slot, Slot::Open(_))
     }
 
     fn panicked(&mut self) {
@@ -168,7 +171,16 @@ impl ChannelDesk {
         events: Events,
         backlog: Backlog,
     ) -> Self {
-        Self { service, user, channel, events, backlog, slot: Slot::Empty, place: None }
+        Self {
+            service,
+            user,
+            channel,
+            events,
+            backlog,
+            slot: Slot::Empty,
+            place: None,
+            is_under_way: false,
+        }
     }
 
     /// Whoever took the upload over, or gave it up, has told our client so: what still
@@ -184,7 +196,7 @@ impl ChannelDesk {
     /// What is done gives its place back; what goes on keeps it.
     fn conclude(&mut self, done: Result<Option<Step>, Failure>, manner: Manner) -> Next<Begun> {
         let place = self.place.take();
-        match done {
+        let next = match done {
             Ok(None) => Next::Done,
             Ok(Some(step @ Step::Hear(_))) => Next::Goes(Begun { step, place }),
             Ok(Some(step)) => Next::GoesAlone(Begun { step, place }),
@@ -198,7 +210,9 @@ impl ChannelDesk {
                 self.place = None;
                 Next::Done
             }
-        }
+        };
+        self.is_under_way = !matches!(next, Next::Done);
+        next
     }
 
     fn answer(&mut self, request: Request, manner: Manner) -> Result<Option<Step>, Failure> {
@@ -352,7 +366,7 @@ impl ChannelDesk {
                     Manner::Together => open.live.try_recording(),
                 };
                 match recording {
-                    Some(recording) => self.complete_open(&request, recording),
+                    Some(recording) => self.complete_open(request, recording),
                     None => Ok(Some(Step::Complete(request))),
                 }
             }
@@ -372,12 +386,12 @@ impl ChannelDesk {
 
     fn complete_open(
         &mut self,
-        request: &Complete,
+        request: Complete,
         recording: Recording,
     ) -> Result<Option<Step>, Failure> {
-        // Whoever was recording may have ended it.
+        // Whoever was recording may have ended it: the row will say how.
         self.look_at_lease();
-        let Slot::Open(open) = &self.slot else { return Ok(None) };
+        let Slot::Open(open) = &self.slot else { return Ok(Some(Step::Complete(request))) };
         let live = Arc::clone(&open.live);
         let lease = open.part.lease;
         let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);

@@ -119,8 +119,9 @@ impl<H: Handler> Lane<H> {
     /// Whether nothing is queued, being done or kept.
     pub(crate) fn is_vacant(&self) -> bool {
         // Not by `running`: what is said at the end of a step is heard before that ends.
-        let is_vacant = self.shared.handler.try_lock().is_ok_and(|handler| handler.is_vacant());
-        is_vacant && lock(&self.shared.queue).waiting.is_empty()
+        // And the queue first: what is taken from it is taken with the handler locked.
+        lock(&self.shared.queue).waiting.is_empty()
+            && self.shared.handler.try_lock().is_ok_and(|handler| handler.is_vacant())
     }
 }
 
@@ -142,8 +143,9 @@ impl<H: Handler> Crew<H> {
         if !roster.called && roster.threads < THREADS {
             roster.called = true;
             roster.threads += 1;
-            let crew = Arc::clone(self);
-            self.tracker.spawn_blocking(move || crew.work());
+            drop(roster);
+            let shift = Shift { crew: Arc::clone(self), is_on: true };
+            self.tracker.spawn_blocking(move || shift.work());
         }
     }
 
@@ -152,23 +154,6 @@ impl<H: Handler> Crew<H> {
     fn lend_thread(self: &Arc<Self>, lane: Arc<Shared<H>>, begun: Option<H::Begun>) {
         let crew = Arc::clone(self);
         self.tracker.spawn_blocking(move || run_alone(&crew, &lane, begun));
-    }
-
-    /// One thread's work: as long as there are lanes.
-    fn work(self: Arc<Self>) {
-        loop {
-            let lanes: Vec<_> = {
-                let mut roster = lock(&self.roster);
-                roster.called = false;
-                let count = roster.lanes.len().min(TOGETHER);
-                if count == 0 {
-                    roster.threads -= 1;
-                    return;
-                }
-                roster.lanes.drain(..count).collect()
-            };
-            self.run_together(lanes);
-        }
     }
 
     /// Begins one piece of short work in each lane that has some, and only then goes
@@ -211,6 +196,45 @@ impl<H: Handler> Crew<H> {
     fn hand_on(self: &Arc<Self>, lane: Arc<Shared<H>>) {
         if let Some(short) = lane.next_is_short() {
             self.serve(lane, short);
+        }
+    }
+}
+
+/// One thread of the crew. However it ends, also where it never began, it is off the
+/// roster then.
+struct Shift<H: Handler> {
+    crew: Arc<Crew<H>>,
+    is_on: bool,
+}
+
+impl<H: Handler> Shift<H> {
+    /// Works as long as there are lanes.
+    fn work(mut self) {
+        while let Some(lanes) = self.next_lanes() {
+            self.crew.run_together(lanes);
+        }
+    }
+
+    /// Where there are none it is over at once: whoever comes next calls another.
+    fn next_lanes(&mut self) -> Option<Vec<Arc<Shared<H>>>> {
+        let mut roster = lock(&self.crew.roster);
+        roster.called = false;
+        let count = roster.lanes.len().min(TOGETHER);
+        if count == 0 {
+            roster.threads -= 1;
+            self.is_on = false;
+            return None;
+        }
+        Some(roster.lanes.drain(..count).collect())
+    }
+}
+
+impl<H: Handler> Drop for Shift<H> {
+    fn drop(&mut self) {
+        if self.is_on {
+            let mut roster = lock(&self.crew.roster);
+            roster.called = false;
+            roster.threads -= 1;
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{ChannelDesk, Open, Slot, order};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
-use crate::newborn::{Birth, Expected};
+use crate::newborn::Birth;
 use crate::publish::{Publishing, Receipt};
 use crate::service::Service;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) enum Asked {
     /// room.
     SameBytes { upload: Box<Upload>, documents: catalog::Reply<Vec<Document>>, no_room: Failure },
     /// A row.
-    Row { begun: Box<Begun>, expected: Expected, created: catalog::Reply<Created> },
+    Row { begun: Box<Begun>, created: catalog::Reply<Created<Birth>> },
     /// How an upload that is whole gets to its place.
     Publishing(Box<Publishing>),
     /// Nothing but the other channels: they are to have their rows before one of
@@ -54,9 +54,9 @@ impl ChannelDesk {
                 let receipt = same.and_then(Receipt::of).ok_or(no_room)?;
                 self.finish(receipt, true);
             }
-            Asked::Row { begun, expected, created } => match created.wait()? {
-                Created::New(id) => {
-                    let newborn = Newborn::new(Arc::clone(&self.service), expected.named(id));
+            Asked::Row { begun, created } => match created.wait()? {
+                Created::New(birth) => {
+                    let newborn = Newborn::new(Arc::clone(&self.service), birth);
                     return Ok(Some(Asked::File { begun, newborn }));
                 }
                 Created::SameBytes(documents) => {
@@ -146,10 +146,11 @@ impl ChannelDesk {
         };
         let unless = Unless { same_bytes: request.blake3, unfinished: request.new_only };
         let limit = self.service.config.limits.unfinished_per_user;
-        let expected = self.service.newborns.expect();
-        let created = self.service.catalog.create_document(new, unless, limit);
+        let newborns = Arc::clone(&self.service.newborns);
+        let birth = move |id| newborns.begin(id);
+        let created = self.service.catalog.create_document(new, unless, limit, birth);
         let begun = Box::new(Begun { request, path, now });
-        Ok(Asked::Row { begun, expected, created })
+        Ok(Asked::Row { begun, created })
     }
 
     fn make_file(&mut self, begun: Begun, mut newborn: Newborn) -> Result<(), Failure> {

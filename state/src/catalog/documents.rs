@@ -19,9 +19,9 @@ pub struct Unless {
 
 /// What came of the wish for a new upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
-    /// It has that number.
-    New(DocumentId),
+pub enum Created<N> {
+    /// It has a number; this is what was made of it.
+    New(N),
     /// These have its bytes, in the order of their numbers. Whether their files are
     /// there the catalog cannot tell.
     SameBytes(Vec<Document>),
@@ -31,7 +31,9 @@ pub enum Created {
 
 impl Catalog {
     /// Records that an upload begins, with nothing of it durable yet; unless there is
-    /// something already that makes it needless.
+    /// something already that makes it needless. `name` is told the new number before
+    /// anybody else can see the row; what it gives is dropped where the row comes to
+    /// nothing. It must not block.
     ///
     /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where
     /// `max_unfinished_per_user` of the user's uploads wait for bytes already;
@@ -40,12 +42,13 @@ impl Catalog {
     /// [`DocumentPath::key`].
     ///
     /// [`DocumentPath::key`]: towline_protocol::DocumentPath::key
-    pub fn create_document(
+    pub fn create_document<N: Send + 'static>(
         &self,
         new: NewDocument,
         unless: Unless,
         max_unfinished_per_user: u32,
-    ) -> Reply<Created> {
+        name: impl FnOnce(DocumentId) -> N + Send + 'static,
+    ) -> Reply<Created<N>> {
         self.write(move |connection| {
             if let Some(blake3) = unless.same_bytes {
                 let documents = found::completed(connection, new.user_id, new.filesize, blake3)?;
@@ -59,7 +62,7 @@ impl Catalog {
                     return Ok(Created::Found(Box::new(found)));
                 }
             }
-            create(connection, &new, max_unfinished_per_user).map(Created::New)
+            create(connection, &new, max_unfinished_per_user).map(|id| Created::New(name(id)))
         })
     }
 

@@ -64,7 +64,7 @@ impl Fixture {
         max_unfinished_per_user: u32,
     ) -> Result<DocumentId, CatalogError> {
         let unless = Unless::default();
-        match self.catalog.create_document(new, unless, max_unfinished_per_user).wait()? {
+        match self.catalog.create_document(new, unless, max_unfinished_per_user, |id| id).wait()? {
             Created::New(id) => Ok(id),
             other => panic!("not asked for: {other:?}"),
         }

@@ -31,7 +31,10 @@ fn a_new_document_is_not_made_where_it_is_needless() {
     let (done, _) = f.complete("a", 7);
     let begun = f.create("docs/b", 8);
     let wish = |place: &str, filesize, unless| {
-        f.catalog.create_document(f.new_document(place, filesize), unless, 9).wait().unwrap()
+        f.catalog
+            .create_document(f.new_document(place, filesize), unless, 9, |id| id)
+            .wait()
+            .unwrap()
     };
     let known = Unless { same_bytes: Some(hash(1)), unfinished: false };
     let Created::SameBytes(found) = wish("z", 7, known) else { panic!("its bytes are there") };

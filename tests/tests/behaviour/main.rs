@@ -10,6 +10,7 @@ mod bad_tokens;
 mod channels;
 mod integrity;
 mod names;
+mod new_only;
 mod parallel;
 mod progress;
 mod recovery;
