@@ -50,8 +50,9 @@ pub(crate) enum Failure {
     /// The disk's fault.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The disk's fault, at the last step: the bytes are safe, the name may be.
-    #[error("the document is whole, but its place could not be made sure of: {0}")]
+    /// The disk's fault, at the last step: the name may be safe or not. The bytes are,
+    /// unless durability is relaxed: then the next start reads them first.
+    #[error("the document came whole, but its place could not be made sure of: {0}")]
     Unsettled(#[source] StorageError),
     /// The catalog's refusal, or its disk's fault.
     #[error(transparent)]
@@ -110,8 +111,8 @@ impl Failure {
             Self::Storage(error) => storage(error),
             Self::Unsettled(_) => ErrorReply::new(
                 Code::StorageReadOnly,
-                "the document is whole and kept, but the server's storage takes no changes; \
-                 complete it again later",
+                "the document came whole, but the server's storage takes no changes; complete it \
+                 again later",
             ),
             Self::Catalog(error) => catalog(error),
         }

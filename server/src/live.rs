@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::storage::Staging;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
@@ -39,6 +40,8 @@ pub(crate) struct Live {
     staging: Arc<dyn Staging>,
     recording: Arc<AsyncMutex<()>>,
     core: Mutex<Core>,
+    /// What `core` says of it, for those who must not wait for `core`.
+    over: AtomicBool,
 }
 
 /// Proof that nobody else changes what the catalog says of this upload.
@@ -116,7 +119,8 @@ impl Live {
             reported: None,
             written: None,
         };
-        Self { document_id, staging, recording: Arc::default(), core: Mutex::new(core) }
+        let over = AtomicBool::new(core.is_over());
+        Self { document_id, staging, recording: Arc::default(), core: Mutex::new(core), over }
     }
 
     /// An upload as an earlier run, or an earlier `Live`, left it. Reads back and
@@ -313,6 +317,7 @@ impl Live {
     pub(crate) fn give_up(&self, _: &Recording, phase: Phase) -> Result<Vec<Writer>, Refusal> {
         let mut core = self.core();
         core.upload.give_up(phase)?;
+        self.over.store(core.is_over(), Ordering::SeqCst);
         core.hashers.clear();
         Ok(std::mem::take(&mut core.writers).into_values().collect())
     }
@@ -324,12 +329,13 @@ impl Live {
         core.retired |= core.upload.phase() == Phase::Uploading
             && core.upload.lease().is_none()
             && !core.upload.progress().is_ahead_of_catalog();
+        self.over.store(core.is_over(), Ordering::SeqCst);
     }
 
-    /// Whether nobody can write by it any more: retired, or its upload has ended.
+    /// Whether nobody can write by it any more: retired, or its upload has ended. Waits
+    /// for nobody.
     pub(crate) fn is_over(&self) -> bool {
-        let core = self.core();
-        core.retired || !matches!(core.upload.phase(), Phase::Uploading | Phase::Publishing)
+        self.over.load(Ordering::SeqCst)
     }
 
     /// Keeps everybody else from changing what the catalog says of this upload. Blocks.
@@ -395,7 +401,10 @@ impl Live {
 
     /// Tells the rules what was done.
     pub(crate) fn tell<T>(&self, statement: impl FnOnce(&mut Upload) -> T) -> T {
-        statement(&mut self.core().upload)
+        let mut core = self.core();
+        let told = statement(&mut core.upload);
+        self.over.store(core.is_over(), Ordering::SeqCst);
+        told
     }
 
     pub(crate) fn staging(&self) -> &dyn Staging {
@@ -439,6 +448,10 @@ fn hash_open_block(
 }
 
 impl Core {
+    fn is_over(&self) -> bool {
+        self.retired || !matches!(self.upload.phase(), Phase::Uploading | Phase::Publishing)
+    }
+
     fn add(&mut self, lease: Lease, writer: Writer) -> Part {
         self.writers_ever += 1;
         self.writers.insert(self.writers_ever, writer);

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::publish::{self, Order, Receipt};
 use crate::service::Service;
 use crate::storage::{Staged, StorageError};
+use cached::Look;
 use std::collections::HashMap;
 use towline_protocol::{DocumentId, FileSize, Offset};
 use towline_state::catalog::{CatalogError, Document, Unfinished};
@@ -184,11 +185,14 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
         return Err(lost());
     };
     let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict: row.on_conflict };
-    match action {
-        Action::Publish if cached::is_staged_whole(service, row, blake3)? => {
-            publish::publish_again(service, order, row.clone())
-        }
-        Action::Record if cached::is_named_whole(service, row, &path, blake3)? => {
+    let look = match action {
+        Action::Publish => cached::look_at_staged(service, row, blake3)?,
+        Action::Record => cached::look_at_named(service, row, &path, blake3)?,
+        Action::Keep | Action::Truncate(_) | Action::Fail => Look::NotWhole,
+    };
+    match (action, look) {
+        (Action::Publish, Look::Whole) => publish::publish_again(service, order, row.clone()),
+        (Action::Record, Look::Whole) => {
             let settled = service.storage.settle_published(row.user_id, &path);
             settled.map_err(|error| match error {
                 // Its bytes are durable, and the row still says `publishing`: the next
@@ -199,7 +203,12 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
             let created_at = publish::said_at(row).unwrap_or_else(|| service.clock().now());
             publish::record(service, order, created_at)
         }
-        _ => {
+        (_, look) => {
+            if look == Look::Unreadable {
+                // Under one name or under both.
+                cached::take_back_name(service, row)?;
+                cached::keep_staged(service, row)?;
+            }
             lose(service, row)?;
             Err(lost())
         }

@@ -6,7 +6,7 @@
 
 use crate::live::Live;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use towline_protocol::DocumentId;
 
 /// See the module's description.
@@ -23,7 +23,12 @@ impl Registry {
     /// The upload, if it is being worked on.
     pub(crate) fn get(&self, id: DocumentId) -> Option<Arc<Live>> {
         let slot = lock(&self.slots).get(&id).cloned()?;
-        lock(&slot).clone().filter(|live| !live.is_over())
+        let live = lock(&slot).clone();
+        let live = live.filter(|live| !live.is_over());
+        if live.is_none() {
+            self.sweep_one(id);
+        }
+        live
     }
 
     /// The upload, read back by `load` if nobody works on it yet. Blocks.
@@ -62,16 +67,17 @@ impl Registry {
     pub(crate) fn sweep(&self) {
         lock(&self.slots).retain(|_, slot| {
             // Whoever waits for the slot has a clone of it.
-            Arc::strong_count(slot) > 1
-                || !slot
-                    .try_lock()
-                    .is_ok_and(|live| live.as_ref().is_none_or(|live| live.is_over()))
+            Arc::strong_count(slot) > 1 || !is_vacant(slot)
         });
     }
 
-    /// Forgets this upload if it has ended.
+    /// Forgets this upload if it has ended. Where somebody has its slot just now, they
+    /// do it when they let go: this waits for nobody.
     pub(crate) fn sweep_one(&self, id: DocumentId) {
-        self.with_slot(id, |_| ());
+        let mut slots = lock(&self.slots);
+        if slots.get(&id).is_some_and(is_vacant) {
+            slots.remove(&id);
+        }
     }
 
     /// Everything that is being worked on.
@@ -95,12 +101,22 @@ impl Registry {
             }
             live.take_if(|live| live.is_over());
             let done = work(&mut live);
-            if live.as_ref().is_none_or(|live| live.is_over()) {
-                lock(&self.slots).remove(&id);
-            }
+            drop(live);
+            // Not before: whoever found the slot taken leaves this to us.
+            self.sweep_one(id);
             return done;
         }
     }
+}
+
+/// Whether nobody has the slot and nothing in it is worked on. Waits for nothing.
+fn is_vacant(slot: &Slot) -> bool {
+    let live = match slot.try_lock() {
+        Ok(live) => live,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return false,
+    };
+    live.as_ref().is_none_or(|live| live.is_over())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -72,9 +72,18 @@ impl Service {
     }
 
     /// Gives an upload up, whether or not somebody works on it. Blocks.
+    ///
+    /// Whoever asks for that has looked at it before, and it may have been published
+    /// since, with `SUCCESS` said: the row is read where nobody else changes it.
     pub(crate) fn give_up(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
+        failpoint::reach("end.decided");
         self.registry.exclusively(id, |live| {
             let recording = live.map(Live::recording);
+            match self.catalog.document(id).wait()?.map(|row| row.phase) {
+                Some(Phase::Uploading) => {}
+                Some(phase) => return Err(Failure::Refused(Refusal::NotUploading(phase))),
+                None => return Err(Failure::Refused(Refusal::NotFound)),
+            }
             let writers = match (live, &recording) {
                 (Some(live), Some(recording)) => live.give_up(recording, phase)?,
                 _ => Vec::new(),
@@ -152,7 +161,8 @@ impl Service {
         let reply = failure.reply();
         let writers = match live.give_up(recording, Phase::Failed) {
             Ok(writers) => writers,
-            // It has ended otherwise, and its writers were told.
+            // It has ended otherwise: who gave it up has told all its writers, the one
+            // that failed here too, and who published it has got `SUCCESS`.
             Err(_) => return,
         };
         if let Err(error) = self.end(document_id, Phase::Failed, &reply.message) {

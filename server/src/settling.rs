@@ -9,28 +9,24 @@
 use crate::config::Durability;
 use crate::failpoint;
 use crate::service::Service;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use towline_protocol::{DocumentId, DocumentPath, FileSize, Timestamp, UserId};
 use towline_state::catalog::{CatalogError, Refusal};
+use towline_upload::Phase;
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Settling {
     /// Room for documents that wait; none where durability is not relaxed.
     room: Arc<Semaphore>,
-    waiting: Mutex<Waiting>,
+    /// Written by this very process, whose page cache has them whole. They go when they
+    /// are settled and not before: whatever cuts that off, they wait again.
+    waiting: Mutex<BTreeMap<DocumentId, Arc<Named>>>,
     moved: Notify,
     settled: Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    named: Vec<Named>,
-    /// Written by this very process, whose page cache has them whole.
-    own: HashSet<DocumentId>,
 }
 
 /// A place among those that may wait.
@@ -63,6 +59,9 @@ const UNIT_BYTES: u64 = 128 << 10;
 /// What is named within this time shares a sync: it is the price of being relaxed.
 const GATHER: Duration = Duration::from_secs(1);
 
+/// So long what could not be settled waits for the next try.
+const AGAIN: Duration = Duration::from_secs(5);
+
 impl Settling {
     pub(crate) fn new(durability: Durability) -> Self {
         let units = match durability {
@@ -86,17 +85,14 @@ impl Settling {
 
     /// Takes a document in that has its name.
     pub(crate) fn add(&self, named: Named) {
-        let mut waiting = self.waiting();
-        waiting.own.insert(named.document_id);
-        waiting.named.push(named);
-        drop(waiting);
+        self.waiting().insert(named.document_id, Arc::new(named));
         self.moved.notify_one();
     }
 
     /// Whether this process wrote that document and has not settled it yet: its
     /// bytes need no second look.
     pub(crate) fn knows(&self, id: DocumentId) -> bool {
-        self.waiting().own.contains(&id)
+        self.waiting().contains_key(&id)
     }
 
     /// Waits for whoever settles just now, and keeps others out.
@@ -104,15 +100,16 @@ impl Settling {
         Alone(self.settled.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn take(&self, _: &Alone<'_>) -> Vec<Named> {
-        std::mem::take(&mut self.waiting().named)
+    fn all(&self, _: &Alone<'_>) -> Vec<Arc<Named>> {
+        self.waiting().values().cloned().collect()
     }
 
+    /// Its place is free for another.
     fn forget(&self, id: DocumentId) {
-        self.waiting().own.remove(&id);
+        self.waiting().remove(&id);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<DocumentId, Arc<Named>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,55 +119,71 @@ pub(crate) async fn run(service: Arc<Service>) {
     loop {
         service.settling.moved.notified().await;
         tokio::time::sleep(GATHER).await;
-        let here = Arc::clone(&service);
-        let settled = service.tracker.spawn_blocking(move || settle(&here)).await;
-        if let Err(error) = settled {
-            tracing::error!(%error, "settling did not come to its end; the next start will");
+        loop {
+            let here = Arc::clone(&service);
+            match service.tracker.spawn_blocking(move || settle(&here)).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "settling did not come to its end"),
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }
 
-/// Settles what waits. Blocks.
-pub(crate) fn settle(service: &Service) {
+/// Settles what waits; says whether nothing of it has to be tried again. Blocks.
+pub(crate) fn settle(service: &Service) -> bool {
     let alone = service.settling.alone();
-    let named = service.settling.take(&alone);
+    let named = service.settling.all(&alone);
     if named.is_empty() {
-        return;
+        return true;
     }
     let places: Vec<_> = named.iter().map(|one| (one.owner, one.path.clone())).collect();
-    match service.storage.settle_all(&places) {
-        Ok(()) => record(service, &named),
+    if let Err(error) = service.storage.settle_all(&places) {
         // The volume is closed. The rows go on saying `publishing`, and the next start
         // reads what the disk has kept (P5).
-        Err(error) => tracing::error!(documents = named.len(), %error, "not durable"),
+        tracing::error!(documents = named.len(), %error, "not durable");
+        named.iter().for_each(|one| service.settling.forget(one.document_id));
+        return true;
     }
-    for done in &named {
-        service.settling.forget(done.document_id);
-    }
+    record(service, &named)
 }
 
 /// Rows that are recorded together: as many as share a transaction.
 const TOGETHER: usize = 256;
 
-fn record(service: &Service, named: &[Named]) {
+fn record(service: &Service, named: &[Arc<Named>]) -> bool {
     failpoint::reach("settling.settled");
+    let mut all = true;
     for together in named.chunks(TOGETHER) {
         let complete =
-            |one: &Named| service.catalog.complete_publish(one.document_id, one.named_at);
+            |one: &Arc<Named>| service.catalog.complete_publish(one.document_id, one.named_at);
         let rows: Vec<_> = together.iter().map(complete).collect();
         for (one, recorded) in together.iter().zip(rows) {
+            let id = one.document_id;
             match recorded.wait() {
                 // Somebody asked for it before, and it was completed for them.
-                Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(_))) => {}
+                Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(Phase::Completed))) => {}
                 Err(error) => {
-                    let id = one.document_id;
                     tracing::error!(document_id = %id, %error, "not recorded as complete");
+                    if may_be_recorded_later(&error) {
+                        all = false;
+                        continue;
+                    }
                 }
             }
+            service.settling.forget(id);
         }
     }
     service.storage_follows_catalog();
     service.mirror.changed();
+    all
+}
+
+/// Whether the row may still say `publishing`, and the catalog takes changes: then a
+/// start would have to read the file, so it keeps its place (P6).
+const fn may_be_recorded_later(error: &CatalogError) -> bool {
+    matches!(error, CatalogError::Busy | CatalogError::DiskFull | CatalogError::Sql(_))
 }
 
 #[cfg(test)]

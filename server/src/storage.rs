@@ -116,14 +116,21 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Lost`] where there is no such file.
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError>;
 
-    /// Makes everything durable that is on the volume: what was
-    /// [renamed](Self::rename) to those places, bytes, names and folders, and staging
-    /// areas too. Whether the files are there is not looked at. An error that the disk
-    /// had at any time since the storage was opened is told, once.
+    /// Makes everything durable that is on the volume: bytes, names and folders, and
+    /// staging areas too. An error that the disk had at any time since the storage was
+    /// opened is told, once.
     ///
     /// # Errors
     /// [`StorageError::ReadOnly`]: the volume is closed for changes from now on. What
-    /// lies in those places may not be what was written, whatever memory says of it.
+    /// lies there may not be what was written, whatever memory says of it.
+    fn sync_all(&self) -> Result<(), StorageError>;
+
+    /// The same, where files were [renamed](Self::rename) to those places before the
+    /// call, all of them: that their folders are durable is remembered. Whether the
+    /// files are there is not looked at.
+    ///
+    /// # Errors
+    /// As [`sync_all`](Self::sync_all).
     fn settle_all(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError>;
 
     /// Moves the file of a document that is not what was uploaded out of its place,

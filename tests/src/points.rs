@@ -5,6 +5,7 @@
 pub const ON_THE_WAY: &[&str] = &[
     "checkpoint.recorded",
     "checkpoint.synced",
+    "end.decided",
     "end.recorded",
     "publish.folder_made",
     "publish.folder_synced",

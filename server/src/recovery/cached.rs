@@ -9,7 +9,7 @@
 
 use crate::failure::Failure;
 use crate::service::Service;
-use crate::storage::StorageError;
+use crate::storage::{Loss, StorageError};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -27,11 +27,10 @@ pub(super) fn sync<'a>(
     service: &Service,
     rows: impl IntoIterator<Item = &'a Document>,
 ) -> Result<(), Failure> {
-    let place = |row: &Document| Some((row.user_id, row.file_path.clone()?));
-    let cached = rows.into_iter().filter(|row| row.bytes != Bytes::Synced);
-    let places: Vec<_> = cached.filter_map(place).collect();
-    if !places.is_empty() {
-        service.storage.settle_all(&places)?;
+    // Whether anything was moved to their places nobody knows, so nothing follows from
+    // it for the folders there.
+    if rows.into_iter().any(|row| row.bytes != Bytes::Synced) {
+        service.storage.sync_all()?;
     }
     Ok(())
 }
@@ -44,43 +43,80 @@ pub(super) fn refuse_if_unsynced(service: &Service, row: &Document) -> Result<()
     Ok(())
 }
 
-/// Whether the staging area is, to the byte, what was verified.
-pub(super) fn is_staged_whole(
+/// What is found where the bytes of such a document belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// To the byte, what was verified.
+    Whole,
+    /// Something else, or nothing.
+    NotWhole,
+    /// The disk does not give the bytes out: they are not served, and not deleted.
+    Unreadable,
+}
+
+/// Looks at the staging area.
+pub(super) fn look_at_staged(
     service: &Service,
     row: &Document,
     blake3: FileHash,
-) -> Result<bool, Failure> {
+) -> Result<Look, Failure> {
     if !is_doubtful(service, row) {
-        return Ok(true);
+        return Ok(Look::Whole);
     }
     let staging = match service.storage.open(row.document_id) {
-        Err(StorageError::Lost(_)) => return Ok(false),
+        Err(StorageError::Lost(_)) => return Ok(Look::NotWhole),
         answer => answer?,
     };
     staging.drop_cached();
-    match hash(row.filesize, |buffer, at| staging.read_exact_at(buffer, at)) {
-        Ok(found) => Ok(found == blake3),
-        Err(StorageError::Lost(_)) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    look(hash(row.filesize, |buffer, at| staging.read_exact_at(buffer, at)), blake3)
 }
 
-/// Whether the file under its name is.
-pub(super) fn is_named_whole(
+/// Looks at the file under its name.
+pub(super) fn look_at_named(
     service: &Service,
     row: &Document,
     path: &DocumentPath,
     blake3: FileHash,
-) -> Result<bool, Failure> {
+) -> Result<Look, Failure> {
     if !is_doubtful(service, row) {
-        return Ok(true);
+        return Ok(Look::Whole);
     }
-    let Some(file) = service.storage.open_published(row.user_id, path)? else { return Ok(false) };
-    match hash(row.filesize, |buffer, at: Offset| file.read_exact_at(buffer, at.get())) {
-        Ok(found) => Ok(found == blake3),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(StorageError::unreadable(error).into()),
+    let Some(file) = service.storage.open_published(row.user_id, path)? else {
+        return Ok(Look::NotWhole);
+    };
+    let read = |buffer: &mut [u8], at: Offset| match file.read_exact_at(buffer, at.get()) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            let found_bytes = file.metadata().map_or(0, |about| about.len());
+            let expected_bytes = row.filesize.get();
+            Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }))
+        }
+        answer => answer.map_err(StorageError::unreadable),
+    };
+    look(hash(row.filesize, read), blake3)
+}
+
+fn look(found: Result<FileHash, StorageError>, blake3: FileHash) -> Result<Look, Failure> {
+    match found {
+        Ok(found) if found == blake3 => Ok(Look::Whole),
+        Ok(_) | Err(StorageError::Lost(_)) => Ok(Look::NotWhole),
+        Err(error) if error.is_damage() => {
+            tracing::error!(%error, "the disk does not give out what was written");
+            Ok(Look::Unreadable)
+        }
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Takes the staging area of such a document to where what was set aside lies, for what
+/// ends without a document is deleted.
+pub(super) fn keep_staged(service: &Service, row: &Document) -> Result<(), Failure> {
+    let id = row.document_id;
+    let mut staged = service.storage.staged()?.into_iter();
+    let Some(staged) = staged.find(|entry| entry.id == Some(id)) else { return Ok(()) };
+    let place = service.storage.set_aside(&staged.name)?;
+    let place = place.display();
+    tracing::warn!(document_id = %id, %place, "cannot be read; it was set aside");
+    Ok(())
 }
 
 /// Takes what has the name of such a document out of its place, for it is not whole:

@@ -114,6 +114,10 @@ impl Storage for DiskStorage {
         publish::settle(&self.volume, user, path)
     }
 
+    fn sync_all(&self) -> Result<(), StorageError> {
+        publish::sync_all(&self.volume)
+    }
+
     fn settle_all(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError> {
         publish::settle_all(&self.volume, places)
     }

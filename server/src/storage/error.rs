@@ -82,6 +82,15 @@ impl StorageError {
         matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
     }
 
+    /// Whether the disk, or the file system on it, does not give out what was written
+    /// there. To try again does not help.
+    pub(crate) fn is_damage(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        let errno = Errno::from_io_error(source);
+        // The last two are what file systems say of a checksum that is wrong.
+        matches!(errno, Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG))
+    }
+
     /// A published file that was opened cannot be read.
     pub(crate) const fn unreadable(source: io::Error) -> Self {
         Self::Io { what: "read the published file", source }

@@ -157,14 +157,21 @@ pub(super) fn settle(
     volume.user_folders.settle(folder, &volume.latch)
 }
 
-/// Makes what was renamed to those places durable, by one sync of the whole volume:
-/// bytes (P2), names and folders (P3) at once.
+/// Makes all that is on the volume durable, by one sync: bytes (P2), names and folders
+/// (P3) at once.
+pub(super) fn sync_all(volume: &Volume) -> Result<(), StorageError> {
+    volume.sync.sync(&volume.latch)?;
+    failpoint::reach("settling.synced");
+    Ok(())
+}
+
+/// The same for what was renamed to those places before. Only of their folders is it
+/// known that they were there at the sync: another's may have been made behind it.
 pub(super) fn settle_all(
     volume: &Volume,
     places: &[(UserId, DocumentPath)],
 ) -> Result<(), StorageError> {
-    volume.sync.sync(&volume.latch)?;
-    failpoint::reach("settling.synced");
+    sync_all(volume)?;
     let folders: HashSet<_> =
         places.iter().map(|(user, path)| paths::final_folder(*user, path)).collect();
     volume.user_folders.all_synced(folders);

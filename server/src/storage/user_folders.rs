@@ -63,6 +63,13 @@ pub(super) struct FolderTicket {
     ticket: Ticket,
 }
 
+#[cfg(test)]
+impl UserFolder {
+    pub(super) const fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+}
+
 impl UserFolders {
     pub(super) fn new(uploads: Arc<Directory>) -> Self {
         Self { uploads, durable: Mutex::default(), turns: Mutex::default() }

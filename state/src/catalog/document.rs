@@ -74,7 +74,8 @@ pub struct Document {
     pub reason: Option<String>,
     /// When the upload began.
     pub started_at: Timestamp,
-    /// When the last byte came that a checkpoint recorded.
+    /// When the last byte came that a checkpoint recorded; from `publishing` on, when
+    /// that began.
     pub last_chunk_at: Timestamp,
     /// When it was completed: only then is there a document.
     pub created_at: Option<Timestamp>,

@@ -5,13 +5,14 @@ use std::path::Path;
 use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, DocumentId, Request};
+use towline_tests::PATIENCE;
 use towline_tests::by_hand::{cut, flip};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::points::RELAXED;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+use towline_tests::speaker::{Speaker, ZERO, about, resume, upload};
 use towline_tests::strace::Strace;
 use towline_tests::volume::{self, Volume};
 
@@ -141,6 +142,38 @@ async fn a_name_that_survives_its_bytes_is_taken_back() {
     assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
     server.assert_calm();
     server.gone().await;
+}
+
+/// A disk that does not give the bytes out: they are not served, and not deleted.
+#[tokio::test]
+async fn what_cannot_be_read_is_set_aside() {
+    if !volume::has("strace") {
+        return;
+    }
+    let corpus = Corpus::new(BLOCK + 5, 983);
+    for (named, staged) in [(true, false), (false, true), (true, true)] {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let launch = relaxed(&site).failpoints("publish.named=kill");
+        let id = put_and_die(&launch, &person, &corpus).await;
+        let (document, staging) = (site.document(&person, "doc"), site.staging(id));
+        if staged {
+            std::fs::hard_link(&document, &staging).unwrap();
+        }
+        if !named {
+            std::fs::remove_file(&document).unwrap();
+        }
+        let strace = Strace::inject(&site.outside().join("log"), "pread64", "error=EIO")
+            .about([document.clone(), staging.clone()]);
+        let server = relaxed(&site).under(&strace.words()).start().await;
+        assert!(strace.has_fired());
+        assert!(!document.exists(), "absent, or whole");
+        assert!(!staging.exists());
+        assert_eq!(orphans(&site), usize::from(named) + usize::from(staged));
+        assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+        server.assert_calm();
+        server.gone().await;
+    }
 }
 
 /// A power cut without a journal may bring the old name back beside the new one.
@@ -299,6 +332,101 @@ async fn the_moment_of_success_stays() {
         site.assert_published(&person, "doc", &corpus);
         server.gone().await;
     }
+}
+
+/// Its owner decides by an older look; `SUCCESS` is said in between.
+#[tokio::test]
+async fn what_was_told_success_is_not_cancelled() {
+    let corpus = Corpus::new(BLOCK + 5, 982);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    // The row goes on saying `publishing` for longer than whoever cancels waits.
+    let plan = "end.decided=wait:1500,settling.settled=wait:1500";
+    let server = relaxed(&site).failpoints(plan).start().await;
+    let mut speaker = server.speaker(&person).await;
+    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.has_received(id, corpus.size()).await;
+    let mut other = server.speaker(&person).await;
+    other.send(&Request::Cancel(about(id))).await;
+    server.says("a failpoint waits").await;
+    let first = speaker.complete(ZERO).await;
+    assert!(!first.durable);
+    other.error(Code::BadState).await;
+    let receipt = other.complete_with(again(id)).await;
+    assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
+    site.assert_published(&person, "doc", &corpus);
+    server.assert_calm();
+    server.gone().await;
+}
+
+/// Waits until it is durable, and asks nobody to make it so.
+async fn completed(speaker: &mut Speaker, id: DocumentId) {
+    let look = async { while speaker.status(id).await.status != "completed" {} };
+    tokio::time::timeout(PATIENCE, look).await.expect("it becomes durable by itself");
+}
+
+#[tokio::test]
+async fn what_could_not_be_recorded_is_recorded_later() {
+    let corpus = Corpus::new(BLOCK + 5, 984);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = relaxed(&site).failpoints("settling.settled=wait:1000@1").start().await;
+    let mut speaker = server.speaker(&person).await;
+    let (id, first) = put(&mut speaker, &corpus).await;
+    server.says("a failpoint waits").await;
+    // Somebody else writes in the catalog, for longer than the server waits.
+    let somebody = rusqlite::Connection::open(site.catalog_path()).unwrap();
+    somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+    server.says("not recorded as complete").await;
+    assert_eq!(speaker.status(id).await.status, "publishing");
+    somebody.execute_batch("ROLLBACK").unwrap();
+    completed(&mut speaker, id).await;
+    assert_eq!(speaker.complete_with(again(id)).await.created_at, first.created_at);
+    server.assert_calm();
+    server.gone().await;
+}
+
+#[tokio::test]
+async fn a_panic_while_all_are_settled_leaves_none_behind() {
+    let corpus = Corpus::new(BLOCK + 5, 985);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = relaxed(&site).failpoints("settling.settled=panic@1").start().await;
+    let mut speaker = server.speaker(&person).await;
+    let (id, _) = put(&mut speaker, &corpus).await;
+    server.says("settling did not come to its end").await;
+    completed(&mut speaker, id).await;
+    server.gone().await;
+}
+
+/// What a server says that waits there.
+fn waits_at(point: &str) -> String {
+    format!("\"{point}\"")
+}
+
+/// Somebody asks for a document that is just being published, and makes it durable.
+#[tokio::test]
+async fn success_does_not_wait_for_somebody_elses_sync() {
+    let corpus = Corpus::new(BLOCK + 5, 986);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let plan = "publish.named=wait:1000,settling.synced=wait:2000,publish.in_place=wait:1";
+    let server = relaxed(&site).failpoints(plan).start().await;
+    let mut speaker = server.speaker(&person).await;
+    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.send(&Request::Complete(Complete::default())).await;
+    server.says(&waits_at("publish.named")).await;
+    let mut other = server.speaker(&person).await;
+    other.send(&Request::Complete(again(id))).await;
+    server.says(&waits_at("settling.synced")).await;
+    assert!(!speaker.success_on(ZERO).await.durable);
+    let is_through = server.said().iter().any(|line| line.contains(&waits_at("publish.in_place")));
+    assert!(!is_through, "it has waited for the other");
+    assert!(other.success_on(ZERO).await.durable);
+    server.assert_calm();
+    server.gone().await;
 }
 
 #[tokio::test]

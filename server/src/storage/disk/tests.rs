@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::storage::DataFolder;
+use crate::storage::user_folders::Missing;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -497,6 +498,22 @@ fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
     let disk = disk.restarted();
     assert!(!disk.storage.is_read_only());
     disk.storage.publish(id(2), user(), &path("other")).unwrap();
+}
+
+#[test]
+fn a_sync_of_all_vouches_only_for_folders_that_were_there() {
+    let disk = Disk::new();
+    disk.upload(1, b"bytes");
+    let name = disk.storage.rename(id(1), user(), &path("a/doc")).unwrap();
+    let is_settled = |document: &str| {
+        let folders = &disk.storage.volume.user_folders;
+        folders.open(user(), &path(document), Missing::Make).unwrap().is_settled()
+    };
+    drop(name);
+    disk.storage.sync_all().unwrap();
+    assert!(!is_settled("a/doc"), "nobody said what was moved there before");
+    disk.storage.settle_all(&[(user(), path("a/doc"))]).unwrap();
+    assert!(is_settled("a/doc"));
 }
 
 #[test]
