@@ -1,7 +1,12 @@
 //! What the rooms behind a session tell it, to be passed on to the client.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use towline_protocol::Reply;
+
+/// Where so many wait, nobody reads them: how far an upload is it hears later.
+const BACKED_UP: usize = 256;
 
 /// Something for the client.
 #[derive(Debug)]
@@ -16,22 +21,92 @@ pub(crate) enum Event {
 }
 
 /// The way to one session. What waits in it is bounded: a session takes no more
-/// requests while answers wait, and long answers are few. Whoever writes to a
+/// requests while answers wait, long answers are few, and what others have done is
+/// passed over while it [is backed up](Self::is_backed_up). Whoever writes to a
 /// session that is gone writes to nobody, and that is fine.
 #[derive(Debug, Clone)]
-pub(crate) struct Events(mpsc::UnboundedSender<Event>);
+pub(crate) struct Events {
+    sender: mpsc::UnboundedSender<Event>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The session's end of [`Events`].
+#[derive(Debug)]
+pub(crate) struct Heard {
+    receiver: mpsc::UnboundedReceiver<Event>,
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Events {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Event>) {
+    pub(crate) fn new() -> (Self, Heard) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
+        let waiting = Arc::new(AtomicUsize::new(0));
+        (Self { sender, waiting: Arc::clone(&waiting) }, Heard { receiver, waiting })
     }
 
     pub(crate) fn send(&self, event: Event) {
-        let _ = self.0.send(event);
+        // Before it is there to be taken, so that the count is never below nothing.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.sender.send(event);
     }
 
     pub(crate) fn reply(&self, reply: Reply) {
         self.send(Event::Reply(Box::new(reply)));
+    }
+
+    /// Whether so much waits that the next report, which says all that this one would,
+    /// is soon enough.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= BACKED_UP
+    }
+}
+
+impl Heard {
+    /// The next one. Cancel-safe: it is taken or still there.
+    pub(crate) async fn recv(&mut self) -> Option<Event> {
+        let event = self.receiver.recv().await;
+        self.taken(event.is_some());
+        event
+    }
+
+    /// The next one, where one is there.
+    pub(crate) fn try_recv(&mut self) -> Option<Event> {
+        let event = self.receiver.try_recv().ok();
+        self.taken(event.is_some());
+        event
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    fn taken(&self, one: bool) {
+        self.waiting.fetch_sub(usize::from(one), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_read_backs_up_and_what_is_read_makes_room() {
+        let (events, mut heard) = Events::new();
+        let others = events.clone();
+        for _ in 0..BACKED_UP {
+            assert!(!events.is_backed_up());
+            others.send(Event::Broken);
+        }
+        assert!(events.is_backed_up());
+        assert_eq!(heard.len(), BACKED_UP);
+        assert!(heard.try_recv().is_some());
+        assert!(!events.is_backed_up());
+        while heard.try_recv().is_some() {}
+        for _ in 0..BACKED_UP {
+            assert!(!events.is_backed_up());
+            events.send(Event::Broken);
+        }
+        assert!(events.is_backed_up());
     }
 }

@@ -497,7 +497,8 @@ impl Core {
         if !self.writers.is_empty() {
             self.reported = Some(Instant::now());
         }
-        for writer in self.writers.values() {
+        // What one writes fills no queue of another that does not read.
+        for writer in self.writers.values().filter(|writer| !writer.events.is_backed_up()) {
             writer.events.reply(Reply::Progress(self.progress(document_id, writer.channel)));
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::backlog::Backlog;
 use crate::channel::{ChannelDesk, Queued, Task};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Heard};
 use crate::failure::broken_framing;
 use crate::inlet::{Incoming, Inlet, InletError};
 use crate::lane::Lane;
@@ -17,7 +17,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use towline_protocol::frame::Caps;
@@ -55,7 +54,7 @@ struct Session<R, W> {
     inlet: Inlet<R>,
     outlet: Outlet<W>,
     events: Events,
-    heard: UnboundedReceiver<Event>,
+    heard: Heard,
     channels: HashMap<Channel, (Lane<ChannelDesk>, Backlog)>,
     /// The code behind a channel has panicked.
     broken: bool,
@@ -138,7 +137,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         if let End::Gone = end {
             return;
         }
-        while let Ok(event) = self.heard.try_recv() {
+        while let Some(event) = self.heard.try_recv() {
             self.pass_on(event);
         }
         // How far an upload is stands behind a lock that a write may hold.
