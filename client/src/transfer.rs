@@ -86,8 +86,6 @@ pub(crate) struct Transfer {
     channel: Channel,
     /// The lease under which the channel writes, where the server has told.
     lease: Option<Generation>,
-    /// Connections besides the main one that were found to be worth it.
-    strands: usize,
     received: Offset,
     durable: Offset,
     /// How often the server had more than before.
@@ -115,7 +113,6 @@ impl Transfer {
             believed: None,
             channel: Channel::default(),
             lease: None,
-            strands: 0,
             received: Offset::ZERO,
             durable: Offset::ZERO,
             advances: 0,

@@ -123,7 +123,7 @@ impl Transfer {
                     }
                 }
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
-                    self.look_at_rate(means, course);
+                    Self::look_at_rate(means, course);
                 }
             }
         }
@@ -145,7 +145,8 @@ impl Transfer {
             sent_bytes: Arc::clone(&self.strands_sent_bytes),
         });
         let wanted = match self.options.parallel {
-            Parallel::Auto => self.strands,
+            // Whatever there were before: that they were worth it is to be seen anew.
+            Parallel::Auto => 0,
             Parallel::Connections(count) => count.get() - 1,
         };
         // No more connections than blocks.
@@ -156,13 +157,12 @@ impl Transfer {
         (strands, ramp)
     }
 
-    fn look_at_rate(&mut self, means: &Means<'_>, course: &mut Course) {
+    fn look_at_rate(means: &Means<'_>, course: &mut Course) {
         let sent_bytes = means.link.payload_bytes() + course.strands.sent_bytes();
         let left_bytes = course.feeder.outstanding().saturating_mul(BLOCK_SIZE_BYTES);
         let connections = 1 + course.strands.wanted();
         if course.ramp.look(Instant::now(), sent_bytes, left_bytes, connections) {
             course.strands.add_one();
-            self.strands = course.strands.wanted();
         }
     }
 

@@ -439,9 +439,9 @@ async fn a_fast_link_and_a_short_file_get_no_more_than_they_need() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_line_gets_another_connection_by_itself() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(9 * BLOCK, 616);
+    let corpus = Corpus::new(40 * BLOCK, 616);
     let proxy = FaultProxy::start(server.address(), []).await;
-    proxy.otherwise(Faults::slow(600 << 10));
+    proxy.otherwise(Faults::slow(2 << 20));
     let desk = Desk::new(&server.site, &server.person, proxy.address());
     let run = desk.start(desk.put(&desk.write("doc.bin", &corpus)));
     proxy.link(1).await.has_passed(200_000).await;

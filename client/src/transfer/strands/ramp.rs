@@ -2,10 +2,12 @@
 //!
 //! One connection is held up by its losses and by the windows of both ends, a fast
 //! link by nothing that a second one would mend. So one is added to a long upload, and
-//! the next only if the last made it faster.
+//! the next only if the last made it faster. A link that is slow because it is weak gets
+//! none: what each has begun is lost when the link breaks, and would be more.
 
 use std::time::Duration;
 use tokio::time::Instant;
+use towline_protocol::block::BLOCK_SIZE_BYTES;
 
 /// What a new connection needs to find its pace; what it fills first, socket buffers,
 /// says nothing of the link.
@@ -23,6 +25,10 @@ const WORTH: Duration = Duration::from_secs(10);
 
 /// What the last connection must have made of the rate before another is added.
 const GAIN_PERCENT: u128 = 120;
+
+/// A block must not take longer than that on each of them: a link that breaks before it
+/// has carried one has carried nothing.
+const BLOCK_WITHIN: Duration = Duration::from_secs(2);
 
 /// From here on the two machines are at work, not the link.
 const FAST_BYTES_PER_SECOND: u128 = 64 << 20;
@@ -80,8 +86,17 @@ impl Ramp {
         };
         let took = now.duration_since(since).as_micros().max(1);
         let rate = u128::from(sent_bytes.saturating_sub(before)) * 1_000_000 / took;
+        if rate >= FAST_BYTES_PER_SECOND || connections >= CONNECTIONS_MAX {
+            self.stage = Stage::Over;
+            return false;
+        }
+        if is_weak(rate, connections) {
+            // It may get better; this says nothing of what the last one was worth.
+            self.stage = Stage::Measuring { since: now, sent_bytes };
+            return false;
+        }
         let has_grown = self.before.is_none_or(|before| rate * 100 >= before * GAIN_PERCENT);
-        if rate >= FAST_BYTES_PER_SECOND || !has_grown || connections >= CONNECTIONS_MAX {
+        if !has_grown {
             self.stage = Stage::Over;
             return false;
         }
@@ -93,6 +108,13 @@ impl Ramp {
         }
         is_worth_it
     }
+}
+
+/// Whether one more than so many would be too slow, each by itself; a link that stands
+/// still is.
+fn is_weak(rate: u128, connections: usize) -> bool {
+    let shares = connections as u128 + 1;
+    rate * u128::from(BLOCK_WITHIN.as_secs()) < shares * u128::from(BLOCK_SIZE_BYTES)
 }
 
 #[cfg(test)]
@@ -137,6 +159,35 @@ mod tests {
         assert_eq!(connections(60, |_| 20).0, 1);
         assert_eq!(connections(50, |count| 2 * count as u64).0, 2, "slow, and so it is long");
         assert_eq!(connections(100_000, |_| 300).0, 1);
+    }
+
+    /// Looks when it is time to, where so many bytes more have been sent.
+    fn look(ramp: &mut Ramp, sent_bytes: u64, connections: usize) -> bool {
+        ramp.look(ramp.next_look().unwrap(), sent_bytes, u64::MAX, connections)
+    }
+
+    #[test]
+    fn a_weak_link_gets_none_until_it_is_better() {
+        let mut ramp = Ramp::new(Instant::now());
+        assert!(!look(&mut ramp, 0, 1));
+        // Two would take longer than two seconds for a block each.
+        for second in 1..100 {
+            assert!(!look(&mut ramp, second * (MIB - 1), 1));
+        }
+        assert!(look(&mut ramp, 100 * MIB, 1));
+    }
+
+    #[test]
+    fn a_stall_is_no_gain_and_no_loss() {
+        let mut ramp = Ramp::new(Instant::now());
+        assert!(!look(&mut ramp, 5 * MIB, 1));
+        assert!(!look(&mut ramp, 5 * MIB, 1), "it stands still");
+        assert!(look(&mut ramp, 10 * MIB, 1));
+        assert!(!look(&mut ramp, 15 * MIB, 2));
+        assert!(!look(&mut ramp, 15 * MIB, 2), "it stands still");
+        // Against what there was before the stall.
+        assert!(!look(&mut ramp, 20 * MIB, 2));
+        assert_eq!(ramp.next_look(), None);
     }
 
     #[test]
