@@ -156,6 +156,18 @@ impl Connection {
         self.outbox.payload_bytes()
     }
 
+    /// Whether nothing is queued.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Has the system forget what it has not sent yet, when this is dropped: what is sent
+    /// again elsewhere must not come twice.
+    pub(crate) fn abandon(&self) {
+        // Where that fails there is nothing left to forget.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// Drops what is queued, up to the end of the frame that is half written.
     pub(crate) fn drop_queue(&mut self) {
         self.outbox.cut_after_frame();

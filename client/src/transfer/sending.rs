@@ -87,7 +87,15 @@ impl Transfer {
             if more {
                 course.strands.fill_up();
                 course.feeder.serve_connections(1 + course.strands.wanted());
-            } else if !course.asked && course.strands.settle().await {
+                course.strands.are_in_time();
+            } else if !course.asked && !course.strands.settle().await {
+                if !means.link.is_idle() {
+                    course.strands.are_in_time();
+                } else if course.strands.give_up_late(self.received.get()).await {
+                    continue;
+                }
+            } else if !course.asked {
+                course.strands.are_in_time();
                 if course.strands.have_lost() {
                     if let Some(success) = self.mend(means, course).await? {
                         return Ok(success);
@@ -100,6 +108,7 @@ impl Transfer {
                 course.unanswered += 1;
             }
             let room = means.link.has_room();
+            let lag_ends = course.strands.lag_ends();
             let next_look = course.ramp.next_look().filter(|_| more);
             tokio::select! {
                 // Cancel-safe, all: what was written, read, said or handed over is
@@ -122,6 +131,7 @@ impl Transfer {
                         self.repair(course, index)?;
                     }
                 }
+                () = sleep_until(lag_ends.unwrap_or_else(Instant::now)), if lag_ends.is_some() => {}
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     Self::look_at_rate(means, course);
                 }
@@ -184,6 +194,7 @@ impl Transfer {
         }
         self.fills.remove(&block.index.get());
         course.handed.insert(block.index.get());
+        course.strands.handed_out();
         if means.link.has_room() {
             let chunk_bytes = course.pace.queued(Instant::now());
             means.link.queue_block(self.channel, chunk_bytes, block);
@@ -290,9 +301,9 @@ impl Transfer {
 }
 
 impl Course {
-    /// Whether blocks are to be handed out: there are some, and not so many were lost that
-    /// these come first.
+    /// Whether blocks are to be handed out: there are some, and none that were lost come
+    /// first.
     fn hands_out(&self) -> bool {
-        self.feeder.has_more() && !self.strands.have_lost_much()
+        self.feeder.has_more() && !self.strands.must_mend()
     }
 }

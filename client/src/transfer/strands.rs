@@ -7,13 +7,19 @@
 //! asked for what it holds, and what is missing is sent again: so a lost connection
 //! costs its own blocks and no others.
 
+mod lag;
+mod losses;
 mod ramp;
 mod strand;
 
 use crate::feeder::Block;
+use crate::retry::Backoff;
+use lag::Lag;
+use losses::Losses;
 pub(super) use ramp::Ramp;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 pub(super) use strand::Errand;
 use strand::{News, Order, Worker};
@@ -21,10 +27,6 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use towline_protocol::BlockIndex;
-
-/// So many may be lost before what is missing is sent. Each leaves a begun block behind,
-/// and a server bears no more than 64 of them, those under way included.
-const LOSSES_MAX: u32 = 16;
 
 /// After the main connection is lost, strands may go on for so long with what they have,
 /// and no longer than this without a sign that they do.
@@ -44,8 +46,13 @@ pub(super) struct Strands {
     tickets: u64,
     reporter: UnboundedSender<(u32, News)>,
     reports: UnboundedReceiver<(u32, News)>,
-    /// How often blocks were lost with a connection, and not sent again yet.
-    losses: u32,
+    /// Blocks that were lost with a connection, and not sent again yet.
+    losses: Losses,
+    /// How the last ones keep the others waiting.
+    lag: Lag,
+    /// Of those that were given up on their way back: who takes their place waits as they
+    /// would have.
+    backoffs: Vec<Arc<Mutex<Backoff>>>,
 }
 
 /// One of them, as seen from here.
@@ -60,6 +67,9 @@ struct Strand {
     is_behind: bool,
     /// Was asked to confirm all that it was given.
     asked: Option<u64>,
+    backoff: Arc<Mutex<Backoff>>,
+    /// What is on its connection is not to arrive any more.
+    is_given_up: Arc<AtomicBool>,
 }
 
 impl Drop for Strand {
@@ -68,12 +78,32 @@ impl Drop for Strand {
     }
 }
 
+impl Strand {
+    /// Ends it, and what is on its way.
+    async fn give_up(mut self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
 impl Strands {
     pub(super) fn new(errand: Option<Errand>, wanted: usize) -> Self {
         let (reporter, reports) = mpsc::unbounded_channel();
         let wanted = if errand.is_some() { wanted } else { 0 };
         let strands = BTreeMap::new();
-        Self { errand, wanted, strands, ever: 0, tickets: 0, reporter, reports, losses: 0 }
+        Self {
+            errand,
+            wanted,
+            strands,
+            ever: 0,
+            tickets: 0,
+            reporter,
+            reports,
+            losses: Losses::default(),
+            lag: Lag::default(),
+            backoffs: Vec::new(),
+        }
     }
 
     /// Whether there could be any.
@@ -96,11 +126,16 @@ impl Strands {
         while self.strands.len() < self.wanted {
             self.ever += 1;
             let (orders, inbox) = mpsc::unbounded_channel();
+            let backoff = self.backoffs.pop();
+            let backoff = backoff.unwrap_or_else(|| Arc::new(Mutex::new(Backoff::new(None))));
+            let is_given_up = Arc::new(AtomicBool::new(false));
             let worker = Worker {
                 number: self.ever,
                 errand: errand.clone(),
                 orders: inbox,
                 reports: self.reporter.clone(),
+                backoff: Arc::clone(&backoff),
+                is_given_up: Arc::clone(&is_given_up),
             };
             let task = tokio::spawn(worker.run());
             let strand = Strand {
@@ -110,6 +145,8 @@ impl Strands {
                 wants: false,
                 is_behind: false,
                 asked: None,
+                backoff,
+                is_given_up,
             };
             self.strands.insert(self.ever, strand);
         }
@@ -131,16 +168,31 @@ impl Strands {
 
     /// Gives a block to one that wants it.
     pub(super) fn hand_out(&mut self, block: Block) {
-        let Some(strand) = self.strands.values_mut().find(|strand| strand.wants) else {
+        let Some((&number, strand)) = self.strands.iter_mut().find(|(_, strand)| strand.wants)
+        else {
             // Taken by nobody, it is missing like one that was lost.
-            self.losses += 1;
+            self.losses.add(Instant::now());
             return;
         };
         strand.wants = false;
         strand.is_behind = true;
         strand.asked = None;
-        // Where its task has ended, it has said so or is about to.
-        let _ = strand.orders.send(Order::Send(block));
+        if strand.orders.send(Order::Send(block)).is_err() {
+            self.remove_lost(number);
+        }
+    }
+
+    /// A block was handed out, to one of them or to the main connection.
+    pub(super) fn handed_out(&mut self) {
+        self.losses.handed_out();
+        self.lag.reset();
+    }
+
+    /// One that is no more, and does not come back; so is what it had.
+    fn remove_lost(&mut self, number: u32) {
+        self.strands.remove(&number);
+        self.wanted = self.wanted.saturating_sub(1);
+        self.losses.add(Instant::now());
     }
 
     /// Takes in what one of them says; a block that did not arrive as it was sent.
@@ -153,10 +205,16 @@ impl Strands {
         match news {
             News::Room => (strand.is_open, strand.wants) = (true, true),
             News::Damaged(index) => return Some(index),
-            News::Confirmed(ticket) => strand.is_behind &= strand.asked != Some(ticket),
+            News::Confirmed(ticket) => {
+                strand.is_behind &= strand.asked != Some(ticket);
+                self.lag.reset();
+            }
             News::Lost | News::Over => {
+                // Where it was looking for its way back, its loss is counted.
+                if strand.is_open && strand.is_behind {
+                    self.losses.add(Instant::now());
+                }
                 (strand.is_open, strand.wants, strand.asked) = (false, false, None);
-                self.losses += u32::from(strand.is_behind);
                 if news == News::Over {
                     self.strands.remove(&number);
                     self.wanted = self.wanted.saturating_sub(1);
@@ -174,10 +232,17 @@ impl Strands {
         let strays: Vec<u32> =
             self.strands.iter().filter(|(_, s)| is_stray(s)).map(|(number, _)| *number).collect();
         for number in strays {
-            if let Some(mut strand) = self.strands.remove(&number) {
-                strand.task.abort();
-                let _ = (&mut strand.task).await;
+            if let Some(strand) = self.strands.remove(&number) {
+                self.backoffs.push(Arc::clone(&strand.backoff));
+                strand.give_up().await;
             }
+        }
+        // A task ends with a word, unless its code has panicked.
+        let has_ended = |strand: &Strand| strand.is_behind && strand.orders.is_closed();
+        let ended: Vec<u32> =
+            self.strands.iter().filter(|(_, s)| has_ended(s)).map(|(number, _)| *number).collect();
+        for number in ended {
+            self.remove_lost(number);
         }
         for strand in self.strands.values_mut().filter(|s| s.is_behind && s.asked.is_none()) {
             self.tickets += 1;
@@ -187,19 +252,50 @@ impl Strands {
         !self.strands.values().any(|strand| strand.is_behind)
     }
 
+    /// When those who have not confirmed are to be looked at.
+    pub(super) fn lag_ends(&self) -> Option<Instant> {
+        self.lag.ends()
+    }
+
+    /// Gives up those who have not confirmed, where that has taken too long and not enough
+    /// has come: the server has that much. Says whether it did.
+    pub(super) async fn give_up_late(&mut self, received_bytes: u64) -> bool {
+        let bytes = received_bytes.saturating_add(self.sent_bytes());
+        if !self.lag.is_too_long(Instant::now(), bytes) {
+            return false;
+        }
+        let is_late = |strand: &Strand| strand.is_behind;
+        let late: Vec<u32> =
+            self.strands.iter().filter(|(_, s)| is_late(s)).map(|(number, _)| *number).collect();
+        for number in late {
+            if let Some(strand) = self.strands.remove(&number) {
+                strand.give_up().await;
+            }
+            // It would be as late again.
+            self.remove_lost(number);
+        }
+        self.lag.reset();
+        true
+    }
+
+    /// Nobody waits for those who have not confirmed.
+    pub(super) fn are_in_time(&mut self) {
+        self.lag.reset();
+    }
+
     /// Whether blocks were lost.
     pub(super) fn have_lost(&self) -> bool {
-        self.losses > 0
+        !self.losses.is_none()
     }
 
     /// Whether what was lost cannot wait until the end.
-    pub(super) fn have_lost_much(&self) -> bool {
-        self.losses >= LOSSES_MAX
+    pub(super) fn must_mend(&self) -> bool {
+        self.losses.are_due(Instant::now())
     }
 
     /// What was lost is being sent again.
     pub(super) fn mended(&mut self) {
-        self.losses = 0;
+        self.losses = Losses::default();
     }
 
     /// Lets them end what they have begun, after the main connection was lost: a new lease

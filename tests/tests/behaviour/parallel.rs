@@ -1,6 +1,7 @@
 //! Several connections send one file, under one lease.
 
 use rustix::process::Signal;
+use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Join, Resume, Upload};
 use towline_protocol::{Channel, Code, Offset, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
@@ -502,4 +503,55 @@ async fn paused_by_its_person_and_gone_on_with() {
     run(put()).await.assert_done();
     server.site.assert_published(&server.person, "doc.bin", &corpus);
     assert!(desk.state().uploads.is_empty());
+}
+
+/// A cable that was pulled is noticed only after a while; who has sent all else does not
+/// wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_stands_still_does_not_hold_up_the_others() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(24 * BLOCK, 619);
+    let stall = Faults { stall_after: Some(BLOCK as u64 + 500_000), ..slow() };
+    let proxy = FaultProxy::start(server.address(), [slow(), slow(), stall]).await;
+    proxy.otherwise(slow());
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    put.args(["--parallel", "3", "--json"]);
+    let began = Instant::now();
+    let outcome = run(put).await;
+    outcome.assert_done();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(outcome.events().iter().all(|event| event["event"] != "resumed"), "{outcome:?}");
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    assert_eq!(proxy.connections(), 3, "nobody takes its place");
+}
+
+/// Of several, each would lose what it has begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weak_line_that_breaks_carries_one_connection_at_a_time() {
+    const CUT: u64 = 1_300_000;
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(8 * BLOCK, 620);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { cut_after: Some(CUT), ..Faults::slow(450_000) });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let run = desk.start(desk.put(&desk.write("doc.bin", &corpus)));
+    let one_by_one = async {
+        let mut before = proxy.link(0).await;
+        for number in 1.. {
+            let next = proxy.link(number).await;
+            assert_eq!(before.passed(), CUT, "{number} comes after the one before");
+            before = next;
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = run.end() => outcome,
+        () = one_by_one => unreachable!("they are counted for ever"),
+    };
+    outcome.assert_done();
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    let passed = passed(&proxy, proxy.connections()).await;
+    let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+    println!("{passed:?}: {again} bytes too many");
+    assert!(again < BLOCK as u64, "{again} bytes too many");
 }

@@ -3,14 +3,15 @@
 
 use crate::address::ServerAddress;
 use crate::connection::{Connection, Patience, Said, Step, for_channel};
+use crate::failure::Failure;
 use crate::feeder::Block;
 use crate::retry::Backoff;
 use crate::stop::Stop;
 use crate::token::Token;
 use crate::transfer::pace::Pace;
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 use towline_protocol::block::BLOCK_SIZE_BYTES;
@@ -18,9 +19,6 @@ use towline_protocol::request::{About, Join};
 use towline_protocol::{
     BlockIndex, Channel, Code, DocumentId, ErrorReply, Generation, Reply, Request,
 };
-
-/// How often in a row a strand may fail to come back.
-const ATTEMPTS: u32 = 8;
 
 /// What all strands of a transfer have in common.
 #[derive(Debug, Clone)]
@@ -66,6 +64,8 @@ pub(super) struct Worker {
     pub(super) errand: Errand,
     pub(super) orders: UnboundedReceiver<Order>,
     pub(super) reports: UnboundedSender<(u32, News)>,
+    pub(super) backoff: Arc<Mutex<Backoff>>,
+    pub(super) is_given_up: Arc<AtomicBool>,
 }
 
 /// A connection that has joined.
@@ -78,32 +78,53 @@ struct Joined {
     /// Confirmations that the server was asked for.
     asked: VecDeque<u64>,
     counted_bytes: u64,
+    is_given_up: Arc<AtomicBool>,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if self.is_given_up.load(Ordering::Relaxed) {
+            self.link.abandon();
+        }
+    }
 }
 
 impl Worker {
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::new(Some(ATTEMPTS));
+        // One has failed before in whose place this is.
+        if self.backoff().failed() > 0 {
+            self.wait().await;
+        }
         loop {
-            let stop = match self.connect().await {
+            let ended = match self.connect().await {
                 Ok(mut joined) => {
-                    let ended = self.serve(&mut joined, &mut backoff).await;
+                    let ended = self.serve(&mut joined).await;
                     self.count(&mut joined);
+                    if ended.is_err() {
+                        joined.link.abandon();
+                    }
                     ended
                 }
                 Err(stop) => Err(stop),
             };
-            let wait = match stop {
+            match ended {
                 Ok(()) => return,
+                Err(stop) if is_passing(&stop) => self.report(News::Lost),
                 // The main connection will hear of it, too, where it concerns the upload.
-                Err(Stop::Failed(_)) => None,
-                Err(Stop::Lost(_) | Stop::Later(_) | Stop::Garbled(_) | Stop::Realign) => {
-                    backoff.next_wait(fastrand::f64())
-                }
-            };
-            let Some(wait) = wait else { return self.report(News::Over) };
-            self.report(News::Lost);
-            tokio::time::sleep(wait).await;
+                Err(_) => return self.report(News::Over),
+            }
+            self.wait().await;
         }
+    }
+
+    /// Until it is time to try again.
+    async fn wait(&self) {
+        let wait = self.backoff().next_wait(fastrand::f64());
+        tokio::time::sleep(wait.unwrap_or_default()).await;
+    }
+
+    fn backoff(&self) -> MutexGuard<'_, Backoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<Joined, Stop> {
@@ -119,11 +140,12 @@ impl Worker {
         }
         let pace = Pace::new(chunk_bytes.0, chunk_bytes.1);
         let asked = VecDeque::new();
-        Ok(Joined { link, channel, pace, wants: false, asked, counted_bytes: 0 })
+        let is_given_up = Arc::clone(&self.is_given_up);
+        Ok(Joined { link, channel, pace, wants: false, asked, counted_bytes: 0, is_given_up })
     }
 
     /// Sends what it is given. Ends well when there will be no more orders.
-    async fn serve(&mut self, joined: &mut Joined, backoff: &mut Backoff) -> Result<(), Stop> {
+    async fn serve(&mut self, joined: &mut Joined) -> Result<(), Stop> {
         loop {
             let room = joined.link.has_room();
             if room && !joined.wants {
@@ -156,7 +178,7 @@ impl Worker {
                 },
             }
             if self.count(joined) >= BLOCK_SIZE_BYTES {
-                backoff.progressed();
+                self.backoff().progressed();
             }
         }
     }
@@ -209,5 +231,31 @@ impl Worker {
     fn report(&self, news: News) {
         // Where nobody listens any more, there are no more orders either.
         let _ = self.reports.send((self.number, news));
+    }
+}
+
+/// Whether it is worth coming back. Where there are too many connections, or begun blocks,
+/// there may soon be fewer.
+fn is_passing(stop: &Stop) -> bool {
+    match stop {
+        Stop::Lost(_) | Stop::Later(_) | Stop::Garbled(_) | Stop::Realign => true,
+        Stop::Failed(Failure::Refused { reply, .. }) => reply.code == Code::TooMany,
+        Stop::Failed(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_is_not_for_ever() {
+        let refused = |code| Stop::refused(ErrorReply::new(code, ""));
+        for code in [Code::TooMany, Code::ShuttingDown, Code::TooSlow, Code::BadFrame] {
+            assert!(is_passing(&refused(code)), "{code}");
+        }
+        for code in [Code::Superseded, Code::Unauthorized, Code::NotFound, Code::BadState] {
+            assert!(!is_passing(&refused(code)), "{code}");
+        }
     }
 }
