@@ -555,3 +555,33 @@ async fn a_weak_line_that_breaks_carries_one_connection_at_a_time() {
     println!("{passed:?}: {again} bytes too many");
     assert!(again < BLOCK as u64, "{again} bytes too many");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_turned_away_comes_again() {
+    let server = TestServer::start_with(|config| config.limits.connections = 2).await;
+    let corpus = Corpus::new(48 * BLOCK, 621);
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults::slow(2 << 20));
+    let mut guest = server.speaker().await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    put.args(["--parallel", "2"]);
+    let run = desk.start(put);
+    let mut number = 3;
+    proxy.link(number).await.ended().await;
+    guest.pause().await;
+    // One that came a moment too early is one more that was turned away.
+    let joined = loop {
+        let link = proxy.link(number).await;
+        tokio::select! {
+            () = link.ended() => number += 1,
+            () = link.has_passed(BLOCK as u64) => break link,
+        }
+    };
+    proxy.link(0).await.change(|faults| faults.bytes_per_second = None);
+    joined.change(|faults| faults.bytes_per_second = None);
+    let outcome = run.end().await;
+    outcome.assert_done();
+    assert!(outcome.events().iter().all(|event| event["event"] != "resumed"), "{outcome:?}");
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
