@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
-use towline_protocol::request::{Complete, Join, Resume, Upload};
+use towline_protocol::request::{About, Complete, Join, Resume, Upload};
 use towline_protocol::{Channel, Code, Offset, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, run};
@@ -65,7 +65,8 @@ async fn three_connections_and_their_blocks_in_turn() {
     // The answer to `status` says that all before it was dealt with.
     first.status(document_id).await;
     second.status(document_id).await;
-    third.status(document_id).await;
+    third.send(&Request::Status(About { channel, document_id })).await;
+    assert!(matches!(third.reply_on(channel).await, Reply::Status(_)));
     assert_eq!(held(&mut first, document_id).await, (0..count).collect::<Vec<_>>());
     // All of them hear how far it is.
     let whole = offset(corpus.size());
@@ -562,7 +563,7 @@ async fn a_connection_that_is_turned_away_comes_again() {
     let corpus = Corpus::new(48 * BLOCK, 621);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(2 << 20));
-    let mut guest = server.speaker().await;
+    let guest = server.speaker().await;
     let desk = Desk::new(&server.site, &server.person, proxy.address());
     let mut put = desk.put(&desk.write("doc.bin", &corpus));
     put.args(["--parallel", "2"]);
