@@ -27,7 +27,10 @@ use towline_protocol::{
 use towline_state::catalog::Document;
 use towline_upload::{Ask, Order, Phase, Refusal, Upload as Rules};
 
-/// A piece up to this is written before anybody else has waited for long.
+/// The first piece of a file is short up to this: as a rule it is all of a small one.
+/// Others take a thread of their own: a kernel that lets dirty pages wait for the disk
+/// makes each *thread* that writes sleep, and a few threads for a thousand uploads would
+/// sleep for all of them.
 const SHORT_PIECE_BYTES: usize = 64 << 10;
 
 /// A file up to this is made durable so soon, when others are too.
@@ -108,7 +111,9 @@ impl Handler for ChannelDesk {
         match &work.task {
             Task::Request(Request::Find(_) | Request::Upload(_) | Request::Complete(_))
             | Task::Block { .. } => true,
-            Task::Piece { buffer, .. } => buffer.bytes().len() <= SHORT_PIECE_BYTES,
+            Task::Piece { offset, buffer } => {
+                *offset == Offset::ZERO && buffer.bytes().len() <= SHORT_PIECE_BYTES
+            }
             Task::Request(_) | Task::Release(_) => false,
         }
     }
