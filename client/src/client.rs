@@ -13,6 +13,7 @@ use crate::stop::Stop;
 use crate::token::Token;
 use crate::transfer::{Means, PutOptions, Transfer};
 use crate::uploads::Uploads;
+use crate::volley::Before;
 pub use many::Ending;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
@@ -106,15 +107,15 @@ impl Client {
         cancel: &CancellationToken,
         listener: Listener<'_>,
     ) -> Result<Receipt, Failure> {
-        self.put_begun(document, options, None, cancel, listener).await
+        self.put_behind(Before::Nothing, document, options, cancel, listener).await
     }
 
-    /// The same for a file of which this very run has begun that upload, perhaps.
-    async fn put_begun(
+    /// The same for a file of which this very run may have sent something before.
+    async fn put_behind(
         &mut self,
+        before: Before,
         document: &Document,
         options: &PutOptions,
-        begun: Option<DocumentId>,
         cancel: &CancellationToken,
         listener: Listener<'_>,
     ) -> Result<Receipt, Failure> {
@@ -125,8 +126,10 @@ impl Client {
             Err(Failure::File { action: "open", path, source: std::io::Error::other(error) })
         })?;
         let mut transfer = Transfer::new(document.clone(), source, options.clone());
-        if let Some(document_id) = begun {
-            transfer.go_on_with(document_id);
+        match before {
+            Before::Nothing => {}
+            Before::Thrown => transfer.look_for_all_of_it(),
+            Before::Document(document_id) => transfer.go_on_with(document_id),
         }
         let outcome = tokio::select! {
             biased;

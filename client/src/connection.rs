@@ -124,6 +124,11 @@ impl Connection {
     }
 
     /// A channel on which nothing was said lately.
+    /// Whether the server has a feature.
+    pub(crate) fn knows(&self, feature: &str) -> bool {
+        self.welcome.features.iter().any(|word| word == feature)
+    }
+
     pub(crate) fn new_channel(&mut self) -> Channel {
         // Half of what a server must bear, so that a number comes back long
         // after the last reply on it.

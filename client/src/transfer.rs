@@ -80,6 +80,8 @@ pub(crate) struct Transfer {
     gone: Option<DocumentId>,
     /// Another run began the upload.
     inherited: bool,
+    /// The whole file is on its way to the server already, perhaps.
+    was_thrown: bool,
     document_id: Option<DocumentId>,
     /// Where the state file believes the upload stands.
     believed: Option<Offset>,
@@ -109,6 +111,7 @@ impl Transfer {
             looked_up: false,
             gone: None,
             inherited: false,
+            was_thrown: false,
             document_id: None,
             believed: None,
             channel: Channel::default(),
@@ -126,6 +129,11 @@ impl Transfer {
     pub(crate) fn go_on_with(&mut self, document_id: DocumentId) {
         self.document_id = Some(document_id);
         self.looked_up = true;
+    }
+
+    /// This run has sent all of it, and the server may publish it any moment.
+    pub(crate) fn look_for_all_of_it(&mut self) {
+        self.was_thrown = true;
     }
 
     /// Uploads over one connection, from wherever it stands to the receipt.

@@ -41,8 +41,19 @@ pub(crate) struct Shot<'a> {
     pub(crate) again: bool,
 }
 
-/// What the ordinary way has to do, in order; with the document where it has one.
-pub(crate) type Left = BTreeMap<usize, Option<DocumentId>>;
+/// What the ordinary way has to do, in order.
+pub(crate) type Left = BTreeMap<usize, Before>;
+
+/// What the server may have of a file that is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing that this run has sent.
+    Nothing,
+    /// All of it was sent, and nothing was heard: it may be published any moment.
+    Thrown,
+    /// This upload was granted.
+    Document(DocumentId),
+}
 
 /// How a volley ended.
 #[derive(Debug)]
@@ -81,7 +92,7 @@ impl<'link, 'shots> Volley<'link, 'shots> {
     /// Why it ended before every file was looked at.
     pub(crate) async fn run(&mut self, done: &mut impl FnMut(usize, Receipt)) -> Result<(), Stop> {
         while self.next < self.flights.shots().len() || !self.flights.is_empty() {
-            let room = self.flights.len() < self.files_max() && self.flights.bytes() < BYTES;
+            let room = self.flights.channels() < self.files_max() && self.flights.bytes() < BYTES;
             tokio::select! {
                 // Cancel-safe, both.
                 biased;
@@ -134,7 +145,7 @@ impl<'link, 'shots> Volley<'link, 'shots> {
                 return Err(Stop::refused(error));
             }
             // It was begun before.
-            Reply::Find(_) => self.flights.give_back(channel),
+            Reply::Find(_) => self.flights.refused(channel),
             Reply::Upload(granted) => {
                 if let Some(frames) = self.flights.granted(channel, &granted, self.link.welcome()) {
                     self.link.queue_frames(frames);
@@ -145,7 +156,7 @@ impl<'link, 'shots> Volley<'link, 'shots> {
                     done(index, receipt);
                 }
             }
-            Reply::Error(_) => self.flights.give_back(channel),
+            Reply::Error(_) => self.flights.refused(channel),
             // How far a file is.
             _ => {}
         }

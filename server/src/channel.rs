@@ -394,10 +394,17 @@ impl ChannelDesk {
         request: Complete,
         recording: Recording,
     ) -> Result<Option<Step>, Failure> {
-        // Whoever was recording may have ended it: the row will say how.
-        self.look_at_lease();
-        let Slot::Open(open) = &self.slot else { return Ok(Some(Step::Complete(request))) };
+        let Slot::Open(open) = &self.slot else { return Ok(None) };
         let live = Arc::clone(&open.live);
+        self.look_at_lease();
+        let Slot::Open(open) = &self.slot else {
+            // Whoever was recording has ended it. Whoever took it or gave it up has told
+            // our client; whoever completed it has not.
+            let is_completed = live.ask(|upload| upload.phase() == Phase::Completed);
+            let document_id = is_completed.then_some(live.document_id).or(request.document_id);
+            let again = document_id.map(|id| Complete { document_id: Some(id), ..request });
+            return Ok(again.map(Step::Complete));
+        };
         let lease = open.part.lease;
         let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);
         let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;

@@ -5,7 +5,7 @@ use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
 use crate::transfer::PutOptions;
-use crate::volley::{Ended, Left, Shot, Volley};
+use crate::volley::{Before, Ended, Left, Shot, Volley};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Reply;
 
@@ -26,9 +26,9 @@ impl Client {
         listener: Listener<'_>,
         ended: Ending<'_>,
     ) {
-        let mut waiting: Left = (0..jobs.len()).map(|n| (n, None)).collect();
+        let mut waiting: Left = (0..jobs.len()).map(|n| (n, Before::Nothing)).collect();
         loop {
-            let fresh = waiting.iter().filter(|(_, document_id)| document_id.is_none());
+            let fresh = waiting.iter().filter(|(_, before)| **before == Before::Nothing);
             let shots: Vec<_> = fresh.filter_map(|(n, _)| shot(*n, &jobs[*n])).collect();
             // One file alone gains nothing.
             if shots.len() < 2 {
@@ -41,14 +41,14 @@ impl Client {
             }
             let first = unbegun.first().filter(|_| left.is_empty()).copied();
             let is_cut_short = !unbegun.is_empty() && !cancel.is_cancelled();
-            waiting.extend(unbegun.into_iter().map(|n| (n, None)));
+            waiting.extend(unbegun.into_iter().map(|n| (n, Before::Nothing)));
             if !is_cut_short {
                 waiting.extend(left);
                 break;
             }
             // The connection was lost. The ordinary way waits for the server and knows
             // what the volley has left there; then the rest go on together.
-            let now: Left = left.into_iter().chain(first.map(|n| (n, None))).collect();
+            let now: Left = left.into_iter().chain(first.map(|n| (n, Before::Nothing))).collect();
             waiting.retain(|n, _| !now.contains_key(n));
             if !self.put_each(now, jobs, cancel, listener, ended).await {
                 return;
@@ -66,9 +66,9 @@ impl Client {
         listener: Listener<'_>,
         ended: Ending<'_>,
     ) -> bool {
-        for (n, begun) in some {
+        for (n, before) in some {
             let (document, options) = &jobs[n];
-            let put = self.put_begun(document, options, begun, cancel, listener).await;
+            let put = self.put_behind(before, document, options, cancel, listener).await;
             if !ended(n, put) {
                 return false;
             }
@@ -100,7 +100,7 @@ impl Client {
         };
         let connection = self.connection.as_mut()?;
         // Without it a file could be begun twice.
-        if !connection.welcome().features.iter().any(|word| word == "new_only") {
+        if !connection.knows("new_only") {
             return None;
         }
         let mut volley = Volley::new(connection, shots, known).ok()?;

@@ -256,6 +256,9 @@ impl Transfer {
             Reply::Error(error) => return Err(Stop::refused(error)),
             other => return Err(Stop::protocol(format!("'find' was answered {other:?}"))),
         };
+        // Between the question and the wish an older connection's last words may still
+        // be heard there: then nothing begins beside what they began.
+        let new_only = found.unfinished.is_none() && means.link.knows("new_only");
         if let Some(unfinished) = found.unfinished
             && self.gone != Some(unfinished.document_id)
             && self.is_ours(means, unfinished.document_id).await?
@@ -266,7 +269,7 @@ impl Transfer {
             self.inherited = true;
             return Ok(None);
         }
-        let blake3 = if found.same_size && !self.options.again {
+        let blake3 = if (found.same_size || self.was_thrown) && !self.options.again {
             Some(self.hash(means).await?)
         } else {
             None
@@ -281,9 +284,11 @@ impl Transfer {
             blake3,
             on_conflict: self.options.on_conflict.unwrap_or_default(),
             blocks: true,
-            new_only: false,
+            new_only,
         });
         match means.link.ask(&upload).await? {
+            // Look again.
+            Reply::Find(_) if new_only => Ok(None),
             Reply::Upload(granted) => {
                 self.check(&granted, granted.document_id)?;
                 if granted.offset != Offset::ZERO {

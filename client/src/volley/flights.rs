@@ -1,7 +1,7 @@
 //! The files of a volley that are on their way, each on its channel.
 
 use super::loader::Small;
-use super::{Left, Shot};
+use super::{Before, Left, Shot};
 use crate::document::Document;
 use crate::events::Receipt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,12 +57,14 @@ impl<'a> Flights<'a> {
         self.shots
     }
 
+    /// Whether every answer is there, the needless ones too.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_channel.is_empty()
+        self.channels() == 0
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_channel.len()
+    /// Channels that are in use.
+    pub(super) fn channels(&self) -> usize {
+        self.by_channel.len() + self.echoing.len()
     }
 
     /// The bytes of all of them.
@@ -163,20 +165,29 @@ impl<'a> Flights<'a> {
         Some((shot.index, Receipt::of(shot.document.local.clone(), success, sent_bytes)))
     }
 
+    /// The server will not take it like that.
+    pub(super) fn refused(&mut self, channel: Channel) {
+        if !self.echoing.remove(&channel) {
+            self.are_wanted = false;
+            self.give_back(channel);
+        }
+    }
+
     /// Leaves a file that is on its way to the ordinary way.
     pub(super) fn give_back(&mut self, channel: Channel) {
         if let Some(Flight { shot, stage, .. }) = self.end(channel) {
-            let document_id = match stage {
-                Stage::Sent(document_id) => Some(document_id),
-                Stage::Begun | Stage::Thrown => None,
+            let before = match stage {
+                Stage::Sent(document_id) => Before::Document(document_id),
+                Stage::Thrown => Before::Thrown,
+                Stage::Begun => Before::Nothing,
             };
-            self.left.insert(self.shots[shot].index, document_id);
+            self.left.insert(self.shots[shot].index, before);
         }
     }
 
     /// Leaves a file that was not begun.
     pub(super) fn leave(&mut self, shot: usize) {
-        self.left.insert(self.shots[shot].index, None);
+        self.left.insert(self.shots[shot].index, Before::Nothing);
     }
 
     /// Everything that was not confirmed.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use towline_protocol::reply::{Found, Granted, Reply, Unfinished};
 use towline_protocol::request::{Find, Upload};
 use towline_protocol::{DocumentId, DocumentPath, Offset, Timestamp};
+use towline_state::CatalogError;
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
 use towline_upload::{Phase, Upload as Rules};
 
@@ -118,7 +119,12 @@ impl ChannelDesk {
         self.check_user(request.user_id)?;
         request.path()?;
         Rules::admit(request.filesize, self.service.config.max_filesize)?;
-        match (self.service.check_room(request.filesize), request.blake3) {
+        let room = if self.service.catalog.is_read_only() {
+            Err(Failure::from(CatalogError::ReadOnly))
+        } else {
+            self.service.check_room(request.filesize)
+        };
+        match (room, request.blake3) {
             (Ok(()), _) => self.ask_for_row(request),
             (Err(no_room), None) => Err(no_room),
             (Err(no_room), Some(blake3)) => {
