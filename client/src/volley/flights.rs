@@ -231,3 +231,80 @@ fn bytes_and_complete(
 fn folder(document: &Document) -> Vec<String> {
     document.remote.folder().iter().map(Name::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use towline_protocol::block::{hash_block, hash_file};
+    use towline_protocol::{FileSize, Reply, Timestamp};
+
+    const WELCOME: &[u8] = br#"{"action":"welcome","version":1,"server":"x","user_id":1,"user":"u",
+        "max_filesize":1000,"chunk_size":64,"max_chunk_size":1024,"block_size":1048576,
+        "max_channels":1,"features":["new_only"]}"#;
+
+    fn small() -> Small {
+        let filesize = FileSize::try_from(5).unwrap();
+        let value = Some(hash_block(BlockIndex::FIRST, filesize, b"hello"));
+        let blake3 = hash_file(filesize, value);
+        Small { filesize, bytes: b"hello".to_vec(), value, blake3 }
+    }
+
+    fn id(number: u64) -> DocumentId {
+        DocumentId::try_from(number).unwrap()
+    }
+
+    fn success(channel: Channel, number: u64, existing: bool) -> Success {
+        Success {
+            channel,
+            document_id: id(number),
+            filename: "a".to_owned(),
+            folder: Vec::new(),
+            filesize: small().filesize,
+            blake3: small().blake3,
+            created_at: Timestamp::from_i64(1).unwrap(),
+            durable: true,
+            existing,
+        }
+    }
+
+    #[test]
+    fn what_is_thrown_is_remembered_until_its_last_answer() {
+        let Ok(Reply::Welcome(welcome)) = Reply::parse(WELCOME) else { panic!("a welcome") };
+        let documents: Vec<_> = ["a", "b", "c", "d"]
+            .map(|name| Document::in_folder(PathBuf::from(name), Vec::new()).unwrap())
+            .into();
+        let shot = |(index, document)| Shot { index, document, on_conflict: None, again: false };
+        let shots: Vec<_> = documents.iter().enumerate().map(shot).collect();
+        let mut flights = Flights::new(&shots);
+        let (first, second) = (Channel(1), Channel(2));
+        let granted = |channel| Granted {
+            channel,
+            document_id: id(7),
+            offset: Offset::ZERO,
+            filesize: small().filesize,
+            lease: None,
+        };
+
+        // Nobody knows yet whether the server wants any: the bytes wait for its word.
+        let wish = flights.launch(first, 0, small(), &welcome);
+        let rest = flights.granted(first, &granted(first), &welcome).unwrap();
+        assert!(flights.succeeded(first, success(first, 7, false)).is_some());
+        let thrown = flights.launch(first, 1, small(), &welcome);
+        assert!(thrown.len() > wish.len() + 5 && rest.len() > 5);
+
+        // There already: the channel is in use until `complete` is answered as well.
+        assert!(flights.succeeded(first, success(first, 7, true)).is_some());
+        assert!(flights.has(first) && flights.channels() == 1 && !flights.is_empty());
+        assert!(flights.succeeded(first, success(first, 7, true)).is_none());
+        assert!(!flights.has(first) && flights.is_empty());
+
+        // The last answer was that one is there: the next asks first. One that was thrown
+        // and never answered may be published any moment.
+        flights.launch(first, 2, small(), &welcome);
+        assert!(flights.granted(first, &granted(first), &welcome).is_some());
+        flights.launch(second, 3, small(), &welcome);
+        let left: Vec<_> = flights.into_left().into_iter().collect();
+        assert_eq!(left, [(2, Before::Document(id(7))), (3, Before::Thrown)]);
+    }
+}
