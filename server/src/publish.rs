@@ -153,10 +153,7 @@ impl Publishing {
         let Self { order, live, recording, stride } = self;
         let went = match stride {
             Stride::Sync => sync(service, order, &live),
-            Stride::Name { chosen, room: Some(room) } => {
-                name_in_cache(service, order, &live, chosen, room)
-            }
-            Stride::Name { chosen, room: None } => name(service, order, chosen),
+            Stride::Name { chosen, room } => name(service, order, &live, chosen, room),
             Stride::Settle(name) => settle(service, order, name),
             Stride::Record(recorded) => {
                 hear_recorded(order, recorded).map(|receipt| Went::Done(Box::new(receipt)))
@@ -224,20 +221,42 @@ fn choose(
     service.catalog.begin_publish(document_id, blake3, bytes, on_conflict, first_copy, now)
 }
 
-/// Step 3, up to its sync.
+/// Step 3, up to its sync. Who has a place among those that may wait for theirs has a
+/// receipt now, which says so.
 fn name(
     service: &Service,
     order: Order,
+    live: &Live,
     chosen: catalog::Reply<(Document, u32)>,
+    room: Option<settling::Place>,
 ) -> Result<Went, Failure> {
     let place = Place::of(chosen.wait()?);
     failpoint::reach("publish.row_publishing");
-    let Order { document_id, owner, .. } = order;
-    match service.storage.rename(document_id, owner, &place.path) {
-        Ok(Some(name)) => Ok(Went::On(Stride::Settle(name))),
-        Ok(None) => Ok(Went::Done(Box::new(put_in_place(service, order, place)?))),
-        Err(error) => step_aside(service, order, &place, error)
-            .map(|chosen| Went::On(Stride::Name { chosen, room: None })),
+    let Order { document_id, owner, blake3, .. } = order;
+    let renamed = match service.storage.rename(document_id, owner, &place.path) {
+        Ok(renamed) => renamed,
+        Err(error) => {
+            let chosen = step_aside(service, order, &place, error)?;
+            return Ok(Went::On(Stride::Name { chosen, room }));
+        }
+    };
+    match (renamed, room) {
+        (Some(name), None) => Ok(Went::On(Stride::Settle(name))),
+        (Some(_), Some(room)) => {
+            failpoint::reach("publish.named");
+            let Place { document, path, .. } = place;
+            let named_at = document.last_chunk_at;
+            service.settling.add(Named { document_id, owner, path, named_at, place: room });
+            let receipt = Receipt { document, blake3, created_at: named_at, durable: false };
+            Ok(Went::Done(Box::new(receipt)))
+        }
+        // The storage knows no such steps, and nothing has happened.
+        (None, None) => Ok(Went::Done(Box::new(put_in_place(service, order, place)?))),
+        // Its bytes become durable first.
+        (None, Some(_)) => {
+            service.catalog.return_to_uploading(document_id).wait()?;
+            Ok(Went::On(begin_sync(live)))
+        }
     }
 }
 
@@ -248,37 +267,6 @@ fn settle(service: &Service, order: Order, name: Box<dyn NewName>) -> Result<Wen
     failpoint::reach("publish.in_place");
     let recorded = service.catalog.complete_publish(id, service.clock().now());
     Ok(Went::On(Stride::Record(recorded)))
-}
-
-/// Steps 2 and 3 without a sync, and a receipt that says so. Where the storage cannot
-/// do that nothing has happened, and the upload becomes durable first.
-fn name_in_cache(
-    service: &Service,
-    order: Order,
-    live: &Live,
-    chosen: catalog::Reply<(Document, u32)>,
-    room: settling::Place,
-) -> Result<Went, Failure> {
-    let place = Place::of(chosen.wait()?);
-    failpoint::reach("publish.row_publishing");
-    let Order { document_id, owner, blake3, .. } = order;
-    match service.storage.rename(document_id, owner, &place.path) {
-        Ok(Some(_)) => {}
-        Ok(None) => {
-            service.catalog.return_to_uploading(document_id).wait()?;
-            return Ok(Went::On(begin_sync(live)));
-        }
-        Err(error) => {
-            let chosen = step_aside(service, order, &place, error)?;
-            return Ok(Went::On(Stride::Name { chosen, room: Some(room) }));
-        }
-    }
-    failpoint::reach("publish.named");
-    let Place { document, path, .. } = place;
-    let named_at = document.last_chunk_at;
-    service.settling.add(Named { document_id, owner, path, named_at, place: room });
-    let receipt = Receipt { document, blake3, created_at: named_at, durable: false };
-    Ok(Went::Done(Box::new(receipt)))
 }
 
 /// Steps 3 and 4 for a row that says `publishing` already. Its own name comes

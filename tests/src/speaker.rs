@@ -500,9 +500,7 @@ impl Speaker {
 
     /// `upload`, refused with that word.
     pub async fn upload_refused(&mut self, upload: Upload, code: Code) -> ErrorReply {
-        let channel = upload.channel;
-        self.send(&Request::Upload(upload)).await;
-        self.error_on(channel, code).await
+        self.refused(&Request::Upload(upload), code).await
     }
 
     /// `resume`, granted.
@@ -517,9 +515,7 @@ impl Speaker {
 
     /// `resume`, refused with that word.
     pub async fn resume_refused(&mut self, resume: Resume, code: Code) -> ErrorReply {
-        let channel = resume.channel;
-        self.send(&Request::Resume(resume)).await;
-        self.error_on(channel, code).await
+        self.refused(&Request::Resume(resume), code).await
     }
 
     /// `join`, granted.
@@ -534,9 +530,12 @@ impl Speaker {
 
     /// `join`, refused with that word.
     pub async fn join_refused(&mut self, join: Join, code: Code) -> ErrorReply {
-        let channel = join.channel;
-        self.send(&Request::Join(join)).await;
-        self.error_on(channel, code).await
+        self.refused(&Request::Join(join), code).await
+    }
+
+    async fn refused(&mut self, request: &Request, code: Code) -> ErrorReply {
+        self.send(request).await;
+        self.error_on(request.channel(), code).await
     }
 
     /// `complete` on that channel, and `SUCCESS`.
@@ -561,9 +560,7 @@ impl Speaker {
 
     /// `complete`, refused with that word.
     pub async fn complete_refused(&mut self, complete: Complete, code: Code) -> ErrorReply {
-        let channel = complete.channel;
-        self.send(&Request::Complete(complete)).await;
-        self.error_on(channel, code).await
+        self.refused(&Request::Complete(complete), code).await
     }
 
     /// An error with that word, next on channel 0.

@@ -142,9 +142,7 @@ impl Transfer {
     /// The connections besides the main one for sending so many blocks, and the rule for
     /// adding some.
     fn strands(&self, means: &Means<'_>, blocks: u64) -> (Strands, Ramp) {
-        let welcome = means.link.welcome();
-        let are_known = welcome.features.iter().any(|word| word == "join");
-        let errand = self.document_id.zip(self.lease).filter(|_| are_known);
+        let errand = self.document_id.zip(self.lease).filter(|_| means.link.knows("join"));
         let errand = errand.map(|(document_id, lease)| Errand {
             server: means.server.clone(),
             token: means.token.clone(),

@@ -13,7 +13,7 @@ use crate::service::Service;
 use std::sync::Arc;
 use towline_protocol::reply::{Found, Granted, Reply, Unfinished};
 use towline_protocol::request::{Find, Upload};
-use towline_protocol::{DocumentId, DocumentPath, Offset, Timestamp};
+use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp};
 use towline_state::CatalogError;
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
 use towline_upload::{Phase, Upload as Rules};
@@ -24,7 +24,7 @@ pub(super) enum Asked {
     Find { same_bytes: Option<DocumentId>, found: catalog::Reply<catalog::Found> },
     /// Documents with the very bytes that are to be uploaded, and for which there is no
     /// room.
-    SameBytes { upload: Box<Upload>, documents: catalog::Reply<Vec<Document>>, no_room: Failure },
+    SameBytes { filesize: FileSize, documents: catalog::Reply<Vec<Document>>, no_room: Failure },
     /// A row.
     Row { begun: Box<Begun>, created: catalog::Reply<Created<Birth>> },
     /// How an upload that is whole gets to its place.
@@ -49,10 +49,8 @@ impl ChannelDesk {
                 Ok(found) => self.found(same_bytes, found),
                 Err(error) => self.answer_no(&error.into(), None),
             },
-            Asked::SameBytes { upload, documents, no_room } => {
-                let documents = documents.wait()?;
-                let same = self.service.still_there(self.user, upload.filesize, documents);
-                let receipt = same.and_then(Receipt::of).ok_or(no_room)?;
+            Asked::SameBytes { filesize, documents, no_room } => {
+                let receipt = self.receipt_of_same(filesize, documents.wait()?).ok_or(no_room)?;
                 self.finish(receipt, true);
             }
             Asked::Row { begun, created } => match created.wait()? {
@@ -61,12 +59,10 @@ impl ChannelDesk {
                     return Ok(Some(Asked::File { begun, newborn }));
                 }
                 Created::SameBytes(documents) => {
-                    let mut request = begun.request;
-                    let filesize = request.filesize;
-                    let same = self.service.still_there(self.user, filesize, documents);
-                    let Some(receipt) = same.and_then(Receipt::of) else {
+                    let Begun { mut request, path, .. } = *begun;
+                    let Some(receipt) = self.receipt_of_same(request.filesize, documents) else {
                         request.blake3 = None;
-                        return self.ask_for_row(request).map(Some);
+                        return self.ask_for_row(request, path).map(Some);
                     };
                     self.finish(receipt, true);
                 }
@@ -117,7 +113,7 @@ impl ChannelDesk {
     pub(super) fn upload(&mut self, request: Upload) -> Result<Asked, Failure> {
         self.leave_for_another();
         self.check_user(request.user_id)?;
-        request.path()?;
+        let path = request.path()?;
         Rules::admit(request.filesize, self.service.config.max_filesize)?;
         let room = if self.service.catalog.is_read_only() {
             Err(Failure::from(CatalogError::ReadOnly))
@@ -125,18 +121,22 @@ impl ChannelDesk {
             self.service.check_room(request.filesize)
         };
         match (room, request.blake3) {
-            (Ok(()), _) => self.ask_for_row(request),
+            (Ok(()), _) => self.ask_for_row(request, path),
             (Err(no_room), None) => Err(no_room),
             (Err(no_room), Some(blake3)) => {
                 let catalog = &self.service.catalog;
                 let documents = catalog.find_completed(self.user, request.filesize, blake3);
-                Ok(Asked::SameBytes { upload: Box::new(request), documents, no_room })
+                Ok(Asked::SameBytes { filesize: request.filesize, documents, no_room })
             }
         }
     }
 
-    fn ask_for_row(&self, request: Upload) -> Result<Asked, Failure> {
-        let path = request.path()?;
+    /// The receipt of the first of these documents whose file is there.
+    fn receipt_of_same(&self, filesize: FileSize, documents: Vec<Document>) -> Option<Receipt> {
+        self.service.still_there(self.user, filesize, documents).and_then(Receipt::of)
+    }
+
+    fn ask_for_row(&self, request: Upload, path: DocumentPath) -> Result<Asked, Failure> {
         if !path.folder().is_empty() {
             // A document may have the name of a folder: no name would help at the end.
             self.service.storage.published_size(self.user, &path)?;
