@@ -2,6 +2,7 @@
 //! runs in the channel's lane, off the async threads.
 
 mod begin;
+mod parcel;
 
 use crate::backlog::Backlog;
 use crate::event::{Event, Events};
@@ -14,6 +15,8 @@ use crate::publish::{Order as Publication, Publishing, Receipt, Stage};
 use crate::service::Service;
 use crate::storage::StorageError;
 use begin::Asked;
+use parcel::Parcel;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -49,6 +52,8 @@ pub(crate) struct ChannelDesk {
     place: Option<OwnedSemaphorePermit>,
     /// A task is between two steps.
     is_under_way: bool,
+    /// What was taken from the queue, and comes before what is in it.
+    taken: VecDeque<Queued>,
 }
 
 /// What the channel stands for just now.
@@ -77,6 +82,8 @@ pub(crate) enum Task {
     Piece { offset: Offset, buffer: Buffer },
     /// The value of a block.
     Block { index: BlockIndex, value: ChainingValue },
+    /// A whole upload.
+    Parcel(Parcel),
     /// The connection has ended. Answers with the upload that it lets go of.
     Release(oneshot::Sender<Option<Arc<Live>>>),
 }
@@ -110,7 +117,8 @@ impl Handler for ChannelDesk {
     fn is_short(work: &Queued) -> bool {
         match &work.task {
             Task::Request(Request::Find(_) | Request::Upload(_) | Request::Complete(_))
-            | Task::Block { .. } => true,
+            | Task::Block { .. }
+            | Task::Parcel(_) => true,
             Task::Piece { offset, buffer } => {
                 *offset == Offset::ZERO && buffer.bytes().len() <= SHORT_PIECE_BYTES
             }
@@ -118,37 +126,18 @@ impl Handler for ChannelDesk {
         }
     }
 
-    fn begin(&mut self, work: Queued, manner: Manner) -> Next<Begun> {
-        self.place = work.place;
-        self.look_at_lease();
-        let done = match work.task {
-            Task::Request(request) => self.answer(request, manner),
-            Task::Piece { offset, buffer } => {
-                let written = self.write(offset, buffer.bytes());
-                self.backlog.settled();
-                written.map(|()| None)
-            }
-            Task::Block { index, value } => self.announce(index, value).map(|()| None),
-            Task::Release(done) => {
-                let _ = done.send(self.leave());
-                Ok(None)
-            }
-        };
-        self.conclude(done, manner)
+    fn take(queue: &mut VecDeque<Queued>) -> Option<Queued> {
+        Parcel::take(queue).or_else(|| queue.pop_front())
     }
 
-    fn go_on(&mut self, Begun { step, place }: Begun, manner: Manner) -> Next<Begun> {
-        self.is_under_way = false;
-        self.place = place;
-        let done = match step {
-            Step::Hear(asked) => self.heard(asked).map(|asked| asked.map(Step::Hear)),
-            Step::Complete(complete) => {
-                self.look_at_lease();
-                self.complete(complete, manner)
-            }
-            Step::Refuse(failure) => Err(failure),
-        };
-        self.conclude(done, manner)
+    fn begin(&mut self, work: Queued, manner: Manner) -> Next<Begun> {
+        let next = self.begin_one(work, manner);
+        self.and_what_was_taken(next, manner)
+    }
+
+    fn go_on(&mut self, begun: Begun, manner: Manner) -> Next<Begun> {
+        let next = self.go_on_with(begun, manner);
+        self.and_what_was_taken(next, manner)
     }
 
     fn is_vacant(&self) -> bool {
@@ -156,6 +145,7 @@ impl Handler for ChannelDesk {
     }
 
     fn panicked(&mut self) {
+        self.taken.clear();
         self.leave();
         self.events.send(Event::Broken);
     }
@@ -185,7 +175,51 @@ impl ChannelDesk {
             slot: Slot::Empty,
             place: None,
             is_under_way: false,
+            taken: VecDeque::new(),
         }
+    }
+
+    /// Where one thing is done, the next of those that were taken from the queue.
+    fn and_what_was_taken(&mut self, mut next: Next<Begun>, manner: Manner) -> Next<Begun> {
+        while let Next::Done = next {
+            let Some(work) = self.taken.pop_front() else { break };
+            next = self.begin_one(work, manner);
+        }
+        next
+    }
+
+    fn begin_one(&mut self, work: Queued, manner: Manner) -> Next<Begun> {
+        self.place = work.place;
+        self.look_at_lease();
+        let done = match work.task {
+            Task::Request(request) => self.answer(request, manner),
+            Task::Piece { offset, buffer } => {
+                let written = self.write(offset, buffer.bytes());
+                self.backlog.settled();
+                written.map(|()| None)
+            }
+            Task::Block { index, value } => self.announce(index, value).map(|()| None),
+            Task::Parcel(parcel) => Ok(self.send_whole(parcel).map(Step::Hear)),
+            Task::Release(done) => {
+                let _ = done.send(self.leave());
+                Ok(None)
+            }
+        };
+        self.conclude(done, manner)
+    }
+
+    fn go_on_with(&mut self, Begun { step, place }: Begun, manner: Manner) -> Next<Begun> {
+        self.is_under_way = false;
+        self.place = place;
+        let done = match step {
+            Step::Hear(asked) => self.heard(asked).map(|asked| asked.map(Step::Hear)),
+            Step::Complete(complete) => {
+                self.look_at_lease();
+                self.complete(complete, manner)
+            }
+            Step::Refuse(failure) => Err(failure),
+        };
+        self.conclude(done, manner)
     }
 
     /// Whoever took the upload over, or gave it up, has told our client so: what still
@@ -421,15 +455,20 @@ impl ChannelDesk {
 
     /// The next stride of a publishing.
     fn publish(&mut self, publishing: Publishing) -> Result<Option<Asked>, Failure> {
-        let id = publishing.document_id();
-        match publishing.go_on(&self.service)? {
-            Stage::GoesOn(publishing) => Ok(Some(Asked::Publishing(publishing))),
+        let stage = publishing.go_on(&self.service)?;
+        Ok(self.went(stage))
+    }
+
+    fn went(&mut self, stage: Stage) -> Option<Asked> {
+        match stage {
+            Stage::GoesOn(publishing) => Some(Asked::Publishing(publishing)),
             Stage::Done(receipt) => {
+                let id = receipt.document_id();
                 self.service.checkpoints.forget(id);
                 self.service.mirror.changed();
                 self.service.registry.sweep_one(id);
                 self.finish(*receipt, false);
-                Ok(None)
+                None
             }
         }
     }
@@ -540,7 +579,7 @@ impl ChannelDesk {
     fn finish(&mut self, receipt: Receipt, existing: bool) {
         let success = Reply::Success(receipt.success(self.channel, existing));
         // A receipt asked for by number leaves the channel's own upload as it is.
-        let other = matches!(&self.slot, Slot::Open(open) if !receipt.is_of(open.live.document_id));
+        let other = matches!(&self.slot, Slot::Open(open) if receipt.document_id() != open.live.document_id);
         if !other {
             self.slot = Slot::Done(Box::new(receipt));
         }

@@ -21,6 +21,11 @@ pub(crate) trait Handler: Send + 'static {
     /// Whether this is done so soon, as a rule, that other lanes may wait for it.
     fn is_short(work: &Self::Work) -> bool;
 
+    /// Takes what is to be done next, and what is queued behind and belongs to it.
+    fn take(queue: &mut VecDeque<Self::Work>) -> Option<Self::Work> {
+        queue.pop_front()
+    }
+
     /// Does it, as far as it goes without an answer from elsewhere.
     fn begin(&mut self, work: Self::Work, manner: Manner) -> Next<Self::Begun>;
 
@@ -107,9 +112,20 @@ impl<H: Handler> Lane<H> {
 
     /// Adds work. Returns at once.
     pub(crate) fn push(&self, work: H::Work) {
-        let short = H::is_short(&work);
+        self.push_quietly(work);
+        self.wake();
+    }
+
+    /// Adds work of which more comes at once: to [`wake`](Self::wake) somebody for it is
+    /// the caller's.
+    pub(crate) fn push_quietly(&self, work: H::Work) {
+        lock(&self.shared.queue).waiting.push_back(work);
+    }
+
+    /// Sees to it that somebody handles what is queued.
+    pub(crate) fn wake(&self) {
         let mut queue = lock(&self.shared.queue);
-        queue.waiting.push_back(work);
+        let Some(short) = queue.waiting.front().map(H::is_short) else { return };
         if !std::mem::replace(&mut queue.running, true) {
             drop(queue);
             self.crew.serve(Arc::clone(&self.shared), short);
@@ -249,7 +265,7 @@ impl<H: Handler> Shared<H> {
                 if !queue.waiting.front().is_some_and(H::is_short) {
                     break;
                 }
-                queue.waiting.pop_front().expect("it was there just now")
+                H::take(&mut queue.waiting).expect("it was there just now")
             };
             match guarded(&mut *handler, |handler| handler.begin(work, Manner::Together)) {
                 Next::Done => {}
@@ -275,7 +291,7 @@ fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>, begun: Opti
     for _ in 0..TURN {
         let work = {
             let mut queue = lock(&lane.queue);
-            let Some(work) = queue.waiting.pop_front() else {
+            let Some(work) = H::take(&mut queue.waiting) else {
                 queue.running = false;
                 return;
             };

@@ -1,4 +1,5 @@
-//! Uploads that are just being begun: they have a row, and nobody works on them yet.
+//! Uploads that are just being begun: they have a row, and nobody works on them yet. And
+//! those that came whole, until they have their places: nobody else works on them at all.
 //!
 //! Their numbers can be guessed, or found, as soon as the row is there. Whoever asks for
 //! one waits until it is in the registry or has ended: read back from disk meanwhile, it
@@ -23,17 +24,24 @@ pub(crate) struct Birth {
 }
 
 impl Newborns {
-    /// To be said where the row is made, before it is committed: nobody can see the row
-    /// of an upload that is not known here.
+    /// To be said before the row is committed: nobody can see the row of an upload that
+    /// is not known here.
     pub(crate) fn begin(self: &Arc<Self>, id: DocumentId) -> Birth {
         self.begun().insert(id);
         Birth { newborns: Arc::clone(self), id }
     }
 
-    /// Waits, where that upload has a row and is just being begun. Blocks.
-    pub(crate) fn wait_for(&self, id: DocumentId) {
-        let begun = self.grown.wait_while(self.begun(), |begun| begun.contains(&id));
+    /// Waits, where that upload has a row and is just being begun; says whether it had
+    /// to. Blocks.
+    pub(crate) fn wait_for(&self, id: DocumentId) -> bool {
+        let mut waited = false;
+        let begun = self.grown.wait_while(self.begun(), |begun| {
+            let waits = begun.contains(&id);
+            waited |= waits;
+            waits
+        });
         drop(begun.unwrap_or_else(PoisonError::into_inner));
+        waited
     }
 
     fn begun(&self) -> MutexGuard<'_, HashSet<DocumentId>> {

@@ -4,9 +4,10 @@
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::{Live, Recording};
+use crate::newborn::Birth;
 use crate::service::Service;
 use crate::settling::{self, Named};
-use crate::storage::{NewName, StorageError};
+use crate::storage::{NewName, Staging, StorageError};
 use std::sync::Arc;
 use towline_protocol::reply::Success;
 use towline_protocol::{
@@ -43,9 +44,9 @@ impl Receipt {
         Some(Self { document, blake3, created_at, durable: true })
     }
 
-    /// Whether it is that document's.
-    pub(crate) fn is_of(&self, id: DocumentId) -> bool {
-        self.document.document_id == id
+    /// Whose it is.
+    pub(crate) fn document_id(&self) -> DocumentId {
+        self.document.document_id
     }
 
     /// The words for the client.
@@ -101,10 +102,26 @@ impl Place {
 /// publishings wait for too: then a commit, and a sync of a folder, serve them all.
 pub(crate) struct Publishing {
     order: Order,
-    live: Arc<Live>,
-    /// Nobody else changes what the catalog says of it.
-    recording: Recording,
+    subject: Subject,
     stride: Stride,
+}
+
+/// Whose bytes are published.
+enum Subject {
+    /// An upload's, and nobody else changes what the catalog says of it.
+    Live(Arc<Live>, #[allow(dead_code, reason = "held, not read")] Recording),
+    /// Those of a file that came whole: nobody hears of its number before it has its
+    /// place.
+    Whole(Arc<dyn Staging>, #[allow(dead_code, reason = "held, not read")] Birth),
+}
+
+impl Subject {
+    fn staging(&self) -> &dyn Staging {
+        match self {
+            Self::Live(live, _) => live.staging(),
+            Self::Whole(staging, _) => &**staging,
+        }
+    }
 }
 
 /// What comes next.
@@ -143,40 +160,66 @@ impl Publishing {
                 let chosen = choose(service, order, bytes, 0);
                 Stride::Name { chosen, room: Some(room) }
             }
-            None => begin_sync(&live),
+            None => {
+                // Where many are published, the first sync finds the bytes of all of them
+                // on the device.
+                live.staging().start_writeback(Offset::ZERO, live.filesize().get());
+                Stride::Sync
+            }
         };
-        Self { order, live, recording, stride }
+        Self { order, subject: Subject::Live(live, recording), stride }
+    }
+
+    /// Begins with step 3, for a file that came whole: its row says `publishing`, and
+    /// what it says of the bytes is so. Blocks.
+    pub(crate) fn of_whole(
+        service: &Service,
+        order: Order,
+        (staging, birth): (Arc<dyn Staging>, Birth),
+        row: (Document, u32),
+        room: Option<settling::Place>,
+    ) -> Result<Stage, Failure> {
+        let subject = Subject::Whole(staging, birth);
+        let went = name(service, order, subject.staging(), Place::of(row), room);
+        Self::after(service, order, subject, went)
     }
 
     /// Waits for what it waits for, and goes on from there. Blocks.
     pub(crate) fn go_on(self, service: &Service) -> Result<Stage, Failure> {
-        let Self { order, live, recording, stride } = self;
+        let Self { order, subject, stride } = self;
         let went = match stride {
-            Stride::Sync => sync(service, order, &live),
-            Stride::Name { chosen, room } => name(service, order, &live, chosen, room),
+            Stride::Sync => sync(service, order, subject.staging()),
+            Stride::Name { chosen, room } => chosen
+                .wait()
+                .map_err(Failure::from)
+                .and_then(|row| name(service, order, subject.staging(), Place::of(row), room)),
             Stride::Settle(name) => settle(service, order, name),
             Stride::Record(recorded) => {
                 hear_recorded(order, recorded).map(|receipt| Went::Done(Box::new(receipt)))
             }
         };
+        Self::after(service, order, subject, went)
+    }
+
+    fn after(
+        service: &Service,
+        order: Order,
+        subject: Subject,
+        went: Result<Went, Failure>,
+    ) -> Result<Stage, Failure> {
         match went {
-            Ok(Went::On(stride)) => {
-                Ok(Stage::GoesOn(Box::new(Self { order, live, recording, stride })))
-            }
+            Ok(Went::On(stride)) => Ok(Stage::GoesOn(Box::new(Self { order, subject, stride }))),
             Ok(Went::Done(receipt)) => {
-                live.tell(Upload::published);
+                if let Subject::Live(live, _) = &subject {
+                    live.tell(Upload::published);
+                }
                 Ok(Stage::Done(receipt))
             }
             Err(failure) => {
-                after_failure(service, &live);
+                after_failure(service, order.document_id, &subject, &failure);
                 Err(failure)
             }
         }
-    }
-
-    /// Of what.
-    pub(crate) fn document_id(&self) -> DocumentId {
-        self.order.document_id
     }
 }
 
@@ -186,24 +229,26 @@ enum Went {
 }
 
 /// The row decides what a failed publishing leaves: an upload that can be completed
-/// again, or a move that is finished when somebody asks.
-fn after_failure(service: &Service, live: &Live) {
-    let row = service.catalog.document(live.document_id).wait();
-    if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Uploading)) {
-        live.tell(Upload::unpublish);
+/// again, or a move that is finished when somebody asks. What came whole comes whole
+/// again.
+fn after_failure(service: &Service, id: DocumentId, subject: &Subject, failure: &Failure) {
+    let row = service.catalog.document(id).wait();
+    if !row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Uploading)) {
+        return;
+    }
+    match subject {
+        Subject::Live(live, _) => live.tell(Upload::unpublish),
+        Subject::Whole(..) => {
+            if let Err(error) = service.end(id, Phase::Failed, &failure.reply().message) {
+                tracing::error!(document_id = %id, %error, "the failure was not recorded");
+            }
+        }
     }
 }
 
-/// Step 1 begins: where many are published, the first sync finds the bytes of all of
-/// them on the device.
-fn begin_sync(live: &Live) -> Stride {
-    live.staging().start_writeback(Offset::ZERO, live.filesize().get());
-    Stride::Sync
-}
-
 /// Step 1, and step 2 is asked for.
-fn sync(service: &Service, order: Order, live: &Live) -> Result<Went, Failure> {
-    live.staging().sync_data()?;
+fn sync(service: &Service, order: Order, staging: &dyn Staging) -> Result<Went, Failure> {
+    staging.sync_data()?;
     failpoint::reach("publish.synced");
     let chosen = choose(service, order, Bytes::Synced, 0);
     Ok(Went::On(Stride::Name { chosen, room: None }))
@@ -226,14 +271,13 @@ fn choose(
 fn name(
     service: &Service,
     order: Order,
-    live: &Live,
-    chosen: catalog::Reply<(Document, u32)>,
+    staging: &dyn Staging,
+    place: Place,
     room: Option<settling::Place>,
 ) -> Result<Went, Failure> {
-    let place = Place::of(chosen.wait()?);
     failpoint::reach("publish.row_publishing");
     let Order { document_id, owner, blake3, .. } = order;
-    let renamed = match service.storage.rename(document_id, owner, &place.path) {
+    let renamed = match staging.rename(owner, &place.path) {
         Ok(renamed) => renamed,
         Err(error) => {
             let chosen = step_aside(service, order, &place, error)?;
@@ -251,11 +295,13 @@ fn name(
             Ok(Went::Done(Box::new(receipt)))
         }
         // The storage knows no such steps, and nothing has happened.
-        (None, None) => Ok(Went::Done(Box::new(put_in_place(service, order, place)?))),
-        // Its bytes become durable first.
-        (None, Some(_)) => {
-            service.catalog.return_to_uploading(document_id).wait()?;
-            Ok(Went::On(begin_sync(live)))
+        (None, room) => {
+            if room.is_some() {
+                // Step 1 is still to be done: what the row says is less than what is so.
+                let synced = staging.sync_data();
+                synced.map_err(|error| not_moved(service, document_id, error))?;
+            }
+            Ok(Went::Done(Box::new(put_in_place(service, order, place)?)))
         }
     }
 }

@@ -99,10 +99,10 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
         // bytes: those are never deleted.
         match service.catalog.document(id).wait() {
             Ok(Some(_)) => {
-                if let Err(error) = service.storage.discard(id) {
-                    tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
-                }
+                service.discard(id);
             }
+            // Cut off before it had a row: nobody was promised anything.
+            Ok(None) if entry.is_whole => service.discard(id),
             Ok(None) => strays.push(entry),
             // Nobody can say whether its bytes are wanted: they stay.
             Err(CatalogError::BadRow { .. }) => {}

@@ -148,10 +148,15 @@ impl Service {
         self.catalog.finish(id, phase, why.to_owned(), self.clock().now()).wait()?;
         self.mirror.changed();
         failpoint::reach("end.recorded");
+        self.discard(id);
+        Ok(())
+    }
+
+    /// Removes bytes that nobody was promised, or will ask for.
+    pub(crate) fn discard(&self, id: DocumentId) {
         if let Err(error) = self.storage.discard(id) {
             tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
         }
-        Ok(())
     }
 
     /// Gives an upload up because of what happened to it, and tells its writers.
@@ -175,20 +180,22 @@ impl Service {
 
     /// The document, if the user owns it. Somebody else's does not exist. Blocks.
     ///
-    /// Its number can be guessed, or found, as soon as it has a row. An upload that
-    /// is just being begun is waited for, so that nobody reads it back from disk
-    /// beside its first writer, or takes it for lost.
+    /// Its number can be guessed, or found, as soon as it has a row. One that is just
+    /// being begun, or came whole and is on its way, is waited for, so that nobody reads
+    /// it back from disk beside its first writer, or takes it for lost.
     pub(crate) fn document_of(&self, user: UserId, id: DocumentId) -> Result<Document, Failure> {
-        let document = match self.catalog.document(id).wait() {
-            Err(CatalogError::BadRow { owner, .. }) if owner != Some(user) => None,
-            answer => answer?,
-        };
-        let own = document.filter(|document| document.user_id == user);
-        let own = own.ok_or(Failure::Refused(Refusal::NotFound))?;
-        if own.phase == Phase::Uploading && self.registry.get(id).is_none() {
-            self.newborns.wait_for(id);
+        loop {
+            let document = match self.catalog.document(id).wait() {
+                Err(CatalogError::BadRow { owner, .. }) if owner != Some(user) => None,
+                answer => answer?,
+            };
+            let own = document.filter(|document| document.user_id == user);
+            let own = own.ok_or(Failure::Refused(Refusal::NotFound))?;
+            let is_on_its_way = matches!(own.phase, Phase::Uploading | Phase::Publishing);
+            if !is_on_its_way || self.registry.get(id).is_some() || !self.newborns.wait_for(id) {
+                return Ok(own);
+            }
         }
-        Ok(own)
     }
 
     /// The first of these documents whose file is there.

@@ -6,7 +6,7 @@ use crate::channel::{ChannelDesk, Queued, Task};
 use crate::event::{Event, Events, Heard};
 use crate::failure::broken_framing;
 use crate::inlet::{Incoming, Inlet, InletError};
-use crate::lane::Lane;
+use crate::lane::{Handler as _, Lane};
 use crate::live::Live;
 use crate::login::{self, Login};
 use crate::outlet::Outlet;
@@ -56,6 +56,9 @@ struct Session<R, W> {
     events: Events,
     heard: Heard,
     channels: HashMap<Channel, (Lane<ChannelDesk>, Backlog)>,
+    /// A channel whose lane has work that nobody was woken for: the rest of a small file
+    /// may be here already, and then it goes the short way.
+    quiet: Option<Channel>,
     /// The code behind a channel has panicked.
     broken: bool,
     pieces: Arc<Semaphore>,
@@ -88,6 +91,7 @@ where
                 events,
                 heard,
                 channels: HashMap::new(),
+                quiet: None,
                 broken: false,
                 pieces: Arc::new(Semaphore::new(
                     service.config.limits.buffers_per_connection * pool::UNITS as usize,
@@ -174,7 +178,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             let patience = self.inlet.deadline(timings.frame, timings.silence);
             let unread = self.outlet.deadline(timings.unread);
             // Every branch is cancel-safe: receiving from a channel, one write,
-            // `Inlet::next` (see there), and waiting.
+            // `Inlet::next` (see there), and waiting. The one that waits for nothing is
+            // for when nothing more has come.
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return End::Closed(stopping_error()),
@@ -200,6 +205,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                         Err(InletError::Io(_)) => return End::Gone,
                     }
                 }
+                () = std::future::ready(()), if self.quiet.is_some() => self.wake(),
                 _ = recheck.tick() => {
                     if let Err(error) = login::recheck(self.user, self.expires_at, &self.service).await {
                         return End::Closed(error);
@@ -246,6 +252,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     /// Puts a task into its channel's lane, once there is a place for it. While
     /// this waits nothing is read, and the lanes do not need the session to go on.
     async fn queue(&mut self, channel: Channel, mut task: Task) {
+        let goes_on = self.quiet == Some(channel);
+        if !goes_on {
+            self.wake();
+        }
         if !self.channels.contains_key(&channel) && self.channels.len() >= CHANNELS_MAX {
             self.channels.retain(|_, (lane, _)| !lane.is_vacant());
         }
@@ -276,11 +286,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             }
             Task::Request(Request::Blocks(_)) => (&self.requests, LONG_ANSWER),
             Task::Block { .. } | Task::Request(Request::Complete(_)) => (&self.requests, 1),
-            Task::Request(_) | Task::Release(_) => (&self.requests, PLACES),
+            Task::Request(_) | Task::Parcel(_) | Task::Release(_) => (&self.requests, PLACES),
         };
         let place = match Arc::clone(queue).try_acquire_many_owned(places) {
             Ok(place) => Some(place),
             Err(_) => {
+                // Its own lane may have the places.
+                lane.wake();
                 // A long answer gives its places back when it is on its way.
                 let waiting = Arc::clone(queue).acquire_many_owned(places);
                 tokio::pin!(waiting);
@@ -297,7 +309,26 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 place
             }
         };
-        lane.push(Queued { task, place });
+        let queued = Queued { task, place };
+        let is_part_of_small_file = match queued.task {
+            Task::Request(Request::Upload(_)) => true,
+            Task::Piece { .. } | Task::Block { .. } => goes_on && ChannelDesk::is_short(&queued),
+            _ => false,
+        };
+        if is_part_of_small_file {
+            lane.push_quietly(queued);
+            self.quiet = Some(channel);
+        } else {
+            lane.push(queued);
+            self.quiet = None;
+        }
+    }
+
+    /// Has somebody see to what was queued quietly.
+    fn wake(&mut self) {
+        if let Some((lane, _)) = self.quiet.take().and_then(|channel| self.channels.get(&channel)) {
+            lane.wake();
+        }
     }
 
     /// Lets go of every upload, behind everything that is queued.

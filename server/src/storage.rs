@@ -58,7 +58,18 @@ pub trait Storage: Send + Sync + 'static {
     /// left behind. [`StorageError::Occupied`] where the id has a staging area.
     fn create(&self, id: DocumentId, filesize: FileSize) -> Result<Arc<dyn Staging>, StorageError>;
 
-    /// Opens the staging area that an earlier run left.
+    /// Makes the staging area of an upload that is here whole, with its bytes in it, to
+    /// be published at once. There need be no row yet: nothing was promised of it, so it
+    /// may be [discarded](Self::discard) as long as it is not [opened](Self::open) again,
+    /// for whatever reason.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and as [`Staging::write_all_at`]; nothing is left
+    /// behind.
+    fn create_whole(&self, id: DocumentId, bytes: &[u8]) -> Result<Arc<dyn Staging>, StorageError>;
+
+    /// Opens the staging area that an earlier run left. One that was
+    /// [made whole](Self::create_whole) is from then on like all others.
     ///
     /// # Errors
     /// [`StorageError::Lost`] where there is none, or no plain file we may use.
@@ -82,20 +93,6 @@ pub trait Storage: Send + Sync + 'static {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<(), StorageError>;
-
-    /// The same in two steps: the staging area gets its final name, which may not
-    /// survive a power cut before it is [settled](NewName::settle). Nothing where that
-    /// is not possible there: then nothing has happened, and there is only
-    /// [`publish`](Self::publish).
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    fn rename(
-        &self,
-        id: DocumentId,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> Result<Option<Box<dyn NewName>>, StorageError>;
 
     /// The size of the published file; nothing where there is none.
     ///
@@ -125,7 +122,7 @@ pub trait Storage: Send + Sync + 'static {
     /// lies there may not be what was written, whatever memory says of it.
     fn sync_all(&self) -> Result<(), StorageError>;
 
-    /// The same, where files were [renamed](Self::rename) to those places before the
+    /// The same, where files were [renamed](Staging::rename) to those places before the
     /// call, all of them: that their folders are durable is remembered. Whether the
     /// files are there is not looked at.
     ///
@@ -258,6 +255,19 @@ pub trait Staging: Send + Sync {
     /// As [`sync`](Self::sync).
     fn sync_data(&self) -> Result<(), StorageError>;
 
+    /// The first step of [`Storage::publish`]: the staging area gets its final name, which
+    /// may not survive a power cut before it is [settled](NewName::settle). Nothing where
+    /// that is not possible there: then nothing has happened, and there is only
+    /// [`publish`](Storage::publish).
+    ///
+    /// # Errors
+    /// As [`Storage::publish`].
+    fn rename(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<Box<dyn NewName>>, StorageError>;
+
     /// How long the file is now. Never a durable offset: after a power cut it was
     /// measured to be more than what had been synced.
     ///
@@ -301,6 +311,8 @@ pub struct Staged {
     pub name: OsString,
     /// Whose staging area it is; nothing where it is not one of ours.
     pub id: Option<DocumentId>,
+    /// It was [made whole](Storage::create_whole): nobody was promised anything of it.
+    pub is_whole: bool,
     /// How long it is.
     pub length_bytes: u64,
 }

@@ -110,7 +110,7 @@ impl Catalog {
 
     fn over(connection: Connection, path: &Path) -> Result<Self, CatalogError> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(documents::last_number(&connection)?));
         thread::start(connection, jobs, Arc::clone(&shared)).map_err(|source| {
             let source = Arc::new(source);
             CatalogError::Io { action: "start the thread of", path: path.to_owned(), source }

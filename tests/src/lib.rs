@@ -14,6 +14,7 @@ pub mod desk;
 pub mod disks;
 pub mod fuzz;
 pub mod journey;
+pub mod parcel;
 pub mod points;
 pub mod process;
 pub mod proxy;

@@ -27,6 +27,9 @@ pub const ON_THE_WAY: &[&str] = &[
 /// Points that only a server passes whose durability is relaxed.
 pub const RELAXED: &[&str] = &["publish.named", "settling.settled", "settling.synced"];
 
+/// Points that only a file passes that comes whole.
+pub const WHOLE: &[&str] = &["whole.file_made"];
+
 /// Points that a start passes which has something to put in order.
 pub const AT_THE_START: &[&str] =
     &["recovery.begun", "recovery.done", "recovery.restored", "recovery.settling"];

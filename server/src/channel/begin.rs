@@ -3,6 +3,7 @@
 //! Each step ends where the catalog is asked, so that many channels ask together and
 //! none has a thread wait for it alone.
 
+use super::parcel::{Parcel, Posted};
 use super::{ChannelDesk, Open, Slot, order};
 use crate::failpoint;
 use crate::failure::Failure;
@@ -29,6 +30,8 @@ pub(super) enum Asked {
     Row { begun: Box<Begun>, created: catalog::Reply<Created<Birth>> },
     /// How an upload that is whole gets to its place.
     Publishing(Box<Publishing>),
+    /// How a file that came whole does.
+    Parcel(Parcel, Box<Posted>),
     /// Nothing but the other channels: they are to have their rows before one of
     /// them makes a file, which a disk may hold up.
     File { begun: Box<Begun>, newborn: Newborn },
@@ -72,6 +75,7 @@ impl ChannelDesk {
                 }
             },
             Asked::Publishing(publishing) => return self.publish(*publishing),
+            Asked::Parcel(parcel, posted) => return self.go_on_with_parcel(parcel, posted),
             Asked::File { begun, newborn } => self.make_file(*begun, newborn)?,
         }
         Ok(None)

@@ -7,7 +7,7 @@ use super::staging::drop_cached;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
 use super::volume_sync::{self, VolumeSync};
-use super::{NewName, Staged, Staging, Storage, paths, publish, space};
+use super::{Staged, Staging, Storage, paths, publish, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -79,6 +79,10 @@ impl Storage for DiskStorage {
         Ok(Arc::new(StagingFile::create(&self.volume, id, filesize)?))
     }
 
+    fn create_whole(&self, id: DocumentId, bytes: &[u8]) -> Result<Arc<dyn Staging>, StorageError> {
+        Ok(Arc::new(StagingFile::create_whole(&self.volume, id, bytes)?))
+    }
+
     fn open(&self, id: DocumentId) -> Result<Arc<dyn Staging>, StorageError> {
         Ok(Arc::new(StagingFile::open(&self.volume, id)?))
     }
@@ -90,16 +94,6 @@ impl Storage for DiskStorage {
         path: &DocumentPath,
     ) -> Result<(), StorageError> {
         publish::publish(&self.volume, id, user, path)
-    }
-
-    fn rename(
-        &self,
-        id: DocumentId,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> Result<Option<Box<dyn NewName>>, StorageError> {
-        let renamed = publish::rename(&self.volume, id, user, path)?;
-        Ok(renamed.map(|settle| -> Box<dyn NewName> { Box::new(settle) }))
     }
 
     fn published_size(
@@ -142,7 +136,12 @@ impl Storage for DiskStorage {
 
     fn discard(&self, id: DocumentId) -> Result<(), StorageError> {
         self.volume.latch.refuse_if_closed()?;
-        match self.volume.staging.directory.remove(paths::staging_file(id)) {
+        let remove = |name| self.volume.staging.directory.remove(name);
+        let removed = match remove(paths::staging_file(id)) {
+            Err(Errno::NOENT) => remove(paths::whole_file(id)),
+            answer => answer,
+        };
+        match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR) => Err(StorageError::Lost(Loss::NotAFile)),
             Err(errno) => Err(StorageError::new("remove the staging file", errno)),

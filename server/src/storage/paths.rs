@@ -27,6 +27,7 @@ pub(super) const LOCK: &str = "towlined.lock";
 const CATALOG_FILE: &str = "catalog.db";
 const STATE_FILE: &str = "uploads_state.json";
 const STAGING_SUFFIX: &str = ".tmp";
+const WHOLE_SUFFIX: &str = ".new";
 const DAMAGED_SUFFIX: &str = ".damaged";
 /// Where `uploads` is a volume of its own, its file system keeps this in it.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -49,11 +50,23 @@ pub(super) fn staging_file(id: DocumentId) -> String {
     format!("{id}{STAGING_SUFFIX}")
 }
 
+/// The same for a file that came whole and goes to its place at once: as long as this
+/// is its name, nobody was promised anything of it.
+pub(super) fn whole_file(id: DocumentId) -> String {
+    format!("{id}{WHOLE_SUFFIX}")
+}
+
 /// Whose staging file has that name. Only the spelling of [`staging_file`] counts:
 /// `01.tmp` is a stranger, not a second name for upload 1.
 pub(super) fn staging_owner(name: &OsStr) -> Option<DocumentId> {
     let id = name.to_str()?.strip_suffix(STAGING_SUFFIX)?.parse().ok()?;
     (staging_file(id).as_str() == name).then_some(id)
+}
+
+/// Whose [`whole_file`] has that name.
+pub(super) fn whole_owner(name: &OsStr) -> Option<DocumentId> {
+    let id = name.to_str()?.strip_suffix(WHOLE_SUFFIX)?.parse().ok()?;
+    (whole_file(id).as_str() == name).then_some(id)
 }
 
 /// The final file, seen from [`UPLOADS`].
@@ -143,6 +156,10 @@ mod tests {
             assert_eq!(staging_owner(OsStr::new(name)), None, "{name}");
         }
         assert_eq!(staging_owner(OsStr::from_bytes(b"\xff.tmp")), None);
+        let whole = whole_file(id);
+        let whole = OsStr::new(&whole);
+        assert_eq!((whole_owner(whole), staging_owner(whole)), (Some(id), None));
+        assert_eq!(whole_owner(OsStr::new("017.new")), None);
     }
 
     #[test]

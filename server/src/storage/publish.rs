@@ -35,9 +35,19 @@ pub(super) fn publish(
     user: UserId,
     path: &DocumentPath,
 ) -> Result<(), StorageError> {
-    let folder = open_place(volume, id, user, path)?;
-    let (old, new) = (paths::staging_file(id), OsStr::new(path.filename().as_str()));
     let staging = &volume.staging.directory;
+    let old = paths::staging_file(id);
+    volume.latch.refuse_if_closed()?;
+    adopt_whole(volume, id).map_err(|errno| StorageError::new(PUBLISH, errno))?;
+    // What moves must be a file: a link under a final name would lead readers out.
+    match staging.stat(&old) {
+        Ok(stat) if is_plain_file(&stat) => {}
+        Ok(_) => return Err(StorageError::Lost(Loss::NotAFile)),
+        Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
+        Err(errno) => return Err(StorageError::new(PUBLISH, errno)),
+    }
+    let folder = open_place(volume, user, path)?;
+    let new = OsStr::new(path.filename().as_str());
     let moved = move_to_free_name(staging, OsStr::new(&old), &folder.directory, new);
     let moved = moved.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
@@ -54,15 +64,17 @@ pub(super) fn publish(
 /// many at once, and the bytes. Nothing where it was not possible: a file that has two
 /// names for a while is not left so, for nobody behind a crash could take the one away
 /// and be sure of the other.
+///
+/// `old` is the name of a plain file among the staging files; its holder has looked.
 pub(super) fn rename(
     volume: &Arc<Volume>,
-    id: DocumentId,
+    old: &str,
     user: UserId,
     path: &DocumentPath,
 ) -> Result<Option<Settle>, StorageError> {
-    let folder = open_place(volume, id, user, path)?;
-    let (old, new) = (paths::staging_file(id), OsStr::new(path.filename().as_str()));
-    let (from, old, to) = (&*volume.staging.directory, OsStr::new(&old), &folder.directory);
+    let folder = open_place(volume, user, path)?;
+    let (old, new) = (OsStr::new(old), OsStr::new(path.filename().as_str()));
+    let (from, to) = (&*volume.staging.directory, &folder.directory);
     match rename_to_free_name(from, old, to, new) {
         Ok(()) => {}
         Err(errno) if knows_no_noreplace(errno) => return Ok(None),
@@ -105,21 +117,26 @@ fn not_moved(errno: Errno) -> StorageError {
     }
 }
 
-/// The folder that a staging file is to move to, if there is something to move.
+/// What came whole and was cut off on its way becomes a staging file like all others, of
+/// which something may be promised. None there is fine.
+pub(super) fn adopt_whole(volume: &Volume, id: DocumentId) -> Result<(), Errno> {
+    let staging = &volume.staging.directory;
+    let (whole, name) = (paths::whole_file(id), paths::staging_file(id));
+    match move_to_free_name(staging, OsStr::new(&whole), staging, OsStr::new(&name)) {
+        Ok(Moved::OldNameStays) => staging.remove(&whole),
+        // Where both are there, the one stays of which something may be promised.
+        Ok(_) | Err(Errno::NOENT | Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The folder that a staging file is to move to.
 fn open_place(
     volume: &Volume,
-    id: DocumentId,
     user: UserId,
     path: &DocumentPath,
 ) -> Result<UserFolder, StorageError> {
     volume.latch.refuse_if_closed()?;
-    // What moves must be a file: a link under a final name would lead readers out.
-    match volume.staging.directory.stat(paths::staging_file(id)) {
-        Ok(stat) if is_plain_file(&stat) => {}
-        Ok(_) => return Err(StorageError::Lost(Loss::NotAFile)),
-        Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
-        Err(errno) => return Err(StorageError::new(PUBLISH, errno)),
-    }
     let opened = volume.user_folders.open(user, path, Missing::Make);
     let folder = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
     failpoint::reach("publish.folder_made");

@@ -5,7 +5,7 @@ use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::latch::Latch;
 use super::turns::{Ticket, Turns};
-use super::{Staged, Staging, paths, space};
+use super::{NewName, Staged, Staging, paths, publish, space};
 use crate::failpoint;
 use rustix::fs::{Advice, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use towline_protocol::{DocumentId, FileSize, Offset};
+use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, UserId};
 
 /// A published file keeps this mode: its owner writes, its group reads, less what the
 /// process' umask takes. Until then the staging folder itself shuts everyone out.
@@ -22,6 +22,8 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
 
 /// Without these the owner cannot go on with the upload.
 const NEEDED_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+const MAKE: &str = "make the staging file";
 
 /// The folder of all staging files.
 #[derive(Debug)]
@@ -47,8 +49,10 @@ impl StagingFolder {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno),
         };
-        let id = paths::staging_owner(name).filter(|_| is_plain_file(&stat));
-        Ok(Some(Staged { name: name.to_owned(), id, length_bytes: length_bytes(&stat) }))
+        let whole = paths::whole_owner(name);
+        let id = whole.or_else(|| paths::staging_owner(name)).filter(|_| is_plain_file(&stat));
+        let (name, is_whole) = (name.to_owned(), id.is_some() && id == whole);
+        Ok(Some(Staged { name, id, is_whole, length_bytes: length_bytes(&stat) }))
     }
 
     /// Makes every name in the folder durable.
@@ -81,22 +85,43 @@ impl StagingFile {
         id: DocumentId,
         filesize: FileSize,
     ) -> Result<Self, StorageError> {
-        const WHAT: &str = "make the staging file";
+        Self::make(volume, paths::staging_file(id), filesize, |_| Ok(()))
+    }
+
+    /// Makes the staging file of an upload that is here whole; or leaves nothing behind.
+    pub(super) fn create_whole(
+        volume: &Arc<Volume>,
+        id: DocumentId,
+        bytes: &[u8],
+    ) -> Result<Self, StorageError> {
+        let filesize = FileSize::try_from(bytes.len() as u64)
+            .map_err(|_| StorageError::new(MAKE, Errno::FBIG))?;
+        let write = |file: &Self| file.write_all_at(bytes, Offset::ZERO);
+        Self::make(volume, paths::whole_file(id), filesize, write)
+    }
+
+    fn make(
+        volume: &Arc<Volume>,
+        name: String,
+        filesize: FileSize,
+        fill: impl FnOnce(&Self) -> Result<(), StorageError>,
+    ) -> Result<Self, StorageError> {
         volume.latch.refuse_if_closed()?;
         space::require(&volume.staging.directory, volume.reserve_bytes, filesize, 0)?;
-        let name = paths::staging_file(id);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let file =
             volume.staging.directory.file(&name, flags, FILE_MODE).map_err(
                 |errno| match errno {
                     Errno::EXIST => StorageError::Occupied,
-                    _ => StorageError::opening(WHAT, errno),
+                    _ => StorageError::opening(MAKE, errno),
                 },
             )?;
         let made = space::reserve(&file, filesize)
-            .and_then(|()| Self::new(volume, file, name.clone(), WHAT));
+            .and_then(|()| Self::new(volume, file, name.clone(), MAKE))
+            .and_then(|file| fill(&file).map(|()| file));
         if made.is_err() {
-            // Where even this fails, recovery finds a file without a row and sets it aside.
+            // Where even this fails, recovery finds a file without a row: what came whole
+            // it removes, all else it sets aside.
             let _ = volume.staging.directory.remove(&name);
         }
         made
@@ -106,6 +131,7 @@ impl StagingFile {
     pub(super) fn open(volume: &Arc<Volume>, id: DocumentId) -> Result<Self, StorageError> {
         const WHAT: &str = "open the staging file";
         let name = paths::staging_file(id);
+        publish::adopt_whole(volume, id).map_err(|errno| StorageError::new(WHAT, errno))?;
         let flags = OFlags::RDWR | OFlags::NONBLOCK;
         let file =
             volume.staging.directory.file(&name, flags, Mode::empty()).map_err(
@@ -239,6 +265,17 @@ impl Staging for StagingFile {
             }
             rustix::fs::fdatasync(&self.file)
         })
+    }
+
+    fn rename(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<Box<dyn NewName>>, StorageError> {
+        // What moves must be this file: a link under a final name would lead readers out.
+        self.check_identity()?;
+        let renamed = publish::rename(&self.volume, &self.name, user, path)?;
+        Ok(renamed.map(|settle| -> Box<dyn NewName> { Box::new(settle) }))
     }
 
     fn length_bytes(&self) -> Result<u64, StorageError> {

@@ -74,8 +74,12 @@ impl Survey {
     /// [`StorageError::Lost`] where it is no plain file.
     pub fn staging(&self, id: DocumentId) -> Result<Option<(File, u64)>, StorageError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let name = paths::staging_file(id);
-        let file = match self.staging.directory.file(name, flags, Mode::empty()) {
+        let open = |name| self.staging.directory.file(name, flags, Mode::empty());
+        let file = match open(paths::staging_file(id)) {
+            Err(Errno::NOENT) => open(paths::whole_file(id)),
+            answer => answer,
+        };
+        let file = match file {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NXIO) => return Err(StorageError::Lost(Loss::NotAFile)),

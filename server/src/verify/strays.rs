@@ -1,7 +1,8 @@
 //! From each file to its row.
 //!
 //! A row comes before its file, so a file whose row cannot be found after the file
-//! was seen is nobody's; unless it has gone itself in the meantime.
+//! was seen is nobody's; unless it has gone itself in the meantime. Only what came whole
+//! has a file first, under a name that says so.
 
 use super::documents::unreadable;
 use super::{Done, Finding, Verification, VerifyError, Wrong};
@@ -41,10 +42,10 @@ impl Verification<'_> {
     }
 
     /// Something among the staging files. What a finished row has left there is no
-    /// finding: the next start takes it away.
+    /// finding, nor is what came whole and has no row yet: the next start takes it away.
     fn staged(&mut self, folder: &Survey, staged: Staged) -> Result<(), VerifyError> {
         if let Some(id) = staged.id
-            && is_known(&self.catalog, id)?
+            && (staged.is_whole || is_known(&self.catalog, id)?)
         {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use super::error::{CatalogError, Refusal};
 use super::found::{self, Found};
 use super::{Catalog, Reply, publish, users};
 use rusqlite::{Connection, params};
+use std::sync::Arc;
 use towline_protocol::{DocumentId, FileHash, UserId};
 use towline_upload::Phase;
 
@@ -49,21 +50,26 @@ impl Catalog {
         max_unfinished_per_user: u32,
         name: impl FnOnce(DocumentId) -> N + Send + 'static,
     ) -> Reply<Created<N>> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
-            if let Some(blake3) = unless.same_bytes {
-                let documents = found::completed(connection, new.user_id, new.filesize, blake3)?;
-                if !documents.is_empty() {
-                    return Ok(Created::SameBytes(documents));
-                }
+            if let Some(needless) = needless(connection, &new, unless)? {
+                return Ok(needless);
             }
-            if unless.unfinished {
-                let found = found::find(connection, new.user_id, &new.path, new.filesize)?;
-                if found.unfinished.is_some() {
-                    return Ok(Created::Found(Box::new(found)));
-                }
-            }
-            create(connection, &new, max_unfinished_per_user).map(|id| Created::New(name(id)))
+            admit(connection, &new, max_unfinished_per_user)?;
+            let id = number(shared.next_document(), new.user_id)?;
+            create(connection, id, &new)?;
+            Ok(Created::New(name(id)))
         })
+    }
+
+    /// A number for a document that is [published at once](Self::publish_new). Nobody
+    /// else is given it before the process ends; no row has to have it at last. (Numbers
+    /// are counted here: of all processes only one may make documents at a time.)
+    ///
+    /// # Errors
+    /// Where there are none left.
+    pub fn reserve_document_id(&self, owner: UserId) -> Result<DocumentId, CatalogError> {
+        number(self.shared.next_document(), owner)
     }
 
     /// The document of that number.
@@ -95,11 +101,32 @@ pub(super) fn in_phase(
     }
 }
 
-fn create(
+/// What is there already, where it makes the new one needless.
+pub(super) fn needless<N>(
+    connection: &Connection,
+    new: &NewDocument,
+    unless: Unless,
+) -> Result<Option<Created<N>>, CatalogError> {
+    if let Some(blake3) = unless.same_bytes {
+        let documents = found::completed(connection, new.user_id, new.filesize, blake3)?;
+        if !documents.is_empty() {
+            return Ok(Some(Created::SameBytes(documents)));
+        }
+    }
+    if unless.unfinished {
+        let found = found::find(connection, new.user_id, &new.path, new.filesize)?;
+        if found.unfinished.is_some() {
+            return Ok(Some(Created::Found(Box::new(found))));
+        }
+    }
+    Ok(None)
+}
+
+fn admit(
     connection: &Connection,
     new: &NewDocument,
     max_unfinished: u32,
-) -> Result<DocumentId, CatalogError> {
+) -> Result<(), CatalogError> {
     users::require(connection, new.user_id)?;
     if count_unfinished(connection, new.user_id)? >= i64::from(max_unfinished) {
         return Err(Refusal::TooManyUnfinished { limit: max_unfinished }.into());
@@ -109,30 +136,47 @@ fn create(
     {
         return Err(Refusal::PathTaken.into());
     }
-    let id: i64 = connection
+    Ok(())
+}
+
+fn create(
+    connection: &Connection,
+    document_id: DocumentId,
+    new: &NewDocument,
+) -> Result<(), CatalogError> {
+    connection
         .prepare_cached(
-            "INSERT INTO documents (user_id, folder, filename, filesize, status, on_conflict, \
-             chunk_size, durable_offset, started_at, last_chunk_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9) RETURNING document_id",
+            "INSERT INTO documents (document_id, user_id, folder, filename, filesize, status, \
+             on_conflict, chunk_size, durable_offset, started_at, last_chunk_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10)",
         )?
-        .query_row(
-            params![
-                new.user_id.to_i64(),
-                new.path.folder_text(),
-                new.path.filename().as_str(),
-                new.filesize.to_i64(),
-                Phase::Uploading.as_str(),
-                new.on_conflict.as_str(),
-                new.chunk_size,
-                new.started_at.to_i64(),
-                new.started_at.to_i64(),
-            ],
-            |row| row.get(0),
-        )?;
+        .execute(params![
+            document_id.to_i64(),
+            new.user_id.to_i64(),
+            new.path.folder_text(),
+            new.path.filename().as_str(),
+            new.filesize.to_i64(),
+            Phase::Uploading.as_str(),
+            new.on_conflict.as_str(),
+            new.chunk_size,
+            new.started_at.to_i64(),
+            new.started_at.to_i64(),
+        ])?;
+    Ok(())
+}
+
+/// The highest number that any document has had.
+pub(super) fn last_number(connection: &Connection) -> Result<i64, CatalogError> {
+    let sql = "SELECT max(coalesce((SELECT max(document_id) FROM documents), 0), \
+               coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'documents'), 0))";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+fn number(id: i64, owner: UserId) -> Result<DocumentId, CatalogError> {
     DocumentId::from_i64(id).map_err(|reason| CatalogError::BadRow {
         table: "document",
         id,
-        owner: Some(new.user_id),
+        owner: Some(owner),
         column: "document_id",
         reason: reason.to_string(),
     })

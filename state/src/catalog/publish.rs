@@ -1,12 +1,12 @@
 //! A verified upload gets its final place: reserved in the catalog before the
 //! file is renamed, confirmed after the rename is durable.
 
-use super::document::{Bytes, Document, OnConflict};
-use super::documents::in_phase;
+use super::document::{Bytes, Document, NewDocument, OnConflict};
+use super::documents::{self, Created, Unless, in_phase};
 use super::error::{CatalogError, Refusal};
-use super::{Catalog, Reply, blocks};
+use super::{Catalog, Reply, blocks, users};
 use rusqlite::{Connection, params};
-use towline_protocol::{DocumentId, DocumentPath, FileHash, Timestamp, UserId};
+use towline_protocol::{DocumentId, DocumentPath, FileHash, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// How many names are tried one by one before the search takes larger steps.
@@ -38,18 +38,8 @@ impl Catalog {
         self.write(move |connection| {
             let document =
                 in_phase(connection, document_id, &[Phase::Uploading, Phase::Publishing])?;
-            let (place, copy) = match on_conflict {
-                OnConflict::Reject => {
-                    if first_copy > 0 || !is_free(connection, &document, 0)? {
-                        return Err(Refusal::PathTaken.into());
-                    }
-                    (document.path.clone(), 0)
-                }
-                OnConflict::Rename => {
-                    let copy = first_free(first_copy, |copy| is_free(connection, &document, copy))?;
-                    (place(&document, copy)?, copy)
-                }
-            };
+            let wish = Wish { owner: document.user_id, path: &document.path, on_conflict };
+            let (place, copy) = free_place(connection, wish, document_id, first_copy)?;
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, blake3 = $2, on_conflict = $3, \
@@ -81,6 +71,75 @@ impl Catalog {
                 },
                 copy,
             ))
+        })
+    }
+
+    /// Records a document of which every byte is here and verified, as `publishing`,
+    /// where nothing told of it before: [`create_document`](Self::create_document) and
+    /// [`begin_publish`](Self::begin_publish) at once, under a number that was
+    /// [reserved](Self::reserve_document_id) for it. It is never among the uploads that
+    /// wait for bytes, so their number does not keep it out.
+    ///
+    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::PathTaken`] as by
+    /// [`begin_publish`](Self::begin_publish). Then there is no row.
+    pub fn publish_new(
+        &self,
+        document_id: DocumentId,
+        new: NewDocument,
+        unless: Unless,
+        blake3: FileHash,
+        bytes: Bytes,
+    ) -> Reply<Created<(Document, u32)>> {
+        self.write(move |connection| {
+            if let Some(needless) = documents::needless(connection, &new, unless)? {
+                return Ok(needless);
+            }
+            users::require(connection, new.user_id)?;
+            let NewDocument { user_id, path, filesize, on_conflict, chunk_size, started_at } = new;
+            let wish = Wish { owner: user_id, path: &path, on_conflict };
+            let (place, copy) = free_place(connection, wish, document_id, 0)?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO documents (document_id, user_id, folder, filename, filesize, \
+                     blake3, status, on_conflict, chunk_size, durable_offset, file_path, \
+                     path_key, started_at, last_chunk_at, cached_inode) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14)",
+                )?
+                .execute(params![
+                    document_id.to_i64(),
+                    user_id.to_i64(),
+                    path.folder_text(),
+                    path.filename().as_str(),
+                    filesize.to_i64(),
+                    blake3.as_bytes(),
+                    Phase::Publishing.as_str(),
+                    on_conflict.as_str(),
+                    chunk_size,
+                    place.to_string(),
+                    place.key(),
+                    started_at.to_i64(),
+                    started_at.to_i64(),
+                    cached_inode(bytes),
+                ])?;
+            let document = Document {
+                document_id,
+                user_id,
+                path,
+                filesize,
+                blake3: Some(blake3),
+                phase: Phase::Publishing,
+                on_conflict,
+                chunk_size,
+                durable_offset: Offset::ZERO,
+                bytes,
+                file_path: Some(place),
+                reason: None,
+                started_at,
+                last_chunk_at: started_at,
+                created_at: None,
+                finished_at: None,
+            };
+            Ok(Created::New((document, copy)))
         })
     }
 
@@ -158,18 +217,41 @@ pub(super) fn is_taken(
         .query_row(params![user_id.to_i64(), path.key(), except], |row| row.get(0))?)
 }
 
-fn is_free(connection: &Connection, document: &Document, copy: u32) -> Result<bool, CatalogError> {
-    let place = place(document, copy)?;
-    Ok(!is_taken(connection, document.user_id, &place, Some(document.document_id))?)
+/// Which place is wanted.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    owner: UserId,
+    path: &'a DocumentPath,
+    on_conflict: OnConflict,
 }
 
-/// Where that copy of the document would lie. The number makes a path longer;
+/// The first place from `first_copy` on that no document but this one has, and which
+/// copy that is.
+fn free_place(
+    connection: &Connection,
+    wish: Wish<'_>,
+    document_id: DocumentId,
+    first_copy: u32,
+) -> Result<(DocumentPath, u32), CatalogError> {
+    let is_free = |copy| {
+        let place = numbered(wish.path, copy)?;
+        Ok(!is_taken(connection, wish.owner, &place, Some(document_id))?)
+    };
+    let copy = match wish.on_conflict {
+        OnConflict::Rename => first_free(first_copy, is_free)?,
+        OnConflict::Reject if first_copy == 0 && is_free(0)? => 0,
+        OnConflict::Reject => return Err(Refusal::PathTaken.into()),
+    };
+    Ok((numbered(wish.path, copy)?, copy))
+}
+
+/// Where that copy of a document would lie. The number makes a path longer;
 /// one that is then too long for a path could never be read back.
-fn place(document: &Document, copy: u32) -> Result<DocumentPath, CatalogError> {
+fn numbered(path: &DocumentPath, copy: u32) -> Result<DocumentPath, CatalogError> {
     if copy == 0 {
-        return Ok(document.path.clone());
+        return Ok(path.clone());
     }
-    let numbered = document.path.numbered(copy);
+    let numbered = path.numbered(copy);
     DocumentPath::parse(&numbered.to_string()).map_err(|_| Refusal::PathTaken.into())
 }
 

@@ -4,7 +4,7 @@ use super::error::CatalogError;
 use rusqlite::Connection;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// How many jobs share a transaction at most: enough to make the sync cheap,
@@ -78,9 +78,21 @@ pub(super) struct Shared {
     jobs: AtomicU64,
     transactions: AtomicU64,
     read_only: AtomicBool,
+    /// The highest number that a document has had, or may have soon.
+    last_document: AtomicI64,
 }
 
 impl Shared {
+    pub(super) fn new(last_document: i64) -> Self {
+        Self { last_document: AtomicI64::new(last_document), ..Self::default() }
+    }
+
+    /// A number that no document has had.
+    pub(super) fn next_document(&self) -> i64 {
+        // Behind the last number of all come negative ones, which no row can have.
+        self.last_document.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
     pub(super) fn counters(&self) -> Counters {
         Counters {
             jobs: self.jobs.load(Ordering::Relaxed),

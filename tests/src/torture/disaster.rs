@@ -1,6 +1,6 @@
 //! What happens to the server, or to a client, in the middle of everything.
 
-use crate::points::{AT_THE_START, ON_THE_WAY, RELAXED};
+use crate::points::{AT_THE_START, ON_THE_WAY, RELAXED, WHOLE};
 use std::fmt;
 
 /// One disaster.
@@ -31,7 +31,11 @@ const PUBLISHING_AGAIN: &[&str] =
 
 impl Point {
     pub(super) fn while_serving(chance: &mut fastrand::Rng, is_relaxed: bool) -> Self {
-        let points = if is_relaxed && chance.bool() { RELAXED } else { ON_THE_WAY };
+        let points = if is_relaxed && chance.bool() {
+            RELAXED.to_vec()
+        } else {
+            [ON_THE_WAY, WHOLE].concat()
+        };
         let name = chance.choice(points).expect("there are points");
         // Some are reached all the time, others once for each document.
         let most = if name.starts_with("write") { 60 } else { 5 };

@@ -14,7 +14,7 @@ pub(super) struct Ledger(Arc<Mutex<Book>>);
 #[derive(Debug, Default)]
 struct Book {
     documents: BTreeMap<DocumentId, Entry>,
-    /// Files that the real client was told to put.
+    /// Files that were sent without a number.
     told_to_put: Vec<(UserId, FileHash)>,
     /// Being sent at this moment by one of us.
     claimed: BTreeSet<DocumentId>,
@@ -52,6 +52,8 @@ pub(super) struct Entry {
     pub(super) blocks: bool,
     /// The real client sends it; our own speakers leave it alone.
     pub(super) by_client: bool,
+    /// It was sent in one go, `complete` with it.
+    is_thrown: bool,
     durable: u64,
     /// Blocks that were sent damaged on purpose, or are being taken back: what is
     /// promised from there on may be taken back until they are settled.
@@ -76,6 +78,7 @@ impl Entry {
             corpus,
             blocks,
             by_client: false,
+            is_thrown: false,
             durable: 0,
             doubts: BTreeSet::new(),
             may_be_completed: false,
@@ -91,6 +94,11 @@ impl Entry {
     /// A document that the real client sends. It says `complete` by itself.
     pub(super) fn of_client(owner: UserId, corpus: Arc<Corpus>) -> Self {
         Self { by_client: true, may_be_completed: true, ..Self::new(owner, corpus, true) }
+    }
+
+    /// A small file that is sent in one go.
+    pub(super) fn thrown(owner: UserId, corpus: Arc<Corpus>, blocks: bool) -> Self {
+        Self { is_thrown: true, may_be_completed: true, ..Self::new(owner, corpus, blocks) }
     }
 
     /// What the server must hold, whatever happens.
@@ -140,6 +148,13 @@ impl Ledger {
     pub(super) fn begun(&self, id: DocumentId, entry: Entry) {
         let mut book = self.book();
         book.heard.begun += 1;
+        if entry.is_thrown {
+            // It has a number now, and lies there once.
+            let file = (entry.owner, entry.hash);
+            if let Some(at) = book.told_to_put.iter().position(|told| *told == file) {
+                book.told_to_put.swap_remove(at);
+            }
+        }
         if book.documents.insert(id, entry).is_some() {
             book.breach(format!("document {id} was given out twice"));
         }
@@ -201,7 +216,8 @@ impl Ledger {
         self.book().documents.get(&id).cloned()
     }
 
-    /// The real client was told to put this file.
+    /// This file is sent by somebody who need not hear its number: the real client, or
+    /// one of us who waits for nothing.
     pub(super) fn will_be_put(&self, owner: UserId, hash: FileHash) {
         self.book().told_to_put.push((owner, hash));
     }

@@ -4,6 +4,7 @@
 use super::ledger::{Entry, Ledger};
 use super::talk::{Gone, Talk};
 use crate::corpus::{BLOCK, Corpus};
+use crate::parcel::parcel;
 use crate::site::Person;
 use crate::speaker::{Heard, about, offset, position, resume, upload};
 use std::collections::BTreeSet;
@@ -87,6 +88,9 @@ impl Uploader {
             let again = self.chance.u8(..) < 200;
             again.then(|| self.ledger.claim(self.person.id, &mut self.chance)).flatten()
         });
+        if claimed.is_none() && self.chance.u8(..) < 100 {
+            return self.throw().await;
+        }
         let (cargo, from) = match claimed {
             Some(id) => match self.go_on(id).await? {
                 Some(going) => going,
@@ -105,14 +109,45 @@ impl Uploader {
         self.complete(&cargo).await
     }
 
-    async fn begin(&mut self) -> Result<(Cargo, Offset), End> {
-        let corpus = any_file(&mut self.chance);
+    /// Sends a small file and waits for nothing before it has sent all of it. Where it is
+    /// cut off nobody knows its number: it may lie there, whole, or not.
+    async fn throw(&mut self) -> Result<(), End> {
+        let corpus = Corpus::of_seed(self.chance.usize(1..60_000), self.chance.u64(..));
+        let corpus = Arc::new(corpus);
+        let request = self.wish(&corpus);
+        let (channel, owner) = (request.channel, self.person.id);
+        self.ledger.will_be_put(owner, corpus.hash());
+        let entry = Entry::thrown(owner, Arc::clone(&corpus), request.blocks);
+        self.talk.will_begin(channel, entry);
+        self.talk.send(&parcel(request, &corpus)).await?;
+        match self.answer(channel).await? {
+            Reply::Upload(_) => {}
+            other => panic!("an upload is answered by {other:?}"),
+        }
+        loop {
+            match self.answer(channel).await? {
+                Reply::Success(_) => return Ok(()),
+                Reply::Progress(_) => {}
+                other => panic!("complete is answered by {other:?}"),
+            }
+        }
+    }
+
+    /// A new file, in some folder.
+    fn wish(&mut self, corpus: &Corpus) -> Upload {
         let blocks = self.chance.bool();
         let channel = self.talk.channel();
-        let mut request = Upload { channel, blocks, ..upload(&self.name(), &corpus) };
+        let mut request = Upload { channel, blocks, ..upload(&self.name(), corpus) };
         if self.chance.u8(..) < 60 {
             request.folder = vec!["in".to_owned(), format!("folder {}", self.chance.u8(..))];
         }
+        request
+    }
+
+    async fn begin(&mut self) -> Result<(Cargo, Offset), End> {
+        let corpus = any_file(&mut self.chance);
+        let request = self.wish(&corpus);
+        let (channel, blocks) = (request.channel, request.blocks);
         self.talk.will_begin(channel, Entry::new(self.person.id, Arc::clone(&corpus), blocks));
         self.talk.ask(&Request::Upload(request)).await?;
         match self.answer(channel).await? {

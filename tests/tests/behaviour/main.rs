@@ -23,3 +23,4 @@ mod state_file;
 mod stop;
 mod takeover;
 mod verify;
+mod whole;

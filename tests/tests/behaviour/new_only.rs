@@ -4,6 +4,7 @@
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Reply, Request, frame};
 use towline_tests::corpus::Corpus;
+use towline_tests::parcel::parcel;
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, offset, upload};
 
@@ -15,15 +16,7 @@ async fn throw(speaker: &mut Speaker, name: &str, corpus: &Corpus) {
         new_only: true,
         ..upload(name, corpus)
     };
-    let length = u32::try_from(corpus.size()).unwrap();
-    let complete = Complete { blake3: Some(corpus.hash()), ..Complete::default() };
-    let mut bytes = frame::control(&Request::Upload(wish));
-    bytes.extend_from_slice(&frame::chunk_head(ZERO, offset(0), length));
-    bytes.extend_from_slice(&corpus.bytes);
-    let first = towline_protocol::BlockIndex::FIRST;
-    bytes.extend_from_slice(&frame::block(ZERO, first, corpus.value(0)));
-    bytes.extend_from_slice(&frame::control(&Request::Complete(complete)));
-    speaker.send_raw(&bytes).await;
+    speaker.send_raw(&parcel(wish, corpus)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -242,6 +242,25 @@ async fn staging_files_of_nobody_are_set_aside() {
     );
 }
 
+/// A kill between its file and its row: nobody was told a number, or anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_whole_and_has_no_row_is_removed() {
+    let mut server = TestServer::start().await;
+    server.stop().await;
+    let stray = server.site.staging_folder().join("4711.new");
+    let strangers = ["04711.new", "x.new"].map(|name| server.site.staging_folder().join(name));
+    for path in strangers.iter().chain([&stray]) {
+        std::fs::write(path, "bytes").unwrap();
+    }
+    server.start_again().await;
+    assert!(!stray.exists());
+    let orphans = server.site.staging_folder().join("orphans");
+    let mut aside: Vec<_> =
+        std::fs::read_dir(orphans).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    aside.sort();
+    assert_eq!(aside, ["04711.new", "x.new"], "those were not made here");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_beyond_the_durable_offset_are_not_believed() {
     let mut server = TestServer::start().await;

@@ -6,12 +6,13 @@ use std::path::Path;
 use towline_tests::disks::Disks;
 use towline_tests::is_long;
 use towline_tests::journey::{Excuse, Journey};
-use towline_tests::points::{AT_THE_START, ON_THE_WAY, RELAXED};
+use towline_tests::points::{AT_THE_START, ON_THE_WAY, RELAXED, WHOLE};
 use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::site::Site;
 
-/// Points that no journey passes, as those of a relaxed server: a damaged block, which
-/// the torture sends, and `towlined verify --repair`, which has tests of its own.
+/// Points that no journey passes, as those of a relaxed server and of what comes whole: a
+/// damaged block, which the torture sends, and `towlined verify --repair`, which has tests
+/// of its own.
 const ELSEWHERE: &[&str] = &["block.check", "repair.returned", "repair.set_aside"];
 
 /// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
@@ -48,7 +49,7 @@ fn no_point_is_forgotten() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
     let mut found = BTreeSet::new();
     names(&source, &mut found);
-    let known = [ON_THE_WAY, AT_THE_START, RELAXED, ELSEWHERE].concat();
+    let known = [ON_THE_WAY, AT_THE_START, RELAXED, WHOLE, ELSEWHERE].concat();
     let known: BTreeSet<_> = known.into_iter().map(str::to_owned).collect();
     assert_eq!(found, known);
 }

@@ -17,3 +17,4 @@ mod short_writes;
 mod slow_disk;
 mod table;
 mod volumes;
+mod whole;

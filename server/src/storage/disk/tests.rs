@@ -504,7 +504,7 @@ fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
 fn a_sync_of_all_vouches_only_for_folders_that_were_there() {
     let disk = Disk::new();
     disk.upload(1, b"bytes");
-    let name = disk.storage.rename(id(1), user(), &path("a/doc")).unwrap();
+    let name = disk.storage.open(id(1)).unwrap().rename(user(), &path("a/doc")).unwrap();
     let is_settled = |document: &str| {
         let folders = &disk.storage.volume.user_folders;
         folders.open(user(), &path(document), Missing::Make).unwrap().is_settled()
@@ -539,4 +539,39 @@ fn a_damaged_file_is_set_aside_and_its_name_is_free() {
     assert_eq!(loss(again), Some(Loss::NotAFile));
     let again = disk.storage.set_damaged_aside(id(1), user(), &path("none/doc"));
     assert_eq!(loss(again), Some(Loss::Missing));
+}
+
+#[test]
+fn what_came_whole_is_published_or_becomes_a_staging_file_or_nothing() {
+    let disk = Disk::new();
+    let whole = |number| disk.at(&format!(".staging/{number}.new"));
+    for number in 1..=3 {
+        disk.storage.create_whole(id(number), b"bytes").unwrap();
+        assert_eq!(fs::read(whole(number)).unwrap(), b"bytes");
+        let again = disk.storage.create_whole(id(number), b"bytes").map(drop);
+        assert!(matches!(again, Err(StorageError::Occupied)), "{again:?}");
+    }
+    let staged = disk.storage.staged().unwrap();
+    assert!(staged.iter().all(|entry| entry.is_whole && entry.id.is_some()), "{staged:?}");
+
+    // Whoever opens it may promise something of it.
+    assert_eq!(disk.storage.open(id(1)).unwrap().length_bytes().unwrap(), 5);
+    assert!(disk.staging(1).exists() && !whole(1).exists());
+    disk.storage.publish(id(2), user(), &path("doc")).unwrap();
+    assert_eq!(fs::read(disk.at("5/doc")).unwrap(), b"bytes");
+    disk.storage.discard(id(3)).unwrap();
+    assert!(!whole(3).exists());
+
+    // Of two the one stays of which something may have been promised.
+    fs::write(whole(1), "others").unwrap();
+    assert_eq!(disk.storage.open(id(1)).unwrap().length_bytes().unwrap(), 5);
+}
+
+#[test]
+fn a_file_for_which_there_is_no_room_leaves_nothing() {
+    let Disk { storage, _lock, folder: _folder } = Disk::new();
+    let storage = (drop(storage), DiskStorage::new(&_lock, u64::MAX)).1;
+    let refused = storage.create_whole(id(1), b"bytes").map(drop);
+    assert!(matches!(refused, Err(StorageError::NoSpace { .. })), "{refused:?}");
+    assert!(storage.staged().unwrap().is_empty());
 }

@@ -1,0 +1,170 @@
+//! A small file that is sent in one go: it takes the short way, and nobody can tell but
+//! by the time it takes. What is wrong with it is said as on the long way.
+
+use std::fs;
+use std::sync::Arc;
+use towline_protocol::reply::Success;
+use towline_protocol::request::{Complete, Upload};
+use towline_protocol::{Channel, Code, DocumentId, OnConflict, Reply, UserId};
+use towline_server::Durability;
+use towline_tests::corpus::Corpus;
+use towline_tests::parcel::parcel;
+use towline_tests::process::Launch;
+use towline_tests::server::TestServer;
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, about, resume, upload};
+
+async fn sent(speaker: &mut Speaker, upload: Upload, corpus: &Corpus) -> Success {
+    let channel = upload.channel;
+    speaker.send_raw(&parcel(upload, corpus)).await;
+    let reply = speaker.reply_on(channel).await;
+    let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
+    let success = speaker.success_on(channel).await;
+    assert_eq!(success.document_id, granted.document_id);
+    assert_eq!((granted.offset.get(), granted.filesize), (0, corpus.filesize()));
+    success
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receipt_and_the_row_are_as_usual() {
+    for durability in [Durability::Durable, Durability::Relaxed] {
+        let mut server = TestServer::start_with(move |config| config.durability = durability).await;
+        let mut speaker = server.speaker().await;
+        let corpus = Corpus::new(60_000, 1000);
+        let wish = Upload { folder: vec!["a".into(), "b".into()], ..upload("doc", &corpus) };
+        let first = sent(&mut speaker, wish, &corpus).await;
+        let is_durable = durability == Durability::Durable;
+        assert_eq!(
+            (first.durable, first.existing, first.blake3),
+            (is_durable, false, corpus.hash())
+        );
+        // The same receipt for whoever asks again, and behind a restart.
+        for _ in 0..2 {
+            let id = Some(first.document_id);
+            let again = Complete { document_id: id, ..Complete::default() };
+            let mut other = server.speaker().await;
+            let second = other.complete_with(again).await;
+            assert!(second.durable);
+            let what = |success: &Success| (success.created_at, success.folder.clone());
+            assert_eq!(what(&second), what(&first));
+            let status = other.status(first.document_id).await;
+            let durable = status.durable.get();
+            assert_eq!((status.status.as_str(), durable), ("completed", 60_000));
+            server.restart().await;
+        }
+        server.site.assert_published(&server.person, "a/b/doc", &corpus);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let [first, second] = [1001, 1002].map(|seed| Corpus::new(100, seed));
+    assert_eq!(sent(&mut speaker, upload("doc", &first), &first).await.filename, "doc");
+    assert_eq!(sent(&mut speaker, upload("doc", &second), &second).await.filename, "doc (1)");
+    let wish = Upload { on_conflict: OnConflict::Reject, ..upload("doc", &second) };
+    speaker.send_raw(&parcel(wish, &second)).await;
+    speaker.error_on(ZERO, Code::Exists).await;
+    // Somebody's file that no row knows stays, and another name is found.
+    fs::write(server.site.document(&server.person, "note"), "of a person").unwrap();
+    assert_eq!(sent(&mut speaker, upload("note", &second), &second).await.filename, "note (1)");
+    assert_eq!(fs::read(server.site.document(&server.person, "note")).unwrap(), b"of a person");
+    let wish = Upload { on_conflict: OnConflict::Reject, ..upload("note", &first) };
+    speaker.send_raw(&parcel(wish, &first)).await;
+    speaker.error_on(ZERO, Code::Exists).await;
+    assert_eq!(fs::read_dir(server.site.staging_folder()).unwrap().count(), 0);
+}
+
+/// Everything that is wrong is found on the long way, which says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_said() {
+    let limit = towline_protocol::FileSize::try_from(50_000).unwrap();
+    let server = TestServer::start_with(move |config| config.max_filesize = limit).await;
+    let mut speaker = server.speaker().await;
+    let corpus = Corpus::new(100, 1003);
+    let large = Corpus::new(50_001, 1004);
+    let stranger = UserId::try_from(99).unwrap();
+    let wrong = [
+        (upload("doc", &large), &large, Code::SizeLimit),
+        (upload("../doc", &corpus), &corpus, Code::BadName),
+        (Upload { user_id: Some(stranger), ..upload("doc", &corpus) }, &corpus, Code::WrongUser),
+    ];
+    for (wish, corpus, code) in wrong {
+        speaker.send_raw(&parcel(wish, corpus)).await;
+        speaker.error_on(ZERO, code).await;
+    }
+    // A name that goes through a document.
+    sent(&mut speaker, upload("doc", &corpus), &corpus).await;
+    let through = Upload { folder: vec!["doc".into()], ..upload("below", &corpus) };
+    speaker.send_raw(&parcel(through, &corpus)).await;
+    speaker.error_on(ZERO, Code::Exists).await;
+    assert_eq!(fs::read_dir(server.site.staging_folder()).unwrap().count(), 0);
+    sent(&mut speaker, upload("other", &corpus), &corpus).await;
+}
+
+/// Bytes that are not what the client says they are: the upload waits for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_hash_than_was_said() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let corpus = Corpus::new(100, 1005);
+    let mut frames = parcel(upload("doc", &corpus), &corpus);
+    let at = frames.windows(100).position(|bytes| bytes == corpus.bytes).unwrap();
+    frames[at + 7] ^= 1;
+    speaker.send_raw(&frames).await;
+    let reply = speaker.reply_on(ZERO).await;
+    let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
+    let error = speaker.error_on(ZERO, Code::HashMismatch).await;
+    assert_eq!(error.document_id, Some(granted.document_id));
+    assert!(!server.site.document(&server.person, "doc").exists());
+}
+
+/// Its number can be guessed as soon as it has a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let launch = Launch::without_reserve(&site).failpoints("publish.row_publishing=wait:300@1");
+    let server = launch.start().await;
+    let corpus = Arc::new(Corpus::new(4096, 1006));
+    let mut writer = server.speaker(&person).await;
+    let mut guesser = server.speaker(&person).await;
+    writer.send_raw(&parcel(upload("doc", &corpus), &corpus)).await;
+    server.says("a failpoint waits").await;
+    let first = DocumentId::try_from(1).unwrap();
+    assert_eq!(guesser.status(first).await.status, "completed");
+    guesser.send(&towline_protocol::Request::Resume(resume(first))).await;
+    assert_eq!(guesser.success_on(ZERO).await.blake3, corpus.hash());
+    guesser.send(&towline_protocol::Request::Cancel(about(first))).await;
+    guesser.error(Code::BadState).await;
+    assert!(matches!(writer.reply_on(ZERO).await, Reply::Upload(_)));
+    assert_eq!(writer.success_on(ZERO).await.blake3, corpus.hash());
+    server.assert_calm();
+    server.gone().await;
+}
+
+/// The rest of a small file may come later: then it goes the long way.
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_between_any_two_frames() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let corpus = Corpus::new(2000, 1007);
+    for cut in 1..4 {
+        let channel = Channel(cut);
+        let wish = Upload { channel, blocks: true, ..upload(&format!("doc {cut}"), &corpus) };
+        let frames = parcel(wish, &corpus);
+        let cut = (0..cut).fold(0, |at, _| at + frame_length(&frames[at..]));
+        speaker.send_raw(&frames[..cut]).await;
+        // Answered behind all that was sent before.
+        speaker.ping().await;
+        speaker.send_raw(&frames[cut..]).await;
+        let reply = speaker.reply_on(channel).await;
+        assert!(matches!(reply, Reply::Upload(_)), "{cut}: {reply:?}");
+        assert_eq!(speaker.success_on(channel).await.blake3, corpus.hash());
+    }
+}
+
+fn frame_length(bytes: &[u8]) -> usize {
+    4 + u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize
+}

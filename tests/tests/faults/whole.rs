@@ -1,0 +1,185 @@
+//! A small file that comes whole, and the server or the machine dies on its way: its name
+//! is absent or it is there once and whole, nothing else is left, and the same words
+//! again get SUCCESS.
+
+use std::fs;
+use towline_protocol::request::Upload;
+use towline_protocol::{Code, Reply};
+use towline_tests::corpus::Corpus;
+use towline_tests::disks::Disks;
+use towline_tests::parcel::parcel;
+use towline_tests::points::{RELAXED, WHOLE};
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Heard, Speaker, ZERO, upload};
+use towline_tests::strace::Strace;
+use towline_tests::volume;
+
+/// Points that such a file passes on its way, in order.
+const ON_THE_WAY: &[&str] = &[
+    "publish.synced",
+    "publish.row_publishing",
+    "publish.folder_made",
+    "publish.renamed",
+    "publish.folder_synced",
+    "publish.in_place",
+    "publish.row_completed",
+];
+
+/// Where it need not be durable at once.
+const ON_THE_RELAXED_WAY: &[&str] =
+    &["publish.row_publishing", "publish.folder_made", "publish.renamed"];
+
+/// As `towline put` says it.
+fn wish(corpus: &Corpus) -> Upload {
+    Upload {
+        folder: vec!["in".to_owned()],
+        blake3: Some(corpus.hash()),
+        blocks: true,
+        new_only: true,
+        ..upload("doc", corpus)
+    }
+}
+
+async fn dies(launch: &Launch, person: &Person, corpus: &Corpus, point: &str) {
+    let mut server = launch.start().await;
+    let mut speaker = server.speaker(person).await;
+    speaker.send_raw(&parcel(wish(corpus), corpus)).await;
+    server.ended().await;
+    assert!(server.was_killed().await, "{point} is never reached");
+}
+
+/// Says it all again, as a client does that has heard nothing.
+async fn arrives(server: &ServerProcess, site: &Site, person: &Person, corpus: &Corpus) {
+    let mut speaker = server.speaker(person).await;
+    speaker.send_raw(&parcel(wish(corpus), corpus)).await;
+    let success = match speaker.reply_on(ZERO).await {
+        Reply::Upload(_) => speaker.success_on(ZERO).await,
+        Reply::Success(success) => success,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((success.filename.as_str(), success.blake3), ("doc", corpus.hash()));
+    let there = fs::read_dir(site.documents(person).join("in")).expect("the folder");
+    assert_eq!(there.count(), 1, "there once");
+    site.assert_published(person, "in/doc", corpus);
+    server.assert_calm();
+}
+
+/// Only a folder may lie there for what was set aside, and nothing in it.
+fn assert_no_litter(site: &Site, point: &str) {
+    let left: Vec<_> = fs::read_dir(site.staging_folder()).expect("a listing").flatten().collect();
+    assert!(left.is_empty(), "{point} leaves {left:?}");
+}
+
+fn absent_or_whole(site: &Site, person: &Person, corpus: &Corpus, point: &str) {
+    let Ok(bytes) = fs::read(site.document(person, "in/doc")) else { return };
+    assert!(bytes == corpus.bytes, "{point} leaves something else");
+}
+
+fn ways() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let durable = WHOLE.iter().chain(ON_THE_WAY).map(|point| (*point, &[][..]));
+    let relaxed: &[&str] = &["--durability", "relaxed"];
+    let points = [WHOLE, ON_THE_RELAXED_WAY, RELAXED].concat();
+    durable.chain(points.into_iter().map(move |point| (point, relaxed)))
+}
+
+#[tokio::test]
+async fn killed_at_every_point() {
+    let corpus = Corpus::new(4096, 990);
+    for (point, arguments) in ways() {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let plan = format!("{point}=kill");
+        let launch = Launch::without_reserve(&site).arguments(arguments);
+        dies(&launch.failpoints(&plan), &person, &corpus, point).await;
+        absent_or_whole(&site, &person, &corpus, point);
+        let server = Launch::without_reserve(&site).start().await;
+        assert_no_litter(&site, point);
+        arrives(&server, &site, &person, &corpus).await;
+        server.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn power_is_cut_at_every_point() {
+    let corpus = Corpus::new(4096, 991);
+    for (point, arguments) in ways() {
+        for disks in [Disks::one, Disks::two] {
+            let Some(mut disks) = disks() else { return };
+            let person = disks.site().add_user("ada").await;
+            let plan = format!("{point}=kill");
+            let launch = Launch::without_reserve(disks.site()).arguments(arguments);
+            dies(&launch.failpoints(&plan), &person, &corpus, point).await;
+            disks.lose_power();
+            let site = disks.site();
+            let server = Launch::without_reserve(site).start().await;
+            absent_or_whole(site, &person, &corpus, point);
+            arrives(&server, site, &person, &corpus).await;
+            server.gone().await;
+        }
+    }
+}
+
+/// A mistake of the server's own: the connection ends, and nothing is in the way of the
+/// next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_at_every_point() {
+    let corpus = Corpus::new(4096, 992);
+    for point in WHOLE.iter().chain(ON_THE_WAY) {
+        println!("{point}");
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let plan = format!("{point}=panic@1");
+        let server = Launch::without_reserve(&site).failpoints(&plan).start().await;
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
+        let heard = speaker.ended().await;
+        let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(e)) if e.code == Code::Internal);
+        assert!(heard.iter().any(is_told), "{heard:?}");
+        let mut speaker = server.speaker(&person).await;
+        let again = Upload { new_only: false, ..wish(&corpus) };
+        speaker.send_raw(&parcel(again, &corpus)).await;
+        speaker.until("SUCCESS", |heard| matches!(heard, Heard::Reply(Reply::Success(_)))).await;
+        server.gone().await;
+        let server = Launch::without_reserve(&site).start().await;
+        arrives_whole(&site, &person, &corpus);
+        server.assert_calm();
+        server.gone().await;
+        assert_no_litter(&site, point);
+    }
+}
+
+/// Whatever the panic left became a document at the next start, or is gone.
+fn arrives_whole(site: &Site, person: &Person, corpus: &Corpus) {
+    for entry in fs::read_dir(site.documents(person).join("in")).expect("the folder").flatten() {
+        assert!(fs::read(entry.path()).expect("a file") == corpus.bytes, "{:?}", entry.file_name());
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_makes_no_row() {
+    if !volume::has("strace") {
+        return;
+    }
+    let corpus = Corpus::new(4096, 993);
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
+        .about([site.staging_folder().join("1.new")]);
+    let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
+    let mut speaker = server.speaker(&person).await;
+    speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
+    let told = speaker.error_on(ZERO, Code::StorageFailed).await;
+    println!("{}", told.message);
+    // The volume is closed, and nobody is told anything else.
+    speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
+    speaker.error_on(ZERO, Code::StorageReadOnly).await;
+    server.gone().await;
+    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+    assert!(!site.document(&person, "in/doc").exists());
+
+    let server = Launch::without_reserve(&site).start().await;
+    assert_no_litter(&site, "the sync");
+    arrives(&server, &site, &person, &corpus).await;
+    server.gone().await;
+}
