@@ -7,7 +7,7 @@ use crate::live::{Live, Recording};
 use crate::newborn::Birth;
 use crate::service::Service;
 use crate::settling::{self, Named};
-use crate::storage::{NewName, Staging, StorageError};
+use crate::storage::{NewName, Publishable, StorageError};
 use std::sync::Arc;
 use towline_protocol::reply::Success;
 use towline_protocol::{
@@ -112,11 +112,11 @@ enum Subject {
     Live(Arc<Live>, #[allow(dead_code, reason = "held, not read")] Recording),
     /// Those of a file that came whole: nobody hears of its number before it has its
     /// place.
-    Whole(Arc<dyn Staging>, #[allow(dead_code, reason = "held, not read")] Birth),
+    Whole(Arc<dyn Publishable>, #[allow(dead_code, reason = "held, not read")] Birth),
 }
 
 impl Subject {
-    fn staging(&self) -> &dyn Staging {
+    fn staging(&self) -> &dyn Publishable {
         match self {
             Self::Live(live, _) => live.staging(),
             Self::Whole(staging, _) => &**staging,
@@ -175,7 +175,7 @@ impl Publishing {
     pub(crate) fn of_whole(
         service: &Service,
         order: Order,
-        (staging, birth): (Arc<dyn Staging>, Birth),
+        (staging, birth): (Arc<dyn Publishable>, Birth),
         row: (Document, u32),
         room: Option<settling::Place>,
     ) -> Result<Stage, Failure> {
@@ -247,7 +247,7 @@ fn after_failure(service: &Service, id: DocumentId, subject: &Subject, failure: 
 }
 
 /// Step 1, and step 2 is asked for.
-fn sync(service: &Service, order: Order, staging: &dyn Staging) -> Result<Went, Failure> {
+fn sync(service: &Service, order: Order, staging: &dyn Publishable) -> Result<Went, Failure> {
     staging.sync_data()?;
     failpoint::reach("publish.synced");
     let chosen = choose(service, order, Bytes::Synced, 0);
@@ -271,7 +271,7 @@ fn choose(
 fn name(
     service: &Service,
     order: Order,
-    staging: &dyn Staging,
+    staging: &dyn Publishable,
     place: Place,
     room: Option<settling::Place>,
 ) -> Result<Went, Failure> {

@@ -24,7 +24,9 @@ mod directory;
 mod disk;
 mod error;
 mod folder;
+mod kept_folders;
 mod latch;
+mod nameless;
 mod paths;
 mod publish;
 mod space;
@@ -66,7 +68,22 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// As [`create`](Self::create), and as [`Staging::write_all_at`]; nothing is left
     /// behind.
-    fn create_whole(&self, id: DocumentId, bytes: &[u8]) -> Result<Arc<dyn Staging>, StorageError>;
+    fn create_whole(
+        &self,
+        id: DocumentId,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn Publishable>, StorageError>;
+
+    /// The same for bytes that need not be durable before they have their final name. Of
+    /// a crash before that nothing may be left.
+    ///
+    /// # Errors
+    /// As [`create_whole`](Self::create_whole).
+    fn create_nameless(
+        &self,
+        id: DocumentId,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn Publishable>, StorageError>;
 
     /// Opens the staging area that an earlier run left. One that was
     /// [made whole](Self::create_whole) is from then on like all others.
@@ -78,7 +95,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Moves a staging area to its final name, for good.
     ///
     /// The caller has verified size and hash, made the bytes durable
-    /// ([`Staging::sync_data`]) and recorded the intent. On `Ok` the name is there
+    /// ([`Publishable::sync_data`]) and recorded the intent. On `Ok` the name is there
     /// and survives a power cut (P2, P3). Where the final name is this very file
     /// already, because a crash cut an earlier call off, the rest is done.
     ///
@@ -122,7 +139,7 @@ pub trait Storage: Send + Sync + 'static {
     /// lies there may not be what was written, whatever memory says of it.
     fn sync_all(&self) -> Result<(), StorageError>;
 
-    /// The same, where files were [renamed](Staging::rename) to those places before the
+    /// The same, where files were [renamed](Publishable::rename) to those places before the
     /// call, all of them: that their folders are durable is remembered. Whether the
     /// files are there is not looked at.
     ///
@@ -208,43 +225,14 @@ pub trait NewName: Send {
     fn settle(self: Box<Self>) -> Result<(), StorageError>;
 }
 
-/// The bytes of one upload that is not finished, under one open descriptor from
-/// the first write to the publishing: an error of write-back is told only to
-/// descriptors that were open when it happened.
-pub trait Staging: Send + Sync {
-    /// Writes all the bytes at that position, over whatever was there.
-    ///
-    /// # Errors
-    /// [`StorageError::NoSpace`] with the bytes of this call that found no room. After
-    /// an error some of the bytes may have been written: received, not durable.
-    fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError>;
-
-    /// Fills the buffer from that position.
-    ///
-    /// # Errors
-    /// [`StorageError::Lost`] where the file ends before.
-    fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError>;
-
+/// Bytes that a file can get its final name with.
+pub trait Publishable: Send + Sync {
     /// Asks the kernel to begin writing these bytes to the device, so that the sync
     /// to come finds little left to do. Promises nothing.
     fn start_writeback(&self, from: Offset, length_bytes: u64);
 
-    /// Drops what memory holds of the bytes, as far as they are on the device: what is
-    /// read next is what the device has kept. For bytes of an earlier run, whose memory
-    /// may vouch for what a failed write-back has lost (P5).
-    fn drop_cached(&self);
-
     /// What the file is known by, under any name.
     fn inode(&self) -> u64;
-
-    /// Makes every written byte durable, and the staging area's name. What a durable
-    /// offset rests on (P1): bytes without a name are as lost as bytes unwritten.
-    ///
-    /// # Errors
-    /// [`StorageError::SyncFailed`] once where it was the bytes, and
-    /// [`StorageError::ReadOnly`] where it was the name; the volume is then closed for
-    /// changes, and any later call says the latter without asking the kernel again.
-    fn sync(&self) -> Result<(), StorageError>;
 
     /// Makes every written byte durable, but not the staging area's name. For the sync
     /// right before [`Storage::publish`], which gives the file a name of its own and
@@ -252,7 +240,7 @@ pub trait Staging: Send + Sync {
     /// sync of the staging folder. Never enough for a durable offset.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync).
+    /// As [`Staging::sync`].
     fn sync_data(&self) -> Result<(), StorageError>;
 
     /// The first step of [`Storage::publish`]: the staging area gets its final name, which
@@ -267,6 +255,38 @@ pub trait Staging: Send + Sync {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<Box<dyn NewName>>, StorageError>;
+}
+
+/// The bytes of one upload that is not finished, under one open descriptor from
+/// the first write to the publishing: an error of write-back is told only to
+/// descriptors that were open when it happened.
+pub trait Staging: Publishable {
+    /// Writes all the bytes at that position, over whatever was there.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSpace`] with the bytes of this call that found no room. After
+    /// an error some of the bytes may have been written: received, not durable.
+    fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError>;
+
+    /// Fills the buffer from that position.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where the file ends before.
+    fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError>;
+
+    /// Drops what memory holds of the bytes, as far as they are on the device: what is
+    /// read next is what the device has kept. For bytes of an earlier run, whose memory
+    /// may vouch for what a failed write-back has lost (P5).
+    fn drop_cached(&self);
+
+    /// Makes every written byte durable, and the staging area's name. What a durable
+    /// offset rests on (P1): bytes without a name are as lost as bytes unwritten.
+    ///
+    /// # Errors
+    /// [`StorageError::SyncFailed`] once where it was the bytes, and
+    /// [`StorageError::ReadOnly`] where it was the name; the volume is then closed for
+    /// changes, and any later call says the latter without asking the kernel again.
+    fn sync(&self) -> Result<(), StorageError>;
 
     /// How long the file is now. Never a durable offset: after a power cut it was
     /// measured to be more than what had been synced.

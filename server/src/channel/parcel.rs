@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::newborn::Birth;
 use crate::publish::{Order, Publishing};
 use crate::settling::Place;
-use crate::storage::Staging;
+use crate::storage::Publishable;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use towline_protocol::block::{hash_block, hash_file};
@@ -49,7 +49,7 @@ pub(super) struct Posted {
     order: Order,
     new: NewDocument,
     unless: Unless,
-    staging: Arc<dyn Staging>,
+    staging: Arc<dyn Publishable>,
     birth: Birth,
     /// Where it need not be durable at once.
     room: Option<Place>,
@@ -128,11 +128,14 @@ impl ChannelDesk {
         let blake3 = contents.hash()?;
         let document_id = service.catalog.reserve_document_id(self.user).ok()?;
         let birth = service.newborns.begin(document_id);
-        let staging = service.storage.create_whole(document_id, bytes).ok()?;
+        let room = service.settling.place(filesize);
+        let staging = match room {
+            Some(_) => service.storage.create_nameless(document_id, bytes).ok()?,
+            None => service.storage.create_whole(document_id, bytes).ok()?,
+        };
         failpoint::reach("whole.file_made");
         let (user_id, started_at) = (self.user, service.clock().now());
         let on_conflict = complete.on_conflict.unwrap_or(upload.on_conflict);
-        let room = service.settling.place(filesize);
         let mut posted = Posted {
             order: Order { document_id, owner: user_id, blake3, on_conflict },
             new: NewDocument { user_id, path, filesize, on_conflict, chunk_size, started_at },

@@ -3,11 +3,12 @@
 use super::error::{Loss, StorageError};
 use super::folder::FolderLock;
 use super::latch::Latch;
+use super::nameless::{self, NamelessFile, Way};
 use super::staging::drop_cached;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
 use super::volume_sync::{self, VolumeSync};
-use super::{Staged, Staging, Storage, paths, publish, space};
+use super::{Publishable, Staged, Staging, Storage, paths, publish, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -32,6 +33,8 @@ pub(super) struct Volume {
     pub(super) reserve_bytes: u64,
     /// Whether write-back is begun while bytes come.
     pub(super) is_paced: bool,
+    /// How files without a name get one; nothing where they do not, or were not asked for.
+    pub(super) nameless: Option<Way>,
 }
 
 impl DiskStorage {
@@ -41,14 +44,15 @@ impl DiskStorage {
     /// The lock is shown and not taken: it must outlive the storage *and* the catalog.
     #[must_use]
     pub fn new(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        Self::over(lock, reserve_bytes, true)
+        Self::over(lock, reserve_bytes, true, None)
     }
 
     /// The same, but when written bytes go to the device is left to the kernel: for a
     /// server that does not promise durability at once and wants the page cache's speed.
     #[must_use]
     pub fn unpaced(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        Self::over(lock, reserve_bytes, false)
+        let nameless = nameless::way(&lock.folder().staging());
+        Self::over(lock, reserve_bytes, false, nameless)
     }
 
     /// Whether many files can be [settled](Storage::settle_all) by one sync there: it
@@ -59,7 +63,7 @@ impl DiskStorage {
         volume_sync::is_believed(&lock.folder().staging())
     }
 
-    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool) -> Self {
+    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool, nameless: Option<Way>) -> Self {
         let folder = lock.folder();
         Self {
             volume: Arc::new(Volume {
@@ -69,6 +73,7 @@ impl DiskStorage {
                 latch: Latch::default(),
                 reserve_bytes,
                 is_paced,
+                nameless,
             }),
         }
     }
@@ -79,8 +84,23 @@ impl Storage for DiskStorage {
         Ok(Arc::new(StagingFile::create(&self.volume, id, filesize)?))
     }
 
-    fn create_whole(&self, id: DocumentId, bytes: &[u8]) -> Result<Arc<dyn Staging>, StorageError> {
+    fn create_whole(
+        &self,
+        id: DocumentId,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn Publishable>, StorageError> {
         Ok(Arc::new(StagingFile::create_whole(&self.volume, id, bytes)?))
+    }
+
+    fn create_nameless(
+        &self,
+        id: DocumentId,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn Publishable>, StorageError> {
+        match self.volume.nameless {
+            Some(way) => Ok(Arc::new(NamelessFile::create(&self.volume, way, bytes)?)),
+            None => self.create_whole(id, bytes),
+        }
     }
 
     fn open(&self, id: DocumentId) -> Result<Arc<dyn Staging>, StorageError> {

@@ -5,10 +5,12 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::paths;
-use super::user_folders::{FolderTicket, Missing, UserFolder};
+use super::turns::Ticket;
+use super::user_folders::{Missing, UserFolder};
 use crate::failpoint;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -46,18 +48,20 @@ pub(super) fn publish(
         Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
         Err(errno) => return Err(StorageError::new(PUBLISH, errno)),
     }
-    let folder = open_place(volume, user, path)?;
+    let opened = volume.user_folders.open(user, path, Missing::Make);
+    let folder = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
+    failpoint::reach("publish.folder_made");
     let new = OsStr::new(path.filename().as_str());
     let moved = move_to_free_name(staging, OsStr::new(&old), &folder.directory, new);
     let moved = moved.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
-    let ticket = volume.user_folders.ticket(&folder)?;
-    volume.user_folders.sync(&folder, &ticket, &volume.latch)?;
+    let ticket = volume.user_folders.ticket(&folder);
+    volume.user_folders.sync(&folder, ticket, &volume.latch)?;
     failpoint::reach("publish.folder_synced");
     if let Moved::OldNameStays = moved {
         staging.remove(&old).map_err(|errno| StorageError::new(PUBLISH, errno))?;
     }
-    volume.user_folders.settle(folder, &volume.latch)
+    volume.user_folders.settle(&folder, &volume.latch)
 }
 
 /// The first two steps of [`publish`]; [`Settle`] does the rest, or [`settle_all`] for
@@ -71,40 +75,56 @@ pub(super) fn rename(
     old: &str,
     user: UserId,
     path: &DocumentPath,
-) -> Result<Option<Settle>, StorageError> {
-    let folder = open_place(volume, user, path)?;
-    let (old, new) = (OsStr::new(old), OsStr::new(path.filename().as_str()));
-    let (from, to) = (&*volume.staging.directory, &folder.directory);
-    match rename_to_free_name(from, old, to, new) {
-        Ok(()) => {}
-        Err(errno) if knows_no_noreplace(errno) => return Ok(None),
-        Err(Errno::EXIST) if is_same_file(from, old, to, new).map_err(not_moved)? => {
-            return Ok(None);
-        }
-        Err(errno) => return Err(not_moved(errno)),
-    }
+) -> Result<Option<Box<dyn NewName>>, StorageError> {
+    let (from, old) = (&*volume.staging.directory, OsStr::new(old));
+    let is_impossible = Cell::new(false);
+    let rename = |to: &Directory, new: &OsStr| {
+        let renamed = rename_to_free_name(from, old, to, new);
+        is_impossible.set(match renamed {
+            Err(Errno::EXIST) => is_same_file(from, old, to, new)?,
+            Err(errno) => knows_no_noreplace(errno),
+            Ok(()) => false,
+        });
+        renamed
+    };
+    let named = name(volume, rename, user, path);
+    if is_impossible.get() { Ok(None) } else { named.map(Some) }
+}
+
+/// The same for whatever gives a file its final name, if nothing has that.
+pub(super) fn name(
+    volume: &Arc<Volume>,
+    give_name: impl Fn(&Directory, &OsStr) -> Result<(), Errno>,
+    user: UserId,
+    path: &DocumentPath,
+) -> Result<Box<dyn NewName>, StorageError> {
+    volume.latch.refuse_if_closed()?;
+    let new = OsStr::new(path.filename().as_str());
+    let opened = volume.user_folders.within(user, path, |folder| {
+        failpoint::reach("publish.folder_made");
+        give_name(folder, new)
+    });
+    let (folder, named) = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
+    named.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
-    Ok(Some(Settle {
-        volume: Arc::clone(volume),
-        ticket: volume.user_folders.ticket(&folder),
-        folder,
-    }))
+    let ticket = volume.user_folders.ticket(&folder);
+    Ok(Box::new(Settle { volume: Arc::clone(volume), ticket, folder }))
 }
 
 /// A file that was renamed, and whose name is not durable.
-pub(super) struct Settle {
+struct Settle {
     volume: Arc<Volume>,
     folder: UserFolder,
     /// The name's, in its folder.
-    ticket: Result<FolderTicket, StorageError>,
+    ticket: Ticket,
 }
 
 impl NewName for Settle {
     fn settle(self: Box<Self>) -> Result<(), StorageError> {
         let Self { volume, folder, ticket } = *self;
-        volume.user_folders.sync(&folder, &ticket?, &volume.latch)?;
+        volume.user_folders.sync(&folder, ticket, &volume.latch)?;
         failpoint::reach("publish.folder_synced");
-        volume.user_folders.settle(folder, &volume.latch)
+        volume.user_folders.settle(&folder, &volume.latch)
     }
 }
 
@@ -128,19 +148,6 @@ pub(super) fn adopt_whole(volume: &Volume, id: DocumentId) -> Result<(), Errno> 
         Ok(_) | Err(Errno::NOENT | Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }
-}
-
-/// The folder that a staging file is to move to.
-fn open_place(
-    volume: &Volume,
-    user: UserId,
-    path: &DocumentPath,
-) -> Result<UserFolder, StorageError> {
-    volume.latch.refuse_if_closed()?;
-    let opened = volume.user_folders.open(user, path, Missing::Make);
-    let folder = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
-    failpoint::reach("publish.folder_made");
-    Ok(folder)
 }
 
 /// Makes sure that a file which is published already will stay so: the work of
@@ -171,7 +178,7 @@ pub(super) fn settle(
     volume.latch.sync(|| rustix::fs::fsync(&file))?;
     failpoint::reach("recovery.settling");
     volume.latch.sync_names(|| folder.directory.sync())?;
-    volume.user_folders.settle(folder, &volume.latch)
+    volume.user_folders.settle(&folder, &volume.latch)
 }
 
 /// Makes all that is on the volume durable, by one sync: bytes (P2), names and folders

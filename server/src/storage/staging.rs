@@ -5,7 +5,7 @@ use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::latch::Latch;
 use super::turns::{Ticket, Turns};
-use super::{NewName, Staged, Staging, paths, publish, space};
+use super::{NewName, Publishable, Staged, Staging, paths, publish, space};
 use crate::failpoint;
 use rustix::fs::{Advice, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -18,12 +18,12 @@ use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, UserId};
 /// A published file keeps this mode: its owner writes, its group reads, less what the
 /// process' umask takes. Until then the staging folder itself shuts everyone out.
 /// Set at once and not at publish, where a power cut could undo it (P2).
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
 
 /// Without these the owner cannot go on with the upload.
 const NEEDED_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-const MAKE: &str = "make the staging file";
+pub(super) const MAKE: &str = "make the staging file";
 
 /// The folder of all staging files.
 #[derive(Debug)]
@@ -190,46 +190,7 @@ impl StagingFile {
     }
 }
 
-impl Staging for StagingFile {
-    fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
-        const WHAT: &str = "write to the staging file";
-        self.volume.latch.refuse_if_closed()?;
-        let mut rest = bytes;
-        let mut at = at.get();
-        while !rest.is_empty() {
-            match rustix::io::pwrite(&self.file, rest, at) {
-                Ok(0) => return Err(StorageError::new(WHAT, Errno::IO)),
-                Ok(written) => {
-                    rest = rest.get(written..).unwrap_or_default();
-                    at += written as u64;
-                }
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(Errno::NOSPC | Errno::DQUOT) => {
-                    return Err(StorageError::NoSpace { missing_bytes: rest.len() as u64 });
-                }
-                Err(errno) => return Err(StorageError::new(WHAT, errno)),
-            }
-        }
-        Ok(())
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError> {
-        let expected_bytes = at.get() + buffer.len() as u64;
-        let mut filled = 0;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let found_bytes = at.get() + filled as u64;
-            match rustix::io::pread(&self.file, rest, found_bytes) {
-                Ok(0) => {
-                    return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
-                }
-                Ok(read) => filled += read,
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(errno) => return Err(StorageError::new("read the staging file", errno)),
-            }
-        }
-        Ok(())
-    }
-
+impl Publishable for StagingFile {
     /// By `POSIX_FADV_DONTNEED`, since nothing safe offers `sync_file_range`: in the
     /// kernel both begin with the same call, write-back without waiting, and the pages
     /// just written stay in the cache because they are then under write-back.
@@ -244,17 +205,8 @@ impl Staging for StagingFile {
         }
     }
 
-    fn drop_cached(&self) {
-        drop_cached(&self.file);
-    }
-
     fn inode(&self) -> u64 {
         self.inode
-    }
-
-    fn sync(&self) -> Result<(), StorageError> {
-        self.sync_data()?;
-        self.volume.staging.sync_name(self.ticket, &self.volume.latch)
     }
 
     fn sync_data(&self) -> Result<(), StorageError> {
@@ -274,8 +226,40 @@ impl Staging for StagingFile {
     ) -> Result<Option<Box<dyn NewName>>, StorageError> {
         // What moves must be this file: a link under a final name would lead readers out.
         self.check_identity()?;
-        let renamed = publish::rename(&self.volume, &self.name, user, path)?;
-        Ok(renamed.map(|settle| -> Box<dyn NewName> { Box::new(settle) }))
+        publish::rename(&self.volume, &self.name, user, path)
+    }
+}
+
+impl Staging for StagingFile {
+    fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
+        self.volume.latch.refuse_if_closed()?;
+        write_all_at(&self.file, bytes, at)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError> {
+        let expected_bytes = at.get() + buffer.len() as u64;
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let found_bytes = at.get() + filled as u64;
+            match rustix::io::pread(&self.file, rest, found_bytes) {
+                Ok(0) => {
+                    return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
+                }
+                Ok(read) => filled += read,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(errno) => return Err(StorageError::new("read the staging file", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_cached(&self) {
+        drop_cached(&self.file);
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.sync_data()?;
+        self.volume.staging.sync_name(self.ticket, &self.volume.latch)
     }
 
     fn length_bytes(&self) -> Result<u64, StorageError> {
@@ -323,6 +307,28 @@ impl Staging for StagingFile {
     }
 }
 
+/// Writes all the bytes at that position of a file.
+pub(super) fn write_all_at(file: &OwnedFd, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
+    const WHAT: &str = "write to the staging file";
+    let mut rest = bytes;
+    let mut at = at.get();
+    while !rest.is_empty() {
+        match rustix::io::pwrite(file, rest, at) {
+            Ok(0) => return Err(StorageError::new(WHAT, Errno::IO)),
+            Ok(written) => {
+                rest = rest.get(written..).unwrap_or_default();
+                at += written as u64;
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                return Err(StorageError::NoSpace { missing_bytes: rest.len() as u64 });
+            }
+            Err(errno) => return Err(StorageError::new(WHAT, errno)),
+        }
+    }
+    Ok(())
+}
+
 /// Drops what memory holds of a file, as far as it is on the device.
 pub(super) fn drop_cached(file: impl AsFd) {
     // Advice: where it is not taken, the bytes are read from memory and may be better
@@ -353,6 +359,7 @@ mod tests {
             latch: Latch::default(),
             reserve_bytes: 0,
             is_paced: true,
+            nameless: None,
         });
         StagingFile {
             ticket: volume.staging.names.ticket(),

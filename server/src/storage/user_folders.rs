@@ -7,6 +7,7 @@
 //! any other, whoever made it (P3).
 
 use super::directory::{Directory, is_plain_file};
+use super::kept_folders::KeptFolders;
 use super::latch::Latch;
 use super::turns::{Ticket, Turns};
 use super::{StorageError, paths};
@@ -40,14 +41,17 @@ pub(super) struct UserFolders {
     durable: Mutex<HashSet<PathBuf>>,
     /// Of folders that were synced lately, by device and inode.
     turns: Mutex<HashMap<(u64, u64), Arc<Turns>>>,
+    kept: KeptFolders,
 }
 
-/// The folder of a final file, held open.
-#[derive(Debug)]
+/// The folder of a final file, held open. Clones are the same.
+#[derive(Debug, Clone)]
 pub(super) struct UserFolder {
-    pub(super) directory: Directory,
-    /// Folders on the way whose names are not known to be durable, innermost last.
-    unsettled: Vec<Unsettled>,
+    pub(super) directory: Arc<Directory>,
+    /// Folders on the way whose names were not known to be durable, innermost last.
+    unsettled: Arc<[Unsettled]>,
+    /// Whoever syncs the names in it.
+    turns: Arc<Turns>,
 }
 
 #[derive(Debug)]
@@ -56,23 +60,21 @@ struct Unsettled {
     path: PathBuf,
 }
 
-/// Stands for names in one folder.
-#[derive(Debug)]
-pub(super) struct FolderTicket {
-    turns: Arc<Turns>,
-    ticket: Ticket,
-}
-
 #[cfg(test)]
 impl UserFolder {
-    pub(super) const fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
     }
 }
 
 impl UserFolders {
     pub(super) fn new(uploads: Arc<Directory>) -> Self {
-        Self { uploads, durable: Mutex::default(), turns: Mutex::default() }
+        Self {
+            uploads,
+            durable: Mutex::default(),
+            turns: Mutex::default(),
+            kept: KeptFolders::default(),
+        }
     }
 
     /// Opens the folder of a final file.
@@ -85,11 +87,36 @@ impl UserFolders {
         let folder = paths::final_folder(user, path);
         match self.uploads.folder(&folder) {
             Ok(directory) if self.remembered().contains(&folder) => {
-                Ok(UserFolder { directory, unsettled: Vec::new() })
+                self.held(Arc::new(directory), Vec::new())
             }
             Err(errno) if errno != Errno::NOENT => Err(errno),
             _ => self.walk(&folder, missing),
         }
+    }
+
+    /// Does something in the folder of a final file, which is made where it is missing.
+    /// Where many are published at once it is opened once.
+    ///
+    /// # Errors
+    /// Why it could not be opened. What comes of the work is the answer.
+    pub(super) fn within(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+        work: impl Fn(&Directory) -> Result<(), Errno>,
+    ) -> Result<(UserFolder, Result<(), Errno>), Errno> {
+        let place = paths::final_folder(user, path);
+        if let Some(kept) = self.kept.get(&place) {
+            match work(&kept.directory) {
+                // Somebody may have removed it meanwhile.
+                Err(Errno::NOENT) => {}
+                done => return Ok((kept, done)),
+            }
+        }
+        let folder = self.open(user, path, Missing::Make)?;
+        self.kept.keep(place, &folder);
+        let done = work(&folder.directory);
+        Ok((folder, done))
     }
 
     /// Opens a final file for reading, and tells its size; nothing where there is none.
@@ -126,43 +153,46 @@ impl UserFolders {
     }
 
     /// A ticket for the names that are in that folder now.
-    pub(super) fn ticket(&self, folder: &UserFolder) -> Result<FolderTicket, StorageError> {
-        let turns = self.turns(&folder.directory)?;
-        Ok(FolderTicket { ticket: turns.ticket(), turns })
+    pub(super) fn ticket(&self, folder: &UserFolder) -> Ticket {
+        folder.turns.ticket()
     }
 
     /// Makes the names durable that the ticket stands for.
     pub(super) fn sync(
         &self,
         folder: &UserFolder,
-        FolderTicket { turns, ticket }: &FolderTicket,
+        ticket: Ticket,
         latch: &Latch,
     ) -> Result<(), StorageError> {
-        turns.sync_names(*ticket, &folder.directory, latch)
+        folder.turns.sync_names(ticket, &folder.directory, latch)
     }
 
-    /// By what the folder is and not by its path: one that was made anew under an old
-    /// name has nothing to do with what was synced before.
-    fn turns(&self, folder: &Directory) -> Result<Arc<Turns>, StorageError> {
-        let stat = rustix::fs::fstat(folder)
-            .map_err(|errno| StorageError::new("look at the user's folder", errno))?;
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.len() >= REMEMBERED {
+    /// With whoever syncs its names: by what the folder is and not by its path, for one
+    /// that was made anew under an old name has nothing to do with what was synced before.
+    fn held(
+        &self,
+        directory: Arc<Directory>,
+        unsettled: Vec<Unsettled>,
+    ) -> Result<UserFolder, Errno> {
+        let stat = rustix::fs::fstat(&*directory)?;
+        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
             // Whoever holds one goes on with it: each is right by itself.
-            turns.clear();
+            all.clear();
         }
-        Ok(Arc::clone(turns.entry((stat.st_dev, stat.st_ino)).or_default()))
+        let turns = Arc::clone(all.entry((stat.st_dev, stat.st_ino)).or_default());
+        Ok(UserFolder { directory, unsettled: unsettled.into(), turns })
     }
 
     /// Makes the names of all folders on the way durable, after the file's own.
-    pub(super) fn settle(&self, folder: UserFolder, latch: &Latch) -> Result<(), StorageError> {
-        for Unsettled { above, path } in folder.unsettled {
+    pub(super) fn settle(&self, folder: &UserFolder, latch: &Latch) -> Result<(), StorageError> {
+        for Unsettled { above, path } in &*folder.unsettled {
             // Another file's may have been quicker.
-            if self.remembered().contains(&path) {
+            if self.remembered().contains(path) {
                 continue;
             }
             latch.sync_names(|| above.sync())?;
-            self.remember(path);
+            self.remember(path.clone());
         }
         Ok(())
     }
@@ -203,9 +233,7 @@ impl UserFolders {
             }
             above = Arc::new(next);
         }
-        // Nobody else has the innermost: `unsettled` holds only what is above it.
-        let directory = Arc::into_inner(above).ok_or(Errno::NOENT)?;
-        Ok(UserFolder { directory, unsettled })
+        self.held(above, unsettled)
     }
 
     /// Makes a folder and forgets any earlier one of its name, as one step: whoever
@@ -250,7 +278,7 @@ mod tests {
         let second = folders.open(user, &path, Missing::Make).unwrap();
         assert_eq!(unsettled(&second), all);
 
-        folders.settle(first, &Latch::default()).unwrap();
+        folders.settle(&first, &Latch::default()).unwrap();
         let third = folders.open(user, &path, Missing::Make).unwrap();
         assert!(unsettled(&third).is_empty());
 

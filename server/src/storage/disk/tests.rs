@@ -575,3 +575,54 @@ fn a_file_for_which_there_is_no_room_leaves_nothing() {
     assert!(matches!(refused, Err(StorageError::NoSpace { .. })), "{refused:?}");
     assert!(storage.staged().unwrap().is_empty());
 }
+
+#[test]
+fn a_file_without_a_name_gets_its_final_one_or_leaves_nothing() {
+    let Disk { storage, _lock, folder } = Disk::new();
+    let storage = (drop(storage), DiskStorage::unpaced(&_lock, 0)).1;
+    if storage.volume.nameless.is_none() {
+        println!("skipped: files here have names from the beginning");
+        return;
+    }
+    let published = folder.path().join("uploads/5/a/doc");
+    let first = storage.create_nameless(id(1), b"bytes").unwrap();
+    assert!(storage.staged().unwrap().is_empty());
+    let name = first.rename(user(), &path("a/doc")).unwrap().unwrap();
+    assert_eq!(fs::read(&published).unwrap(), b"bytes");
+    assert_eq!(fs::metadata(&published).unwrap().ino(), first.inode());
+    first.sync_data().unwrap();
+    name.settle().unwrap();
+
+    let second = storage.create_nameless(id(2), b"other").unwrap();
+    let refused = second.rename(user(), &path("a/doc")).map(drop);
+    assert!(matches!(refused, Err(StorageError::Exists)), "{refused:?}");
+    assert_eq!(fs::read(&published).unwrap(), b"bytes");
+    let refused = second.rename(user(), &path("a/doc/below")).map(drop);
+    assert!(matches!(refused, Err(StorageError::NotAFolder)), "{refused:?}");
+    second.rename(user(), &path("a/other")).unwrap().unwrap().settle().unwrap();
+    assert_eq!(fs::read(published.with_file_name("other")).unwrap(), b"other");
+}
+
+#[test]
+fn every_way_to_name_a_file_that_works_refuses_a_name_that_is_taken() {
+    let disk = Disk::new();
+    let staging = &disk.storage.volume.staging.directory;
+    let Some(way) = nameless::way(staging) else { return };
+    assert!(disk.storage.staged().unwrap().is_empty(), "{way:?} leaves something");
+    // What a crash left under the name that is tried is nobody's business here.
+    disk.storage.create_whole(DocumentId::MIN, b"bytes").unwrap();
+    assert_eq!(nameless::way(staging), Some(way));
+    assert_eq!(disk.storage.staged().unwrap().len(), 1);
+}
+
+#[test]
+fn a_folder_that_was_removed_a_moment_ago_is_made_anew() {
+    let disk = Disk::new();
+    for number in 1..=3 {
+        let staging = disk.upload(number, b"bytes");
+        let name = staging.rename(user(), &path("a/b/doc")).unwrap().unwrap();
+        name.settle().unwrap();
+        assert_eq!(fs::read(disk.at("5/a/b/doc")).unwrap(), b"bytes");
+        fs::remove_dir_all(disk.at("5/a")).unwrap();
+    }
+}
