@@ -62,6 +62,8 @@ enum Slot {
     Empty,
     /// An upload that this channel writes to, or did until it was superseded.
     Open(Open),
+    /// A file that came whole and has its name.
+    Whole(DocumentId),
     /// A request was refused: what still comes for it is dropped.
     Refused,
     /// The document is complete: what still comes for it is dropped.
@@ -594,17 +596,18 @@ impl ChannelDesk {
 
     /// Says no, and does what follows from it.
     fn refuse(&mut self, failure: &Failure) {
-        let open = match std::mem::replace(&mut self.slot, Slot::Refused) {
-            Slot::Open(open) => Some(open),
+        let (open, id) = match std::mem::replace(&mut self.slot, Slot::Refused) {
+            Slot::Open(open) => (Some(open), None),
+            Slot::Whole(id) => (None, Some(id)),
             Slot::Done(receipt) => {
                 self.slot = Slot::Done(receipt);
-                None
+                (None, None)
             }
-            _ => None,
+            _ => (None, None),
         };
         tracing::debug!(user = %self.user, channel = %self.channel, %failure, "refused");
         let Some(open) = open else {
-            self.reply(Reply::Error(self.error(failure, None)));
+            self.reply(Reply::Error(self.error(failure, id)));
             return;
         };
         let live = Arc::clone(&open.live);

@@ -419,6 +419,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_queued_quietly_waits_for_a_word_or_for_more() {
+        let (log, heard) = mpsc::channel();
+        let tracker = TaskTracker::new();
+        let lane = Lane::new(Scribe('a', log), Crew::new(tracker.clone()));
+        lane.push_quietly(SHORT);
+        assert!(tracker.is_empty() && !lane.is_vacant());
+        lane.wake();
+        lane.wake();
+        lane.push_quietly(SHORT);
+        lane.push(Job { short: false, ..SHORT });
+        tracker.close();
+        tracker.wait().await;
+        // Where nobody is left to find it, a word is needed again.
+        lane.wake();
+        tracker.wait().await;
+        assert!(lane.is_vacant());
+        assert_eq!(heard.try_iter().filter(|line| line == "a is done").count(), 3);
+        lane.wake();
+        assert!(tracker.is_empty());
+    }
+
+    #[tokio::test]
     async fn a_lane_keeps_its_order_whoever_works_for_it() {
         let (log, heard) = mpsc::channel();
         let tracker = TaskTracker::new();

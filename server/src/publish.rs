@@ -110,7 +110,7 @@ pub(crate) struct Publishing {
 enum Subject {
     /// An upload's, and nobody else changes what the catalog says of it.
     Live(Arc<Live>, #[allow(dead_code, reason = "held, not read")] Recording),
-    /// Those of a file that came whole: nobody hears of its number before it has its
+    /// Those of a file that came whole: whoever finds its number waits until it has its
     /// place.
     Whole(Arc<dyn Publishable>, #[allow(dead_code, reason = "held, not read")] Birth),
 }
@@ -121,6 +121,27 @@ impl Subject {
             Self::Live(live, _) => live.staging(),
             Self::Whole(staging, _) => &**staging,
         }
+    }
+
+    /// What it leaves that a file did not get its name. Of one that came whole, nothing:
+    /// nobody has heard of it, and it may have no name at all to be found by. Only where
+    /// the disk does not say what it did is the row left for whoever can look.
+    fn not_moved(&self, service: &Service, id: DocumentId, error: StorageError) -> Failure {
+        match self {
+            Self::Live(..) => not_moved(service, id, error),
+            Self::Whole(..) if error.is_damage() => Failure::Unsettled(error),
+            Self::Whole(..) => {
+                let failure = Failure::Storage(error);
+                end_whole(service, id, &failure);
+                failure
+            }
+        }
+    }
+}
+
+fn end_whole(service: &Service, id: DocumentId, failure: &Failure) {
+    if let Err(error) = service.end(id, Phase::Failed, &failure.reply().message) {
+        tracing::error!(document_id = %id, %error, "the failure was not recorded");
     }
 }
 
@@ -180,7 +201,7 @@ impl Publishing {
         room: Option<settling::Place>,
     ) -> Result<Stage, Failure> {
         let subject = Subject::Whole(staging, birth);
-        let went = name(service, order, subject.staging(), Place::of(row), room);
+        let went = name(service, order, &subject, Place::of(row), room);
         Self::after(service, order, subject, went)
     }
 
@@ -192,7 +213,7 @@ impl Publishing {
             Stride::Name { chosen, room } => chosen
                 .wait()
                 .map_err(Failure::from)
-                .and_then(|row| name(service, order, subject.staging(), Place::of(row), room)),
+                .and_then(|row| name(service, order, &subject, Place::of(row), room)),
             Stride::Settle(name) => settle(service, order, name),
             Stride::Record(recorded) => {
                 hear_recorded(order, recorded).map(|receipt| Went::Done(Box::new(receipt)))
@@ -238,11 +259,7 @@ fn after_failure(service: &Service, id: DocumentId, subject: &Subject, failure: 
     }
     match subject {
         Subject::Live(live, _) => live.tell(Upload::unpublish),
-        Subject::Whole(..) => {
-            if let Err(error) = service.end(id, Phase::Failed, &failure.reply().message) {
-                tracing::error!(document_id = %id, %error, "the failure was not recorded");
-            }
-        }
+        Subject::Whole(..) => end_whole(service, id, failure),
     }
 }
 
@@ -271,16 +288,18 @@ fn choose(
 fn name(
     service: &Service,
     order: Order,
-    staging: &dyn Publishable,
+    subject: &Subject,
     place: Place,
     room: Option<settling::Place>,
 ) -> Result<Went, Failure> {
     failpoint::reach("publish.row_publishing");
     let Order { document_id, owner, blake3, .. } = order;
+    let staging = subject.staging();
     let renamed = match staging.rename(owner, &place.path) {
         Ok(renamed) => renamed,
         Err(error) => {
-            let chosen = step_aside(service, order, &place, error)?;
+            let aside = step_aside(service, order, &place, error);
+            let chosen = aside.map_err(|error| subject.not_moved(service, document_id, error))?;
             return Ok(Went::On(Stride::Name { chosen, room }));
         }
     };
@@ -333,7 +352,9 @@ fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Rec
         match service.storage.publish(order.document_id, order.owner, &place.path) {
             Ok(()) => break,
             Err(error) => {
-                place = Place::of(step_aside(service, order, &place, error)?.wait()?);
+                let aside = step_aside(service, order, &place, error);
+                let chosen = aside.map_err(|error| not_moved(service, order.document_id, error))?;
+                place = Place::of(chosen.wait()?);
             }
         }
     }
@@ -367,18 +388,18 @@ pub(crate) fn said_at(document: &Document) -> Option<Timestamp> {
 }
 
 /// A file that no row knows is in the way: it stays, and another name is asked for,
-/// where that is allowed.
+/// where that is allowed. Else the error is as it was.
 fn step_aside(
     service: &Service,
     order: Order,
     place: &Place,
     error: StorageError,
-) -> Result<catalog::Reply<(Document, u32)>, Failure> {
+) -> Result<catalog::Reply<(Document, u32)>, StorageError> {
     match error {
         StorageError::Exists if order.on_conflict == OnConflict::Rename => {
             Ok(choose(service, order, place.document.bytes, place.copy + 1))
         }
-        error => Err(not_moved(service, order.document_id, error)),
+        error => Err(error),
     }
 }
 

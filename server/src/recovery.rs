@@ -69,6 +69,8 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     let mut strays = Vec::new();
     for entry in service.storage.staged()? {
         match entry.id {
+            // Of two that one counts of which something may have been promised.
+            Some(id) if entry.is_whole => drop(staged.entry(id).or_insert(entry)),
             Some(id) => drop(staged.insert(id, entry)),
             None => strays.push(entry),
         }
@@ -99,10 +101,16 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
         // bytes: those are never deleted.
         match service.catalog.document(id).wait() {
             Ok(Some(_)) => {
-                service.discard(id);
+                if let Err(error) = service.storage.discard(id) {
+                    tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
+                }
             }
             // Cut off before it had a row: nobody was promised anything.
-            Ok(None) if entry.is_whole => service.discard(id),
+            Ok(None) if entry.is_whole => {
+                if let Err(error) = service.storage.discard_whole(id) {
+                    tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
+                }
+            }
             Ok(None) => strays.push(entry),
             // Nobody can say whether its bytes are wanted: they stay.
             Err(CatalogError::BadRow { .. }) => {}

@@ -148,15 +148,10 @@ impl Service {
         self.catalog.finish(id, phase, why.to_owned(), self.clock().now()).wait()?;
         self.mirror.changed();
         failpoint::reach("end.recorded");
-        self.discard(id);
-        Ok(())
-    }
-
-    /// Removes bytes that nobody was promised, or will ask for.
-    pub(crate) fn discard(&self, id: DocumentId) {
         if let Err(error) = self.storage.discard(id) {
             tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
         }
+        Ok(())
     }
 
     /// Gives an upload up because of what happened to it, and tells its writers.

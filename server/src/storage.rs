@@ -75,7 +75,7 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<Arc<dyn Publishable>, StorageError>;
 
     /// The same for bytes that need not be durable before they have their final name. Of
-    /// a crash before that nothing may be left.
+    /// a crash before that nothing need be left.
     ///
     /// # Errors
     /// As [`create_whole`](Self::create_whole).
@@ -178,6 +178,13 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// Where the file cannot be removed.
     fn discard(&self, id: DocumentId) -> Result<(), StorageError>;
+
+    /// The same, but only for one that was [made whole](Self::create_whole) and never
+    /// opened since.
+    ///
+    /// # Errors
+    /// Where the file cannot be removed.
+    fn discard_whole(&self, id: DocumentId) -> Result<(), StorageError>;
 
     /// Everything that lies among the staging areas, ours or not, in no order. What
     /// was set aside is not listed.

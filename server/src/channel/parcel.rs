@@ -10,15 +10,18 @@
 //! 2. They are synced, unless durability is relaxed and there is a place (P2).
 //! 3. The row is made, and says `publishing` from the beginning (P4).
 //!
-//! From there it goes as with all files: see [`Publishing`]. What is unusual about it, and
-//! what turns out to be needless, goes the long way, from the start.
+//! From there it goes as with all files: see [`Publishing`]. What is unusual about it, what
+//! turns out to be needless, and what does not get its name, goes the long way, from the
+//! start. (What is needless costs a file and a sync then; a client that has heard so
+//! of one file sends no other before it is asked for it.)
 
 use super::begin::Asked;
-use super::{ChannelDesk, Queued, SHORT_PIECE_BYTES, Task};
+use super::{ChannelDesk, Queued, SHORT_PIECE_BYTES, Slot, Task};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::newborn::Birth;
 use crate::publish::{Order, Publishing};
+use crate::service::Service;
 use crate::settling::Place;
 use crate::storage::Publishable;
 use std::collections::VecDeque;
@@ -26,9 +29,9 @@ use std::sync::Arc;
 use towline_protocol::block::{hash_block, hash_file};
 use towline_protocol::reply::{Granted, Reply};
 use towline_protocol::request::{Complete, Request, Upload};
-use towline_protocol::{BlockIndex, ChainingValue, FileHash, Offset};
+use towline_protocol::{BlockIndex, ChainingValue, DocumentId, FileHash, Offset};
 use towline_state::catalog::{self, Bytes, Catalog, Created, Document, NewDocument, Unless};
-use towline_upload::Upload as Rules;
+use towline_upload::{Phase, Upload as Rules};
 
 /// See the module's description: the tasks that it was made of, in order.
 pub(crate) struct Parcel(VecDeque<Queued>);
@@ -49,12 +52,30 @@ pub(super) struct Posted {
     order: Order,
     new: NewDocument,
     unless: Unless,
-    staging: Arc<dyn Publishable>,
+    file: File,
     birth: Birth,
     /// Where it need not be durable at once.
     room: Option<Place>,
     /// Nothing yet, where the bytes are to be synced first.
     created: Option<catalog::Reply<Created<(Document, u32)>>>,
+}
+
+/// Its file.
+struct File {
+    service: Arc<Service>,
+    staging: Arc<dyn Publishable>,
+    id: DocumentId,
+    /// No row speaks of it, nor will: it goes where this goes.
+    is_nobodys: bool,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let Self { service, id, is_nobodys, .. } = self;
+        if *is_nobodys && let Err(error) = service.storage.discard_whole(*id) {
+            tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
+        }
+    }
 }
 
 impl Parcel {
@@ -83,7 +104,11 @@ impl<'a> Contents<'a> {
                 (_, Task::Block { index: BlockIndex::FIRST, value: said }) if value.is_none() => {
                     value = Some(*said);
                 }
-                (last, Task::Request(Request::Complete(complete))) => {
+                // About this very file, and in the manner that was asked for.
+                (last, Task::Request(Request::Complete(complete)))
+                    if complete.document_id.is_none()
+                        && complete.on_conflict.is_none_or(|wish| wish == upload.on_conflict) =>
+                {
                     return Some(Self { upload, bytes, value, complete, tasks: last + 1 });
                 }
                 _ => return None,
@@ -120,7 +145,7 @@ impl ChannelDesk {
     fn post(&self, parcel: &Parcel) -> Option<Posted> {
         let service = &self.service;
         let contents = Contents::of(&parcel.0)?;
-        let Contents { upload, bytes, complete, .. } = contents;
+        let Contents { upload, bytes, .. } = contents;
         let Upload { filesize, chunk_size, .. } = *upload;
         let path = upload.path().ok()?;
         self.check_user(upload.user_id).ok()?;
@@ -133,14 +158,17 @@ impl ChannelDesk {
             Some(_) => service.storage.create_nameless(document_id, bytes).ok()?,
             None => service.storage.create_whole(document_id, bytes).ok()?,
         };
+        let service = Arc::clone(service);
+        let file = File { service, staging, id: document_id, is_nobodys: true };
         failpoint::reach("whole.file_made");
+        let service = &self.service;
         let (user_id, started_at) = (self.user, service.clock().now());
-        let on_conflict = complete.on_conflict.unwrap_or(upload.on_conflict);
+        let on_conflict = upload.on_conflict;
         let mut posted = Posted {
             order: Order { document_id, owner: user_id, blake3, on_conflict },
             new: NewDocument { user_id, path, filesize, on_conflict, chunk_size, started_at },
             unless: Unless { same_bytes: upload.blake3, unfinished: upload.new_only },
-            staging,
+            file,
             birth,
             room,
             created: None,
@@ -150,7 +178,7 @@ impl ChannelDesk {
         } else {
             // Where many are published, the first sync finds the bytes of all of them on
             // the device.
-            posted.staging.start_writeback(Offset::ZERO, filesize.get());
+            posted.file.staging.start_writeback(Offset::ZERO, filesize.get());
         }
         Some(posted)
     }
@@ -162,25 +190,41 @@ impl ChannelDesk {
         mut posted: Box<Posted>,
     ) -> Result<Option<Asked>, Failure> {
         let Some(created) = posted.created.take() else {
-            let synced = posted.staging.sync_data();
+            let synced = posted.file.staging.sync_data();
             synced.inspect_err(|_| self.backlog.settled())?;
             failpoint::reach("publish.synced");
             posted.ask_for_row(&self.service.catalog);
             return Ok(Some(Asked::Parcel(parcel, posted)));
         };
-        let Posted { order, new, staging, birth, room, .. } = *posted;
+        let Posted { order, new, mut file, birth, room, .. } = *posted;
         let Ok(Created::New(row)) = created.wait() else {
             // Nothing was made of it. What there is in its place, or what is wrong, the
             // long way finds out again.
-            self.service.discard(order.document_id);
+            file.is_nobodys = true;
             self.taken = parcel.0;
             return Ok(None);
         };
+        let id = order.document_id;
+        let whole = (Arc::clone(&file.staging), birth);
+        let stage = match Publishing::of_whole(&self.service, order, whole, row, room) {
+            Ok(stage) => stage,
+            Err(failure) => {
+                let row = self.service.catalog.document(id).wait();
+                if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Failed)) {
+                    // It came to nothing, and nobody has heard of it: the long way says
+                    // why, and may keep the bytes.
+                    self.taken = parcel.0;
+                    return Ok(None);
+                }
+                self.backlog.settled();
+                return Err(failure);
+            }
+        };
         self.backlog.settled();
-        let stage = Publishing::of_whole(&self.service, order, (staging, birth), row, room)?;
+        self.slot = Slot::Whole(id);
         self.reply(Reply::Upload(Granted {
             channel: self.channel,
-            document_id: order.document_id,
+            document_id: id,
             offset: Offset::ZERO,
             filesize: new.filesize,
             lease: None,
@@ -193,9 +237,10 @@ impl Posted {
     /// Step 3.
     fn ask_for_row(&mut self, catalog: &Catalog) {
         let bytes = match self.room {
-            Some(_) => Bytes::Cached { inode: self.staging.inode() },
+            Some(_) => Bytes::Cached { inode: self.file.staging.inode() },
             None => Bytes::Synced,
         };
+        self.file.is_nobodys = false;
         let (Order { document_id, blake3, .. }, new) = (self.order, self.new.clone());
         self.created = Some(catalog.publish_new(document_id, new, self.unless, blake3, bytes));
     }

@@ -3,7 +3,7 @@
 use super::error::{Loss, StorageError};
 use super::folder::FolderLock;
 use super::latch::Latch;
-use super::nameless::{self, NamelessFile, Way};
+use super::nameless::{Nameless, NamelessFile};
 use super::staging::drop_cached;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
@@ -33,8 +33,7 @@ pub(super) struct Volume {
     pub(super) reserve_bytes: u64,
     /// Whether write-back is begun while bytes come.
     pub(super) is_paced: bool,
-    /// How files without a name get one; nothing where they do not, or were not asked for.
-    pub(super) nameless: Option<Way>,
+    pub(super) nameless: Nameless,
 }
 
 impl DiskStorage {
@@ -44,15 +43,14 @@ impl DiskStorage {
     /// The lock is shown and not taken: it must outlive the storage *and* the catalog.
     #[must_use]
     pub fn new(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        Self::over(lock, reserve_bytes, true, None)
+        Self::over(lock, reserve_bytes, true, Nameless::none())
     }
 
     /// The same, but when written bytes go to the device is left to the kernel: for a
     /// server that does not promise durability at once and wants the page cache's speed.
     #[must_use]
     pub fn unpaced(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        let nameless = nameless::way(&lock.folder().staging());
-        Self::over(lock, reserve_bytes, false, nameless)
+        Self::over(lock, reserve_bytes, false, Nameless::wanted())
     }
 
     /// Whether many files can be [settled](Storage::settle_all) by one sync there: it
@@ -63,7 +61,7 @@ impl DiskStorage {
         volume_sync::is_believed(&lock.folder().staging())
     }
 
-    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool, nameless: Option<Way>) -> Self {
+    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool, nameless: Nameless) -> Self {
         let folder = lock.folder();
         Self {
             volume: Arc::new(Volume {
@@ -75,6 +73,17 @@ impl DiskStorage {
                 is_paced,
                 nameless,
             }),
+        }
+    }
+}
+
+impl Volume {
+    fn remove_staged(&self, name: &str) -> Result<(), StorageError> {
+        self.latch.refuse_if_closed()?;
+        match self.staging.directory.remove(name) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ISDIR) => Err(StorageError::Lost(Loss::NotAFile)),
+            Err(errno) => Err(StorageError::new("remove the staging file", errno)),
         }
     }
 }
@@ -97,7 +106,7 @@ impl Storage for DiskStorage {
         id: DocumentId,
         bytes: &[u8],
     ) -> Result<Arc<dyn Publishable>, StorageError> {
-        match self.volume.nameless {
+        match self.volume.nameless.way(&self.volume.staging.directory) {
             Some(way) => Ok(Arc::new(NamelessFile::create(&self.volume, way, bytes)?)),
             None => self.create_whole(id, bytes),
         }
@@ -155,17 +164,12 @@ impl Storage for DiskStorage {
     }
 
     fn discard(&self, id: DocumentId) -> Result<(), StorageError> {
-        self.volume.latch.refuse_if_closed()?;
-        let remove = |name| self.volume.staging.directory.remove(name);
-        let removed = match remove(paths::staging_file(id)) {
-            Err(Errno::NOENT) => remove(paths::whole_file(id)),
-            answer => answer,
-        };
-        match removed {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR) => Err(StorageError::Lost(Loss::NotAFile)),
-            Err(errno) => Err(StorageError::new("remove the staging file", errno)),
-        }
+        self.discard_whole(id)?;
+        self.volume.remove_staged(&paths::staging_file(id))
+    }
+
+    fn discard_whole(&self, id: DocumentId) -> Result<(), StorageError> {
+        self.volume.remove_staged(&paths::whole_file(id))
     }
 
     fn staged(&self) -> Result<Vec<Staged>, StorageError> {

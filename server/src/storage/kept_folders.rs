@@ -21,7 +21,7 @@ struct Kept {
 /// had come right before.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Descriptors that are held at most.
+/// Folders, and descriptors, that are held at most.
 const MOST: usize = 64;
 
 impl KeptFolders {
@@ -36,11 +36,13 @@ impl KeptFolders {
         Some(kept.folder.clone())
     }
 
-    /// That path leads to this folder now.
+    /// That path leads to this folder now. One that is not known to be durable holds the
+    /// folders above it as well, for one sync of each, and is not kept.
     pub(super) fn keep(&self, path: PathBuf, folder: &UserFolder) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MOST {
-            all.clear();
+        all.retain(|_, kept| kept.opened.elapsed() <= MOMENT);
+        if all.len() >= MOST || !folder.is_settled() {
+            return;
         }
         all.insert(path, Kept { folder: folder.clone(), opened: Instant::now() });
     }

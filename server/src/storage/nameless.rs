@@ -7,13 +7,14 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::staging::{FILE_MODE, MAKE, write_all_at};
-use super::{NewName, Publishable, paths, publish, space};
+use super::{NewName, Publishable, publish, space};
 use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::Arc;
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, UserId};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use towline_protocol::{DocumentPath, FileSize, Offset, UserId};
 
 /// How a file without a name gets one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,15 @@ pub(super) enum Way {
     Descriptor,
     /// By what `/proc` calls the descriptor.
     Proc,
+}
+
+/// Whether files without a name can be had on a volume.
+#[derive(Debug)]
+pub(super) struct Nameless {
+    /// Found out when the first is wanted.
+    way: OnceLock<Option<Way>>,
+    /// Somebody's rules keep them from getting names after all.
+    refused: AtomicBool,
 }
 
 /// A whole file without a name, held open.
@@ -33,17 +43,37 @@ pub(super) struct NamelessFile {
     inode: u64,
 }
 
-/// Which way there is in that folder, if any: found out by going it.
-pub(super) fn way(staging: &Directory) -> Option<Way> {
-    let file = make(staging).ok()?;
-    // A name of which nobody is promised anything.
-    let name = paths::whole_file(DocumentId::MIN);
-    let name = OsStr::new(&name);
-    [Way::Descriptor, Way::Proc].into_iter().find(|way| match link(&file, *way, staging, name) {
-        Ok(()) => staging.remove(name).is_ok(),
-        Err(errno) => errno == Errno::EXIST,
-    })
+impl Nameless {
+    /// Where they are not wanted.
+    pub(super) fn none() -> Self {
+        Self { way: OnceLock::from(None), refused: AtomicBool::default() }
+    }
+
+    /// Where they are, if it is possible.
+    pub(super) fn wanted() -> Self {
+        Self { way: OnceLock::new(), refused: AtomicBool::default() }
+    }
+
+    pub(super) fn way(&self, staging: &Directory) -> Option<Way> {
+        if self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        *self.way.get_or_init(|| find_way(staging))
+    }
 }
+
+/// Which way there is in that folder, if any: found out by going it.
+fn find_way(staging: &Directory) -> Option<Way> {
+    let file = make(staging).ok()?;
+    // No document's, and nobody else's: what has it is what a kill left here.
+    let name = OsStr::new(PROBE);
+    let _ = staging.remove(name);
+    [Way::Descriptor, Way::Proc]
+        .into_iter()
+        .find(|way| link(&file, *way, staging, name).is_ok_and(|()| staging.remove(name).is_ok()))
+}
+
+const PROBE: &str = "nameless.probe";
 
 fn make(staging: &Directory) -> Result<OwnedFd, Errno> {
     staging.file(".", OFlags::TMPFILE | OFlags::RDWR, FILE_MODE)
@@ -97,7 +127,13 @@ impl Publishable for NamelessFile {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<Box<dyn NewName>>, StorageError> {
-        let give_name = |to: &Directory, new: &OsStr| link(&self.file, self.way, to, new);
+        let give_name = |to: &Directory, new: &OsStr| {
+            let linked = link(&self.file, self.way, to, new);
+            if let Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::XDEV) = linked {
+                self.volume.nameless.refused.store(true, Ordering::Relaxed);
+            }
+            linked
+        };
         publish::name(&self.volume, give_name, user, path).map(Some)
     }
 }

@@ -40,9 +40,12 @@ pub(super) fn publish(
     let staging = &volume.staging.directory;
     let old = paths::staging_file(id);
     volume.latch.refuse_if_closed()?;
-    adopt_whole(volume, id).map_err(|errno| StorageError::new(PUBLISH, errno))?;
+    let stat = match staging.stat(&old) {
+        Err(Errno::NOENT) if adopt_whole(volume, id)? => staging.stat(&old),
+        answer => answer,
+    };
     // What moves must be a file: a link under a final name would lead readers out.
-    match staging.stat(&old) {
+    match stat {
         Ok(stat) if is_plain_file(&stat) => {}
         Ok(_) => return Err(StorageError::Lost(Loss::NotAFile)),
         Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
@@ -138,16 +141,24 @@ fn not_moved(errno: Errno) -> StorageError {
 }
 
 /// What came whole and was cut off on its way becomes a staging file like all others, of
-/// which something may be promised. None there is fine.
-pub(super) fn adopt_whole(volume: &Volume, id: DocumentId) -> Result<(), Errno> {
+/// which something may be promised. Says whether there was any. To be asked only where
+/// there is no such staging file.
+pub(super) fn adopt_whole(volume: &Volume, id: DocumentId) -> Result<bool, StorageError> {
+    const WHAT: &str = "take up the staging file";
     let staging = &volume.staging.directory;
     let (whole, name) = (paths::whole_file(id), paths::staging_file(id));
-    match move_to_free_name(staging, OsStr::new(&whole), staging, OsStr::new(&name)) {
+    match staging.stat(&whole) {
+        Err(Errno::NOENT) => return Ok(false),
+        answer => answer.map_err(|errno| StorageError::new(WHAT, errno))?,
+    };
+    volume.latch.refuse_if_closed()?;
+    let moved = match move_to_free_name(staging, OsStr::new(&whole), staging, OsStr::new(&name)) {
         Ok(Moved::OldNameStays) => staging.remove(&whole),
-        // Where both are there, the one stays of which something may be promised.
-        Ok(_) | Err(Errno::NOENT | Errno::EXIST) => Ok(()),
+        Ok(Moved::Renamed) => Ok(()),
         Err(errno) => Err(errno),
-    }
+    };
+    moved.map_err(|errno| StorageError::new(WHAT, errno))?;
+    Ok(true)
 }
 
 /// Makes sure that a file which is published already will stay so: the work of

@@ -131,16 +131,17 @@ impl StagingFile {
     pub(super) fn open(volume: &Arc<Volume>, id: DocumentId) -> Result<Self, StorageError> {
         const WHAT: &str = "open the staging file";
         let name = paths::staging_file(id);
-        publish::adopt_whole(volume, id).map_err(|errno| StorageError::new(WHAT, errno))?;
         let flags = OFlags::RDWR | OFlags::NONBLOCK;
-        let file =
-            volume.staging.directory.file(&name, flags, Mode::empty()).map_err(
-                |errno| match errno {
-                    Errno::NOENT => StorageError::Lost(Loss::Missing),
-                    Errno::LOOP | Errno::ISDIR | Errno::NXIO => StorageError::Lost(Loss::NotAFile),
-                    _ => StorageError::new(WHAT, errno),
-                },
-            )?;
+        let open = || volume.staging.directory.file(&name, flags, Mode::empty());
+        let opened = match open() {
+            Err(Errno::NOENT) if publish::adopt_whole(volume, id)? => open(),
+            answer => answer,
+        };
+        let file = opened.map_err(|errno| match errno {
+            Errno::NOENT => StorageError::Lost(Loss::Missing),
+            Errno::LOOP | Errno::ISDIR | Errno::NXIO => StorageError::Lost(Loss::NotAFile),
+            _ => StorageError::new(WHAT, errno),
+        })?;
         Self::new(volume, file, name, WHAT)
     }
 
@@ -343,6 +344,7 @@ fn length_bytes(stat: &Stat) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::nameless::Nameless;
     use crate::storage::user_folders::UserFolders;
     use crate::storage::volume_sync::VolumeSync;
     use std::fs::File;
@@ -359,7 +361,7 @@ mod tests {
             latch: Latch::default(),
             reserve_bytes: 0,
             is_paced: true,
-            nameless: None,
+            nameless: Nameless::none(),
         });
         StagingFile {
             ticket: volume.staging.names.ticket(),

@@ -131,7 +131,10 @@ impl Survey {
     /// Where the bytes of an upload lie, or would.
     #[must_use]
     pub fn staging_path(&self, id: DocumentId) -> PathBuf {
-        self.staged_path(paths::staging_file(id).as_ref())
+        let (name, whole) = (paths::staging_file(id), paths::whole_file(id));
+        let there = |name: &str| self.staging.directory.stat(name).is_ok();
+        let name = if !there(&name) && there(&whole) { whole } else { name };
+        self.staged_path(name.as_ref())
     }
 
     /// As [`Storage::highest_user`](super::Storage::highest_user).

@@ -60,8 +60,8 @@ struct Unsettled {
     path: PathBuf,
 }
 
-#[cfg(test)]
 impl UserFolder {
+    /// Whether its name, and those of all folders above it, are known to be durable.
     pub(super) fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
     }
@@ -85,12 +85,13 @@ impl UserFolders {
         missing: Missing,
     ) -> Result<UserFolder, Errno> {
         let folder = paths::final_folder(user, path);
+        if !self.remembered().contains(&folder) {
+            return self.walk(&folder, missing);
+        }
         match self.uploads.folder(&folder) {
-            Ok(directory) if self.remembered().contains(&folder) => {
-                self.held(Arc::new(directory), Vec::new())
-            }
-            Err(errno) if errno != Errno::NOENT => Err(errno),
-            _ => self.walk(&folder, missing),
+            Ok(directory) => self.held(Arc::new(directory), Vec::new()),
+            Err(Errno::NOENT) => self.walk(&folder, missing),
+            Err(errno) => Err(errno),
         }
     }
 

@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use towline_protocol::{BlockIndex, ChainingValue, Offset};
-use towline_state::catalog::Document;
+use towline_state::catalog::{Bytes, Document};
 
 impl Verification<'_> {
     /// What is wrong with the promised bytes of an upload on its way.
@@ -69,7 +69,14 @@ impl Verification<'_> {
             Ok(Some((file, length))) if length == row.filesize.get() => Some(file),
             _ => None,
         };
-        let Some(file) = staged else { return self.document(row) };
+        let Some(file) = staged else {
+            let found = self.document(row)?;
+            // Under neither name: it has none before its final one, or lost both, and nobody
+            // was promised otherwise. Whoever is at it, or the next start, says which.
+            let is_gone = matches!(&found, Some((_, Wrong::Missing { replaced: false, .. })));
+            let is_doubtful = row.bytes != Bytes::Synced;
+            return Ok(found.filter(|_| !(is_gone && is_doubtful)));
+        };
         let path = self.survey.staging_path(row.document_id);
         let read = self.reader.hash(&file, row.filesize);
         self.summary.bytes = self.reader.bytes();

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, at, id, path, refusal, size, user};
 use towline_protocol::Offset;
-use towline_state::CatalogError;
 use towline_state::catalog::{Bytes, Document, OnConflict, Refusal};
+use towline_state::{Catalog, CatalogError};
 use towline_upload::Phase;
 
 #[test]
@@ -34,10 +34,23 @@ fn a_new_document_reads_back() {
 
 #[test]
 fn numbers_are_never_used_again() {
-    let f = Fixture::new();
+    let mut f = Fixture::new();
     let first = f.create("a", 1);
     f.edit("DELETE FROM documents WHERE document_id = 1");
-    assert!(f.create("a", 1) > first);
+    let second = f.create("a", 1);
+    assert!(second > first);
+    f.edit("DELETE FROM documents WHERE document_id = 2");
+    f.catalog.close().wait().unwrap();
+    f.catalog = Catalog::open(f.path()).unwrap();
+    let third = f.catalog.reserve_document_id(f.user).unwrap();
+    assert!(third > second);
+    assert!(f.create("a", 1) > third, "reserved, and not used");
+    f.edit("UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'documents'");
+    f.catalog.close().wait().unwrap();
+    f.catalog = Catalog::open(f.path()).unwrap();
+    assert!(matches!(f.catalog.reserve_document_id(f.user), Err(CatalogError::BadRow { .. })));
+    let refused = f.create_new(f.new_document("a", 1), 10);
+    assert!(matches!(refused, Err(CatalogError::BadRow { .. })), "{refused:?}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A verified upload gets a place, and no two documents the same.
 
-use crate::fixture::{Fixture, MIB, at, block, checkpoint, hash, id, offset, path, refusal};
+use crate::fixture::{Fixture, MIB, at, block, checkpoint, hash, id, offset, path, refusal, user};
 use std::iter::once;
 use towline_protocol::{DocumentId, DocumentPath};
-use towline_state::catalog::{Bytes, OnConflict, Refusal};
+use towline_state::catalog::{Bytes, Created, NewDocument, OnConflict, Refusal, Unless};
 use towline_upload::Phase;
 
 #[test]
@@ -144,4 +144,40 @@ fn a_number_that_makes_the_path_too_long_is_refused_and_not_recorded() {
     let twin = f.create(&longest, 1);
     assert_eq!(refusal(f.begin(twin)), Refusal::PathTaken);
     assert_eq!(f.document(twin).phase, Phase::Uploading);
+}
+
+#[test]
+fn what_came_whole_is_publishing_from_the_beginning() {
+    let f = Fixture::new();
+    let new = |place: &str| f.new_document(place, 5);
+    let publish = |new: NewDocument, unless: Unless, bytes| {
+        let id = f.catalog.reserve_document_id(f.user).unwrap();
+        (id, f.catalog.publish_new(id, new, unless, hash(1), bytes).wait())
+    };
+    let cached = Bytes::Cached { inode: u64::MAX };
+    for (place, bytes, copy) in [("a/doc", Bytes::Synced, 0), ("a/DOC", cached, 1)] {
+        let (id, row) = publish(new(place), Unless::default(), bytes);
+        let Ok(Created::New((document, found))) = row else { panic!("{row:?}") };
+        assert_eq!((document.clone(), found), (f.document(id), copy));
+        assert_eq!((document.phase, document.bytes), (Phase::Publishing, bytes));
+        f.catalog.complete_publish(id, at(30)).wait().unwrap();
+    }
+
+    // Nothing is left of what is needless, or refused.
+    let known = Unless { same_bytes: Some(hash(1)), unfinished: false };
+    let (id, row) = publish(new("other"), known, Bytes::Synced);
+    assert!(matches!(row, Ok(Created::SameBytes(documents)) if documents.len() == 2));
+    assert_eq!(f.catalog.document(id).wait().unwrap(), None);
+    f.create("other", 5);
+    let unfinished = Unless { same_bytes: None, unfinished: true };
+    let (id, row) = publish(new("other"), unfinished, Bytes::Synced);
+    assert!(matches!(row, Ok(Created::Found(_))), "{row:?}");
+    assert_eq!(f.catalog.document(id).wait().unwrap(), None);
+    let reject = NewDocument { on_conflict: OnConflict::Reject, ..new("a/doc") };
+    let (id, row) = publish(reject, Unless::default(), Bytes::Synced);
+    assert_eq!(refusal(row), Refusal::PathTaken);
+    assert_eq!(f.catalog.document(id).wait().unwrap(), None);
+    let stranger = NewDocument { user_id: user(9), ..new("b") };
+    let (_, row) = publish(stranger, Unless::default(), Bytes::Synced);
+    assert_eq!(refusal(row), Refusal::NoSuchUser);
 }

@@ -261,6 +261,30 @@ async fn what_came_whole_and_has_no_row_is_removed() {
     assert_eq!(aside, ["04711.new", "x.new"], "those were not made here");
 }
 
+/// Whatever brought them there: what was promised is in the one that is called so.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_staging_files_that_one_counts_of_which_something_was_promised() {
+    for length in [0, 1000, 2000] {
+        let mut server = TestServer::start().await;
+        let corpus = Corpus::new(2000, 253);
+        let mut speaker = server.speaker().await;
+        let id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..1000).await;
+        speaker.pause().await;
+        server.stop().await;
+        let other = server.site.staging_folder().join(format!("{id}.new"));
+        std::fs::write(&other, vec![0; length]).unwrap();
+        server.start_again().await;
+        let mut speaker = server.speaker().await;
+        assert_eq!(speaker.resume(resume(id)).await.offset, offset(1000));
+        speaker.chunks(ZERO, &corpus, 1000..2000).await;
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        server.site.assert_published(&server.person, "doc.pdf", &corpus);
+        server.restart().await;
+        assert!(!other.exists());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_beyond_the_durable_offset_are_not_believed() {
     let mut server = TestServer::start().await;

@@ -1,18 +1,18 @@
 //! A small file that is sent in one go: it takes the short way, and nobody can tell but
 //! by the time it takes. What is wrong with it is said as on the long way.
 
+use crate::verify::verify;
 use std::fs;
-use std::sync::Arc;
 use towline_protocol::reply::Success;
-use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Channel, Code, DocumentId, OnConflict, Reply, UserId};
+use towline_protocol::request::{Complete, Find, Upload};
+use towline_protocol::{Channel, Code, DocumentId, OnConflict, Reply, Request, UserId, frame};
 use towline_server::Durability;
 use towline_tests::corpus::Corpus;
 use towline_tests::parcel::parcel;
 use towline_tests::process::Launch;
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, about, resume, upload};
+use towline_tests::speaker::{Speaker, ZERO, about, find, resume, upload};
 
 async fn sent(speaker: &mut Speaker, upload: Upload, corpus: &Corpus) -> Success {
     let channel = upload.channel;
@@ -27,7 +27,7 @@ async fn sent(speaker: &mut Speaker, upload: Upload, corpus: &Corpus) -> Success
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipt_and_the_row_are_as_usual() {
-    for durability in [Durability::Durable, Durability::Relaxed] {
+    for durability in BOTH {
         let mut server = TestServer::start_with(move |config| config.durability = durability).await;
         let mut speaker = server.speaker().await;
         let corpus = Corpus::new(60_000, 1000);
@@ -56,24 +56,56 @@ async fn the_receipt_and_the_row_are_as_usual() {
     }
 }
 
+const BOTH: [Durability; 2] = [Durability::Durable, Durability::Relaxed];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken() {
+    for durability in BOTH {
+        let server = TestServer::start_with(move |config| config.durability = durability).await;
+        let mut speaker = server.speaker().await;
+        let [first, second] = [1001, 1002].map(|seed| Corpus::new(100, seed));
+        assert_eq!(sent(&mut speaker, upload("doc", &first), &first).await.filename, "doc");
+        assert_eq!(sent(&mut speaker, upload("doc", &second), &second).await.filename, "doc (1)");
+        let reject = |name| Upload { on_conflict: OnConflict::Reject, ..upload(name, &second) };
+        speaker.send_raw(&parcel(reject("doc"), &second)).await;
+        speaker.error_on(ZERO, Code::Exists).await;
+        // Somebody's file that no row knows stays, and another name is found.
+        let note = server.site.document(&server.person, "note");
+        fs::write(&note, "of a person").unwrap();
+        let success = sent(&mut speaker, upload("note", &second), &second).await;
+        assert_eq!(success.filename, "note (1)");
+        // Or it is asked for: the bytes are kept until then.
+        speaker.send_raw(&parcel(reject("note"), &second)).await;
+        let reply = speaker.reply_on(ZERO).await;
+        let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
+        let error = speaker.error_on(ZERO, Code::Exists).await;
+        assert_eq!(error.document_id, Some(granted.document_id));
+        let rename = Some(OnConflict::Rename);
+        let again = Complete { on_conflict: rename, ..Complete::default() };
+        assert_eq!(speaker.complete_with(again).await.filename, "note (2)");
+        assert_eq!(fs::read(note).unwrap(), b"of a person");
+        assert_eq!(fs::read_dir(server.site.staging_folder()).unwrap().count(), 0);
+    }
+}
+
+/// `complete` may be about another: a question that was waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn complete_about_another_document() {
     let server = TestServer::start().await;
     let mut speaker = server.speaker().await;
-    let [first, second] = [1001, 1002].map(|seed| Corpus::new(100, seed));
-    assert_eq!(sent(&mut speaker, upload("doc", &first), &first).await.filename, "doc");
-    assert_eq!(sent(&mut speaker, upload("doc", &second), &second).await.filename, "doc (1)");
-    let wish = Upload { on_conflict: OnConflict::Reject, ..upload("doc", &second) };
-    speaker.send_raw(&parcel(wish, &second)).await;
-    speaker.error_on(ZERO, Code::Exists).await;
-    // Somebody's file that no row knows stays, and another name is found.
-    fs::write(server.site.document(&server.person, "note"), "of a person").unwrap();
-    assert_eq!(sent(&mut speaker, upload("note", &second), &second).await.filename, "note (1)");
-    assert_eq!(fs::read(server.site.document(&server.person, "note")).unwrap(), b"of a person");
-    let wish = Upload { on_conflict: OnConflict::Reject, ..upload("note", &first) };
-    speaker.send_raw(&parcel(wish, &first)).await;
-    speaker.error_on(ZERO, Code::Exists).await;
-    assert_eq!(fs::read_dir(server.site.staging_folder()).unwrap().count(), 0);
+    let [first, second] = [1008, 1009].map(|seed| Corpus::new(100, seed));
+    let done = sent(&mut speaker, upload("first", &first), &first).await.document_id;
+    let mut frames = parcel(upload("second", &second), &second);
+    let complete = (0..2).fold(0, |at, _| at + frame_length(&frames[at..]));
+    frames.truncate(complete);
+    let about = Complete { document_id: Some(done), ..Complete::default() };
+    frames.extend_from_slice(&frame::control(&Request::Complete(about)));
+    speaker.send_raw(&frames).await;
+    let reply = speaker.reply_on(ZERO).await;
+    let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
+    assert_eq!(speaker.success_on(ZERO).await.document_id, done);
+    assert_eq!(speaker.status(granted.document_id).await.status, "uploading");
+    assert_eq!(speaker.complete(ZERO).await.filename, "second");
 }
 
 /// Everything that is wrong is found on the long way, which says so.
@@ -94,13 +126,28 @@ async fn what_is_wrong_is_said() {
         speaker.send_raw(&parcel(wish, corpus)).await;
         speaker.error_on(ZERO, code).await;
     }
-    // A name that goes through a document.
-    sent(&mut speaker, upload("doc", &corpus), &corpus).await;
-    let through = Upload { folder: vec!["doc".into()], ..upload("below", &corpus) };
-    speaker.send_raw(&parcel(through, &corpus)).await;
-    speaker.error_on(ZERO, Code::Exists).await;
     assert_eq!(fs::read_dir(server.site.staging_folder()).unwrap().count(), 0);
     sent(&mut speaker, upload("other", &corpus), &corpus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_goes_through_a_document() {
+    for durability in BOTH {
+        let server = TestServer::start_with(move |config| config.durability = durability).await;
+        let mut speaker = server.speaker().await;
+        let corpus = Corpus::new(100, 1010);
+        sent(&mut speaker, upload("doc", &corpus), &corpus).await;
+        for _ in 0..3 {
+            let through = Upload { folder: vec!["doc".into()], ..upload("below", &corpus) };
+            speaker.send_raw(&parcel(through, &corpus)).await;
+            speaker.error_on(ZERO, Code::Exists).await;
+        }
+        // Nothing is left of it, nor has it taken the name.
+        let below = Find { folder: vec!["doc".into()], ..find("below", corpus.filesize()) };
+        assert_eq!(speaker.find(below).await.unfinished, None);
+        assert_eq!(fs::read_dir(server.site.staging_folder()).unwrap().count(), 0);
+        server.site.assert_published(&server.person, "doc", &corpus);
+    }
 }
 
 /// Bytes that are not what the client says they are: the upload waits for others.
@@ -123,25 +170,30 @@ async fn another_hash_than_was_said() {
 /// Its number can be guessed as soon as it has a row.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
-    let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let launch = Launch::without_reserve(&site).failpoints("publish.row_publishing=wait:300@1");
-    let server = launch.start().await;
-    let corpus = Arc::new(Corpus::new(4096, 1006));
-    let mut writer = server.speaker(&person).await;
-    let mut guesser = server.speaker(&person).await;
-    writer.send_raw(&parcel(upload("doc", &corpus), &corpus)).await;
-    server.says("a failpoint waits").await;
-    let first = DocumentId::try_from(1).unwrap();
-    assert_eq!(guesser.status(first).await.status, "completed");
-    guesser.send(&towline_protocol::Request::Resume(resume(first))).await;
-    assert_eq!(guesser.success_on(ZERO).await.blake3, corpus.hash());
-    guesser.send(&towline_protocol::Request::Cancel(about(first))).await;
-    guesser.error(Code::BadState).await;
-    assert!(matches!(writer.reply_on(ZERO).await, Reply::Upload(_)));
-    assert_eq!(writer.success_on(ZERO).await.blake3, corpus.hash());
-    server.assert_calm();
-    server.gone().await;
+    for arguments in [&[][..], &["--durability", "relaxed"]] {
+        let site = Site::new();
+        let person = site.add_user("ada").await;
+        let launch = Launch::without_reserve(&site).arguments(arguments);
+        let launch = launch.failpoints("publish.row_publishing=wait:300@1");
+        let server = launch.start().await;
+        let corpus = Corpus::new(4096, 1006);
+        let mut writer = server.speaker(&person).await;
+        let mut guesser = server.speaker(&person).await;
+        writer.send_raw(&parcel(upload("doc", &corpus), &corpus)).await;
+        server.says("a failpoint waits").await;
+        let first = DocumentId::MIN;
+        // Nor is it missed by whoever looks at the disk meanwhile.
+        assert!(verify(&site, &[]).await.is_well());
+        guesser.send(&Request::Resume(resume(first))).await;
+        assert_eq!(guesser.success_on(ZERO).await.blake3, corpus.hash());
+        assert_eq!(guesser.status(first).await.status, "completed");
+        guesser.send(&Request::Cancel(about(first))).await;
+        guesser.error(Code::BadState).await;
+        assert!(matches!(writer.reply_on(ZERO).await, Reply::Upload(_)));
+        assert_eq!(writer.success_on(ZERO).await.blake3, corpus.hash());
+        server.assert_calm();
+        server.gone().await;
+    }
 }
 
 /// The rest of a small file may come later: then it goes the long way.

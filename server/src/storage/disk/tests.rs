@@ -559,12 +559,22 @@ fn what_came_whole_is_published_or_becomes_a_staging_file_or_nothing() {
     assert!(disk.staging(1).exists() && !whole(1).exists());
     disk.storage.publish(id(2), user(), &path("doc")).unwrap();
     assert_eq!(fs::read(disk.at("5/doc")).unwrap(), b"bytes");
-    disk.storage.discard(id(3)).unwrap();
+    disk.storage.discard_whole(id(3)).unwrap();
     assert!(!whole(3).exists());
 
-    // Of two the one stays of which something may have been promised.
+    // Of two the one counts of which something may have been promised.
     fs::write(whole(1), "others").unwrap();
     assert_eq!(disk.storage.open(id(1)).unwrap().length_bytes().unwrap(), 5);
+    disk.storage.discard_whole(id(1)).unwrap();
+    assert!(disk.staging(1).exists() && !whole(1).exists());
+    disk.storage.discard(id(1)).unwrap();
+    assert!(!disk.staging(1).exists());
+    // Taken up means changed.
+    disk.storage.create_whole(id(4), b"bytes").unwrap();
+    disk.storage.make_read_only();
+    let refused = disk.storage.open(id(4)).map(drop);
+    assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
+    assert_eq!(loss(disk.storage.open(id(5))), Some(Loss::Missing));
 }
 
 #[test]
@@ -580,7 +590,8 @@ fn a_file_for_which_there_is_no_room_leaves_nothing() {
 fn a_file_without_a_name_gets_its_final_one_or_leaves_nothing() {
     let Disk { storage, _lock, folder } = Disk::new();
     let storage = (drop(storage), DiskStorage::unpaced(&_lock, 0)).1;
-    if storage.volume.nameless.is_none() {
+    let volume = &storage.volume;
+    if volume.nameless.way(&volume.staging.directory).is_none() {
         println!("skipped: files here have names from the beginning");
         return;
     }
@@ -604,24 +615,31 @@ fn a_file_without_a_name_gets_its_final_one_or_leaves_nothing() {
 }
 
 #[test]
-fn every_way_to_name_a_file_that_works_refuses_a_name_that_is_taken() {
+fn to_find_out_how_files_get_names_leaves_nothing() {
     let disk = Disk::new();
     let staging = &disk.storage.volume.staging.directory;
-    let Some(way) = nameless::way(staging) else { return };
+    let Some(way) = Nameless::wanted().way(staging) else {
+        println!("skipped: files here have names from the beginning");
+        return;
+    };
     assert!(disk.storage.staged().unwrap().is_empty(), "{way:?} leaves something");
-    // What a crash left under the name that is tried is nobody's business here.
-    disk.storage.create_whole(DocumentId::MIN, b"bytes").unwrap();
-    assert_eq!(nameless::way(staging), Some(way));
-    assert_eq!(disk.storage.staged().unwrap().len(), 1);
+    // Nor is what a kill left in the way.
+    fs::write(disk.at(".staging/nameless.probe"), "").unwrap();
+    assert_eq!(Nameless::wanted().way(staging), Some(way));
+    assert!(disk.storage.staged().unwrap().is_empty());
+    assert_eq!(Nameless::none().way(staging), None);
 }
 
 #[test]
 fn a_folder_that_was_removed_a_moment_ago_is_made_anew() {
     let disk = Disk::new();
-    for number in 1..=3 {
-        let staging = disk.upload(number, b"bytes");
-        let name = staging.rename(user(), &path("a/b/doc")).unwrap().unwrap();
-        name.settle().unwrap();
+    for number in 1..=6 {
+        // The second time the folder is known to be durable, and is kept.
+        for document in ["a/b/first", "a/b/doc"] {
+            let number = 2 * number + u64::from(document.ends_with("doc"));
+            let staging = disk.upload(number, b"bytes");
+            staging.rename(user(), &path(document)).unwrap().unwrap().settle().unwrap();
+        }
         assert_eq!(fs::read(disk.at("5/a/b/doc")).unwrap(), b"bytes");
         fs::remove_dir_all(disk.at("5/a")).unwrap();
     }
