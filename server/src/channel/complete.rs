@@ -1,0 +1,126 @@
+//! From `complete` to the receipt.
+
+use super::begin::Asked;
+use super::{ChannelDesk, SHORT_FILE_BYTES, Slot, Step, still_open};
+use crate::failure::Failure;
+use crate::lane::Manner;
+use crate::live::{Live, Recording};
+use crate::publish::{Order, Publishing, Stage};
+use std::sync::Arc;
+use towline_protocol::reply::Reply;
+use towline_protocol::request::Complete;
+use towline_upload::{Phase, Upload as Rules};
+
+impl ChannelDesk {
+    pub(super) fn complete(
+        &mut self,
+        request: Complete,
+        manner: Manner,
+    ) -> Result<Option<Step>, Failure> {
+        match &self.slot {
+            Slot::Open(open) if is_about(&request, &open.live) => {
+                let recording = match manner {
+                    Manner::Alone => Some(open.live.recording()),
+                    Manner::Together if open.live.filesize().get() > SHORT_FILE_BYTES => None,
+                    Manner::Together => open.live.try_recording(),
+                };
+                match recording {
+                    Some(recording) => self.complete_open(request, recording),
+                    None => Ok(Some(Step::Complete(request))),
+                }
+            }
+            // It may have to wait for whoever publishes that document.
+            _ if manner == Manner::Together => Ok(Some(Step::Complete(request))),
+            _ => {
+                let answered = self.complete_again(&request);
+                match (answered, request.document_id) {
+                    // A no to a question, as above.
+                    (Err(failure), Some(id)) => self.answer_no(&failure, Some(id)),
+                    (answered, _) => answered?,
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn complete_open(
+        &mut self,
+        request: Complete,
+        recording: Recording,
+    ) -> Result<Option<Step>, Failure> {
+        let Slot::Open(open) = &self.slot else { return Ok(None) };
+        let live = Arc::clone(&open.live);
+        self.look_at_lease();
+        let Slot::Open(open) = &self.slot else {
+            // Whoever was recording has ended it. Whoever took it or gave it up has told
+            // our client; whoever completed it has not.
+            let is_completed = live.ask(|upload| upload.phase() == Phase::Completed);
+            let document_id = is_completed.then_some(live.document_id).or(request.document_id);
+            let again = document_id.map(|id| Complete { document_id: Some(id), ..request });
+            return Ok(again.map(Step::Complete));
+        };
+        let lease = open.part.lease;
+        let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);
+        let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;
+        let document_id = live.document_id;
+        let order = Order { document_id, owner: self.user, blake3, on_conflict };
+        // The user's own three checks: size, existence, permissions.
+        if let Err(error) = live.staging().check(live.filesize()) {
+            live.tell(Rules::unpublish);
+            return Err(error.into());
+        }
+        let publishing = Publishing::begin(&self.service, order, live, recording);
+        Ok(Some(Step::Hear(Asked::Publishing(Box::new(publishing)))))
+    }
+
+    /// The next stride of a publishing.
+    pub(super) fn publish(&mut self, publishing: Publishing) -> Result<Option<Asked>, Failure> {
+        let stage = publishing.go_on(&self.service)?;
+        Ok(self.went(stage))
+    }
+
+    pub(super) fn went(&mut self, stage: Stage) -> Option<Asked> {
+        match stage {
+            Stage::GoesOn(publishing) => Some(Asked::Publishing(publishing)),
+            Stage::Done(receipt) => {
+                let id = receipt.document_id();
+                self.service.checkpoints.forget(id);
+                self.service.mirror.changed();
+                self.service.registry.sweep_one(id);
+                self.finish(*receipt, false);
+                None
+            }
+        }
+    }
+
+    /// `complete` for a document that is not open here: after a lost `SUCCESS`.
+    fn complete_again(&mut self, request: &Complete) -> Result<(), Failure> {
+        let id = match (&self.slot, request.document_id) {
+            (_, Some(id)) => id,
+            (Slot::Open(open), None) => open.live.document_id,
+            (Slot::Done(receipt), None) => {
+                self.reply(Reply::Success(receipt.success(self.channel, false)));
+                return Ok(());
+            }
+            (_, None) => return self.drop_or_complain(),
+        };
+        let mut document = self.service.document_of(self.user, id)?;
+        if document.phase == Phase::Publishing {
+            self.service.settle(id)?;
+            document = self.service.document_of(self.user, id)?;
+        }
+        match document.phase {
+            Phase::Completed => self.receipt(document),
+            _ => {
+                still_open(document)?;
+                Err(Failure::NothingOpen)
+            }
+        }
+    }
+}
+
+/// Whether the request is about this upload, and it is still to be completed.
+fn is_about(request: &Complete, live: &Live) -> bool {
+    request.document_id.is_none_or(|named| named == live.document_id)
+        && live.ask(|upload| upload.phase() == Phase::Uploading)
+}
