@@ -506,6 +506,7 @@ impl ChannelDesk {
         };
         tracing::debug!(user = %self.user, channel = %self.channel, %failure, "refused");
         let Some(open) = open else {
+            self.service.storage_follows_catalog();
             self.reply(Reply::Error(self.error(failure, id)));
             return;
         };

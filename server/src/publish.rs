@@ -8,6 +8,7 @@ use crate::newborn::Birth;
 use crate::service::Service;
 use crate::settling::{self, Named};
 use crate::storage::{NewName, Publishable, StorageError};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use towline_protocol::reply::Success;
 use towline_protocol::{
@@ -126,16 +127,31 @@ impl Subject {
     /// What it leaves that a file did not get its name. Of one that came whole, nothing:
     /// nobody has heard of it, and it may have no name at all to be found by. Only where
     /// the disk does not say what it did is the row left for whoever can look.
-    fn not_moved(&self, service: &Service, id: DocumentId, error: StorageError) -> Failure {
+    fn not_moved(
+        &self,
+        service: &Service,
+        order: Order,
+        path: &DocumentPath,
+        error: StorageError,
+    ) -> Failure {
         match self {
-            Self::Live(..) => not_moved(service, id, error),
+            Self::Live(..) => not_moved(service, order, Some(path), error),
             Self::Whole(..) if error.is_damage() => Failure::Unsettled(error),
             Self::Whole(..) => {
                 let failure = Failure::Storage(error);
-                end_whole(service, id, &failure);
+                end_whole(service, order.document_id, &failure);
                 failure
             }
         }
+    }
+
+    /// What it leaves that there is no name for it. A row has none yet, or another's file
+    /// has the one that it says; so what came whole is not kept waiting for one.
+    fn no_place(&self, service: &Service, id: DocumentId, failure: Failure) -> Failure {
+        if let Self::Whole(..) = self {
+            end_whole(service, id, &failure);
+        }
+        failure
     }
 }
 
@@ -210,10 +226,10 @@ impl Publishing {
         let Self { order, subject, stride } = self;
         let went = match stride {
             Stride::Sync => sync(service, order, subject.staging()),
-            Stride::Name { chosen, room } => chosen
-                .wait()
-                .map_err(Failure::from)
-                .and_then(|row| name(service, order, &subject, Place::of(row), room)),
+            Stride::Name { chosen, room } => match chosen.wait() {
+                Ok(row) => name(service, order, &subject, Place::of(row), room),
+                Err(error) => Err(subject.no_place(service, order.document_id, error.into())),
+            },
             Stride::Settle(name) => settle(service, order, name),
             Stride::Record(recorded) => {
                 hear_recorded(order, recorded).map(|receipt| Went::Done(Box::new(receipt)))
@@ -299,7 +315,8 @@ fn name(
         Ok(renamed) => renamed,
         Err(error) => {
             let aside = step_aside(service, order, &place, error);
-            let chosen = aside.map_err(|error| subject.not_moved(service, document_id, error))?;
+            let chosen =
+                aside.map_err(|error| subject.not_moved(service, order, &place.path, error))?;
             return Ok(Went::On(Stride::Name { chosen, room }));
         }
     };
@@ -318,7 +335,7 @@ fn name(
             if room.is_some() {
                 // Step 1 is still to be done: what the row says is less than what is so.
                 let synced = staging.sync_data();
-                synced.map_err(|error| not_moved(service, document_id, error))?;
+                synced.map_err(|error| not_moved(service, order, None, error))?;
             }
             Ok(Went::Done(Box::new(put_in_place(service, order, place)?)))
         }
@@ -327,10 +344,9 @@ fn name(
 
 /// The end of step 3, and step 4 is asked for.
 fn settle(service: &Service, order: Order, name: Box<dyn NewName>) -> Result<Went, Failure> {
-    let id = order.document_id;
-    name.settle().map_err(|error| not_moved(service, id, error))?;
+    name.settle().map_err(|error| not_moved(service, order, None, error))?;
     failpoint::reach("publish.in_place");
-    let recorded = service.catalog.complete_publish(id, service.clock().now());
+    let recorded = service.catalog.complete_publish(order.document_id, service.clock().now());
     Ok(Went::On(Stride::Record(recorded)))
 }
 
@@ -353,7 +369,8 @@ fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Rec
             Ok(()) => break,
             Err(error) => {
                 let aside = step_aside(service, order, &place, error);
-                let chosen = aside.map_err(|error| not_moved(service, order.document_id, error))?;
+                let chosen =
+                    aside.map_err(|error| not_moved(service, order, Some(&place.path), error))?;
                 place = Place::of(chosen.wait()?);
             }
         }
@@ -403,17 +420,36 @@ fn step_aside(
     }
 }
 
-/// What a failed move leaves. While the staging area still has its name nothing
-/// has moved, and the upload can be completed again. Where it has lost it nobody
-/// can say whether the new name is durable: the row goes on saying `publishing`,
-/// and whoever asks next, or recovery, finishes it.
-fn not_moved(service: &Service, id: DocumentId, error: StorageError) -> Failure {
+/// What a failed move leaves. While the staging area still has its name, and the place
+/// is not the same file already, nothing has moved, and the upload can be completed again.
+/// Else nobody can say whether the new name is durable: the row goes on saying
+/// `publishing`, and whoever asks next, or recovery, finishes it.
+fn not_moved(
+    service: &Service,
+    order: Order,
+    path: Option<&DocumentPath>,
+    error: StorageError,
+) -> Failure {
+    let Order { document_id: id, owner, .. } = order;
     match (service.storage.open(id), error) {
         (Err(StorageError::Lost(_)), error @ StorageError::Lost(_)) => error.into(),
         (Err(_), error) => Failure::Unsettled(error),
+        (Ok(staging), error)
+            if path.is_some_and(|path| leads_to(service, owner, path, staging.inode())) =>
+        {
+            Failure::Unsettled(error)
+        }
         (Ok(_), error) => match service.catalog.return_to_uploading(id).wait() {
             Ok(()) => error.into(),
             Err(catalog) => catalog.into(),
         },
     }
+}
+
+/// Whether that place is that very file, under a second name.
+fn leads_to(service: &Service, owner: UserId, path: &DocumentPath, inode: u64) -> bool {
+    let file = service.storage.open_published(owner, path);
+    file.is_ok_and(|file| {
+        file.is_some_and(|file| file.metadata().is_ok_and(|about| about.ino() == inode))
+    })
 }

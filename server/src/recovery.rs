@@ -68,11 +68,16 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     let mut staged: HashMap<DocumentId, Staged> = HashMap::new();
     let mut strays = Vec::new();
     for entry in service.storage.staged()? {
-        match entry.id {
+        let Some(id) = entry.id else {
+            strays.push(entry);
+            continue;
+        };
+        if staged.contains_key(&id) {
             // Of two that one counts of which something may have been promised.
-            Some(id) if entry.is_whole => drop(staged.entry(id).or_insert(entry)),
-            Some(id) => drop(staged.insert(id, entry)),
-            None => strays.push(entry),
+            service.storage.discard_whole(id)?;
+        }
+        if !entry.is_whole || !staged.contains_key(&id) {
+            staged.insert(id, entry);
         }
     }
     let unfinished = service.catalog.unfinished().wait()?;

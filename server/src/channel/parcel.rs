@@ -30,6 +30,7 @@ use towline_protocol::block::{hash_block, hash_file};
 use towline_protocol::reply::{Granted, Reply};
 use towline_protocol::request::{Complete, Request, Upload};
 use towline_protocol::{BlockIndex, ChainingValue, DocumentId, FileHash, Offset};
+use towline_state::CatalogError;
 use towline_state::catalog::{self, Bytes, Catalog, Created, Document, NewDocument, Unless};
 use towline_upload::{Phase, Upload as Rules};
 
@@ -147,6 +148,9 @@ impl ChannelDesk {
         let contents = Contents::of(&parcel.0)?;
         let Contents { upload, bytes, .. } = contents;
         let Upload { filesize, chunk_size, .. } = *upload;
+        if service.catalog.is_read_only() {
+            return None;
+        }
         let path = upload.path().ok()?;
         self.check_user(upload.user_id).ok()?;
         Rules::admit(filesize, service.config.max_filesize).ok()?;
@@ -197,29 +201,28 @@ impl ChannelDesk {
             return Ok(Some(Asked::Parcel(parcel, posted)));
         };
         let Posted { order, new, mut file, birth, room, .. } = *posted;
-        let Ok(Created::New(row)) = created.wait() else {
-            // Nothing was made of it. What there is in its place, or what is wrong, the
-            // long way finds out again.
-            file.is_nobodys = true;
-            self.taken = parcel.0;
-            return Ok(None);
+        let row = match created.wait() {
+            Ok(Created::New(row)) => row,
+            needless => {
+                // What there is in its place, or what is wrong, the long way finds out
+                // again. Where the catalog failed there may be a row behind a restart.
+                file.is_nobodys = matches!(needless, Ok(_) | Err(CatalogError::Refused(_)));
+                self.taken = parcel.0;
+                return Ok(None);
+            }
         };
         let id = order.document_id;
         let whole = (Arc::clone(&file.staging), birth);
-        let stage = match Publishing::of_whole(&self.service, order, whole, row, room) {
-            Ok(stage) => stage,
-            Err(failure) => {
-                let row = self.service.catalog.document(id).wait();
-                if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Failed)) {
-                    // It came to nothing, and nobody has heard of it: the long way says
-                    // why, and may keep the bytes.
-                    self.taken = parcel.0;
-                    return Ok(None);
-                }
-                self.backlog.settled();
-                return Err(failure);
+        let stage = Publishing::of_whole(&self.service, order, whole, row, room);
+        if stage.is_err() {
+            let row = self.service.catalog.document(id).wait();
+            if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Failed)) {
+                // It came to nothing, and nobody has heard of it: the long way says why,
+                // and may keep the bytes.
+                self.taken = parcel.0;
+                return Ok(None);
             }
-        };
+        }
         self.backlog.settled();
         self.slot = Slot::Whole(id);
         self.reply(Reply::Upload(Granted {
@@ -229,7 +232,7 @@ impl ChannelDesk {
             filesize: new.filesize,
             lease: None,
         }));
-        Ok(self.went(stage))
+        Ok(self.went(stage?))
     }
 }
 

@@ -177,7 +177,7 @@ impl Storage for DiskStorage {
         let names = self.volume.staging.directory.names().map_err(io)?;
         names
             .iter()
-            .filter(|name| name.as_os_str() != paths::ORPHANS)
+            .filter(|name| !paths::is_no_uploads(name))
             .filter_map(|name| self.volume.staging.look_at(name).transpose())
             .map(|staged| staged.map_err(io))
             .collect()

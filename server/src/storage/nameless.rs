@@ -7,7 +7,7 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::staging::{FILE_MODE, MAKE, write_all_at};
-use super::{NewName, Publishable, publish, space};
+use super::{NewName, Publishable, paths, publish, space};
 use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -58,22 +58,27 @@ impl Nameless {
         if self.refused.load(Ordering::Relaxed) {
             return None;
         }
-        *self.way.get_or_init(|| find_way(staging))
+        if let Some(found) = self.way.get() {
+            return *found;
+        }
+        match make(staging) {
+            Ok(file) => *self.way.get_or_init(|| find_way(staging, &file)),
+            // What is short now need not be short the next time.
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOSPC | Errno::DQUOT) => None,
+            Err(_) => *self.way.get_or_init(|| None),
+        }
     }
 }
 
 /// Which way there is in that folder, if any: found out by going it.
-fn find_way(staging: &Directory) -> Option<Way> {
-    let file = make(staging).ok()?;
-    // No document's, and nobody else's: what has it is what a kill left here.
-    let name = OsStr::new(PROBE);
+fn find_way(staging: &Directory, file: &OwnedFd) -> Option<Way> {
+    // What has that name is what a kill left here.
+    let name = OsStr::new(paths::PROBE);
     let _ = staging.remove(name);
-    [Way::Descriptor, Way::Proc]
-        .into_iter()
-        .find(|way| link(&file, *way, staging, name).is_ok_and(|()| staging.remove(name).is_ok()))
+    let works = |way: &Way| link(file, *way, staging, name).is_ok();
+    let way = [Way::Descriptor, Way::Proc].into_iter().find(works)?;
+    staging.remove(name).is_ok().then_some(way)
 }
-
-const PROBE: &str = "nameless.probe";
 
 fn make(staging: &Directory) -> Result<OwnedFd, Errno> {
     staging.file(".", OFlags::TMPFILE | OFlags::RDWR, FILE_MODE)

@@ -28,6 +28,9 @@ const CATALOG_FILE: &str = "catalog.db";
 const STATE_FILE: &str = "uploads_state.json";
 const STAGING_SUFFIX: &str = ".tmp";
 const WHOLE_SUFFIX: &str = ".new";
+/// For a moment an empty file, by which it is found out whether files without a name can
+/// get one; seen from [`STAGING`]. No document's, and nothing is lost with it.
+pub(super) const PROBE: &str = "nameless.probe";
 const DAMAGED_SUFFIX: &str = ".damaged";
 /// Where `uploads` is a volume of its own, its file system keeps this in it.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -130,6 +133,11 @@ pub(super) fn place(path: &Path) -> Option<(UserId, DocumentPath)> {
     let (user, below) = path.to_str()?.split_once('/')?;
     let (user, below) = (user.parse().ok()?, DocumentPath::parse(below).ok()?);
     (final_file(user, &below) == path).then_some((user, below))
+}
+
+/// Whether a name right under [`STAGING`] is no upload's and no stranger's.
+pub(super) fn is_no_uploads(name: &OsStr) -> bool {
+    name == ORPHANS || name == PROBE
 }
 
 /// Where a thing that was set aside lies, seen from the data folder.

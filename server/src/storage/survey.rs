@@ -167,7 +167,7 @@ impl Survey {
         let io = |errno| StorageError::new("list the staging files", errno);
         for name in self.staging.directory.entries().map_err(io)? {
             let name = name.map_err(io)?;
-            if name == paths::ORPHANS {
+            if paths::is_no_uploads(&name) {
                 continue;
             }
             if let Some(staged) = self.staging.look_at(&name).map_err(io)? {

@@ -89,9 +89,12 @@ impl UserFolders {
             return self.walk(&folder, missing);
         }
         match self.uploads.folder(&folder) {
-            Ok(directory) => self.held(Arc::new(directory), Vec::new()),
-            Err(Errno::NOENT) => self.walk(&folder, missing),
-            Err(errno) => Err(errno),
+            // Asked again: it may have been made anew in between, and is not durable then.
+            Ok(directory) if self.remembered().contains(&folder) => {
+                self.held(Arc::new(directory), Vec::new())
+            }
+            Err(errno) if errno != Errno::NOENT => Err(errno),
+            _ => self.walk(&folder, missing),
         }
     }
 

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use towline_protocol::{BlockIndex, ChainingValue, Offset};
 use towline_state::catalog::{Bytes, Document};
@@ -70,12 +71,10 @@ impl Verification<'_> {
             _ => None,
         };
         let Some(file) = staged else {
-            let found = self.document(row)?;
             // Under neither name: it has none before its final one, or lost both, and nobody
-            // was promised otherwise. Whoever is at it, or the next start, says which.
-            let is_gone = matches!(&found, Some((_, Wrong::Missing { replaced: false, .. })));
-            let is_doubtful = row.bytes != Bytes::Synced;
-            return Ok(found.filter(|_| !(is_gone && is_doubtful)));
+            // was promised otherwise. Whoever is at it, or the next start, says which; and
+            // what else lies in its place is not its own.
+            return if self.is_nowhere(row)? { Ok(None) } else { self.document(row) };
         };
         let path = self.survey.staging_path(row.document_id);
         let read = self.reader.hash(&file, row.filesize);
@@ -89,6 +88,21 @@ impl Verification<'_> {
                 Ok(Some((path, Wrong::UploadDamaged { blocks })))
             }
             Err(error) => Ok(Some((path, Wrong::Unreadable(error.to_string())))),
+        }
+    }
+
+    /// Whether its final name does not lead to the one file that the row speaks of.
+    fn is_nowhere(&self, row: &Document) -> Result<bool, VerifyError> {
+        let (Bytes::Cached { inode }, Some(place)) = (row.bytes, &row.file_path) else {
+            return Ok(false);
+        };
+        match self.survey.published(row.user_id, place) {
+            Ok(Some((file, _))) => {
+                let about = file.metadata().map_err(StorageError::unreadable)?;
+                Ok(about.ino() != inode)
+            }
+            Ok(None) | Err(StorageError::Unsafe { .. } | StorageError::NotAFolder) => Ok(true),
+            Err(_) => Ok(false),
         }
     }
 

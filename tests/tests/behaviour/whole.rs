@@ -174,7 +174,7 @@ async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
         let site = Site::new();
         let person = site.add_user("ada").await;
         let launch = Launch::without_reserve(&site).arguments(arguments);
-        let launch = launch.failpoints("publish.row_publishing=wait:300@1");
+        let launch = launch.failpoints("publish.row_publishing=wait:2000@1");
         let server = launch.start().await;
         let corpus = Corpus::new(4096, 1006);
         let mut writer = server.speaker(&person).await;
@@ -184,6 +184,7 @@ async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
         let first = DocumentId::MIN;
         // Nor is it missed by whoever looks at the disk meanwhile.
         assert!(verify(&site, &[]).await.is_well());
+        assert!(writer.heard_so_far().is_empty(), "it was still waiting");
         guesser.send(&Request::Resume(resume(first))).await;
         assert_eq!(guesser.success_on(ZERO).await.blake3, corpus.hash());
         assert_eq!(guesser.status(first).await.status, "completed");

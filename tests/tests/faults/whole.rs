@@ -9,7 +9,7 @@ use towline_tests::corpus::Corpus;
 use towline_tests::disks::Disks;
 use towline_tests::parcel::parcel;
 use towline_tests::points::{RELAXED, WHOLE};
-use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::process::{Launch, ServerProcess, output, towlined};
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Heard, Speaker, ZERO, about, upload};
 use towline_tests::strace::Strace;
@@ -193,4 +193,78 @@ async fn a_sync_that_fails_makes_no_row() {
     assert_no_litter(&site, "the sync");
     arrives(&server, &site, &person, &corpus).await;
     server.gone().await;
+}
+
+/// Somebody's file has the name that the row says, and the server dies before it has
+/// found another: `verify` leaves that file alone.
+#[tokio::test]
+async fn somebody_elses_file_in_its_place_is_not_damaged() {
+    let corpus = Corpus::new(4096, 994);
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let note = site.document(&person, "in/doc");
+    fs::create_dir_all(note.parent().expect("a folder")).expect("a folder");
+    fs::write(&note, "of a person").expect("a file");
+    let launch = relaxed(&site).failpoints("publish.folder_made=kill");
+    dies(&launch, &person, &corpus, "publish.folder_made").await;
+    for arguments in [&[][..], &["--repair"]] {
+        let mut verify = towlined();
+        verify.arg("verify").arg("--data-dir").arg(site.path()).args(arguments);
+        let said = output(&mut verify).await;
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(!said.contains("damaged"), "{said}");
+        assert_eq!(fs::read(&note).expect("the file"), b"of a person");
+    }
+    let server = relaxed(&site).start().await;
+    let mut speaker = server.speaker(&person).await;
+    speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
+    speaker.until("SUCCESS", |heard| matches!(heard, Heard::Reply(Reply::Success(_)))).await;
+    assert_eq!(fs::read(&note).expect("the file"), b"of a person");
+    site.assert_published(&person, "in/doc (1)", &corpus);
+    server.assert_calm();
+    server.gone().await;
+}
+
+fn relaxed(site: &Site) -> Launch {
+    Launch::without_reserve(site).arguments(&["--durability", "relaxed"])
+}
+
+/// Whatever keeps a file without a name from getting one: it comes to its place the long
+/// way, or it is told why not, and either way nothing else is left of it.
+#[tokio::test]
+async fn a_name_that_cannot_be_given() {
+    if !volume::has("strace") {
+        return;
+    }
+    let corpus = Corpus::new(4096, 995);
+    // The first link finds out how it is done.
+    for (error, times) in [("EIO", "2"), ("EPERM", "2+"), ("ENOSPC", "2")] {
+        println!("{error}");
+        let site = Site::new();
+        let person = site.add_user("ada").await;
+        let fault = format!("error={error}");
+        let strace = Strace::inject(&site.outside().join("log"), "linkat", &fault).when(times);
+        let server = relaxed(&site).under(&strace.words()).start().await;
+        let mut speaker = server.speaker(&person).await;
+        speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
+        let granted = speaker.reply_on(ZERO).await;
+        assert!(matches!(granted, Reply::Upload(_)), "{granted:?}");
+        match speaker.reply_on(ZERO).await {
+            Reply::Success(success) => {
+                assert_eq!((success.blake3, error != "EIO"), (corpus.hash(), true))
+            }
+            Reply::Error(told) => {
+                println!("{} {}", told.code, told.message);
+                assert_eq!((error, told.document_id), ("EIO", Some(DocumentId::MIN)));
+            }
+            other => panic!("{other:?}"),
+        }
+        server.assert_calm();
+        server.gone().await;
+        assert!(strace.has_fired(), "no link was made to fail");
+        let server = relaxed(&site).start().await;
+        assert_no_litter(&site, error);
+        arrives(&server, &site, &person, &corpus).await;
+        server.gone().await;
+    }
 }

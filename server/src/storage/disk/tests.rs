@@ -624,9 +624,11 @@ fn to_find_out_how_files_get_names_leaves_nothing() {
     };
     assert!(disk.storage.staged().unwrap().is_empty(), "{way:?} leaves something");
     // Nor is what a kill left in the way.
-    fs::write(disk.at(".staging/nameless.probe"), "").unwrap();
-    assert_eq!(Nameless::wanted().way(staging), Some(way));
+    let probe = disk.at(".staging").join(paths::PROBE);
+    fs::write(&probe, "").unwrap();
     assert!(disk.storage.staged().unwrap().is_empty());
+    assert_eq!(Nameless::wanted().way(staging), Some(way));
+    assert!(!probe.exists());
     assert_eq!(Nameless::none().way(staging), None);
 }
 
