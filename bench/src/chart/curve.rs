@@ -42,6 +42,10 @@ pub(super) fn of(svg: &mut String, title: &str, curve: &Curve, top: f64) {
         x += 150.0;
         frame.draw(svg, line, class);
     }
+    // Those of the others would lie on top of these; the table has them all.
+    if let Some(first) = curve.lines.first() {
+        frame.say_values(svg, first);
+    }
 }
 
 /// Where things are.
@@ -59,9 +63,15 @@ impl Frame {
         let path: Vec<String> = at.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let path = path.join(" ");
         let _ = writeln!(svg, "<polyline class=\"curve {class}\" points=\"{path}\"/>");
-        for ((x, y), value) in at.iter().zip(&line.points) {
-            dot(svg, class, *x, *y);
-            words(svg, "faint", "middle", *x, y - 8.0, &three_digits(*value));
+        for (x, y) in at {
+            dot(svg, class, x, y);
+        }
+    }
+
+    fn say_values(&self, svg: &mut String, line: &Line) {
+        for (place, value) in line.points.iter().enumerate() {
+            let (x, y) = (self.x(place), self.y(*value) + 18.0);
+            words(svg, "faint value", "middle", x, y, &three_digits(*value));
         }
     }
 
