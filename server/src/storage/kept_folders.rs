@@ -36,14 +36,12 @@ impl KeptFolders {
         Some(kept.folder.clone())
     }
 
-    /// That path leads to this folder now. One that is not known to be durable holds the
-    /// folders above it as well, for one sync of each, and is not kept.
+    /// That path leads to this folder now.
     pub(super) fn keep(&self, path: PathBuf, folder: &UserFolder) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, kept| kept.opened.elapsed() <= MOMENT);
-        if all.len() >= MOST || !folder.is_settled() {
-            return;
+        if all.len() < MOST {
+            all.insert(path, Kept { folder: folder.alone(), opened: Instant::now() });
         }
-        all.insert(path, Kept { folder: folder.clone(), opened: Instant::now() });
     }
 }

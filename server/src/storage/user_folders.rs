@@ -48,10 +48,19 @@ pub(super) struct UserFolders {
 #[derive(Debug, Clone)]
 pub(super) struct UserFolder {
     pub(super) directory: Arc<Directory>,
-    /// Folders on the way whose names were not known to be durable, innermost last.
-    unsettled: Arc<[Unsettled]>,
+    path: Arc<Path>,
+    way: Way,
     /// Whoever syncs the names in it.
     turns: Arc<Turns>,
+}
+
+/// What is known of the folders on the way to one.
+#[derive(Debug, Clone)]
+enum Way {
+    /// The names of these were not known to be durable; innermost last.
+    Unsettled(Arc<[Unsettled]>),
+    /// Some were not: whoever wants to know goes the way again.
+    Forgotten,
 }
 
 #[derive(Debug)]
@@ -63,7 +72,13 @@ struct Unsettled {
 impl UserFolder {
     /// Whether its name, and those of all folders above it, are known to be durable.
     pub(super) fn is_settled(&self) -> bool {
-        self.unsettled.is_empty()
+        matches!(&self.way, Way::Unsettled(none) if none.is_empty())
+    }
+
+    /// The same without the folders above it, which it may hold open.
+    pub(super) fn alone(&self) -> Self {
+        let way = if self.is_settled() { self.way.clone() } else { Way::Forgotten };
+        Self { way, ..self.clone() }
     }
 }
 
@@ -91,7 +106,7 @@ impl UserFolders {
         match self.uploads.folder(&folder) {
             // Asked again: it may have been made anew in between, and is not durable then.
             Ok(directory) if self.remembered().contains(&folder) => {
-                self.held(Arc::new(directory), Vec::new())
+                self.held(Arc::new(directory), &folder, Vec::new())
             }
             Err(errno) if errno != Errno::NOENT => Err(errno),
             _ => self.walk(&folder, missing),
@@ -176,6 +191,7 @@ impl UserFolders {
     fn held(
         &self,
         directory: Arc<Directory>,
+        path: &Path,
         unsettled: Vec<Unsettled>,
     ) -> Result<UserFolder, Errno> {
         let stat = rustix::fs::fstat(&*directory)?;
@@ -185,12 +201,26 @@ impl UserFolders {
             all.clear();
         }
         let turns = Arc::clone(all.entry((stat.st_dev, stat.st_ino)).or_default());
-        Ok(UserFolder { directory, unsettled: unsettled.into(), turns })
+        let way = Way::Unsettled(unsettled.into());
+        Ok(UserFolder { directory, path: path.into(), way, turns })
     }
 
     /// Makes the names of all folders on the way durable, after the file's own.
     pub(super) fn settle(&self, folder: &UserFolder, latch: &Latch) -> Result<(), StorageError> {
-        for Unsettled { above, path } in &*folder.unsettled {
+        let again;
+        let unsettled = match &folder.way {
+            Way::Unsettled(unsettled) => unsettled,
+            Way::Forgotten if self.remembered().contains(&*folder.path) => return Ok(()),
+            Way::Forgotten => {
+                const WHAT: &str = "look at the folders above";
+                again = self
+                    .walk(&folder.path, Missing::Refuse)
+                    .map_err(|errno| StorageError::opening(WHAT, errno))?;
+                let Way::Unsettled(unsettled) = &again.way else { return Ok(()) };
+                unsettled
+            }
+        };
+        for Unsettled { above, path } in &**unsettled {
             // Another file's may have been quicker.
             if self.remembered().contains(path) {
                 continue;
@@ -237,7 +267,7 @@ impl UserFolders {
             }
             above = Arc::new(next);
         }
-        self.held(above, unsettled)
+        self.held(above, folder, unsettled)
     }
 
     /// Makes a folder and forgets any earlier one of its name, as one step: whoever
@@ -260,7 +290,8 @@ mod tests {
     use super::*;
 
     fn unsettled(folder: &UserFolder) -> Vec<&Path> {
-        folder.unsettled.iter().map(|unsettled| unsettled.path.as_path()).collect()
+        let Way::Unsettled(unsettled) = &folder.way else { panic!("the way is known") };
+        unsettled.iter().map(|unsettled| unsettled.path.as_path()).collect()
     }
 
     #[test]
@@ -290,5 +321,24 @@ mod tests {
         std::fs::remove_dir(uploads.path().join("5/a/b")).unwrap();
         let fourth = folders.open(user, &path, Missing::Make).unwrap();
         assert_eq!(unsettled(&fourth), all[2..]);
+    }
+
+    #[test]
+    fn a_folder_that_is_kept_is_settled_as_well() {
+        let uploads = tempfile::tempdir().unwrap();
+        let folders = UserFolders::new(Arc::new(Directory::at_path(uploads.path()).unwrap()));
+        let user = UserId::try_from(5).unwrap();
+        let path = DocumentPath::parse("a/b/doc").unwrap();
+        let within = || folders.within(user, &path, |_| Ok(())).unwrap().0;
+        let (first, second) = (within(), within());
+        assert!(matches!((&first.way, &second.way), (Way::Unsettled(_), Way::Forgotten)));
+        assert!(!second.is_settled());
+        folders.settle(&second, &Latch::default()).unwrap();
+        assert!(folders.open(user, &path, Missing::Refuse).unwrap().is_settled());
+        // What was not settled by it cannot be called so.
+        std::fs::remove_dir_all(uploads.path().join("5")).unwrap();
+        folders.open(user, &path, Missing::Make).unwrap();
+        folders.settle(&second, &Latch::default()).unwrap();
+        assert!(folders.open(user, &path, Missing::Refuse).unwrap().is_settled());
     }
 }
