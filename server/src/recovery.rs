@@ -104,22 +104,20 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     for (id, entry) in staged {
         // A finished row whose staging area outlived it; without any row, somebody's
         // bytes: those are never deleted.
-        match service.catalog.document(id).wait() {
-            Ok(Some(_)) => {
-                if let Err(error) = service.storage.discard(id) {
-                    tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
-                }
-            }
+        let removed = match service.catalog.document(id).wait() {
+            Ok(Some(_)) => service.storage.discard(id),
             // Cut off before it had a row: nobody was promised anything.
-            Ok(None) if entry.is_whole => {
-                if let Err(error) = service.storage.discard_whole(id) {
-                    tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
-                }
+            Ok(None) if entry.is_whole => service.storage.discard_whole(id),
+            Ok(None) => {
+                strays.push(entry);
+                continue;
             }
-            Ok(None) => strays.push(entry),
             // Nobody can say whether its bytes are wanted: they stay.
-            Err(CatalogError::BadRow { .. }) => {}
+            Err(CatalogError::BadRow { .. }) => continue,
             Err(error) => return Err(error.into()),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
         }
     }
     for stray in strays {

@@ -162,10 +162,9 @@ impl ChannelDesk {
             Some(_) => service.storage.create_nameless(document_id, bytes).ok()?,
             None => service.storage.create_whole(document_id, bytes).ok()?,
         };
-        let service = Arc::clone(service);
-        let file = File { service, staging, id: document_id, is_nobodys: true };
+        let file =
+            File { service: Arc::clone(service), staging, id: document_id, is_nobodys: true };
         failpoint::reach("whole.file_made");
-        let service = &self.service;
         let (user_id, started_at) = (self.user, service.clock().now());
         let on_conflict = upload.on_conflict;
         let mut posted = Posted {

@@ -58,8 +58,7 @@ pub(super) fn publish(
     let moved = move_to_free_name(staging, OsStr::new(&old), &folder.directory, new);
     let moved = moved.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
-    let ticket = volume.user_folders.ticket(&folder);
-    volume.user_folders.sync(&folder, ticket, &volume.latch)?;
+    folder.sync(folder.ticket(), &volume.latch)?;
     failpoint::reach("publish.folder_synced");
     if let Moved::OldNameStays = moved {
         staging.remove(&old).map_err(|errno| StorageError::new(PUBLISH, errno))?;
@@ -110,7 +109,7 @@ pub(super) fn name(
     let (folder, named) = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
     named.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
-    let ticket = volume.user_folders.ticket(&folder);
+    let ticket = folder.ticket();
     Ok(Box::new(Settle { volume: Arc::clone(volume), ticket, folder }))
 }
 
@@ -125,7 +124,7 @@ struct Settle {
 impl NewName for Settle {
     fn settle(self: Box<Self>) -> Result<(), StorageError> {
         let Self { volume, folder, ticket } = *self;
-        volume.user_folders.sync(&folder, ticket, &volume.latch)?;
+        folder.sync(ticket, &volume.latch)?;
         failpoint::reach("publish.folder_synced");
         volume.user_folders.settle(&folder, &volume.latch)
     }

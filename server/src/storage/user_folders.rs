@@ -75,6 +75,16 @@ impl UserFolder {
         matches!(&self.way, Way::Unsettled(none) if none.is_empty())
     }
 
+    /// A ticket for the names that are in it now.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.turns.ticket()
+    }
+
+    /// Makes the names in it durable that the ticket stands for.
+    pub(super) fn sync(&self, ticket: Ticket, latch: &Latch) -> Result<(), StorageError> {
+        self.turns.sync_names(ticket, &self.directory, latch)
+    }
+
     /// The same without the folders above it, which it may hold open.
     pub(super) fn alone(&self) -> Self {
         let way = if self.is_settled() { self.way.clone() } else { Way::Forgotten };
@@ -169,21 +179,6 @@ impl UserFolders {
             highest = highest.max(paths::folder_owner(&name.map_err(io)?));
         }
         Ok(highest)
-    }
-
-    /// A ticket for the names that are in that folder now.
-    pub(super) fn ticket(&self, folder: &UserFolder) -> Ticket {
-        folder.turns.ticket()
-    }
-
-    /// Makes the names durable that the ticket stands for.
-    pub(super) fn sync(
-        &self,
-        folder: &UserFolder,
-        ticket: Ticket,
-        latch: &Latch,
-    ) -> Result<(), StorageError> {
-        folder.turns.sync_names(ticket, &folder.directory, latch)
     }
 
     /// With whoever syncs its names: by what the folder is and not by its path, for one
