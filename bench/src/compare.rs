@@ -33,7 +33,8 @@ pub(crate) fn run(compare: &Compare) -> Result<bool> {
     let target = target()?;
     let sections = wanted.sections.iter();
     let needed = sections.map(|section| section.space_bytes(runs_of(compare))).max().unwrap_or(0);
-    let ground = Ground::in_folder(compare.dir.as_deref().unwrap_or(&target), needed)?;
+    let held = if rehearses(compare) { ground::MEMORY_BYTES_MAX } else { 0 };
+    let ground = Ground::in_folder(compare.dir.as_deref().unwrap_or(&target), needed + held)?;
     say(&format!("seed {seed}; all of it in {}", ground.path().display()));
 
     let began = Instant::now();
@@ -114,8 +115,10 @@ fn measured(
     }
     left.clear();
     drop(source);
-    if let Load::Folder { .. } = load {
-        ground::rest(compare.quick)?;
+    if let Load::Folder { .. } = load
+        && !compare.quick
+    {
+        ground::rest(ground::FORGOTTEN)?;
     }
 
     // Each again in its place on the list.
@@ -139,7 +142,8 @@ fn measured(
 /// The rehearsal leaves free memory as this very contender will want it. On a guest
 /// whose host takes back what is free, the first write to a page costs ten times what
 /// any later one does, and who gets such pages hangs on the size of the pieces that the
-/// one before has written and on those that it writes itself.
+/// one before has written and on those that it writes itself. Who is to be measured is
+/// ready before the rehearsal begins, and goes as soon as that memory is free.
 fn once(
     contender: &dyn Contender,
     left: &mut Leavings,
@@ -147,14 +151,15 @@ fn once(
     compare: &Compare,
 ) -> Result<Sample> {
     load.warm()?;
+    let room = left.ground.room(load, compare.limit)?;
+    let go = contender.ready(&room)?;
     if rehearses(compare) {
         let room = left.ground.room(load, compare.limit)?;
-        let rehearsed = contender.round(&room);
-        left.take(room);
+        let rehearsed = contender.ready(&room).and_then(|go| go());
         rehearsed.context("in the rehearsal")?;
+        left.take_rehearsed(room)?;
     }
-    let room = left.ground.room(load, compare.limit)?;
-    let taken = contender.round(&room).and_then(|arrival| {
+    let taken = go().and_then(|arrival| {
         load.check(&arrival.path)?;
         Ok(arrival.sample)
     });
@@ -174,6 +179,13 @@ struct Leavings<'a> {
 impl<'a> Leavings<'a> {
     fn of(ground: &'a Ground) -> Self {
         Self { ground, trees: Vec::new() }
+    }
+
+    /// Takes what a rehearsal has left, and sees to it that there is memory for the next.
+    fn take_rehearsed(&mut self, room: Room) -> Result<()> {
+        let bytes = room.load.bytes().saturating_mul(2);
+        self.take(room);
+        self.ground.free_memory(bytes)
     }
 
     /// Takes what one round has left, and sees to it that nobody pays for what another

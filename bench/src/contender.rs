@@ -60,12 +60,16 @@ pub(crate) trait Contender {
     /// Where not: why, for a person.
     fn available(&self) -> Result<(), String>;
 
-    /// Starts what it needs, sends the room's load once, and stops all of it.
+    /// Starts what it needs, up to where its client could begin.
     ///
     /// # Errors
     /// Where any of that fails; nothing of it runs then.
-    fn round(&self, room: &Room) -> Result<Arrival>;
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>>;
 }
+
+/// Sends the room's load once, and stops all that was started. Where any of that fails,
+/// or where it is dropped, nothing of it runs any more.
+pub(crate) type Go<'a> = Box<dyn FnOnce() -> Result<Arrival> + 'a>;
 
 /// A load that has arrived, so it is said.
 #[derive(Debug)]

@@ -7,17 +7,37 @@ use anyhow::{Context as _, Result, ensure};
 use bytesize::ByteSize;
 use rustix::fs::statvfs;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How much is made free at the most; Linux leaves as much in memory before it writes
+/// any of it to the disk, on a machine with 20 GiB.
+pub(crate) const MEMORY_BYTES_MAX: u64 = 2 << 30;
+
+/// More than a tree of small files takes: pages, inodes, names, a catalog.
+const MEMORY_BYTES_MIN: u64 = 512 << 20;
+
+/// Pieces in which that is written, and how many quarters of it: memory is handed out by
+/// the length of what is written, and leaves gaps for those who write in other lengths.
+/// Short ones as the peers write, long ones as Towline and the floor program do.
+const PIECES: [(usize, u64); 2] = [(32 << 10, 1), (1 << 20, 3)];
+
 /// What is left over on the disk at the worst.
 const SPARE_BYTES: u64 = 256 << 20;
 
 /// For longer than ext4 remembers that an inode was deleted.
-const REST: Duration = Duration::from_secs(6);
+pub(crate) const FORGOTTEN: Duration = Duration::from_secs(6);
+
+/// Until a guest has told its host of all memory that was freed up to now. Linux does so
+/// two seconds after the first was freed that the host does not know of: whatever is
+/// freed after such a rest is kept for two seconds, and what is freed without one may be
+/// taken at any moment (`PAGE_REPORTING_DELAY` in its mm/page_reporting.c).
+pub(crate) const TOLD: Duration = Duration::from_millis(2500);
 
 /// The ground. Dropped, it is gone with all that lies there.
 #[derive(Debug)]
@@ -96,20 +116,31 @@ impl Ground {
         folder.context("cannot make a folder for a server")
     }
 
+    /// Sees to it that so much memory is free, and still the machine's own for the next
+    /// two seconds: the first write to what a host has taken back costs ten times as much.
+    pub(crate) fn free_memory(&self, bytes: u64) -> Result<()> {
+        let bytes = bytes.clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX);
+        let place = self.place()?;
+        for (piece, quarters) in PIECES {
+            fill(&place.path().join(piece.to_string()), bytes / 4 * quarters, piece)?;
+        }
+        rest(TOLD)?;
+        drop(place);
+        Ok(())
+    }
+
     pub(crate) fn room<'a>(&self, load: &'a Load, limit: Duration) -> Result<Room<'a>> {
         let folder = tempfile::Builder::new().prefix("room-").tempdir_in(self.path());
         Ok(Room { folder: folder.context("cannot make a folder for a round")?, load, limit })
     }
 }
 
-/// After many files were deleted, until a file system has forgotten it; see `compare.rs`.
-/// Not where the figures mean nothing.
-pub(crate) fn rest(quick: bool) -> Result<()> {
-    let rest = if quick { Duration::ZERO } else { REST };
+/// Leaves the machine alone for so long.
+pub(crate) fn rest(rest: Duration) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < rest {
         interrupt::check()?;
-        sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(100).min(rest));
     }
     Ok(())
 }
@@ -147,6 +178,16 @@ impl Room<'_> {
     pub(crate) fn load_name(&self) -> &OsStr {
         self.load.path().file_name().unwrap_or_default()
     }
+}
+
+fn fill(path: &Path, bytes: u64, piece: usize) -> Result<()> {
+    let piece = vec![1; piece];
+    let mut file =
+        File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
+    for _ in 0..bytes.div_ceil(piece.len() as u64) {
+        file.write_all(&piece).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn free_bytes(path: &Path) -> Result<u64> {

@@ -110,9 +110,12 @@ fn how_compared(page: &mut String, results: &Results) {
          goes over the loopback interface and lies on one volume. What is sent is in the page cache before. What\n\
          arrived is compared with what was sent, and the disks are synced, before the next begins; it is removed at once where\n\
          it is one file, and at the end of all rounds where it is many, since ext4 makes new files slowly right after many\n\
-         were deleted. Each\n\
-         rehearses once right before it is measured, since the first write to free memory can cost a virtual machine far\n\
-         more than any later one.\n\n\
+         were deleted.\n\n\
+         The first write to memory that a virtual machine's host has taken back costs some ten times as much as any later\n\
+         one, and a guest tells its host of free memory two seconds after it was freed. So each contender rehearses once\n\
+         right before it is measured; twice as much as it sends is written plainly, in short pieces and in long ones; the\n\
+         machine is left alone until its host knows of all free memory; what was written is removed, and the contender,\n\
+         whose server has been waiting, goes at once. Some rounds find such memory even so: medians.\n\n\
          *Done when* says where the bytes are when the client's command ends: *on disk*, synced, or *in memory*, from\n\
          which a power cut takes them. A process begins with the peak memory of the program that starts it, here {:.1}:\n\
          of less, nothing is known.\n\n",

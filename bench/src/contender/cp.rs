@@ -1,6 +1,6 @@
 //! `cp`: no network, no hash, no promise.
 
-use super::{Arrival, Class, Contender};
+use super::{Arrival, Class, Contender, Go};
 use crate::ground::Room;
 use crate::measure;
 use crate::program;
@@ -32,12 +32,14 @@ impl Contender for Cp {
         program::find("cp").map(|_| ())
     }
 
-    fn round(&self, room: &Room) -> Result<Arrival> {
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
         let path = room.at("copy");
         let mut copy = Command::new("cp");
         // Some file systems would share the blocks and copy nothing.
         copy.args(["-r", "--reflink=never"]).arg(room.load.path()).arg(&path);
-        let (wall, client) = measure::run(copy, &room.at("cp.log"), room.limit)?;
-        Ok(Arrival { sample: Sample { wall, client, server: None }, path })
+        Ok(Box::new(move || {
+            let (wall, client) = measure::run(copy, &room.at("cp.log"), room.limit)?;
+            Ok(Arrival { sample: Sample { wall, client, server: None }, path })
+        }))
     }
 }

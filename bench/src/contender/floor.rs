@@ -1,6 +1,6 @@
 //! The floor program, whose ends are processes as those of the others are.
 
-use super::{Arrival, Class, Contender};
+use super::{Arrival, Class, Contender, Go};
 use crate::ground::Room;
 use crate::measure;
 use crate::program;
@@ -47,7 +47,7 @@ impl Contender for FloorProgram {
         Ok(())
     }
 
-    fn round(&self, room: &Room) -> Result<Arrival> {
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
         let path = room.at("received");
         let mut receiver = program::own("floor")?;
         receiver.arg("receive").arg(&path).args(match self {
@@ -58,8 +58,10 @@ impl Contender for FloorProgram {
         let server = Server::start(receiver, &room.at("server.log"), Sign::Says)?;
         let mut sender = program::own("floor")?;
         sender.arg("send").arg(room.load.path()).arg(server.address().to_string());
-        let (wall, client) = measure::run(sender, &room.at("client.log"), room.limit)?;
-        let server = Some(server.stop()?);
-        Ok(Arrival { sample: Sample { wall, client, server }, path })
+        Ok(Box::new(move || {
+            let (wall, client) = measure::run(sender, &room.at("client.log"), room.limit)?;
+            let server = Some(server.stop()?);
+            Ok(Arrival { sample: Sample { wall, client, server }, path })
+        }))
     }
 }

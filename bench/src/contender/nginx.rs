@@ -1,6 +1,6 @@
 //! An HTTP PUT by curl to nginx with its dav module.
 
-use super::{Arrival, Class, Contender};
+use super::{Arrival, Class, Contender, Go};
 use crate::ground::Room;
 use crate::measure;
 use crate::program;
@@ -42,7 +42,7 @@ impl Contender for Nginx {
         }
     }
 
-    fn round(&self, room: &Room) -> Result<Arrival> {
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
         let into = room.folder("received")?;
         let port = free_port()?;
         let config = room.file("nginx.conf", &config(room, &into, port))?;
@@ -55,10 +55,12 @@ impl Contender for Nginx {
         // Without a question first: some servers leave it waiting for a second.
         curl.args(["-q", "-sSf", "--noproxy", "*", "-H", "Expect:", "-T"]).arg(room.load.path());
         curl.arg(format!("http://127.0.0.1:{port}/received/"));
-        let (wall, client) = measure::run(curl, &room.at("client.log"), room.limit)?;
-        let server = Some(server.stop()?);
-        let path = into.join(room.load_name());
-        Ok(Arrival { sample: Sample { wall, client, server }, path })
+        Ok(Box::new(move || {
+            let (wall, client) = measure::run(curl, &room.at("client.log"), room.limit)?;
+            let server = Some(server.stop()?);
+            let path = into.join(room.load_name());
+            Ok(Arrival { sample: Sample { wall, client, server }, path })
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! rsync to a daemon, whole files: there is nothing at the other end to compare with.
 
-use super::{Arrival, Class, Contender};
+use super::{Arrival, Class, Contender, Go};
 use crate::ground::Room;
 use crate::load::Load;
 use crate::measure;
@@ -49,7 +49,7 @@ impl Contender for Rsync {
         program::find("rsync").map(|_| ())
     }
 
-    fn round(&self, room: &Room) -> Result<Arrival> {
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
         let into = room.folder("received")?;
         let port = free_port()?;
         let config = room.file("rsyncd.conf", &config(&into, &room.at("rsyncd.log")))?;
@@ -66,11 +66,13 @@ impl Contender for Rsync {
             rsync.arg("--fsync");
         }
         rsync.arg(room.load.path()).arg(format!("rsync://127.0.0.1:{port}/bench/"));
-        let (wall, client) = measure::run(rsync, &room.at("client.log"), room.limit)?;
-        server.be_alone()?;
-        let server = Some(server.stop()?);
-        let path = into.join(room.load_name());
-        Ok(Arrival { sample: Sample { wall, client, server }, path })
+        Ok(Box::new(move || {
+            let (wall, client) = measure::run(rsync, &room.at("client.log"), room.limit)?;
+            server.be_alone()?;
+            let server = Some(server.stop()?);
+            let path = into.join(room.load_name());
+            Ok(Arrival { sample: Sample { wall, client, server }, path })
+        }))
     }
 }
 

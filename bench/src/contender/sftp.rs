@@ -1,6 +1,6 @@
 //! OpenSSH's sftp, encrypted as it always is, to an sshd of our own.
 
-use super::{Arrival, Class, Contender};
+use super::{Arrival, Class, Contender, Go};
 use crate::ground::Room;
 use crate::measure;
 use crate::program;
@@ -52,7 +52,7 @@ impl Contender for Sftp {
         Ok(())
     }
 
-    fn round(&self, room: &Room) -> Result<Arrival> {
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
         let user = user()?;
         let into = room.folder("received")?;
         let port = free_port()?;
@@ -73,11 +73,13 @@ impl Contender for Sftp {
         sftp.args(["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
         sftp.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", room.at("known").display()));
         sftp.arg(format!("{user}@127.0.0.1"));
-        let (wall, client) = measure::run(sftp, &room.at("client.log"), room.limit)?;
-        server.be_alone()?;
-        let server = Some(server.stop()?);
-        let path = into.join(room.load_name());
-        Ok(Arrival { sample: Sample { wall, client, server }, path })
+        Ok(Box::new(move || {
+            let (wall, client) = measure::run(sftp, &room.at("client.log"), room.limit)?;
+            server.be_alone()?;
+            let server = Some(server.stop()?);
+            let path = into.join(room.load_name());
+            Ok(Arrival { sample: Sample { wall, client, server }, path })
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Towline itself: `towlined` over a new data folder, and one `towline put`.
 
-use super::{Arrival, Class, Contender};
+use super::{Arrival, Class, Contender, Go};
 use crate::ground::Room;
 use crate::measure;
 use crate::program;
@@ -50,17 +50,19 @@ impl Contender for Towline {
         }
     }
 
-    fn round(&self, room: &Room) -> Result<Arrival> {
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
         let mut towlined = towlined::command(room.path())?;
         if let Self::Relaxed = self {
             towlined.args(["--durability", "relaxed"]);
         }
         let server = Towlined::start_as(towlined, room.path())?;
         let towline = server.put(room.load.path(), server.address())?;
-        let (wall, client) = measure::run(towline, &room.at("client.log"), room.limit)?;
-        let path = server.document(room.load_name());
-        let server = Some(server.stop()?);
-        Ok(Arrival { sample: Sample { wall, client, server }, path })
+        Ok(Box::new(move || {
+            let (wall, client) = measure::run(towline, &room.at("client.log"), room.limit)?;
+            let path = server.document(room.load_name());
+            let server = Some(server.stop()?);
+            Ok(Arrival { sample: Sample { wall, client, server }, path })
+        }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The two best known servers of the tus protocol, by curl: one POST that creates, one
 //! PATCH with the whole file.
 
-use super::{Arrival, Class, Contender};
+use super::{Arrival, Class, Contender, Go};
 use crate::ground::Room;
 use crate::measure;
 use crate::program;
@@ -42,7 +42,7 @@ impl Contender for Tus {
         program::find(self.name()).map(|_| ())
     }
 
-    fn round(&self, room: &Room) -> Result<Arrival> {
+    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
         let into = room.folder("received")?;
         let port = free_port()?;
         let command = self.server(room, &into, port)?;
@@ -62,13 +62,14 @@ impl Contender for Tus {
         send.args(["-X", "PATCH", "-H", "Upload-Offset: 0", "-H"]);
         send.arg("Content-Type: application/offset+octet-stream");
         send.arg("-T").arg(room.load.path()).arg(place);
-        let (sent, send_cost) = measure::run(send, &room.at("client.log"), room.limit)?;
-        let server = Some(server.stop()?);
-
-        let path = file_of(room.load.bytes(), &into)?;
-        let path = path.with_context(|| format!("{} has no such file", self.name()))?;
-        let sample = Sample { wall: created + sent, client: create_cost.and(send_cost), server };
-        Ok(Arrival { sample, path })
+        Ok(Box::new(move || {
+            let (sent, send_cost) = measure::run(send, &room.at("client.log"), room.limit)?;
+            let server = Some(server.stop()?);
+            let path = file_of(room.load.bytes(), &into)?;
+            let path = path.with_context(|| format!("{} has no such file", self.name()))?;
+            let (wall, client) = (created + sent, create_cost.and(send_cost));
+            Ok(Arrival { sample: Sample { wall, client, server }, path })
+        }))
     }
 }
 

@@ -71,7 +71,7 @@ impl Trial for Idle {
         let place = site.ground.place()?;
         let towlined = Towlined::start(place.path())?;
         let limit = site.limit.saturating_mul(5 + 3 * self.uploads);
-        let seen = block_on(limit, self.look(&towlined, connections, &pattern))?;
+        let seen = block_on(limit, self.look(site, &towlined, connections, &pattern))?;
         towlined.stop()?;
         Ok(self.findings(connections, &seen))
     }
@@ -88,8 +88,14 @@ struct Seen {
 }
 
 impl Idle {
-    async fn look(&self, towlined: &Towlined, connections: u32, pattern: &Pattern) -> Result<Seen> {
-        let mut alone = self.uploads("before", self.uploads, towlined, pattern).await?;
+    async fn look(
+        &self,
+        site: &Site<'_>,
+        towlined: &Towlined,
+        connections: u32,
+        pattern: &Pattern,
+    ) -> Result<Seen> {
+        let mut alone = self.uploads(site, "before", towlined, pattern).await?;
         tokio::time::sleep(SETTLES).await;
         let before_bytes = vitals::anonymous_bytes(towlined.id())?;
         let began = Instant::now();
@@ -100,33 +106,30 @@ impl Idle {
         let used = vitals::cpu(towlined.id())?;
         tokio::time::sleep(self.silence).await;
         let used = vitals::cpu(towlined.id())?.saturating_sub(used);
-        let beside = self.uploads("beside", self.uploads, towlined, pattern).await?;
+        let beside = self.uploads(site, "beside", towlined, pattern).await?;
         drop(idle);
         tokio::time::sleep(SETTLES).await;
         // A machine that grows slower meanwhile is not their fault.
-        alone.extend(self.uploads("after", self.uploads, towlined, pattern).await?);
+        alone.extend(self.uploads(site, "after", towlined, pattern).await?);
         Ok(Seen { alone, beside, before_bytes, after_bytes, used })
     }
 
     async fn uploads(
         &self,
+        site: &Site<'_>,
         prefix: &str,
-        count: u32,
         towlined: &Towlined,
         pattern: &Pattern,
     ) -> Result<Vec<Duration>> {
         let (address, token) = (towlined.address(), towlined.token()?);
         let mut took = Vec::new();
-        for number in 0..=count {
+        for number in 0..self.uploads {
             let names = [format!("{prefix}-{number}.bin")];
+            site.free_memory(self.filesize)?;
             let began = Instant::now();
             let mut speaker = Speaker::login(address, &token).await?;
             speaker.put(&names, size(self.filesize), pattern).await?;
-            // The first finds memory as the time before has left it, and is not counted.
-            if number > 0 {
-                took.push(began.elapsed());
-            }
-            // Each finds the same memory free that the one before has used.
+            took.push(began.elapsed());
             towlined.remove(&names[0])?;
         }
         Ok(took)

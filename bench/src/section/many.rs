@@ -64,11 +64,6 @@ impl Trial for Many {
             for (clients, filesize, runs) in
                 [(1, self.whole(), &mut alone), (self.clients, self.filesize, &mut together)]
             {
-                if !site.quick {
-                    // As in a comparison: free memory is left as this very load wants it. It
-                    // must not be long ago; a thousand deleted inodes hold nobody up.
-                    once(site, &pattern, clients, filesize)?;
-                }
                 let run = once(site, &pattern, clients, filesize)?;
                 say(&format!("  {clients} in round {round}: {:.3} s", run.all.as_secs_f64()));
                 runs.push(run);
@@ -142,6 +137,7 @@ impl Run {
 fn once(site: &Site, pattern: &Arc<Pattern>, clients: u32, filesize: u64) -> Result<Run> {
     let place = site.ground.place()?;
     let towlined = Towlined::start(place.path())?;
+    site.free_memory(u64::from(clients) * filesize)?;
     let idle = vitals::anonymous_bytes(towlined.id())?;
     let watch = Watch::over(towlined.id());
     let (address, token) = (towlined.address(), towlined.token()?);

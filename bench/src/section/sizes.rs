@@ -156,10 +156,6 @@ impl Took {
 impl Sizes {
     /// Medians of the rounds.
     fn cost(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<Cost> {
-        if !site.quick {
-            // As in a comparison: free memory is left as this very load wants it.
-            self.write(site, filesize, pattern)?;
-        }
         let (mut plain, mut upload) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds_of(filesize) {
             plain.push(self.write(site, filesize, pattern)?);
@@ -177,6 +173,7 @@ impl Sizes {
         let towlined = Towlined::start(place.path())?;
         let (address, token) = (towlined.address(), towlined.token()?);
         let names: Vec<String> = (0..self.count(filesize)).map(|n| format!("{n}.bin")).collect();
+        site.free_memory(filesize.max(self.together))?;
         let used = vitals::cpu(towlined.id())?;
         let wall = block_on(site.limit_for(filesize), async {
             let mut speaker = Speaker::login(address, &token).await?;
@@ -193,6 +190,7 @@ impl Sizes {
     /// Writes them and syncs each, and nothing else.
     fn write(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<Took> {
         let place = site.ground.place()?;
+        site.free_memory(filesize.max(self.together))?;
         let used = vitals::cpu(std::process::id())?;
         let began = Instant::now();
         for number in 0..self.count(filesize) {
