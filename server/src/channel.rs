@@ -15,6 +15,7 @@ use crate::pool::Buffer;
 use crate::publish::Receipt;
 use crate::service::Service;
 use crate::storage::StorageError;
+use crate::tap::Tap;
 use begin::Asked;
 use parcel::Parcel;
 use std::collections::VecDeque;
@@ -87,6 +88,8 @@ pub(crate) enum Task {
     Block { index: BlockIndex, value: ChainingValue },
     /// A whole upload.
     Parcel(Parcel),
+    /// What comes through it.
+    Tap(Box<dyn Tap>),
     /// The connection has ended. Answers with the upload that it lets go of.
     Release(oneshot::Sender<Option<Arc<Live>>>),
 }
@@ -125,7 +128,7 @@ impl Handler for ChannelDesk {
             Task::Piece { offset, buffer } => {
                 *offset == Offset::ZERO && buffer.bytes().len() <= SHORT_PIECE_BYTES
             }
-            Task::Request(_) | Task::Release(_) => false,
+            Task::Request(_) | Task::Tap(_) | Task::Release(_) => false,
         }
     }
 
@@ -203,6 +206,10 @@ impl ChannelDesk {
             }
             Task::Block { index, value } => self.announce(index, value).map(|()| None),
             Task::Parcel(parcel) => Ok(self.send_whole(parcel).map(Step::Hear)),
+            Task::Tap(mut tap) => {
+                self.draw(&mut *tap, manner);
+                Ok(None)
+            }
             Task::Release(done) => {
                 let _ = done.send(self.leave());
                 Ok(None)
@@ -223,6 +230,16 @@ impl ChannelDesk {
             Step::Refuse(failure) => Err(failure),
         };
         self.conclude(done, manner)
+    }
+
+    /// Does what comes through a tap. Of that nothing goes on.
+    fn draw(&mut self, tap: &mut dyn Tap, manner: Manner) {
+        while let Some(task) = tap.draw() {
+            if let Task::Piece { .. } = task {
+                self.backlog.arrived();
+            }
+            self.begin_one(Queued { task, place: None }, manner);
+        }
     }
 
     /// Whoever took the upload over, or gave it up, has told our client so: what still

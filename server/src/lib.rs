@@ -35,6 +35,7 @@ mod service;
 mod session;
 mod settling;
 pub mod storage;
+mod tap;
 pub mod token;
 mod verify;
 

@@ -14,8 +14,10 @@ use crate::token::{KeyError, Tokens};
 use crate::{Config, Durability, door, expiry, recovery};
 use std::future::Future;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -168,6 +170,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         pool: Pool::new(config.limits.buffers),
         newborns: Arc::default(),
         crew: Crew::new(tracker.clone()),
+        taps: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
         tracker,
         stopping: CancellationToken::new(),
         config,

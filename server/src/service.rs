@@ -17,6 +17,7 @@ use crate::storage::Storage;
 use crate::token::Tokens;
 use crate::{Clock, Config, recovery};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_protocol::{Channel, DocumentId, FileSize, UserId};
@@ -39,6 +40,8 @@ pub(crate) struct Service {
     pub(crate) newborns: Arc<Newborns>,
     /// Who does the short work of all channels.
     pub(crate) crew: Arc<Crew<ChannelDesk>>,
+    /// Places for taps: one for each core, for each has a thread of its own.
+    pub(crate) taps: Arc<Semaphore>,
     /// Connections and everything that works for them.
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the server is to stop.

@@ -5,13 +5,14 @@ use crate::backlog::Backlog;
 use crate::channel::{ChannelDesk, Queued, Task};
 use crate::event::{Event, Events, Heard};
 use crate::failure::broken_framing;
-use crate::inlet::{Incoming, Inlet, InletError};
+use crate::inlet::{Incoming, Inlet, InletError, Piece};
 use crate::lane::{Handler as _, Lane};
 use crate::live::Live;
 use crate::login::{self, Login};
 use crate::outlet::Outlet;
 use crate::pool;
 use crate::service::Service;
+use crate::tap::Source;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ struct Session<R, W> {
     user: UserId,
     /// When the token ends.
     expires_at: Timestamp,
-    inlet: Inlet<R>,
+    source: Source<R>,
     outlet: Outlet<W>,
     events: Events,
     heard: Heard,
@@ -68,7 +69,7 @@ struct Session<R, W> {
 /// Serves one connection.
 pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, service: Arc<Service>)
 where
-    R: AsyncRead + Unpin,
+    R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
     let mut inlet = Inlet::new(reader, Caps::LOGIN, Arc::clone(&service.pool));
@@ -86,7 +87,7 @@ where
             let session = Session {
                 user: user.user_id,
                 expires_at,
-                inlet,
+                source: Source::new(inlet),
                 outlet,
                 events,
                 heard,
@@ -126,13 +127,17 @@ where
     .await;
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
+impl<R, W> Session<R, W>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin,
+{
     async fn run(mut self) {
         let end = self.talk().await;
-        if let Some(piece) = self.inlet.take_piece() {
+        let (mut inlet, pieces) = self.source.end().await;
+        for piece in pieces {
             // What has arrived of a frame that was cut counts.
-            self.queue(piece.channel, Task::Piece { offset: piece.offset, buffer: piece.buffer })
-                .await;
+            self.queue_piece(piece).await;
         }
         let paused = self.release().await;
         if !paused.is_empty() {
@@ -154,7 +159,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         if let End::Closed(error) = end {
             self.outlet.push(&Reply::Error(error));
         }
-        farewell(&mut self.inlet, &mut self.outlet).await;
+        farewell(&mut inlet, &mut self.outlet).await;
     }
 
     /// Until somebody has enough.
@@ -165,9 +170,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         loop {
             // Who does not read is not read from, and keeps no buffer from others.
             let listens = self.outlet.has_room() && self.heard.len() < REQUESTS_MAX as usize;
-            if !listens && let Some(piece) = self.inlet.take_piece() {
-                let task = Task::Piece { offset: piece.offset, buffer: piece.buffer };
-                self.queue(piece.channel, task).await;
+            if !listens && let Some(piece) = self.source.pause() {
+                self.queue_piece(piece).await;
             }
             if self.broken {
                 return End::Closed(ErrorReply::new(
@@ -175,10 +179,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                     "the server made a mistake; what is durable is kept, come again",
                 ));
             }
-            let patience = self.inlet.deadline(timings.frame, timings.silence);
+            let patience = self.source.deadline(timings.frame, timings.silence);
             let unread = self.outlet.deadline(timings.unread);
             // Every branch is cancel-safe: receiving from a channel, one write,
-            // `Inlet::next` (see there), and waiting. The one that waits for nothing is
+            // `Source::next` (see there), and waiting. The one that waits for nothing is
             // for when nothing more has come.
             tokio::select! {
                 biased;
@@ -192,7 +196,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                         return End::Gone;
                     }
                 }
-                incoming = self.inlet.next(), if listens => {
+                incoming = self.source.next(), if listens => {
                     match incoming {
                         Ok(incoming) => {
                             if let Some(end) = self.take(incoming).await {
@@ -213,7 +217,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 }
                 () = sleep_until(unread.unwrap_or(patience)), if unread.is_some() => return End::Gone,
                 () = sleep_until(patience), if listens => {
-                    if self.inlet.deadline(timings.frame, timings.silence) <= Instant::now() {
+                    if self.source.deadline(timings.frame, timings.silence) <= Instant::now() {
                         return End::Closed(ErrorReply::new(
                             Code::TooSlow,
                             "nothing whole has come for too long; what came is kept, come again",
@@ -228,8 +232,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         match incoming {
             Incoming::End => return Some(End::Finished),
             Incoming::Piece(piece) => {
-                let task = Task::Piece { offset: piece.offset, buffer: piece.buffer };
-                self.queue(piece.channel, task).await;
+                let (channel, flows) = (piece.channel, self.source.flows(&piece));
+                self.queue_piece(piece).await;
+                if flows {
+                    self.lend(channel);
+                }
             }
             Incoming::Block { channel, index, value } => {
                 self.queue(channel, Task::Block { index, value }).await;
@@ -247,6 +254,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             },
         }
         None
+    }
+
+    /// Has a channel's lane draw for itself, where one more may.
+    fn lend(&mut self, channel: Channel) {
+        let Some((lane, _)) = self.channels.get(&channel) else { return };
+        let place = Arc::clone(&self.service.taps).try_acquire_owned();
+        if let Some(tap) = place.ok().and_then(|place| self.source.lend(channel, place)) {
+            lane.push(Queued { task: Task::Tap(tap), place: None });
+        }
+    }
+
+    async fn queue_piece(&mut self, Piece { channel, offset, buffer }: Piece) {
+        self.queue(channel, Task::Piece { offset, buffer }).await;
     }
 
     /// Puts a task into its channel's lane, once there is a place for it. While
@@ -286,7 +306,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             }
             Task::Request(Request::Blocks(_)) => (&self.requests, LONG_ANSWER),
             Task::Block { .. } | Task::Request(Request::Complete(_)) => (&self.requests, 1),
-            Task::Request(_) | Task::Parcel(_) | Task::Release(_) => (&self.requests, PLACES),
+            Task::Request(_) | Task::Parcel(_) | Task::Tap(_) | Task::Release(_) => {
+                (&self.requests, PLACES)
+            }
         };
         let place = match Arc::clone(queue).try_acquire_many_owned(places) {
             Ok(place) => Some(place),
@@ -305,7 +327,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                         }
                     }
                 };
-                self.inlet.excuse();
+                self.source.excuse();
                 place
             }
         };

@@ -21,6 +21,7 @@ mod simple_speaker;
 mod sizes;
 mod state_file;
 mod stop;
+mod stream;
 mod takeover;
 mod verify;
 mod whole;
