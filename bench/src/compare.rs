@@ -156,8 +156,8 @@ fn once(
     if rehearses(compare) {
         let room = left.ground.room(load, compare.limit)?;
         let rehearsed = contender.ready(&room).and_then(|go| go());
-        rehearsed.context("in the rehearsal")?;
         left.take_rehearsed(room)?;
+        rehearsed.context("in the rehearsal")?;
     }
     let taken = go().and_then(|arrival| {
         load.check(&arrival.path)?;

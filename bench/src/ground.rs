@@ -15,8 +15,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How much is made free at the most; Linux leaves as much in memory before it writes
-/// any of it to the disk, on a machine with 20 GiB.
+/// How much is made free at the most, and a tenth of what there is: beyond that Linux
+/// begins to write it to the disk.
 pub(crate) const MEMORY_BYTES_MAX: u64 = 2 << 30;
 
 /// More than a tree of small files takes: pages, inodes, names, a catalog.
@@ -119,7 +119,7 @@ impl Ground {
     /// Sees to it that so much memory is free, and still the machine's own for the next
     /// two seconds: the first write to what a host has taken back costs ten times as much.
     pub(crate) fn free_memory(&self, bytes: u64) -> Result<()> {
-        let bytes = bytes.clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX);
+        let bytes = bytes.clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX).min(available_bytes()? / 10);
         let place = self.place()?;
         for (piece, quarters) in PIECES {
             fill(&place.path().join(piece.to_string()), bytes / 4 * quarters, piece)?;
@@ -140,7 +140,7 @@ pub(crate) fn rest(rest: Duration) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < rest {
         interrupt::check()?;
-        sleep(Duration::from_millis(100).min(rest));
+        sleep(Duration::from_millis(100));
     }
     Ok(())
 }
@@ -185,9 +185,18 @@ fn fill(path: &Path, bytes: u64, piece: usize) -> Result<()> {
     let mut file =
         File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
     for _ in 0..bytes.div_ceil(piece.len() as u64) {
+        interrupt::check()?;
         file.write_all(&piece).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// The memory that could be had.
+fn available_bytes() -> Result<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kibibytes.context("the system does not say how much memory it has")?.saturating_mul(1024))
 }
 
 fn free_bytes(path: &Path) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! A question to Towline alone: no peer is measured, but there is a goal.
 
 use crate::finding::Findings;
-use crate::ground::Ground;
+use crate::ground::{Ground, MEMORY_BYTES_MAX};
 use anyhow::Result;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ impl TrialResult {
     pub(crate) fn of(trial: &dyn Trial, site: &Site) -> Self {
         say(&format!("\n{}", trial.title()));
         let began = Instant::now();
-        let findings = match site.ground.lacks(trial.space_bytes()) {
+        let findings = match site.lacks_bytes(trial.space_bytes()) {
             Some(why) => Ok(Findings { skipped: vec![why], ..Findings::default() }),
             None => trial.run(site),
         };
@@ -86,7 +86,13 @@ impl Site<'_> {
 
     /// Whether there is no room for so much more; then why not, for a person.
     pub(crate) fn lacks(&self, what: &str, bytes: u64) -> Option<String> {
-        self.ground.lacks(bytes).map(|why| format!("{what}: {why}"))
+        self.lacks_bytes(bytes).map(|why| format!("{what}: {why}"))
+    }
+
+    /// The same, with what [`Self::free_memory`] writes for a while.
+    fn lacks_bytes(&self, bytes: u64) -> Option<String> {
+        let held = if self.quick { 0 } else { MEMORY_BYTES_MAX };
+        self.ground.lacks(bytes.saturating_add(held))
     }
 }
 

@@ -123,12 +123,12 @@ impl Connection {
         &self.welcome
     }
 
-    /// A channel on which nothing was said lately.
     /// Whether the server has a feature.
     pub(crate) fn knows(&self, feature: &str) -> bool {
         self.welcome.features.iter().any(|word| word == feature)
     }
 
+    /// A channel on which nothing was said lately.
     pub(crate) fn new_channel(&mut self) -> Channel {
         // Half of what a server must bear, so that a number comes back long
         // after the last reply on it.

@@ -7,10 +7,11 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc as ready;
 use towline_protocol::{BlockIndex, ChainingValue};
 
-/// One block being written, one waiting behind it, one read and one being read.
-const BUFFERS: usize = 4;
+/// One block being written and one being read: with more of them, none is in a
+/// processor's cache any more when its turn comes.
+const BUFFERS: usize = 2;
 
-/// The first three of them, for each further connection.
+/// For each further connection: one being written, one waiting behind it and one read.
 const BUFFERS_PER_CONNECTION: usize = 3;
 
 /// A block as it was read. Its buffer goes back to the reader when it is dropped.

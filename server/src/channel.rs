@@ -207,7 +207,7 @@ impl ChannelDesk {
             Task::Block { index, value } => self.announce(index, value).map(|()| None),
             Task::Parcel(parcel) => Ok(self.send_whole(parcel).map(Step::Hear)),
             Task::Tap(mut tap) => {
-                self.draw(&mut *tap, manner);
+                self.draw(&mut *tap);
                 Ok(None)
             }
             Task::Release(done) => {
@@ -232,13 +232,18 @@ impl ChannelDesk {
         self.conclude(done, manner)
     }
 
-    /// Does what comes through a tap. Of that nothing goes on.
-    fn draw(&mut self, tap: &mut dyn Tap, manner: Manner) {
-        while let Some(task) = tap.draw() {
+    /// Does what comes through a tap, for as long as there is an upload for it.
+    fn draw(&mut self, tap: &mut dyn Tap) {
+        while let Slot::Open(_) = self.slot
+            && let Some(task) = tap.draw()
+        {
+            failpoint::reach("tap.drawn");
             if let Task::Piece { .. } = task {
                 self.backlog.arrived();
             }
-            self.begin_one(Queued { task, place: None }, manner);
+            // Pieces and values, done alone, never go on: what they meet is dealt with.
+            let next = self.begin_one(Queued { task, place: None }, Manner::Alone);
+            debug_assert!(matches!(next, Next::Done));
         }
     }
 

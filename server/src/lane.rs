@@ -51,6 +51,7 @@ pub(crate) enum Manner {
 }
 
 /// What comes behind a step.
+#[must_use]
 pub(crate) enum Next<B> {
     /// The next thing that is queued.
     Done,

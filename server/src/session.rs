@@ -134,8 +134,8 @@ where
 {
     async fn run(mut self) {
         let end = self.talk().await;
-        let (mut inlet, pieces) = self.source.end().await;
-        for piece in pieces {
+        let (mut inlet, piece) = self.source.end().await;
+        if let Some(piece) = piece {
             // What has arrived of a frame that was cut counts.
             self.queue_piece(piece).await;
         }
@@ -196,17 +196,19 @@ where
                         return End::Gone;
                     }
                 }
-                incoming = self.source.next(), if listens => {
+                incoming = self.source.next(), if listens || self.source.is_lent() => {
                     match incoming {
-                        Ok(incoming) => {
+                        // The lane has had it: the clocks and all else are looked at first.
+                        None => {}
+                        Some(Ok(incoming)) => {
                             if let Some(end) = self.take(incoming).await {
                                 return end;
                             }
                         }
-                        Err(InletError::Frame(error)) => return End::Closed(broken_framing(&error)),
+                        Some(Err(InletError::Frame(error))) => return End::Closed(broken_framing(&error)),
                         // It may have closed one direction only, and still listen.
-                        Err(InletError::Cut) => return End::Finished,
-                        Err(InletError::Io(_)) => return End::Gone,
+                        Some(Err(InletError::Cut)) => return End::Finished,
+                        Some(Err(InletError::Io(_))) => return End::Gone,
                     }
                 }
                 () = std::future::ready(()), if self.quiet.is_some() => self.wake(),
@@ -232,7 +234,7 @@ where
         match incoming {
             Incoming::End => return Some(End::Finished),
             Incoming::Piece(piece) => {
-                let (channel, flows) = (piece.channel, self.source.flows(&piece));
+                let (channel, flows) = (piece.channel, self.source.flows_with(&piece));
                 self.queue_piece(piece).await;
                 if flows {
                     self.lend(channel);

@@ -22,11 +22,15 @@ use towline_protocol::block::BLOCK_SIZE_BYTES;
 /// Two whole blocks that come within it are the beginning of many.
 const FAST: Duration = Duration::from_millis(10);
 
-/// So long a lane waits for what comes next, with a thread that does nothing else.
+/// So long a lane waits for what comes next, with a thread that does nothing else: for
+/// less than the inlet lingers, so that a piece that waits for more goes back with it.
+///
+/// Of a clock that a test has stopped it never passes, for such a clock does not go on
+/// while a thread like this one is at work.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// So many pieces and values are drawn at the most: then others may have the place.
-const DRAWS: u32 = 512;
+/// So long a tap lasts at the most: then others may have the place.
+const TERM: Duration = Duration::from_millis(500);
 
 /// The lane's end.
 pub(crate) trait Tap: Send {
@@ -38,6 +42,8 @@ pub(crate) trait Tap: Send {
 pub(crate) struct Source<R> {
     inlet: Option<Inlet<R>>,
     lent: Option<Lent<R>>,
+    /// Has come back with the inlet, and comes before what that has.
+    last: Option<Result<Incoming, InletError>>,
     /// When the last whole block came, and for which channel.
     whole: Option<(Channel, Instant)>,
 }
@@ -58,7 +64,7 @@ struct Spout<R> {
     channel: Channel,
     inlet: Option<Inlet<R>>,
     last: Option<Result<Incoming, InletError>>,
-    draws_left: u32,
+    ends: Instant,
     recalled: Arc<AtomicBool>,
     back: Option<oneshot::Sender<Returned<R>>>,
     runtime: Handle,
@@ -67,25 +73,37 @@ struct Spout<R> {
 
 impl<R: AsyncRead + Unpin> Source<R> {
     pub(crate) fn new(inlet: Inlet<R>) -> Self {
-        Self { inlet: Some(inlet), lent: None, whole: None }
+        Self { inlet: Some(inlet), lent: None, last: None, whole: None }
     }
 
-    /// What [`Inlet::next`] says, wherever the inlet is. Cancel-safe, as that and a
-    /// oneshot are.
-    pub(crate) async fn next(&mut self) -> Result<Incoming, InletError> {
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// What [`Inlet::next`] says; where the inlet is lent, nothing but that it is back.
+    /// Cancel-safe, as that and a oneshot are.
+    pub(crate) async fn next(&mut self) -> Option<Result<Incoming, InletError>> {
+        if self.is_lent() {
+            self.back().await;
+            return None;
+        }
+        if let Some(last) = self.last.take() {
+            return Some(last);
+        }
+        Some(self.inlet.as_mut().expect("it is here or lent").next().await)
+    }
+
+    async fn back(&mut self) {
         if let Some(lent) = &mut self.lent {
             let returned = lent.returned().await;
             self.lent = None;
             self.inlet = Some(returned.inlet);
-            if let Some(last) = returned.last {
-                return last;
-            }
+            self.last = returned.last;
         }
-        self.inlet.as_mut().expect("it is here or lent").next().await
     }
 
-    /// Whether this piece, which came just now, makes a tap worth while.
-    pub(crate) fn flows(&mut self, piece: &Piece) -> bool {
+    /// Notes that this piece came, and says whether it makes a tap worth while.
+    pub(crate) fn flows_with(&mut self, piece: &Piece) -> bool {
         let is_whole = piece.buffer.bytes().len() as u64 == BLOCK_SIZE_BYTES;
         let whole = is_whole.then(|| (piece.channel, Instant::now()));
         let before = std::mem::replace(&mut self.whole, whole);
@@ -111,7 +129,7 @@ impl<R: AsyncRead + Unpin> Source<R> {
             channel,
             inlet: Some(inlet),
             last: None,
-            draws_left: DRAWS,
+            ends: Instant::now() + TERM,
             recalled,
             back: Some(back),
             runtime: Handle::current(),
@@ -119,29 +137,28 @@ impl<R: AsyncRead + Unpin> Source<R> {
         }))
     }
 
-    /// For while nothing is to be read: what has come of a piece, if the inlet is here.
-    /// Else it comes back soon, and keeps that.
+    /// For while nothing is to be read: what has come of a piece. Where the inlet is lent
+    /// it is to come back first.
     pub(crate) fn pause(&mut self) -> Option<Piece> {
         if let Some(lent) = &self.lent {
             lent.recall();
         }
-        self.inlet.as_mut().and_then(Inlet::take_piece)
-    }
-
-    /// For when nothing more is to be read at all: the inlet, and what has come.
-    pub(crate) async fn end(&mut self) -> (Inlet<R>, Vec<Piece>) {
-        let mut came = Vec::new();
-        if let Some(mut lent) = self.lent.take() {
-            lent.recall();
-            let returned = lent.returned().await;
-            self.inlet = Some(returned.inlet);
-            if let Some(Ok(Incoming::Piece(piece))) = returned.last {
-                came.push(piece);
+        match self.last.take() {
+            Some(Ok(Incoming::Piece(piece))) => Some(piece),
+            last => {
+                self.last = last;
+                self.inlet.as_mut().and_then(Inlet::take_piece)
             }
         }
-        let mut inlet = self.inlet.take().expect("it is here or lent");
-        came.extend(inlet.take_piece());
-        (inlet, came)
+    }
+
+    /// For when nothing more is to be read at all: the inlet, and what has come of a
+    /// piece.
+    pub(crate) async fn end(&mut self) -> (Inlet<R>, Option<Piece>) {
+        let lent = self.pause();
+        self.back().await;
+        let piece = lent.or_else(|| self.pause());
+        (self.inlet.take().expect("it is here now"), piece)
     }
 
     /// When the client will have been silent, or at one frame, for too long; while the
@@ -172,10 +189,10 @@ impl<R> Lent<R> {
 
 impl<R: AsyncRead + Unpin + Send> Tap for Spout<R> {
     fn draw(&mut self) -> Option<Task> {
-        if self.draws_left == 0 || self.recalled.load(Ordering::Relaxed) {
+        let is_over = self.last.is_some() || Instant::now() >= self.ends;
+        if is_over || self.recalled.load(Ordering::Relaxed) {
             return None;
         }
-        self.draws_left -= 1;
         let inlet = self.inlet.as_mut()?;
         // Cancel-safe: the inlet keeps what it has read.
         let waiting = async { timeout(PATIENCE, inlet.next()).await };
@@ -248,7 +265,8 @@ mod tests {
         })
         .await
         .unwrap();
-        let Ok(Incoming::Control(bytes)) = source.next().await else { panic!("no control") };
+        assert!(source.is_lent() && source.next().await.is_none());
+        let Some(Ok(Incoming::Control(bytes))) = source.next().await else { panic!("no control") };
         assert_eq!(bytes, b"\"ping\"");
     }
 
@@ -261,7 +279,7 @@ mod tests {
         let drawn = spawn_blocking(move || tap.draw().is_none());
         assert!(drawn.await.unwrap(), "it waits for the other half, but not for long");
         let (_, came) = source.end().await;
-        let [piece] = &came[..] else { panic!("{} pieces", came.len()) };
+        let piece = came.expect("the half");
         assert_eq!((piece.offset.get(), piece.buffer.bytes()), (5, &[7; 40][..]));
     }
 
@@ -275,7 +293,25 @@ mod tests {
         let mut tap = lent(&mut source);
         assert!(source.pause().is_none());
         assert!(spawn_blocking(move || tap.draw().is_none()).await.unwrap());
-        assert!(matches!(source.next().await, Ok(Incoming::Block { channel: ONE, .. })));
+        assert!(source.next().await.is_none() && !source.is_lent());
+        assert!(matches!(source.next().await, Some(Ok(Incoming::Block { channel: ONE, .. }))));
+    }
+
+    #[tokio::test]
+    async fn a_piece_for_another_channel_is_no_lost_piece() {
+        let (mut source, mut client) = source();
+        let head = frame::chunk_head(Channel(2), Offset::ZERO, 40);
+        client.write_all(&[&head[..], &[7; 40]].concat()).await.unwrap();
+        client.write_all(&frame::control(&"ping")).await.unwrap();
+        let mut tap = lent(&mut source);
+        assert!(spawn_blocking(move || tap.draw().is_none()).await.unwrap());
+        // The session does not listen just now: the piece must not keep a buffer.
+        assert!(source.pause().is_none());
+        assert!(source.next().await.is_none());
+        let piece = source.pause().expect("the piece");
+        assert_eq!((piece.channel, piece.buffer.bytes()), (Channel(2), &[7; 40][..]));
+        drop(piece);
+        assert!(matches!(source.next().await, Some(Ok(Incoming::Control(_)))));
     }
 
     #[tokio::test]
@@ -296,7 +332,7 @@ mod tests {
             (Channel(2), BLOCK, true),
         ];
         for (channel, bytes, flows) in flowing {
-            assert_eq!(source.flows(&piece(channel, bytes).await), flows, "{channel} {bytes}");
+            assert_eq!(source.flows_with(&piece(channel, bytes).await), flows, "{channel} {bytes}");
         }
     }
 }

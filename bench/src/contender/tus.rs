@@ -48,21 +48,21 @@ impl Contender for Tus {
         let command = self.server(room, &into, port)?;
         let server = Server::start(command, &room.at("server.log"), Sign::Opens(port))?;
 
-        let log = room.at("create.log");
-        let mut create = curl();
-        create
-            .args(["-X", "POST", "-i", "-H"])
-            .arg(format!("Upload-Length: {}", room.load.bytes()));
-        create.arg(format!("http://127.0.0.1:{port}/files/"));
-        let (created, create_cost) = measure::run(create, &log, room.limit)?;
-        let place = location(&std::fs::read_to_string(&log)?, port)
-            .with_context(|| format!("{} says no Location", self.name()))?;
-
-        let mut send = curl();
-        send.args(["-X", "PATCH", "-H", "Upload-Offset: 0", "-H"]);
-        send.arg("Content-Type: application/offset+octet-stream");
-        send.arg("-T").arg(room.load.path()).arg(place);
         Ok(Box::new(move || {
+            let log = room.at("create.log");
+            let mut create = curl();
+            create
+                .args(["-X", "POST", "-i", "-H"])
+                .arg(format!("Upload-Length: {}", room.load.bytes()));
+            create.arg(format!("http://127.0.0.1:{port}/files/"));
+            let (created, create_cost) = measure::run(create, &log, room.limit)?;
+            let place = location(&std::fs::read_to_string(&log)?, port)
+                .with_context(|| format!("{} says no Location", self.name()))?;
+
+            let mut send = curl();
+            send.args(["-X", "PATCH", "-H", "Upload-Offset: 0", "-H"]);
+            send.arg("Content-Type: application/offset+octet-stream");
+            send.arg("-T").arg(room.load.path()).arg(place);
             let (sent, send_cost) = measure::run(send, &room.at("client.log"), room.limit)?;
             let server = Some(server.stop()?);
             let path = file_of(room.load.bytes(), &into)?;

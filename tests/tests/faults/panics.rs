@@ -1,6 +1,7 @@
 //! A mistake of the server's own, anywhere: only the connection that met it ends.
 //! Locks and quota are free again, and its uploads go on to their end.
 
+use towline_protocol::frame::chunk_head;
 use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
 use towline_protocol::{BlockIndex, Code, DocumentId, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
@@ -96,6 +97,31 @@ async fn in_the_middle_of_a_block() {
     }
 }
 
+/// There a lane draws from the connection itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_fast_upload() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("tap.drawn=panic@3").start().await;
+    let corpus = Corpus::new(48 * BLOCK, 957);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+    for index in 0..corpus.block_count() {
+        let head = chunk_head(ZERO, offset(index * BLOCK), u32::try_from(BLOCK).expect("a block"));
+        if speaker.try_send_raw(&[&head[..], corpus.block(index)].concat()).await.is_err() {
+            break;
+        }
+    }
+    // A lane that never drew would say nothing, and that fails here.
+    speaker.until("the server's own mistake", |heard| {
+        matches!(heard, Heard::Reply(Reply::Error(error)) if error.code == Code::Internal)
+    }).await;
+    speaker.ended().await;
+    finish(server.address(), &person.token, &corpus, Some(id)).await;
+    site.assert_published(&person, "doc", &corpus);
+    server.gone().await;
+}
+
 /// Those who share the lease have to begin anew, for only that puts things right.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_one_of_several_connections() {
@@ -135,7 +161,7 @@ fn all_chunks(corpus: &Corpus) -> Vec<u8> {
     let chunk = |(index, bytes): (usize, &[u8])| {
         let length = u32::try_from(bytes.len()).expect("a chunk");
         let at = offset(index * 50_000);
-        [&towline_protocol::frame::chunk_head(ZERO, at, length)[..], bytes].concat()
+        [&chunk_head(ZERO, at, length)[..], bytes].concat()
     };
     corpus.bytes.chunks(50_000).enumerate().flat_map(chunk).collect()
 }
