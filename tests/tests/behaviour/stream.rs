@@ -76,3 +76,24 @@ async fn all_that_came_before_its_end_counts() {
     assert_eq!(speaker.success_on(ZERO).await.blake3, corpus.hash());
     server.site.assert_published(&server.person, "doc.bin", &corpus);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_of_them_than_cores_all_arrive() {
+    let server = TestServer::start().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..6 {
+        let corpus = Corpus::new(12 * BLOCK + 1, 510 + number);
+        let mut speaker = server.speaker().await;
+        tasks.spawn(async move {
+            let name = format!("{number}.bin");
+            speaker.upload(upload(&name, &corpus)).await;
+            speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+            assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+            (name, corpus)
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        let (name, corpus) = done.unwrap();
+        server.site.assert_published(&server.person, &name, &corpus);
+    }
+}
