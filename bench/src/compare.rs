@@ -139,11 +139,11 @@ fn measured(
 
 /// One contender in one round: once to rehearse, and at once again to be measured.
 ///
-/// The rehearsal leaves free memory as this very contender will want it. On a guest
-/// whose host takes back what is free, the first write to a page costs ten times what
-/// any later one does, and who gets such pages hangs on the size of the pieces that the
-/// one before has written and on those that it writes itself. Who is to be measured is
-/// ready before the rehearsal begins, and goes as soon as that memory is free.
+/// On a guest whose host takes back what is free, the first write to a page costs ten
+/// times what any later one does, and who gets such pages hangs on the size of the pieces
+/// that the one before has written and on those that it writes itself. So it rehearses,
+/// and more memory than it takes is used and freed. It is ready before all that begins,
+/// and goes as soon as that memory is free.
 fn once(
     contender: &dyn Contender,
     left: &mut Leavings,
@@ -156,8 +156,9 @@ fn once(
     if rehearses(compare) {
         let room = left.ground.room(load, compare.limit)?;
         let rehearsed = contender.ready(&room).and_then(|go| go());
-        left.take_rehearsed(room)?;
+        left.take(room);
         rehearsed.context("in the rehearsal")?;
+        left.ground.free_memory(load.bytes().saturating_mul(2))?;
     }
     let taken = go().and_then(|arrival| {
         load.check(&arrival.path)?;
@@ -179,13 +180,6 @@ struct Leavings<'a> {
 impl<'a> Leavings<'a> {
     fn of(ground: &'a Ground) -> Self {
         Self { ground, trees: Vec::new() }
-    }
-
-    /// Takes what a rehearsal has left, and sees to it that there is memory for the next.
-    fn take_rehearsed(&mut self, room: Room) -> Result<()> {
-        let bytes = room.load.bytes().saturating_mul(2);
-        self.take(room);
-        self.ground.free_memory(bytes)
     }
 
     /// Takes what one round has left, and sees to it that nobody pays for what another

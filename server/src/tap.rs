@@ -62,11 +62,10 @@ struct Returned<R> {
 /// An inlet in a lane. However it is dropped, the inlet goes back.
 struct Spout<R> {
     channel: Channel,
-    inlet: Option<Inlet<R>>,
-    last: Option<Result<Incoming, InletError>>,
+    /// What goes back, and how; there until this is dropped.
+    held: Option<(Returned<R>, oneshot::Sender<Returned<R>>)>,
     ends: Instant,
     recalled: Arc<AtomicBool>,
-    back: Option<oneshot::Sender<Returned<R>>>,
     runtime: Handle,
     _place: OwnedSemaphorePermit,
 }
@@ -127,11 +126,9 @@ impl<R: AsyncRead + Unpin> Source<R> {
         self.lent = Some(Lent { returned, recalled: Arc::clone(&recalled) });
         Some(Box::new(Spout {
             channel,
-            inlet: Some(inlet),
-            last: None,
+            held: Some((Returned { inlet, last: None }, back)),
             ends: Instant::now() + TERM,
             recalled,
-            back: Some(back),
             runtime: Handle::current(),
             _place: place,
         }))
@@ -189,13 +186,13 @@ impl<R> Lent<R> {
 
 impl<R: AsyncRead + Unpin + Send> Tap for Spout<R> {
     fn draw(&mut self) -> Option<Task> {
-        let is_over = self.last.is_some() || Instant::now() >= self.ends;
+        let (held, _) = self.held.as_mut()?;
+        let is_over = held.last.is_some() || Instant::now() >= self.ends;
         if is_over || self.recalled.load(Ordering::Relaxed) {
             return None;
         }
-        let inlet = self.inlet.as_mut()?;
         // Cancel-safe: the inlet keeps what it has read.
-        let waiting = async { timeout(PATIENCE, inlet.next()).await };
+        let waiting = async { timeout(PATIENCE, held.inlet.next()).await };
         match self.runtime.block_on(waiting).ok()? {
             Ok(Incoming::Piece(Piece { channel, offset, buffer })) if channel == self.channel => {
                 Some(Task::Piece { offset, buffer })
@@ -204,7 +201,7 @@ impl<R: AsyncRead + Unpin + Send> Tap for Spout<R> {
                 Some(Task::Block { index, value })
             }
             other => {
-                self.last = Some(other);
+                held.last = Some(other);
                 None
             }
         }
@@ -213,9 +210,9 @@ impl<R: AsyncRead + Unpin + Send> Tap for Spout<R> {
 
 impl<R> Drop for Spout<R> {
     fn drop(&mut self) {
-        if let (Some(inlet), Some(back)) = (self.inlet.take(), self.back.take()) {
+        if let Some((held, back)) = self.held.take() {
             // Where nobody waits for it, the connection is gone.
-            let _ = back.send(Returned { inlet, last: self.last.take() });
+            let _ = back.send(held);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! connection itself: whatever else happens on the connection is not kept waiting.
 
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Channel, Code, Request};
+use towline_protocol::{Channel, Code};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{ZERO, position, resume, upload};
@@ -72,8 +72,7 @@ async fn all_that_came_before_its_end_counts() {
     let granted = speaker.resume(resume(document_id)).await;
     assert_eq!(position(granted.offset), sent);
     speaker.chunks(ZERO, &corpus, sent..corpus.size()).await;
-    speaker.send(&Request::Complete(Complete::default())).await;
-    assert_eq!(speaker.success_on(ZERO).await.blake3, corpus.hash());
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
     server.site.assert_published(&server.person, "doc.bin", &corpus);
 }
 

@@ -49,8 +49,7 @@ async fn in_a_channel() {
         speaker.send_raw(&all_chunks(&corpus)).await;
         speaker.send(&Request::Complete(Complete::default())).await;
         let heard = speaker.ended().await;
-        let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(e)) if e.code == Code::Internal);
-        assert!(heard.iter().any(is_told), "{heard:?}");
+        assert!(heard.iter().any(is_own_mistake), "{heard:?}");
         let granted = heard.iter().find_map(|heard| match heard {
             Heard::Reply(Reply::Upload(granted)) => Some(granted.document_id),
             _ => None,
@@ -107,15 +106,13 @@ async fn in_a_fast_upload() {
     let mut speaker = Speaker::login(server.address(), &person.token).await;
     let id = speaker.upload(upload("doc", &corpus)).await.document_id;
     for index in 0..corpus.block_count() {
-        let head = chunk_head(ZERO, offset(index * BLOCK), u32::try_from(BLOCK).expect("a block"));
-        if speaker.try_send_raw(&[&head[..], corpus.block(index)].concat()).await.is_err() {
+        let frame = chunk(index * BLOCK, corpus.block(index));
+        if speaker.try_send_raw(&frame).await.is_err() {
             break;
         }
     }
     // A lane that never drew would say nothing, and that fails here.
-    speaker.until("the server's own mistake", |heard| {
-        matches!(heard, Heard::Reply(Reply::Error(error)) if error.code == Code::Internal)
-    }).await;
+    speaker.until("the server's own mistake", is_own_mistake).await;
     speaker.ended().await;
     finish(server.address(), &person.token, &corpus, Some(id)).await;
     site.assert_published(&person, "doc", &corpus);
@@ -157,13 +154,18 @@ async fn on_one_of_several_connections() {
     server.gone().await;
 }
 
+fn is_own_mistake(heard: &Heard) -> bool {
+    matches!(heard, Heard::Reply(Reply::Error(error)) if error.code == Code::Internal)
+}
+
 fn all_chunks(corpus: &Corpus) -> Vec<u8> {
-    let chunk = |(index, bytes): (usize, &[u8])| {
-        let length = u32::try_from(bytes.len()).expect("a chunk");
-        let at = offset(index * 50_000);
-        [&chunk_head(ZERO, at, length)[..], bytes].concat()
-    };
-    corpus.bytes.chunks(50_000).enumerate().flat_map(chunk).collect()
+    let chunks = corpus.bytes.chunks(50_000).enumerate();
+    chunks.flat_map(|(index, bytes)| chunk(index * 50_000, bytes)).collect()
+}
+
+fn chunk(at: usize, bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("a chunk");
+    [&chunk_head(ZERO, offset(at), length)[..], bytes].concat()
 }
 
 /// By somebody who comes back: with the number that was heard, or by name.
