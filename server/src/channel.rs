@@ -544,18 +544,25 @@ impl ChannelDesk {
             }
             let block = *index..index.next();
             if let Err(failure) = live.withdraw(open.part.lease, &[block], &self.service.catalog) {
-                self.pause(&open);
-                self.reply(Reply::Error(self.error(&failure, Some(live.document_id))));
+                self.let_go(&open, &failure);
                 return;
             }
         }
+        self.service.storage_follows_catalog();
         if failure.refuses_channel() {
-            self.pause(&open);
+            self.let_go(&open, failure);
         } else {
+            self.reply(Reply::Error(self.error(failure, Some(live.document_id))));
             self.slot = Slot::Open(open);
         }
-        self.service.storage_follows_catalog();
-        self.reply(Reply::Error(self.error(failure, Some(live.document_id))));
+    }
+
+    /// Lets go of an upload because of what happened to it here. Where somebody has taken
+    /// it over or ended it meanwhile, that is what happened, and they tell our client.
+    fn let_go(&self, open: &Open, failure: &Failure) {
+        if self.pause(open) {
+            self.reply(Reply::Error(self.error(failure, Some(open.live.document_id))));
+        }
     }
 
     /// Lets go of the channel's upload, because the channel is wanted for another.

@@ -290,8 +290,9 @@ impl Live {
     pub(crate) fn release(&self, part: Part) -> bool {
         let mut core = self.core();
         let in_force = core.upload.release(part.lease);
+        // Whoever holds the way to a session keeps it from its end.
+        core.writers.remove(&part.writer);
         if in_force {
-            core.writers.remove(&part.writer);
             if core.is_torn {
                 // Only a new lease puts right what a panic has left.
                 core.upload.revoke();
@@ -405,6 +406,12 @@ impl Live {
         let told = statement(&mut core.upload);
         self.over.store(core.is_over(), Ordering::SeqCst);
         told
+    }
+
+    /// The document is in its place: there is nothing more to tell its writers.
+    pub(crate) fn published(&self) {
+        self.tell(Upload::published);
+        self.core().writers.clear();
     }
 
     pub(crate) fn staging(&self) -> &dyn Staging {

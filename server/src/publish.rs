@@ -248,7 +248,7 @@ impl Publishing {
             Ok(Went::On(stride)) => Ok(Stage::GoesOn(Box::new(Self { order, subject, stride }))),
             Ok(Went::Done(receipt)) => {
                 if let Subject::Live(live, _) = &subject {
-                    live.tell(Upload::published);
+                    live.published();
                 }
                 Ok(Stage::Done(receipt))
             }

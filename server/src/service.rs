@@ -137,7 +137,7 @@ impl Service {
             if let Some(live) = live {
                 match phase(self.catalog.document(id).wait()?) {
                     Some(Phase::Uploading) => live.tell(Upload::unpublish),
-                    Some(Phase::Completed) => live.tell(Upload::published),
+                    Some(Phase::Completed) => live.published(),
                     _ => {}
                 }
             }

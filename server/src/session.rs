@@ -146,20 +146,28 @@ where
         if let End::Gone = end {
             return;
         }
-        while let Some(event) = self.heard.try_recv() {
-            self.pass_on(event);
-        }
+        let Self { service, mut outlet, events, mut heard, .. } = self;
+        // The lanes are done, but whoever ends an upload tells its writers only once the
+        // catalog says so: nobody has more to say when the last way here is dropped. A
+        // disk that stalls is not waited for.
+        drop(events);
+        let _ = timeout(FAREWELL, async {
+            while let Some(event) = heard.recv().await {
+                pass_on(&mut outlet, event);
+            }
+        })
+        .await;
         // How far an upload is stands behind a lock that a write may hold.
-        let asking = self.service.tracker.spawn_blocking(move || {
+        let asking = service.tracker.spawn_blocking(move || {
             paused.iter().map(|(channel, live)| live.progress(*channel)).collect::<Vec<_>>()
         });
         for progress in asking.await.unwrap_or_default() {
-            self.outlet.push(&Reply::Progress(progress));
+            outlet.push(&Reply::Progress(progress));
         }
         if let End::Closed(error) = end {
-            self.outlet.push(&Reply::Error(error));
+            outlet.push(&Reply::Error(error));
         }
-        farewell(&mut inlet, &mut self.outlet).await;
+        farewell(&mut inlet, &mut outlet).await;
     }
 
     /// Until somebody has enough.

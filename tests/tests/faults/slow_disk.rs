@@ -1,11 +1,12 @@
 //! A disk that stalls: who waits for it waits, and nobody else. Measured by the
 //! order in which things happen.
 
-use towline_protocol::Request;
+use towline_protocol::request::Complete;
+use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_go_on_while_one_sync_takes_for_ever() {
@@ -90,5 +91,38 @@ async fn others_are_found_while_one_upload_cannot_be_begun() {
     other.chunks(ZERO, &corpus, position(granted.offset)..corpus.size()).await;
     other.complete(ZERO).await;
     site.assert_published(&person, "paused", &corpus);
+    server.gone().await;
+}
+
+/// Who ends an upload tells its writer so once the catalog says it, and until then what
+/// still comes for it is dropped: a writer that has said all it had to say waits for that
+/// one word.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_said_all_hears_of_an_end_that_takes_its_time() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("end.recorded=wait:700@1").start().await;
+    let corpus = Corpus::new(2 * BLOCK, 963);
+    let mut writer = Speaker::login(server.address(), &person.token).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    writer.chunks(ZERO, &corpus, 0..BLOCK).await;
+    writer.has_received(id, BLOCK).await;
+    let mut other = Speaker::login(server.address(), &person.token).await;
+    let cancel = tokio::spawn(async move { other.cancel(id).await });
+    server.says("a failpoint waits").await;
+
+    writer.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
+    writer.send(&Request::Complete(Complete::default())).await;
+    writer.finish_sending().await;
+    let heard = writer.ended().await;
+    let errors: Vec<_> = heard
+        .iter()
+        .filter_map(|heard| match heard {
+            Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(errors, [(Code::Cancelled, Some(id))], "{heard:?}");
+    assert_eq!(cancel.await.unwrap().document_id, id);
     server.gone().await;
 }
