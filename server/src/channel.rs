@@ -72,6 +72,7 @@ enum Slot {
     Done(Box<Receipt>),
 }
 
+#[derive(Clone)]
 struct Open {
     live: Arc<Live>,
     part: Part,
@@ -247,8 +248,8 @@ impl ChannelDesk {
         }
     }
 
-    /// Whoever took the upload over, or gave it up, has told our client so: what still
-    /// comes for it is dropped.
+    /// Whoever took the upload over, or gave it up, tells our client so; what still comes
+    /// for it is dropped, as it is where another writer has completed it.
     fn look_at_lease(&mut self) {
         if let Slot::Open(open) = &self.slot
             && !open.live.is_in_force(open.part.lease)
@@ -504,6 +505,7 @@ impl ChannelDesk {
         // A receipt asked for by number leaves the channel's own upload as it is.
         let other = matches!(&self.slot, Slot::Open(open) if receipt.document_id() != open.live.document_id);
         if !other {
+            self.leave();
             self.slot = Slot::Done(Box::new(receipt));
         }
         self.reply(success);
@@ -517,29 +519,27 @@ impl ChannelDesk {
 
     /// Says no, and does what follows from it.
     fn refuse(&mut self, failure: &Failure) {
-        let (open, id) = match std::mem::replace(&mut self.slot, Slot::Refused) {
-            Slot::Open(open) => (Some(open), None),
-            Slot::Whole(id) => (None, Some(id)),
-            Slot::Done(receipt) => {
-                self.slot = Slot::Done(receipt);
-                (None, None)
-            }
-            _ => (None, None),
-        };
+        failpoint::reach("refuse.begun");
         tracing::debug!(user = %self.user, channel = %self.channel, %failure, "refused");
-        let Some(open) = open else {
+        let Slot::Open(open) = &self.slot else {
+            let id = if let Slot::Whole(id) = &self.slot { Some(*id) } else { None };
+            if !matches!(self.slot, Slot::Done(_)) {
+                self.slot = Slot::Refused;
+            }
             self.service.storage_follows_catalog();
             self.reply(Reply::Error(self.error(failure, id)));
             return;
         };
-        let live = Arc::clone(&open.live);
+        // It stays in its slot until it is let go of: a panic on the way finds it there.
+        let open = open.clone();
+        let live = &open.live;
         if failure.is_fatal_to_upload() {
-            self.service.fail(&live, &live.recording(), failure);
+            self.service.fail(live, &live.recording(), failure);
+            self.slot = Slot::Refused;
             return;
         }
         if let Failure::Refused(Refusal::BlockMismatch { index }) = failure {
             if failpoint::is_faked("block.check") {
-                self.slot = Slot::Open(open);
                 return;
             }
             let block = *index..index.next();
@@ -553,14 +553,15 @@ impl ChannelDesk {
             self.let_go(&open, failure);
         } else {
             self.reply(Reply::Error(self.error(failure, Some(live.document_id))));
-            self.slot = Slot::Open(open);
         }
     }
 
     /// Lets go of an upload because of what happened to it here. Where somebody has taken
-    /// it over or ended it meanwhile, that is what happened, and they tell our client.
-    fn let_go(&self, open: &Open, failure: &Failure) {
-        if self.pause(open) {
+    /// it over or given it up meanwhile, that is what happened, and they tell our client;
+    /// who has completed it does not.
+    fn let_go(&mut self, open: &Open, failure: &Failure) {
+        self.slot = Slot::Refused;
+        if self.pause(open) || open.live.ask(|upload| upload.phase() == Phase::Completed) {
             self.reply(Reply::Error(self.error(failure, Some(open.live.document_id))));
         }
     }

@@ -23,7 +23,8 @@ pub(crate) enum Event {
 /// The way to one session. What waits in it is bounded: a session takes no more
 /// requests while answers wait, long answers are few, and what others have done is
 /// passed over while it [is backed up](Self::is_backed_up). Whoever writes to a
-/// session that is gone writes to nobody, and that is fine.
+/// session that is gone writes to nobody, and that is fine; whoever might still write
+/// keeps one that is ending from its end for a moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     sender: mpsc::UnboundedSender<Event>,

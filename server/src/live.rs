@@ -85,11 +85,34 @@ pub(crate) struct Part {
     writer: u64,
 }
 
-/// A channel that writes under the lease.
+/// A channel that writes under the lease. While somebody has it, its session does not
+/// end at once: they may have something to tell.
 pub(crate) struct Writer {
     pub(crate) channel: Channel,
     pub(crate) events: Events,
     pub(crate) backlog: Backlog,
+}
+
+/// Writers whose upload was given up. They hear why when this is dropped, so that
+/// nobody is forgotten, whatever becomes of what is done before.
+pub(crate) struct Dismissed {
+    document_id: DocumentId,
+    writers: Vec<Writer>,
+    why: ErrorReply,
+}
+
+impl Dismissed {
+    pub(crate) fn hear(mut self, why: ErrorReply) {
+        self.why = why;
+    }
+}
+
+impl Drop for Dismissed {
+    fn drop(&mut self) {
+        for writer in &self.writers {
+            writer.tell(self.document_id, self.why.clone());
+        }
+    }
 }
 
 impl Live {
@@ -315,12 +338,16 @@ impl Live {
 
     /// Ends the upload without a document, in memory; the catalog is the caller's.
     /// Returns the writers, who are to be told when the catalog says so too.
-    pub(crate) fn give_up(&self, _: &Recording, phase: Phase) -> Result<Vec<Writer>, Refusal> {
+    pub(crate) fn give_up(&self, _: &Recording, phase: Phase) -> Result<Dismissed, Refusal> {
         let mut core = self.core();
         core.upload.give_up(phase)?;
         self.over.store(core.is_over(), Ordering::SeqCst);
         core.hashers.clear();
-        Ok(std::mem::take(&mut core.writers).into_values().collect())
+        Ok(Dismissed {
+            document_id: self.document_id,
+            writers: std::mem::take(&mut core.writers).into_values().collect(),
+            why: ErrorReply::new(Code::Internal, TORN),
+        })
     }
 
     /// Retires this `Live` if it is paused and the catalog knows all of it: the
@@ -383,12 +410,22 @@ impl Live {
         }
     }
 
-    /// How the upload stands, for a client.
-    pub(crate) fn progress(&self, channel: Channel) -> Progress {
-        self.core().progress(self.document_id, channel)
+    /// What a client hears last of an upload that it has let go of, and that may have come
+    /// to its end since.
+    pub(crate) fn last_word(&self, channel: Channel) -> Reply {
+        let core = self.core();
+        match core.upload.phase() {
+            ended @ (Phase::Failed | Phase::Cancelled | Phase::Expired) => {
+                let error = Failure::Refused(Refusal::NotUploading(ended)).reply();
+                Reply::Error(error.on(channel, Some(self.document_id)))
+            }
+            Phase::Uploading | Phase::Publishing | Phase::Completed => {
+                Reply::Progress(core.progress(self.document_id, channel))
+            }
+        }
     }
 
-    /// The same, and whether somebody writes to it, to be said under the lock: what
+    /// How the upload stands, and whether somebody writes to it, to be said under the lock: what
     /// comes later is said later, so that no client hears a promise go back.
     pub(crate) fn say_standing(&self, channel: Channel, say: impl FnOnce(Progress, bool)) {
         let core = self.core();
@@ -408,10 +445,13 @@ impl Live {
         told
     }
 
-    /// The document is in its place: there is nothing more to tell its writers.
+    /// The document is in its place. Who completed it says so to whom it is due; the
+    /// other writers find out when they ask.
     pub(crate) fn published(&self) {
-        self.tell(Upload::published);
-        self.core().writers.clear();
+        let mut core = self.core();
+        core.upload.published();
+        core.writers.clear();
+        self.over.store(core.is_over(), Ordering::SeqCst);
     }
 
     pub(crate) fn staging(&self) -> &dyn Staging {

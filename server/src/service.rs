@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_protocol::{Channel, DocumentId, FileSize, UserId};
+use towline_protocol::{DocumentId, FileSize, UserId};
 use towline_state::catalog::{Catalog, CatalogError, Document};
 use towline_upload::{Phase, Progress, Refusal, Upload};
 
@@ -88,14 +88,17 @@ impl Service {
                 None => return Err(Failure::Refused(Refusal::NotFound)),
             }
             let writers = match (live, &recording) {
-                (Some(live), Some(recording)) => live.give_up(recording, phase)?,
-                _ => Vec::new(),
+                (Some(live), Some(recording)) => Some(live.give_up(recording, phase)?),
+                _ => None,
             };
-            self.end(id, phase, why)?;
-            for writer in writers {
-                writer.tell(id, Failure::Refused(Refusal::NotUploading(phase)).reply());
+            let ended = self.end(id, phase, why);
+            if let Some(writers) = writers {
+                writers.hear(match &ended {
+                    Ok(()) => Failure::Refused(Refusal::NotUploading(phase)).reply(),
+                    Err(failure) => failure.reply(),
+                });
             }
-            Ok(())
+            ended
         })
     }
 
@@ -171,9 +174,7 @@ impl Service {
         if let Err(error) = self.end(document_id, Phase::Failed, &reply.message) {
             tracing::error!(%document_id, %error, "the failure was not recorded");
         }
-        for writer in writers {
-            writer.tell(document_id, reply.clone());
-        }
+        writers.hear(reply);
     }
 
     /// The document, if the user owns it. Somebody else's does not exist. Blocks.
@@ -243,7 +244,7 @@ impl Service {
 
     /// How many bytes of room the rest of an upload is short of; at least one.
     pub(crate) fn missing_bytes(&self, filesize: FileSize, live: &Live) -> u64 {
-        let received = live.progress(Channel::default()).received;
+        let received = live.ask(|upload| upload.progress().received());
         let rest = filesize.get().saturating_sub(received.get());
         rest.saturating_sub(self.storage.free_bytes().unwrap_or(0)).max(1)
     }

@@ -37,6 +37,10 @@ const LONG_ANSWER: u32 = REQUESTS_MAX / 4 * PLACES;
 /// So long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// So long those who may have something to say are waited for: for less than a client
+/// waits for the last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Why a connection ends.
 enum End {
     /// The client has said all it had to say: it hears the rest.
@@ -147,22 +151,14 @@ where
             return;
         }
         let Self { service, mut outlet, events, mut heard, .. } = self;
-        // The lanes are done, but whoever ends an upload tells its writers only once the
-        // catalog says so: nobody has more to say when the last way here is dropped. A
-        // disk that stalls is not waited for.
         drop(events);
-        let _ = timeout(FAREWELL, async {
-            while let Some(event) = heard.recv().await {
-                pass_on(&mut outlet, event);
-            }
-        })
-        .await;
-        // How far an upload is stands behind a lock that a write may hold.
+        let _ = timeout(LAST_WORDS, hear_out(&mut heard, &mut outlet)).await;
+        // How an upload stands is behind a lock that a write may hold.
         let asking = service.tracker.spawn_blocking(move || {
-            paused.iter().map(|(channel, live)| live.progress(*channel)).collect::<Vec<_>>()
+            paused.iter().map(|(channel, live)| live.last_word(*channel)).collect::<Vec<_>>()
         });
-        for progress in asking.await.unwrap_or_default() {
-            outlet.push(&Reply::Progress(progress));
+        for word in asking.await.unwrap_or_default() {
+            outlet.push(&word);
         }
         if let End::Closed(error) = end {
             outlet.push(&Reply::Error(error));
@@ -385,6 +381,25 @@ where
 
     fn pass_on(&mut self, event: Event) {
         pass_on(&mut self.outlet, event);
+    }
+}
+
+/// Passes on what is still said. The lanes are done, but whoever ends an upload tells its
+/// writers only once the catalog says so: nobody has more to say when the last way here
+/// is dropped.
+async fn hear_out<W: AsyncWrite + Unpin>(heard: &mut Heard, outlet: &mut Outlet<W>) {
+    loop {
+        tokio::select! {
+            event = heard.recv() => match event {
+                Some(event) => pass_on(outlet, event),
+                None => return,
+            },
+            sent = outlet.send(), if !outlet.is_empty() => {
+                if sent.is_err() {
+                    return;
+                }
+            }
+        }
     }
 }
 

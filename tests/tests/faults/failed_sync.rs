@@ -110,6 +110,37 @@ async fn of_an_uploads_bytes_at_its_end() {
     server.gone().await;
 }
 
+/// Who pauses in good order hears of it, whether the sync failed before the upload was
+/// let go of or behind that.
+#[tokio::test]
+async fn of_an_uploads_bytes_at_a_pause() {
+    if !volume::has("strace") {
+        return;
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
+        .about([site.staging_folder().join("1.tmp")]);
+    let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
+    let corpus = Corpus::new(BLOCK, 917);
+    let mut writer = server.speaker(&person).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    assert_eq!(id.get(), 1, "strace aims at it");
+    writer.chunks(ZERO, &corpus, 0..1000).await;
+    writer.finish_sending().await;
+    let heard = writer.ended().await;
+    let errors = heard.iter().filter_map(|heard| match heard {
+        Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
+        _ => None,
+    });
+    let errors: Vec<_> = errors.collect();
+    assert!(
+        matches!(errors[..], [(Code::StorageFailed | Code::Failed, Some(failed))] if failed == id),
+        "{heard:?}"
+    );
+    server.gone().await;
+}
+
 /// Without it an upload's file may be gone after a power cut, promised bytes and all.
 #[tokio::test]
 async fn of_the_folder_of_uploads() {

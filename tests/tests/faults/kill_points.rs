@@ -11,9 +11,11 @@ use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::site::Site;
 
 /// Points that no journey passes, as those of a relaxed server and of what comes whole: a
-/// damaged block, which the torture sends, `towlined verify --repair`, which has tests of
-/// its own, and a fast upload, whose pieces pass the points of all others behind it.
-const ELSEWHERE: &[&str] = &["block.check", "repair.returned", "repair.set_aside", "tap.drawn"];
+/// damaged block, which the torture sends, a no, which changes nothing that is kept,
+/// `towlined verify --repair`, which has tests of its own, and a fast upload, whose pieces
+/// pass the points of all others behind it.
+const ELSEWHERE: &[&str] =
+    &["block.check", "refuse.begun", "repair.returned", "repair.set_aside", "tap.drawn"];
 
 /// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
 /// there are.

@@ -251,6 +251,24 @@ async fn in_a_cancellation() {
     server.gone().await;
 }
 
+/// Its writer is told on every way out, or would wait for an answer for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_cancellation_of_what_another_writes() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("end.recorded=panic@1").start().await;
+    let corpus = Corpus::new(70_000, 953);
+    let mut writer = Speaker::login(server.address(), &person.token).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    let mut other = Speaker::login(server.address(), &person.token).await;
+    other.send(&Request::Cancel(about(id))).await;
+    other.error(Code::Internal).await;
+    other.closed().await;
+    writer.error(Code::Internal).await;
+    writer.resume_refused(resume(id), Code::Cancelled).await;
+    server.gone().await;
+}
+
 /// The catalog has taken the promise back, and whoever asked never hears of it. From
 /// then on the server must not count on what the catalog has forgotten (P1).
 #[tokio::test(flavor = "multi_thread")]

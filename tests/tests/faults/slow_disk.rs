@@ -2,11 +2,11 @@
 //! order in which things happen.
 
 use towline_protocol::request::Complete;
-use towline_protocol::{Code, Reply, Request};
+use towline_protocol::{Code, DocumentId, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::speaker::{Heard, Speaker, ZERO, about, find, offset, position, resume, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_go_on_while_one_sync_takes_for_ever() {
@@ -114,15 +114,53 @@ async fn who_has_said_all_hears_of_an_end_that_takes_its_time() {
     writer.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
     writer.send(&Request::Complete(Complete::default())).await;
     writer.finish_sending().await;
-    let heard = writer.ended().await;
-    let errors: Vec<_> = heard
-        .iter()
-        .filter_map(|heard| match heard {
-            Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(errors, [(Code::Cancelled, Some(id))], "{heard:?}");
+    assert_eq!(errors(writer.ended().await), [(Code::Cancelled, Some(id))]);
     assert_eq!(cancel.await.unwrap().document_id, id);
     server.gone().await;
+}
+
+/// A disk that never answers keeps nobody's connection from its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_takes_for_ever_is_not_waited_for() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("end.recorded=wait:600000@1").start().await;
+    let corpus = Corpus::new(2 * BLOCK, 964);
+    let mut writer = Speaker::login(server.address(), &person.token).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    let mut other = Speaker::login(server.address(), &person.token).await;
+    other.send(&Request::Cancel(about(id))).await;
+    server.says("a failpoint waits").await;
+    writer.chunks(ZERO, &corpus, 0..BLOCK).await;
+    writer.finish_sending().await;
+    assert_eq!(errors(writer.ended().await), []);
+    server.gone().await;
+}
+
+/// One end, one word: who objects to what comes while somebody else ends the upload
+/// leaves it at that.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_an_upload_is_alone_in_saying_so() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("refuse.begun=wait:1500@1").start().await;
+    let corpus = Corpus::new(2 * BLOCK, 965);
+    let mut writer = Speaker::login(server.address(), &person.token).await;
+    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    // Bytes that do not follow.
+    writer.chunk(ZERO, 1000, &corpus.bytes[1000..2000]).await;
+    server.says("a failpoint waits").await;
+    let mut other = Speaker::login(server.address(), &person.token).await;
+    assert_eq!(other.cancel(id).await.status, "cancelled");
+    writer.finish_sending().await;
+    assert_eq!(errors(writer.ended().await), [(Code::Cancelled, Some(id))]);
+    server.gone().await;
+}
+
+fn errors(heard: Vec<Heard>) -> Vec<(Code, Option<DocumentId>)> {
+    let errors = heard.into_iter().filter_map(|heard| match heard {
+        Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
+        _ => None,
+    });
+    errors.collect()
 }
