@@ -3,6 +3,7 @@
 use crate::refrain::Refrain;
 use crate::service::Service;
 use crate::session;
+use crate::socket;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::sync::Arc;
@@ -43,8 +44,10 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
                 }
                 let here = Arc::clone(&service);
                 service.tracker.spawn(async move {
-                    let (reader, writer) = stream.into_split();
-                    session::serve(reader, writer, peer, here).await;
+                    match socket::halves(stream) {
+                        Ok((reader, writer)) => session::serve(reader, writer, peer, here).await,
+                        Err(error) => tracing::warn!(%peer, %error, "a connection was lost"),
+                    }
                     drop(place);
                 });
             }

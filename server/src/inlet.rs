@@ -6,6 +6,7 @@
 //! block ends, so the size of a chunk costs next to nothing.
 
 use crate::pool::{Buffer, Pool};
+use crate::socket::Patient;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,13 @@ const LINGER_BYTES: usize = 64 << 10;
 
 /// As much as some socket buffers hold; who sends more does not listen.
 const DRAIN_READS_MAX: usize = 4096;
+
+impl<R: Patient> Inlet<R> {
+    /// See [`Patient::wait_alone`].
+    pub(crate) fn wait_alone(&mut self, until: Option<std::time::Instant>) {
+        self.reader.wait_alone(until);
+    }
+}
 
 impl<R: AsyncRead + Unpin> Inlet<R> {
     pub(crate) fn new(reader: R, caps: Caps, pool: Arc<Pool>) -> Self {

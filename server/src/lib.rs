@@ -34,6 +34,7 @@ mod run;
 mod service;
 mod session;
 mod settling;
+mod socket;
 pub mod storage;
 mod tap;
 pub mod token;

@@ -12,6 +12,7 @@ use crate::login::{self, Login};
 use crate::outlet::Outlet;
 use crate::pool;
 use crate::service::Service;
+use crate::socket::Patient;
 use crate::tap::Source;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -73,7 +74,7 @@ struct Session<R, W> {
 /// Serves one connection.
 pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, service: Arc<Service>)
 where
-    R: AsyncRead + Unpin + Send + 'static,
+    R: AsyncRead + Patient + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
     let mut inlet = Inlet::new(reader, Caps::LOGIN, Arc::clone(&service.pool));
@@ -133,7 +134,7 @@ where
 
 impl<R, W> Session<R, W>
 where
-    R: AsyncRead + Unpin + Send + 'static,
+    R: AsyncRead + Patient + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
     async fn run(mut self) {

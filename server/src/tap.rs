@@ -9,13 +9,15 @@
 
 use crate::channel::Task;
 use crate::inlet::{Incoming, Inlet, InletError, Piece};
+use crate::socket::Patient;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncRead;
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use towline_protocol::Channel;
 use towline_protocol::block::BLOCK_SIZE_BYTES;
 
@@ -24,9 +26,6 @@ const FAST: Duration = Duration::from_millis(10);
 
 /// So long a lane waits for what comes next, with a thread that does nothing else: for
 /// less than the inlet lingers, so that a piece that waits for more goes back with it.
-///
-/// Of a clock that a test has stopped it never passes, for such a clock does not go on
-/// while a thread like this one is at work.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// So long a tap lasts at the most: then others may have the place.
@@ -60,13 +59,12 @@ struct Returned<R> {
 }
 
 /// An inlet in a lane. However it is dropped, the inlet goes back.
-struct Spout<R> {
+struct Spout<R: Patient> {
     channel: Channel,
     /// What goes back, and how; there until this is dropped.
     held: Option<(Returned<R>, oneshot::Sender<Returned<R>>)>,
     ends: Instant,
     recalled: Arc<AtomicBool>,
-    runtime: Handle,
     _place: OwnedSemaphorePermit,
 }
 
@@ -118,7 +116,7 @@ impl<R: AsyncRead + Unpin> Source<R> {
         place: OwnedSemaphorePermit,
     ) -> Option<Box<dyn Tap>>
     where
-        R: Send + 'static,
+        R: Patient + Send + 'static,
     {
         let inlet = self.inlet.take()?;
         let (back, returned) = oneshot::channel();
@@ -129,7 +127,6 @@ impl<R: AsyncRead + Unpin> Source<R> {
             held: Some((Returned { inlet, last: None }, back)),
             ends: Instant::now() + TERM,
             recalled,
-            runtime: Handle::current(),
             _place: place,
         }))
     }
@@ -184,16 +181,20 @@ impl<R> Lent<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin + Send> Tap for Spout<R> {
+impl<R: AsyncRead + Patient + Unpin + Send> Tap for Spout<R> {
     fn draw(&mut self) -> Option<Task> {
         let (held, _) = self.held.as_mut()?;
         let is_over = held.last.is_some() || Instant::now() >= self.ends;
         if is_over || self.recalled.load(Ordering::Relaxed) {
             return None;
         }
-        // Cancel-safe: the inlet keeps what it has read.
-        let waiting = async { timeout(PATIENCE, held.inlet.next()).await };
-        match self.runtime.block_on(waiting).ok()? {
+        held.inlet.wait_alone(Some(std::time::Instant::now() + PATIENCE));
+        // It waits as it reads: where it has nothing to say then, nothing came, or no
+        // buffer is free, and the session waits for that. Cancel-safe: the inlet keeps
+        // what it has read.
+        let next = pin!(held.inlet.next()).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(next) = next else { return None };
+        match next {
             Ok(Incoming::Piece(Piece { channel, offset, buffer })) if channel == self.channel => {
                 Some(Task::Piece { offset, buffer })
             }
@@ -208,9 +209,10 @@ impl<R: AsyncRead + Unpin + Send> Tap for Spout<R> {
     }
 }
 
-impl<R> Drop for Spout<R> {
+impl<R: Patient> Drop for Spout<R> {
     fn drop(&mut self) {
-        if let Some((held, back)) = self.held.take() {
+        if let Some((mut held, back)) = self.held.take() {
+            held.inlet.wait_alone(None);
             // Where nobody waits for it, the connection is gone.
             let _ = back.send(held);
         }
@@ -221,7 +223,9 @@ impl<R> Drop for Spout<R> {
 mod tests {
     use super::*;
     use crate::pool::Pool;
-    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use crate::socket::{Receiver, halves};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Semaphore;
     use tokio::task::spawn_blocking;
     use towline_protocol::frame::{self, Caps};
@@ -231,12 +235,14 @@ mod tests {
     const ONE: Channel = Channel(1);
 
     /// A source, and what writes to it.
-    fn source() -> (Source<DuplexStream>, DuplexStream) {
-        let (client, server) = duplex(4 * BLOCK);
-        (Source::new(Inlet::new(server, Caps::SERVER, Pool::new(4))), client)
+    async fn source() -> (Source<Receiver>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (receiver, _) = halves(listener.accept().await.unwrap().0).unwrap();
+        (Source::new(Inlet::new(receiver, Caps::SERVER, Pool::new(4))), client)
     }
 
-    fn lent(source: &mut Source<DuplexStream>) -> Box<dyn Tap> {
+    fn lent(source: &mut Source<Receiver>) -> Box<dyn Tap> {
         let places = Arc::new(Semaphore::new(1));
         source.lend(ONE, places.try_acquire_owned().unwrap()).unwrap()
     }
@@ -247,16 +253,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_lane_draws_what_is_its_own_and_the_session_hears_the_rest() {
-        let (mut source, mut client) = source();
-        client.write_all(&chunk(0, 1 << 20)).await.unwrap();
-        client.write_all(&[7; BLOCK]).await.unwrap();
+        let (mut source, mut client) = source().await;
+        client.write_all(&chunk(0, 5000)).await.unwrap();
+        client.write_all(&[7; 5000]).await.unwrap();
         let value = ChainingValue::from_bytes([1; 32]);
         client.write_all(&frame::block(ONE, BlockIndex::FIRST, value)).await.unwrap();
         client.write_all(&frame::control(&"ping")).await.unwrap();
         let mut tap = lent(&mut source);
         spawn_blocking(move || {
             let Some(Task::Piece { offset, buffer }) = tap.draw() else { panic!("no piece") };
-            assert_eq!((offset, buffer.bytes()), (Offset::ZERO, &[7; BLOCK][..]));
+            assert_eq!((offset, buffer.bytes()), (Offset::ZERO, &[7; 5000][..]));
             assert!(matches!(tap.draw(), Some(Task::Block { index: BlockIndex::FIRST, .. })));
             assert!(tap.draw().is_none());
         })
@@ -269,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_half_there_comes_back_with_the_inlet() {
-        let (mut source, mut client) = source();
+        let (mut source, mut client) = source().await;
         client.write_all(&chunk(5, 100)).await.unwrap();
         client.write_all(&[7; 40]).await.unwrap();
         let mut tap = lent(&mut source);
@@ -282,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tap_that_is_recalled_draws_nothing_more() {
-        let (mut source, mut client) = source();
+        let (mut source, mut client) = source().await;
         client
             .write_all(&frame::block(ONE, BlockIndex::FIRST, ChainingValue::from_bytes([1; 32])))
             .await
@@ -296,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_piece_for_another_channel_is_no_lost_piece() {
-        let (mut source, mut client) = source();
+        let (mut source, mut client) = source().await;
         let head = frame::chunk_head(Channel(2), Offset::ZERO, 40);
         client.write_all(&[&head[..], &[7; 40]].concat()).await.unwrap();
         client.write_all(&frame::control(&"ping")).await.unwrap();
@@ -313,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_whole_blocks_in_a_moment_flow() {
-        let (mut source, _client) = source();
+        let (mut source, _client) = source().await;
         let pool = Pool::new(4);
         let piece = async |channel, bytes| {
             let mut buffer = pool.take().await;

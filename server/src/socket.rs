@@ -1,0 +1,233 @@
+//! The two halves of a TCP connection.
+//!
+//! The runtime is told of each arrival on what it watches, whoever reads: for a lane that
+//! [reads by itself](Receiver::wait_alone) every one of them would wake a thread that has
+//! nothing to do. So the receiving half is watched only while the runtime is to wait for
+//! it, and the sending half only while it waits.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+
+/// What a thread can wait for by itself, without the runtime.
+pub(crate) trait Patient {
+    /// From now on a read waits by itself, until then at the most, and says by `Pending`
+    /// that nothing came. Without a time it is the runtime that waits again.
+    fn wait_alone(&mut self, until: Option<Instant>);
+}
+
+/// See the module's description.
+pub(crate) struct Receiver {
+    stream: Arc<TcpStream>,
+    watched: Option<AsyncFd<Arc<TcpStream>>>,
+    alone: Option<Instant>,
+}
+
+/// See the module's description.
+pub(crate) struct Sender {
+    stream: Arc<TcpStream>,
+    /// A descriptor of its own: the runtime watches each only once.
+    watched: Option<AsyncFd<TcpStream>>,
+}
+
+/// The halves of a connection.
+///
+/// # Errors
+/// Where the runtime does not let go of it.
+pub(crate) fn halves(stream: tokio::net::TcpStream) -> io::Result<(Receiver, Sender)> {
+    let stream = Arc::new(stream.into_std()?);
+    let receiver = Receiver { stream: Arc::clone(&stream), watched: None, alone: None };
+    Ok((receiver, Sender { stream, watched: None }))
+}
+
+/// Has the runtime watch it.
+#[expect(
+    deprecated,
+    reason = "because of types that change their descriptor, as a stream does not; what \
+              replaces it is unsafe"
+)]
+fn watch<T: AsRawFd>(stream: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(stream, interest)
+}
+
+impl Patient for Receiver {
+    fn wait_alone(&mut self, until: Option<Instant>) {
+        self.alone = until;
+        if until.is_some() {
+            self.watched = None;
+        }
+    }
+}
+
+impl Receiver {
+    /// Reads; nothing comes of it where nothing is there by then.
+    fn read_alone(&self, until: Instant, room: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match (&*self.stream).read(room) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => return read.map(Some),
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let Some(left) = Timespec::try_from(left).ok().filter(|_| !left.is_zero()) else {
+                return Ok(None);
+            };
+            match poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&left)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Receiver {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let room = buffer.initialize_unfilled();
+        if let Some(until) = this.alone {
+            return match this.read_alone(until, room)? {
+                Some(count) => {
+                    buffer.advance(count);
+                    Poll::Ready(Ok(()))
+                }
+                None => Poll::Pending,
+            };
+        }
+        let watched = match &mut this.watched {
+            Some(watched) => watched,
+            none => none.insert(watch(Arc::clone(&this.stream), Interest::READABLE)?),
+        };
+        loop {
+            let mut ready = ready!(watched.poll_read_ready(context))?;
+            match ready.try_io(|stream| (&**stream.get_ref()).read(room)) {
+                Err(_nothing_there) => {}
+                Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Poll::Ready(Err(error)),
+                Ok(Ok(count)) => {
+                    // That was all there is: to ask once more would only say so.
+                    if (1..room.len()).contains(&count) {
+                        ready.clear_ready();
+                    }
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Sender {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        loop {
+            let written = match &mut this.watched {
+                None => (&*this.stream).write(bytes),
+                Some(watched) => {
+                    let mut ready = ready!(watched.poll_write_ready(context))?;
+                    match ready.try_io(|stream| stream.get_ref().write(bytes)) {
+                        Ok(written) => written,
+                        Err(_no_room) => continue,
+                    }
+                }
+            };
+            match written {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let watched = this.stream.try_clone()?;
+                    this.watched = Some(watch(watched, Interest::WRITABLE)?);
+                }
+                written => {
+                    this.watched = None;
+                    return Poll::Ready(written);
+                }
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match self.stream.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            shut => shut,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (Receiver, Sender, tokio::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (receiver, sender) = halves(listener.accept().await.unwrap().0).unwrap();
+        (receiver, sender, there)
+    }
+
+    #[tokio::test]
+    async fn more_than_there_is_room_for_is_sent_as_it_is_read() {
+        const LENGTH: usize = 32 << 20;
+        let (_receiver, mut sender, mut there) = pair().await;
+        let sending = tokio::spawn(async move {
+            sender.write_all(&vec![7; LENGTH]).await.unwrap();
+            sender.shutdown().await.unwrap();
+            assert!(sender.watched.is_none(), "only while it waits");
+        });
+        let mut read = Vec::new();
+        there.read_to_end(&mut read).await.unwrap();
+        assert!(read.len() == LENGTH && read.iter().all(|byte| *byte == 7));
+        sending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_waits_alone_gives_it_back_to_the_runtime() {
+        let (mut receiver, _sender, mut there) = pair().await;
+        let mut room = [0; 10];
+        there.write_all(b"one").await.unwrap();
+        assert_eq!(receiver.read(&mut room).await.unwrap(), 3);
+        assert!(receiver.watched.is_some());
+
+        let soon = Instant::now() + Duration::from_millis(1);
+        receiver.wait_alone(Some(soon));
+        assert!(receiver.watched.is_none());
+        assert_eq!(receiver.read_alone(soon, &mut room).unwrap(), None);
+
+        let alone = tokio::task::spawn_blocking(move || {
+            let late = Instant::now() + Duration::from_secs(60);
+            receiver.wait_alone(Some(late));
+            assert_eq!(receiver.read_alone(late, &mut room).unwrap(), Some(3));
+            receiver
+        });
+        there.write_all(b"two").await.unwrap();
+        let mut receiver = alone.await.unwrap();
+
+        receiver.wait_alone(None);
+        there.write_all(b"three").await.unwrap();
+        drop(there);
+        let mut rest = Vec::new();
+        receiver.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"three");
+    }
+}
