@@ -1,7 +1,13 @@
-//! The thread that reads the file ahead of the socket, hashing as it goes.
+//! Reads the file for the socket, hashing as it goes.
+//!
+//! What the system has in memory is read where it is sent: then one thread reads, hashes
+//! and sends a block while its cache has it. From the first block on that would have to be
+//! waited for, or where there are more connections than one, a thread of its own reads
+//! ahead.
 
 use crate::plan::Piece;
 use crate::source::Source;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc as ready;
@@ -11,7 +17,7 @@ use towline_protocol::{BlockIndex, ChainingValue};
 /// processor's cache any more when its turn comes.
 const BUFFERS: usize = 2;
 
-/// For each further connection: one being written, one waiting behind it and one read.
+/// For each further connection: one being written, one that waits for it and one read.
 const BUFFERS_PER_CONNECTION: usize = 3;
 
 /// A block as it was read. Its buffer goes back to the reader when it is dropped.
@@ -44,36 +50,44 @@ impl Drop for Block {
     }
 }
 
-/// Hands over the blocks of the pieces it was given, in that order. The thread
-/// behind it ends when this is dropped.
+/// Hands over the blocks of the pieces it was given, in that order.
 #[derive(Debug)]
 pub(crate) struct Feeder {
-    pieces: mpsc::Sender<Piece>,
-    blocks: ready::UnboundedReceiver<io::Result<Block>>,
+    source: Arc<Source>,
+    reader: Reader,
     outstanding: u64,
     home: mpsc::Sender<Vec<u8>>,
     buffers: usize,
 }
 
+#[derive(Debug)]
+enum Reader {
+    /// Whoever asks for a block reads it.
+    Here { todo: VecDeque<Piece>, free: mpsc::Receiver<Vec<u8>> },
+    /// A thread, which ends when this is dropped.
+    Ahead { pieces: mpsc::Sender<Piece>, blocks: ready::UnboundedReceiver<io::Result<Block>> },
+}
+
 impl Feeder {
-    pub(crate) fn start(source: Arc<Source>) -> io::Result<Self> {
-        let (pieces, todo) = mpsc::channel();
-        // The number of buffers bounds what is ready; the channel need not.
-        let (done, blocks) = ready::unbounded_channel();
+    pub(crate) fn new(source: Arc<Source>) -> Self {
         let (home, free) = mpsc::channel();
-        let spare = home.clone();
-        std::thread::Builder::new()
-            .name("towline-read".to_owned())
-            .spawn(move || read(&source, &todo, &done, &spare, &free))?;
-        let mut feeder = Self { pieces, blocks, outstanding: 0, home, buffers: 0 };
-        feeder.serve_connections(1);
-        Ok(feeder)
+        let reader = Reader::Here { todo: VecDeque::new(), free };
+        let mut feeder = Self { source, reader, outstanding: 0, home, buffers: 0 };
+        feeder.supply(BUFFERS);
+        feeder
     }
 
     /// Reads so far ahead that so many connections are kept busy.
-    pub(crate) fn serve_connections(&mut self, count: usize) {
-        let wanted = BUFFERS + BUFFERS_PER_CONNECTION * count.saturating_sub(1);
-        while self.buffers < wanted {
+    ///
+    /// # Errors
+    /// Where the system has no thread for that.
+    pub(crate) fn serve_connections(&mut self, count: usize) -> io::Result<()> {
+        self.supply(BUFFERS + BUFFERS_PER_CONNECTION * count.saturating_sub(1));
+        if count > 1 { self.read_ahead() } else { Ok(()) }
+    }
+
+    fn supply(&mut self, buffers: usize) {
+        while self.buffers < buffers {
             self.buffers += 1;
             let _ = self.home.send(Vec::new());
         }
@@ -82,8 +96,11 @@ impl Feeder {
     /// Adds blocks behind those already asked for.
     pub(crate) fn read(&mut self, piece: Piece) {
         self.outstanding += piece.blocks.end - piece.blocks.start;
-        // Where the reader is gone, `next` reports it.
-        let _ = self.pieces.send(piece);
+        match &mut self.reader {
+            Reader::Here { todo, .. } => todo.push_back(piece),
+            // Where the reader is gone, `next` reports it.
+            Reader::Ahead { pieces, .. } => drop(pieces.send(piece)),
+        }
     }
 
     /// Whether there are blocks still to come.
@@ -98,9 +115,58 @@ impl Feeder {
 
     /// The next block. Cancel-safe: a block is either handed over or still there.
     pub(crate) async fn next(&mut self) -> io::Result<Block> {
-        let block = self.blocks.recv().await;
+        if let Some(block) = self.read_here() {
+            self.outstanding = self.outstanding.saturating_sub(1);
+            return Ok(block);
+        }
+        self.read_ahead()?;
+        let block = match &mut self.reader {
+            Reader::Ahead { blocks, .. } => blocks.recv().await,
+            Reader::Here { .. } => None,
+        };
         self.outstanding = self.outstanding.saturating_sub(1);
         block.unwrap_or_else(|| Err(io::Error::other("the reading thread has ended")))
+    }
+
+    /// The next block, where the system has it.
+    fn read_here(&mut self) -> Option<Block> {
+        let Reader::Here { todo, free } = &mut self.reader else { return None };
+        while todo.front().is_some_and(|piece| piece.blocks.is_empty()) {
+            todo.pop_front();
+        }
+        let piece = todo.front_mut()?;
+        let index = BlockIndex::new(piece.blocks.start)?;
+        let mut bytes = free.try_recv().unwrap_or_default();
+        let Some(value) = self.source.read_block_from_memory(index, &mut bytes) else {
+            let _ = self.home.send(bytes);
+            return None;
+        };
+        let skip_bytes = usize::try_from(piece.skip_bytes).unwrap_or(usize::MAX).min(bytes.len());
+        piece.skip_bytes = 0;
+        piece.blocks.start += 1;
+        Some(Block { index, value, skip_bytes, bytes, home: self.home.clone() })
+    }
+
+    /// From here on a thread reads, what is still to be read too.
+    fn read_ahead(&mut self) -> io::Result<()> {
+        if let Reader::Ahead { .. } = self.reader {
+            return Ok(());
+        }
+        let (pieces, to_read) = mpsc::channel();
+        // The number of buffers bounds what is ready; the channel need not.
+        let (done, blocks) = ready::unbounded_channel();
+        let ahead = Reader::Ahead { pieces: pieces.clone(), blocks };
+        let Reader::Here { todo, free } = std::mem::replace(&mut self.reader, ahead) else {
+            return Ok(());
+        };
+        for piece in todo {
+            let _ = pieces.send(piece);
+        }
+        let (source, home) = (Arc::clone(&self.source), self.home.clone());
+        std::thread::Builder::new()
+            .name("towline-read".to_owned())
+            .spawn(move || read(&source, &to_read, &done, &home, &free))?;
+        Ok(())
     }
 }
 
@@ -147,19 +213,25 @@ mod tests {
     async fn more_blocks_than_buffers_pass_through() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&vec![7; (9 << 20) + 5]).unwrap();
-        let source = Arc::new(Source::open(file.path()).unwrap());
-        let mut feeder = Feeder::start(source).unwrap();
-        feeder.read(Piece { blocks: 0..10, skip_bytes: 3 });
-        feeder.read(Piece::whole(BlockIndex::new(4).unwrap()));
-        let mut seen = Vec::new();
-        while feeder.has_more() {
-            let block = feeder.next().await.unwrap();
-            seen.push((block.index.get(), block.payload().len()));
-        }
         let mut expected: Vec<(u64, usize)> = (0..9).map(|n| (n, 1 << 20)).collect();
         expected[0].1 -= 3;
         expected.extend([(9, 5), (4, 1 << 20)]);
-        assert_eq!(seen, expected);
+        // The thread takes over before the first block, in the midst, and not at all.
+        for ahead_from in [0, 5, 100] {
+            let source = Arc::new(Source::open(file.path()).unwrap());
+            let mut feeder = Feeder::new(source);
+            feeder.read(Piece { blocks: 0..10, skip_bytes: 3 });
+            feeder.read(Piece::whole(BlockIndex::new(4).unwrap()));
+            let mut seen = Vec::new();
+            while feeder.has_more() {
+                if seen.len() == ahead_from {
+                    feeder.serve_connections(2).unwrap();
+                }
+                let block = feeder.next().await.unwrap();
+                seen.push((block.index.get(), block.payload().len()));
+            }
+            assert_eq!(seen, expected);
+        }
     }
 
     #[tokio::test]
@@ -168,7 +240,7 @@ mod tests {
         file.write_all(&[7; 5000]).unwrap();
         let source = Arc::new(Source::open(file.path()).unwrap());
         file.as_file().set_len(10).unwrap();
-        let mut feeder = Feeder::start(source).unwrap();
+        let mut feeder = Feeder::new(source);
         feeder.read(Piece::whole(BlockIndex::FIRST));
         let error = feeder.next().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

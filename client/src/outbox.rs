@@ -12,8 +12,9 @@ use towline_protocol::frame::{self, BLOCK_FRAME_BYTES, CHUNK_HEAD_BYTES};
 /// Slices in one write: enough for a block in chunks of 32 KiB.
 pub(crate) const SLICES: usize = 66;
 
-/// Blocks at a time: one on its way, one behind it, so that the socket never waits.
-const BLOCKS: usize = 2;
+/// Blocks at a time: while the next one is fetched the socket has enough left of the last,
+/// and of two the first is no longer in the processor's cache when it is written.
+const BLOCKS: usize = 1;
 
 /// Frames are gathered up to here.
 const GATHER_BYTES: usize = 64 << 10;
@@ -235,7 +236,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         let source = Arc::new(Source::open(file.path()).unwrap());
-        let mut feeder = Feeder::start(source).unwrap();
+        let mut feeder = Feeder::new(source);
         feeder.read(Piece { skip_bytes, ..Piece::whole(BlockIndex::FIRST) });
         feeder.next().await.unwrap()
     }

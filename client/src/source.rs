@@ -1,9 +1,13 @@
 //! The local file that is being uploaded.
 
 use crate::failure::Failure;
+#[cfg(target_os = "linux")]
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::io::IoSliceMut;
 use std::path::{Path, PathBuf};
 use towline_protocol::block::{BlockHasher, block_count};
 use towline_protocol::{BlockIndex, ChainingValue, FileSize};
@@ -107,13 +111,60 @@ impl Source {
         index: BlockIndex,
         buffer: &mut Vec<u8>,
     ) -> io::Result<ChainingValue> {
+        self.read_block_by(index, buffer, |piece, position| {
+            read_exact_at(&self.file, piece, position)
+        })
+    }
+
+    /// The same where nothing has to be waited for, because the system has the whole block
+    /// in memory. Else nothing, and what is in `buffer` is of no use.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn read_block_from_memory(
+        &self,
+        index: BlockIndex,
+        buffer: &mut Vec<u8>,
+    ) -> Option<ChainingValue> {
+        self.read_block_by(index, buffer, |piece, mut position| {
+            let mut filled = 0;
+            while filled < piece.len() {
+                let into = &mut [IoSliceMut::new(&mut piece[filled..])];
+                match preadv2(&self.file, into, position, ReadWriteFlags::NOWAIT) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => {
+                        filled += count;
+                        position += count as u64;
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(())
+        })
+        .ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn read_block_from_memory(
+        &self,
+        _: BlockIndex,
+        _: &mut Vec<u8>,
+    ) -> Option<ChainingValue> {
+        None
+    }
+
+    fn read_block_by(
+        &self,
+        index: BlockIndex,
+        buffer: &mut Vec<u8>,
+        read: impl Fn(&mut [u8], u64) -> io::Result<()>,
+    ) -> io::Result<ChainingValue> {
         let span = index.span(self.filesize);
         let length = usize::try_from(span.end - span.start).map_err(io::Error::other)?;
         buffer.resize(length, 0);
         let mut hasher = BlockHasher::new(index, self.filesize);
         let mut position = span.start;
         for piece in buffer.chunks_mut(PIECE_BYTES) {
-            read_exact_at(&self.file, piece, position)?;
+            read(piece, position)?;
             hasher.update(piece);
             position += piece.len() as u64;
         }

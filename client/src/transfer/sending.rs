@@ -52,7 +52,7 @@ impl Transfer {
         means: &mut Means<'_>,
         plan: Plan,
     ) -> Result<Success, Stop> {
-        let mut feeder = Feeder::start(Arc::clone(&self.source)).map_err(|e| self.unreadable(e))?;
+        let mut feeder = Feeder::new(Arc::clone(&self.source));
         for piece in plan.pieces {
             feeder.read(piece);
         }
@@ -86,7 +86,8 @@ impl Transfer {
             let more = course.hands_out();
             if more {
                 course.strands.fill_up();
-                course.feeder.serve_connections(1 + course.strands.wanted());
+                let served = course.feeder.serve_connections(1 + course.strands.wanted());
+                served.map_err(|error| self.unreadable(error))?;
                 course.strands.are_in_time();
             } else if !course.asked && !course.strands.settle().await {
                 if !means.link.is_idle() {
