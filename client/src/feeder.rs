@@ -115,6 +115,10 @@ impl Feeder {
 
     /// The next block. Cancel-safe: a block is either handed over or still there.
     pub(crate) async fn next(&mut self) -> io::Result<Block> {
+        // To read a block here keeps the thread from all else: that has its turn first.
+        if let Reader::Here { .. } = self.reader {
+            tokio::task::yield_now().await;
+        }
         if let Some(block) = self.read_here() {
             self.outstanding = self.outstanding.saturating_sub(1);
             return Ok(block);
@@ -155,17 +159,20 @@ impl Feeder {
         let (pieces, to_read) = mpsc::channel();
         // The number of buffers bounds what is ready; the channel need not.
         let (done, blocks) = ready::unbounded_channel();
-        let ahead = Reader::Ahead { pieces: pieces.clone(), blocks };
-        let Reader::Here { todo, free } = std::mem::replace(&mut self.reader, ahead) else {
-            return Ok(());
-        };
-        for piece in todo {
-            let _ = pieces.send(piece);
-        }
         let (source, home) = (Arc::clone(&self.source), self.home.clone());
-        std::thread::Builder::new()
-            .name("towline-read".to_owned())
-            .spawn(move || read(&source, &to_read, &done, &home, &free))?;
+        let (hand_over, handed) = mpsc::channel();
+        std::thread::Builder::new().name("towline-read".to_owned()).spawn(move || {
+            if let Ok(free) = handed.recv() {
+                read(&source, &to_read, &done, &home, &free);
+            }
+        })?;
+        let ahead = Reader::Ahead { pieces: pieces.clone(), blocks };
+        if let Reader::Here { todo, free } = std::mem::replace(&mut self.reader, ahead) {
+            let _ = hand_over.send(free);
+            for piece in todo {
+                let _ = pieces.send(piece);
+            }
+        }
         Ok(())
     }
 }

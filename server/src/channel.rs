@@ -534,7 +534,9 @@ impl ChannelDesk {
         let open = open.clone();
         let live = &open.live;
         if failure.is_fatal_to_upload() {
-            self.service.fail(live, &live.recording(), failure);
+            if !self.service.fail(live, &live.recording(), failure) {
+                self.let_go(&open, failure);
+            }
             self.slot = Slot::Refused;
             return;
         }

@@ -413,20 +413,20 @@ impl Live {
     /// What a client hears last of an upload that it has let go of, and that may have come
     /// to its end since.
     pub(crate) fn last_word(&self, channel: Channel) -> Reply {
+        // While somebody records it, the catalog may not say so yet.
+        let recording = self.try_recording();
         let core = self.core();
         match core.upload.phase() {
-            ended @ (Phase::Failed | Phase::Cancelled | Phase::Expired) => {
+            ended @ (Phase::Failed | Phase::Cancelled | Phase::Expired) if recording.is_some() => {
                 let error = Failure::Refused(Refusal::NotUploading(ended)).reply();
                 Reply::Error(error.on(channel, Some(self.document_id)))
             }
-            Phase::Uploading | Phase::Publishing | Phase::Completed => {
-                Reply::Progress(core.progress(self.document_id, channel))
-            }
+            _ => Reply::Progress(core.progress(self.document_id, channel)),
         }
     }
 
-    /// How the upload stands, and whether somebody writes to it, to be said under the lock: what
-    /// comes later is said later, so that no client hears a promise go back.
+    /// How the upload stands, and whether somebody writes to it, to be said under the lock:
+    /// what comes later is said later, so that no client hears a promise go back.
     pub(crate) fn say_standing(&self, channel: Channel, say: impl FnOnce(Progress, bool)) {
         let core = self.core();
         say(core.progress(self.document_id, channel), core.upload.lease().is_some());

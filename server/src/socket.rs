@@ -3,7 +3,9 @@
 //! The runtime is told of each arrival on what it watches, whoever reads: for a lane that
 //! [reads by itself](Receiver::wait_alone) every one of them would wake a thread that has
 //! nothing to do. So the receiving half is watched only while the runtime is to wait for
-//! it, and the sending half only while it waits.
+//! it. The sending half is not watched at all, since that would take a second descriptor:
+//! its words are few and nearly always find room, and where they do not it looks again
+//! soon, and then less and less often.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -11,16 +13,18 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// What a thread can wait for by itself, without the runtime.
 pub(crate) trait Patient {
     /// From now on a read waits by itself, until then at the most, and says by `Pending`
-    /// that nothing came. Without a time it is the runtime that waits again.
+    /// that nothing came: nobody will be woken, so it is to be polled and not awaited.
+    /// Without a time it is the runtime that waits again.
     fn wait_alone(&mut self, until: Option<Instant>);
 }
 
@@ -34,9 +38,16 @@ pub(crate) struct Receiver {
 /// See the module's description.
 pub(crate) struct Sender {
     stream: Arc<TcpStream>,
-    /// A descriptor of its own: the runtime watches each only once.
-    watched: Option<AsyncFd<TcpStream>>,
+    resting: Option<Pin<Box<Sleep>>>,
+    /// How long it rests next, where there is still no room.
+    rest: Duration,
 }
+
+/// The first rest of a sender without room; each further one is twice as long.
+const REST: Duration = Duration::from_millis(5);
+
+/// The longest.
+const REST_MAX: Duration = Duration::from_millis(320);
 
 /// The halves of a connection.
 ///
@@ -45,7 +56,7 @@ pub(crate) struct Sender {
 pub(crate) fn halves(stream: tokio::net::TcpStream) -> io::Result<(Receiver, Sender)> {
     let stream = Arc::new(stream.into_std()?);
     let receiver = Receiver { stream: Arc::clone(&stream), watched: None, alone: None };
-    Ok((receiver, Sender { stream, watched: None }))
+    Ok((receiver, Sender { stream, resting: None, rest: REST }))
 }
 
 /// Has the runtime watch it.
@@ -136,24 +147,18 @@ impl AsyncWrite for Sender {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         loop {
-            let written = match &mut this.watched {
-                None => (&*this.stream).write(bytes),
-                Some(watched) => {
-                    let mut ready = ready!(watched.poll_write_ready(context))?;
-                    match ready.try_io(|stream| stream.get_ref().write(bytes)) {
-                        Ok(written) => written,
-                        Err(_no_room) => continue,
-                    }
-                }
-            };
-            match written {
+            if let Some(resting) = &mut this.resting {
+                ready!(resting.as_mut().poll(context));
+                this.resting = None;
+            }
+            match (&*this.stream).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let watched = this.stream.try_clone()?;
-                    this.watched = Some(watch(watched, Interest::WRITABLE)?);
+                    this.resting = Some(Box::pin(sleep(this.rest)));
+                    this.rest = REST_MAX.min(this.rest * 2);
                 }
                 written => {
-                    this.watched = None;
+                    this.rest = REST;
                     return Poll::Ready(written);
                 }
             }
@@ -175,7 +180,6 @@ impl AsyncWrite for Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
@@ -193,7 +197,6 @@ mod tests {
         let sending = tokio::spawn(async move {
             sender.write_all(&vec![7; LENGTH]).await.unwrap();
             sender.shutdown().await.unwrap();
-            assert!(sender.watched.is_none(), "only while it waits");
         });
         let mut read = Vec::new();
         there.read_to_end(&mut read).await.unwrap();

@@ -14,8 +14,8 @@ const CHUNK: Duration = Duration::from_millis(100);
 pub(super) struct Pace {
     least: u32,
     most: u32,
-    /// Blocks that were queued so far. The first two find the queue empty, so the time
-    /// between them says nothing of the link.
+    /// Blocks that were queued so far. The first ones find room in the socket, so the time
+    /// between them says little of the link.
     blocks: u32,
     /// When the last block found its place in the queue.
     queued: Instant,
@@ -28,7 +28,7 @@ impl Pace {
         Self { least, most: most.max(least), blocks: 0, queued: Instant::now(), chunk_bytes: least }
     }
 
-    /// A block is queued, since the one two before it has left: its chunks' size.
+    /// A block is queued, since the one before it has left: its chunks' size.
     pub(super) fn queued(&mut self, now: Instant) -> u32 {
         let before = std::mem::replace(&mut self.queued, now);
         self.blocks = self.blocks.saturating_add(1);
