@@ -159,19 +159,15 @@ impl Feeder {
         let (pieces, to_read) = mpsc::channel();
         // The number of buffers bounds what is ready; the channel need not.
         let (done, blocks) = ready::unbounded_channel();
-        let (source, home) = (Arc::clone(&self.source), self.home.clone());
-        let (hand_over, handed) = mpsc::channel();
-        std::thread::Builder::new().name("towline-read".to_owned()).spawn(move || {
-            if let Ok(free) = handed.recv() {
-                read(&source, &to_read, &done, &home, &free);
-            }
-        })?;
         let ahead = Reader::Ahead { pieces: pieces.clone(), blocks };
         if let Reader::Here { todo, free } = std::mem::replace(&mut self.reader, ahead) {
-            let _ = hand_over.send(free);
             for piece in todo {
                 let _ = pieces.send(piece);
             }
+            let (source, home) = (Arc::clone(&self.source), self.home.clone());
+            std::thread::Builder::new()
+                .name("towline-read".to_owned())
+                .spawn(move || read(&source, &to_read, &done, &home, &free))?;
         }
         Ok(())
     }

@@ -534,10 +534,8 @@ impl ChannelDesk {
         let open = open.clone();
         let live = &open.live;
         if failure.is_fatal_to_upload() {
-            if !self.service.fail(live, &live.recording(), failure) {
-                self.let_go(&open, failure);
-            }
-            self.slot = Slot::Refused;
+            self.service.fail(live, &live.recording(), failure);
+            self.let_go(&open, failure);
             return;
         }
         if let Failure::Refused(Refusal::BlockMismatch { index }) = failure {

@@ -113,7 +113,7 @@ impl Service {
                 return Ok(());
             }
             match (live, &recording) {
-                (Some(live), Some(recording)) => drop(self.fail(live, recording, &failure)),
+                (Some(live), Some(recording)) => self.fail(live, recording, &failure),
                 _ => self.end(id, Phase::Failed, &failure.reply().message)?,
             }
             Err(failure)
@@ -160,22 +160,20 @@ impl Service {
         Ok(())
     }
 
-    /// Gives an upload up because of what happened to it, and tells its writers. Says
-    /// whether it did: it may have ended otherwise, and who gave it up has told all its
-    /// writers then, but who completed it tells nobody.
-    pub(crate) fn fail(&self, live: &Live, recording: &Recording, failure: &Failure) -> bool {
+    /// Gives an upload up because of what happened to it, and tells its writers.
+    pub(crate) fn fail(&self, live: &Live, recording: &Recording, failure: &Failure) {
         let document_id = live.document_id;
         tracing::warn!(%document_id, error = ?failure, "an upload has failed");
         let reply = failure.reply();
         let writers = match live.give_up(recording, Phase::Failed) {
             Ok(writers) => writers,
-            Err(_) => return false,
+            // It has ended otherwise: who gave it up has told all its writers.
+            Err(_) => return,
         };
         if let Err(error) = self.end(document_id, Phase::Failed, &reply.message) {
             tracing::error!(%document_id, %error, "the failure was not recorded");
         }
         writers.hear(reply);
-        true
     }
 
     /// The document, if the user owns it. Somebody else's does not exist. Blocks.

@@ -9,7 +9,6 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -59,14 +58,14 @@ pub(crate) fn halves(stream: tokio::net::TcpStream) -> io::Result<(Receiver, Sen
     Ok((receiver, Sender { stream, resting: None, rest: REST }))
 }
 
-/// Has the runtime watch it.
+/// Has the runtime watch what comes.
 #[expect(
     deprecated,
     reason = "because of types that change their descriptor, as a stream does not; what \
               replaces it is unsafe"
 )]
-fn watch<T: AsRawFd>(stream: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    AsyncFd::with_interest(stream, interest)
+fn watch(stream: Arc<TcpStream>) -> io::Result<AsyncFd<Arc<TcpStream>>> {
+    AsyncFd::with_interest(stream, Interest::READABLE)
 }
 
 impl Patient for Receiver {
@@ -118,7 +117,7 @@ impl AsyncRead for Receiver {
         }
         let watched = match &mut this.watched {
             Some(watched) => watched,
-            none => none.insert(watch(Arc::clone(&this.stream), Interest::READABLE)?),
+            none => none.insert(watch(Arc::clone(&this.stream))?),
         };
         loop {
             let mut ready = ready!(watched.poll_read_ready(context))?;

@@ -50,6 +50,15 @@ pub enum Heard {
     Nonsense(String),
 }
 
+/// The errors among it, and which document each is about.
+pub fn errors(heard: &[Heard]) -> Vec<(Code, Option<DocumentId>)> {
+    let errors = heard.iter().filter_map(|heard| match heard {
+        Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
+        _ => None,
+    });
+    errors.collect()
+}
+
 /// One connection. See the module's description.
 pub struct Speaker {
     /// Gone once the connection was broken on purpose.

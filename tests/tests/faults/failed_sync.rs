@@ -9,7 +9,7 @@ use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Heard, ZERO, find, offset, position, resume, upload};
+use towline_tests::speaker::{Heard, ZERO, errors, find, offset, position, resume, upload};
 use towline_tests::strace::Strace;
 use towline_tests::volume::{self, Volume};
 
@@ -129,13 +129,8 @@ async fn of_an_uploads_bytes_at_a_pause() {
     writer.chunks(ZERO, &corpus, 0..1000).await;
     writer.finish_sending().await;
     let heard = writer.ended().await;
-    let errors = heard.iter().filter_map(|heard| match heard {
-        Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
-        _ => None,
-    });
-    let errors: Vec<_> = errors.collect();
     assert!(
-        matches!(errors[..], [(Code::StorageFailed | Code::Failed, Some(failed))] if failed == id),
+        matches!(errors(&heard)[..], [(Code::StorageFailed | Code::Failed, Some(failed))] if failed == id),
         "{heard:?}"
     );
     server.gone().await;
@@ -317,11 +312,7 @@ async fn say_all(server: &ServerProcess, person: &Person, corpus: &Corpus) -> Ve
     writer.finish_sending().await;
     let heard = writer.ended().await;
     let is_done = heard.iter().any(|heard| matches!(heard, Heard::Reply(Reply::Success(_))));
-    let errors = heard.iter().filter_map(|heard| match heard {
-        Heard::Reply(Reply::Error(error)) => Some(error.code),
-        _ => None,
-    });
-    let errors: Vec<_> = errors.collect();
+    let errors: Vec<_> = errors(&heard).into_iter().map(|(code, _)| code).collect();
     assert_eq!(is_done, errors.is_empty(), "SUCCESS, or an error that says why not: {heard:?}");
     errors
 }

@@ -2,11 +2,13 @@
 //! order in which things happen.
 
 use towline_protocol::request::Complete;
-use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_protocol::{Code, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Heard, Speaker, ZERO, about, find, offset, position, resume, upload};
+use towline_tests::speaker::{
+    Speaker, ZERO, about, errors, find, offset, position, resume, upload,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_go_on_while_one_sync_takes_for_ever() {
@@ -114,7 +116,7 @@ async fn who_has_said_all_hears_of_an_end_that_takes_its_time() {
     writer.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
     writer.send(&Request::Complete(Complete::default())).await;
     writer.finish_sending().await;
-    assert_eq!(errors(writer.ended().await), [(Code::Cancelled, Some(id))]);
+    assert_eq!(errors(&writer.ended().await), [(Code::Cancelled, Some(id))]);
     assert_eq!(cancel.await.unwrap().document_id, id);
     server.gone().await;
 }
@@ -133,7 +135,7 @@ async fn an_end_that_takes_for_ever_is_not_waited_for() {
     server.says("a failpoint waits").await;
     writer.chunks(ZERO, &corpus, 0..BLOCK).await;
     writer.finish_sending().await;
-    assert_eq!(errors(writer.ended().await), []);
+    assert_eq!(errors(&writer.ended().await), []);
     server.gone().await;
 }
 
@@ -153,14 +155,6 @@ async fn who_ends_an_upload_is_alone_in_saying_so() {
     let mut other = Speaker::login(server.address(), &person.token).await;
     assert_eq!(other.cancel(id).await.status, "cancelled");
     writer.finish_sending().await;
-    assert_eq!(errors(writer.ended().await), [(Code::Cancelled, Some(id))]);
+    assert_eq!(errors(&writer.ended().await), [(Code::Cancelled, Some(id))]);
     server.gone().await;
-}
-
-fn errors(heard: Vec<Heard>) -> Vec<(Code, Option<DocumentId>)> {
-    let errors = heard.into_iter().filter_map(|heard| match heard {
-        Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
-        _ => None,
-    });
-    errors.collect()
 }
