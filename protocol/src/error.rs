@@ -56,7 +56,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The first byte belongs to no door.
+    /// The first byte belongs to no protocol that the server speaks.
     BadProtocol "bad_protocol" 400 final close,
     /// The framing is broken.
     BadFrame "bad_frame" 400 final close,
