@@ -116,6 +116,8 @@ codes! {
     Failed "failed" 410 final keep,
     /// Too many at the same time.
     TooMany "too_many" 429 retry keep,
+    /// The server's system refuses this name or place for good; what came is kept.
+    StorageRefused "storage_refused" 500 final keep,
     /// The disk did not do as it was told; the upload has failed.
     StorageFailed "storage_failed" 500 final keep,
     /// The disk failed earlier; nothing is written until someone has looked.

@@ -233,7 +233,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         server: "towlined 0.1.0".into(),
         user_id: user(123),
         user: "ada".into(),
-        max_filesize: size(500_000_000),
+        max_filesize: size(i64::MAX.cast_unsigned()),
         chunk_size: 65_536,
         max_chunk_size: 1_048_576,
         block_size: 1_048_576,
@@ -400,7 +400,8 @@ fn errors() -> Vec<(&'static str, ErrorReply)> {
                 max: Some(500_000_000),
                 ..ErrorReply::new(
                     Code::SizeLimit,
-                    "the file has 600000000 bytes, and at most 500000000 are taken",
+                    "the file is 600 MB; this server takes files up to 500 MB. The operator can raise \
+                     it: towlined --max-file-size",
                 )
             },
         ),
@@ -410,6 +411,14 @@ fn errors() -> Vec<(&'static str, ErrorReply)> {
                 missing: Some(1_048_576),
                 ..of_123(Code::NoSpace, "the disk is full: 1048576 bytes are missing")
             },
+        ),
+        (
+            "error-storage-refused",
+            of_123(
+                Code::StorageRefused,
+                "the server may not write in the folder \"lectures\" (permission denied); its \
+                 operator has to allow it",
+            ),
         ),
         (
             "error-bad-request",
