@@ -1,9 +1,9 @@
 //! Names of files and folders, as people may choose them.
 //!
-//! A name is one component of a path. What could leave the user's folder, hide
-//! from a listing, impersonate another name or upset a terminal is refused with
-//! the reason, never repaired in silence: the name a person sees published is
-//! the name they sent.
+//! A name is one component of a path. What could leave the user's folder,
+//! impersonate another name or upset a terminal is refused with the reason, never
+//! repaired in silence: the name a person sees published is the name they sent.
+//! A dot at the beginning is legal: a project's `.env` and `.git` belong to it.
 
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -23,9 +23,9 @@ pub enum BadName {
     /// `/` or `\`.
     #[error("a name must not contain / or \\; send folders as a list in 'folder'")]
     Separator,
-    /// `.`, `..`, or anything else that begins with a dot.
-    #[error("a name must not begin with a dot")]
-    LeadingDot,
+    /// `.` or `..`, which lead to another folder.
+    #[error("a name must not be . or ..")]
+    Dots,
     /// Ends in a dot, or begins or ends in a space.
     #[error("a name must not end in a dot, nor begin or end in a space")]
     Edge,
@@ -74,7 +74,11 @@ impl Name {
     #[must_use]
     pub fn numbered(&self, copy: u32) -> Self {
         let (stem, extension) = match self.0.rfind('.') {
-            Some(dot) if dot > 0 && self.0.len() - dot <= limits::NAME_BYTES / 2 => {
+            // Dots at the beginning hide a file; what follows them is its name.
+            Some(dot)
+                if self.0[..dot].contains(|c| c != '.')
+                    && self.0.len() - dot <= limits::NAME_BYTES / 2 =>
+            {
                 self.0.split_at(dot)
             }
             _ => (self.0.as_str(), ""),
@@ -195,8 +199,8 @@ fn check(name: &str) -> Result<(), BadName> {
     if name.chars().any(is_invisible) {
         return Err(BadName::Invisible);
     }
-    if name.starts_with('.') {
-        return Err(BadName::LeadingDot);
+    if matches!(name, "." | "..") {
+        return Err(BadName::Dots);
     }
     if name.ends_with('.') || name.trim() != name {
         return Err(BadName::Edge);
@@ -250,6 +254,12 @@ mod tests {
             "what?.txt",
             "10:30.png",
             "a..b",
+            ".env",
+            ".gitignore",
+            ".con",
+            "..a",
+            "...a.b",
+            ".a b",
         ] {
             assert_eq!(Name::new(name).map(String::from), Ok(name.to_owned()));
         }
@@ -262,9 +272,12 @@ mod tests {
             ("a/b", BadName::Separator),
             ("a\\b", BadName::Separator),
             ("/etc/passwd", BadName::Separator),
-            (".", BadName::LeadingDot),
-            ("..", BadName::LeadingDot),
-            (".bashrc", BadName::LeadingDot),
+            (".", BadName::Dots),
+            ("..", BadName::Dots),
+            ("...", BadName::Edge),
+            (".a.", BadName::Edge),
+            (". ", BadName::Edge),
+            (" .a", BadName::Edge),
             ("a\0b", BadName::Control),
             ("a\nb", BadName::Control),
             ("a\x1b[31mb", BadName::Control),
@@ -294,6 +307,9 @@ mod tests {
         assert_eq!(name("doc.pdf").numbered(1).as_str(), "doc (1).pdf");
         assert_eq!(name("doc").numbered(12).as_str(), "doc (12)");
         assert_eq!(name("a.tar.gz").numbered(2).as_str(), "a.tar (2).gz");
+        assert_eq!(name(".env").numbered(1).as_str(), ".env (1)");
+        assert_eq!(name(".env.local").numbered(1).as_str(), ".env (1).local");
+        assert_eq!(name("..a").numbered(1).as_str(), "..a (1)");
         for long in
             ["é".repeat(127), format!("{}.pdf", "x".repeat(251)), format!("a.{}", "y".repeat(250))]
         {
@@ -315,6 +331,6 @@ mod tests {
         let deep = vec![Name::new("d").unwrap(); 33];
         assert_eq!(DocumentPath::new(deep, Name::new("f").unwrap()), Err(BadName::TooDeep));
         assert_eq!(DocumentPath::parse("a//b"), Err(BadName::Empty));
-        assert_eq!(DocumentPath::parse("a/../b"), Err(BadName::LeadingDot));
+        assert_eq!(DocumentPath::parse("a/../b"), Err(BadName::Dots));
     }
 }

@@ -118,7 +118,10 @@ mod tests {
         let top = home.path().join("photos");
         std::fs::create_dir_all(top.join("b/c")).unwrap();
         std::fs::create_dir_all(top.join("a")).unwrap();
-        for name in ["z.jpg", "b/c/deep.jpg", "b/y.jpg", "a/x.jpg", ".hidden", "a/con"] {
+        std::fs::create_dir_all(top.join(".git")).unwrap();
+        for name in
+            ["z.jpg", "b/c/deep.jpg", "b/y.jpg", "a/x.jpg", ".hidden", ".git/config", "a/con"]
+        {
             std::fs::write(top.join(name), name).unwrap();
         }
         #[cfg(unix)]
@@ -130,14 +133,16 @@ mod tests {
         assert_eq!(
             names,
             [
+                "2024/photos/.hidden",
                 "2024/photos/z.jpg",
+                "2024/photos/.git/config",
                 "2024/photos/a/x.jpg",
                 "2024/photos/b/y.jpg",
                 "2024/photos/b/c/deep.jpg"
             ]
         );
         let refused: Vec<_> = selection.refused.iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(refused, [top.join(".hidden"), top.join("a/con")]);
+        assert_eq!(refused, [top.join("a/con")]);
         #[cfg(unix)]
         assert_eq!(selection.skipped, [top.join("link")]);
     }

@@ -1,8 +1,9 @@
 //! The names of everything on disk, made here and nowhere else: from ids and from
 //! names that were checked, so that none of them can hold a `/` or be `..`.
 //!
-//! A person's name never begins with a dot and a user's folder is a number, so
-//! nothing a person chooses can meet [`STAGING`].
+//! Right under [`UPLOADS`] only users' folders lie, each named by a number, beside
+//! [`STAGING`]: nothing that a person names can meet it, with a dot at its beginning
+//! or without.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -180,9 +181,11 @@ mod tests {
     #[test]
     fn a_place_is_read_back_from_its_own_spelling_alone() {
         let user = UserId::try_from(5).unwrap();
-        let path = DocumentPath::parse("a/doc.pdf").unwrap();
-        assert_eq!(place(&final_file(user, &path)), Some((user, path)));
-        for stranger in ["5", "05/doc", "+5/doc", "x/doc", "5/.doc", "5/a\\b", "0/doc"] {
+        for path in ["a/doc.pdf", ".env", ".git/..a", ".staging/1.tmp"] {
+            let path = DocumentPath::parse(path).unwrap();
+            assert_eq!(place(&final_file(user, &path)), Some((user, path)));
+        }
+        for stranger in ["5", "05/doc", "+5/doc", "x/doc", "5/..", "5/./doc", "5/a\\b", "0/doc"] {
             assert_eq!(place(Path::new(stranger)), None, "{stranger}");
         }
         assert_eq!(place(Path::new(OsStr::from_bytes(b"5/\xff"))), None);

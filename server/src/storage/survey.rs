@@ -259,7 +259,16 @@ mod tests {
         assert_eq!(lying(&survey), []);
         let uploads = temp.path().join("uploads");
         let deepest = "a/".repeat(FOLDER_DEPTH);
-        for file in ["7/b/doc", "7/doc", "x/doc", "stray", "lost+found/1", ".staging/1.tmp"] {
+        for file in [
+            "7/b/doc",
+            "7/doc",
+            "7/.git/.config",
+            "7/.staging/1.tmp",
+            "x/doc",
+            "stray",
+            "lost+found/1",
+            ".staging/1.tmp",
+        ] {
             std::fs::create_dir_all(uploads.join(file).parent().unwrap()).unwrap();
             std::fs::write(uploads.join(file), "").unwrap();
         }
@@ -269,6 +278,8 @@ mod tests {
         let mut expected = vec![
             ("uploads/7/b/doc".to_owned(), true),
             ("uploads/7/doc".to_owned(), true),
+            ("uploads/7/.git/.config".to_owned(), true),
+            ("uploads/7/.staging/1.tmp".to_owned(), true),
             ("uploads/7/link".to_owned(), true),
             (format!("uploads/8/{deepest}b"), true),
             (format!("uploads/8/{deepest}doc"), true),

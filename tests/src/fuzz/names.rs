@@ -88,7 +88,7 @@ fn is_legal(name: &str) -> bool {
         });
     (1..=NAME_BYTES).contains(&name.len())
         && !name.contains(['/', '\\'])
-        && !name.starts_with('.')
+        && !matches!(name, "." | "..")
         && !name.ends_with('.')
         && !name.starts_with(char::is_whitespace)
         && !name.ends_with(char::is_whitespace)

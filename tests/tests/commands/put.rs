@@ -41,12 +41,19 @@ async fn a_folder_is_put_as_it_is() {
     let (a, b) = (Corpus::new(1000, 3), Corpus::new(2000, 4));
     desk.write("papers/a.txt", &a);
     desk.write("papers/deep/er/b.txt", &b);
-    desk.write("papers/.hidden", &a);
+    let names = ["papers/.env", "papers/.git/config", "papers/..a", "papers/.staging/1.tmp"];
+    for (name, seed) in names.into_iter().zip(41..) {
+        desk.write(name, &Corpus::new(100, seed));
+    }
+    desk.write("papers/con", &a);
     std::os::unix::fs::symlink("/etc/passwd", desk.path("papers/link")).unwrap();
     let outcome = run(desk.put(&desk.path("papers"))).await;
-    // The hidden one is refused with its reason, the link passed over; the rest goes.
+    // One name is refused with its reason, the link passed over; the rest goes.
     outcome.assert_code(1);
-    assert!(outcome.err.contains(".hidden"), "{outcome:?}");
+    assert!(outcome.err.contains("papers/con"), "{outcome:?}");
+    for (name, seed) in names.into_iter().zip(41..) {
+        server.site.assert_published(&server.person, name, &Corpus::new(100, seed));
+    }
     server.site.assert_published(&server.person, "papers/a.txt", &a);
     server.site.assert_published(&server.person, "papers/deep/er/b.txt", &b);
     assert!(!server.site.document(&server.person, "papers/link").exists());
