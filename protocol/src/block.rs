@@ -140,9 +140,12 @@ macro_rules! digest {
             type Error = String;
 
             fn try_from(hex: String) -> Result<Self, String> {
-                blake3::Hash::from_hex(&hex)
+                // The decoder of the library takes upper case too: one value would then
+                // have many spellings, and a client that compares texts would be wrong.
+                let read = blake3::Hash::from_hex(&hex).ok();
+                read.filter(|_| !hex.bytes().any(|byte| byte.is_ascii_uppercase()))
                     .map(|hash| Self(*hash.as_bytes()))
-                    .map_err(|_| "64 lower-case hexadecimal digits expected".to_owned())
+                    .ok_or_else(|| "64 lower-case hexadecimal digits expected".to_owned())
             }
         }
 

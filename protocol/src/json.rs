@@ -22,16 +22,14 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Err
     }
 }
 
+/// Reads one value that stands on this level.
 struct Strict {
     depth: usize,
 }
 
 impl Strict {
-    fn deeper<E: Error>(&self) -> Result<Self, E> {
-        if self.depth == JSON_DEPTH_MAX {
-            return Err(E::custom(format!("nested deeper than {JSON_DEPTH_MAX}")));
-        }
-        Ok(Self { depth: self.depth + 1 })
+    fn deeper(&self) -> Self {
+        Self { depth: self.depth + 1 }
     }
 }
 
@@ -39,6 +37,11 @@ impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        // Asked only where there is a value: an empty list may stand on the last level, as
+        // an empty object may.
+        if self.depth > JSON_DEPTH_MAX {
+            return Err(D::Error::custom(format!("nested deeper than {JSON_DEPTH_MAX}")));
+        }
         from.deserialize_any(self)
     }
 }
@@ -76,7 +79,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = list.next_element_seed(self.deeper()?)? {
+        while let Some(value) = list.next_element_seed(self.deeper())? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -88,7 +91,7 @@ impl<'de> Visitor<'de> for Strict {
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format!("the key {key:?} stands there twice")));
             }
-            map.insert(key, entries.next_value_seed(self.deeper()?)?);
+            map.insert(key, entries.next_value_seed(self.deeper())?);
         }
         Ok(Value::Object(map))
     }

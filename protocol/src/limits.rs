@@ -21,6 +21,12 @@ pub const CHUNK_BYTES_MAX: u32 = 1 << 20;
 /// speak of, small enough that a slow link still shows progress.
 pub const CHUNK_BYTES_DEFAULT: u32 = 64 << 10;
 
+/// The least that must come of a frame in the time that a frame may take, unless it is
+/// whole. A line of 9,600 baud brings 56 KiB in a minute, so the slowest real line may send
+/// chunks of any length; a frame that trickles byte by byte ends with the first minute.
+/// As long as the largest control message, which has to be whole in that time.
+pub const FRAME_STRETCH_BYTES: u64 = 32 << 10;
+
 /// The largest control message. The longest legal one is an `upload` with a
 /// folder of [`PATH_BYTES`] in which every character is escaped.
 pub const CONTROL_BYTES_MAX: u32 = 32 << 10;

@@ -72,7 +72,10 @@ macro_rules! number {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
-                let value: u64 = text.parse().map_err(|_| format!("'{text}' is not {}", $what))?;
+                // Digits alone: the standard library takes a plus sign too.
+                let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+                let value = text.parse::<u64>().ok().filter(|_| is_plain);
+                let value = value.ok_or_else(|| format!("'{text}' is not {}", $what))?;
                 Self::try_from(value).map_err(|error| error.to_string())
             }
         }

@@ -357,6 +357,19 @@ mod tests {
         assert_eq!(error.code, Code::BadJson);
     }
 
+    /// Level 16 may hold what has nothing inside, and nothing may stand on level 17.
+    #[test]
+    fn an_empty_list_and_an_empty_object_are_as_deep_as_they_stand() {
+        for (inner, deep) in
+            [("[]", false), ("{}", false), ("1", false), ("[1]", true), ("[[]]", true)]
+        {
+            let nested = format!("{}{inner}{}", "[".repeat(14), "]".repeat(14));
+            let text = format!(r#"{{"action":"ping","x":{nested}}}"#);
+            let code = if deep { Code::BadJson } else { Code::BadRequest };
+            assert_eq!(refusal(&text).0, code, "{text}");
+        }
+    }
+
     #[test]
     fn a_bad_field_is_named() {
         for (text, field) in [
@@ -377,6 +390,13 @@ mod tests {
                 "on_conflict",
             ),
             (r#"{"action":"resume","document_id":0}"#, "document_id"),
+            (
+                &format!(
+                    r#"{{"action":"upload","filename":"a","filesize":1,"blake3":"{}"}}"#,
+                    "A".repeat(64)
+                ),
+                "blake3",
+            ),
             (r#"{"action":"join","document_id":1}"#, "lease"),
             (r#"{"action":"join","document_id":1,"lease":0}"#, "lease"),
             (r#"{"action":"complete","blake3":"abc"}"#, "blake3"),

@@ -499,7 +499,7 @@ enum Binary {
 
 #[test]
 fn binary_frames_have_their_golden_bytes() {
-    let far = Offset::try_from(i64::MAX.cast_unsigned()).unwrap();
+    let far = offset(i64::MAX.cast_unsigned() - 1);
     let ab = ChainingValue::from_bytes([0xab; 32]);
     let list = vec![(index(1), value(VALUE_1)), (index(2), value(VALUE_2))];
     let meanings = vec![
@@ -589,6 +589,7 @@ fn what_must_be_refused_is_refused() {
         ("chunk-too-short", Frame(server, bad_length(2, 5))),
         ("chunk-before-login", Frame(login, FrameError::UnknownKind(2))),
         ("chunk-beyond-any-file", Frame(server, FrameError::BadPosition(1 << 63))),
+        ("chunk-that-ends-beyond-any-file", Frame(server, FrameError::BadPosition((1 << 63) - 2))),
         ("chunk-to-a-client", Frame(client, FrameError::UnknownKind(2))),
         ("block-too-short", Frame(server, bad_length(3, 44))),
         ("block-too-long", Frame(server, FrameError::TooLarge { length: 46, max: 45 })),
@@ -606,6 +607,7 @@ fn what_must_be_refused_is_refused() {
         ("json-not-utf8", bad_json()),
         ("json-key-twice", bad_json()),
         ("json-too-deep", bad_json()),
+        ("json-empty-list-too-deep", bad_json()),
         ("action-missing", bad_field("action")),
         ("action-unknown", Message(Code::UnknownAction, None)),
         ("field-unknown", bad_field("colour")),

@@ -152,8 +152,9 @@ fn bytes(length: impl Strategy<Value = usize>) -> impl Strategy<Value = Vec<u8>>
 
 fn whole() -> impl Strategy<Value = Whole> {
     let channel = || any::<u32>().prop_map(Channel);
-    let offset =
-        (0..=i64::MAX.cast_unsigned()).prop_map(|offset| Offset::try_from(offset).unwrap());
+    // The payload has to end at an offset as well.
+    let offset = (0..=i64::MAX.cast_unsigned() - 70_000)
+        .prop_map(|offset| Offset::try_from(offset).unwrap());
     let index = || (0..(1u64 << 43) - 500).prop_map(|index| BlockIndex::new(index).unwrap());
     let value = || any::<[u8; 32]>().prop_map(ChainingValue::from_bytes);
     // Around 4 KiB and 8 KiB the decoder changes how much it reads at a time.

@@ -5,15 +5,16 @@
 //! hashed and written. Chunks that follow each other share a buffer until their
 //! block ends, so the size of a chunk costs next to nothing.
 
-use crate::pool::{Buffer, Pool};
+use crate::pool::{self, Buffer, Pool};
 use crate::socket::Patient;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::{Caps, Decoder, FrameError, Part};
+use towline_protocol::limits::FRAME_STRETCH_BYTES;
 use towline_protocol::{BlockIndex, ChainingValue, Channel, Offset};
 
 /// See the module's description.
@@ -27,8 +28,21 @@ pub(crate) struct Inlet<R> {
     /// Came behind a piece that has to be handed out first.
     stashed: Option<Incoming>,
     last_byte: Instant,
-    /// When the frame under way began to come.
-    frame_began: Option<Instant>,
+    /// The frame under way.
+    frame: Option<FrameClock>,
+    /// Since when the inlet waits for a buffer.
+    buffer_wanted: Option<Instant>,
+    /// The client is slow: its last piece was handed on with less than
+    /// [`SMALL_BUFFER_BYTES`], because no more came in time.
+    is_slow: bool,
+}
+
+/// How long a frame has been under way.
+struct FrameClock {
+    /// When its first byte came, or the last [`FRAME_STRETCH_BYTES`] were complete.
+    since: Instant,
+    /// Bytes of it that came after that.
+    bytes: u64,
 }
 
 /// Consecutive bytes of one block.
@@ -36,6 +50,8 @@ pub(crate) struct Piece {
     pub(crate) channel: Channel,
     pub(crate) offset: Offset,
     pub(crate) buffer: Buffer,
+    /// When it was begun.
+    pub(crate) since: Instant,
 }
 
 /// Something that has come in whole.
@@ -64,13 +80,24 @@ pub(crate) enum InletError {
     Io(#[from] io::Error),
 }
 
-/// A piece waits so long for more before it is handed on: on a slow link every
-/// byte still counts soon, on a fast one pieces are whole blocks.
+/// A piece is handed on when nothing more has come for this time: the last bytes before a
+/// pause count soon.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// Where buffers are scarce, less than this is not worth one: a crowd that says a byte
-/// now and then would keep them all from those who have more to say (P6).
-const LINGER_BYTES: usize = 64 << 10;
+/// A piece is handed on this time after its first byte, also while bytes keep coming: the
+/// bytes of a slow sender are written, reported and made durable as soon as those of a
+/// fast one. A sender of 5 MiB/s or more fills a block before.
+const LINGER_MAX: Duration = Duration::from_millis(200);
+
+/// The same where buffers are scarce. To keep one for longer, a sender has to fill
+/// [`SMALL_BUFFER_BYTES`] in each such time (3 MiB/s), so drips keep none from others (P6).
+const LINGER_SCARCE: Duration = Duration::from_millis(20);
+
+/// What a slow sender gets as a buffer. A hundred senders that say a byte now and then take
+/// the room of seven whole buffers, and not of a hundred (P6). A small buffer that is full
+/// is handed on as it is, so a sender that becomes faster costs no copy.
+/// Where buffers are scarce, less than this does not wait at all.
+const SMALL_BUFFER_BYTES: usize = 64 << 10;
 
 /// As much as some socket buffers hold; who sends more does not listen.
 const DRAIN_READS_MAX: usize = 4096;
@@ -79,6 +106,17 @@ impl<R: Patient> Inlet<R> {
     /// See [`Patient::wait_alone`].
     pub(crate) fn wait_alone(&mut self, until: Option<std::time::Instant>) {
         self.reader.wait_alone(until);
+    }
+}
+
+impl<R> Inlet<R> {
+    /// For this time the server itself did not read: it does not count for the client's
+    /// clocks.
+    pub(crate) fn excuse(&mut self, waited: Duration) {
+        self.last_byte += waited;
+        if let Some(frame) = &mut self.frame {
+            frame.since += waited;
+        }
     }
 }
 
@@ -92,7 +130,9 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
             piece: None,
             stashed: None,
             last_byte: Instant::now(),
-            frame_began: None,
+            frame: None,
+            buffer_wanted: None,
+            is_slow: false,
         }
     }
 
@@ -100,10 +140,12 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         self.decoder.set_caps(caps);
     }
 
-    /// When the client will have been silent, or at one frame, for too long.
+    /// When the client will have been silent, or at one frame, for too long, as far as it is
+    /// known now: a frame that begins later cannot be late before this.
     pub(crate) fn deadline(&self, frame: Duration, silence: Duration) -> Instant {
         let silent = self.last_byte + silence;
-        self.frame_began.map_or(silent, |began| silent.min(began + frame))
+        let since = self.frame.as_ref().map_or_else(Instant::now, |clock| clock.since);
+        silent.min(since + frame)
     }
 
     /// The first byte of the connection. Cancel-safe: it stays in the decoder.
@@ -141,7 +183,10 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 self.read_head().await?
             };
             let done = match read {
-                Read::Some => self.piece.take_if(|piece| piece.is_full()),
+                Read::Some => {
+                    let (now, linger) = (self.last_byte, self.linger_max());
+                    self.piece.take_if(|piece| piece.is_full() || piece.since + linger <= now)
+                }
                 Read::Lingered => self.piece.take(),
                 // The end will be found again behind the last piece.
                 Read::End => match self.piece.take() {
@@ -151,15 +196,10 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 },
             };
             if let Some(piece) = done {
+                self.is_slow = piece.buffer.bytes().len() < SMALL_BUFFER_BYTES && !piece.is_full();
                 return Ok(Incoming::Piece(piece));
             }
         }
-    }
-
-    /// The server itself has kept the client waiting: its clocks begin anew.
-    pub(crate) fn excuse(&mut self) {
-        self.last_byte = Instant::now();
-        self.frame_began = self.frame_began.map(|_| self.last_byte);
     }
 
     /// Reads and drops what still comes, so that the last words are not lost: to
@@ -202,19 +242,19 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     async fn read_payload(&mut self, channel: Channel, offset: Offset) -> Result<Read, InletError> {
         if self.piece.is_none() {
             if !self.decoder.has_buffered() {
-                // A buffer is only taken for bytes that have come: whoever sends
+                // A buffer is only taken for bytes that have come: a client that sends
                 // heads alone must not keep buffers from others (P6).
                 return self.read_head().await;
             }
-            let buffer = self.pool.take().await;
-            self.excuse();
-            self.piece = Some(Piece { channel, offset, buffer });
+            let buffer = self.take_buffer().await;
+            self.piece = Some(Piece { channel, offset, buffer, since: self.last_byte });
         }
         let linger = self.linger();
         let piece = self.piece.as_mut().expect("there is a piece now");
         let room = piece.room(self.decoder.payload_left());
         let buffered = self.decoder.take_payload(room);
         let count = if buffered > 0 {
+            piece.buffer.filled(buffered);
             buffered
         } else {
             match read(&mut self.reader, room, linger).await? {
@@ -222,18 +262,35 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 Some(0) => return Ok(Read::End),
                 Some(count) => {
                     self.decoder.payload_came(count);
-                    self.last_byte = Instant::now();
+                    piece.buffer.filled(count);
+                    self.came(count);
                     count
                 }
             }
         };
-        piece.buffer.filled(count);
         self.chunk = Some((channel, offset.plus(count as u64)));
         if self.decoder.payload_left() == 0 {
             self.chunk = None;
             self.frame_ended();
         }
         Ok(Read::Some)
+    }
+
+    /// A buffer for the next piece. Only a real wait for one is excused: it is the server's.
+    /// Cancel-safe: when the wait began is kept in `self`.
+    async fn take_buffer(&mut self) -> Buffer {
+        let bytes = if self.is_slow { SMALL_BUFFER_BYTES } else { pool::WHOLE_BYTES };
+        if self.buffer_wanted.is_none()
+            && let Some(buffer) = self.pool.try_take(bytes)
+        {
+            return buffer;
+        }
+        self.buffer_wanted.get_or_insert_with(Instant::now);
+        let buffer = self.pool.take(bytes).await;
+        if let Some(since) = self.buffer_wanted.take() {
+            self.excuse(since.elapsed());
+        }
+        buffer
     }
 
     async fn read_head(&mut self) -> Result<Read, InletError> {
@@ -243,22 +300,38 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
             Some(0) => Ok(Read::End),
             Some(count) => {
                 self.decoder.filled(count);
-                self.last_byte = Instant::now();
-                self.frame_began.get_or_insert(self.last_byte);
+                self.came(count);
                 Ok(Read::Some)
             }
         }
     }
 
-    /// How long a piece that waits may wait for more.
-    fn linger(&self) -> Option<Duration> {
-        let length = self.piece.as_ref()?.buffer.bytes().len();
-        let hurries = length < LINGER_BYTES && self.pool.is_scarce();
-        Some(if hurries { Duration::ZERO } else { LINGER })
+    /// So many bytes have come just now.
+    fn came(&mut self, count: usize) {
+        self.last_byte = Instant::now();
+        let frame = self.frame.get_or_insert(FrameClock { since: self.last_byte, bytes: 0 });
+        frame.bytes += count as u64;
+        if frame.bytes >= FRAME_STRETCH_BYTES {
+            *frame = FrameClock { since: self.last_byte, bytes: 0 };
+        }
+    }
+
+    /// Until when a piece that waits may wait for more.
+    fn linger(&self) -> Option<Instant> {
+        let piece = self.piece.as_ref()?;
+        if self.pool.is_scarce() && piece.buffer.bytes().len() < SMALL_BUFFER_BYTES {
+            return Some(self.last_byte);
+        }
+        Some((self.last_byte + LINGER).min(piece.since + self.linger_max()))
+    }
+
+    fn linger_max(&self) -> Duration {
+        if self.pool.is_scarce() { LINGER_SCARCE } else { LINGER_MAX }
     }
 
     fn frame_ended(&mut self) {
-        self.frame_began = (!self.decoder.is_between_frames()).then_some(self.last_byte);
+        let next = FrameClock { since: self.last_byte, bytes: 0 };
+        self.frame = (!self.decoder.is_between_frames()).then_some(next);
     }
 }
 
@@ -272,15 +345,15 @@ enum Read {
     End,
 }
 
-/// Reads once. Where something waits for it, only for a while: then it is nothing.
+/// Reads once. Where a piece waits for it, only until then: after that it is nothing.
 /// Cancel-safe, as one read is.
 async fn read(
     reader: &mut (impl AsyncRead + Unpin),
     room: &mut [u8],
-    linger: Option<Duration>,
+    linger: Option<Instant>,
 ) -> io::Result<Option<usize>> {
     match linger {
-        Some(linger) => timeout(linger, reader.read(room)).await.ok().transpose(),
+        Some(until) => timeout_at(until, reader.read(room)).await.ok().transpose(),
         None => reader.read(room).await.map(Some),
     }
 }
@@ -291,10 +364,10 @@ impl Piece {
         self.channel == channel && self.end() == offset
     }
 
-    /// Whether the block ends here. A buffer holds a block, so it cannot be full
-    /// before.
+    /// Whether the block ends here, or the buffer: a whole one holds a block, a small one
+    /// does not.
     fn is_full(&self) -> bool {
-        self.end().get().is_multiple_of(BLOCK_SIZE_BYTES)
+        self.end().get().is_multiple_of(BLOCK_SIZE_BYTES) || self.buffer.is_full()
     }
 
     /// Room for at most `left` bytes, none of them beyond the block.
@@ -308,5 +381,127 @@ impl Piece {
 
     fn end(&self) -> Offset {
         self.offset.plus(self.buffer.bytes().len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::interval;
+    use towline_protocol::frame;
+
+    const DRIP: Duration = Duration::from_millis(10);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn inlet(pool: &Arc<Pool>) -> (Inlet<DuplexStream>, DuplexStream) {
+        let (there, here) = duplex(1 << 20);
+        (Inlet::new(here, Caps::SERVER, Arc::clone(pool)), there)
+    }
+
+    fn head(length: u32) -> [u8; 17] {
+        frame::chunk_head(Channel(1), Offset::ZERO, length)
+    }
+
+    /// Sends the head of a chunk, as much of its payload at once, and the rest byte by byte.
+    fn drips(mut there: DuplexStream, at_once: usize) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let begun = [&head(1 << 20)[..], &vec![7; at_once]].concat();
+            if there.write_all(&begun).await.is_err() {
+                return;
+            }
+            let mut clock = interval(DRIP);
+            while there.write_all(&[7]).await.is_ok() {
+                clock.tick().await;
+            }
+        })
+    }
+
+    async fn piece(inlet: &mut Inlet<DuplexStream>) -> Piece {
+        match inlet.next().await {
+            Ok(Incoming::Piece(piece)) => piece,
+            _ => panic!("no piece"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_which_more_keeps_coming_is_handed_on_all_the_same() {
+        let pool = Pool::new(4);
+        let (mut inlet, there) = inlet(&pool);
+        let _drips = drips(there, 1);
+        let mut came = 0;
+        for round in 0..4 {
+            let piece = piece(&mut inlet).await;
+            println!("{} bytes after {:?}", piece.buffer.bytes().len(), piece.since.elapsed());
+            assert_eq!(piece.offset.get(), came);
+            assert!(piece.buffer.bytes().len() > 1, "it gathers what comes within the time");
+            came += piece.buffer.bytes().len() as u64;
+            // What a slow sender keeps from others is little.
+            assert_eq!(piece.buffer.units() < pool::UNITS, round > 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn drips_behind_a_good_beginning_keep_no_buffer_where_there_are_few() {
+        let pool = Pool::new(1);
+        let (mut inlet, there) = inlet(&pool);
+        let _drips = drips(there, SMALL_BUFFER_BYTES);
+        let piece = piece(&mut inlet).await;
+        println!("{} bytes after {:?}", piece.buffer.bytes().len(), piece.since.elapsed());
+        assert!(piece.buffer.bytes().len() >= SMALL_BUFFER_BYTES);
+    }
+
+    #[tokio::test]
+    async fn the_clock_of_a_frame_runs_from_its_first_byte_whatever_trickles() {
+        let pool = Pool::new(4);
+        let (mut inlet, there) = inlet(&pool);
+        let _drips = drips(there, 1);
+        let before = Instant::now();
+        let first = piece(&mut inlet).await;
+        let deadline = inlet.deadline(MINUTE, 5 * MINUTE);
+        assert!((before..before + DRIP * 100).contains(&(deadline - MINUTE)));
+        drop(first);
+        for _ in 0..3 {
+            piece(&mut inlet).await;
+            assert_eq!(inlet.deadline(MINUTE, 5 * MINUTE), deadline);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_frame_that_goes_on_has_its_time_for_each_stretch() {
+        let pool = Pool::new(4);
+        let (mut inlet, mut there) = inlet(&pool);
+        there.write_all(&head(1 << 20)).await.unwrap();
+        let mut deadline = None;
+        for stretch in 0..3 {
+            let length = usize::try_from(FRAME_STRETCH_BYTES).unwrap();
+            there.write_all(&vec![7; length]).await.unwrap();
+            let mut came = 0;
+            while came < length {
+                came += piece(&mut inlet).await.buffer.bytes().len();
+            }
+            let next = Some(inlet.deadline(MINUTE, 5 * MINUTE));
+            assert!(next > deadline, "stretch {stretch}");
+            deadline = next;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_a_buffer_is_not_the_clients() {
+        let pool = Pool::new(1);
+        let taken = pool.take(pool::WHOLE_BYTES).await;
+        let (mut inlet, mut there) = inlet(&pool);
+        there.write_all(&[&head(1 << 20)[..], &[7; 100]].concat()).await.unwrap();
+        let wait = Duration::from_millis(300);
+        // A wait that is given up and begun anew counts whole.
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(wait / 3, inlet.next()).await.is_err());
+        }
+        let waiting = inlet.deadline(MINUTE, 5 * MINUTE);
+        drop(taken);
+        let got = piece(&mut inlet).await;
+        assert_eq!(got.buffer.bytes().len(), 100);
+        assert!(inlet.deadline(MINUTE, 5 * MINUTE) >= waiting + wait);
     }
 }

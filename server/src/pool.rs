@@ -16,8 +16,8 @@ pub(crate) struct Pool {
     spare: Mutex<Vec<Box<[u8]>>>,
 }
 
-/// A buffer on loan. It holds one block, which is as much as the largest chunk, until
-/// it is [packed](Self::pack).
+/// A buffer on loan. As a rule it holds one block, which is as much as the largest chunk,
+/// until it is [packed](Self::pack).
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Box<[u8]>,
@@ -28,6 +28,9 @@ pub(crate) struct Buffer {
 
 /// What memory is counted in.
 const UNIT_BYTES: usize = 4 << 10;
+
+/// The length of a whole buffer.
+pub(crate) const WHOLE_BYTES: usize = limits::CHUNK_BYTES_MAX as usize;
 
 /// The units of a whole buffer.
 pub(crate) const UNITS: u32 = limits::CHUNK_BYTES_MAX >> 12;
@@ -47,20 +50,34 @@ impl Pool {
         self.room.available_permits() <= self.buffers * UNITS as usize / 2
     }
 
-    /// The next buffer that is free. Cancel-safe: a wait given up loses nothing
-    /// but its place in the queue.
-    pub(crate) async fn take(self: &Arc<Self>) -> Buffer {
-        let room = Arc::clone(&self.room).acquire_many_owned(UNITS);
-        let permit = room.await.expect("the pool never closes");
-        let spare = self.spare().pop();
-        let bytes =
-            spare.unwrap_or_else(|| vec![0; limits::CHUNK_BYTES_MAX as usize].into_boxed_slice());
+    /// The next buffer of that length, at most a block, once there is room for it.
+    /// Cancel-safe: a wait given up loses nothing but its place in the queue.
+    pub(crate) async fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
+        let room = Arc::clone(&self.room).acquire_many_owned(units_of(bytes));
+        self.lend(bytes, room.await.expect("the pool never closes"))
+    }
+
+    /// The same, if there is room for it now and no one waits for it.
+    pub(crate) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Buffer> {
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(units_of(bytes)).ok()?;
+        Some(self.lend(bytes, permit))
+    }
+
+    fn lend(self: &Arc<Self>, length: usize, permit: OwnedSemaphorePermit) -> Buffer {
+        let is_whole = length == WHOLE_BYTES;
+        let spare = if is_whole { self.spare().pop() } else { None };
+        let bytes = spare.unwrap_or_else(|| vec![0; length].into_boxed_slice());
         Buffer { bytes, filled: 0, pool: Arc::clone(self), permit }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The units that a buffer of that length takes.
+fn units_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(UNITS)
 }
 
 impl Buffer {
@@ -79,6 +96,11 @@ impl Buffer {
         self.filled += count;
     }
 
+    /// Whether there is no space left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled == self.bytes.len()
+    }
+
     /// How much of the pool it takes.
     pub(crate) fn units(&self) -> u32 {
         u32::try_from(self.permit.num_permits()).unwrap_or(UNITS)
@@ -87,17 +109,17 @@ impl Buffer {
     /// Nothing more will be put into it: what little there is moves to where it just
     /// fits, and the rest of the memory is free for others.
     pub(crate) fn pack(&mut self) {
-        if !self.is_whole() || self.filled > PACKED_BYTES_MAX {
+        let kept = self.filled.div_ceil(UNIT_BYTES).max(1);
+        if self.filled > PACKED_BYTES_MAX || kept >= self.permit.num_permits() {
             return;
         }
         let packed = Box::from(self.bytes());
         self.give_back(packed, 0);
-        let kept = self.filled.div_ceil(UNIT_BYTES).max(1);
         drop(self.permit.split(self.permit.num_permits().saturating_sub(kept)));
     }
 
     fn is_whole(&self) -> bool {
-        self.bytes.len() == limits::CHUNK_BYTES_MAX as usize
+        self.bytes.len() == WHOLE_BYTES
     }
 
     /// What is spare has room in the pool too: else packed pieces and spare buffers
@@ -125,9 +147,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_small_buffer_takes_what_it_holds_and_leaves_the_rest_to_others() {
+        let pool = Pool::new(1);
+        let mut small = pool.take(8 << 10).await;
+        assert_eq!((small.space().len(), small.units()), (8 << 10, 2));
+        assert!(pool.try_take(WHOLE_BYTES).is_none() && !pool.is_scarce());
+        small.filled(8 << 10);
+        small.pack();
+        assert_eq!((small.is_full(), small.units()), (true, 2));
+        let mut other = pool.try_take(8 << 10).expect("room for two small ones");
+        other.filled(1);
+        other.pack();
+        assert_eq!((other.bytes().len(), other.units()), (1, 1));
+        drop((small, other));
+        assert_eq!(pool.spare().len(), 0, "only whole buffers are kept");
+        assert!(pool.try_take(WHOLE_BYTES).is_some());
+    }
+
+    #[tokio::test]
     async fn a_packed_buffer_takes_what_it_holds() {
         let pool = Pool::new(1);
-        let mut small = pool.take().await;
+        let mut small = pool.take(WHOLE_BYTES).await;
         assert!(pool.is_scarce());
         small.space()[..5000].fill(7);
         small.filled(5000);
@@ -138,7 +178,7 @@ mod tests {
         assert_eq!(pool.spare().len(), 0, "its room is taken by what was packed");
         // The one whole buffer is not free again before the small one is.
         drop(small);
-        let mut large = pool.take().await;
+        let mut large = pool.take(WHOLE_BYTES).await;
         large.filled(PACKED_BYTES_MAX + 1);
         large.pack();
         assert_eq!(large.units(), UNITS);

@@ -172,9 +172,15 @@ where
         let timings = self.service.config.timings;
         let stopping = self.service.stopping.clone();
         let mut recheck = interval_at(Instant::now() + timings.recheck, timings.recheck);
+        let mut deaf_since = None;
         loop {
             // Who does not read is not read from, and keeps no buffer from others.
             let listens = self.outlet.has_room() && self.heard.len() < REQUESTS_MAX as usize;
+            if !listens {
+                deaf_since.get_or_insert_with(Instant::now);
+            } else if let Some(since) = deaf_since.take() {
+                self.source.excuse(since.elapsed());
+            }
             if !listens && let Some(piece) = self.source.pause() {
                 self.queue_piece(piece).await;
             }
@@ -272,7 +278,7 @@ where
         }
     }
 
-    async fn queue_piece(&mut self, Piece { channel, offset, buffer }: Piece) {
+    async fn queue_piece(&mut self, Piece { channel, offset, buffer, .. }: Piece) {
         self.queue(channel, Task::Piece { offset, buffer }).await;
     }
 
@@ -323,6 +329,7 @@ where
                 // Its own lane may have the places.
                 lane.wake();
                 // A long answer gives its places back when it is on its way.
+                let since = Instant::now();
                 let waiting = Arc::clone(queue).acquire_many_owned(places);
                 tokio::pin!(waiting);
                 let place = loop {
@@ -334,7 +341,7 @@ where
                         }
                     }
                 };
-                self.source.excuse();
+                self.source.excuse(since.elapsed());
                 place
             }
         };

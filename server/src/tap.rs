@@ -64,6 +64,8 @@ struct Spout<R: Patient> {
     /// What goes back, and how; there until this is dropped.
     held: Option<(Returned<R>, oneshot::Sender<Returned<R>>)>,
     ends: Instant,
+    /// Since when nothing is read: what was drawn is being written.
+    resting: Option<Instant>,
     recalled: Arc<AtomicBool>,
     _place: OwnedSemaphorePermit,
 }
@@ -126,6 +128,7 @@ impl<R: AsyncRead + Unpin> Source<R> {
             channel,
             held: Some((Returned { inlet, last: None }, back)),
             ends: Instant::now() + TERM,
+            resting: None,
             recalled,
             _place: place,
         }))
@@ -163,9 +166,9 @@ impl<R: AsyncRead + Unpin> Source<R> {
     }
 
     /// See [`Inlet::excuse`].
-    pub(crate) fn excuse(&mut self) {
+    pub(crate) fn excuse(&mut self, waited: Duration) {
         if let Some(inlet) = &mut self.inlet {
-            inlet.excuse();
+            inlet.excuse(waited);
         }
     }
 }
@@ -184,7 +187,12 @@ impl<R> Lent<R> {
 impl<R: AsyncRead + Patient + Unpin + Send> Tap for Spout<R> {
     fn draw(&mut self) -> Option<Task> {
         let (held, _) = self.held.as_mut()?;
-        let is_over = held.last.is_some() || Instant::now() >= self.ends;
+        let now = Instant::now();
+        // The disk may have been slow; that is not the client's time.
+        if let Some(since) = self.resting.take() {
+            held.inlet.excuse(now.saturating_duration_since(since));
+        }
+        let is_over = held.last.is_some() || now >= self.ends;
         if is_over || self.recalled.load(Ordering::Relaxed) {
             return None;
         }
@@ -195,7 +203,10 @@ impl<R: AsyncRead + Patient + Unpin + Send> Tap for Spout<R> {
         let next = pin!(held.inlet.next()).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(next) = next else { return None };
         match next {
-            Ok(Incoming::Piece(Piece { channel, offset, buffer })) if channel == self.channel => {
+            Ok(Incoming::Piece(Piece { channel, offset, buffer, .. }))
+                if channel == self.channel =>
+            {
+                self.resting = Some(Instant::now());
                 Some(Task::Piece { offset, buffer })
             }
             Ok(Incoming::Block { channel, index, value }) if channel == self.channel => {
@@ -213,6 +224,9 @@ impl<R: Patient> Drop for Spout<R> {
     fn drop(&mut self) {
         if let Some((mut held, back)) = self.held.take() {
             held.inlet.wait_alone(None);
+            if let Some(since) = self.resting {
+                held.inlet.excuse(since.elapsed());
+            }
             // Where nobody waits for it, the connection is gone.
             let _ = back.send(held);
         }
@@ -322,9 +336,9 @@ mod tests {
         let (mut source, _client) = source().await;
         let pool = Pool::new(4);
         let piece = async |channel, bytes| {
-            let mut buffer = pool.take().await;
+            let mut buffer = pool.take(BLOCK).await;
             buffer.filled(bytes);
-            Piece { channel, offset: Offset::ZERO, buffer }
+            Piece { channel, offset: Offset::ZERO, buffer, since: Instant::now() }
         };
         let flowing = [
             (ONE, BLOCK, false),

@@ -132,7 +132,11 @@ impl Tokens {
             .map_err(|_| TokenError::Bad)?
             .claims;
         let now = self.clock.now().as_secs();
-        let user = claims.sub.parse().map_err(|_| TokenError::Bad)?;
+        // One user, one spelling: what the server itself writes.
+        let user: UserId = claims.sub.parse().map_err(|_| TokenError::Bad)?;
+        if user.to_string() != claims.sub {
+            return Err(TokenError::Bad);
+        }
         match claims {
             Claims { nbf: Some(nbf), .. } if now < nbf => Err(TokenError::Bad),
             Claims { exp, .. } if now >= exp => Err(TokenError::Expired),
@@ -239,6 +243,8 @@ mod tests {
             serde_json::json!({"sub": "1", "exp": "2000", "iat": 1}),
             serde_json::json!({"sub": "0", "exp": 2000, "iat": 1}),
             serde_json::json!({"sub": "1 OR 1=1", "exp": 2000, "iat": 1}),
+            serde_json::json!({"sub": "+1", "exp": 2000, "iat": 1}),
+            serde_json::json!({"sub": "01", "exp": 2000, "iat": 1}),
             serde_json::json!({"sub": "1", "exp": 2000, "iat": 1, "nbf": 1500}),
         ] {
             let token =

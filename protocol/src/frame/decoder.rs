@@ -238,6 +238,9 @@ impl Decoder {
             let offset =
                 Offset::try_from(position).map_err(|_| FrameError::BadPosition(position))?;
             let payload = length - CHUNK_HEADER_BYTES;
+            // Where the payload ends is an offset too.
+            Offset::try_from(position + u64::from(payload))
+                .map_err(|_| FrameError::BadPosition(position))?;
             self.start += CHUNK_HEAD_BYTES;
             self.payload_left = payload;
             self.lean = payload >= LEAN_ABOVE_BYTES;

@@ -205,6 +205,9 @@ fn one_plainly(caps: Caps, stream: &[u8]) -> Option<(Found, &[u8])> {
     if position > if kind == 2 { (1 << 63) - 1 } else { (1 << 43) - 1 } {
         return broken(FrameError::BadPosition(position));
     }
+    if kind == 2 && position + u64::from(length - 13) > (1 << 63) - 1 {
+        return broken(FrameError::BadPosition(position));
+    }
     if kind == 2 {
         let end = end.min(stream.len());
         let payload = stream[17..end].to_vec();

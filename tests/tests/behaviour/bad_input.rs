@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use towline_protocol::request::{Complete, Hello, Upload};
-use towline_protocol::{Channel, Code, FileSize, Reply, Request, frame};
+use towline_protocol::{Channel, Code, FileSize, Offset, Reply, Request, frame, limits};
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
@@ -17,6 +17,10 @@ use towline_tests::speaker::{
     CHUNK, Heard, Speaker, ZERO, about, exchange, nobodys_document, offset, resume, upload,
     upload_of_size,
 };
+
+/// See [`limits::FRAME_STRETCH_BYTES`].
+const FRAME_STRETCH: usize = 32 << 10;
+const _: () = assert!(FRAME_STRETCH as u64 == limits::FRAME_STRETCH_BYTES);
 
 /// A server whose disk is looked at before and after.
 struct Watched {
@@ -239,6 +243,85 @@ async fn row_7_a_frame_that_does_not_end() {
     let mut speaker = server.speaker().await;
     let granted = speaker.resume(resume(document_id)).await;
     assert_eq!(granted.offset, offset(CHUNK + 1000), "what came of it counts");
+}
+
+/// Row 7 by drips: no byte that comes gives a frame more time, in a chunk as in a control
+/// frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_7_a_frame_that_trickles() {
+    let server = hurried(|timings| timings.frame = SHORT).await;
+    let corpus = Corpus::new(BLOCK, 112);
+    let chunk = frame::chunk_head(ZERO, offset(0), 65_536).to_vec();
+    let control = [0, 0, 0x80, 1, 1, b'{'].to_vec();
+    for (name, head) in [("chunk", chunk), ("control", control)] {
+        let mut speaker = server.speaker().await;
+        let document_id = speaker.upload(upload("drips.bin", &corpus)).await.document_id;
+        let began = Instant::now();
+        speaker.send_raw(&head).await;
+        let mut clock = tokio::time::interval(SHORT / 20);
+        let mut sent = 0;
+        let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(error)) if error.code == Code::TooSlow);
+        while !speaker.heard_so_far().iter().any(is_told) {
+            clock.tick().await;
+            let drip = if name == "chunk" { corpus.bytes[sent] } else { b' ' };
+            if speaker.try_send_raw(&[drip]).await.is_err() {
+                break;
+            }
+            sent += 1;
+            assert!(began.elapsed() < PATIENCE, "{name}: {sent} bytes and no end");
+        }
+        println!("{name}: {sent} bytes in {:?}", began.elapsed());
+        let mut speaker = server.speaker().await;
+        let kept = speaker.resume(resume(document_id)).await.offset;
+        assert!(
+            kept <= offset(sent) && (name == "control" || kept > offset(0)),
+            "{kept} of {sent}"
+        );
+    }
+}
+
+/// A line of 9,600 baud brings 56 KiB in a minute: its chunks end.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_7_a_long_frame_on_a_slow_line() {
+    const TIME: Duration = Duration::from_secs(2);
+    let server = hurried(|timings| timings.frame = TIME).await;
+    let corpus = Corpus::new(4 * FRAME_STRETCH, 113);
+    let mut speaker = server.speaker().await;
+    speaker.upload(upload("modem.bin", &corpus)).await;
+    let began = Instant::now();
+    let length = u32::try_from(corpus.size()).unwrap();
+    speaker.send_raw(&frame::chunk_head(ZERO, offset(0), length)).await;
+    let mut clock = tokio::time::interval(TIME / 32);
+    for piece in corpus.bytes.chunks(FRAME_STRETCH / 16) {
+        clock.tick().await;
+        speaker.send_raw(piece).await;
+    }
+    assert!(began.elapsed() > TIME + TIME / 2, "longer than a frame may stand still");
+    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+}
+
+/// Where a payload ends is a place in a file too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_ends_beyond_any_file() {
+    let server = TestServer::start().await;
+    for (beyond, payload) in [(1, 2), (0, 1), (60_000, 65_536), (0, 1 << 20)] {
+        let mut speaker = server.speaker().await;
+        speaker.upload(upload("far.bin", &Corpus::new(BLOCK, 114))).await;
+        let at = Offset::try_from((1 << 63) - 1 - beyond).unwrap();
+        let head = frame::chunk_head(ZERO, at, payload);
+        // The head alone is enough.
+        speaker.send_raw(&head).await;
+        speaker.error(Code::BadFrame).await;
+        speaker.closed().await;
+    }
+    // Up to there it is legal, and beyond the file only.
+    let mut speaker = server.speaker().await;
+    let end = (1 << 63) - 1 - (1 << 20);
+    speaker.upload(upload("near.bin", &Corpus::new(BLOCK, 114))).await;
+    speaker.send_raw(&frame::chunk_head(ZERO, Offset::try_from(end).unwrap(), 1 << 20)).await;
+    speaker.send_raw(&vec![7; 1 << 20]).await;
+    speaker.error(Code::SizeExceeded).await;
+    speaker.ping().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

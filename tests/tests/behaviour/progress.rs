@@ -137,3 +137,41 @@ async fn blocks_further_on_do_not_move_it() {
     let last = speaker.pause().await;
     assert_eq!((last[0].received, last[0].durable), (offset(2 * BLOCK), offset(2 * BLOCK)));
 }
+
+/// 70 kB/s in pieces that leave no gap long enough to be taken for a pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_steady_slow_sender_is_told_and_made_durable_as_everybody_else() {
+    const STEP: usize = 1400;
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 106);
+    let mut speaker = server.speaker().await;
+    speaker.upload(upload("slow.bin", &corpus)).await;
+    let began = Instant::now();
+    let mut clock = tokio::time::interval(Duration::from_millis(20));
+    // When how much was sent, and what was heard when.
+    let (mut sent, mut reports) = (vec![(began, 0)], Vec::new());
+    while began.elapsed() < Duration::from_secs(6) {
+        clock.tick().await;
+        let at = sent[sent.len() - 1].1;
+        speaker.chunk(ZERO, at, &corpus.bytes[at..at + STEP]).await;
+        sent.push((Instant::now(), at + STEP));
+        reports.extend(speaker.heard_so_far().into_iter().map(|heard| match heard {
+            Heard::Reply(Reply::Progress(progress)) => (Instant::now(), progress),
+            other => panic!("{other:?}"),
+        }));
+    }
+    let heard = std::iter::once(began).chain(reports.iter().map(|(at, _)| *at));
+    let silences = heard.clone().zip(heard.skip(1).chain([Instant::now()]));
+    let longest = silences.map(|(from, to)| to - from).max().unwrap();
+    // How old the first byte is that is not durable yet, at each report.
+    let lag = reports.iter().map(|(at, progress)| {
+        let first = sent.iter().find(|(_, end)| *end as u64 > progress.durable.get());
+        first.map_or(Duration::ZERO, |(sent, _)| at.saturating_duration_since(*sent))
+    });
+    let lag = lag.max().unwrap();
+    println!("{} reports, longest silence {longest:?}, oldest not durable {lag:?}", reports.len());
+    assert!(reports.len() >= 15, "{} reports", reports.len());
+    // A quarter of a second is what it takes; the rest is for a busy machine.
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    assert!(lag < Duration::from_secs(2), "{lag:?}");
+}

@@ -14,6 +14,7 @@ mod lost_answers;
 mod mute_server;
 mod resets;
 mod restarts;
+mod slow_line;
 mod slow_loris;
 mod splits;
 mod stopping;

@@ -165,3 +165,50 @@ async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
     while drips.join_next().await.is_some() {}
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
+
+/// A hundred connections of one user that send 64 KiB each and then chunks of one byte, 30
+/// of them in a second: 3 kB/s in all. They must not keep the buffers from an honest client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_that_drip_behind_a_good_beginning() {
+    const DRIPS: u64 = 100;
+    let volume = Volume::memory(2 << 30);
+    let site = volume.as_ref().map_or_else(Site::new, Site::on);
+    let person = site.add_user("ada").await;
+    let mallory = site.add_user("mallory").await;
+    let server = ServerProcess::start(&site).await;
+    honest(&site, &server, &person, "warm").await;
+    let mut alone = Duration::MAX;
+    for round in 0..4 {
+        alone = alone.min(honest(&site, &server, &person, &format!("alone {round}.bin")).await);
+    }
+    let since = Instant::now();
+    let mut drips = JoinSet::new();
+    for number in 0..DRIPS {
+        let corpus = Corpus::new(BLOCK, number);
+        let mut speaker = server.speaker(&mallory).await;
+        speaker.upload(upload(&format!("{number}.bin"), &corpus)).await;
+        speaker.chunk(ZERO, 0, &corpus.bytes[..64 << 10]).await;
+        drips.spawn(async move {
+            let mut clock = tokio::time::interval(Duration::from_millis(30));
+            for at in 64 << 10..corpus.size() {
+                clock.tick().await;
+                let head = frame::chunk_head(ZERO, offset(at), 1);
+                let drip = [&head[..], &corpus.bytes[at..=at]].concat();
+                if speaker.try_send_raw(&drip).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let (mut all, mut among) = (Vec::new(), Duration::MAX);
+    while all.len() < 4 || (among > 2 * alone && since.elapsed() < CROWD) {
+        let name = format!("among {}.bin", all.len());
+        all.push(honest(&site, &server, &person, &name).await);
+        among = among.min(all[all.len() - 1]);
+    }
+    let ratio = alone.as_secs_f64() / among.as_secs_f64();
+    println!("alone {alone:?}, among drips {all:?}: {:.0} % of its speed", ratio * 100.0);
+    drips.abort_all();
+    while drips.join_next().await.is_some() {}
+    assert!(ratio >= 0.5, "{:.0} % of the speed it has alone", ratio * 100.0);
+}
