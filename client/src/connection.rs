@@ -425,6 +425,7 @@ fn nobody() -> Welcome {
     Welcome {
         version: VERSION,
         server: String::new(),
+        server_id: None,
         user_id: towline_protocol::UserId::MIN,
         user: String::new(),
         max_filesize: towline_protocol::FileSize::MIN,

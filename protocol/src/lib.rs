@@ -12,6 +12,7 @@ pub mod name;
 mod number;
 pub mod reply;
 pub mod request;
+mod store_id;
 
 pub use block::{BlockHasher, BlockIndex, ChainingValue, FileHash};
 pub use error::{Code, ErrorReply};
@@ -20,3 +21,4 @@ pub use name::{BadName, DocumentPath, Name};
 pub use number::{DocumentId, FileSize, Generation, Offset, OutOfRange, Timestamp, UserId};
 pub use reply::Reply;
 pub use request::{OnConflict, Request};
+pub use store_id::{BadStoreId, StoreId};

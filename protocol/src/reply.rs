@@ -6,6 +6,7 @@ use crate::error::ErrorReply;
 use crate::frame::Channel;
 use crate::number::{DocumentId, FileSize, Generation, Offset, Timestamp, UserId};
 use crate::request::is_default;
+use crate::store_id::StoreId;
 use serde::{Deserialize, Serialize};
 
 /// A control message from a server.
@@ -60,6 +61,9 @@ pub struct Welcome {
     pub version: u32,
     /// The server's name and version, for people.
     pub server: String,
+    /// The identity of the server's store; older servers do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_id: Option<StoreId>,
     /// Who the token says the client is.
     pub user_id: UserId,
     /// The name of that user.
@@ -271,6 +275,14 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_welcome_of_an_earlier_server_names_no_store() {
+        let text = br#"{"action":"welcome","version":1,"server":"x","user_id":1,"user":"u","max_filesize":1,
+            "chunk_size":1,"max_chunk_size":1,"block_size":1,"max_channels":1,"features":[]}"#;
+        let Ok(Reply::Welcome(welcome)) = Reply::parse(text) else { panic!("a welcome") };
+        assert_eq!(welcome.server_id, None);
+    }
 
     #[test]
     fn what_a_later_server_says_besides_is_passed_over() {

@@ -231,6 +231,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
     let welcome = Welcome {
         version: 1,
         server: "towlined 0.1.0".into(),
+        server_id: Some("5f1c0a9e7b3d42688e21c4f09d6ab735".parse().unwrap()),
         user_id: user(123),
         user: "ada".into(),
         max_filesize: size(i64::MAX.cast_unsigned()),

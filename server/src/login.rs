@@ -135,6 +135,7 @@ pub(crate) fn welcome(user: &User, service: &Service) -> Welcome {
     Welcome {
         version: VERSION,
         server: concat!("towlined ", env!("CARGO_PKG_VERSION")).to_owned(),
+        server_id: Some(service.catalog.store_id()),
         user_id: user.user_id,
         user: user.name.clone(),
         max_filesize: service.config.max_filesize,

@@ -31,6 +31,7 @@ mod publish;
 mod reply;
 mod row;
 mod schema;
+mod store;
 mod thread;
 mod unfinished;
 mod users;
@@ -41,6 +42,7 @@ pub use documents::{Created, Unless};
 pub use error::{CatalogError, Refusal};
 pub use found::Found;
 pub use reply::Reply;
+pub use store::Store;
 pub use thread::Counters;
 pub use unfinished::Unfinished;
 pub use users::User;
@@ -110,7 +112,8 @@ impl Catalog {
 
     fn over(connection: Connection, path: &Path) -> Result<Self, CatalogError> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
-        let shared = Arc::new(Shared::new(documents::last_number(&connection)?));
+        let shared =
+            Arc::new(Shared::new(documents::last_number(&connection)?, store::read(&connection)?));
         thread::start(connection, jobs, Arc::clone(&shared)).map_err(|source| {
             let source = Arc::new(source);
             CatalogError::Io { action: "start the thread of", path: path.to_owned(), source }

@@ -1,6 +1,7 @@
 //! The thread that owns the connection, and its group commit.
 
 use super::error::CatalogError;
+use super::store::Store;
 use rusqlite::Connection;
 use std::io;
 use std::sync::Arc;
@@ -73,18 +74,30 @@ pub struct Counters {
 }
 
 /// What the handles see of the thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     jobs: AtomicU64,
     transactions: AtomicU64,
     read_only: AtomicBool,
     /// The highest number that a document has had, or may have soon.
     last_document: AtomicI64,
+    /// Which store this is.
+    store: Store,
 }
 
 impl Shared {
-    pub(super) fn new(last_document: i64) -> Self {
-        Self { last_document: AtomicI64::new(last_document), ..Self::default() }
+    pub(super) fn new(last_document: i64, store: Store) -> Self {
+        Self {
+            jobs: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
+            read_only: AtomicBool::new(false),
+            last_document: AtomicI64::new(last_document),
+            store,
+        }
+    }
+
+    pub(super) fn store(&self) -> Store {
+        self.store
     }
 
     /// A number that no document has had.

@@ -13,5 +13,6 @@ mod opening;
 mod processes;
 mod publishing;
 mod storage_failure;
+mod store;
 mod unfinished;
 mod users;

@@ -8,6 +8,7 @@ mod at_rest;
 mod bad_input;
 mod bad_tokens;
 mod channels;
+mod identity;
 mod integrity;
 mod names;
 mod new_only;
