@@ -31,10 +31,15 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Where even that cannot be printed, the code must say it all.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+            let printed = error.print();
+            if error.use_stderr() {
+                return Exit::Usage.into();
+            }
+            printer::note_output(printed);
+            return whole_output(Exit::Done, false).into();
         }
     };
+    let json = arguments.command.is_for_programs();
     let ended = match arguments.command {
         Command::Put(put) => put::run(put),
         Command::Resume(resume) => resume::run(resume),
@@ -48,14 +53,25 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "serve")]
         Command::Demo { file } => crate::demo::run(file).map_err(Complaint::failed),
     };
-    match ended {
+    let exit = match ended {
         Ok(exit) => exit,
         Err(complaint) => {
             printer::say(&complaint.to_string());
             complaint.exit
         }
+    };
+    whole_output(exit, json).into()
+}
+
+/// A run is not done where what it had to say was lost.
+fn whole_output(exit: Exit, json: bool) -> Exit {
+    match printer::lost(json) {
+        Some(reason) => {
+            printer::say(&reason);
+            exit.max(Exit::Refused)
+        }
+        None => exit,
     }
-    .into()
 }
 
 /// Why a command was not even begun.

@@ -144,7 +144,7 @@ impl Client {
                 listener(Event::Completed(receipt.clone()));
                 return Ok(receipt);
             }
-            Some(Err(failure)) => failure.with(transfer.kept()),
+            Some(Err(failure)) => failure.with(transfer.kept()).of_size(transfer.filesize()),
             None => {
                 if let Some(connection) = self.connection.take() {
                     connection.say_farewell(|reply| transfer.hear(&reply)).await;

@@ -19,6 +19,9 @@ pub enum Event {
         standing: Standing,
         /// How many bytes of the file have yet to be sent.
         left_bytes: u64,
+        /// Parts that the server has are other ones here: the file was changed since, and
+        /// these parts are sent again.
+        changed: bool,
     },
     /// The server has more than before.
     Progress(Standing),
@@ -49,9 +52,55 @@ pub enum Event {
         /// The local file.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
-        /// Its length in bytes.
-        filesize: FileSize,
+        /// How many bytes of it have to be read.
+        bytes: u64,
+        /// How many of them have been read.
+        checked_bytes: u64,
     },
+    /// The server has taken nothing for some seconds, though the connection is not known
+    /// to be lost. The next `progress` ends it.
+    Stalled {
+        /// The local file.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// The upload.
+        document_id: DocumentId,
+        /// How long, in seconds.
+        seconds: u64,
+    },
+    /// A file was left out.
+    Skipped {
+        /// The local file.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The last event of a run: what became of its files.
+    Summary(Summary),
+}
+
+/// What became of the files of a run. Each file counts once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Summary {
+    /// Files whose bytes were sent.
+    pub sent: usize,
+    /// Files that the server made of a document that it has.
+    pub copied: usize,
+    /// Files that were there already, in their place.
+    pub existing: usize,
+    /// Files that were left out: links and special files.
+    pub skipped: usize,
+    /// Files that could not be uploaded.
+    pub failed: usize,
+    /// Files that were interrupted or not begun.
+    pub paused: usize,
+    /// The bytes that were sent, repetitions included.
+    pub sent_bytes: u64,
+    /// How long the run took, in milliseconds.
+    pub milliseconds: u64,
+    /// The exit code that it leads to.
+    pub exit: u8,
 }
 
 /// How far an upload is.

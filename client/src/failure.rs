@@ -1,8 +1,11 @@
 //! Why an upload did not come to its end, for the person who wanted it.
 
+mod refused;
+
 use crate::address::ServerAddress;
 use crate::exit::Exit;
 use crate::text::printable;
+use crate::units;
 use std::io;
 use std::path::PathBuf;
 use towline_protocol::{BadName, Code, DocumentId, ErrorReply, FileHash, FileSize, Offset};
@@ -15,7 +18,7 @@ use towline_state::StateFileError;
 #[non_exhaustive]
 pub enum Failure {
     /// The local file does not let itself be read.
-    #[error("cannot {action} it: {source}")]
+    #[error("cannot {action} it: {}", system(source))]
     File {
         /// What was tried.
         action: &'static str,
@@ -40,7 +43,7 @@ pub enum Failure {
         path: PathBuf,
     },
     /// The name would be refused by every server.
-    #[error("the name {:?} cannot be used: {reason}", printable(name))]
+    #[error("its name cannot be used: {reason}")]
     BadName {
         /// The name.
         name: String,
@@ -48,7 +51,7 @@ pub enum Failure {
         reason: BadName,
     },
     /// The name is not Unicode, which names on a server are.
-    #[error("the name {:?} is not Unicode", printable(name))]
+    #[error("its name is not Unicode, and names on a server are")]
     NotUnicode {
         /// The name, as far as it can be shown.
         name: String,
@@ -70,12 +73,20 @@ pub enum Failure {
         kept: Option<Kept>,
     },
     /// The server said no.
-    #[error("the server says {}: {}", reply.code, printable(&reply.message))]
+    #[error("{}", refused::sentence(reply))]
     Refused {
         /// Its words.
         reply: Box<ErrorReply>,
         /// How far the upload is.
         kept: Option<Kept>,
+    },
+    /// The file is larger than this server takes.
+    #[error("{}", too_large(*filesize, *max_bytes))]
+    TooLarge {
+        /// Its length.
+        filesize: FileSize,
+        /// The most that the server takes, in bytes.
+        max_bytes: u64,
     },
     /// The whole differs from what was sent, or something on the way damages it.
     #[error("{reason}")]
@@ -127,10 +138,13 @@ impl Failure {
             | Self::BadName { .. }
             | Self::NotUnicode { .. }
             | Self::NotYours { .. }
+            | Self::TooLarge { .. }
             | Self::Protocol(_)
             | Self::StateFile(_) => Exit::Refused,
             Self::Changed(_) | Self::Unreachable { .. } | Self::Interrupted(_) => Exit::Resumable,
-            Self::Refused { reply, .. } => match reply.code {
+            Self::Refused { reply, kept } => match reply.code {
+                // A new token goes on where the old one ended.
+                Code::AuthExpired if kept.is_some() => Exit::Resumable,
                 Code::NoSpace | Code::Superseded | Code::TooMany | Code::StorageReadOnly => {
                     Exit::Resumable
                 }
@@ -146,6 +160,7 @@ impl Failure {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Refused { reply, .. } => Some(reply.code),
+            Self::TooLarge { .. } => Some(Code::SizeLimit),
             _ => None,
         }
     }
@@ -177,34 +192,13 @@ impl Failure {
     pub fn advice(&self) -> Option<String> {
         let kept = self.kept().map(Kept::sentence);
         let todo = match self {
-            Self::Refused { reply, .. } => match reply.code {
-                Code::NoSpace => Some(match reply.missing {
-                    Some(missing) => format!(
-                        "the server needs {missing} more bytes of room; run the same command again \
-                         when there is room"
-                    ),
-                    None => "run the same command again when there is room".to_owned(),
-                }),
-                Code::Superseded => {
-                    Some("another run has taken this upload over and goes on with it".to_owned())
-                }
-                Code::Unauthorized | Code::AuthExpired | Code::WrongUser => {
-                    Some("ask for a new token (towlined token --user NAME)".to_owned())
-                }
-                Code::SizeLimit => reply
-                    .max
-                    .map(|max| format!("the largest file this server takes has {max} bytes")),
-                Code::Exists => Some("use another name, or --on-conflict rename".to_owned()),
-                Code::HashMismatch => {
-                    Some("nothing was published; run the same command to send it anew".to_owned())
-                }
-                Code::VersionUnsupported => {
-                    Some("client and server have no version in common; update the older".to_owned())
-                }
-                _ => None,
-            },
+            Self::Refused { reply, kept } => refused::advice(reply, *kept),
+            Self::TooLarge { .. } => Some(
+                "the server's operator can raise the limit: towlined --max-file-size SIZE"
+                    .to_owned(),
+            ),
             Self::Changed(_) => Some(
-                "run the same command again when it is at rest: only what changed is sent"
+                "run the same command again when the file no longer changes: only what changed is sent"
                     .to_owned(),
             ),
             Self::Unreachable { kept: Some(_), .. } => {
@@ -214,7 +208,7 @@ impl Failure {
                 Some("update towline, or name another file with --state-file".to_owned())
             }
             Self::OtherHash { .. } => Some(
-                "the upload stays in the list (towline uploads); look at both files".to_owned(),
+                "the upload stays in the list (towline uploads); compare the two files".to_owned(),
             ),
             _ => None,
         };
@@ -237,10 +231,24 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The same, where the size of the file makes it clearer.
+    pub(crate) fn of_size(self, filesize: FileSize) -> Self {
+        match self {
+            Self::Refused { reply, .. } if reply.code == Code::SizeLimit => match reply.max {
+                Some(max_bytes) => Self::TooLarge { filesize, max_bytes },
+                None => Self::Refused { reply, kept: None },
+            },
+            other => other,
+        }
+    }
+}
+
 impl Kept {
     fn sentence(self) -> String {
         let Self { document_id, durable, filesize } = self;
-        format!("{durable} of {filesize} bytes are safe on the server as document {document_id}")
+        let share = units::share(durable.get(), filesize.get());
+        format!("{share} are safe on the server as document {document_id}")
     }
 }
 
@@ -255,6 +263,29 @@ pub(crate) fn ends_upload(code: Code) -> bool {
             | Code::StorageFailed
             | Code::HashMismatch
     )
+}
+
+/// What the system says, without its number.
+fn system(error: &io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(number) => text.replace(&format!(" (os error {number})"), ""),
+        None => printable(&text),
+    }
+}
+
+fn too_large(filesize: FileSize, max_bytes: u64) -> String {
+    let (size, limit) = (units::size(filesize.get()), units::limit(max_bytes));
+    let over = filesize.get().saturating_sub(max_bytes);
+    // Where the two look alike, the difference is what helps.
+    if over < max_bytes / 10 {
+        format!(
+            "it is {size}, which is {} more than this server takes ({limit})",
+            units::size(over)
+        )
+    } else {
+        format!("it is {size}, and this server takes files up to {limit}")
+    }
 }
 
 fn tried(attempts: u32) -> String {

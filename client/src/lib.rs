@@ -39,6 +39,7 @@ mod stop;
 mod text;
 mod token;
 mod transfer;
+mod units;
 pub mod uploads;
 mod volley;
 
@@ -46,7 +47,7 @@ pub use address::{BadAddress, DEFAULT_PORT, ServerAddress};
 pub use client::{Client, Ending};
 pub use connection::Patience;
 pub use document::Document;
-pub use events::{Event, Listener, Receipt, Standing, Trouble};
+pub use events::{Event, Listener, Receipt, Standing, Summary, Trouble};
 pub use exit::Exit;
 pub use failure::{Failure, Kept};
 pub use parallel::{BadParallel, Parallel};

@@ -40,6 +40,18 @@ pub(crate) fn printable_json(json: &str) -> String {
     clean
 }
 
+/// The path as one word of a command line, so that a person can copy the line.
+#[must_use]
+pub(crate) fn shell_word(path: &std::path::Path) -> String {
+    let text = printable(&path.to_string_lossy());
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 fn is_harmless(c: char) -> bool {
     !c.is_control()
         && !matches!(c,
@@ -52,6 +64,15 @@ fn is_harmless(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_command_line() {
+        for (path, word) in
+            [("/a/b-c.json", "/a/b-c.json"), ("my file", "'my file'"), ("it's", "'it'\\''s'")]
+        {
+            assert_eq!(shell_word(path.as_ref()), word);
+        }
+    }
 
     #[test]
     fn nothing_that_a_terminal_obeys_comes_through() {

@@ -22,8 +22,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use towline_protocol::block::{block_count, hash_file};
+use towline_protocol::block::{BLOCK_SIZE_BYTES, block_count, hash_file};
 use towline_protocol::name::Name;
 use towline_protocol::reply::{Progress, Success};
 use towline_protocol::{
@@ -50,6 +51,9 @@ pub struct PutOptions {
 /// How often client and server may find that they differ about how far the
 /// upload is before that is taken for a fault.
 const REALIGNMENTS: u32 = 8;
+
+/// How often the listener is told how much of a local file has been read to compare it.
+const CHECK_TOLD_EVERY: Duration = Duration::from_millis(200);
 
 /// What an attempt works with, besides the transfer itself.
 pub(crate) struct Means<'a> {
@@ -199,7 +203,7 @@ impl Transfer {
         })
     }
 
-    fn filesize(&self) -> FileSize {
+    pub(crate) fn filesize(&self) -> FileSize {
         self.source.filesize()
     }
 
@@ -294,23 +298,39 @@ impl Transfer {
         if !needed.contains(&true) {
             return Ok(());
         }
-        (means.listener)(Event::Checking {
-            path: self.document.local.clone(),
-            filesize: self.filesize(),
-        });
+        let wanted_blocks = needed.iter().filter(|needed| **needed).count() as u64;
+        let bytes = (wanted_blocks * BLOCK_SIZE_BYTES).min(self.filesize().get());
+        let path = self.document.local.clone();
+        let begun = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&begun);
         let stop = CancellationToken::new();
         // The reading thread stops when this future is dropped.
         let _guard = stop.clone().drop_guard();
-        let found = self
-            .blocking(move |source| {
+        let found = {
+            let reading = self.blocking(move |source| {
                 let mut values = vec![None; needed.len()];
                 let wanted = |number| {
-                    usize::try_from(number).ok().and_then(|n| needed.get(n)).is_some_and(|n| *n)
+                    let needed = usize::try_from(number).ok().and_then(|n| needed.get(n));
+                    let needed = needed.is_some_and(|needed| *needed);
+                    counter.fetch_add(u64::from(needed), Ordering::Relaxed);
+                    needed
                 };
                 source.hash_blocks(&mut values, wanted, || stop.is_cancelled()).map(|()| values)
-            })
-            .await
-            .map_err(|error| self.unreadable(error))?;
+            });
+            tokio::pin!(reading);
+            loop {
+                // The block that was begun last is not read yet.
+                let blocks = begun.load(Ordering::Relaxed).saturating_sub(1);
+                let checked_bytes = (blocks * BLOCK_SIZE_BYTES).min(bytes);
+                (means.listener)(Event::Checking { path: path.clone(), bytes, checked_bytes });
+                tokio::select! {
+                    // Cancel-safe: the reading goes on where it is.
+                    found = &mut reading => break found,
+                    () = tokio::time::sleep(CHECK_TOLD_EVERY) => {}
+                }
+            }
+        };
+        let found = found.map_err(|error| self.unreadable(error))?;
         for (value, found) in self.values.iter_mut().zip(found) {
             *value = value.or(found);
         }

@@ -195,7 +195,11 @@ fn storage(error: &StorageError) -> ErrorReply {
              takes the next free name",
         ),
         StorageError::NotAFolder => {
-            ErrorReply::new(Code::Exists, "a document has the name of one of the folders")
+            let mut reply =
+                ErrorReply::new(Code::Exists, "a document has the name of one of the folders");
+            // Another name for the file does not help.
+            reply.field = Some("folder".to_owned());
+            reply
         }
         StorageError::Lost(loss) => ErrorReply::new(
             Code::Failed,

@@ -7,9 +7,11 @@ use super::put::client;
 use super::{Complaint, block_on};
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::printable;
+use crate::failure::Failure;
+use crate::{printable, units};
 use serde::Serialize;
-use towline_protocol::reply::{Progress, Status};
+use towline_protocol::reply::Status;
+use towline_protocol::{Code, DocumentId};
 
 pub(super) fn status(about: About) -> Result<Exit, Complaint> {
     let mut client = client_for(&about)?;
@@ -24,7 +26,10 @@ pub(super) fn status(about: About) -> Result<Exit, Complaint> {
 
 pub(super) fn cancel(about: About) -> Result<Exit, Complaint> {
     let mut client = client_for(&about)?;
-    let cancelled = block_on(client.cancel(about.document))??;
+    let cancelled = match block_on(client.cancel(about.document))? {
+        Ok(cancelled) => cancelled,
+        Err(failure) => return Err(not_cancelled(about.document, failure)),
+    };
     if about.json {
         print_json(&cancelled);
     } else {
@@ -33,9 +38,28 @@ pub(super) fn cancel(about: About) -> Result<Exit, Complaint> {
     Ok(Exit::Done)
 }
 
+fn not_cancelled(document: DocumentId, failure: Failure) -> Complaint {
+    if failure.code() != Some(Code::BadState) {
+        return failure.into();
+    }
+    let message =
+        format!("document {document} is complete; only an unfinished upload can be cancelled");
+    Complaint::new(Exit::Refused, message)
+}
+
 fn client_for(about: &About) -> Result<Client, Complaint> {
     let Memory { file, state, .. } = meaning::memory(&about.keeping, false)?;
     let entry = meaning::entry(&state, about.document, about.reach.to.as_ref())?;
+    if entry.is_none() && !meaning::names_a_server(&about.reach) {
+        return Err(Complaint::new(
+            Exit::Refused,
+            format!(
+                "{} is not among your unfinished uploads (`towline uploads` lists them); to ask a \
+                 server about another document, name the server with --to HOST",
+                about.document
+            ),
+        ));
+    }
     let server = meaning::server(&about.reach, entry)?;
     let credential = meaning::credential(&about.reach, entry)?;
     Ok(client(server, credential, file.as_ref(), None))
@@ -51,13 +75,19 @@ fn describe(status: &Status) {
     let name: String = status.folder.iter().map(|folder| format!("{folder}/")).collect::<String>()
         + &status.filename;
     line(&format!("document {}: {}", status.document_id, printable(&name)));
-    let active = if status.active { ", being sent just now" } else { "" };
-    line(&format!("status: {}{active}", printable(&status.status)));
-    line(&format!(
-        "received: {}, {} of them safe",
-        Progress::words(status.received, status.filesize),
-        status.durable
-    ));
+    let phase = match status.status.as_str() {
+        "uploading" if status.active => "uploading, being sent now",
+        "uploading" => "paused",
+        other => other,
+    };
+    line(&format!("status: {}", printable(phase)));
+    let whole = status.filesize.get();
+    if status.received.get() == whole && status.durable.get() == whole {
+        line(&format!("size: {}", units::size(whole)));
+    } else {
+        line(&format!("received: {}", units::share(status.received.get(), whole)));
+        line(&format!("on disk: {}", units::share(status.durable.get(), whole)));
+    }
     if let Some(hash) = status.blake3 {
         line(&format!("blake3: {hash}"));
     }

@@ -1,20 +1,44 @@
 //! What was typed.
 
+use super::printer::Manners;
 use crate::address::ServerAddress;
 use crate::parallel::Parallel;
+use crate::units;
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use towline_protocol::limits::CHUNK_BYTES_MAX;
 use towline_protocol::{DocumentId, OnConflict};
 
-/// Upload files and never make them start again.
+/// What every command ends with.
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+  0  done
+  1  refused; the same command would be refused again
+  2  wrong usage of the command line
+  3  interrupted or paused; the same command goes on where this one ended
+  4  the bytes that arrived are not the bytes that were sent"
+    };
+}
+
+/// Send files to your own server; an interrupted upload always continues.
 #[derive(Debug, Parser)]
 #[command(name = "towline", version, propagate_version = true)]
-#[command(after_help = "\
-The environment variables TOWLINE_SERVER and TOWLINE_TOKEN stand in for --to and for the token.
+#[command(after_help = concat!("\
+Examples:
+  towline put holiday.mkv --to server --token-file me.token
+  towline put photos --to server --folder backup/2026    a folder, under its own name
+  towline resume                                         go on after an interruption
+  towline uploads                                        what is unfinished
 
-Exit codes: 0 done, 1 refused for good, 2 usage, 3 interrupted or paused and resumable, 4 integrity.")]
+Environment:
+  TOWLINE_SERVER  the server, where --to is not given
+  TOWLINE_TOKEN   the token itself, where --token-file is not given
+  TOWLINE_LOG     what `towline serve` logs: error, warn, info, debug or trace
+
+", exit_codes!()))]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -22,30 +46,60 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Upload files, or go on where an earlier run was interrupted
+    /// Upload files and folders, or continue where an earlier run was interrupted
+    #[command(aliases = ["upload", "send", "push", "cp"], display_name = "towline")]
+    #[command(after_help = concat!("\
+Examples:
+  towline put holiday.mkv --to server --token-file me.token
+  towline put photos notes.txt --to server:9000 --folder backup
+  towline put report.csv --on-conflict reject            refuse if the name is taken
+
+Run the same command again after an interruption: it sends only what is missing.
+
+", exit_codes!()))]
     Put(Put),
-    /// Go on with unfinished uploads
+    /// Resume unfinished uploads
+    #[command(display_name = "towline", after_help = exit_codes!())]
     Resume(Resume),
     /// List unfinished uploads
+    #[command(display_name = "towline")]
     Uploads(Uploads),
-    /// Ask the server how a document stands
+    /// Ask the server about a document: its size, and how much has arrived
+    #[command(display_name = "towline")]
     Status(About),
-    /// Give an upload up
+    /// Cancel an upload and delete what has arrived
+    #[command(display_name = "towline")]
     Cancel(About),
-    /// Show the whole story on this machine: upload, cut, resume, kill, resume, verify
+    /// Try it out on this machine: upload, cut, resume, kill, resume, verify
     #[cfg(feature = "serve")]
+    #[command(display_name = "towline")]
     Demo {
         /// The file to upload; this program itself where none is given
         file: Option<PathBuf>,
     },
-    /// Be the server
+    /// Run the server
     #[cfg(feature = "serve")]
+    #[command(display_name = "towline")]
     Serve(towline_server::cli::ServeArgs),
+}
+
+impl Command {
+    /// Whether a program reads what the command prints.
+    pub(super) fn is_for_programs(&self) -> bool {
+        match self {
+            Self::Put(put) => put.manner.json,
+            Self::Resume(resume) => resume.manner.json,
+            Self::Uploads(uploads) => uploads.json,
+            Self::Status(about) | Self::Cancel(about) => about.json,
+            #[cfg(feature = "serve")]
+            Self::Demo { .. } | Self::Serve(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Put {
-    /// Files and folders
+    /// Files and folders; a folder is sent with everything in it
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -57,20 +111,27 @@ pub(super) struct Put {
     /// Put them into this folder on the server
     #[arg(long, value_name = "A/B")]
     pub(super) folder: Option<String>,
-    /// What to do where the name is taken
-    #[arg(long, value_name = "WHAT", default_value = "rename")]
+    /// If the name is taken: rename (store beside it as "name (1)") or reject; Towline never
+    /// overwrites
+    #[arg(long, value_name = "rename|reject", default_value = "rename", value_parser = conflict)]
     pub(super) on_conflict: Conflict,
-    /// Upload even what the server has already
+    /// Send even files that the server has already
     #[arg(long)]
     pub(super) again: bool,
+    /// Only list what would be sent; the server is not asked
+    #[arg(long, short = 'n')]
+    pub(super) dry_run: bool,
+    /// Accepted for habit: folders are always sent with everything in them
+    #[arg(long, short, hide = true)]
+    pub(super) recursive: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// Which; not needed where there is but one
+    /// The upload to resume (optional if there is only one)
     #[arg(value_name = "DOCUMENT_ID", conflicts_with = "all")]
     pub(super) documents: Vec<DocumentId>,
-    /// All of them
+    /// Resume all unfinished uploads
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]
@@ -92,6 +153,7 @@ pub(super) struct Uploads {
 
 #[derive(Debug, Args)]
 pub(super) struct About {
+    /// The number of the document; `towline uploads` and each upload show it
     #[arg(value_name = "DOCUMENT_ID")]
     pub(super) document: DocumentId,
     #[command(flatten)]
@@ -106,7 +168,7 @@ pub(super) struct About {
 /// How to get there.
 #[derive(Debug, Args)]
 pub(super) struct Reach {
-    /// The server [default: $TOWLINE_SERVER; for known uploads, theirs]
+    /// The server [default: $TOWLINE_SERVER; for an unfinished upload, its server]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) to: Option<ServerAddress>,
     /// A file with the token [default: the token in $TOWLINE_TOKEN]
@@ -125,10 +187,10 @@ pub(super) struct Keeping {
 /// How it is done and talked about.
 #[derive(Debug, Args)]
 pub(super) struct Manner {
-    /// Bytes in one chunk, at most 1MiB [default: what the server proposes]
+    /// Payload of one frame, at most 1MiB [default: grows with the link, from 64KiB to 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = chunk_bytes)]
     pub(super) chunk_size: Option<u32>,
-    /// Connections for one file, up to 16; auto adds some to a long upload that gains by it
+    /// Connections for one file, up to 16; auto adds connections where they make it faster
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) parallel: Parallel,
     /// Give up after so many attempts without progress [default: never]
@@ -138,11 +200,20 @@ pub(super) struct Manner {
     #[arg(long)]
     pub(super) json: bool,
     /// Errors only
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "verbose")]
     pub(super) quiet: bool,
+    /// A line for every file, with its hash
+    #[arg(long, short)]
+    pub(super) verbose: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+impl Manner {
+    pub(super) fn manners(&self) -> Manners {
+        Manners { json: self.json, quiet: self.quiet, verbose: self.verbose }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conflict {
     /// Publish under the next free name
     Rename,
@@ -159,11 +230,24 @@ impl From<Conflict> for OnConflict {
     }
 }
 
+fn conflict(text: &str) -> Result<Conflict, String> {
+    match text {
+        "rename" => Ok(Conflict::Rename),
+        "reject" => Ok(Conflict::Reject),
+        _ => Err("Towline never overwrites a file; say rename (the new file is stored beside the \
+                  other as \"name (1)\") or reject (the new file is refused)"
+            .to_owned()),
+    }
+}
+
 fn chunk_bytes(text: &str) -> Result<u32, String> {
-    let bytes = text.parse::<ByteSize>()?.as_u64();
+    let Ok(bytes) = text.parse::<ByteSize>() else {
+        return Err(format!("\"{}\" is not a size; write 64KiB or 1MiB", crate::printable(text)));
+    };
+    let bytes = bytes.as_u64();
     match u32::try_from(bytes) {
         Ok(bytes) if (1..=CHUNK_BYTES_MAX).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("a chunk has between 1 and {CHUNK_BYTES_MAX} bytes")),
+        _ => Err(format!("it is between 1 byte and {}", units::limit(CHUNK_BYTES_MAX.into()))),
     }
 }
 
@@ -191,6 +275,10 @@ mod tests {
     fn the_words_that_tools_rely_on() {
         for line in [
             "towline put a b --to h:1 --token-file t --state-file s --chunk-size 64KiB --json --quiet",
+            "towline upload -v -r a",
+            "towline send -n a",
+            "towline push a",
+            "towline cp a",
             "towline put a --retries 3 --folder a/b --on-conflict reject --again",
             "towline put a --parallel 4",
             "towline put a --parallel auto",
@@ -209,6 +297,8 @@ mod tests {
             "towline resume 7 --all",
             "towline put a --parallel 0",
             "towline put a --parallel 17",
+            "towline put a --on-conflict overwrite",
+            "towline put a -v -q",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

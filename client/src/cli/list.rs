@@ -3,9 +3,10 @@
 use super::Complaint;
 use super::arguments::Uploads;
 use super::meaning::{self, Memory};
-use super::printer::{line, percent};
+use super::printer::line;
 use crate::exit::Exit;
 use crate::printable;
+use crate::units::percent;
 use serde::Serialize;
 use towline_protocol::{DocumentId, Timestamp};
 use towline_state::UploadsState;

@@ -2,7 +2,7 @@
 
 use super::Complaint;
 use super::arguments::{Keeping, Reach};
-use super::printer::say;
+use super::printer::{Resuming, say, shown};
 use crate::address::ServerAddress;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -53,6 +53,11 @@ pub(super) fn server(
     text.parse().map_err(|error| Complaint::usage(format!("{error}")))
 }
 
+/// Whether the command line or the environment names a server.
+pub(super) fn names_a_server(reach: &Reach) -> bool {
+    reach.to.is_some() || variable(SERVER_VARIABLE).is_some()
+}
+
 /// The token: from the file that was named, else from the file it lay in when the
 /// upload began, else from the environment, which knows nothing of servers.
 pub(super) fn credential(
@@ -82,6 +87,31 @@ fn from_file(path: &Path) -> Result<Credential, Complaint> {
         Complaint::usage(format!("{}: {error}", crate::printable(&path.to_string_lossy())))
     })?;
     Ok(Credential { token, file: std::fs::canonicalize(path).ok() })
+}
+
+/// A token that others can read is theirs as well.
+pub(super) fn warn_of_open_token(credential: &Credential, quiet: bool) {
+    #[cfg(unix)]
+    if let Some(path) = credential.file.as_deref().filter(|_| !quiet) {
+        use std::os::unix::fs::MetadataExt as _;
+        if std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0) {
+            say(&format!(
+                "warning: {} can be read by every user of this machine; chmod 600 {}",
+                shown(path),
+                crate::text::shell_word(path)
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (credential, quiet);
+}
+
+/// How an upload goes on after an interruption.
+pub(super) fn resuming(file: Option<&StateFile>, elsewhere: Option<PathBuf>) -> Resuming {
+    match file {
+        Some(_) => Resuming::ByNumber(elsewhere),
+        None => Resuming::SameCommand,
+    }
 }
 
 /// The state file, read. What a person should know about it is said at once.
@@ -132,7 +162,26 @@ pub(super) fn entry<'a>(
 
 /// `a/b` as a list of names.
 pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, Complaint> {
-    let names = text.unwrap_or_default().split('/').filter(|name| !name.is_empty());
+    let Some(text) = text else { return Ok(Vec::new()) };
+    if text.trim().is_empty() {
+        return Err(Complaint::usage(
+            "--folder is empty; leave it out to put the files at the top of your own folder",
+        ));
+    }
+    if text.starts_with('/') {
+        let below = text.trim_start_matches('/');
+        return Err(Complaint::usage(format!(
+            "--folder names a folder below your own folder on the server and cannot begin with /; \
+             say --folder {}",
+            if below.is_empty() { "NAME".to_owned() } else { crate::printable(below) }
+        )));
+    }
+    if text.split('/').any(|name| matches!(name, "." | "..")) {
+        return Err(Complaint::usage(
+            "--folder must stay below your own folder on the server: no \".\" and no \"..\"",
+        ));
+    }
+    let names = text.split('/').filter(|name| !name.is_empty());
     names
         .map(Name::new)
         .collect::<Result<_, BadName>>()
@@ -165,7 +214,12 @@ mod tests {
         let names: Vec<String> =
             folder(Some("a/b c/")).unwrap().into_iter().map(Into::into).collect();
         assert_eq!(names, ["a", "b c"]);
-        assert!(folder(Some("a/../b")).is_err());
+        for outside in ["a/../b", "..", "../x", "./a", "/x", "/", "", " "] {
+            let complaint = folder(Some(outside)).unwrap_err();
+            assert_eq!(complaint.exit, Exit::Usage, "{outside}");
+            assert!(complaint.message.contains("--folder"), "{}", complaint.message);
+            assert!(complaint.message.contains("your own folder"), "{}", complaint.message);
+        }
     }
 
     #[test]

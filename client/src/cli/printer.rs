@@ -1,99 +1,190 @@
 //! What a person, or a program in their place, gets to see.
 
-use crate::events::{Event, Receipt, Standing, Trouble};
+mod bar;
+mod json;
+mod lines;
+mod meter;
+mod output;
+mod screen;
+
+use crate::events::{Event, Receipt, Summary, Trouble};
+use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::printable;
-use bytesize::ByteSize;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal as _, Write as _};
+use crate::text::shell_word;
+use crate::{printable, units};
+pub(super) use output::{line, lost, note as note_output, say};
+use screen::{Screen, Viewer};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use towline_protocol::DocumentId;
 
-/// One line on standard error. Who has closed it does not want to know.
-pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "towline: {text}");
-}
+/// How often the bar moves.
+const TICK: Duration = Duration::from_millis(200);
 
-/// One line on standard output. A closed pipe ends the output, not the upload.
-pub(super) fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}");
-    let _ = out.flush();
+/// Of more files than that, only problems and the sum are told, unless `--verbose`.
+const FEW_FILES: usize = 20;
+
+/// Reading less than that takes no time to speak of.
+const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
+
+/// What was asked for with `--json`, `--quiet`, `--verbose`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manners {
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) verbose: bool,
 }
 
 /// Shows events: as JSON or as plain lines on standard output; notices and the
 /// bar on standard error.
 #[derive(Debug)]
 pub(super) struct Printer {
-    json: bool,
-    quiet: bool,
-    /// Named in the hint how to resume, where it is not where it usually is.
-    state_file: Option<PathBuf>,
-    bar: Option<ProgressBar>,
+    manners: Manners,
+    /// What a person runs to go on with an upload.
+    resuming: Resuming,
+    screen: Arc<Mutex<Screen>>,
+    /// Dropped with the printer: then the thread that moves the bar ends.
+    _ticks: Sender<()>,
     /// A resumption is news: the first is, and one after a wait that was told.
     resuming_is_news: bool,
+    begun: Instant,
+    /// How many files the run has.
+    files: usize,
+    sum: Summary,
+}
+
+/// How an upload that rests goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Resuming {
+    /// By its number, which the state file knows; named where it is not the usual one.
+    ByNumber(Option<PathBuf>),
+    /// There are no notes: the same command finds the upload on the server.
+    SameCommand,
 }
 
 impl Printer {
-    pub(super) fn new(json: bool, quiet: bool, state_file: Option<PathBuf>) -> Self {
-        Self { json, quiet, state_file, bar: None, resuming_is_news: true }
+    pub(super) fn new(manners: Manners, resuming: Resuming) -> Self {
+        let viewer = match manners {
+            Manners { json: true, .. } => Viewer::Program,
+            Manners { quiet: true, .. } => Viewer::None,
+            _ if std::io::stderr().is_terminal() => Viewer::Terminal,
+            _ => Viewer::Log,
+        };
+        let begun = Instant::now();
+        let screen = Arc::new(Mutex::new(Screen::new(viewer, begun)));
+        let (ticks, ended) = channel();
+        if viewer != Viewer::None {
+            let screen = Arc::clone(&screen);
+            // Without the thread nothing moves; the upload does.
+            let _ =
+                std::thread::Builder::new().name("towline-screen".to_owned()).spawn(move || {
+                    while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                        lock(&screen).tick(Instant::now());
+                    }
+                });
+        }
+        Self {
+            manners,
+            resuming,
+            screen,
+            _ticks: ticks,
+            resuming_is_news: true,
+            begun,
+            files: 1,
+            sum: Summary::default(),
+        }
+    }
+
+    /// These files are to be sent.
+    pub(super) fn expect<'a>(&mut self, files: impl ExactSizeIterator<Item = &'a Path>) {
+        self.files = files.len();
+        let now = Instant::now();
+        let mut screen = lock(&self.screen);
+        // Only a terminal shows the sum while it grows; it is worth a look at each file.
+        if self.files > 1 && screen.viewer() == Viewer::Terminal {
+            let sizes = files.map(|path| std::fs::metadata(path).map_or(0, |found| found.len()));
+            let bytes = sizes.fold(0, u64::saturating_add);
+            screen.expect(self.files, bytes, now);
+        }
     }
 
     pub(super) fn show(&mut self, event: &Event) {
+        let now = Instant::now();
+        let screen = Arc::clone(&self.screen);
+        let mut screen = lock(&screen);
+        let mut pace = (None, None);
         match event {
-            Event::Started(standing) => self.begin(standing),
-            Event::Resumed { standing, left_bytes } => {
-                self.begin(standing);
+            Event::Started(standing) => screen.begin(standing, now),
+            Event::Resumed { standing, left_bytes, changed } => {
+                screen.begin(standing, now);
                 if std::mem::take(&mut self.resuming_is_news) {
-                    self.note(&format!(
-                        "{}: going on with document {} at {}, {left_bytes} to send",
-                        shown(&standing.path),
-                        standing.document_id,
-                        standing.progress,
-                    ));
+                    self.note_on(&screen, &lines::resumed(standing, *left_bytes, *changed));
                 }
             }
-            Event::Progress(standing) => self.advance(standing),
+            Event::Progress(standing) => {
+                screen.advance(standing, now);
+                pace = screen.pace(now);
+            }
             Event::Paused(standing) => {
-                self.end_bar();
-                self.note(&self.paused(standing));
+                screen.end(Some(&standing.path), now);
+                screen.clear();
+                let how = self.how_to_resume(standing.document_id);
+                self.note_on(&screen, &lines::paused(standing, &how));
             }
             Event::Completed(receipt) => {
-                self.end_bar();
+                let took = screen.end(Some(&receipt.path), now);
                 self.resuming_is_news = true;
-                if !self.json && !self.quiet {
-                    line(&completed(receipt));
+                self.count(receipt);
+                let unseen = if took.is_some() { 0 } else { receipt.sent_bytes };
+                screen.count(receipt.filesize.get(), unseen, now);
+                if self.tells_each() || lines::renamed(receipt).is_some() {
+                    let text = lines::completed(receipt, took, self.manners.verbose);
+                    self.line_on(&screen, &text);
                 }
             }
-            Event::Error(_) => self.end_bar(),
+            Event::Error(trouble) => {
+                screen.end(trouble.path.as_deref(), now);
+            }
             Event::Notice { path, message } => {
-                self.note(&format!("{}: {}", shown(path), printable(message)));
+                self.note_on(&screen, &format!("{}: {}", shown(path), printable(message)));
             }
             Event::Waiting { path, message } => {
-                self.resuming_is_news = self.bar.is_none();
-                match &self.bar {
-                    Some(bar) => bar.set_message(printable(message)),
-                    None => self.note(&format!("{}: {}", shown(path), printable(message))),
+                self.resuming_is_news = screen.viewer() != Viewer::Terminal;
+                screen.wait(message);
+                if screen.viewer() != Viewer::Terminal {
+                    self.note_on(&screen, &format!("{}: {}", shown(path), printable(message)));
                 }
             }
-            Event::Checking { path, filesize } => {
-                if filesize.get() >= CHECK_WORTH_SAYING_BYTES {
-                    let size = ByteSize(filesize.get());
-                    self.note(&format!("{}: reading {size} to compare", shown(path)));
+            Event::Checking { path, bytes, checked_bytes } => {
+                let is_new = screen.check(path, *bytes, *checked_bytes, now);
+                if is_new && *bytes >= CHECK_WORTH_SAYING_BYTES {
+                    let size = units::size(*bytes);
+                    self.note_on(&screen, &format!("{}: reading {size} to compare", shown(path)));
                 }
+            }
+            Event::Skipped { path, reason } => {
+                self.sum.skipped += 1;
+                self.note_on(&screen, &format!("{}: {reason}; skipped", shown(path)));
+            }
+            Event::Stalled { .. } => {}
+            Event::Summary(summary) => {
+                screen.clear();
+                self.line_on(&screen, &lines::summary(summary));
             }
         }
-        let for_people =
-            matches!(event, Event::Notice { .. } | Event::Waiting { .. } | Event::Checking { .. });
-        if self.json
-            && !for_people
-            && let Ok(json) = serde_json::to_string(event)
-        {
-            line(&crate::text::printable_json(&json));
+        if self.manners.json {
+            json::print(event, pace.0, pace.1);
         }
     }
 
     /// Something went wrong, with one file or altogether.
     pub(super) fn failed(&mut self, path: Option<&Path>, failure: &Failure) {
+        if path.is_some() {
+            self.sum.failed += 1;
+        }
         let advice = failure.advice();
         self.show(&Event::Error(Trouble {
             path: path.map(Path::to_owned),
@@ -110,137 +201,83 @@ impl Printer {
         if let Some(advice) = advice {
             text = format!("{text}; {advice}");
         }
-        say(&text);
+        lock(&self.screen).suspend(|| say(&text));
     }
 
-    /// Something worth knowing, unless nobody wants to.
+    /// Something worth knowing, unless the person wants errors only.
     pub(super) fn note(&self, text: &str) {
-        if self.quiet {
-            return;
+        self.note_on(&lock(&self.screen), text);
+    }
+
+    /// Files that are not finished, because the run was interrupted.
+    pub(super) fn unfinished(&mut self, files: usize) {
+        self.sum.paused += files;
+    }
+
+    /// The last words of a run.
+    pub(super) fn finish(&mut self, exit: Exit) {
+        let took = self.begun.elapsed().as_millis();
+        let sum = Summary {
+            milliseconds: u64::try_from(took).unwrap_or(u64::MAX),
+            exit: exit.code(),
+            ..self.sum.clone()
+        };
+        let Summary { sent, copied, existing, skipped, failed, paused, .. } = sum;
+        // One file has said everything by itself.
+        let is_one = sent + copied + existing + skipped + failed + paused == 1;
+        if self.manners.json || !is_one {
+            self.show(&Event::Summary(sum));
         }
-        match &self.bar {
-            Some(bar) => bar.suspend(|| say(text)),
-            None => say(text),
+        if self.manners.quiet && skipped > 0 {
+            say(&format!(
+                "{} skipped; without --quiet each is named",
+                units::count(skipped, "file")
+            ));
+        }
+        lock(&self.screen).clear();
+    }
+
+    fn count(&mut self, receipt: &Receipt) {
+        let counter = if receipt.existing { &mut self.sum.existing } else { &mut self.sum.sent };
+        *counter += 1;
+        self.sum.sent_bytes += receipt.sent_bytes;
+    }
+
+    /// Whether each file that went well gets a line.
+    fn tells_each(&self) -> bool {
+        self.manners.verbose || self.files <= FEW_FILES
+    }
+
+    fn how_to_resume(&self, document_id: DocumentId) -> String {
+        match &self.resuming {
+            Resuming::ByNumber(None) => format!("run `towline resume {document_id}` to go on"),
+            Resuming::ByNumber(Some(path)) => format!(
+                "run `towline resume {document_id} --state-file {}` to go on",
+                shell_word(path)
+            ),
+            Resuming::SameCommand => "run the same command again to go on".to_owned(),
         }
     }
 
-    fn paused(&self, standing: &Standing) -> String {
-        let option = self
-            .state_file
-            .as_deref()
-            .map_or_else(String::new, |path| format!(" --state-file {}", shown(path)));
-        format!(
-            "{}: paused at {} of {} bytes; run `towline resume {}{option}` to go on",
-            shown(&standing.path),
-            standing.durable,
-            standing.filesize,
-            standing.document_id,
-        )
-    }
-
-    fn begin(&mut self, standing: &Standing) {
-        self.end_bar();
-        if self.quiet || self.json || !std::io::stderr().is_terminal() {
-            return;
+    /// A line for people on standard output.
+    fn line_on(&self, screen: &Screen, text: &str) {
+        if !self.manners.json && !self.manners.quiet {
+            screen.suspend(|| line(text));
         }
-        // The bar is short and the text gives way at its end, so that the line
-        // fits into the narrowest terminal.
-        let style = ProgressStyle::with_template("{bar:10} {wide_msg}");
-        let bar = ProgressBar::with_draw_target(
-            Some(standing.filesize.get()),
-            ProgressDrawTarget::stderr(),
-        );
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
-        bar.set_position(standing.received.get());
-        bar.reset_eta();
-        self.bar = Some(bar);
-        self.advance(standing);
     }
 
-    fn advance(&mut self, standing: &Standing) {
-        let Some(bar) = &self.bar else { return };
-        bar.set_position(standing.received.get());
-        let percent = percent(standing.received.get(), standing.filesize.get());
-        bar.set_message(format!(
-            "{percent}% {} {}/s {}",
-            standing.progress,
-            speed(bar.per_sec()),
-            printable(&standing.filename)
-        ));
-    }
-
-    fn end_bar(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
+    fn note_on(&self, screen: &Screen, text: &str) {
+        if !self.manners.quiet {
+            screen.suspend(|| say(text));
         }
     }
 }
 
-/// Reading less than that takes no time to speak of.
-const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A path as a person may see it.
 pub(super) fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
-}
-
-/// Whole percents, rounded down: 100 means all of it.
-pub(super) fn percent(part: u64, whole: u64) -> u64 {
-    let percent = (u128::from(part) * 100).checked_div(u128::from(whole));
-    percent.and_then(|percent| u64::try_from(percent).ok()).unwrap_or(100)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a speed for people; `as` saturates"
-)]
-fn speed(bytes_per_second: f64) -> ByteSize {
-    ByteSize(bytes_per_second as u64)
-}
-
-fn completed(receipt: &Receipt) -> String {
-    let name: String = receipt
-        .folder
-        .iter()
-        .chain([&receipt.filename])
-        .map(|name| printable(name))
-        .collect::<Vec<_>>()
-        .join("/");
-    let word = if receipt.existing { "Already uploaded" } else { "Upload complete" };
-    format!(
-        "{word}: document {}, {name}, {} bytes, blake3 {}",
-        receipt.document_id, receipt.filesize, receipt.blake3
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hundred_percent_is_all_of_it() {
-        assert_eq!(percent(0, 0), 100);
-        assert_eq!(percent(0, 5), 0);
-        assert_eq!(percent(999, 1000), 99);
-        assert_eq!(percent(u64::MAX, u64::MAX), 100);
-    }
-
-    #[test]
-    fn a_receipt_cannot_upset_a_terminal() {
-        let receipt = Receipt {
-            path: "/x".into(),
-            document_id: towline_protocol::DocumentId::MIN,
-            filename: "a\u{1b}[31m".to_owned(),
-            folder: vec!["b\n".to_owned()],
-            filesize: towline_protocol::FileSize::MIN,
-            blake3: towline_protocol::FileHash::from_bytes([0; 32]),
-            existing: false,
-            durable: true,
-            sent_bytes: 0,
-        };
-        assert!(!completed(&receipt).chars().any(char::is_control));
-    }
 }

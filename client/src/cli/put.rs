@@ -2,16 +2,17 @@
 
 use super::arguments::Put;
 use super::meaning::{self, Credential, Memory};
-use super::printer::{Printer, shown};
+use super::printer::{Printer, line, say, shown};
 use super::selection::Selection;
 use super::{Complaint, block_on, signals};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::Document;
-use crate::events::Receipt;
+use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::transfer::PutOptions;
+use crate::units;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use towline_protocol::Code;
@@ -19,14 +20,20 @@ use towline_state::StateFile;
 
 pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     let folder = meaning::folder(put.folder.as_deref())?;
+    if put.dry_run {
+        return Ok(dry_run(&Selection::of(&put.paths, &folder)));
+    }
     let server = meaning::server(&put.reach, None)?;
     let credential = meaning::credential(&put.reach, None)?;
+    meaning::warn_of_open_token(&credential, put.manner.quiet);
     let Memory { file, elsewhere, .. } = meaning::memory(&put.keeping, put.manner.quiet)?;
-    let mut printer = Printer::new(put.manner.json, put.manner.quiet, elsewhere);
+    let mut printer =
+        Printer::new(put.manner.manners(), meaning::resuming(file.as_ref(), elsewhere));
 
     let selection = Selection::of(&put.paths, &folder);
     for path in &selection.skipped {
-        printer.note(&format!("{}: not a regular file; skipped", shown(path)));
+        let (path, reason) = (path.clone(), "it is a link or a special file".to_owned());
+        printer.show(&Event::Skipped { path, reason });
     }
     for (path, failure) in &selection.refused {
         printer.failed(Some(path), failure);
@@ -47,7 +54,33 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         .map(|document| Job { client: 0, document, options: options.clone() })
         .collect();
     let sent = block_on(all(std::slice::from_mut(&mut client), jobs, &mut printer))?;
-    Ok(refused.max(sent))
+    let exit = refused.max(sent);
+    printer.finish(exit);
+    Ok(exit)
+}
+
+/// What would be sent, without asking a server.
+fn dry_run(selection: &Selection) -> Exit {
+    let mut bytes = 0u64;
+    for Document { local, remote } in &selection.documents {
+        let size = std::fs::metadata(local).map_or(0, |found| found.len());
+        bytes = bytes.saturating_add(size);
+        line(&format!("{} -> {remote}  {}", shown(local), units::size(size)));
+    }
+    for path in &selection.skipped {
+        say(&format!("{}: it is a link or a special file; skipped", shown(path)));
+    }
+    for (path, failure) in &selection.refused {
+        say(&format!("{}: {failure}", shown(path)));
+    }
+    line(&format!(
+        "would send {}, {}; {} skipped, {} refused; the server was not asked what it has already",
+        units::count(selection.documents.len(), "file"),
+        units::size(bytes),
+        selection.skipped.len(),
+        selection.refused.len()
+    ));
+    meaning::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
 }
 
 /// One file for one of the clients.
@@ -78,6 +111,7 @@ pub(super) async fn all(clients: &mut [Client], mut jobs: Vec<Job>, printer: &mu
     let mut worst = Exit::Done;
     let mut paused = false;
     let mut unbegun = 0;
+    printer.expect(jobs.iter().map(|job| job.document.local.as_path()));
     let printer = Mutex::new(printer);
     for (number, client) in clients.iter_mut().enumerate() {
         let (mine, others): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.client == number);
@@ -100,9 +134,13 @@ pub(super) async fn all(clients: &mut [Client], mut jobs: Vec<Job>, printer: &mu
             paused = matches!(failure, Failure::Interrupted(_));
             match &failure {
                 // The event has said it.
-                Failure::Interrupted(Some(_)) => {}
-                Failure::Interrupted(None) => lock(&printer)
-                    .note(&format!("{}: interrupted before anything was sent", shown(local))),
+                Failure::Interrupted(Some(_)) => lock(&printer).unfinished(1),
+                Failure::Interrupted(None) => {
+                    let mut printer = lock(&printer);
+                    printer.unfinished(1);
+                    printer
+                        .note(&format!("{}: interrupted before anything was sent", shown(local)));
+                }
                 failure => lock(&printer).failed(Some(local), failure),
             }
             !paused && !concerns_all(&failure)
@@ -111,6 +149,7 @@ pub(super) async fn all(clients: &mut [Client], mut jobs: Vec<Job>, printer: &mu
         unbegun += mine.len() - ended;
     }
     if unbegun > 0 {
+        lock(&printer).unfinished(unbegun);
         lock(&printer).note(&format!("{unbegun} more files were not begun"));
     }
     worst

@@ -24,7 +24,8 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
         }
         return Ok(Exit::Done);
     }
-    let mut printer = Printer::new(resume.manner.json, quiet, elsewhere);
+    let mut printer =
+        Printer::new(resume.manner.manners(), meaning::resuming(file.as_ref(), elsewhere));
     let mut clients = Vec::new();
     let mut known: Vec<(ServerAddress, Credential)> = Vec::new();
     let mut jobs = Vec::new();
@@ -60,7 +61,9 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
         jobs.push(Job { client: index, document, options });
     }
     let sent = block_on(all(&mut clients, jobs, &mut printer))?;
-    Ok(worst.max(sent))
+    let exit = worst.max(sent);
+    printer.finish(exit);
+    Ok(exit)
 }
 
 /// The entries that were asked for, in the order in which they were.

@@ -176,7 +176,8 @@ impl Transfer {
         self.durable = self.durable.min(offset);
         if let Some(standing) = self.standing() {
             let left_bytes = plan.bytes(self.filesize());
-            (means.listener)(Event::Resumed { standing, left_bytes });
+            let changed = !plan.withdraw.is_empty();
+            (means.listener)(Event::Resumed { standing, left_bytes, changed });
         }
         Ok(plan)
     }

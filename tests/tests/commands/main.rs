@@ -9,6 +9,8 @@ mod damage;
 mod demo;
 mod kills;
 mod many;
+mod messages;
+mod output;
 mod pause;
 mod put;
 mod refused;

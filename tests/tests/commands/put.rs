@@ -10,7 +10,9 @@ async fn a_file_is_published_and_said_so() {
     let desk = Desk::new(&server.site, &server.person, server.address());
     for (size, name) in [(0, "empty"), (1, "one"), (BLOCK, "block"), (3 * BLOCK + 7, "more.bin")] {
         let corpus = Corpus::new(size, 1);
-        let outcome = run(desk.put(&desk.write(name, &corpus))).await;
+        let mut put = desk.put(&desk.write(name, &corpus));
+        put.arg("--verbose");
+        let outcome = run(put).await;
         outcome.assert_done();
         assert!(outcome.out.contains(&corpus.hash().to_string()), "{outcome:?}");
         server.site.assert_published(&server.person, name, &corpus);
@@ -29,7 +31,7 @@ async fn json_is_one_event_a_line() {
     let names: Vec<_> =
         outcome.events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names.first().map(String::as_str), Some("started"));
-    assert_eq!(names.last().map(String::as_str), Some("completed"));
+    assert_eq!(names.last().map(String::as_str), Some("summary"));
     assert_eq!(outcome.event("completed")["blake3"], corpus.hash().to_string());
     assert_eq!(outcome.event("completed")["sent_bytes"], corpus.size());
 }

@@ -1,0 +1,207 @@
+//! The sentences about what became of a file. Each names the file once, its size in
+//! people's units, and where it is now.
+
+use super::shown;
+use crate::events::{Receipt, Standing, Summary};
+use crate::{printable, units};
+use std::path::Path;
+use std::time::Duration;
+
+/// A rate over less time than this is chance.
+const RATE_WORTH_SAYING: Duration = Duration::from_millis(100);
+
+/// What the server has confirmed. `took` is how long the sending took, where that is known.
+pub(super) fn completed(receipt: &Receipt, took: Option<Duration>, verbose: bool) -> String {
+    let size = units::size(receipt.filesize.get());
+    let document = receipt.document_id;
+    let hash = if verbose { format!(", blake3 {}", receipt.blake3) } else { String::new() };
+    let place = place(&receipt.folder, &receipt.filename);
+    if receipt.existing {
+        return format!("already there: {place} ({size}, document {document}{hash})");
+    }
+    let wanted = renamed(receipt);
+    let head = match &wanted {
+        Some(wanted) => {
+            let wanted = self::place(&receipt.folder, wanted);
+            format!("{wanted} exists; stored as \"{}\"", printable(&receipt.filename))
+        }
+        None => place,
+    };
+    let durable = if receipt.durable { "" } else { ", on its way to the server's disk" };
+    let sent = sending(receipt, took);
+    format!("{head}  {size}{sent}, verified{durable}, document {document}{hash}")
+}
+
+/// ` in 47 s (45.1 MiB/s)`, or what of the file this run has sent.
+fn sending(receipt: &Receipt, took: Option<Duration>) -> String {
+    let Some(took) = took else { return String::new() };
+    let rate = u128::from(receipt.sent_bytes) * 1000 / took.as_millis().max(1);
+    let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+    let rate = if took >= RATE_WORTH_SAYING && receipt.sent_bytes > 0 {
+        format!(" ({})", units::rate(rate))
+    } else {
+        String::new()
+    };
+    let took = units::took(took);
+    if receipt.sent_bytes < receipt.filesize.get() {
+        format!(", {} of it sent in {took}{rate}", units::size(receipt.sent_bytes))
+    } else {
+        format!(" in {took}{rate}")
+    }
+}
+
+/// The name that was asked for, where the server gave another.
+pub(super) fn renamed(receipt: &Receipt) -> Option<String> {
+    let wanted = receipt.path.file_name()?.to_str()?;
+    (wanted != receipt.filename).then(|| wanted.to_owned())
+}
+
+/// An upload goes on. `left_bytes` have yet to be sent.
+pub(super) fn resumed(standing: &Standing, left_bytes: u64, changed: bool) -> String {
+    let path = shown(&standing.path);
+    let whole = standing.filesize.get();
+    let there = whole.saturating_sub(left_bytes);
+    if changed {
+        return format!(
+            "{path}: {} are unchanged and stay; sending {}",
+            units::part_of(there, whole),
+            units::size(left_bytes)
+        );
+    }
+    format!("{path}: resuming at {}", units::share(there, whole))
+}
+
+/// An upload rests, and how it goes on.
+pub(super) fn paused(standing: &Standing, how: &str) -> String {
+    let share = units::share(standing.durable.get(), standing.filesize.get());
+    format!("{}: paused at {share}; {how}", shown(&standing.path))
+}
+
+/// The last line of a run of several files.
+pub(super) fn summary(summary: &Summary) -> String {
+    let Summary { sent, copied, existing, skipped, failed, paused, .. } = *summary;
+    let mut text = format!("{sent} sent");
+    if copied > 0 {
+        text += &format!(", {copied} stored without sending");
+    }
+    text += &format!(", {existing} already there, {skipped} skipped, {failed} failed");
+    if paused > 0 {
+        text += &format!(", {paused} not finished");
+    }
+    let took = units::took(Duration::from_millis(summary.milliseconds));
+    format!("{text}; {} in {took}", units::size(summary.sent_bytes))
+}
+
+/// A line a minute, where there is no terminal.
+pub(super) fn minute(
+    path: &Path,
+    part: u64,
+    whole: u64,
+    rate: Option<u64>,
+    left: Option<Duration>,
+) -> String {
+    let mut text = format!("{}: {}", shown(path), units::share(part, whole));
+    if let Some(rate) = rate {
+        text += &format!(", {}", units::rate(rate));
+    }
+    if let Some(left) = left {
+        text += &format!(", {} left", units::clock(left));
+    }
+    text
+}
+
+fn place(folder: &[String], filename: &str) -> String {
+    folder.iter().map(String::as_str).chain([filename]).map(printable).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
+
+    fn receipt(path: &str, filename: &str) -> Receipt {
+        Receipt {
+            path: path.into(),
+            document_id: DocumentId::try_from(8).unwrap(),
+            filename: filename.to_owned(),
+            folder: vec!["dup".to_owned()],
+            filesize: FileSize::try_from(2_147_483_648).unwrap(),
+            blake3: FileHash::from_bytes([0; 32]),
+            existing: false,
+            durable: true,
+            sent_bytes: 2_147_483_648,
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_one_short_line() {
+        let took = Some(Duration::from_millis(47_300));
+        let text = completed(&receipt("/x/two.bin", "two.bin"), took, false);
+        assert_eq!(text, "dup/two.bin  2.0 GiB in 47 s (43.3 MiB/s), verified, document 8");
+        let text = completed(&receipt("/x/two.bin", "two.bin"), None, true);
+        assert!(text.contains("blake3 0000") && !text.contains(" in "), "{text}");
+        let half = Receipt { sent_bytes: 1 << 30, ..receipt("/x/two.bin", "two.bin") };
+        assert!(completed(&half, took, false).contains("1.0 GiB of it sent in 47 s"));
+        let relaxed = Receipt { durable: false, ..receipt("/x/two.bin", "two.bin") };
+        assert!(completed(&relaxed, took, false).contains("on its way to the server's disk"));
+    }
+
+    #[test]
+    fn what_is_there_is_said_with_its_place() {
+        let there = Receipt { existing: true, sent_bytes: 0, ..receipt("/x/a.txt", "a.txt") };
+        let text = completed(&there, None, false);
+        assert!(text.starts_with("already there: dup/a.txt"), "{text}");
+    }
+
+    #[test]
+    fn another_name_than_the_one_asked_for_is_said() {
+        let text = completed(&receipt("/x/a.txt", "a (1).txt"), None, false);
+        assert!(text.contains("dup/a.txt exists; stored as \"a (1).txt\""), "{text}");
+    }
+
+    #[test]
+    fn a_receipt_cannot_upset_a_terminal() {
+        let mut bad = receipt("/x", "a\u{1b}[31m");
+        bad.folder = vec!["b\n".to_owned()];
+        for existing in [false, true] {
+            bad.existing = existing;
+            assert!(!completed(&bad, None, true).chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn the_sums_of_a_resumption_are_right() {
+        let standing = Standing {
+            path: "/x/two.bin".into(),
+            document_id: DocumentId::MIN,
+            filename: "two.bin".to_owned(),
+            folder: Vec::new(),
+            filesize: FileSize::try_from(2_147_483_648).unwrap(),
+            received: Offset::try_from(38_017_979).unwrap(),
+            durable: Offset::try_from(38_017_979).unwrap(),
+            progress: String::new(),
+        };
+        // A block beyond the first gap is there as well: it does not have to be sent.
+        let left = 2_147_483_648 - 38_017_979 - (1 << 20);
+        let text = resumed(&standing, left, false);
+        assert!(text.contains("resuming at 37.3 MiB of 2.0 GiB (1 %)"), "{text}");
+        let text = resumed(&standing, 1 << 30, true);
+        assert!(text.contains("1.0 of 2.0 GiB are unchanged"), "{text}");
+        assert!(text.contains("sending 1.0 GiB"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_counts_everything() {
+        let all = Summary {
+            sent: 661,
+            existing: 28,
+            sent_bytes: 9_646_899,
+            milliseconds: 900,
+            ..Summary::default()
+        };
+        assert_eq!(
+            summary(&all),
+            "661 sent, 28 already there, 0 skipped, 0 failed; 9.2 MiB in 0.9 s"
+        );
+    }
+}

@@ -1,0 +1,35 @@
+//! The two streams of a command line, and whether all of it could be written.
+
+use std::io::{self, Write as _};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+/// Why something could not be written to standard output; the first reason counts.
+static LOST: Mutex<Option<io::ErrorKind>> = Mutex::new(None);
+
+/// One line on standard error. Who has closed it does not want to know.
+pub(in crate::cli) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "towline: {text}");
+}
+
+/// One line on standard output. A line that cannot be written does not end the upload;
+/// [`lost`] tells of it at the end.
+pub(in crate::cli) fn line(text: &str) {
+    let mut out = io::stdout().lock();
+    note(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// Remembers that output was lost.
+pub(in crate::cli) fn note(written: io::Result<()>) {
+    if let Err(error) = written {
+        LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.kind());
+    }
+}
+
+/// Why output was lost, if it was. A person who closes a pipe (`| head`) has read enough;
+/// a program that reads events has missed some.
+pub(in crate::cli) fn lost(json: bool) -> Option<String> {
+    let kind = (*LOST.lock().unwrap_or_else(PoisonError::into_inner))?;
+    (json || kind != io::ErrorKind::BrokenPipe)
+        .then(|| format!("standard output could not be written: {kind}"))
+}

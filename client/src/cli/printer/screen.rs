@@ -1,0 +1,424 @@
+//! What is going on at this moment, and showing it: as a bar on a terminal, as a line a
+//! minute elsewhere, as an event for a program.
+
+use super::bar::{self, Glyphs, Moving};
+use super::meter::Meter;
+use super::output::say;
+use super::{json, lines};
+use crate::events::{Event, Standing};
+use crate::{printable, units};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use towline_protocol::DocumentId;
+
+/// What a rate is taken over: it follows a stall within three seconds.
+const FILE_WINDOW: Duration = Duration::from_secs(3);
+
+/// The same for all files of a run, whose sizes differ.
+const JOB_WINDOW: Duration = Duration::from_secs(10);
+
+/// Without a terminal, a line comes as often as that.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Who looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Viewer {
+    /// A person before a terminal.
+    Terminal,
+    /// A person who reads it later.
+    Log,
+    /// A program.
+    Program,
+    /// No one: `--quiet`.
+    None,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Screen {
+    viewer: Viewer,
+    glyphs: Glyphs,
+    file: Option<File>,
+    checking: Option<Checking>,
+    job: Option<Job>,
+    bar: Option<ProgressBar>,
+    /// When a log got its last line.
+    logged: Instant,
+}
+
+/// The file that is being sent.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    document_id: DocumentId,
+    name: String,
+    /// When this run began to send it.
+    begun: Instant,
+    meter: Meter,
+    /// Why nothing can be sent now.
+    waiting: Option<String>,
+    /// A program was told that it stalls.
+    is_stall_told: bool,
+}
+
+/// A file that is being read to compare it.
+#[derive(Debug)]
+struct Checking {
+    name: String,
+    meter: Meter,
+}
+
+/// All files of a run.
+#[derive(Debug)]
+struct Job {
+    files: usize,
+    bytes: u64,
+    done_files: usize,
+    done_bytes: u64,
+    /// The bytes that travelled, whatever file they are of.
+    moved: Meter,
+}
+
+impl Screen {
+    pub(super) fn new(viewer: Viewer, now: Instant) -> Self {
+        let glyphs = Glyphs::of_environment();
+        Self { viewer, glyphs, file: None, checking: None, job: None, bar: None, logged: now }
+    }
+
+    pub(super) fn viewer(&self) -> Viewer {
+        self.viewer
+    }
+
+    /// Several files are to be sent, of so many bytes together.
+    pub(super) fn expect(&mut self, files: usize, bytes: u64, now: Instant) {
+        let moved = Meter::new(JOB_WINDOW, now, 0, bytes);
+        self.job = Some(Job { files, bytes, done_files: 0, done_bytes: 0, moved });
+    }
+
+    /// A file begins, or goes on on another connection.
+    pub(super) fn begin(&mut self, standing: &Standing, now: Instant) {
+        let begun = match &self.file {
+            Some(file) if file.path == standing.path => file.begun,
+            _ => now,
+        };
+        if self.file.is_none() {
+            self.logged = now;
+        }
+        let (received, filesize) = (standing.received.get(), standing.filesize.get());
+        self.checking = None;
+        self.file = Some(File {
+            path: standing.path.clone(),
+            document_id: standing.document_id,
+            name: printable(&standing.filename),
+            begun,
+            meter: Meter::new(FILE_WINDOW, now, received, filesize),
+            waiting: None,
+            is_stall_told: false,
+        });
+    }
+
+    pub(super) fn advance(&mut self, standing: &Standing, now: Instant) {
+        let Some(file) = &mut self.file else { return };
+        let before = file.meter.position();
+        file.meter.reach(now, standing.received.get());
+        if file.meter.position() > before {
+            file.waiting = None;
+            file.is_stall_told = false;
+            if let Some(job) = &mut self.job {
+                let moved = job.moved.position() + (file.meter.position() - before);
+                job.moved.reach(now, moved);
+            }
+        }
+    }
+
+    /// The rate of the file and the time that it needs.
+    pub(super) fn pace(&self, now: Instant) -> (Option<u64>, Option<Duration>) {
+        let meter = self.file.as_ref().map(|file| &file.meter);
+        (meter.and_then(|meter| meter.rate(now)), meter.and_then(|meter| meter.left(now)))
+    }
+
+    pub(super) fn wait(&mut self, message: &str) {
+        if let Some(file) = &mut self.file {
+            file.waiting = Some(printable(message));
+        }
+    }
+
+    /// A file is being compared; says whether that is new.
+    pub(super) fn check(
+        &mut self,
+        path: &Path,
+        bytes: u64,
+        checked_bytes: u64,
+        now: Instant,
+    ) -> bool {
+        let is_new = self.checking.is_none();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("comparing {}", printable(&name));
+        let checking = self.checking.get_or_insert_with(|| Checking {
+            name,
+            meter: Meter::new(FILE_WINDOW, now, checked_bytes, bytes),
+        });
+        checking.meter.reach(now, checked_bytes);
+        is_new
+    }
+
+    /// A file has ended, well or not; how long it took, where it was seen to begin.
+    pub(super) fn end(&mut self, path: Option<&Path>, now: Instant) -> Option<Duration> {
+        self.checking = None;
+        let file = self.file.take_if(|file| path.is_none_or(|path| file.path == path))?;
+        Some(now.duration_since(file.begun))
+    }
+
+    /// One file more is behind us. `unseen_bytes` of it travelled without a report.
+    pub(super) fn count(&mut self, filesize: u64, unseen_bytes: u64, now: Instant) {
+        if let Some(job) = &mut self.job {
+            job.done_files += 1;
+            job.done_bytes += filesize;
+            let moved = job.moved.position() + unseen_bytes;
+            job.moved.reach(now, moved);
+        }
+    }
+
+    /// Shows how it is now; called several times a second.
+    pub(super) fn tick(&mut self, now: Instant) {
+        match self.viewer {
+            Viewer::Terminal => self.draw(now),
+            Viewer::Log => {
+                if let Some(text) = self.minute(now) {
+                    say(&text);
+                }
+            }
+            Viewer::Program => self.tell_stall(now),
+            Viewer::None => {}
+        }
+    }
+
+    /// Prints something while the bar is away.
+    pub(super) fn suspend(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn draw(&mut self, now: Instant) {
+        let columns = usize::from(console::Term::stderr().size().1);
+        let lines = self.lines(columns.saturating_sub(1), now);
+        if lines.is_empty() {
+            return self.clear();
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let target = ProgressDrawTarget::stderr();
+            let bar = ProgressBar::with_draw_target(None, target);
+            // A template of one field is always good.
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        bar.set_message(lines.join("\n"));
+        bar.tick();
+    }
+
+    /// What a terminal shows: a line for the file, one for the job.
+    fn lines(&self, width: usize, now: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(Checking { name, meter }) = &self.checking {
+            lines.push(bar::moving(width, moving(name, meter, now), self.glyphs));
+        } else if let Some(file) = &self.file {
+            lines.push(file.line(width, now, self.glyphs));
+        }
+        if let Some(job) = &self.job {
+            lines.push(bar::cut(&job.line(self.file.as_ref(), now), width, self.glyphs));
+        }
+        lines
+    }
+
+    /// The line of this minute, if it is time for it.
+    fn minute(&mut self, now: Instant) -> Option<String> {
+        if now.duration_since(self.logged) < MINUTE {
+            return None;
+        }
+        let mut text = match (&self.checking, &self.file) {
+            (Some(Checking { name, meter }), _) => {
+                format!("{name}: {}", units::share(meter.position(), meter.total()))
+            }
+            (None, Some(file)) => file.minute(now),
+            (None, None) => String::new(),
+        };
+        if let Some(job) = &self.job {
+            let line = job.line(self.file.as_ref(), now);
+            text = if text.is_empty() { line } else { format!("{text}; {line}") };
+        }
+        self.logged = now;
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn tell_stall(&mut self, now: Instant) {
+        let Some(file) = self.file.as_mut().filter(|file| file.waiting.is_none()) else { return };
+        if let (Some(silence), false) = (file.meter.stall(now), file.is_stall_told) {
+            file.is_stall_told = true;
+            let (path, document_id) = (file.path.clone(), file.document_id);
+            let event = Event::Stalled { path, document_id, seconds: silence.as_secs() };
+            json::print(&event, None, None);
+        }
+    }
+}
+
+impl File {
+    fn line(&self, width: usize, now: Instant, glyphs: Glyphs) -> String {
+        let percent = units::percent(self.meter.position(), self.meter.total());
+        if let Some(waiting) = &self.waiting {
+            let texts = [
+                format!("{percent}%  {waiting}; Ctrl-C pauses"),
+                format!("{percent}%  {waiting}"),
+                format!("{percent}%  no connection"),
+            ];
+            return bar::beside(width, &self.name, &texts, glyphs);
+        }
+        if let Some(silence) = self.meter.stall(now) {
+            let seconds = units::took(Duration::from_secs(silence.as_secs()));
+            let stalled = format!("stalled for {} at {percent}%", whole_seconds(&seconds));
+            let texts = [
+                format!("{stalled}; waiting for the network (Ctrl-C pauses)"),
+                format!("{stalled} (Ctrl-C pauses)"),
+                stalled,
+            ];
+            return bar::beside(width, &self.name, &texts, glyphs);
+        }
+        bar::moving(width, moving(&self.name, &self.meter, now), glyphs)
+    }
+
+    fn minute(&self, now: Instant) -> String {
+        let (part, whole) = (self.meter.position(), self.meter.total());
+        if let Some(waiting) = &self.waiting {
+            return format!("{}: {waiting}", lines::minute(&self.path, part, whole, None, None));
+        }
+        if let Some(silence) = self.meter.stall(now) {
+            let line = lines::minute(&self.path, part, whole, None, None);
+            return format!("{line}, stalled for {}", units::took(silence));
+        }
+        lines::minute(&self.path, part, whole, self.meter.rate(now), self.meter.left(now))
+    }
+}
+
+impl Job {
+    /// `14 of 689 files, 1.3 of 9.8 GiB, 3:10 left`
+    fn line(&self, file: Option<&File>, now: Instant) -> String {
+        let Self { files, bytes, done_files, done_bytes, moved } = self;
+        let begun = file.map_or(0, |file| file.meter.position());
+        let done = done_bytes.saturating_add(begun).min(*bytes);
+        let mut text = format!("{done_files} of {files} files, {}", units::part_of(done, *bytes));
+        let rate = moved.rate(now).filter(|rate| *rate > 0);
+        if let Some(rate) = rate {
+            let left = Duration::from_secs((bytes - done).div_ceil(rate));
+            text += &format!(", {} left", units::clock(left));
+        } else if let (None, Some(silence)) = (file, moved.stall(now)) {
+            text += &format!(", stalled for {} s (Ctrl-C pauses)", silence.as_secs());
+        }
+        text
+    }
+}
+
+fn moving<'a>(name: &'a str, meter: &Meter, now: Instant) -> Moving<'a> {
+    Moving {
+        name,
+        part: meter.position(),
+        whole: meter.total(),
+        rate: meter.rate(now),
+        left: meter.left(now),
+    }
+}
+
+/// `3.0 s` counted in whole seconds is `3 s`.
+fn whole_seconds(text: &str) -> String {
+    text.replace(".0 s", " s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_protocol::{FileSize, Offset};
+
+    const MIB: u64 = 1 << 20;
+
+    fn standing(name: &str, received: u64, filesize: u64) -> Standing {
+        Standing {
+            path: format!("/x/{name}").into(),
+            document_id: DocumentId::MIN,
+            filename: name.to_owned(),
+            folder: Vec::new(),
+            filesize: FileSize::try_from(filesize).unwrap(),
+            received: Offset::try_from(received).unwrap(),
+            durable: Offset::ZERO,
+            progress: String::new(),
+        }
+    }
+
+    fn after(begin: Instant, seconds: u64) -> Instant {
+        begin + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_stall_keeps_name_and_percent_and_so_does_a_lost_connection() {
+        let begin = Instant::now();
+        let mut screen = Screen::new(Viewer::Terminal, begin);
+        screen.begin(&standing("two.bin", 0, 100 * MIB), begin);
+        screen.advance(&standing("two.bin", 58 * MIB, 100 * MIB), after(begin, 1));
+        let at = |screen: &Screen, seconds| screen.lines(79, after(begin, seconds)).join("\n");
+        assert!(at(&screen, 2).contains("MiB/s"), "{}", at(&screen, 2));
+        let text = at(&screen, 13);
+        for part in ["two.bin", "stalled for 12 s at 58%", "Ctrl-C"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("MiB/s"), "{text}");
+        screen.wait("no connection; trying again");
+        let text = at(&screen, 14);
+        for part in ["two.bin", "58%", "no connection"] {
+            assert!(text.contains(part), "{text}");
+        }
+        // The connection is back: what was there before is no speed.
+        screen.begin(&standing("two.bin", 58 * MIB, 100 * MIB), after(begin, 20));
+        screen.advance(&standing("two.bin", 59 * MIB, 100 * MIB), after(begin, 21));
+        assert!(at(&screen, 21).contains("1.0 MiB/s"), "{}", at(&screen, 21));
+    }
+
+    #[test]
+    fn a_job_has_a_line_of_its_own() {
+        let begin = Instant::now();
+        let mut screen = Screen::new(Viewer::Terminal, begin);
+        screen.expect(3, 40 * MIB, begin);
+        screen.count(10 * MIB, 10 * MIB, after(begin, 1));
+        screen.begin(&standing("b", 0, 20 * MIB), after(begin, 1));
+        screen.advance(&standing("b", 10 * MIB, 20 * MIB), after(begin, 2));
+        let lines = screen.lines(79, after(begin, 2));
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(lines[1], "1 of 3 files, 20.0 of 40.0 MiB, 0:02 left");
+    }
+
+    #[test]
+    fn without_a_terminal_there_is_a_line_a_minute() {
+        let begin = Instant::now();
+        let mut screen = Screen::new(Viewer::Log, begin);
+        screen.begin(&standing("two.bin", 0, 100 * MIB), begin);
+        let mut said = Vec::new();
+        for second in 1..=180 {
+            let received = (second * MIB / 2).min(40 * MIB);
+            screen.advance(&standing("two.bin", received, 100 * MIB), after(begin, second));
+            said.extend(screen.minute(after(begin, second)));
+        }
+        assert_eq!(said.len(), 3, "{said:?}");
+        for part in ["two.bin", "30.0 MiB of 100 MiB (30 %)", "512 KiB/s", "2:20 left"] {
+            assert!(said[0].contains(part), "{said:?}");
+        }
+        assert!(said[2].contains("stalled for 1 min"), "{said:?}");
+    }
+}

@@ -1,0 +1,138 @@
+//! What a server's refusal means, in words for people: the one place that knows every
+//! code. The code word itself is for programs and stands in `--json` alone.
+
+use super::Kept;
+use crate::text::printable;
+use crate::units;
+use towline_protocol::{Code, ErrorReply};
+
+/// What the server's operator does for a person who needs a token.
+const NEW_TOKEN: &str = "ask the server's operator for a token (towlined token --user NAME)";
+
+/// What happened. A code without words of its own has the server's, which are sentences
+/// for people.
+pub(super) fn sentence(reply: &ErrorReply) -> String {
+    let own = match reply.code {
+        Code::VersionUnsupported => {
+            "this towline and the server speak no common version of the protocol"
+        }
+        Code::AuthExpired => "the token has expired",
+        Code::WrongUser => "the token belongs to another user",
+        Code::NotFound => "the server has no such document of yours",
+        Code::SizeLimit => {
+            return match reply.max {
+                Some(max) => {
+                    format!("the file is larger than this server takes ({})", units::limit(max))
+                }
+                None => "the file is larger than this server takes".to_owned(),
+            };
+        }
+        Code::NoSpace => {
+            // A server that cannot say how much is missing says nothing, or one byte.
+            return match reply.missing.filter(|missing| *missing > 1) {
+                Some(missing) => format!(
+                    "the server's disk has no room for the file: {} are missing",
+                    units::size(missing)
+                ),
+                None => "the server's disk has no room for the file".to_owned(),
+            };
+        }
+        Code::Exists if is_about_folder(reply) => {
+            "on the server a file has the name of one of the folders around this file"
+        }
+        Code::Exists => {
+            "a file of that name is on the server already, and Towline never overwrites"
+        }
+        Code::HashMismatch => {
+            "the bytes that arrived are not the bytes that were sent; the server published nothing"
+        }
+        Code::Superseded => "another run of towline has taken this upload over and goes on with it",
+        Code::Cancelled => "this upload was cancelled",
+        Code::ShuttingDown => "the server is stopping",
+        Code::BadName => {
+            return format!("its name cannot be used: {}", printable(&reply.message));
+        }
+        Code::BadProtocol
+        | Code::BadFrame
+        | Code::FrameTooLarge
+        | Code::BadJson
+        | Code::BadRequest
+        | Code::UnknownAction
+        | Code::AuthRequired
+        | Code::SizeExceeded => {
+            return format!(
+                "client and server did not understand each other ({})",
+                printable(&reply.message)
+            );
+        }
+        // What the server says of these depends on its state.
+        _ => return printable(&reply.message),
+    };
+    own.to_owned()
+}
+
+/// What can be done about it.
+pub(super) fn advice(reply: &ErrorReply, kept: Option<Kept>) -> Option<String> {
+    let todo = match reply.code {
+        Code::NoSpace => "run the same command again when there is room",
+        Code::Unauthorized | Code::WrongUser => NEW_TOKEN,
+        Code::AuthExpired => {
+            return Some(match kept {
+                Some(Kept { document_id, .. }) => format!(
+                    "{NEW_TOKEN}, then: towline resume {document_id} --token-file NEW_TOKEN_FILE"
+                ),
+                None => format!("{NEW_TOKEN}, then run the same command with it"),
+            });
+        }
+        Code::SizeLimit => {
+            "the server's operator can raise the limit: towlined --max-file-size SIZE"
+        }
+        Code::Exists if is_about_folder(reply) => "choose another --folder",
+        Code::Exists => "rename the file, or use --on-conflict rename to store it beside the other",
+        Code::HashMismatch => "run the same command again to send it anew",
+        Code::VersionUnsupported => "update the older of the two",
+        Code::Cancelled | Code::Expired => "put the file again to begin a new upload",
+        Code::BadProtocol
+        | Code::BadFrame
+        | Code::FrameTooLarge
+        | Code::BadJson
+        | Code::BadRequest
+        | Code::UnknownAction => "check that towline and the server have the same version",
+        _ => return None,
+    };
+    Some(todo.to_owned())
+}
+
+/// The name that is taken is one of the folders', not the file's.
+fn is_about_folder(reply: &ErrorReply) -> bool {
+    reply.field.as_deref() == Some("folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_code_word_no_raw_number_and_no_json_reaches_a_person() {
+        for code in Code::ALL {
+            let mut reply = ErrorReply::new(*code, "it is so");
+            reply.max = Some(500_000_000);
+            reply.missing = Some(12_956_416);
+            let text = format!("{} {:?}", sentence(&reply), advice(&reply, None));
+            let word = code.as_str();
+            assert!(!word.contains('_') || !text.contains(word), "{text}");
+            let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
+            assert!(digits <= Some(4), "{text}");
+            assert!(!text.contains("\":"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_a_file_gets_advice_of_its_own() {
+        let mut reply = ErrorReply::new(Code::Exists, "x");
+        assert!(advice(&reply, None).unwrap().contains("--on-conflict"));
+        reply.field = Some("folder".to_owned());
+        assert!(advice(&reply, None).unwrap().contains("--folder"));
+        assert!(!advice(&reply, None).unwrap().contains("--on-conflict"));
+    }
+}

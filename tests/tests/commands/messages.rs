@@ -1,0 +1,315 @@
+//! What a person is told: which file, in people's units, once, without a word of the wire,
+//! and with advice that works. Each test is about the meaning of a text, not its wording.
+
+use rustix::process::Signal;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+use towline_protocol::{Code, FileSize};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, Outcome, run};
+use towline_tests::process::{program, towlined};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+/// Whatever a person reads has no code word, no number of bytes that has to be counted in
+/// digits, and no JSON.
+fn assert_for_people(outcome: &Outcome) {
+    for text in [&outcome.out, &outcome.err] {
+        for code in Code::ALL.iter().map(|code| code.as_str()).filter(|word| word.contains('_')) {
+            assert!(!text.contains(code), "{code}: {outcome:#?}");
+        }
+        assert!(!text.contains("\":"), "JSON: {outcome:#?}");
+        let is_raw = |word: &str| word.len() > 4 && word.bytes().all(|b| b.is_ascii_digit());
+        let words = text.split(|c: char| c.is_whitespace() || "(),;".contains(c));
+        let raw: Vec<_> = words.filter(|word| is_raw(word)).collect();
+        assert!(raw.is_empty(), "{raw:?}: {outcome:#?}");
+    }
+}
+
+/// Each of these is said exactly once.
+fn assert_once(text: &str, facts: &[&str]) {
+    for fact in facts {
+        assert_eq!(text.matches(fact).count(), 1, "{fact:?} in {text:?}");
+    }
+}
+
+/// The command that stands between backticks, run as a person does who copies it.
+async fn run_advice(text: &str) -> Outcome {
+    let command = text.split('`').nth(1).unwrap_or_else(|| panic!("no command in {text:?}"));
+    let towline = program("towline-under-test");
+    let command = command.replacen("towline", &towline.display().to_string(), 1);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &command]).stdin(Stdio::null()).kill_on_drop(true);
+    run(shell).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn success_is_one_short_line() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let corpus = Corpus::new(3 * BLOCK, 200);
+    let outcome = run(desk.put(&desk.write("two.bin", &corpus))).await;
+    assert_for_people(outcome.assert_done());
+    assert_once(&outcome.out, &["two.bin", "3.0 MiB", "verified", "document 1", "\n"]);
+    assert!(!outcome.out.contains(&corpus.hash().to_string()), "{outcome:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_and_what_got_another_name_is_said_with_its_place() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("dup/a.txt", &Corpus::new(5, 201));
+    let put = || {
+        let mut put = desk.put(&file);
+        put.args(["--folder", "dup"]);
+        put
+    };
+    run(put()).await.assert_done();
+    let again = run(put()).await;
+    assert_for_people(again.assert_done());
+    assert_once(&again.out, &["already there", "dup/a.txt", "document 1"]);
+
+    desk.write("dup/a.txt", &Corpus::new(6, 202));
+    let other = run(put()).await;
+    assert_for_people(other.assert_done());
+    assert_once(&other.out, &["dup/a.txt exists", "a (1).txt", "document 2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_files_are_summed_up() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for n in 0..30 {
+        desk.write(&format!("many/{n}"), &Corpus::new(1000 + n, 300 + n as u64));
+    }
+    std::os::unix::fs::symlink("/etc/hostname", desk.path("many/link")).unwrap();
+    let outcome = run(desk.put(&desk.path("many"))).await;
+    assert_for_people(outcome.assert_done());
+    assert_once(&outcome.out, &["30 sent", "0 already there", "1 skipped", "0 failed", "\n"]);
+    assert_once(&outcome.err, &["many/link: ", "skipped"]);
+
+    let mut put = desk.put(&desk.path("many"));
+    put.arg("-v");
+    let verbose = run(put).await;
+    assert_eq!(verbose.assert_done().out.matches("already there: ").count(), 30, "{verbose:#?}");
+    assert_once(&verbose.out, &["30 already there", "0 sent"]);
+
+    // Nothing to send is an answer, too.
+    std::fs::create_dir(desk.path("empty")).unwrap();
+    let empty = run(desk.put(&desk.path("empty"))).await;
+    assert_once(&empty.assert_done().out, &["0 sent"]);
+
+    let mut put = desk.put(&desk.path("many"));
+    put.arg("--quiet");
+    let quiet = run(put).await;
+    assert_eq!(quiet.assert_done().out, "");
+    assert!(quiet.err.contains("1 file skipped"), "{quiet:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_too_large_is_told_both_sizes_and_the_operators_flag() {
+    let max = FileSize::try_from(500_000).unwrap();
+    let server = TestServer::start_with(move |config| config.max_filesize = max).await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for (size, words) in [(2 * BLOCK, "2.0 MiB"), (500_001, "1 byte more")] {
+        let outcome = run(desk.put(&desk.write("two.bin", &Corpus::new(size, 203)))).await;
+        assert_for_people(outcome.assert_code(1));
+        assert_once(&outcome.err, &["two.bin", words, "500 kB", "--max-file-size"]);
+    }
+    let help = run({
+        let mut help = towlined();
+        help.arg("--help");
+        help
+    });
+    assert!(help.await.out.contains("--max-file-size"), "the flag exists");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_once() {
+    let server = TestServer::start_with(|config| config.reserve_bytes = i64::MAX as u64).await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10 * BLOCK, 204)))).await;
+    assert_for_people(outcome.assert_code(3));
+    assert_once(&outcome.err, &["a.bin", "missing", "same command again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_and_a_folder_that_is_a_file_have_different_advice() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    run(desk.put(&desk.write("same.bin", &Corpus::new(10, 205)))).await.assert_done();
+    let other = Corpus::new(20, 206);
+    let file = desk.write("same.bin", &other);
+    let put = |arguments: &[&str]| {
+        let mut put = desk.put(&file);
+        put.args(arguments);
+        put
+    };
+    let taken = run(put(&["--on-conflict", "reject"])).await;
+    assert_for_people(taken.assert_code(1));
+    assert_once(&taken.err, &["same.bin", "already", "--on-conflict rename"]);
+    run(put(&["--on-conflict", "rename"])).await.assert_done();
+
+    let folder = run(put(&["--again", "--folder", "same.bin"])).await;
+    assert_for_people(folder.assert_code(1));
+    assert!(folder.err.contains("--folder"), "{folder:#?}");
+    assert!(!folder.err.contains("--on-conflict"), "it does not help: {folder:#?}");
+    run(put(&["--again", "--folder", "elsewhere"])).await.assert_done();
+    server.site.assert_published(&server.person, "elsewhere/same.bin", &other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_says_how_far_it_is_and_its_command_works_as_printed() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), [Faults::stall_after(5 << 20)]).await;
+    // A place that a shell would take for two words.
+    let desk = Desk::at(server.site.outside().join("my desk"), &server.person, proxy.address());
+    let corpus = Corpus::new(24 * BLOCK, 207);
+    let mut put = desk.put(&desk.write("two.bin", &corpus));
+    put.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = put.spawn().unwrap();
+    proxy.link(0).await.has_passed(5 << 20).await;
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap();
+    let id = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process(id, Signal::INT).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    let outcome = Outcome { code: output.status.code(), out: String::new(), err };
+    assert_for_people(outcome.assert_code(3));
+    assert_once(&outcome.err, &["two.bin: paused", "of 24.0 MiB", " %)"]);
+
+    proxy.otherwise(Faults::none());
+    let resumed = run_advice(&outcome.err).await;
+    assert_for_people(resumed.assert_done());
+    assert!(resumed.err.contains("resuming at"), "{resumed:#?}");
+    assert!(resumed.out.contains("two.bin"), "{resumed:#?}");
+    server.site.assert_published(&server.person, "two.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_is_said_once() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let expired = server.site.token(server.person.id, Duration::ZERO);
+    std::fs::write(desk.path("token"), expired).unwrap();
+    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10, 208)))).await;
+    assert_for_people(outcome.assert_code(1));
+    assert_once(&outcome.err, &["expired", "towlined token --user"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_with_a_control_character_is_shown_once_and_escaped_once() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let outcome = run(desk.put(&desk.write("esc\u{1b}[31mred.txt", &Corpus::new(10, 209)))).await;
+    outcome.assert_code(1);
+    assert_once(&outcome.err, &["red.txt", "control characters"]);
+    assert!(outcome.err.contains("esc\\u{1b}[31mred.txt"), "{outcome:#?}");
+    assert!(!outcome.err.contains("\\\\u"), "escaped twice: {outcome:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_all_can_read_is_pointed_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("a.bin", &Corpus::new(10, 210));
+    for (mode, warns) in [(0o644, true), (0o600, false)] {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(desk.path("token"), permissions).unwrap();
+        let outcome = run(desk.put(&file)).await;
+        assert_eq!(outcome.assert_done().err.contains("chmod 600"), warns, "{outcome:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_lead_out_are_refused_as_usage() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("a.bin", &Corpus::new(10, 211));
+    for folder in ["../x", "/x", "", "a/../../b"] {
+        let mut put = desk.put(&file);
+        put.args(["--folder", folder]);
+        let outcome = run(put).await;
+        outcome.assert_code(2);
+        assert_once(&outcome.err, &["your own folder"]);
+    }
+    assert!(!server.site.document(&server.person, "x/a.bin").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_not_in_the_list_is_no_question_of_the_server() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut sending = desk.start(desk.put(&desk.write("a.bin", &Corpus::new(24 * BLOCK, 212))));
+    sending.until(|event| event["received"].as_u64() > Some(0)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+    let about = |command: &str| {
+        let mut command = desk.command(command);
+        command.arg("1");
+        command
+    };
+    let status = run(about("status")).await;
+    assert_for_people(status.assert_done());
+    assert_once(&status.out, &["paused", "on disk"]);
+    assert!(!status.out.contains("uploading"), "no connection sends it: {status:#?}");
+
+    run(about("cancel")).await.assert_done();
+    for command in ["cancel", "status"] {
+        let again = run(about(command)).await;
+        again.assert_code(1);
+        assert_once(&again.err, &["1 is not among your unfinished uploads", "`towline uploads`"]);
+        run_advice(&again.err.replace("uploads`", "uploads --state-file /nonexistent/s`")).await;
+    }
+    let mut again = about("cancel");
+    again.arg("--to").arg(server.address().to_string()).arg("--token-file").arg(desk.path("token"));
+    let again = run(again).await;
+    assert_for_people(again.assert_done());
+    assert_once(&again.out, &["document 1", "cancelled"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_document_cannot_be_cancelled_and_it_says_so() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    run(desk.put(&desk.write("a.bin", &Corpus::new(10, 213)))).await.assert_done();
+    let mut cancel = desk.command("cancel");
+    cancel.args(["1", "--to"]).arg(server.address().to_string());
+    cancel.arg("--token-file").arg(desk.path("token"));
+    let outcome = run(cancel).await;
+    assert_for_people(outcome.assert_code(1));
+    assert_once(&outcome.err, &["document 1", "complete"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_sends_nothing() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("a.bin", &Corpus::new(3 * BLOCK, 214));
+    let mut put = desk.put(&file);
+    put.args(["-n", "--folder", "x"]);
+    let outcome = run(put).await;
+    assert_for_people(outcome.assert_done());
+    assert!(outcome.out.contains("x/a.bin") && outcome.out.contains("3.0 MiB"), "{outcome:#?}");
+    assert!(!server.site.document(&server.person, "x/a.bin").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overwriting_is_answered_with_what_there_is() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for word in ["overwrite", "replace", "skip"] {
+        let mut put = desk.put(&desk.write("a.bin", &Corpus::new(10, 215)));
+        put.args(["--on-conflict", word]);
+        let outcome = run(put).await;
+        outcome.assert_code(2);
+        for part in ["never overwrites", "rename", "reject"] {
+            assert!(outcome.err.contains(part), "{outcome:#?}");
+        }
+    }
+}

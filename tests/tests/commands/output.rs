@@ -1,0 +1,128 @@
+//! Output as such: events for programs, help, and output that cannot be written.
+
+use std::fs::File;
+use std::process::Stdio;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, run};
+use towline_tests::process::towline;
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_cannot_be_written_is_not_success() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("a.bin", &Corpus::new(10, 220));
+    let full = || Stdio::from(File::create("/dev/full").unwrap());
+    let mut json = desk.put(&file);
+    json.arg("--json");
+    let mut help = towline();
+    help.args(["put", "--help"]);
+    for mut command in [json, desk.put(&file), desk.command("uploads"), help] {
+        command.stdout(full()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        assert_ne!(output.status.code(), Some(0), "{command:?}: {output:?}");
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(err.contains("standard output"), "{command:?}: {err}");
+    }
+    // The upload itself went well.
+    assert!(server.site.document(&server.person, "a.bin").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_matters_to_programs_only() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("a.bin", &Corpus::new(10, 221));
+    for (json, code) in [(true, 1), (false, 0)] {
+        let mut put = desk.put(&file);
+        if json {
+            put.arg("--json");
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        put.stdout(Stdio::from(writer)).stderr(Stdio::piped());
+        let child = put.spawn().unwrap();
+        drop(put);
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_have_a_time_a_rate_and_a_summary_at_the_end() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: std::time::Duration::from_millis(10), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    desk.write("folder/big.bin", &Corpus::new(24 * BLOCK, 222));
+    std::os::unix::fs::symlink("/etc/hostname", desk.path("folder/link")).unwrap();
+    let mut put = desk.put(&desk.path("folder"));
+    put.arg("--json");
+    let outcome = run(put).await;
+    let events = outcome.assert_done().events();
+    for event in &events {
+        let time = event["time"].as_str().unwrap_or_default();
+        assert!(time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000Z".len(), "{event}");
+    }
+    let skipped = outcome.event("skipped");
+    assert!(skipped["path"].as_str().unwrap().ends_with("link") && skipped["reason"].is_string());
+    let progress: Vec<_> = events.iter().filter(|event| event["event"] == "progress").collect();
+    assert!(progress.iter().any(|event| event["bytes_per_second"].is_u64()), "{progress:#?}");
+    assert!(progress.iter().all(|event| event["progress"].is_string()));
+    let last = events.last().unwrap();
+    assert_eq!(last["event"], "summary");
+    assert_eq!((&last["sent"], &last["skipped"]), (&1.into(), &1.into()), "{last}");
+    assert_eq!((&last["failed"], &last["exit"]), (&0.into(), &0.into()), "{last}");
+    assert_eq!(last["sent_bytes"], 24 * BLOCK as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_hears_of_a_stall_and_of_a_lost_connection() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), [Faults::stall_after(5 << 20)]).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpus = Corpus::new(24 * BLOCK, 223);
+    let mut sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let stalled = sending.until(|event| event["event"] == "stalled").await;
+    assert_eq!((&stalled["document_id"], &stalled["seconds"]), (&1.into(), &3.into()));
+    // Nobody listens while the connection is lost.
+    proxy.otherwise(Faults::reset_after(0));
+    proxy.link(0).await.reset();
+    sending.until(|event| event["event"] == "waiting").await;
+    proxy.otherwise(Faults::none());
+    sending.end().await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_has_examples_exit_codes_and_plain_words() {
+    let help = |arguments: &'static [&'static str]| async move {
+        let mut help = towline();
+        help.args(arguments);
+        run(help).await.assert_done().out.clone()
+    };
+    let top = help(&["--help"]).await;
+    for part in ["Examples:", "Exit codes:", "TOWLINE_SERVER", "TOWLINE_TOKEN", "TOWLINE_LOG"] {
+        assert!(top.contains(part), "{part}: {top}");
+    }
+    for part in ["Run the server", "Resume unfinished uploads", "delete what has arrived"] {
+        assert!(top.contains(part), "{part}: {top}");
+    }
+    let put = help(&["put", "--help"]).await;
+    for part in ["Examples:", "Exit codes:", "--dry-run", "--verbose", "never overwrites"] {
+        assert!(put.contains(part), "{part}: {put}");
+    }
+    for command in ["put", "uploads", "resume"] {
+        let mut version = towline();
+        version.args([command, "--version"]);
+        let version = run(version).await;
+        assert!(version.assert_done().out.starts_with("towline "), "{version:?}");
+    }
+    // Every option in an example of the help exists.
+    let examples = top.lines().chain(put.lines()).filter(|line| line.starts_with("  towline "));
+    for word in examples.flat_map(str::split_whitespace).filter(|word| word.starts_with("--")) {
+        assert!(put.contains(&format!("{word} ")), "{word}");
+    }
+}
