@@ -89,7 +89,12 @@ impl Complaint {
     #[cfg(feature = "serve")]
     #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
     fn failed(error: anyhow::Error) -> Self {
-        Self::new(Exit::Refused, crate::printable(&format!("{error:#}")))
+        let is_usage = towline_server::cli::is_usage(&error);
+        let exit = if is_usage { Exit::Usage } else { Exit::Refused };
+        // A complaint about a configuration file shows the line and points at the place.
+        let text = format!("{error:#}");
+        let lines: Vec<_> = text.trim_end().lines().map(crate::printable).collect();
+        Self::new(exit, lines.join("\n"))
     }
 
     fn usage(message: impl Into<String>) -> Self {

@@ -24,6 +24,9 @@ macro_rules! number {
             /// The smallest legal value.
             pub const MIN: Self = Self($min);
 
+            /// The largest legal value.
+            pub const MAX: Self = Self(i64::MAX.cast_unsigned());
+
             /// The plain number, for arithmetic and for storage.
             #[must_use]
             pub const fn get(self) -> u64 {

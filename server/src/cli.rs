@@ -1,35 +1,48 @@
 //! The command line of the server: `towlined`, and `towline serve` alike.
 
 mod first_start;
+mod listen;
 mod people;
 mod settings;
+mod size;
 mod verify;
 
+pub use listen::{BadAddress, ListenAddress};
 pub use people::{TokenArgs, UserArgs};
 pub use settings::ServeArgs;
+pub use size::{BadSize, MaxFileSize};
 pub use verify::VerifyArgs;
 
 use crate::Server;
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use settings::Settings;
+use settings::{Settings, Usage};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Receives files and never makes anybody start again.
+/// Receives files; an interrupted upload continues where it stopped.
 #[derive(Debug, Parser)]
-#[command(name = "towlined", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "towlined",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = EXIT_CODES,
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     serve: ServeArgs,
 }
+
+/// The end of the help text.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done (a server: stopped by SIGTERM or SIGINT); 1 failed, or `verify` has found \
+something; 2 a mistake in the arguments or in the configuration file.
+TOWLINE_LOG says how much is logged: error, warn, info (default), debug or trace.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -64,9 +77,18 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "towlined: {error:#}");
-            ExitCode::FAILURE
+            if is_usage(&error) { USAGE.into() } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// What a mistake in the arguments or in the configuration file exits with.
+const USAGE: u8 = 2;
+
+/// Whether the error is a mistake in the arguments or in the configuration file.
+#[must_use]
+pub fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Usage>())
 }
 
 /// So long threads may take to end that outlived the orderly stop.
@@ -86,9 +108,7 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let listener = TcpListener::bind(&listen)
-            .await
-            .with_context(|| format!("cannot listen on {listen}"))?;
+        let listener = listen.bind().await?;
         let address = listener.local_addr()?;
         let data_dir = config.data_dir.clone();
         let server = Server::open(config).await?;

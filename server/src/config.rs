@@ -22,7 +22,7 @@ pub enum Durability {
 pub struct Config {
     /// The folder that holds documents, catalog and keys.
     pub data_dir: PathBuf,
-    /// The largest file that is taken.
+    /// The largest file that is taken; [`FileSize::MAX`] where there is no limit.
     pub max_filesize: FileSize,
     /// Bytes of the disk that uploads never claim: the catalog needs room to say no.
     pub reserve_bytes: u64,
@@ -81,7 +81,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
-            max_filesize: FileSize::try_from(500_000_000).expect("500 MB is a legal size"),
+            max_filesize: FileSize::MAX,
             reserve_bytes: 64 << 20,
             durability: Durability::default(),
             patience: Duration::from_secs(7 * 86_400),

@@ -2,6 +2,7 @@
 //! which error of the wire it becomes.
 
 use crate::storage::StorageError;
+use crate::units;
 use towline_protocol::frame::FrameError;
 use towline_protocol::{BadName, Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Refusal as Unrecorded};
@@ -152,6 +153,16 @@ fn refused(refusal: &Refusal, message: String) -> ErrorReply {
         Refusal::HashMismatch { .. } => Code::HashMismatch,
         Refusal::FileChanged { .. } => Code::FileChanged,
         Refusal::Expired { .. } => Code::Expired,
+    };
+    let message = match *refusal {
+        Refusal::SizeLimit { filesize, max } => {
+            let (filesize, max) = units::beside(filesize.get(), max.get());
+            format!(
+                "the file is {filesize}; this server takes files up to {max}. The operator can \
+                 raise it: towlined --max-file-size"
+            )
+        }
+        _ => message,
     };
     let mut reply = ErrorReply::new(code, message);
     match *refusal {

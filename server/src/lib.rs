@@ -38,6 +38,7 @@ mod socket;
 pub mod storage;
 mod tap;
 pub mod token;
+mod units;
 mod verify;
 
 pub use clock::Clock;

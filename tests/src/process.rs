@@ -82,7 +82,7 @@ pub async fn stdout(command: &mut Command) -> String {
 #[derive(Debug, Clone)]
 pub struct Launch {
     data_dir: PathBuf,
-    listen: SocketAddr,
+    listen: String,
     arguments: Vec<String>,
     surroundings: Vec<(String, String)>,
     under: Vec<OsString>,
@@ -111,7 +111,7 @@ impl Launch {
     pub fn over(site: &Site) -> Self {
         Self {
             data_dir: site.path().to_owned(),
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string(),
             arguments: Vec::new(),
             surroundings: Vec::new(),
             under: Vec::new(),
@@ -134,8 +134,14 @@ impl Launch {
 
     /// On that address.
     #[must_use]
-    pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = address;
+    pub fn listen(self, address: SocketAddr) -> Self {
+        self.listen_on(&address.to_string())
+    }
+
+    /// On what a person typed.
+    #[must_use]
+    pub fn listen_on(mut self, typed: &str) -> Self {
+        typed.clone_into(&mut self.listen);
         self
     }
 
@@ -194,7 +200,7 @@ impl Launch {
         let err = listen_to(child.stderr.take().expect("a pipe"), &said, None);
         match timeout(PATIENCE, announced.recv()).await {
             Ok(Some(address)) => {
-                let launch = Self { listen: address, ..self.clone() };
+                let launch = self.clone().listen(address);
                 Ok(ServerProcess { address, launch, child, said })
             }
             Ok(None) => {
@@ -229,7 +235,7 @@ impl Launch {
             command.args(arguments).arg(inner);
         }
         command.arg("--data-dir").arg(&self.data_dir);
-        command.arg("--listen").arg(self.listen.to_string()).args(&self.arguments);
+        command.arg("--listen").arg(&self.listen).args(&self.arguments);
         command.envs(self.surroundings.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -29,7 +29,7 @@ enum UserAction {
     Add {
         /// Letters, digits, dot, dash and underscore.
         name: String,
-        /// The user's number, where it must be a certain one.
+        /// Use this user number.
         #[arg(long)]
         id: Option<UserId>,
     },
@@ -48,10 +48,10 @@ pub struct TokenArgs {
     /// The folder for documents, catalog and keys [default: ./storage]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Whose token it is to be.
+    /// The user whom the token is for.
     #[arg(long, value_name = "NAME_OR_ID")]
     user: String,
-    /// How long it is good.
+    /// How long the token is valid.
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = humantime::parse_duration)]
     ttl: Duration,
 }

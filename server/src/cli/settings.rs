@@ -1,15 +1,17 @@
 //! What was typed or stands in the configuration file, and what it means.
 
+use super::listen::ListenAddress;
+use super::size::{MaxFileSize, Size};
 use crate::{Config, Durability};
-use anyhow::Context as _;
-use bytesize::ByteSize;
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use towline_protocol::FileSize;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// Where nobody says otherwise.
-const LISTEN: &str = "127.0.0.1:8695";
 const DATA_DIR: &str = "./storage";
 
 /// What can be said to a server on the command line.
@@ -18,17 +20,20 @@ pub struct ServeArgs {
     /// The folder for documents, catalog and keys [default: ./storage]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:8695]
+    /// Where to listen: HOST:PORT, HOST, :PORT (every address of this machine) or PORT;
+    /// port 0 takes a free one [default: 127.0.0.1:8695]
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
-    /// The largest file that is taken [default: 500MB]
+    pub listen: Option<ListenAddress>,
+    /// The largest file that is taken, such as 500MB or 2GiB [default: unlimited]
     #[arg(long, value_name = "SIZE")]
-    pub max_file_size: Option<ByteSize>,
+    pub max_file_size: Option<MaxFileSize>,
     /// What SUCCESS means: that the file survives a power cut, or only that it is in
     /// its place and will be durable within seconds [default: durable]
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
-    /// A TOML file with the same names, and a few more; what is typed wins over it
+    /// A TOML file with these settings: data_dir, listen, max_file_size, durability, and
+    /// reserve, expire_after, max_connections, max_unfinished_per_user. Options on the
+    /// command line override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -38,13 +43,17 @@ pub struct ServeArgs {
 #[serde(deny_unknown_fields)]
 struct File {
     data_dir: Option<PathBuf>,
-    listen: Option<String>,
-    max_file_size: Option<String>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    listen: Option<ListenAddress>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    max_file_size: Option<MaxFileSize>,
     durability: Option<Durability>,
     /// Disk space that uploads never claim.
-    reserve: Option<String>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    reserve: Option<Size>,
     /// How long an upload waits for its next byte, "7d".
-    expire_after: Option<String>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    expire_after: Option<Span>,
     max_connections: Option<usize>,
     max_unfinished_per_user: Option<u32>,
 }
@@ -52,35 +61,31 @@ struct File {
 /// What it all means.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) listen: String,
+    pub(super) listen: ListenAddress,
     pub(super) config: Config,
 }
+
+/// What was typed, or stands in the configuration file, cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
 
 impl ServeArgs {
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let data_dir = self.data_dir.clone().or(file.data_dir);
         let mut config = Config::new(data_dir.unwrap_or_else(|| DATA_DIR.into()));
-        let max = match (self.max_file_size, &file.max_file_size) {
-            (Some(size), _) => Some(size.as_u64()),
-            (None, text) => text.as_deref().map(size).transpose()?,
-        };
-        if let Some(max) = max {
-            config.max_filesize = FileSize::try_from(max)?;
+        if let Some(max) = self.max_file_size.or(file.max_file_size) {
+            config.max_filesize = max.filesize();
         }
-        if let Some(reserve) = &file.reserve {
-            config.reserve_bytes = size(reserve)?;
-        }
+        config.reserve_bytes = file.reserve.map_or(config.reserve_bytes, Size::bytes);
         config.durability = self.durability.or(file.durability).unwrap_or_default();
-        if let Some(patience) = &file.expire_after {
-            config.patience = humantime::parse_duration(patience)
-                .with_context(|| format!("expire_after: '{patience}' is no time"))?;
-        }
+        config.patience = file.expire_after.map_or(config.patience, |Span(span)| span);
         config.limits.connections = file.max_connections.unwrap_or(config.limits.connections);
         if let Some(unfinished) = file.max_unfinished_per_user {
             config.limits.unfinished_per_user = unfinished;
         }
-        let listen = self.listen.clone().or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
+        let listen = self.listen.clone().or(file.listen).unwrap_or_default();
         Ok(Settings { listen, config })
     }
 }
@@ -91,13 +96,50 @@ pub(super) fn data_dir(typed: Option<&Path>) -> &Path {
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is not understood", path.display()))
+    let usage = |error: &dyn fmt::Display| {
+        Usage(format!("the configuration file {}: {error}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| usage(&error))?;
+    // The parser's sentence shows the line and points at the place in it.
+    toml::from_str(&text).map_err(|error| usage(&error).into())
 }
 
-fn size(text: &str) -> anyhow::Result<u64> {
-    let size: ByteSize =
-        text.parse().map_err(|_| anyhow::anyhow!("'{text}' is no size; write 500MB or 2GiB"))?;
-    Ok(size.as_u64())
+/// A length of time.
+#[derive(Debug, Clone, Copy)]
+struct Span(Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| format!("{text:?} is not a length of time; write 7d or 12h"))
+    }
+}
+
+/// A value of the configuration file that has a form of its own: written as a text, or,
+/// where it is a plain number, without quotes.
+fn text_or_integer<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
+{
+    struct Visitor<T>(PhantomData<T>);
+    impl<T: FromStr<Err: fmt::Display>> de::Visitor<'_> for Visitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text in quotes, or a number")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+            number.to_string().parse().map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_any(Visitor(PhantomData)).map(Some)
 }

@@ -14,4 +14,5 @@ mod output;
 mod pause;
 mod put;
 mod refused;
+mod server_settings;
 mod state;

@@ -1,0 +1,149 @@
+//! What a server is told before it starts: sizes and addresses as people type them, and
+//! mistakes that are said with the place and end with 2.
+
+use rustix::process::Signal;
+use std::net::Ipv6Addr;
+use std::process::Output;
+use towline_protocol::{Code, FileSize, Reply};
+use towline_tests::process::{Launch, ServerProcess, output, towlined};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, upload_of_size};
+use towline_tests::volume::skipped;
+
+/// Runs `towlined` with arguments that it cannot mean.
+async fn refused(arguments: &[&str]) -> String {
+    let Output { status, stderr, .. } = output(towlined().args(arguments)).await;
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(status.code(), Some(2), "{arguments:?}: {said}");
+    said
+}
+
+/// The same with a line in its configuration file.
+async fn refused_line(site: &Site, line: &str) -> String {
+    let file = site.settings(&format!("durability = \"durable\"\n{line}"));
+    let path = file.to_str().unwrap();
+    let data_dir = site.path().to_str().unwrap();
+    let said = refused(&["--data-dir", data_dir, "--config", path]).await;
+    assert!(said.contains(path), "names the file: {said}");
+    assert!(said.contains("line 2"), "names the line: {said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_that_is_none_is_said_with_an_example() {
+    let said = refused(&["--max-file-size", "abc"]).await;
+    assert!(said.contains("\"abc\" is not a size; write 500MB or 2GiB"), "{said}");
+    let said = refused(&["--max-file-size", "0"]).await;
+    assert!(said.contains("refuse every file"), "{said}");
+    refused(&["--max-file-size", "-1"]).await;
+    refused(&["--max-file-size=20EB"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_the_configuration_file_is_said_with_file_line_and_key() {
+    let site = Site::new();
+    for (line, key) in [
+        ("max_file_size = \"10 apples\"", "max_file_size"),
+        ("max_file_size = 0", "max_file_size"),
+        ("reserve = -1", "reserve"),
+        ("expire_after = \"soon\"", "expire_after"),
+        ("listen = \"host:port\"", "listen"),
+        ("max_conections = 5", "max_conections"),
+        ("max_connections = \"many\"", "max_connections"),
+        ("durabilty = relaxed", "durabilty"),
+    ] {
+        let said = refused_line(&site, line).await;
+        assert!(said.contains(key), "{line}: {said}");
+    }
+    refused(&["--config", "/nonexistent.toml"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_are_taken_as_people_type_them() {
+    for listen in ["127.0.0.1:0", ":0", "*:0", "localhost:0", "0", "0.0.0.0:0"] {
+        serve(listen).await;
+    }
+    for listen in ["host:port", "127.0.0.1:99999", "[::1", "no-such-host.invalid:0"] {
+        let site = Site::new();
+        let data_dir = site.path().to_str().unwrap().to_owned();
+        let said = refused(&["--data-dir", &data_dir, "--listen", listen]).await;
+        assert!(said.contains(listen), "{listen}: {said}");
+    }
+}
+
+/// Starts a server on what was typed, and stops it.
+async fn serve(listen: &str) {
+    let site = Site::in_memory();
+    let mut server = Launch::over(&site).listen_on(listen).start().await;
+    assert_ne!(server.address().port(), 0, "{listen}");
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success(), "{listen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_a_link_is_taken_with_its_zone() {
+    // "fe80…  index  prefix  scope  flags  name", the address without colons.
+    let known = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let link = known.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [digits, _, _, "20", _, name] = fields[..] else { return None };
+        let address = Ipv6Addr::from(u128::from_str_radix(digits, 16).ok()?);
+        Some(format!("[{address}%{name}]:0"))
+    });
+    match link {
+        Some(listen) => serve(&listen).await,
+        None => skipped(&"no link of this machine has an IPv6 address"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_limit_is_said_as_the_largest_number() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let mut server = Launch::over(&site).start().await;
+    assert_eq!(limit(&server, &person).await, 9_223_372_036_854_775_807);
+    // What no disk has room for is refused for that reason, before a byte is sent.
+    let mut speaker = server.speaker(&person).await;
+    let begin = upload_of_size("all.bin", FileSize::MAX);
+    assert!(speaker.upload_refused(begin, Code::NoSpace).await.missing.is_some());
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+}
+
+/// The largest file that a server says it takes.
+async fn limit(server: &ServerProcess, person: &Person) -> u64 {
+    let mut speaker = Speaker::connect(server.address()).await;
+    speaker.hello(&person.token).await;
+    let Reply::Welcome(welcome) = speaker.reply_on(ZERO).await else { panic!("no welcome") };
+    welcome.max_filesize.get()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_takes_numbers_and_what_is_typed_overrides_it() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let file = site.settings("max_file_size = 1000\nlisten = 1\nreserve = 0\n");
+    let launch = Launch::over(&site).settings(&file);
+    let server = launch.clone().start().await;
+    assert_eq!(limit(&server, &person).await, 1000);
+    drop(server.gone().await);
+    let server = launch.arguments(&["--max-file-size", "500MB"]).start().await;
+    assert_eq!(limit(&server, &person).await, 500_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_names_every_key_and_the_exit_codes() {
+    let Output { status, stdout, .. } = output(towlined().arg("--help")).await;
+    assert!(status.success());
+    let help = String::from_utf8(stdout).unwrap();
+    for word in [
+        "reserve",
+        "expire_after",
+        "max_connections",
+        "max_unfinished_per_user",
+        "Exit codes",
+        "TOWLINE_LOG",
+    ] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+}
