@@ -28,13 +28,13 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
             };
         }
         Code::NoSpace => {
-            // A server that cannot say how much is missing says nothing, or one byte.
-            return match reply.missing.filter(|missing| *missing > 1) {
+            return match reply.missing {
                 Some(missing) => format!(
                     "the server's disk has no room for the file: {} are missing",
                     units::size(missing)
                 ),
-                None => "the server's disk has no room for the file".to_owned(),
+                // The number of files or a quota may be used up: the server says which.
+                None => printable(&reply.message),
             };
         }
         Code::Exists if is_about_folder(reply) => {
