@@ -105,6 +105,7 @@ impl Speaker {
             filesize: None,
             user_id: None,
             blocks: true,
+            grow: false,
         };
         self.voice.say(&Request::Resume(resume)).await?;
         self.ear.granted().await

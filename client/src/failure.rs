@@ -37,9 +37,20 @@ pub enum Failure {
         document_id: DocumentId,
     },
     /// A folder, a device or the like where a file was expected.
-    #[error("it is not a regular file")]
+    #[error("it is {what}, not a regular file")]
     NotAFile {
         /// What it is not.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// `-` where a file was expected.
+    #[error("standard input cannot be uploaded")]
+    StandardInput,
+    /// A file whose size is not known before it is read, and too long for that.
+    #[error("its size is not known in advance, and it has more than 64 MiB")]
+    UnknownSize {
+        /// The file.
         path: PathBuf,
     },
     /// The name would be refused by every server.
@@ -135,6 +146,8 @@ impl Failure {
         match self {
             Self::File { .. }
             | Self::NotAFile { .. }
+            | Self::StandardInput
+            | Self::UnknownSize { .. }
             | Self::BadName { .. }
             | Self::NotUnicode { .. }
             | Self::NotYours { .. }
@@ -192,6 +205,10 @@ impl Failure {
     pub fn advice(&self) -> Option<String> {
         let kept = self.kept().map(Kept::sentence);
         let todo = match self {
+            // An upload that was interrupted reads its file again.
+            Self::NotAFile { .. } | Self::StandardInput | Self::UnknownSize { .. } => {
+                Some("save what it holds to a file, and put that".to_owned())
+            }
             Self::Refused { reply, kept } => refused::advice(reply, *kept),
             Self::TooLarge { .. } => Some(
                 "the server's operator can raise the limit: towlined --max-file-size SIZE"

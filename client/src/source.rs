@@ -1,13 +1,18 @@
 //! The local file that is being uploaded.
+//!
+//! What a system says of a file's size is believed only as far as the file ends there:
+//! one byte beyond the end is asked for. Files of `/proc` say 0 and have content, those of
+//! `/sys` say more than they have; such a file is read once, to its end, and what was read
+//! is sent.
 
 use crate::failure::Failure;
 #[cfg(target_os = "linux")]
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, Metadata};
-use std::io;
+use std::fs::{File, FileType, Metadata};
 #[cfg(target_os = "linux")]
 use std::io::IoSliceMut;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use towline_protocol::block::{BlockHasher, block_count};
 use towline_protocol::{BlockIndex, ChainingValue, FileSize};
@@ -16,15 +21,30 @@ use towline_state::state_file::ModifiedNs;
 /// Read and hashed in one go, so that the hash finds the bytes in the cache.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// The most that is read of a file whose size is not known in advance.
+const UNKNOWN_SIZE_BYTES_MAX: usize = 64 << 20;
+
+/// How often a file is looked at that changes while it is being opened.
+const LOOKS_MAX: u32 = 4;
+
 /// An open local file and what it looked like when it was opened. All its
 /// methods block.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
-    file: File,
+    content: Content,
     filesize: FileSize,
     modified: Option<ModifiedNs>,
     identity: Identity,
+}
+
+/// Where the bytes of a file come from.
+#[derive(Debug)]
+enum Content {
+    /// From the file, wherever they are wanted.
+    File(File),
+    /// The file's size was not known before it was read; this is all of it.
+    Read(Vec<u8>),
 }
 
 /// What tells a file from another one, and from itself after a change that hides
@@ -51,18 +71,45 @@ impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |source| Failure::File { action: "open", path: path.to_owned(), source };
         // Before opening: to open a FIFO would be to wait for its other end.
-        if !std::fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(Failure::NotAFile { path: path.to_owned() });
+        let not_a_file = |kind| Failure::NotAFile { path: path.to_owned(), what: special(kind) };
+        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        if !kind.is_file() {
+            return Err(not_a_file(kind));
         }
         let absolute = std::fs::canonicalize(path).map_err(failed)?;
         let file = File::open(&absolute).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(Failure::NotAFile { path: path.to_owned() });
+        let kind = file.metadata().map_err(failed)?.file_type();
+        if !kind.is_file() {
+            return Err(not_a_file(kind));
         }
-        let (filesize, modified) = look(&metadata).map_err(failed)?;
-        let identity = Identity::of(&metadata);
-        Ok(Self { path: absolute, file, filesize, modified, identity })
+        let unreadable = |source| Failure::File { action: "read", path: path.to_owned(), source };
+        for _ in 0..LOOKS_MAX {
+            let metadata = file.metadata().map_err(failed)?;
+            let (filesize, modified) = look(&metadata).map_err(failed)?;
+            if ends_at(&file, filesize).map_err(unreadable)? {
+                let identity = Identity::of(&metadata);
+                let content = Content::File(file);
+                return Ok(Self { path: absolute, content, filesize, modified, identity });
+            }
+            let after = file.metadata().map_err(failed)?;
+            // A file that is being written says another size now; if not, the size is none.
+            if look(&after).map_err(failed)? == (filesize, modified) {
+                let Some(bytes) = read_up_to(&file, UNKNOWN_SIZE_BYTES_MAX).map_err(unreadable)?
+                else {
+                    return Err(Failure::UnknownSize { path: path.to_owned() });
+                };
+                let filesize = FileSize::try_from(bytes.len() as u64);
+                let filesize = filesize.map_err(|error| unreadable(io::Error::other(error)))?;
+                return Ok(Self {
+                    path: absolute,
+                    content: Content::Read(bytes),
+                    filesize,
+                    modified: None,
+                    identity: Identity::default(),
+                });
+            }
+        }
+        Err(Failure::Changed(None))
     }
 
     /// Where it lies: absolute, without symbolic links.
@@ -82,10 +129,13 @@ impl Source {
         self.identity
     }
 
-    /// Whether it still looks as it did when it was opened.
+    /// Whether it still looks as it did when it was opened, and still ends where it did.
     pub(crate) fn sameness(&self) -> io::Result<Sameness> {
-        let metadata = self.file.metadata()?;
-        Ok(if look(&metadata)? != (self.filesize, self.modified) {
+        // What was read to its end is not read again.
+        let Content::File(file) = &self.content else { return Ok(Sameness::Same) };
+        let metadata = file.metadata()?;
+        let is_as_it_was = look(&metadata)? == (self.filesize, self.modified);
+        Ok(if !is_as_it_was || !ends_at(file, self.filesize)? {
             Sameness::Changed
         } else if Identity::of(&metadata) != self.identity {
             Sameness::Touched
@@ -111,8 +161,9 @@ impl Source {
         index: BlockIndex,
         buffer: &mut Vec<u8>,
     ) -> io::Result<ChainingValue> {
-        self.read_block_by(index, buffer, |piece, position| {
-            read_exact_at(&self.file, piece, position)
+        self.read_block_by(index, buffer, |piece, position| match &self.content {
+            Content::File(file) => read_exact_at(file, piece, position),
+            Content::Read(bytes) => copy_exact_at(bytes, piece, position),
         })
     }
 
@@ -125,10 +176,14 @@ impl Source {
         buffer: &mut Vec<u8>,
     ) -> Option<ChainingValue> {
         self.read_block_by(index, buffer, |piece, mut position| {
+            let file = match &self.content {
+                Content::File(file) => file,
+                Content::Read(bytes) => return copy_exact_at(bytes, piece, position),
+            };
             let mut filled = 0;
             while filled < piece.len() {
                 let into = &mut [IoSliceMut::new(&mut piece[filled..])];
-                match preadv2(&self.file, into, position, ReadWriteFlags::NOWAIT) {
+                match preadv2(file, into, position, ReadWriteFlags::NOWAIT) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => {
                         filled += count;
@@ -215,15 +270,72 @@ fn look(metadata: &Metadata) -> io::Result<(FileSize, Option<ModifiedNs>)> {
     Ok((filesize, metadata.modified().ok().and_then(ModifiedNs::new)))
 }
 
+/// What a person calls a thing that is no regular file.
 #[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, position)
+pub(crate) fn special(kind: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt as _;
+    match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_symlink() => "a symbolic link",
+        () if kind.is_fifo() => "a named pipe",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "a special file",
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn special(kind: FileType) -> &'static str {
+    match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_symlink() => "a symbolic link",
+        () => "a special file",
+    }
+}
+
+/// Whether the file ends there: its last byte can be read, and none behind it.
+fn ends_at(file: &File, filesize: FileSize) -> io::Result<bool> {
+    let mut buffer = [0; 2];
+    let (expected, position) = match filesize.get().checked_sub(1) {
+        Some(last) => (1, last),
+        None => (0, 0),
+    };
+    let into = &mut buffer[..=expected];
+    loop {
+        match read_at(file, into, position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            count => return Ok(count? == expected),
+        }
+    }
+}
+
+/// Everything up to the end; nothing where that is more than `max_bytes`.
+fn read_up_to(from: impl Read, max_bytes: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    from.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= max_bytes).then_some(bytes))
+}
+
+fn copy_exact_at(bytes: &[u8], buffer: &mut [u8], position: u64) -> io::Result<()> {
+    let start = usize::try_from(position).ok();
+    let found = start.and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
+    buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+    Ok(())
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, position)
 }
 
 #[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
+}
+
 fn read_exact_at(file: &File, mut buffer: &mut [u8], mut position: u64) -> io::Result<()> {
     while !buffer.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, buffer, position) {
+        match read_at(file, buffer, position) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 buffer = &mut buffer[count..];
@@ -260,6 +372,57 @@ mod tests {
         assert!(source.agrees_with(&[None, None, None]).unwrap());
         file.write_all(b"more").unwrap();
         assert_eq!(source.sameness().unwrap(), Sameness::Changed);
+    }
+
+    #[test]
+    fn a_file_that_has_no_size_before_it_is_read_is_read_to_its_end() {
+        // Small and large, too short and too long: what these say of their size is a fiction.
+        let fictions = [
+            "/proc/version",
+            "/proc/filesystems",
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+            "/sys/class/net/lo/address",
+        ];
+        let mut tried = 0;
+        for path in fictions.map(Path::new).into_iter().filter(|path| path.exists()) {
+            let said = std::fs::metadata(path).unwrap().len();
+            let expected = std::fs::read(path).unwrap();
+            let source = Source::open(path).unwrap();
+            assert_eq!(source.filesize().get(), expected.len() as u64, "{path:?} says {said}");
+            assert_ne!(source.filesize().get(), said, "{path:?}");
+            let (mut buffer, mut found) = (Vec::new(), Vec::new());
+            for number in 0..block_count(source.filesize()) {
+                let index = BlockIndex::new(number).unwrap();
+                source.read_block(index, &mut buffer).unwrap();
+                found.extend_from_slice(&buffer);
+                #[cfg(target_os = "linux")]
+                assert!(source.read_block_from_memory(index, &mut buffer).is_some());
+            }
+            assert!(found == expected, "{path:?} is what was read");
+            assert_eq!(source.sameness().unwrap(), Sameness::Same);
+            tried += 1;
+        }
+        #[cfg(target_os = "linux")]
+        assert!(tried >= 2, "this system has /proc");
+        let _ = tried;
+    }
+
+    #[test]
+    fn no_more_than_the_bound_is_read_of_a_file_without_a_size() {
+        assert_eq!(read_up_to(&[7; 10][..], 10).unwrap(), Some(vec![7; 10]));
+        assert_eq!(read_up_to(&[7; 11][..], 10).unwrap(), None);
+        assert_eq!(read_up_to(io::repeat(7), 10).unwrap(), None);
+    }
+
+    #[test]
+    fn an_ordinary_file_ends_where_it_says() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let size = |bytes| FileSize::try_from(bytes).unwrap();
+        assert!(ends_at(file.as_file(), size(0)).unwrap());
+        file.write_all(b"hello").unwrap();
+        for (bytes, ends) in [(0, false), (4, false), (5, true), (6, false), (4096, false)] {
+            assert_eq!(ends_at(file.as_file(), size(bytes)).unwrap(), ends, "at {bytes}");
+        }
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(crate) struct Transfer {
     gone: Option<DocumentId>,
     /// Another run began the upload.
     inherited: bool,
+    /// The file is longer than when the upload began, and the server does not know yet.
+    grows: bool,
     /// The whole file is on its way to the server already, perhaps.
     was_thrown: bool,
     document_id: Option<DocumentId>,
@@ -115,6 +117,7 @@ impl Transfer {
             looked_up: false,
             gone: None,
             inherited: false,
+            grows: false,
             was_thrown: false,
             document_id: None,
             believed: None,

@@ -181,6 +181,9 @@ pub struct Resume {
     /// As in `upload`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub blocks: bool,
+    /// The file has become longer since: `filesize` is its length now.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub grow: bool,
 }
 
 /// `{"action":"join","document_id":123,"lease":1705331250000}`

@@ -171,6 +171,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         filesize: None,
         user_id: None,
         blocks: false,
+        grow: false,
     };
     let resume_full = Resume {
         channel: Channel(7),
@@ -180,6 +181,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         filesize: Some(size(3_145_735)),
         user_id: Some(user(123)),
         blocks: true,
+        grow: true,
     };
     let join = Join { channel: Channel(0), document_id: document(123), lease: lease() };
     let join_channel = Join { channel: Channel(7), ..join.clone() };

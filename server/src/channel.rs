@@ -30,7 +30,7 @@ use towline_protocol::{
     limits,
 };
 use towline_state::catalog::Document;
-use towline_upload::{Ask, Order, Phase, Refusal};
+use towline_upload::{Ask, Order, Phase, Refusal, Upload as Rules};
 
 /// The first piece of a file is short up to this: as a rule it is all of a small one.
 /// Others take a thread of their own: a kernel that lets dirty pages wait for the disk
@@ -326,8 +326,12 @@ impl ChannelDesk {
             order: order(request.blocks),
             filename: request.filename.as_deref(),
             filesize: request.filesize,
+            grow: request.grow,
             offset: request.offset,
         };
+        if let (true, Some(filesize)) = (request.grow, request.filesize) {
+            Rules::admit(filesize, self.service.config.max_filesize)?;
+        }
         for _ in 0..LOOKS_MAX {
             let document = self.service.document_of(self.user, id)?;
             match document.phase {
@@ -366,7 +370,7 @@ impl ChannelDesk {
         let live = self.service.live(id)?;
         let now = self.service.clock().now();
         let patience = self.service.calendar.patience();
-        let part = live.resume(ask, self.writer(), now, patience)?;
+        let part = live.resume(ask, self.writer(), now, patience, &self.service.catalog)?;
         Ok(part.map(|part| (live, part)))
     }
 

@@ -172,6 +172,7 @@ impl Live {
         writer: Writer,
         now: Timestamp,
         patience: Duration,
+        catalog: &Catalog,
     ) -> Result<Option<Part>, Failure> {
         let backlogs: Vec<_> =
             self.core().writers.values().map(|writer| writer.backlog.clone()).collect();
@@ -179,6 +180,8 @@ impl Live {
         for backlog in backlogs {
             backlog.wait(deadline.saturating_duration_since(Instant::now()));
         }
+        // A file that has grown changes what the catalog says of it.
+        let _recording = ask.grow.then(|| self.recording());
         let mut core = self.core();
         if core.retired {
             return Ok(None);
@@ -190,7 +193,18 @@ impl Live {
             core.hashers = hash_open_block(self.document_id, &*self.staging, &mut core.upload)?;
             core.is_torn = false;
         }
-        let lease = core.upload.resume(ask, now, patience)?;
+        let before = core.upload.progress().filesize();
+        let lease = if ask.grow {
+            let mut after = core.upload.clone();
+            let lease = after.resume(ask, now, patience)?;
+            if after.progress().filesize() != before {
+                self.record_growth(&after, catalog)?;
+            }
+            core.upload = after;
+            lease
+        } else {
+            core.upload.resume(ask, now, patience)?
+        };
         let open = core.upload.progress().open_bytes().map(|(index, _)| index);
         core.hashers.retain(|index, _| Some(*index) == open);
         let error = ErrorReply::new(Code::Superseded, Refusal::Superseded.to_string());
@@ -199,6 +213,24 @@ impl Live {
         let part = core.add(lease, writer);
         events.reply(Reply::Resume(core.granted(self.document_id, channel, lease)));
         Ok(Some(part))
+    }
+
+    /// Records that the file is longer than when the upload began, as `after` has it.
+    ///
+    /// Room comes first, so that a full disk changes nothing. Then one transaction sets the
+    /// size and takes back the promise of the one block that no longer ends where it did
+    /// (P1: that goes back by the client's word, as with a withdrawal). The bytes of all
+    /// other blocks stay where they are and are not written: a crash before the commit finds
+    /// the old upload, and one behind it the longer one.
+    fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Failure> {
+        let progress = after.progress();
+        self.staging.reserve(progress.filesize())?;
+        let kept_blocks = progress.held().last().map_or(0, |(index, _)| index.get() + 1);
+        catalog
+            .grow(self.document_id, progress.filesize(), kept_blocks, progress.durable())
+            .wait()?;
+        failpoint::reach("resume.grown");
+        Ok(())
     }
 
     /// Gives a channel a part in the lease in force, and tells it under the lock, as

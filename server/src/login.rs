@@ -27,7 +27,7 @@ pub(crate) enum Login {
 }
 
 /// What else this server can do.
-const FEATURES: [&str; 6] = ["blocks", "find", "withdraw", "channels", "join", "new_only"];
+const FEATURES: [&str; 7] = ["blocks", "find", "withdraw", "channels", "join", "new_only", "grow"];
 
 /// Logs a stranger in.
 pub(crate) async fn login<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> Login {

@@ -1,8 +1,10 @@
 //! Folders that outlive a power cut.
 
-use std::fs::{DirBuilder, File};
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The folder a file lies in; the working directory for a bare name.
 pub(crate) fn parent_of(path: &Path) -> PathBuf {
@@ -46,19 +48,89 @@ pub(crate) fn sync(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the lock file beside `path`, waiting for whoever has it. The lock ends
-/// with the file handle, so a killed process leaves none behind; the file stays,
-/// since deleting it would let two processes hold the lock at once.
-pub(crate) fn lock_beside(path: &Path) -> io::Result<File> {
+/// How many symbolic links may lead one to the next, as in most systems.
+const LINKS_MAX: usize = 40;
+
+/// The file that a symbolic link leads to, over as many links as there are; the path
+/// itself where it is no link. The file need not exist: a link may lead to a place where
+/// the first write makes it.
+pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match std::fs::read_link(&path) {
+            // What the link says is seen from its folder.
+            Ok(to) => path = parent_of(&path).join(to),
+            // Not a link, not there, or in a folder that cannot be searched: the next
+            // step that uses the path says so.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
+}
+
+/// Removes the plain files of a folder whose names begin and end so, with no dot between.
+/// One that cannot be removed, as another user's in a folder for all, stays.
+pub(crate) fn sweep(folder: &Path, prefix: &OsStr, suffix: &str) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let middle = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let middle = middle.and_then(|rest| rest.strip_suffix(suffix.as_bytes()));
+        let is_ours = middle.is_some_and(|middle| !middle.is_empty() && !middle.contains(&b'.'));
+        if is_ours && entry.file_type()?.is_file() {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The lock file beside `path`.
+pub(crate) fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Opens the lock file beside `path`, or makes it; the lock is not taken.
+pub(crate) fn open_lock_beside(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(name)?;
+    options.open(lock_path(path))
+}
+
+/// Takes the lock beside `path`, waiting for another process to let it go. The lock ends
+/// with the file handle, so a killed process leaves none behind; the file stays,
+/// since deleting it would let two processes hold the lock at once.
+pub(crate) fn lock_beside(path: &Path) -> io::Result<File> {
+    let file = open_lock_beside(path)?;
     file.lock()?;
     Ok(file)
+}
+
+/// How often a lock is tried that another process holds.
+const LOCK_TRIED_EVERY: Duration = Duration::from_millis(20);
+
+/// The same as long as `go_on` says so, which is told how long the wait lasts by now.
+/// Nothing where it was given up.
+pub(crate) fn lock_beside_while(
+    path: &Path,
+    go_on: impl Fn(Duration) -> bool,
+) -> io::Result<Option<File>> {
+    let file = open_lock_beside(path)?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        if !go_on(begun.elapsed()) {
+            return Ok(None);
+        }
+        std::thread::sleep(LOCK_TRIED_EVERY);
+    }
 }
 
 #[cfg(test)]

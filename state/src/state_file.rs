@@ -3,23 +3,33 @@
 //! catalog says. `FORMAT.md` describes its bytes.
 //!
 //! A reader finds the old content or the new, never a mixture: every change is
-//! a whole new file, synced, then renamed over the old one.
+//! a whole new file, synced, then renamed over the old one. Where the name is a
+//! symbolic link, the file that it leads to is replaced, and the link stays.
 
 mod entry;
 mod error;
+mod job;
 mod uploads;
 
 pub use entry::{EntryStatus, ModifiedNs, UploadEntry};
 pub use error::StateFileError;
+pub use job::JobEntry;
 pub use uploads::{STATE_VERSION, UploadsState};
 
 use crate::directory;
 use serde::Deserialize;
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use towline_protocol::Timestamp;
+
+/// The end of a temporary file's name.
+const TEMPORARY: &str = ".tmp";
 
 /// A state file at its place. Holds nothing open between calls, so any number of
 /// these may stand for the same file, in one process or in several.
@@ -27,15 +37,47 @@ use towline_protocol::Timestamp;
 /// [`read`](Self::read) needs no lock. [`update`](Self::update),
 /// [`replace`](Self::replace) and [`set_aside`](Self::set_aside) take turns
 /// through a lock file beside it. All of them block: not for an async thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct StateFile {
     path: PathBuf,
+    waiting: Option<Arc<Waiting>>,
+    /// Temporary files of earlier runs were removed.
+    is_swept: Arc<AtomicBool>,
+}
+
+/// Asked while another process holds the lock: given the lock file and how long it was
+/// waited for so far, it says whether to go on waiting.
+type Waiting = dyn Fn(&Path, Duration) -> bool + Send + Sync;
+
+/// The right to change the file, and the file that a symbolic link leads to.
+struct Held {
+    target: PathBuf,
+    _lock: File,
+}
+
+impl fmt::Debug for StateFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl StateFile {
     /// The state file at `path`, which need not exist yet, nor its folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), waiting: None, is_swept: Arc::default() }
+    }
+
+    /// Lets `go_on` decide how long the lock is waited for: it is asked many times a second
+    /// while another process holds it, with the lock file and how long that lasts by now.
+    /// Once it says `false`, the call that waits ends with
+    /// [`Locked`](StateFileError::Locked). Without it the wait has no end.
+    #[must_use]
+    pub fn while_waiting(
+        mut self,
+        go_on: impl Fn(&Path, Duration) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.waiting = Some(Arc::new(go_on));
+        self
     }
 
     /// Where it lies.
@@ -51,7 +93,11 @@ impl StateFile {
     /// the schema, [`NewerVersion`](StateFileError::NewerVersion) where a later
     /// Towline wrote it, [`Io`](StateFileError::Io) where it cannot be read.
     pub fn read(&self) -> Result<UploadsState, StateFileError> {
-        match std::fs::read(&self.path) {
+        self.read_from(&self.path)
+    }
+
+    fn read_from(&self, target: &Path) -> Result<UploadsState, StateFileError> {
+        match std::fs::read(target) {
             Ok(bytes) if bytes.is_empty() => Ok(UploadsState::default()),
             Ok(bytes) => self.decode(&bytes),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(UploadsState::default()),
@@ -69,13 +115,13 @@ impl StateFile {
         &self,
         change: impl FnOnce(&mut UploadsState) -> T,
     ) -> Result<T, StateFileError> {
-        let _lock = self.lock()?;
-        let mut state = self.read()?;
+        let held = self.lock()?;
+        let mut state = self.read_from(&held.target)?;
         let before = self.encode(&state)?;
         let result = change(&mut state);
         let after = self.encode(&state)?;
         if before != after {
-            self.write(&after)?;
+            self.write(&held, &after)?;
         }
         Ok(result)
     }
@@ -88,9 +134,9 @@ impl StateFile {
     /// [`NewerVersion`](StateFileError::NewerVersion), and where it cannot be
     /// written; the file is then as it was.
     pub fn replace(&self, state: &UploadsState) -> Result<(), StateFileError> {
-        let _lock = self.lock()?;
+        let held = self.lock()?;
         let mut state = state.clone();
-        let before = match self.read() {
+        let before = match self.read_from(&held.target) {
             Ok(before) => {
                 state.carry_over_unknown(&before);
                 Some(self.encode(&before)?)
@@ -99,8 +145,8 @@ impl StateFile {
             Err(error) => return Err(error),
         };
         let after = self.encode(&state)?;
-        if before.as_ref() != Some(&after) || !self.path.exists() {
-            self.write(&after)?;
+        if before.as_ref() != Some(&after) || !held.target.exists() {
+            self.write(&held, &after)?;
         }
         Ok(())
     }
@@ -114,13 +160,13 @@ impl StateFile {
     /// [`NewerVersion`](StateFileError::NewerVersion), and where the file can be
     /// neither read nor moved.
     pub fn set_aside(&self, now: Timestamp) -> Result<Option<PathBuf>, StateFileError> {
-        let _lock = self.lock()?;
-        match self.read() {
+        let held = self.lock()?;
+        match self.read_from(&held.target) {
             Ok(_) => return Ok(None),
             Err(StateFileError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
-        self.move_aside(&format!("corrupt-{}", now.as_secs())).map(Some)
+        self.move_aside(&held, &format!("corrupt-{}", now.as_secs())).map(Some)
     }
 
     /// Moves a file that reads well out of the way, to `<name>.orphaned-<unix
@@ -130,18 +176,30 @@ impl StateFile {
     /// # Errors
     /// Where the file cannot be moved.
     pub fn set_orphaned_aside(&self, now: Timestamp) -> Result<PathBuf, StateFileError> {
-        let _lock = self.lock()?;
-        self.move_aside(&format!("orphaned-{}", now.as_secs()))
+        let held = self.lock()?;
+        self.move_aside(&held, &format!("orphaned-{}", now.as_secs()))
     }
 
-    /// Gives the file another name with that ending. The lock is the caller's.
-    fn move_aside(&self, ending: &str) -> Result<PathBuf, StateFileError> {
-        let mut name = self.path.as_os_str().to_owned();
+    /// Whether a change could be written: makes what [`update`](Self::update) would make
+    /// besides the file itself, and for a moment a temporary file. Waits for no lock.
+    ///
+    /// # Errors
+    /// [`Io`](StateFileError::Io) with the step that the system does not allow.
+    pub fn check_writable(&self) -> Result<(), StateFileError> {
+        let target = self.target()?;
+        self.ensure_folder(&target)?;
+        directory::open_lock_beside(&target).map_err(|error| self.io("lock", error))?;
+        self.temporary(&target).map(drop)
+    }
+
+    /// Gives the file another name with that ending.
+    fn move_aside(&self, held: &Held, ending: &str) -> Result<PathBuf, StateFileError> {
+        let mut name = held.target.as_os_str().to_owned();
         name.push(format!(".{ending}"));
         let mut aside = PathBuf::from(&name);
         let mut copy = 0u32;
         // A link refuses to take a name that exists; a rename would overwrite it.
-        while let Err(error) = std::fs::hard_link(&self.path, &aside) {
+        while let Err(error) = std::fs::hard_link(&held.target, &aside) {
             if error.kind() != ErrorKind::AlreadyExists {
                 return Err(self.io("set aside", error));
             }
@@ -150,15 +208,37 @@ impl StateFile {
             next.push(format!("-{copy}"));
             aside = PathBuf::from(next);
         }
-        std::fs::remove_file(&self.path).map_err(|error| self.io("set aside", error))?;
-        self.sync_folder()?;
+        std::fs::remove_file(&held.target).map_err(|error| self.io("set aside", error))?;
+        self.sync_folder(held)?;
         Ok(aside)
     }
 
-    fn lock(&self) -> Result<File, StateFileError> {
-        directory::ensure(&directory::parent_of(&self.path))
-            .map_err(|error| self.io("make the folder of", error))?;
-        directory::lock_beside(&self.path).map_err(|error| self.io("lock", error))
+    fn lock(&self) -> Result<Held, StateFileError> {
+        let target = self.target()?;
+        self.ensure_folder(&target)?;
+        let failed = |error| self.io("lock", error);
+        let lock = match &self.waiting {
+            None => directory::lock_beside(&target).map_err(failed)?,
+            Some(go_on) => {
+                let path = directory::lock_path(&target);
+                let lock = directory::lock_beside_while(&target, |waited| go_on(&path, waited));
+                let Some(lock) = lock.map_err(failed)? else {
+                    return Err(StateFileError::Locked { lock: path });
+                };
+                lock
+            }
+        };
+        Ok(Held { target, _lock: lock })
+    }
+
+    /// The file itself, where the path is a symbolic link to it; it need not exist.
+    fn target(&self) -> Result<PathBuf, StateFileError> {
+        directory::follow(&self.path).map_err(|error| self.io("follow the link", error))
+    }
+
+    fn ensure_folder(&self, target: &Path) -> Result<(), StateFileError> {
+        directory::ensure(&directory::parent_of(target))
+            .map_err(|error| self.io("make the folder of", error))
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<UploadsState, StateFileError> {
@@ -193,29 +273,62 @@ impl StateFile {
     /// The recipe: new file in the same folder, synced, renamed over the old one,
     /// and the folder synced. Without the first sync a power cut can leave an
     /// empty file under the name, without the last it can bring the old one back.
-    fn write(&self, bytes: &[u8]) -> Result<(), StateFileError> {
-        let folder = directory::parent_of(&self.path);
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(self.path.file_name().unwrap_or_default());
-        prefix.push(".");
-        // `tempfile` makes it for its owner alone, mode 0600.
-        let mut file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".tmp")
-            .tempfile_in(&folder)
-            .map_err(|error| self.io("write", error))?;
+    fn write(&self, held: &Held, bytes: &[u8]) -> Result<(), StateFileError> {
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
+            // Each writer has the lock while it has a temporary file: what lies there now
+            // was left by a run that was killed. What cannot be removed does no harm.
+            let folder = directory::parent_of(&held.target);
+            let _ = directory::sweep(&folder, &temporary_prefix(&held.target), TEMPORARY);
+        }
+        let mut file = self.temporary(&held.target)?;
         file.write_all(bytes).map_err(|error| self.io("write", error))?;
         file.as_file().sync_all().map_err(|error| self.io("sync", error))?;
-        file.persist(&self.path).map_err(|error| self.io("replace", error.error))?;
-        self.sync_folder()
+        file.persist(&held.target).map_err(|error| self.io("replace", error.error))?;
+        self.sync_folder(held)
     }
 
-    fn sync_folder(&self) -> Result<(), StateFileError> {
-        directory::sync(&directory::parent_of(&self.path))
+    /// A new file beside the target, for its owner alone (mode 0600).
+    fn temporary(&self, target: &Path) -> Result<tempfile::NamedTempFile, StateFileError> {
+        tempfile::Builder::new()
+            .prefix(&temporary_prefix(target))
+            .suffix(TEMPORARY)
+            .tempfile_in(directory::parent_of(target))
+            .map_err(|error| self.io("write", error))
+    }
+
+    fn sync_folder(&self, held: &Held) -> Result<(), StateFileError> {
+        directory::sync(&directory::parent_of(&held.target))
             .map_err(|error| self.io("sync the folder of", error))
     }
 
     fn io(&self, action: &'static str, source: std::io::Error) -> StateFileError {
         StateFileError::Io { action, path: self.path.clone(), source }
+    }
+}
+
+/// The beginning of a temporary file's name: `.uploads_state.json.`
+fn temporary_prefix(target: &Path) -> std::ffi::OsString {
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(".");
+    prefix
+}
+
+/// The user's schema counts in whole seconds; we count in milliseconds.
+mod unix_seconds {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use towline_protocol::Timestamp;
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(Timestamp::as_secs).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Timestamp::from_secs))
     }
 }

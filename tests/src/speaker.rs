@@ -112,6 +112,7 @@ pub fn resume(document_id: DocumentId) -> Resume {
         filesize: None,
         user_id: None,
         blocks: false,
+        grow: false,
     }
 }
 

@@ -224,6 +224,19 @@ impl Progress {
         self.durable = self.durable.min(self.received());
     }
 
+    /// The same for a file that has become longer. Blocks that are whole in both stay as they
+    /// are. The last block of the shorter file ends elsewhere now, and is forgotten; so is
+    /// the only block of a file, whose value is made otherwise where there are more.
+    pub(crate) fn grown(&self, filesize: FileSize) -> Self {
+        let mut grown = Self { filesize, ..self.clone() };
+        let count = block_count(self.filesize);
+        let whole = if count > 1 { self.filesize.get() / block::BLOCK_SIZE_BYTES } else { 0 };
+        if let (Some(first), Some(end)) = (BlockIndex::new(whole), BlockIndex::new(count)) {
+            grown.withdraw(first..end);
+        }
+        grown
+    }
+
     /// Forgets begun blocks beyond the frontier: only the writer that began
     /// them knew of them.
     pub(crate) fn drop_strays(&mut self) {

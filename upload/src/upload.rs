@@ -51,6 +51,8 @@ pub struct Ask<'a> {
     pub filename: Option<&'a str>,
     /// The file's size, where they say it.
     pub filesize: Option<FileSize>,
+    /// The file may have become longer since: a larger size is then no other file.
+    pub grow: bool,
     /// Where they believe it stands, where they say it.
     pub offset: Option<Offset>,
 }
@@ -141,6 +143,9 @@ impl Upload {
     /// In the order of the questions: is there such an upload of yours, is it
     /// still uploading, has it expired, is it the same file, is it there that
     /// you continue.
+    ///
+    /// Where the file has grown, `progress` has another size and fewer blocks afterwards:
+    /// the caller records that before anything else is written.
     pub fn resume(
         &mut self,
         ask: &Ask<'_>,
@@ -154,15 +159,21 @@ impl Upload {
         if self.has_expired(now, patience) {
             return Err(Refusal::Expired { days: patience.as_secs() / 86_400 });
         }
-        if ask.filesize.is_some_and(|filesize| filesize != self.progress.filesize()) {
+        let before = self.progress.filesize();
+        let grown = ask.filesize.filter(|filesize| ask.grow && *filesize > before);
+        if grown.is_none() && ask.filesize.is_some_and(|filesize| filesize != before) {
             return Err(Refusal::FileChanged { what: "filesize" });
         }
         if ask.filename.is_some_and(|filename| filename != self.path.filename().as_str()) {
             return Err(Refusal::FileChanged { what: "filename" });
         }
-        let expected = self.progress.received();
+        let grown = grown.map(|filesize| self.progress.grown(filesize));
+        let expected = grown.as_ref().unwrap_or(&self.progress).received();
         if ask.offset.is_some_and(|offset| offset != expected) {
             return Err(Refusal::OffsetMismatch { expected });
+        }
+        if let Some(grown) = grown {
+            self.progress = grown;
         }
         self.progress.drop_strays();
         if ask.order == Order::Sequence {

@@ -164,6 +164,7 @@ impl World {
             order,
             filename: Some("doc.pdf"),
             filesize: Some(filesize()),
+            grow: false,
             offset,
         };
         let first_not_held = (0..).map(|block| BlockIndex::new(block).unwrap());

@@ -118,6 +118,9 @@ pub(super) struct Put {
     /// Send even files that the server has already
     #[arg(long)]
     pub(super) again: bool,
+    /// Leave out what no server takes: names such as "con", pipes, devices; they are counted
+    #[arg(long)]
+    pub(super) skip_refused: bool,
     /// Only list what would be sent; the server is not asked
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,
@@ -281,6 +284,7 @@ mod tests {
             "towline cp a",
             "towline put a --retries 3 --folder a/b --on-conflict reject --again",
             "towline put a --parallel 4",
+            "towline put a --skip-refused",
             "towline put a --parallel auto",
             "towline resume 7 8",
             "towline resume --all",

@@ -21,7 +21,7 @@ use towline_state::StateFile;
 pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     let folder = meaning::folder(put.folder.as_deref())?;
     if put.dry_run {
-        return Ok(dry_run(&Selection::of(&put.paths, &folder)));
+        return Ok(dry_run(&Selection::of(&put.paths, &folder, put.skip_refused)));
     }
     let server = meaning::server(&put.reach, None)?;
     let credential = meaning::credential(&put.reach, None)?;
@@ -30,10 +30,12 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     let mut printer =
         Printer::new(put.manner.manners(), meaning::resuming(file.as_ref(), elsewhere));
 
-    let selection = Selection::of(&put.paths, &folder);
-    for path in &selection.skipped {
-        let (path, reason) = (path.clone(), "it is a link or a special file".to_owned());
-        printer.show(&Event::Skipped { path, reason });
+    let selection = Selection::of(&put.paths, &folder, put.skip_refused);
+    for (path, reason) in &selection.skipped {
+        printer.show(&Event::Skipped { path: path.clone(), reason: reason.clone() });
+    }
+    for path in &selection.barren {
+        printer.note(&format!("{}: there is nothing in it to upload", shown(path)));
     }
     for (path, failure) in &selection.refused {
         printer.failed(Some(path), failure);
@@ -67,8 +69,8 @@ fn dry_run(selection: &Selection) -> Exit {
         bytes = bytes.saturating_add(size);
         line(&format!("{} -> {remote}  {}", shown(local), units::size(size)));
     }
-    for path in &selection.skipped {
-        say(&format!("{}: it is a link or a special file; skipped", shown(path)));
+    for (path, reason) in &selection.skipped {
+        say(&format!("{}: {reason}; skipped", shown(path)));
     }
     for (path, failure) in &selection.refused {
         say(&format!("{}: {failure}", shown(path)));

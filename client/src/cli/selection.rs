@@ -2,6 +2,7 @@
 
 use crate::document::{Document, own_name};
 use crate::failure::Failure;
+use crate::source::special;
 use std::io;
 use std::path::{Path, PathBuf};
 use towline_protocol::name::Name;
@@ -12,15 +13,24 @@ pub(super) struct Selection {
     pub(super) documents: Vec<Document>,
     /// What cannot be uploaded, and why.
     pub(super) refused: Vec<(PathBuf, Failure)>,
-    /// What was passed over: symbolic links and special files inside folders.
-    pub(super) skipped: Vec<PathBuf>,
+    /// What was passed over, and why.
+    pub(super) skipped: Vec<(PathBuf, String)>,
+    /// Folders that were named and hold nothing that could be uploaded or is refused.
+    pub(super) barren: Vec<PathBuf>,
+    /// A folder was named.
+    pub(super) has_folder: bool,
+    /// Names that no server takes are passed over, too.
+    skips_refused: bool,
 }
 
 impl Selection {
     /// Files as they are; folders with everything below them, in order of name,
     /// the folder's own name first. Blocks.
-    pub(super) fn of(paths: &[PathBuf], folder: &[Name]) -> Self {
-        let mut selection = Self::default();
+    ///
+    /// With `skips_refused` what a server would refuse for its name, and what is no
+    /// regular file, is passed over also where it was named.
+    pub(super) fn of(paths: &[PathBuf], folder: &[Name], skips_refused: bool) -> Self {
+        let mut selection = Self { skips_refused, ..Self::default() };
         for path in paths {
             selection.add_path(path, folder);
         }
@@ -29,15 +39,24 @@ impl Selection {
 
     /// A path that somebody typed; a symbolic link stands for its target.
     fn add_path(&mut self, path: &Path, folder: &[Name]) {
+        // As everywhere; a file of that name is `./-`.
+        if path == Path::new("-") {
+            return self.refused.push((path.to_owned(), Failure::StandardInput));
+        }
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
+                self.has_folder = true;
                 // `.` and `..` have a name of their own.
                 match std::fs::canonicalize(path) {
                     Ok(absolute) => self.add_folder(path, &absolute, folder),
                     Err(error) => self.unreadable(path, error),
                 }
             }
-            Ok(_) => self.add_file(path, folder),
+            Ok(metadata) if metadata.is_file() => self.add_file(path, folder),
+            Ok(metadata) => {
+                let what = special(metadata.file_type());
+                self.refuse(path, Failure::NotAFile { path: path.to_owned(), what });
+            }
             Err(error) => self.unreadable(path, error),
         }
     }
@@ -45,15 +64,17 @@ impl Selection {
     fn add_file(&mut self, path: &Path, folder: &[Name]) {
         match Document::in_folder(path, folder.to_vec()) {
             Ok(document) => self.documents.push(document),
-            Err(failure) => self.refused.push((path.to_owned(), failure)),
+            Err(failure) => self.refuse(path, failure),
         }
     }
 
     fn add_folder(&mut self, path: &Path, named: &Path, around: &[Name]) {
         let name = match own_name(named) {
             Ok(name) => name,
-            Err(failure) => return self.refused.push((path.to_owned(), failure)),
+            Err(failure) => return self.refuse(path, failure),
         };
+        let top = path;
+        let before = self.documents.len() + self.refused.len();
         let mut waiting = vec![(path.to_owned(), [around, &[name]].concat())];
         while let Some((path, folder)) = waiting.pop() {
             let mut entries = match list(&path) {
@@ -63,6 +84,10 @@ impl Selection {
                     continue;
                 }
             };
+            if entries.is_empty() && path != top {
+                self.skipped.push((path, "an empty folder".to_owned()));
+                continue;
+            }
             entries.sort();
             let mut folders = Vec::new();
             for (path, kind) in entries {
@@ -70,12 +95,24 @@ impl Selection {
                     Kind::File => self.add_file(&path, &folder),
                     Kind::Folder => match own_name(&path) {
                         Ok(name) => folders.push((path, [&folder[..], &[name]].concat())),
-                        Err(failure) => self.refused.push((path, failure)),
+                        Err(failure) => self.refuse(&path, failure),
                     },
-                    Kind::Other => self.skipped.push(path),
+                    Kind::Other(what) => self.skipped.push((path, what.to_owned())),
                 }
             }
             waiting.extend(folders.into_iter().rev());
+        }
+        if self.documents.len() + self.refused.len() == before {
+            self.barren.push(top.to_owned());
+        }
+    }
+
+    /// For its name or its kind.
+    fn refuse(&mut self, path: &Path, failure: Failure) {
+        if self.skips_refused {
+            self.skipped.push((path.to_owned(), failure.to_string()));
+        } else {
+            self.refused.push((path.to_owned(), failure));
         }
     }
 
@@ -89,7 +126,8 @@ impl Selection {
 enum Kind {
     File,
     Folder,
-    Other,
+    /// Neither, but this.
+    Other(&'static str),
 }
 
 fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
@@ -101,7 +139,7 @@ fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
             let kind = match () {
                 () if kind.is_file() => Kind::File,
                 () if kind.is_dir() => Kind::Folder,
-                () => Kind::Other,
+                () => Kind::Other(special(kind)),
             };
             Ok((entry.path(), kind))
         })
@@ -119,15 +157,15 @@ mod tests {
         std::fs::create_dir_all(top.join("b/c")).unwrap();
         std::fs::create_dir_all(top.join("a")).unwrap();
         std::fs::create_dir_all(top.join(".git")).unwrap();
-        for name in
-            ["z.jpg", "b/c/deep.jpg", "b/y.jpg", "a/x.jpg", ".hidden", ".git/config", "a/con"]
-        {
+        std::fs::create_dir_all(top.join("b/nothing")).unwrap();
+        let names = ["z.jpg", "b/c/deep.jpg", "b/y.jpg", "a/x.jpg", ".hidden", ".git/config"];
+        for name in names.into_iter().chain(["a/con"]) {
             std::fs::write(top.join(name), name).unwrap();
         }
         #[cfg(unix)]
         std::os::unix::fs::symlink("/etc/passwd", top.join("link")).unwrap();
         let folder = [Name::new("2024").unwrap()];
-        let selection = Selection::of(std::slice::from_ref(&top), &folder);
+        let selection = Selection::of(std::slice::from_ref(&top), &folder, false);
         let names: Vec<String> =
             selection.documents.iter().map(|document| document.remote.to_string()).collect();
         assert_eq!(
@@ -141,10 +179,20 @@ mod tests {
                 "2024/photos/b/c/deep.jpg"
             ]
         );
+        let paths = |found: &[(PathBuf, String)]| -> Vec<PathBuf> {
+            found.iter().map(|(path, _)| path.clone()).collect()
+        };
         let refused: Vec<_> = selection.refused.iter().map(|(path, _)| path.clone()).collect();
         assert_eq!(refused, [top.join("a/con")]);
         #[cfg(unix)]
-        assert_eq!(selection.skipped, [top.join("link")]);
+        assert_eq!(paths(&selection.skipped), [top.join("link"), top.join("b/nothing")]);
+        assert!(selection.has_folder && selection.barren.is_empty());
+
+        // The name is left out, and counted with the rest.
+        let selection = Selection::of(std::slice::from_ref(&top), &folder, true);
+        assert!(selection.refused.is_empty());
+        assert_eq!(selection.documents.len(), names.len());
+        assert!(paths(&selection.skipped).contains(&top.join("a/con")));
     }
 
     #[test]
@@ -152,8 +200,46 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("a.txt");
         std::fs::write(&file, "a").unwrap();
-        let selection = Selection::of(&[home.path().join("missing"), file], &[]);
-        assert_eq!(selection.documents.len(), 1);
-        assert!(matches!(selection.refused[..], [(_, Failure::File { .. })]));
+        for skips_refused in [false, true] {
+            let paths = [home.path().join("missing"), "-".into(), file.clone()];
+            let selection = Selection::of(&paths, &[], skips_refused);
+            assert_eq!(selection.documents.len(), 1);
+            assert!(matches!(
+                selection.refused[..],
+                [(_, Failure::File { .. }), (_, Failure::StandardInput)]
+            ));
+        }
+    }
+
+    #[test]
+    fn a_folder_with_nothing_to_upload_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let (empty, hollow) = (home.path().join("empty"), home.path().join("hollow"));
+        std::fs::create_dir_all(&empty).unwrap();
+        std::fs::create_dir_all(hollow.join("deep/deeper")).unwrap();
+        let selection = Selection::of(&[empty.clone(), hollow.clone()], &[], false);
+        assert!(selection.documents.is_empty() && selection.refused.is_empty());
+        assert_eq!(selection.barren, [empty, hollow]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_neither_a_file_nor_a_folder_is_called_by_its_name() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let named = [socket.clone(), "/dev/null".into()];
+        let selection = Selection::of(&named, &[], false);
+        let told: Vec<_> = selection
+            .refused
+            .iter()
+            .map(|(_, failure)| match failure {
+                Failure::NotAFile { what, .. } => *what,
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(told, ["a socket", "a device"]);
+        let selection = Selection::of(&[home.path().to_owned()], &[], false);
+        assert_eq!(selection.skipped, [(socket, "a socket".to_owned())]);
     }
 }

@@ -54,7 +54,8 @@ impl Transfer {
                 None => Ok(()),
             };
         };
-        if entry.total_size != self.filesize() {
+        self.grows = entry.total_size < self.filesize() && means.link.knows("grow");
+        if entry.total_size != self.filesize() && !self.grows {
             self.notice(
                 means,
                 format!(
@@ -67,7 +68,7 @@ impl Transfer {
             return self.give_up(means, document_id).await;
         }
         self.document_id = Some(document_id);
-        self.believed = Some(entry.offset);
+        self.believed = Some(entry.offset).filter(|_| !self.grows);
         self.durable = entry.offset.min(self.filesize().end());
         self.received = self.durable;
         self.inherited = true;
@@ -106,6 +107,7 @@ impl Transfer {
             self.notice(means, Failure::from(error).to_string());
         }
         self.gone = Some(document_id);
+        self.grows = false;
         self.document_id = None;
         self.inherited = false;
         self.believed = None;
@@ -130,11 +132,13 @@ impl Transfer {
                 filesize: Some(self.filesize()),
                 user_id: None,
                 blocks: true,
+                grow: self.grows,
             });
             match means.link.ask(&resume).await? {
                 Reply::Resume(granted) => {
                     self.check(&granted, document_id)?;
                     self.lease = granted.lease;
+                    self.grows = false;
                     let plan = self.rest(means, granted).await?;
                     return Ok(Some(Agreed::Granted(plan)));
                 }

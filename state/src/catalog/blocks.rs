@@ -6,7 +6,7 @@ use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, params};
 use std::ops::Range;
-use towline_protocol::{BlockIndex, ChainingValue, DocumentId, Offset};
+use towline_protocol::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset};
 use towline_upload::Phase;
 
 impl Catalog {
@@ -40,6 +40,34 @@ impl Catalog {
             connection
                 .prepare_cached("UPDATE documents SET durable_offset = $1 WHERE document_id = $2")?
                 .execute([durable_offset.to_i64(), document_id.to_i64()])?;
+            Ok(())
+        })
+    }
+
+    /// Records that the file of an upload is longer than when it began: its size, that only
+    /// the first `kept_blocks` of its blocks stay, and how far it is durable so.
+    ///
+    /// Refused: as [`withdraw_blocks`](Self::withdraw_blocks).
+    pub fn grow(
+        &self,
+        document_id: DocumentId,
+        filesize: FileSize,
+        kept_blocks: u64,
+        durable_offset: Offset,
+    ) -> Reply<()> {
+        self.write(move |connection| {
+            in_phase(connection, document_id, &[Phase::Uploading])?;
+            // No block has an index that large.
+            let kept_blocks = i64::try_from(kept_blocks).unwrap_or(i64::MAX);
+            connection
+                .prepare_cached("DELETE FROM blocks WHERE document_id = $1 AND block_index >= $2")?
+                .execute([document_id.to_i64(), kept_blocks])?;
+            connection
+                .prepare_cached(
+                    "UPDATE documents SET filesize = $1, durable_offset = $2 \
+                     WHERE document_id = $3",
+                )?
+                .execute([filesize.to_i64(), durable_offset.to_i64(), document_id.to_i64()])?;
             Ok(())
         })
     }

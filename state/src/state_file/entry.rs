@@ -1,5 +1,6 @@
 //! One upload in the state file.
 
+use super::unix_seconds;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -107,24 +108,5 @@ impl ModifiedNs {
 impl From<i64> for ModifiedNs {
     fn from(ns: i64) -> Self {
         Self(ns)
-    }
-}
-
-/// The user's schema counts in whole seconds; we count in milliseconds.
-mod unix_seconds {
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-    use towline_protocol::Timestamp;
-
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Timestamp>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        time.map(Timestamp::as_secs).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Timestamp>, D::Error> {
-        Ok(Option::<u64>::deserialize(deserializer)?.map(Timestamp::from_secs))
     }
 }

@@ -25,6 +25,12 @@ pub enum StateFileError {
         /// Where and why it does not read.
         source: serde_json::Error,
     },
+    /// Another process held the lock until the wait for it was given up.
+    #[error("another process holds {}", lock.display())]
+    Locked {
+        /// The lock file.
+        lock: PathBuf,
+    },
     /// A later Towline wrote it; to read it half would be to lose the other half.
     #[error("{} has version {found}, and this Towline knows none above {known}", path.display())]
     NewerVersion {

@@ -1,6 +1,6 @@
 //! The whole content of a state file.
 
-use super::UploadEntry;
+use super::{JobEntry, UploadEntry};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub struct UploadsState {
     /// The uploads by their key.
     #[serde(serialize_with = "in_order_of_number")]
     pub uploads: BTreeMap<String, UploadEntry>,
+    /// Commands over several files that have not come to their end. The client's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobEntry>,
     /// Fields that this Towline does not know; they are kept.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -28,7 +31,12 @@ pub struct UploadsState {
 
 impl Default for UploadsState {
     fn default() -> Self {
-        Self { version: STATE_VERSION, uploads: BTreeMap::new(), other: Map::new() }
+        Self {
+            version: STATE_VERSION,
+            uploads: BTreeMap::new(),
+            jobs: Vec::new(),
+            other: Map::new(),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests say so by panicking")]
 
 mod damage;
+mod jobs;
 mod keys;
+mod place;
 mod schema;
 mod sharing;
 

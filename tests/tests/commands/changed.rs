@@ -56,6 +56,49 @@ async fn in_length_begins_anew_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_grew_keeps_the_blocks_that_are_still_its_own() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let mut corpus = Corpus::new(LONG + 77, 83);
+    let desk = partly_sent(&server, &proxy, &corpus).await;
+    let offset = desk.state().uploads.values().next().unwrap().offset.get();
+    corpus.bytes.extend_from_slice(&Corpus::new(2 * BLOCK, 84).bytes);
+    corpus.bytes[BLOCK + 17] ^= 1;
+    let mut put = desk.put(&desk.write("a.bin", &corpus));
+    put.arg("--json");
+    let outcome = run(put).await;
+    let completed = outcome.assert_done().event("completed");
+    let sent = completed["sent_bytes"].as_u64().unwrap();
+    assert_eq!(completed["document_id"], 1, "the same upload");
+    assert!(sent <= corpus.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+    assert!(desk.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_size_is_a_fiction_arrives_whole() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let paths = ["/proc/version", "/sys/class/net/lo/address"].map(std::path::Path::new);
+    for path in paths.into_iter().filter(|path| path.exists()) {
+        let expected = std::fs::read(path).unwrap();
+        assert_ne!(std::fs::metadata(path).unwrap().len(), expected.len() as u64, "{path:?}");
+        run(desk.put(path)).await.assert_done();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let stored = std::fs::read(server.site.document(&server.person, name)).unwrap();
+        assert_eq!(stored, expected, "{path:?}");
+    }
+    // Beside others the same.
+    let mut put = desk.put(std::path::Path::new("/proc/devices"));
+    put.arg("/proc/filesystems").args(["--folder", "many"]);
+    run(put).await.assert_done();
+    for name in ["devices", "filesystems"] {
+        let stored = server.site.document(&server.person, &format!("many/{name}"));
+        assert_eq!(std::fs::read(stored).unwrap(), std::fs::read(format!("/proc/{name}")).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_it_is_sent_is_never_a_mixture() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(LONG, 73);

@@ -1,0 +1,54 @@
+//! One command over several files in the state file.
+
+use super::unix_seconds;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+use towline_protocol::{Name, OnConflict, Timestamp};
+
+/// A `put` of a folder or of several files that has not come to its end: what was named,
+/// so that a later run can find all of its files again, also those that were not begun.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobEntry {
+    /// The paths that were named, absolute.
+    pub paths: Vec<PathBuf>,
+    /// The folder on the server, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folder: Vec<Name>,
+    /// The server, as `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// What to do where a name is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_conflict: Option<OnConflict>,
+    /// The payload of a full chunk that was asked for, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_size: Option<u32>,
+    /// Names that no server takes are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_refused: bool,
+    /// The file that the token was read from, absolute. Never the token itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// When the command began.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "unix_seconds")]
+    pub start_time: Option<Timestamp>,
+    /// How many files the command has.
+    #[serde(default)]
+    pub files: u64,
+    /// How many of them are on the server, as last noted.
+    #[serde(default)]
+    pub done: u64,
+    /// Fields that this Towline does not know; they are kept.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl JobEntry {
+    /// Whether the two are the same command: the same paths to the same place of the same
+    /// server.
+    #[must_use]
+    pub fn is_same_command(&self, other: &Self) -> bool {
+        self.paths == other.paths && self.folder == other.folder && self.server == other.server
+    }
+}
