@@ -5,10 +5,11 @@
 //! repaired in silence: the name a person sees published is the name they sent.
 //! A dot at the beginning is legal: a project's `.env` and `.git` belong to it.
 
+mod characters;
+
 use crate::limits;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use unicode_normalization::UnicodeNormalization as _;
 
 /// Why a name is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,9 +33,12 @@ pub enum BadName {
     /// NUL, newline, escape and their like.
     #[error("a name must not contain control characters")]
     Control,
-    /// Characters that reorder or hide text.
-    #[error("a name must not contain characters that hide or reorder text")]
-    Invisible,
+    /// A character that reorders or hides text, or that shows nothing where it stands.
+    #[error(
+        "a name must not contain U+{:04X} there, which hides or reorders text",
+        u32::from(*.0)
+    )]
+    Invisible(char),
     /// `CON`, `NUL`, `COM1` …
     #[error("the name is reserved on some systems")]
     Reserved,
@@ -85,10 +89,26 @@ impl Name {
         };
         let suffix = format!(" ({copy}){extension}");
         let mut room = (limits::NAME_BYTES - suffix.len()).min(stem.len());
-        while !stem.is_char_boundary(room) {
+        // Not in the middle of a letter, nor of an emoji or a word whose rest the
+        // character at the end needs.
+        while room < stem.len()
+            && (!stem.is_char_boundary(room) || characters::hidden(&stem[..room]).is_some())
+        {
             room -= 1;
         }
-        Self(format!("{}{suffix}", stem[..room].trim_end()))
+        Self(format!("{}{suffix}", stem[..room].trim_end_matches(characters::is_blank)))
+    }
+
+    /// A name that was accepted once and is recorded. Rules that came later do not make
+    /// it unreadable: only what could lead elsewhere on a disk is refused, and control
+    /// characters, which no rule ever allowed. Deserialising is reading a record too.
+    ///
+    /// # Errors
+    /// Says why the name is refused.
+    pub fn recorded(name: impl Into<String>) -> Result<Self, BadName> {
+        let name = name.into();
+        check_as_component(&name)?;
+        Ok(Self(name))
     }
 }
 
@@ -96,7 +116,7 @@ impl TryFrom<String> for Name {
     type Error = BadName;
 
     fn try_from(name: String) -> Result<Self, BadName> {
-        Self::new(name)
+        Self::recorded(name)
     }
 }
 
@@ -142,6 +162,16 @@ impl DocumentPath {
         Self::new(names, filename)
     }
 
+    /// Reads a path back that was accepted once and is recorded.
+    ///
+    /// # Errors
+    /// Where one of its names [could lead elsewhere](Name::recorded).
+    pub fn recorded(path: &str) -> Result<Self, BadName> {
+        let mut names = path.split('/').map(Name::recorded).collect::<Result<Vec<_>, _>>()?;
+        let filename = names.pop().ok_or(BadName::Empty)?;
+        Self::new(names, filename)
+    }
+
     /// The folders, outermost first.
     #[must_use]
     pub fn folder(&self) -> &[Name] {
@@ -166,11 +196,12 @@ impl DocumentPath {
         Self { folder: self.folder.clone(), filename: self.filename.numbered(copy) }
     }
 
-    /// Two paths that some file system or eye would take for the same have the
-    /// same key: normalised (NFC) and in lower case.
+    /// Two paths that a file system or a reader takes for the same have the same key:
+    /// full case folding, normalised (NFC), each blank a space, without the characters
+    /// that do not show.
     #[must_use]
     pub fn key(&self) -> String {
-        self.to_string().nfc().flat_map(char::to_lowercase).nfc().collect()
+        characters::key(&self.to_string())
     }
 }
 
@@ -184,6 +215,25 @@ impl fmt::Display for DocumentPath {
 }
 
 fn check(name: &str) -> Result<(), BadName> {
+    check_as_component(name)?;
+    if let Some(hidden) = characters::hidden(name) {
+        return Err(BadName::Invisible(hidden));
+    }
+    if name.ends_with('.')
+        || name.starts_with(characters::is_blank)
+        || name.ends_with(characters::is_blank)
+    {
+        return Err(BadName::Edge);
+    }
+    if is_reserved(name) {
+        return Err(BadName::Reserved);
+    }
+    Ok(())
+}
+
+/// What every name is, by whichever rules it was accepted: one component of a path
+/// that leads nowhere else, without control characters.
+fn check_as_component(name: &str) -> Result<(), BadName> {
     if name.is_empty() {
         return Err(BadName::Empty);
     }
@@ -193,33 +243,13 @@ fn check(name: &str) -> Result<(), BadName> {
     if name.contains(['/', '\\']) {
         return Err(BadName::Separator);
     }
+    if name == "." || name == ".." {
+        return Err(BadName::Dots);
+    }
     if name.chars().any(char::is_control) {
         return Err(BadName::Control);
     }
-    if name.chars().any(is_invisible) {
-        return Err(BadName::Invisible);
-    }
-    if matches!(name, "." | "..") {
-        return Err(BadName::Dots);
-    }
-    if name.ends_with('.') || name.trim() != name {
-        return Err(BadName::Edge);
-    }
-    if is_reserved(name) {
-        return Err(BadName::Reserved);
-    }
     Ok(())
-}
-
-/// Format characters and fillers that show nothing or turn the reading order.
-/// The joiners U+200C and U+200D stay: Persian, Hindi and emoji need them.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
-        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Device names of Windows, with or without an extension.
@@ -248,6 +278,12 @@ mod tests {
             "图纸.dwg",
             "می‌خواهم.txt",
             "👨‍👩‍👧.png",
+            "👩‍❤️‍👨 🚶‍➡️ 1️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🇫🇷 👍🏽.jpg",
+            "葛\u{e0100}城.txt",
+            "ക്\u{200d}.txt",
+            "ᠠ\u{180e}ᠠ.txt",
+            "Screenshot 9.41.00\u{202f}AM.png",
+            "写真\u{3000}2024.jpg",
             "a",
             "console.log",
             "COM10",
@@ -282,14 +318,22 @@ mod tests {
             ("a\nb", BadName::Control),
             ("a\x1b[31mb", BadName::Control),
             ("a\u{85}b", BadName::Control),
-            ("gpj\u{202e}exe.txt", BadName::Invisible),
-            ("a\u{200b}b", BadName::Invisible),
-            ("a\u{feff}", BadName::Invisible),
-            ("a\u{e0041}", BadName::Invisible),
+            ("gpj\u{202e}exe.txt", BadName::Invisible('\u{202e}')),
+            ("a\u{200b}b", BadName::Invisible('\u{200b}')),
+            ("a\u{feff}", BadName::Invisible('\u{feff}')),
+            ("a\u{e0041}", BadName::Invisible('\u{e0041}')),
+            ("bi\u{200c}ll.pdf", BadName::Invisible('\u{200c}')),
+            ("pay\u{fe0f}.pdf", BadName::Invisible('\u{fe0f}')),
+            ("pay1\u{fe0f}.pdf", BadName::Invisible('\u{fe0f}')),
+            ("\u{200d}", BadName::Invisible('\u{200d}')),
+            ("👩\u{200d}.png", BadName::Invisible('\u{200d}')),
+            ("🏴\u{e0061}\u{e007f}.png", BadName::Invisible('\u{e0061}')),
             ("a.", BadName::Edge),
             ("a ", BadName::Edge),
             (" a", BadName::Edge),
             ("\u{a0}", BadName::Edge),
+            ("\u{2800}", BadName::Edge),
+            ("a\u{3000}", BadName::Edge),
             ("con", BadName::Reserved),
             ("NUL.txt", BadName::Reserved),
             ("lpt9.tar.gz", BadName::Reserved),
@@ -310,9 +354,12 @@ mod tests {
         assert_eq!(name(".env").numbered(1).as_str(), ".env (1)");
         assert_eq!(name(".env.local").numbered(1).as_str(), ".env (1).local");
         assert_eq!(name("..a").numbered(1).as_str(), "..a (1)");
-        for long in
-            ["é".repeat(127), format!("{}.pdf", "x".repeat(251)), format!("a.{}", "y".repeat(250))]
-        {
+        for long in [
+            "é".repeat(127),
+            format!("{}.pdf", "x".repeat(251)),
+            format!("a.{}", "y".repeat(250)),
+            "👨‍👩‍👧".repeat(14),
+        ] {
             let numbered = name(&long).numbered(4_000_000_000);
             assert!(Name::new(numbered.as_str()).is_ok(), "{numbered}");
             assert_ne!(numbered.as_str(), long);
@@ -323,6 +370,26 @@ mod tests {
     fn twins_have_one_key() {
         let key = |path: &str| DocumentPath::parse(path).unwrap().key();
         assert_eq!(key("Docs/CAFÉ.txt"), key("docs/cafe\u{301}.TXT"));
+        for (one, other) in [
+            ("ΟΔΟΣ.PDF", "οδος.pdf"),
+            ("STRASSE", "straße"),
+            ("ſeſam", "sesam"),
+            ("5 µm", "5 μm"),
+            ("ﬁsh", "FISH"),
+            ("ϐϑϕ", "ΒΘΦ"),
+            ("İ.txt", "i\u{307}.txt"),
+            ("❤.png", "❤\u{fe0f}.png"),
+            ("می\u{200c}خواهم", "میخواهم"),
+            ("a\u{202f}b", "a b"),
+            ("a\u{2800}b", "a\u{3000}b"),
+            ("葛\u{e0100}", "葛"),
+        ] {
+            assert_eq!(key(one), key(other), "{one} and {other}");
+        }
+        for (one, other) in [("I", "ı"), ("ａ", "a"), ("а", "a"), ("🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🏴󠁧󠁢󠁳󠁣󠁴󠁿")]
+        {
+            assert_ne!(key(one), key(other), "{one} and {other}");
+        }
         assert_ne!(key("docs/a"), key("docs/b"));
     }
 

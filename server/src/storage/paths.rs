@@ -132,7 +132,7 @@ pub(super) fn folder_owner(name: &OsStr) -> Option<UserId> {
 /// document can: only the spelling of [`final_file`] counts.
 pub(super) fn place(path: &Path) -> Option<(UserId, DocumentPath)> {
     let (user, below) = path.to_str()?.split_once('/')?;
-    let (user, below) = (user.parse().ok()?, DocumentPath::parse(below).ok()?);
+    let (user, below) = (user.parse().ok()?, DocumentPath::recorded(below).ok()?);
     (final_file(user, &below) == path).then_some((user, below))
 }
 

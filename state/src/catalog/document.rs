@@ -105,7 +105,7 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
             Some(inode) => Bytes::Cached { inode: inode.cast_unsigned() },
             None => Bytes::Synced,
         },
-        file_path: row.get_option("file_path", |path: String| DocumentPath::parse(&path))?,
+        file_path: row.get_option("file_path", |path: String| DocumentPath::recorded(&path))?,
         reason: row.plain("reason")?,
         started_at: row.time("started_at")?,
         last_chunk_at: row.time("last_chunk_at")?,
@@ -115,13 +115,13 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
 }
 
 fn path(row: &NamedRow<'_, '_>) -> Result<DocumentPath, CatalogError> {
-    let filename = row.get("filename", |name: String| Name::new(name))?;
+    let filename = row.get("filename", |name: String| Name::recorded(name))?;
     let folder: String = row.plain("folder")?;
     let folder = match folder.as_str() {
         "" => Vec::new(),
         folder => folder
             .split('/')
-            .map(Name::new)
+            .map(Name::recorded)
             .collect::<Result<_, _>>()
             .map_err(|reason| row.bad("folder", reason))?,
     };

@@ -47,9 +47,11 @@ impl Catalog {
     pub fn document_at(&self, user_id: UserId, path: &DocumentPath) -> Reply<Option<DocumentId>> {
         let (key, text) = (path.key(), path.to_string());
         self.read(move |connection| {
+            // The second kind of key is that of a twin from before keys were folded in full.
             let mut statement = connection.prepare_cached(
                 "SELECT document_id FROM documents \
-                 WHERE user_id = $1 AND path_key = $2 AND file_path = $3",
+                 WHERE user_id = $1 AND file_path = $3 AND (path_key = $2 \
+                 OR (path_key > $2 || '//' AND path_key < $2 || '/0'))",
             )?;
             let mut rows = statement.query(params![user_id.to_i64(), key, text])?;
             let Some(row) = rows.next()? else { return Ok(None) };

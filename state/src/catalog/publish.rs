@@ -252,7 +252,7 @@ fn numbered(path: &DocumentPath, copy: u32) -> Result<DocumentPath, CatalogError
         return Ok(path.clone());
     }
     let numbered = path.numbered(copy);
-    DocumentPath::parse(&numbered.to_string()).map_err(|_| Refusal::PathTaken.into())
+    DocumentPath::recorded(&numbered.to_string()).map_err(|_| Refusal::PathTaken.into())
 }
 
 /// The first copy from `first` on that is free: one by one for the few copies

@@ -38,11 +38,16 @@ fn check_path(text: &str, path: &DocumentPath, copies: &BTreeSet<u32>) {
     assert_eq!(whole.trim_start_matches('/'), text);
 
     let key = path.key();
-    assert_eq!(caseless(&key), key, "a key is its own key");
+    // A key may be longer than a name: one letter can fold into three.
+    if let Ok(folded) = DocumentPath::recorded(&key) {
+        assert_eq!(folded.key(), key, "a key is its own key");
+    }
     for twin in [
         text.nfd().collect::<String>(),
         text.nfc().collect(),
         text.chars().flat_map(char::to_lowercase).collect(),
+        text.replace(['\u{a0}', '\u{2800}', '\u{3000}'], " "),
+        text.replace(['\u{200c}', '\u{200d}', '\u{fe0f}'], ""),
     ] {
         if let Ok(twin) = DocumentPath::parse(&twin) {
             assert_eq!(twin.key(), key, "{twin} is the same place");
@@ -53,10 +58,6 @@ fn check_path(text: &str, path: &DocumentPath, copies: &BTreeSet<u32>) {
     for copy in copies {
         assert_eq!(path.numbered(*copy).folder(), path.folder(), "it stays in its folder");
     }
-}
-
-fn caseless(text: &str) -> String {
-    text.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
 fn check_name(name: &Name, copies: &BTreeSet<u32>) {
@@ -75,8 +76,9 @@ fn check_name(name: &Name, copies: &BTreeSet<u32>) {
 fn is_legal(name: &str) -> bool {
     let hides = |c: char| {
         matches!(u32::from(c),
-            0..=0x1f | 0x7f..=0x9f | 0xad | 0x61c | 0x180b..=0x180f | 0x200b | 0x200e | 0x200f
-            | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb | 0xe0000..=0xe0fff)
+            0..=0x1f | 0x7f..=0x9f | 0xad | 0x61c | 0x200b | 0x200e | 0x200f | 0x2028..=0x202e
+            | 0x2060..=0x206f | 0xfe00..=0xfe0d | 0xfeff | 0xfff9..=0xfffb | 0x1d173..=0x1d17a
+            | 0xe0000..=0xe001f | 0xe0080..=0xe00ff | 0xe01f0..=0xe0fff)
     };
     // Windows looks at what stands before the first dot, without spaces behind it.
     let device = name.split('.').next().unwrap_or("").trim_end().to_ascii_uppercase();

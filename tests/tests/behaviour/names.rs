@@ -140,6 +140,13 @@ async fn twins_in_case_and_normalisation() {
         ("\u{fb01}sh.txt", "\u{fb01}SH.txt", "\u{fb01}SH (1).txt"),
         ("stra\u{df}e.txt", "STRA\u{df}E.txt", "STRA\u{df}E (1).txt"),
         ("\u{c5}.txt", "\u{212b}.txt", "\u{212b} (1).txt"),
+        ("ΟΔΟΣ.PDF", "οδος.pdf", "οδος (1).pdf"),
+        ("gro\u{df}.txt", "GROSS.TXT", "GROSS (1).TXT"),
+        ("\u{17f}eil.txt", "Seil.txt", "Seil (1).txt"),
+        ("5 \u{b5}m", "5 \u{3bc}m", "5 \u{3bc}m (1)"),
+        ("\u{fb01}nal.txt", "FINAL.txt", "FINAL (1).txt"),
+        ("❤.png", "❤\u{fe0f}.png", "❤\u{fe0f} (1).png"),
+        ("a\u{202f}b", "a b", "a b (1)"),
     ] {
         put(&mut speaker, upload(name, &corpus), &corpus).await;
         let begin = Upload { on_conflict: OnConflict::Reject, ..upload(twin, &corpus) };
