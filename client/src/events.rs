@@ -1,5 +1,6 @@
 //! What a listener is told while an upload goes on.
 
+use crate::document::Document;
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 use towline_protocol::reply::Success;
@@ -136,6 +137,9 @@ pub struct Receipt {
     pub document_id: DocumentId,
     /// The name it got.
     pub filename: String,
+    /// The name that was asked for, where the document got another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_filename: Option<String>,
     /// The folders around it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub folder: Vec<String>,
@@ -143,8 +147,10 @@ pub struct Receipt {
     pub filesize: FileSize,
     /// Its hash, the same here and there.
     pub blake3: FileHash,
-    /// The server had these bytes already; nothing was sent.
+    /// The document was there already, in this place and with these bytes.
     pub existing: bool,
+    /// The server made it from another document with the same bytes.
+    pub copied: bool,
     /// It survives a power cut there; a server that says no makes it so within seconds.
     pub durable: bool,
     /// The bytes of the file that this run sent, repetitions included.
@@ -153,15 +159,18 @@ pub struct Receipt {
 
 impl Receipt {
     /// What the server has said of that file.
-    pub(crate) fn of(path: PathBuf, success: Success, sent_bytes: u64) -> Self {
+    pub(crate) fn of(document: &Document, success: Success, sent_bytes: u64) -> Self {
+        let asked = document.remote.filename().as_str();
         Self {
-            path,
+            path: document.local.clone(),
+            asked_filename: (asked != success.filename).then(|| asked.to_owned()),
             document_id: success.document_id,
             filename: success.filename,
             folder: success.folder,
             filesize: success.filesize,
             blake3: success.blake3,
             existing: success.existing,
+            copied: success.copied,
             durable: success.durable,
             sent_bytes,
         }

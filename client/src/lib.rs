@@ -31,6 +31,7 @@ mod failure;
 mod feeder;
 mod outbox;
 mod parallel;
+mod place;
 mod plan;
 mod proof;
 mod retry;

@@ -88,6 +88,8 @@ pub(crate) struct Transfer {
     grows: bool,
     /// The whole file is on its way to the server already, perhaps.
     was_thrown: bool,
+    /// The server takes equal bytes elsewhere for the file: its hash is not said again.
+    is_sent_anyway: bool,
     document_id: Option<DocumentId>,
     /// Where the state file believes the upload stands.
     believed: Option<Offset>,
@@ -119,6 +121,7 @@ impl Transfer {
             inherited: false,
             grows: false,
             was_thrown: false,
+            is_sent_anyway: false,
             document_id: None,
             believed: None,
             channel: Channel::default(),
@@ -149,7 +152,7 @@ impl Transfer {
         let ended = self.try_until_agreed(&mut means).await;
         self.sent_bytes += means.link.payload_bytes() - before;
         let sent_bytes = self.sent_bytes + self.strands_sent_bytes.load(Ordering::Relaxed);
-        ended.map(|success| Receipt::of(self.document.local.clone(), success, sent_bytes))
+        ended.map(|success| Receipt::of(&self.document, success, sent_bytes))
     }
 
     async fn try_until_agreed(&mut self, means: &mut Means<'_>) -> Result<Success, Stop> {
@@ -218,6 +221,12 @@ impl Transfer {
         self.document.remote.filename().to_string()
     }
 
+    /// Whether what the server speaks of lies where this file was to go.
+    fn is_in_place(&self, success: &Success) -> bool {
+        let on_conflict = self.options.on_conflict.unwrap_or_default();
+        crate::place::is_allowed(success, &self.document.remote, on_conflict)
+    }
+
     fn user(means: &Means<'_>) -> UserId {
         means.link.welcome().user_id
     }
@@ -267,6 +276,10 @@ impl Transfer {
     async fn conclude(&mut self, means: &mut Means<'_>, success: Success) -> Result<Success, Stop> {
         if success.filesize != self.filesize() {
             return Err(Stop::protocol("SUCCESS for a file of another size"));
+        }
+        if !self.is_in_place(&success) {
+            let place = crate::place::words(&success);
+            return Err(Stop::protocol(format!("SUCCESS for another place: {place}")));
         }
         let here = self.hash(means).await?;
         let document_id = success.document_id;

@@ -73,10 +73,10 @@ impl Name {
         &self.0
     }
 
-    /// The `copy`-th way out when the name is taken: `doc (1).pdf`. The stem
-    /// gives way where the result would be too long.
-    #[must_use]
-    pub fn numbered(&self, copy: u32) -> Self {
+    /// The `copy`-th way out when the name is taken: `doc (1).pdf`, of at most that many
+    /// bytes. The stem gives way where the result would be too long; nothing where no
+    /// room is left for any of it.
+    fn numbered_within(&self, copy: u32, bytes_max: usize) -> Option<Self> {
         let (stem, extension) = match self.0.rfind('.') {
             // Dots at the beginning hide a file; what follows them is its name.
             Some(dot)
@@ -88,7 +88,7 @@ impl Name {
             _ => (self.0.as_str(), ""),
         };
         let suffix = format!(" ({copy}){extension}");
-        let mut room = (limits::NAME_BYTES - suffix.len()).min(stem.len());
+        let mut room = bytes_max.checked_sub(suffix.len())?.min(stem.len());
         // Not in the middle of a letter, nor of an emoji or a word whose rest the
         // character at the end needs.
         while room < stem.len()
@@ -96,7 +96,13 @@ impl Name {
         {
             room -= 1;
         }
-        Self(format!("{}{suffix}", stem[..room].trim_end_matches(characters::is_blank)))
+        let stem = stem[..room].trim_end_matches(characters::is_blank);
+        (!stem.is_empty()).then(|| Self(format!("{stem}{suffix}")))
+    }
+
+    /// The numbers in round brackets that it has behind a space.
+    fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.0.split(" (").skip(1).filter_map(|rest| rest.split_once(')')?.0.parse().ok())
     }
 
     /// A name that was accepted once and is recorded. Rules that came later do not make
@@ -190,10 +196,20 @@ impl DocumentPath {
         &self.filename
     }
 
-    /// The same place under the `copy`-th other name.
+    /// The same place under the `copy`-th other name. The stem gives way where name or
+    /// path would be too long; nothing where the path leaves no room for any stem.
     #[must_use]
-    pub fn numbered(&self, copy: u32) -> Self {
-        Self { folder: self.folder.clone(), filename: self.filename.numbered(copy) }
+    pub fn numbered(&self, copy: u32) -> Option<Self> {
+        let above: usize = self.folder.iter().map(|name| name.0.len() + 1).sum();
+        let bytes_max = limits::PATH_BYTES.checked_sub(above)?.min(limits::NAME_BYTES);
+        let filename = self.filename.numbered_within(copy, bytes_max)?;
+        Some(Self { folder: self.folder.clone(), filename })
+    }
+
+    /// Whether this is that place, [numbered](Self::numbered) by any number.
+    #[must_use]
+    pub fn is_numbered(&self, plain: &Self) -> bool {
+        self.filename.numbers().any(|copy| plain.numbered(copy).as_ref() == Some(self))
     }
 
     /// Two paths that a file system or a reader takes for the same have the same key:
@@ -348,22 +364,57 @@ mod tests {
     #[test]
     fn a_taken_name_gets_a_number_and_stays_legal() {
         let name = |text: &str| Name::new(text).unwrap();
-        assert_eq!(name("doc.pdf").numbered(1).as_str(), "doc (1).pdf");
-        assert_eq!(name("doc").numbered(12).as_str(), "doc (12)");
-        assert_eq!(name("a.tar.gz").numbered(2).as_str(), "a.tar (2).gz");
-        assert_eq!(name(".env").numbered(1).as_str(), ".env (1)");
-        assert_eq!(name(".env.local").numbered(1).as_str(), ".env (1).local");
-        assert_eq!(name("..a").numbered(1).as_str(), "..a (1)");
+        let numbered = |name: Name, copy| name.numbered_within(copy, limits::NAME_BYTES).unwrap();
+        assert_eq!(numbered(name("doc.pdf"), 1).as_str(), "doc (1).pdf");
+        assert_eq!(numbered(name("doc"), 12).as_str(), "doc (12)");
+        assert_eq!(numbered(name("a.tar.gz"), 2).as_str(), "a.tar (2).gz");
+        assert_eq!(numbered(name(".env"), 1).as_str(), ".env (1)");
+        assert_eq!(numbered(name(".env.local"), 1).as_str(), ".env (1).local");
+        assert_eq!(numbered(name("..a"), 1).as_str(), "..a (1)");
         for long in [
             "é".repeat(127),
             format!("{}.pdf", "x".repeat(251)),
             format!("a.{}", "y".repeat(250)),
             "👨‍👩‍👧".repeat(14),
         ] {
-            let numbered = name(&long).numbered(4_000_000_000);
+            let numbered = numbered(name(&long), 4_000_000_000);
             assert!(Name::new(numbered.as_str()).is_ok(), "{numbered}");
             assert_ne!(numbered.as_str(), long);
         }
+    }
+
+    #[test]
+    fn a_numbered_place_is_known_again() {
+        let path = |text: &str| DocumentPath::parse(text).unwrap();
+        for plain in ["a/doc.pdf", "doc", "a (1).txt", "x.a (2)", &"é".repeat(127)] {
+            let plain = path(plain);
+            assert!(!plain.is_numbered(&plain), "{plain}");
+            for copy in [1, 2, 10, u32::MAX] {
+                assert!(plain.numbered(copy).unwrap().is_numbered(&plain), "{plain} {copy}");
+            }
+        }
+        for (got, asked) in [
+            ("doc (1).pdf", "dog.pdf"),
+            ("doc (1).pdf", "document.pdf"),
+            ("doc (x).pdf", "doc.pdf"),
+            ("doc (01).pdf", "doc.pdf"),
+            ("doc(1).pdf", "doc.pdf"),
+            ("doc.pdf (1)", "doc.pdf"),
+            ("b/doc (1).pdf", "a/doc.pdf"),
+        ] {
+            assert!(!path(got).is_numbered(&path(asked)), "{got}");
+        }
+    }
+
+    #[test]
+    fn a_numbered_path_is_no_longer_than_a_path_may_be() {
+        let folder = format!("{}/{}", vec!["f".repeat(254); 7].join("/"), "g".repeat(255));
+        let path = |name: &str| DocumentPath::parse(&format!("{folder}/{name}")).unwrap();
+        assert_eq!(path("abcdefg").numbered(1).unwrap().filename().as_str(), "abc (1)");
+        assert_eq!(path("a.txt").numbered(1), None);
+        let numbered = path("abcdefg").numbered(12).unwrap();
+        assert!(DocumentPath::parse(&numbered.to_string()).is_ok());
+        assert!(numbered.is_numbered(&path("abcdefg")));
     }
 
     #[test]

@@ -146,9 +146,13 @@ pub struct Success {
     pub created_at: Timestamp,
     /// The document survives a power cut.
     pub durable: bool,
-    /// The server had these bytes already; nothing was sent.
+    /// The document was there already: this place, and these bytes. Nothing was sent.
     #[serde(default, skip_serializing_if = "is_default")]
     pub existing: bool,
+    /// The server made the document from another one with the same bytes. Nothing was
+    /// sent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub copied: bool,
 }
 
 /// `{"action":"status","document_id":123,"status":"uploading", …}`
@@ -220,9 +224,13 @@ pub struct Found {
     pub channel: Channel,
     /// The user has a completed document of this size: worth hashing.
     pub same_size: bool,
-    /// The completed document with these very bytes.
+    /// The completed document at this place with these very bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document_id: Option<DocumentId>,
+    /// A completed document elsewhere has these very bytes, so that the server may make
+    /// this one without being sent any.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub known: bool,
     /// The unfinished upload under this name with this size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,

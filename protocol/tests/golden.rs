@@ -277,6 +277,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         created_at: moment(1_705_331_256_000),
         durable: true,
         existing: false,
+        copied: false,
     };
     let existing = Success {
         channel: Channel(7),
@@ -288,7 +289,9 @@ fn replies() -> Vec<(&'static str, Reply)> {
         created_at: moment(1_705_331_256_000),
         durable: true,
         existing: true,
+        copied: false,
     };
+    let copied = Success { existing: false, copied: true, ..existing.clone() };
     let uploading = Status {
         channel: Channel(0),
         document_id: document(123),
@@ -337,14 +340,21 @@ fn replies() -> Vec<(&'static str, Reply)> {
     let blocks = Blocks { channel: Channel(7), document_id: document(124), count: 2 };
     let cancelled =
         Cancelled { channel: Channel(0), document_id: document(123), status: "cancelled".into() };
-    let nothing =
-        Found { channel: Channel(0), same_size: false, document_id: None, unfinished: None };
+    let nothing = Found {
+        channel: Channel(0),
+        same_size: false,
+        document_id: None,
+        known: false,
+        unfinished: None,
+    };
     let found = Found {
         channel: Channel(7),
         same_size: true,
         document_id: Some(document(124)),
+        known: false,
         unfinished: None,
     };
+    let known = Found { document_id: None, known: true, ..found.clone() };
     let unfinished = Found {
         unfinished: Some(Unfinished { document_id: document(123), offset: offset(196_608) }),
         ..nothing.clone()
@@ -357,6 +367,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("progress", Reply::Progress(progress)),
         ("success", Reply::Success(success)),
         ("success-existing", Reply::Success(existing)),
+        ("success-copied", Reply::Success(copied)),
         ("status-uploading", Reply::Status(uploading)),
         ("status-completed", Reply::Status(completed)),
         ("status-failed", Reply::Status(failed)),
@@ -365,6 +376,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("cancel", Reply::Cancel(cancelled)),
         ("find-nothing", Reply::Find(nothing)),
         ("find-document", Reply::Find(found)),
+        ("find-known", Reply::Find(known)),
         ("find-unfinished", Reply::Find(unfinished)),
         ("ping", Reply::Ping(Pong::default())),
         ("ping-channel", Reply::Ping(Pong { channel: Channel(u32::MAX) })),

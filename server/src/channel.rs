@@ -3,7 +3,9 @@
 
 mod begin;
 mod complete;
+mod copying;
 mod parcel;
+mod posted;
 
 use crate::backlog::Backlog;
 use crate::event::{Event, Events};
@@ -17,11 +19,13 @@ use crate::service::Service;
 use crate::storage::StorageError;
 use crate::tap::Tap;
 use begin::Asked;
+pub(crate) use copying::COPIES_MAX;
 use parcel::Parcel;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
 use towline_protocol::block::block_count;
 use towline_protocol::reply::{Blocks, Cancelled, Granted, Reply, Status};
 use towline_protocol::request::{About, Complete, Join, Request, Resume, Withdraw};
@@ -48,6 +52,8 @@ pub(crate) struct ChannelDesk {
     channel: Channel,
     events: Events,
     backlog: Backlog,
+    /// Cancelled when the connection, or the server, comes to its end.
+    ending: CancellationToken,
     slot: Slot,
     /// The place of the task being done in its connection's queue; it goes with
     /// an answer that is long.
@@ -117,6 +123,16 @@ enum Step {
     Refuse(Failure),
 }
 
+impl Step {
+    /// Whether it must not keep others waiting.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Hear(asked) => asked.is_long(),
+            Self::Complete(_) | Self::Refuse(_) => true,
+        }
+    }
+}
+
 impl Handler for ChannelDesk {
     type Work = Queued;
     type Begun = Begun;
@@ -172,6 +188,7 @@ impl ChannelDesk {
         channel: Channel,
         events: Events,
         backlog: Backlog,
+        ending: CancellationToken,
     ) -> Self {
         Self {
             service,
@@ -179,6 +196,7 @@ impl ChannelDesk {
             channel,
             events,
             backlog,
+            ending,
             slot: Slot::Empty,
             place: None,
             is_under_way: false,
@@ -263,7 +281,7 @@ impl ChannelDesk {
         let place = self.place.take();
         let next = match done {
             Ok(None) => Next::Done,
-            Ok(Some(step @ Step::Hear(_))) => Next::Goes(Begun { step, place }),
+            Ok(Some(step)) if !step.is_long() => Next::Goes(Begun { step, place }),
             Ok(Some(step)) => Next::GoesAlone(Begun { step, place }),
             // What follows for the upload may have to wait for who else is at it.
             Err(failure) if manner == Manner::Together && matches!(self.slot, Slot::Open(_)) => {
@@ -335,7 +353,10 @@ impl ChannelDesk {
         for _ in 0..LOOKS_MAX {
             let document = self.service.document_of(self.user, id)?;
             match document.phase {
-                Phase::Completed => return self.receipt(document),
+                Phase::Completed => {
+                    check_same_file(request, &document)?;
+                    return self.receipt(document);
+                }
                 Phase::Publishing => {
                     self.service.settle(id)?;
                     continue;
@@ -633,6 +654,22 @@ const GIVEN_UP: &str = "its owner gave it up";
 
 const fn order(blocks: bool) -> Order {
     if blocks { Order::AnyBlock } else { Order::Sequence }
+}
+
+/// Whether what a request says of the file is so of the document that it became: its size,
+/// and its name, the one that was asked for or the one that it got.
+fn check_same_file(request: &Resume, document: &Document) -> Result<(), Failure> {
+    if request.filesize.is_some_and(|filesize| filesize != document.filesize) {
+        return Err(Failure::Refused(Refusal::FileChanged { what: "filesize" }));
+    }
+    let got = document.file_path.as_ref().unwrap_or(&document.path);
+    let names = [document.path.filename().as_str(), got.filename().as_str()];
+    match &request.filename {
+        Some(filename) if !names.contains(&filename.as_str()) => {
+            Err(Failure::Refused(Refusal::FileChanged { what: "filename" }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The document, unless it has ended without one.

@@ -13,6 +13,9 @@ const BACKED_UP: usize = 256;
 pub(crate) enum Event {
     /// A control message; short.
     Reply(Box<Reply>),
+    /// How far work is that the client waits for, and that may take long: a control
+    /// message. As long as it is said, the client's own silence does not count.
+    AtWork(Box<Reply>),
     /// Frames that are encoded already: block lists. They are long, so their
     /// request keeps its place in the queue until they are on their way.
     Frames { frames: Vec<u8>, place: Option<OwnedSemaphorePermit> },

@@ -23,6 +23,12 @@ pub(crate) enum Failure {
     /// Nobody's fault: the upload changed whenever it was looked at.
     #[error("the upload is being changed by others just now; try again")]
     Restless,
+    /// Nobody's fault: the connection, or the server, came to its end while bytes that are
+    /// here already were looked at for it.
+    #[error(
+        "the file was being made from one that is here already, and was not finished; try again"
+    )]
+    CutShort,
     /// The client's fault: the request names a user who is not the token's.
     #[error("the token belongs to another user than the request names")]
     WrongUser,
@@ -71,7 +77,9 @@ impl Failure {
                     | Refusal::NoSuchBlock { .. }
                     | Refusal::Incomplete { .. }
             ) | Self::Storage(StorageError::Exists | StorageError::NotAFolder)
-                | Self::Catalog(CatalogError::Refused(Unrecorded::PathTaken))
+                | Self::Catalog(CatalogError::Refused(
+                    Unrecorded::PathTaken | Unrecorded::FolderTaken
+                ))
                 | Self::TooLong { .. }
         )
     }
@@ -95,7 +103,7 @@ impl Failure {
             Self::Refused(refusal) => refused(refusal, self.to_string()),
             Self::Name(_) => ErrorReply::new(Code::BadName, self.to_string()),
             Self::NothingOpen => ErrorReply::new(Code::BadState, self.to_string()),
-            Self::Restless => ErrorReply::new(Code::Internal, self.to_string()),
+            Self::Restless | Self::CutShort => ErrorReply::new(Code::Internal, self.to_string()),
             Self::WrongUser => ErrorReply::new(Code::WrongUser, self.to_string()),
             Self::TooLong { field, max } => {
                 let mut reply = ErrorReply::new(Code::BadRequest, self.to_string());
@@ -282,6 +290,7 @@ fn unrecorded(refusal: &Unrecorded) -> ErrorReply {
             ErrorReply::new(Code::Unauthorized, "the user of this token is no more")
         }
         Unrecorded::PathTaken => storage(&StorageError::Exists),
+        Unrecorded::FolderTaken => storage(&StorageError::NotAFolder),
         Unrecorded::TooManyUnfinished { limit } => {
             let mut reply = ErrorReply::new(
                 Code::TooMany,

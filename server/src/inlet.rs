@@ -118,6 +118,11 @@ impl<R> Inlet<R> {
             frame.since += waited;
         }
     }
+
+    /// The client says nothing because it waits for us, which is no silence.
+    pub(crate) fn excuse_silence(&mut self) {
+        self.last_byte = Instant::now();
+    }
 }
 
 impl<R: AsyncRead + Unpin> Inlet<R> {

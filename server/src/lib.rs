@@ -26,6 +26,7 @@ mod mirror;
 mod newborn;
 mod outlet;
 mod pool;
+mod presence;
 mod publish;
 mod recovery;
 mod refrain;

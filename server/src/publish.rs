@@ -14,7 +14,9 @@ use towline_protocol::reply::Success;
 use towline_protocol::{
     Channel, DocumentId, DocumentPath, FileHash, Offset, OnConflict, Timestamp, UserId,
 };
-use towline_state::catalog::{self, Bytes, Document};
+use towline_state::CatalogError;
+use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
+use towline_state::catalog::{self, Bytes, Document, FileStamp};
 use towline_upload::{Phase, Upload};
 
 /// Proof that the document is in its place. Where it says `durable`, file, name and
@@ -26,6 +28,8 @@ pub(crate) struct Receipt {
     blake3: FileHash,
     created_at: Timestamp,
     durable: bool,
+    /// The server made it from another document; no byte was sent for it.
+    is_copy: bool,
 }
 
 /// What is to be published, and under which rules.
@@ -35,6 +39,8 @@ pub(crate) struct Order {
     pub(crate) owner: UserId,
     pub(crate) blake3: FileHash,
     pub(crate) on_conflict: OnConflict,
+    /// Its bytes are those of another document.
+    pub(crate) is_copy: bool,
 }
 
 impl Receipt {
@@ -42,7 +48,7 @@ impl Receipt {
     pub(crate) fn of(document: Document) -> Option<Self> {
         let blake3 = document.blake3.filter(|_| document.phase == Phase::Completed)?;
         let created_at = document.created_at?;
-        Some(Self { document, blake3, created_at, durable: true })
+        Some(Self { document, blake3, created_at, durable: true, is_copy: false })
     }
 
     /// Whose it is.
@@ -64,6 +70,7 @@ impl Receipt {
             created_at: self.created_at,
             durable: self.durable,
             existing,
+            copied: self.is_copy,
         }
     }
 }
@@ -122,6 +129,21 @@ impl Subject {
             Self::Live(live, _) => live.staging(),
             Self::Whole(staging, _) => &**staging,
         }
+    }
+
+    /// Where its bytes are, as far as anybody may count on it.
+    fn bytes(&self, is_cached: bool) -> Bytes {
+        match is_cached {
+            true => Bytes::Cached { inode: self.staging().inode() },
+            false => Bytes::Synced,
+        }
+    }
+
+    /// Gives up the documents without a file that keep the place from it that was asked
+    /// for. One that came whole is asked for anew by whoever brings it.
+    fn give_up_gone(&self, service: &Service, owner: UserId) -> bool {
+        let Self::Live(live, _) = self else { return false };
+        service.give_up_gone_at(owner, &live.ask(|upload| upload.path().clone()), 1)
     }
 
     /// What it leaves that a file did not get its name. Of one that came whole, nothing:
@@ -228,9 +250,15 @@ impl Publishing {
             Stride::Sync => sync(service, order, subject.staging()),
             Stride::Name { chosen, room } => match chosen.wait() {
                 Ok(row) => name(service, order, &subject, Place::of(row), room),
+                Err(CatalogError::Refused(PathTaken | FolderTaken))
+                    if subject.give_up_gone(service, order.owner) =>
+                {
+                    let chosen = choose(service, order, subject.bytes(room.is_some()), 0);
+                    Ok(Went::On(Stride::Name { chosen, room }))
+                }
                 Err(error) => Err(subject.no_place(service, order.document_id, error.into())),
             },
-            Stride::Settle(name) => settle(service, order, name),
+            Stride::Settle(name) => settle(service, order, subject.staging(), name),
             Stride::Record(recorded) => {
                 hear_recorded(order, recorded).map(|receipt| Went::Done(Box::new(receipt)))
             }
@@ -309,8 +337,13 @@ fn name(
     room: Option<settling::Place>,
 ) -> Result<Went, Failure> {
     failpoint::reach("publish.row_publishing");
-    let Order { document_id, owner, blake3, .. } = order;
+    let Order { document_id, owner, blake3, is_copy, .. } = order;
     let staging = subject.staging();
+    // A name that only a row has is free: the disk decides. Each time there is a row less.
+    if place.copy > 0 && service.give_up_gone_at(owner, &place.document.path, place.copy) {
+        let chosen = choose(service, order, place.document.bytes, 0);
+        return Ok(Went::On(Stride::Name { chosen, room }));
+    }
     let renamed = match staging.rename(owner, &place.path) {
         Ok(renamed) => renamed,
         Err(error) => {
@@ -325,9 +358,10 @@ fn name(
         (Some(_), Some(room)) => {
             failpoint::reach("publish.named");
             let Place { document, path, .. } = place;
-            let named_at = document.last_chunk_at;
-            service.settling.add(Named { document_id, owner, path, named_at, place: room });
-            let receipt = Receipt { document, blake3, created_at: named_at, durable: false };
+            let (stamp, named_at) = (staging.stamp(), document.last_chunk_at);
+            service.settling.add(Named { document_id, owner, path, stamp, named_at, place: room });
+            let (created_at, durable) = (named_at, false);
+            let receipt = Receipt { document, blake3, created_at, durable, is_copy };
             Ok(Went::Done(Box::new(receipt)))
         }
         // The storage knows no such steps, and nothing has happened.
@@ -343,10 +377,16 @@ fn name(
 }
 
 /// The end of step 3, and step 4 is asked for.
-fn settle(service: &Service, order: Order, name: Box<dyn NewName>) -> Result<Went, Failure> {
+fn settle(
+    service: &Service,
+    order: Order,
+    staging: &dyn Publishable,
+    name: Box<dyn NewName>,
+) -> Result<Went, Failure> {
     name.settle().map_err(|error| not_moved(service, order, None, error))?;
     failpoint::reach("publish.in_place");
-    let recorded = service.catalog.complete_publish(order.document_id, service.clock().now());
+    let (id, now) = (order.document_id, service.clock().now());
+    let recorded = service.catalog.complete_publish(id, staging.stamp(), now);
     Ok(Went::On(Stride::Record(recorded)))
 }
 
@@ -376,24 +416,29 @@ fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Rec
         }
     }
     let created_at = said_at.unwrap_or_else(|| service.clock().now());
-    record(service, order, created_at)
+    // Without it the file is read when it is asked for, that is all.
+    let found = service.storage.published(order.owner, &place.path);
+    let stamp = found.ok().flatten().map(|found| found.stamp);
+    record(service, order, stamp, created_at)
 }
 
 /// Step 4. Blocks.
 pub(crate) fn record(
     service: &Service,
     order: Order,
+    stamp: Option<FileStamp>,
     created_at: Timestamp,
 ) -> Result<Receipt, Failure> {
     failpoint::reach("publish.in_place");
-    hear_recorded(order, service.catalog.complete_publish(order.document_id, created_at))
+    hear_recorded(order, service.catalog.complete_publish(order.document_id, stamp, created_at))
 }
 
 fn hear_recorded(order: Order, recorded: catalog::Reply<Document>) -> Result<Receipt, Failure> {
     let document = recorded.wait()?;
     failpoint::reach("publish.row_completed");
     let created_at = document.created_at.unwrap_or(document.last_chunk_at);
-    Ok(Receipt { document, blake3: order.blake3, created_at, durable: true })
+    let Order { blake3, is_copy, .. } = order;
+    Ok(Receipt { document, blake3, created_at, durable: true, is_copy })
 }
 
 /// When `SUCCESS` was said of a document that is publishing, if it may have been.

@@ -195,7 +195,8 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
     let (Some(blake3), Some(path)) = (row.blake3, row.file_path.clone()) else {
         return Err(lost());
     };
-    let order = Order { document_id: id, owner: row.user_id, blake3, on_conflict: row.on_conflict };
+    let (owner, on_conflict) = (row.user_id, row.on_conflict);
+    let order = Order { document_id: id, owner, blake3, on_conflict, is_copy: false };
     let look = match action {
         Action::Publish => cached::look_at_staged(service, row, blake3)?,
         Action::Record => cached::look_at_named(service, row, &path, blake3)?,
@@ -212,7 +213,8 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
                 error => error.into(),
             })?;
             let created_at = publish::said_at(row).unwrap_or_else(|| service.clock().now());
-            publish::record(service, order, created_at)
+            let stamp = service.storage.published(row.user_id, &path)?.map(|found| found.stamp);
+            publish::record(service, order, stamp, created_at)
         }
         (_, look) => {
             if look == Look::Unreadable {

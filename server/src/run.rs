@@ -1,6 +1,7 @@
 //! A server from start to stop.
 
 use crate::calendar::Calendar;
+use crate::channel::COPIES_MAX;
 use crate::checkpoint::{self, Checkpoints};
 use crate::failure::Failure;
 use crate::lane::Crew;
@@ -170,6 +171,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         pool: Pool::new(config.limits.buffers),
         newborns: Arc::default(),
         crew: Crew::new(tracker.clone()),
+        copies: Arc::new(Semaphore::new(COPIES_MAX)),
         taps: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
         tracker,
         stopping: CancellationToken::new(),

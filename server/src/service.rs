@@ -40,6 +40,8 @@ pub(crate) struct Service {
     pub(crate) newborns: Arc<Newborns>,
     /// Who does the short work of all channels.
     pub(crate) crew: Arc<Crew<ChannelDesk>>,
+    /// Places for large copies: who finds none is sent for the bytes instead.
+    pub(crate) copies: Arc<Semaphore>,
     /// Places for taps: one for each core, for each has a thread of its own.
     pub(crate) taps: Arc<Semaphore>,
     /// Connections and everything that works for them.
@@ -194,22 +196,6 @@ impl Service {
                 return Ok(own);
             }
         }
-    }
-
-    /// The first of these documents whose file is there.
-    pub(crate) fn still_there(
-        &self,
-        user: UserId,
-        filesize: FileSize,
-        documents: Vec<Document>,
-    ) -> Option<Document> {
-        documents.into_iter().find(|document| {
-            let path = document.file_path.as_ref();
-            path.is_some_and(|path| {
-                let size = self.storage.published_size(user, path);
-                size.is_ok_and(|size| size == Some(filesize))
-            })
-        })
     }
 
     /// Closes the files of paused uploads, where there are many. They lose

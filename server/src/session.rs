@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use towline_protocol::frame::Caps;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Pong;
@@ -67,6 +68,8 @@ struct Session<R, W> {
     quiet: Option<Channel>,
     /// The code behind a channel has panicked.
     broken: bool,
+    /// Cancelled when this, or the server, comes to its end.
+    ending: CancellationToken,
     pieces: Arc<Semaphore>,
     requests: Arc<Semaphore>,
 }
@@ -99,6 +102,7 @@ where
                 channels: HashMap::new(),
                 quiet: None,
                 broken: false,
+                ending: service.stopping.child_token(),
                 pieces: Arc::new(Semaphore::new(
                     service.config.limits.buffers_per_connection * pool::UNITS as usize,
                 )),
@@ -139,6 +143,7 @@ where
 {
     async fn run(mut self) {
         let end = self.talk().await;
+        self.ending.cancel();
         let (mut inlet, piece) = self.source.end().await;
         if let Some(piece) = piece {
             // What has arrived of a frame that was cut counts.
@@ -307,7 +312,14 @@ where
             None => self.channels.entry(channel).or_insert_with(|| {
                 let service = Arc::clone(&self.service);
                 let (events, backlog) = (self.events.clone(), Backlog::default());
-                let desk = ChannelDesk::new(service, self.user, channel, events, backlog.clone());
+                let desk = ChannelDesk::new(
+                    service,
+                    self.user,
+                    channel,
+                    events,
+                    backlog.clone(),
+                    self.ending.clone(),
+                );
                 (Lane::new(desk, Arc::clone(&self.service.crew)), backlog)
             }),
         };
@@ -388,6 +400,9 @@ where
     }
 
     fn pass_on(&mut self, event: Event) {
+        if let Event::AtWork(_) = event {
+            self.source.excuse_silence();
+        }
         pass_on(&mut self.outlet, event);
     }
 }
@@ -413,7 +428,7 @@ async fn hear_out<W: AsyncWrite + Unpin>(heard: &mut Heard, outlet: &mut Outlet<
 
 fn pass_on<W: AsyncWrite + Unpin>(outlet: &mut Outlet<W>, event: Event) {
     match event {
-        Event::Reply(reply) => outlet.push(&reply),
+        Event::Reply(reply) | Event::AtWork(reply) => outlet.push(&reply),
         Event::Frames { frames, place } => {
             outlet.push_frames(&frames);
             drop(place);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use towline_protocol::{DocumentId, DocumentPath, FileSize, Timestamp, UserId};
-use towline_state::catalog::{CatalogError, Refusal};
+use towline_state::catalog::{CatalogError, FileStamp, Refusal};
 use towline_upload::Phase;
 
 /// See the module's description.
@@ -44,6 +44,8 @@ pub(crate) struct Named {
     pub(crate) document_id: DocumentId,
     pub(crate) owner: UserId,
     pub(crate) path: DocumentPath,
+    /// What its file is known by.
+    pub(crate) stamp: Option<FileStamp>,
     /// When `SUCCESS` was said, which goes on saying so.
     pub(crate) named_at: Timestamp,
     #[allow(dead_code, reason = "held, not read")]
@@ -156,8 +158,9 @@ fn record(service: &Service, named: &[Arc<Named>]) -> bool {
     failpoint::reach("settling.settled");
     let mut all = true;
     for together in named.chunks(TOGETHER) {
-        let complete =
-            |one: &Arc<Named>| service.catalog.complete_publish(one.document_id, one.named_at);
+        let complete = |one: &Arc<Named>| {
+            service.catalog.complete_publish(one.document_id, one.stamp, one.named_at)
+        };
         let rows: Vec<_> = together.iter().map(complete).collect();
         for (one, recorded) in together.iter().zip(rows) {
             let id = one.document_id;

@@ -20,6 +20,7 @@
 //! What the caller owes in return: one writer to a staging area at a time (the
 //! lease sees to that), and no write once verification has begun.
 
+mod copy;
 mod directory;
 mod disk;
 mod error;
@@ -46,7 +47,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, FileSize, Offset, UserId};
+use towline_protocol::{DocumentId, FileHash, FileSize, Offset, UserId};
+use towline_state::catalog::FileStamp;
 
 /// A volume that keeps documents.
 pub trait Storage: Send + Sync + 'static {
@@ -85,6 +87,24 @@ pub trait Storage: Send + Sync + 'static {
         bytes: &[u8],
     ) -> Result<Arc<dyn Publishable>, StorageError>;
 
+    /// Makes the staging area of an upload as [`create_whole`](Self::create_whole) does, with
+    /// the bytes of a file that lies here already: they share their place on the disk
+    /// where the file system can do that, else they are copied. What lies in the area
+    /// then was read and has that length and hash.
+    ///
+    /// `goes_on` hears how far it is, after each block, and says whether to go on.
+    ///
+    /// # Errors
+    /// As [`create_whole`](Self::create_whole); nothing is left behind, nor where the
+    /// answer is another than [`Copied::Whole`].
+    fn create_copy(
+        &self,
+        id: DocumentId,
+        source: &File,
+        content: (FileSize, FileHash),
+        goes_on: &mut dyn FnMut(Offset) -> bool,
+    ) -> Result<Copied, StorageError>;
+
     /// Opens the staging area that an earlier run left. One that was
     /// [made whole](Self::create_whole) is from then on like all others.
     ///
@@ -111,17 +131,43 @@ pub trait Storage: Send + Sync + 'static {
         path: &DocumentPath,
     ) -> Result<(), StorageError>;
 
-    /// The size of the published file; nothing where there is none.
+    /// Opens a published file for reading; nothing where there is none.
     ///
     /// # Errors
     /// [`StorageError::Unsafe`] where something else than a plain file has the name,
     /// [`StorageError::NotAFolder`] where a file stands in the way of a folder, and
     /// [`StorageError::Io`] where the file may not be read.
+    fn published(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<Published>, StorageError>;
+
+    /// The size of the published file; nothing where there is none.
+    ///
+    /// # Errors
+    /// As [`published`](Self::published).
     fn published_size(
         &self,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<Option<FileSize>, StorageError>;
+    ) -> Result<Option<FileSize>, StorageError> {
+        Ok(self.published(user, path)?.map(|published| published.filesize))
+    }
+
+    /// Whether the folder of a document can be, or be made.
+    ///
+    /// # Errors
+    /// [`StorageError::NotAFolder`] where a file stands in the way of it,
+    /// [`StorageError::Unsafe`] where a link does.
+    fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError>;
+
+    /// Whether a user has a folder at all: where there is none its disk may not be
+    /// mounted.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    fn has_user_folder(&self, user: UserId) -> Result<bool, StorageError>;
 
     /// Makes a published file durable whose [`publish`](Self::publish) may have been
     /// cut off between the move and its promise. Twice is fine.
@@ -164,7 +210,7 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Staging::drop_cached`] says; nothing where there is none.
     ///
     /// # Errors
-    /// As [`published_size`](Self::published_size).
+    /// As [`published`](Self::published).
     fn open_published(
         &self,
         user: UserId,
@@ -221,6 +267,27 @@ pub trait Storage: Send + Sync + 'static {
     fn make_read_only(&self);
 }
 
+/// A published file, held open for reading.
+#[derive(Debug)]
+pub struct Published {
+    /// The file.
+    pub file: File,
+    /// How long it is.
+    pub filesize: FileSize,
+    /// What it is known by.
+    pub stamp: FileStamp,
+}
+
+/// How making a [copy](Storage::create_copy) ended.
+pub enum Copied {
+    /// The bytes are there.
+    Whole(Arc<dyn Publishable>),
+    /// What could be copied are other bytes: the source is damaged, or another file.
+    OtherBytes,
+    /// It was not to go on.
+    Stopped,
+}
+
 /// A name that a file has got just now.
 pub trait NewName: Send {
     /// Makes it durable, and those of the folders above it (P3). Names in one folder
@@ -240,6 +307,10 @@ pub trait Publishable: Send + Sync {
 
     /// What the file is known by, under any name.
     fn inode(&self) -> u64;
+
+    /// The same and when it was last written to: what it is known by from now on, if
+    /// nobody writes to it. Nothing where the system does not say.
+    fn stamp(&self) -> Option<FileStamp>;
 
     /// Makes every written byte durable, but not the staging area's name. For the sync
     /// right before [`Storage::publish`], which gives the file a name of its own and

@@ -165,6 +165,13 @@ impl<R: AsyncRead + Unpin> Source<R> {
         here.unwrap_or_else(|| Instant::now() + silence)
     }
 
+    /// See [`Inlet::excuse_silence`].
+    pub(crate) fn excuse_silence(&mut self) {
+        if let Some(inlet) = &mut self.inlet {
+            inlet.excuse_silence();
+        }
+    }
+
     /// See [`Inlet::excuse`].
     pub(crate) fn excuse(&mut self, waited: Duration) {
         if let Some(inlet) = &mut self.inlet {

@@ -37,7 +37,7 @@ mod unfinished;
 mod users;
 
 pub use checkpoint::Checkpoint;
-pub use document::{Bytes, Document, NewDocument, OnConflict};
+pub use document::{Bytes, Document, FileStamp, NewDocument, OnConflict};
 pub use documents::{Created, Unless};
 pub use error::{CatalogError, Refusal};
 pub use found::Found;

@@ -30,6 +30,9 @@ pub const RELAXED: &[&str] = &["publish.named", "settling.settled", "settling.sy
 /// Points that only a file passes that comes whole.
 pub const WHOLE: &[&str] = &["whole.file_made"];
 
+/// Points that a server passes which makes a document from another with the same bytes.
+pub const COPIED: &[&str] = &["copy.begun", "copy.block"];
+
 /// Points that a start passes which has something to put in order.
 pub const AT_THE_START: &[&str] =
     &["recovery.begun", "recovery.done", "recovery.restored", "recovery.settling"];

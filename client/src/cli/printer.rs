@@ -238,7 +238,11 @@ impl Printer {
     }
 
     fn count(&mut self, receipt: &Receipt) {
-        let counter = if receipt.existing { &mut self.sum.existing } else { &mut self.sum.sent };
+        let counter = match receipt {
+            Receipt { existing: true, .. } => &mut self.sum.existing,
+            Receipt { copied: true, .. } => &mut self.sum.copied,
+            _ => &mut self.sum.sent,
+        };
         *counter += 1;
         self.sum.sent_bytes += receipt.sent_bytes;
     }

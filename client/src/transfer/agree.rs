@@ -233,18 +233,23 @@ impl Transfer {
         success: Success,
     ) -> Result<Option<Agreed>, Stop> {
         let document_id = success.document_id;
-        if self.hash(means).await? != success.blake3 {
-            self.notice(
-                means,
-                format!(
-                    "an earlier version of the file was completed as document {document_id}; \
-                     it has changed since and is uploaded anew"
-                ),
-            );
-            self.forget(means, document_id).await;
-            return Ok(None);
-        }
-        Ok(Some(Agreed::Done(self.conclude(means, success).await?)))
+        let why = if !self.is_in_place(&success) {
+            let place = crate::place::words(&success);
+            format!(
+                "the file was completed as document {document_id} in another place ({place}); it \
+                 is uploaded to this one"
+            )
+        } else if self.hash(means).await? != success.blake3 {
+            format!(
+                "an earlier version of the file was completed as document {document_id}; it has \
+                 changed since and is uploaded anew"
+            )
+        } else {
+            return Ok(Some(Agreed::Done(self.conclude(means, success).await?)));
+        };
+        self.notice(means, why);
+        self.forget(means, document_id).await;
+        Ok(None)
     }
 
     /// Begins anew; nothing where it turned out that another run had begun.
@@ -274,11 +279,9 @@ impl Transfer {
             self.inherited = true;
             return Ok(None);
         }
-        let blake3 = if (found.same_size || self.was_thrown) && !self.options.again {
-            Some(self.hash(means).await?)
-        } else {
-            None
-        };
+        let may_be_known = (found.same_size || self.was_thrown) && !self.is_sent_anyway;
+        let blake3 =
+            if may_be_known && !self.options.again { Some(self.hash(means).await?) } else { None };
         let upload = Request::Upload(Upload {
             channel: self.channel,
             filename: self.filename(),
@@ -306,7 +309,14 @@ impl Transfer {
                 }
                 Ok(Some(Agreed::Granted(Plan::whole_file(self.filesize()))))
             }
-            Reply::Success(success) if success.existing && blake3.is_some() => {
+            // An earlier server names whatever document has the same bytes.
+            Reply::Success(success)
+                if success.existing && blake3.is_some() && !self.is_in_place(&success) =>
+            {
+                self.is_sent_anyway = true;
+                Ok(None)
+            }
+            Reply::Success(success) if (success.existing || success.copied) && blake3.is_some() => {
                 Ok(Some(Agreed::Done(self.conclude(means, success).await?)))
             }
             Reply::Error(error) => Err(Stop::refused(error)),

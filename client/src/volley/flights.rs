@@ -4,6 +4,7 @@ use super::loader::Small;
 use super::{Before, Left, Shot};
 use crate::document::Document;
 use crate::events::Receipt;
+use crate::place;
 use std::collections::{BTreeMap, BTreeSet};
 use towline_protocol::name::Name;
 use towline_protocol::reply::{Granted, Success, Welcome};
@@ -142,11 +143,13 @@ impl<'a> Flights<'a> {
         }
         let flight = self.by_channel.get(&channel)?;
         let is_expected = match flight.stage {
-            Stage::Begun | Stage::Thrown => success.existing,
+            Stage::Begun | Stage::Thrown => success.existing || success.copied,
             Stage::Sent(document_id) => success.document_id == document_id,
         };
+        let Shot { document, on_conflict, .. } = self.shots[flight.shot];
         let is_it = success.filesize == flight.small.filesize
             && success.blake3 == flight.small.blake3
+            && place::is_allowed(&success, &document.remote, on_conflict.unwrap_or_default())
             && is_expected;
         if !is_it {
             self.give_back(channel);
@@ -154,15 +157,16 @@ impl<'a> Flights<'a> {
         }
         let Flight { shot, small, stage } = self.end(channel)?;
         let shot = &self.shots[shot];
-        if success.existing {
+        let has_them = success.existing || success.copied;
+        if has_them {
             self.are_wanted = false;
         }
-        if success.existing && stage == Stage::Thrown {
+        if has_them && stage == Stage::Thrown {
             // `complete` gets the same answer.
             self.echoing.insert(channel);
         }
         let sent_bytes = if stage == Stage::Begun { 0 } else { small.bytes.len() as u64 };
-        Some((shot.index, Receipt::of(shot.document.local.clone(), success, sent_bytes)))
+        Some((shot.index, Receipt::of(shot.document, success, sent_bytes)))
     }
 
     /// The server will not take it like that.
@@ -254,17 +258,18 @@ mod tests {
         DocumentId::try_from(number).unwrap()
     }
 
-    fn success(channel: Channel, number: u64, existing: bool) -> Success {
+    fn success(channel: Channel, filename: &str, existing: bool) -> Success {
         Success {
             channel,
-            document_id: id(number),
-            filename: "a".to_owned(),
+            document_id: id(7),
+            filename: filename.to_owned(),
             folder: Vec::new(),
             filesize: small().filesize,
             blake3: small().blake3,
             created_at: Timestamp::from_i64(1).unwrap(),
             durable: true,
             existing,
+            copied: false,
         }
     }
 
@@ -289,14 +294,14 @@ mod tests {
         // Nobody knows yet whether the server wants any: the bytes wait for its word.
         let wish = flights.launch(first, 0, small(), &welcome);
         let rest = flights.granted(first, &granted(first), &welcome).unwrap();
-        assert!(flights.succeeded(first, success(first, 7, false)).is_some());
+        assert!(flights.succeeded(first, success(first, "a", false)).is_some());
         let thrown = flights.launch(first, 1, small(), &welcome);
         assert!(thrown.len() > wish.len() + 5 && rest.len() > 5);
 
         // There already: the channel is in use until `complete` is answered as well.
-        assert!(flights.succeeded(first, success(first, 7, true)).is_some());
+        assert!(flights.succeeded(first, success(first, "b (1)", true)).is_some());
         assert!(flights.has(first) && flights.channels() == 1 && !flights.is_empty());
-        assert!(flights.succeeded(first, success(first, 7, true)).is_none());
+        assert!(flights.succeeded(first, success(first, "b", true)).is_none());
         assert!(!flights.has(first) && flights.is_empty());
 
         // The last answer was that one is there: the next asks first. One that was thrown
@@ -304,6 +309,8 @@ mod tests {
         flights.launch(first, 2, small(), &welcome);
         assert!(flights.granted(first, &granted(first), &welcome).is_some());
         flights.launch(second, 3, small(), &welcome);
+        // A receipt for another place is none: the ordinary way asks again.
+        assert!(flights.succeeded(second, success(second, "a", true)).is_none());
         let left: Vec<_> = flights.into_left().into_iter().collect();
         assert_eq!(left, [(2, Before::Document(id(7))), (3, Before::Thrown)]);
     }

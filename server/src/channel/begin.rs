@@ -3,110 +3,149 @@
 //! Each step ends where the catalog is asked, so that many channels ask together and
 //! none has a thread wait for it alone.
 
-use super::parcel::{Parcel, Posted};
-use super::{ChannelDesk, Open, Slot, order};
+use super::copying::Known;
+use super::posted::Posted;
+use super::{ChannelDesk, Open, SHORT_FILE_BYTES, Slot, order};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::newborn::Birth;
-use crate::publish::{Publishing, Receipt};
+use crate::presence::Presence;
+use crate::publish::Publishing;
 use crate::service::Service;
+use crate::storage::StorageError;
 use std::sync::Arc;
 use towline_protocol::reply::{Found, Granted, Reply, Unfinished};
 use towline_protocol::request::{Find, Upload};
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp};
+use towline_protocol::{DocumentPath, Offset, OnConflict, Timestamp, UserId};
 use towline_state::CatalogError;
+use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
 use towline_upload::{Phase, Upload as Rules};
 
 /// What is waited for.
 pub(super) enum Asked {
     /// What there is that an upload could go on with, or need not send.
-    Find { same_bytes: Option<DocumentId>, found: catalog::Reply<catalog::Found> },
-    /// Documents with the very bytes that are to be uploaded, and for which there is no
-    /// room.
-    SameBytes { filesize: FileSize, documents: catalog::Reply<Vec<Document>>, no_room: Failure },
+    Find(catalog::Reply<catalog::Found>),
+    /// Whether a document has this very place and these bytes, where no other can be
+    /// made.
+    SamePlace { begun: Box<Begun>, documents: catalog::Reply<Vec<Document>> },
     /// A row.
     Row { begun: Box<Begun>, created: catalog::Reply<Created<Birth>> },
     /// How an upload that is whole gets to its place.
     Publishing(Box<Publishing>),
     /// How a file that came whole does.
-    Parcel(Parcel, Box<Posted>),
+    Posted(Box<Posted>),
+    /// Bytes that are here already, to be looked at or copied.
+    Known(Box<Known>),
     /// Nothing but the other channels: they are to have their rows before one of
     /// them makes a file, which a disk may hold up.
     File { begun: Box<Begun>, newborn: Newborn },
 }
 
+impl Asked {
+    /// Whether it takes so long that others should not wait for it.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(self, Self::Known(known) if known.filesize().get() > SHORT_FILE_BYTES)
+    }
+}
+
 /// An upload that is being begun.
 pub(super) struct Begun {
-    request: Upload,
-    path: DocumentPath,
-    now: Timestamp,
+    pub(super) request: Upload,
+    pub(super) path: DocumentPath,
+    pub(super) now: Timestamp,
+    /// What would make it needless, as far as that was not looked at yet.
+    pub(super) unless: Unless,
+    /// Why nothing can be made for it, where that is so.
+    no_room: Option<Failure>,
+    /// Documents without a file that were in its way have given their names up.
+    has_cleared: bool,
+}
+
+impl Begun {
+    pub(super) fn new_document(&self, user_id: UserId) -> NewDocument {
+        NewDocument {
+            user_id,
+            path: self.path.clone(),
+            filesize: self.request.filesize,
+            on_conflict: self.request.on_conflict,
+            chunk_size: self.request.chunk_size,
+            started_at: self.now,
+        }
+    }
 }
 
 impl ChannelDesk {
     /// Goes on once the answer is there.
     pub(super) fn heard(&mut self, asked: Asked) -> Result<Option<Asked>, Failure> {
         match asked {
-            Asked::Find { same_bytes, found } => match found.wait() {
-                Ok(found) => self.found(same_bytes, found),
-                Err(error) => self.answer_no(&error.into(), None),
-            },
-            Asked::SameBytes { filesize, documents, no_room } => {
-                let receipt = self.receipt_of_same(filesize, documents.wait()?).ok_or(no_room)?;
-                self.finish(receipt, true);
+            Asked::Find(found) => {
+                match found.wait() {
+                    Ok(found) => self.found(found),
+                    Err(error) => self.answer_no(&error.into(), None),
+                }
+                Ok(None)
             }
-            Asked::Row { begun, created } => match created.wait()? {
-                Created::New(birth) => {
-                    let newborn = Newborn::new(Arc::clone(&self.service), birth);
-                    return Ok(Some(Asked::File { begun, newborn }));
-                }
-                Created::SameBytes(documents) => {
-                    let Begun { mut request, path, .. } = *begun;
-                    let Some(receipt) = self.receipt_of_same(request.filesize, documents) else {
-                        request.blake3 = None;
-                        return self.ask_for_row(request, path).map(Some);
-                    };
-                    self.finish(receipt, true);
-                }
-                Created::Found(found) => {
-                    self.slot = Slot::Refused;
-                    self.found(None, *found);
-                }
-            },
-            Asked::Publishing(publishing) => return self.publish(*publishing),
-            Asked::Parcel(parcel, posted) => return self.go_on_with_parcel(parcel, posted),
-            Asked::File { begun, newborn } => self.make_file(*begun, newborn)?,
+            Asked::SamePlace { begun, documents } => self.look_at(begun, documents.wait()?),
+            Asked::Row { begun, created } => self.row(begun, created.wait()),
+            Asked::Publishing(publishing) => self.publish(*publishing),
+            Asked::Posted(posted) => self.go_on_with_posted(posted),
+            Asked::Known(known) => self.make_use_of(*known),
+            Asked::File { begun, newborn } => self.make_file(*begun, newborn).map(|()| None),
         }
-        Ok(None)
+    }
+
+    fn row(
+        &mut self,
+        mut begun: Box<Begun>,
+        created: Result<Created<Birth>, CatalogError>,
+    ) -> Result<Option<Asked>, Failure> {
+        match created {
+            Ok(Created::New(birth)) => {
+                let newborn = Newborn::new(Arc::clone(&self.service), birth);
+                Ok(Some(Asked::File { begun, newborn }))
+            }
+            Ok(Created::SamePlace(documents)) => self.look_at(begun, documents),
+            Ok(Created::SameBytes(documents)) => self.copy_one_of(begun, documents),
+            Ok(Created::Found(found)) => {
+                self.slot = Slot::Refused;
+                self.found(*found);
+                Ok(None)
+            }
+            Err(CatalogError::Refused(PathTaken | FolderTaken))
+                if !std::mem::replace(&mut begun.has_cleared, true)
+                    && self.service.give_up_gone_at(self.user, &begun.path, 1) =>
+            {
+                Ok(Some(self.ask_for_row(begun)))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A no to it leaves the channel's own upload as it is.
     pub(super) fn find(&self, request: &Find) -> Option<Asked> {
-        let asked = self.ask_for_known(request);
-        asked.inspect_err(|failure| self.answer_no(failure, None)).ok()
+        let path = request.path().map_err(Failure::from);
+        let path = path.inspect_err(|failure| self.answer_no(failure, None)).ok()?;
+        let Find { filesize, blake3, .. } = *request;
+        Some(Asked::Find(self.service.catalog.find(self.user, &path, filesize, blake3)))
     }
 
-    fn ask_for_known(&self, request: &Find) -> Result<Asked, Failure> {
-        let path = request.path()?;
-        let filesize = request.filesize;
-        let same_bytes = match request.blake3 {
-            Some(blake3) => {
-                let documents = self.service.catalog.find_completed(self.user, filesize, blake3);
-                let same = self.service.still_there(self.user, filesize, documents.wait()?);
-                same.map(|document| document.document_id)
+    fn found(&self, found: catalog::Found) {
+        // A file that takes long to read is not vouched for: `upload` reads it.
+        let is_there = |document: &&Document| match self.service.presence(document) {
+            Presence::Promised => true,
+            Presence::Unread(file) if document.filesize.get() <= SHORT_FILE_BYTES => {
+                self.service.is_document(document, &file, &mut |_| true) == Some(true)
             }
-            None => None,
+            _ => false,
         };
-        let found = self.service.catalog.find(self.user, &path, filesize);
-        Ok(Asked::Find { same_bytes, found })
-    }
-
-    fn found(&self, same_bytes: Option<DocumentId>, found: catalog::Found) {
+        let same = found.same_place.iter().find(is_there).map(|document| document.document_id);
         self.reply(Reply::Find(Found {
             channel: self.channel,
             same_size: found.same_size,
-            document_id: same_bytes,
+            document_id: same,
+            known: found.is_known && same.is_none(),
             unfinished: found.unfinished.map(|document| Unfinished {
                 document_id: document.document_id,
                 offset: document.durable_offset,
@@ -124,47 +163,74 @@ impl ChannelDesk {
         } else {
             self.service.check_room(request.filesize)
         };
-        match (room, request.blake3) {
-            (Ok(()), _) => self.ask_for_row(request, path),
+        let (filesize, on_conflict) = (request.filesize, request.on_conflict);
+        let blake3 = request.blake3;
+        let mut begun = Box::new(Begun {
+            unless: Unless { same_place: blake3, same_bytes: blake3, unfinished: request.new_only },
+            now: self.service.clock().now(),
+            request,
+            path,
+            no_room: None,
+            has_cleared: false,
+        });
+        match (room, blake3) {
+            (Ok(()), _) => self.ask_if_free(begun),
             (Err(no_room), None) => Err(no_room),
             (Err(no_room), Some(blake3)) => {
                 let catalog = &self.service.catalog;
-                let documents = catalog.find_completed(self.user, request.filesize, blake3);
-                Ok(Asked::SameBytes { filesize: request.filesize, documents, no_room })
+                let documents =
+                    catalog.same_place(self.user, &begun.path, filesize, blake3, on_conflict);
+                begun.no_room = Some(no_room);
+                Ok(Asked::SamePlace { begun, documents })
             }
         }
     }
 
-    /// The receipt of the first of these documents whose file is there.
-    fn receipt_of_same(&self, filesize: FileSize, documents: Vec<Document>) -> Option<Receipt> {
-        self.service.still_there(self.user, filesize, documents).and_then(Receipt::of)
+    /// Asks for a row, unless the disk already says that there is no name for the file.
+    fn ask_if_free(&self, begun: Box<Begun>) -> Result<Asked, Failure> {
+        let storage = &self.service.storage;
+        // Where a document has the name of a folder, no name would help at the end.
+        storage.check_folder(self.user, &begun.path)?;
+        if begun.request.on_conflict == OnConflict::Reject {
+            let lies_there = match storage.published(self.user, &begun.path) {
+                Err(StorageError::Unsafe { .. }) => true,
+                answer => answer?.is_some(),
+            };
+            match begun.unless.same_place {
+                // It may be the very file that is to be uploaded.
+                Some(blake3) if lies_there => {
+                    let Upload { filesize, on_conflict, .. } = begun.request;
+                    let (catalog, path) = (&self.service.catalog, &begun.path);
+                    let documents =
+                        catalog.same_place(self.user, path, filesize, blake3, on_conflict);
+                    return Ok(Asked::SamePlace { begun, documents });
+                }
+                None if lies_there => return Err(StorageError::Exists.into()),
+                _ => {}
+            }
+        }
+        Ok(self.ask_for_row(begun))
     }
 
-    fn ask_for_row(&self, request: Upload, path: DocumentPath) -> Result<Asked, Failure> {
-        if !path.folder().is_empty() {
-            // A document may have the name of a folder: no name would help at the end.
-            self.service.storage.published_size(self.user, &path)?;
-        }
-        let now = self.service.clock().now();
-        let new = NewDocument {
-            user_id: self.user,
-            path: path.clone(),
-            filesize: request.filesize,
-            on_conflict: request.on_conflict,
-            chunk_size: request.chunk_size,
-            started_at: now,
-        };
-        let unless = Unless { same_bytes: request.blake3, unfinished: request.new_only };
+    pub(super) fn ask_for_row(&self, begun: Box<Begun>) -> Asked {
         let limit = self.service.config.limits.unfinished_per_user;
         let newborns = Arc::clone(&self.service.newborns);
         let birth = move |id| newborns.begin(id);
+        let (new, unless) = (begun.new_document(self.user), begun.unless);
         let created = self.service.catalog.create_document(new, unless, limit, birth);
-        let begun = Box::new(Begun { request, path, now });
-        Ok(Asked::Row { begun, created })
+        Asked::Row { begun, created }
+    }
+
+    /// What was looked at did not make the upload needless: it goes on without.
+    pub(super) fn begin_without(&self, mut begun: Box<Begun>) -> Result<Asked, Failure> {
+        match begun.no_room.take() {
+            Some(no_room) => Err(no_room),
+            None => self.ask_if_free(begun),
+        }
     }
 
     fn make_file(&mut self, begun: Begun, mut newborn: Newborn) -> Result<(), Failure> {
-        let Begun { request, path, now } = begun;
+        let Begun { request, path, now, .. } = begun;
         let Upload { filesize, on_conflict, blocks, .. } = request;
         let id = newborn.birth.id;
         failpoint::reach("upload.row_made");

@@ -63,7 +63,8 @@ impl ChannelDesk {
         let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);
         let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;
         let document_id = live.document_id;
-        let order = Order { document_id, owner: self.user, blake3, on_conflict };
+        let owner = self.user;
+        let order = Order { document_id, owner, blake3, on_conflict, is_copy: false };
         // The user's own three checks: size, existence, permissions.
         if let Err(error) = live.staging().check(live.filesize()) {
             live.tell(Rules::unpublish);

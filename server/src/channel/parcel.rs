@@ -3,36 +3,21 @@
 //!
 //! Nobody has to hear of an upload that is over before it could be gone on with. So
 //! there is no lease and nothing to resume, and where the long way writes a row three
-//! times this does it twice:
-//!
-//! 1. Its bytes are hashed, and written to a file of its own, under a name that says that
-//!    nothing was promised of it: where that is all there is, recovery removes it.
-//! 2. They are synced, unless durability is relaxed and there is a place (P2).
-//! 3. The row is made, and says `publishing` from the beginning (P4).
-//!
-//! From there it goes as with all files: see [`Publishing`]. What is unusual about it, what
+//! times this does it twice: see [`posted`](super::posted). What is unusual about it, what
 //! turns out to be needless, and what does not get its name, goes the long way, from the
 //! start. (What is needless costs a file and a sync then; a client that has heard so
 //! of one file sends no other before it is asked for it.)
 
 use super::begin::Asked;
-use super::{ChannelDesk, Queued, SHORT_PIECE_BYTES, Slot, Task};
-use crate::failpoint;
-use crate::failure::Failure;
-use crate::newborn::Birth;
-use crate::publish::{Order, Publishing};
-use crate::service::Service;
-use crate::settling::Place;
-use crate::storage::Publishable;
+use super::posted::{Posted, Source};
+use super::{ChannelDesk, Queued, SHORT_PIECE_BYTES, Task};
+use crate::publish::Order;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use towline_protocol::block::{hash_block, hash_file};
-use towline_protocol::reply::{Granted, Reply};
 use towline_protocol::request::{Complete, Request, Upload};
-use towline_protocol::{BlockIndex, ChainingValue, DocumentId, FileHash, Offset};
-use towline_state::CatalogError;
-use towline_state::catalog::{self, Bytes, Catalog, Created, Document, NewDocument, Unless};
-use towline_upload::{Phase, Upload as Rules};
+use towline_protocol::{BlockIndex, ChainingValue, FileHash, Offset};
+use towline_state::catalog::{NewDocument, Unless};
+use towline_upload::Upload as Rules;
 
 /// See the module's description: the tasks that it was made of, in order.
 pub(crate) struct Parcel(VecDeque<Queued>);
@@ -48,43 +33,17 @@ struct Contents<'a> {
     tasks: usize,
 }
 
-/// What has become of a parcel: it has a file.
-pub(super) struct Posted {
-    order: Order,
-    new: NewDocument,
-    unless: Unless,
-    file: File,
-    birth: Birth,
-    /// Where it need not be durable at once.
-    room: Option<Place>,
-    /// Nothing yet, where the bytes are to be synced first.
-    created: Option<catalog::Reply<Created<(Document, u32)>>>,
-}
-
-/// Its file.
-struct File {
-    service: Arc<Service>,
-    staging: Arc<dyn Publishable>,
-    id: DocumentId,
-    /// No row speaks of it, nor will: it goes where this goes.
-    is_nobodys: bool,
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let Self { service, id, is_nobodys, .. } = self;
-        if *is_nobodys && let Err(error) = service.storage.discard_whole(*id) {
-            tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
-        }
-    }
-}
-
 impl Parcel {
     /// Takes one from the queue, if all of it is there.
     pub(super) fn take(queue: &mut VecDeque<Queued>) -> Option<Queued> {
         let tasks = Contents::of(queue)?.tasks;
         let parcel = Self(queue.drain(..tasks).collect());
         Some(Queued { task: Task::Parcel(parcel), place: None })
+    }
+
+    /// What it was made of, for the long way.
+    pub(super) fn into_tasks(self) -> VecDeque<Queued> {
+        self.0
     }
 }
 
@@ -139,7 +98,7 @@ impl ChannelDesk {
             self.taken = parcel.0;
             return None;
         };
-        Some(Asked::Parcel(parcel, Box::new(posted)))
+        Some(Asked::Posted(Box::new(posted.of(Source::Parcel(parcel)))))
     }
 
     /// Step 1; and the next is begun.
@@ -162,88 +121,13 @@ impl ChannelDesk {
             Some(_) => service.storage.create_nameless(document_id, bytes).ok()?,
             None => service.storage.create_whole(document_id, bytes).ok()?,
         };
-        let file =
-            File { service: Arc::clone(service), staging, id: document_id, is_nobodys: true };
-        failpoint::reach("whole.file_made");
         let (user_id, started_at) = (self.user, service.clock().now());
-        let on_conflict = upload.on_conflict;
-        let mut posted = Posted {
-            order: Order { document_id, owner: user_id, blake3, on_conflict },
-            new: NewDocument { user_id, path, filesize, on_conflict, chunk_size, started_at },
-            unless: Unless { same_bytes: upload.blake3, unfinished: upload.new_only },
-            file,
-            birth,
-            room,
-            created: None,
-        };
-        if posted.room.is_some() {
-            posted.ask_for_row(&service.catalog);
-        } else {
-            // Where many are published, the first sync finds the bytes of all of them on
-            // the device.
-            posted.file.staging.start_writeback(Offset::ZERO, filesize.get());
-        }
-        Some(posted)
-    }
-
-    /// The next step.
-    pub(super) fn go_on_with_parcel(
-        &mut self,
-        parcel: Parcel,
-        mut posted: Box<Posted>,
-    ) -> Result<Option<Asked>, Failure> {
-        let Some(created) = posted.created.take() else {
-            let synced = posted.file.staging.sync_data();
-            synced.inspect_err(|_| self.backlog.settled())?;
-            failpoint::reach("publish.synced");
-            posted.ask_for_row(&self.service.catalog);
-            return Ok(Some(Asked::Parcel(parcel, posted)));
-        };
-        let Posted { order, new, mut file, birth, room, .. } = *posted;
-        let row = match created.wait() {
-            Ok(Created::New(row)) => row,
-            needless => {
-                // What there is in its place, or what is wrong, the long way finds out
-                // again. Where the catalog failed there may be a row behind a restart.
-                file.is_nobodys = matches!(needless, Ok(_) | Err(CatalogError::Refused(_)));
-                self.taken = parcel.0;
-                return Ok(None);
-            }
-        };
-        let id = order.document_id;
-        let whole = (Arc::clone(&file.staging), birth);
-        let stage = Publishing::of_whole(&self.service, order, whole, row, room);
-        if stage.is_err() {
-            let row = self.service.catalog.document(id).wait();
-            if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Failed)) {
-                // It came to nothing, and nobody has heard of it: the long way says why,
-                // and may keep the bytes.
-                self.taken = parcel.0;
-                return Ok(None);
-            }
-        }
-        self.backlog.settled();
-        self.slot = Slot::Whole(id);
-        self.reply(Reply::Upload(Granted {
-            channel: self.channel,
-            document_id: id,
-            offset: Offset::ZERO,
-            filesize: new.filesize,
-            lease: None,
-        }));
-        Ok(self.went(stage?))
-    }
-}
-
-impl Posted {
-    /// Step 3.
-    fn ask_for_row(&mut self, catalog: &Catalog) {
-        let bytes = match self.room {
-            Some(_) => Bytes::Cached { inode: self.file.staging.inode() },
-            None => Bytes::Synced,
-        };
-        self.file.is_nobodys = false;
-        let (Order { document_id, blake3, .. }, new) = (self.order, self.new.clone());
-        self.created = Some(catalog.publish_new(document_id, new, self.unless, blake3, bytes));
+        let (owner, on_conflict) = (user_id, upload.on_conflict);
+        let order = Order { document_id, owner, blake3, on_conflict, is_copy: false };
+        let new = NewDocument { user_id, path, filesize, on_conflict, chunk_size, started_at };
+        // Equal bytes elsewhere make it no less wanted: its own are here.
+        let (same_place, unfinished) = (upload.blake3, upload.new_only);
+        let unless = Unless { same_place, same_bytes: None, unfinished };
+        Some(Posted::written(service, order, (new, unless), (staging, birth), room))
     }
 }

@@ -8,13 +8,13 @@
 //! place (P2).
 
 use crate::failure::Failure;
+use crate::presence::hash;
 use crate::service::Service;
 use crate::storage::{Loss, StorageError};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use towline_protocol::block::{block_count, hash_block, hash_file};
-use towline_protocol::{BlockIndex, DocumentPath, FileHash, FileSize, Offset};
+use towline_protocol::{DocumentPath, FileHash, Offset};
 use towline_state::catalog::{Bytes, Document};
 use towline_upload::Phase;
 
@@ -68,7 +68,7 @@ pub(super) fn look_at_staged(
         answer => answer?,
     };
     staging.drop_cached();
-    look(hash(row.filesize, |buffer, at| staging.read_exact_at(buffer, at)), blake3)
+    look(hash(row.filesize, |buffer, at| staging.read_exact_at(buffer, at), |_| true), blake3)
 }
 
 /// Looks at the file under its name.
@@ -92,12 +92,12 @@ pub(super) fn look_at_named(
         }
         answer => answer.map_err(StorageError::unreadable),
     };
-    look(hash(row.filesize, read), blake3)
+    look(hash(row.filesize, read, |_| true), blake3)
 }
 
-fn look(found: Result<FileHash, StorageError>, blake3: FileHash) -> Result<Look, Failure> {
+fn look(found: Result<Option<FileHash>, StorageError>, blake3: FileHash) -> Result<Look, Failure> {
     match found {
-        Ok(found) if found == blake3 => Ok(Look::Whole),
+        Ok(found) if found == Some(blake3) => Ok(Look::Whole),
         Ok(_) | Err(StorageError::Lost(_)) => Ok(Look::NotWhole),
         Err(error) if error.is_damage() => {
             tracing::error!(%error, "the disk does not give out what was written");
@@ -152,20 +152,4 @@ fn is_doubtful(service: &Service, row: &Document) -> bool {
 
 fn is_file(file: &File, inode: u64) -> io::Result<bool> {
     Ok(file.metadata()?.ino() == inode)
-}
-
-/// The hash of a whole file, read block by block.
-fn hash<E>(
-    filesize: FileSize,
-    mut read: impl FnMut(&mut [u8], Offset) -> Result<(), E>,
-) -> Result<FileHash, E> {
-    let mut buffer = Vec::new();
-    let mut values = Vec::new();
-    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
-        let length = usize::try_from(index.length_bytes(filesize)).expect("a block fits in memory");
-        buffer.resize(length, 0);
-        read(&mut buffer, index.start())?;
-        values.push(hash_block(index, filesize, &buffer));
-    }
-    Ok(hash_file(filesize, values))
 }

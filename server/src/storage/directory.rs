@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicBool, Ordering};
+use towline_state::catalog::FileStamp;
 
 const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -127,6 +128,13 @@ impl AsFd for Directory {
 /// Whether that is a plain file.
 pub(super) fn is_plain_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// What the file is known by.
+pub(super) fn stamp(stat: &Stat) -> FileStamp {
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let modified_ns = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
+    FileStamp { inode: stat.st_ino, modified_ns }
 }
 
 /// Whether that is a folder.

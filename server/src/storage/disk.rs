@@ -8,14 +8,15 @@ use super::staging::drop_cached;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
 use super::volume_sync::{self, VolumeSync};
-use super::{Publishable, Staged, Staging, Storage, paths, publish, space};
+use super::{Copied, Publishable, Published, Staged, Staging, Storage};
+use super::{copy, paths, publish, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, FileSize, UserId};
+use towline_protocol::{DocumentId, FileHash, FileSize, Offset, UserId};
 
 /// Documents in the data folder of a local file system.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl DiskStorage {
 }
 
 impl Volume {
-    fn remove_staged(&self, name: &str) -> Result<(), StorageError> {
+    pub(super) fn remove_staged(&self, name: &str) -> Result<(), StorageError> {
         self.latch.refuse_if_closed()?;
         match self.staging.directory.remove(name) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -125,12 +126,30 @@ impl Storage for DiskStorage {
         publish::publish(&self.volume, id, user, path)
     }
 
-    fn published_size(
+    fn create_copy(
+        &self,
+        id: DocumentId,
+        source: &File,
+        content: (FileSize, FileHash),
+        goes_on: &mut dyn FnMut(Offset) -> bool,
+    ) -> Result<Copied, StorageError> {
+        copy::create(&self.volume, id, source, content, goes_on)
+    }
+
+    fn published(
         &self,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<Option<FileSize>, StorageError> {
-        Ok(self.volume.user_folders.published(user, path)?.map(|(_, size)| size))
+    ) -> Result<Option<Published>, StorageError> {
+        self.volume.user_folders.published(user, path)
+    }
+
+    fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
+        self.volume.user_folders.check(user, path)
+    }
+
+    fn has_user_folder(&self, user: UserId) -> Result<bool, StorageError> {
+        self.volume.user_folders.has_folder(user)
     }
 
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
@@ -160,7 +179,7 @@ impl Storage for DiskStorage {
         path: &DocumentPath,
     ) -> Result<Option<File>, StorageError> {
         let published = self.volume.user_folders.published(user, path)?;
-        Ok(published.map(|(file, _)| file).inspect(|file| drop_cached(file)))
+        Ok(published.map(|published| published.file).inspect(|file| drop_cached(file)))
     }
 
     fn discard(&self, id: DocumentId) -> Result<(), StorageError> {

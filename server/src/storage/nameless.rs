@@ -3,7 +3,7 @@
 //! durable before it is published: on a file system without a journal the file that a
 //! durable name leads to may not know of it.
 
-use super::directory::{Directory, is_plain_file};
+use super::directory::{Directory, is_plain_file, stamp};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::staging::{FILE_MODE, MAKE, write_all_at};
@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use towline_protocol::{DocumentPath, FileSize, Offset, UserId};
+use towline_state::catalog::FileStamp;
 
 /// How a file without a name gets one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +121,10 @@ impl Publishable for NamelessFile {
 
     fn inode(&self) -> u64 {
         self.inode
+    }
+
+    fn stamp(&self) -> Option<FileStamp> {
+        rustix::fs::fstat(&self.file).ok().as_ref().map(stamp)
     }
 
     fn sync_data(&self) -> Result<(), StorageError> {

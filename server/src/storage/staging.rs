@@ -1,6 +1,6 @@
 //! The staging file: where the bytes of an upload wait until it is complete.
 
-use super::directory::{Directory, is_plain_file};
+use super::directory::{Directory, is_plain_file, stamp};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::latch::Latch;
@@ -14,6 +14,7 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, UserId};
+use towline_state::catalog::FileStamp;
 
 /// A published file keeps this mode: its owner writes, its group reads, less what the
 /// process' umask takes. Until then the staging folder itself shuts everyone out.
@@ -100,6 +101,16 @@ impl StagingFile {
         Self::make(volume, paths::whole_file(id), filesize, write)
     }
 
+    /// Makes the staging file of an upload that is here whole, empty; or leaves nothing
+    /// behind. `fill` reserves the space that it needs.
+    pub(super) fn create_to_fill(
+        volume: &Arc<Volume>,
+        id: DocumentId,
+        fill: impl FnOnce(&Self) -> Result<(), StorageError>,
+    ) -> Result<Self, StorageError> {
+        Self::make(volume, paths::whole_file(id), FileSize::MIN, fill)
+    }
+
     fn make(
         volume: &Arc<Volume>,
         name: String,
@@ -171,6 +182,10 @@ impl StagingFile {
             .map_err(|errno| StorageError::new("read the staging file's length", errno))
     }
 
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.file
+    }
+
     /// Whether our name still leads to the file we hold. Tells its length.
     fn check_identity(&self) -> Result<u64, StorageError> {
         let stat = match self.volume.staging.directory.stat(&self.name) {
@@ -208,6 +223,10 @@ impl Publishable for StagingFile {
 
     fn inode(&self) -> u64 {
         self.inode
+    }
+
+    fn stamp(&self) -> Option<FileStamp> {
+        self.stat().ok().as_ref().map(stamp)
     }
 
     fn sync_data(&self) -> Result<(), StorageError> {

@@ -62,10 +62,10 @@ impl Survey {
         path: &DocumentPath,
     ) -> Result<Option<(File, FileSize)>, StorageError> {
         let found = self.user_folders.published(user, path)?;
-        if let Some((file, _)) = &found {
-            drop_cached(file);
+        if let Some(found) = &found {
+            drop_cached(&found.file);
         }
-        Ok(found)
+        Ok(found.map(|found| (found.file, found.filesize)))
     }
 
     /// The same for a staging file.

@@ -6,11 +6,11 @@
 //! this process remembers which folders it has seen durable itself, and syncs above
 //! any other, whoever made it (P3).
 
-use super::directory::{Directory, is_plain_file};
+use super::directory::{Directory, is_plain_file, stamp};
 use super::kept_folders::KeptFolders;
 use super::latch::Latch;
 use super::turns::{Ticket, Turns};
-use super::{StorageError, paths};
+use super::{Published, StorageError, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
@@ -148,12 +148,12 @@ impl UserFolders {
         Ok((folder, done))
     }
 
-    /// Opens a final file for reading, and tells its size; nothing where there is none.
+    /// Opens a final file for reading; nothing where there is none.
     pub(super) fn published(
         &self,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<Option<(File, FileSize)>, StorageError> {
+    ) -> Result<Option<Published>, StorageError> {
         const WHAT: &str = "open the published file";
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match self.uploads.file(paths::final_file(user, path), flags, Mode::empty()) {
@@ -166,9 +166,29 @@ impl UserFolders {
         if !is_plain_file(&stat) {
             return Err(StorageError::Unsafe { what: WHAT });
         }
-        let size = FileSize::from_i64(stat.st_size)
+        let filesize = FileSize::from_i64(stat.st_size)
             .map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
-        Ok(Some((File::from(file), size)))
+        Ok(Some(Published { file: File::from(file), filesize, stamp: stamp(&stat) }))
+    }
+
+    /// Whether nothing stands in the way of the folder of a final file.
+    pub(super) fn check(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
+        if path.folder().is_empty() {
+            return Ok(());
+        }
+        match self.uploads.folder(paths::final_folder(user, path)) {
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(StorageError::opening("look at the document's folder", errno)),
+        }
+    }
+
+    /// Whether a user has a folder.
+    pub(super) fn has_folder(&self, user: UserId) -> Result<bool, StorageError> {
+        match self.uploads.folder(paths::user_folder(user)) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(errno) => Err(StorageError::opening("open the user's folder", errno)),
+        }
     }
 
     /// The highest number that has a folder.

@@ -12,7 +12,7 @@ use towline_upload::Phase;
 /// The columns that [`Document`] is read from.
 pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesize, blake3, \
     status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
-    last_chunk_at, created_at, finished_at, cached_inode";
+    last_chunk_at, created_at, finished_at, cached_inode, file_inode, file_modified";
 
 /// What is known of a document when its upload begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,15 @@ pub enum Bytes {
     },
 }
 
+/// What a published file is known by, besides its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Its inode number.
+    pub inode: u64,
+    /// When it was last written to, in nanoseconds since 1970-01-01 UTC.
+    pub modified_ns: i64,
+}
+
 /// A row of the documents table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -70,6 +79,9 @@ pub struct Document {
     pub bytes: Bytes,
     /// The place it got, under the user's folder; from publishing on.
     pub file_path: Option<DocumentPath>,
+    /// What its file was known by when that was last the right one; not known of
+    /// documents that an earlier version has published.
+    pub stamp: Option<FileStamp>,
     /// Why it was given up, for people.
     pub reason: Option<String>,
     /// When the upload began.
@@ -111,7 +123,16 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
         last_chunk_at: row.time("last_chunk_at")?,
         created_at: row.time_option("created_at")?,
         finished_at: row.time_option("finished_at")?,
+        stamp: stamp(&row)?,
     })
+}
+
+fn stamp(row: &NamedRow<'_, '_>) -> Result<Option<FileStamp>, CatalogError> {
+    let inode = row.plain::<Option<i64>>("file_inode")?;
+    let modified_ns = row.plain::<Option<i64>>("file_modified")?;
+    let stamp =
+        |(inode, modified_ns): (i64, _)| FileStamp { inode: inode.cast_unsigned(), modified_ns };
+    Ok(inode.zip(modified_ns).map(stamp))
 }
 
 fn path(row: &NamedRow<'_, '_>) -> Result<DocumentPath, CatalogError> {

@@ -2,7 +2,7 @@
 
 use super::document::{COLUMNS, Document, NewDocument, OnConflict, one};
 use super::error::{CatalogError, Refusal};
-use super::found::{self, Found};
+use super::found::{self, Content, Found};
 use super::{Catalog, Reply, publish, users};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use towline_upload::Phase;
 /// What makes a new upload needless, where it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unless {
-    /// A completed document of the same user with these very bytes.
+    /// A completed document of the same user in that place, with these very bytes.
+    pub same_place: Option<FileHash>,
+    /// One in whatever place, of which a copy can be made.
     pub same_bytes: Option<FileHash>,
     /// An upload on its way to exactly that place and of exactly that size.
     pub unfinished: bool,
@@ -23,8 +25,10 @@ pub struct Unless {
 pub enum Created<N> {
     /// It has a number; this is what was made of it.
     New(N),
-    /// These have its bytes, in the order of their numbers. Whether their files are
-    /// there the catalog cannot tell.
+    /// These are what was to be made: see [`Catalog::same_place`]. Whether their files
+    /// are there the catalog cannot tell.
+    SamePlace(Vec<Document>),
+    /// These have its bytes, and it would be made: see [`Catalog::same_bytes`].
     SameBytes(Vec<Document>),
     /// One could be gone on with.
     Found(Box<Found>),
@@ -38,9 +42,10 @@ impl Catalog {
     ///
     /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where
     /// `max_unfinished_per_user` of the user's uploads wait for bytes already;
-    /// [`Refusal::PathTaken`] where [`OnConflict::Reject`] was asked for and a document
-    /// that is publishing or completed has the place or one that is its twin by
-    /// [`DocumentPath::key`].
+    /// [`Refusal::PathTaken`] where [`OnConflict::Reject`] was asked for, or no numbered
+    /// name is legal, and a document that is publishing or completed has the place, one
+    /// that is its twin by [`DocumentPath::key`], or lies in a folder of that name;
+    /// [`Refusal::FolderTaken`] where one has the name of one of the folders.
     ///
     /// [`DocumentPath::key`]: towline_protocol::DocumentPath::key
     pub fn create_document<N: Send + 'static>(
@@ -55,7 +60,16 @@ impl Catalog {
             if let Some(needless) = needless(connection, &new, unless)? {
                 return Ok(needless);
             }
-            admit(connection, &new, max_unfinished_per_user)?;
+            admit(connection, &new)?;
+            if let Some(blake3) = unless.same_bytes {
+                let (user_id, filesize) = (new.user_id, new.filesize);
+                let content = Content { user_id, filesize, blake3 };
+                let documents = found::same_bytes(connection, content)?;
+                if !documents.is_empty() {
+                    return Ok(Created::SameBytes(documents));
+                }
+            }
+            refuse_if_many(connection, new.user_id, max_unfinished_per_user)?;
             let id = number(shared.next_document(), new.user_id)?;
             create(connection, id, &new)?;
             Ok(Created::New(name(id)))
@@ -107,14 +121,15 @@ pub(super) fn needless<N>(
     new: &NewDocument,
     unless: Unless,
 ) -> Result<Option<Created<N>>, CatalogError> {
-    if let Some(blake3) = unless.same_bytes {
-        let documents = found::completed(connection, new.user_id, new.filesize, blake3)?;
+    if let Some(blake3) = unless.same_place {
+        let content = Content { user_id: new.user_id, filesize: new.filesize, blake3 };
+        let documents = found::same_place(connection, content, &new.path, new.on_conflict)?;
         if !documents.is_empty() {
-            return Ok(Some(Created::SameBytes(documents)));
+            return Ok(Some(Created::SamePlace(documents)));
         }
     }
     if unless.unfinished {
-        let found = found::find(connection, new.user_id, &new.path, new.filesize)?;
+        let found = found::find(connection, new.user_id, &new.path, new.filesize, None)?;
         if found.unfinished.is_some() {
             return Ok(Some(Created::Found(Box::new(found))));
         }
@@ -122,19 +137,25 @@ pub(super) fn needless<N>(
     Ok(None)
 }
 
-fn admit(
+fn admit(connection: &Connection, new: &NewDocument) -> Result<(), CatalogError> {
+    users::require(connection, new.user_id)?;
+    publish::refuse_taken_folder(connection, new.user_id, &new.path)?;
+    // Where no number fits behind the name, to wait with the answer until all bytes are
+    // here would help nobody.
+    let must_be_free = new.on_conflict == OnConflict::Reject || new.path.numbered(1).is_none();
+    if must_be_free && publish::is_taken(connection, new.user_id, &new.path.key(), None)? {
+        return Err(Refusal::PathTaken.into());
+    }
+    Ok(())
+}
+
+fn refuse_if_many(
     connection: &Connection,
-    new: &NewDocument,
+    user_id: UserId,
     max_unfinished: u32,
 ) -> Result<(), CatalogError> {
-    users::require(connection, new.user_id)?;
-    if count_unfinished(connection, new.user_id)? >= i64::from(max_unfinished) {
+    if count_unfinished(connection, user_id)? >= i64::from(max_unfinished) {
         return Err(Refusal::TooManyUnfinished { limit: max_unfinished }.into());
-    }
-    if new.on_conflict == OnConflict::Reject
-        && publish::is_taken(connection, new.user_id, &new.path, None)?
-    {
-        return Err(Refusal::PathTaken.into());
     }
     Ok(())
 }

@@ -148,6 +148,9 @@ pub enum Refusal {
     /// The wanted place belongs to another document of the user.
     #[error("the name is taken")]
     PathTaken,
+    /// A document has the name of one of the folders.
+    #[error("a document has the name of one of the folders")]
+    FolderTaken,
     /// The user has as many unfinished uploads as allowed.
     #[error("{limit} unfinished uploads are allowed, and there are as many")]
     TooManyUnfinished {

@@ -1,10 +1,15 @@
 //! Completed documents, found again.
 
-use super::document::{COLUMNS, Document, document};
+use super::document::{COLUMNS, Document, FileStamp, OnConflict, document};
 use super::error::CatalogError;
 use super::{Catalog, Reply, unfinished};
-use rusqlite::{Connection, params};
-use towline_protocol::{DocumentPath, FileHash, FileSize, UserId};
+use rusqlite::{Connection, Params, params};
+use towline_protocol::{DocumentId, DocumentPath, FileHash, FileSize, UserId};
+use towline_upload::Phase;
+
+/// As many documents are named as have the same bytes, up to this: whether a file is
+/// there only the disk can tell, and one is enough.
+const NAMED_MAX: u32 = 8;
 
 /// See [`Catalog::find`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,29 +17,102 @@ pub struct Found {
     /// The user has a completed document of that size: only then can it pay to hash
     /// the file before sending it.
     pub same_size: bool,
+    /// Completed documents in that place and with these bytes. Whether their files are
+    /// there the catalog cannot tell.
+    pub same_place: Vec<Document>,
+    /// Some completed document has these bytes, in whatever place.
+    pub is_known: bool,
     /// The newest upload on its way to that place and of that size: how a client finds
     /// again what it has forgotten. A row that does not read can be of no use to it.
     pub unfinished: Option<Document>,
 }
 
 impl Catalog {
-    /// What there is that an upload of a file of that size, to exactly that place,
-    /// could go on with or need not send.
-    pub fn find(&self, user_id: UserId, path: &DocumentPath, filesize: FileSize) -> Reply<Found> {
+    /// What there is that an upload of a file of that size, and with that hash where it
+    /// is known, to exactly that place could go on with or need not send.
+    pub fn find(
+        &self,
+        user_id: UserId,
+        path: &DocumentPath,
+        filesize: FileSize,
+        blake3: Option<FileHash>,
+    ) -> Reply<Found> {
         let path = path.clone();
-        self.read(move |connection| find(connection, user_id, &path, filesize))
+        self.read(move |connection| find(connection, user_id, &path, filesize, blake3))
     }
 
-    /// The user's completed documents of exactly that content, in the order of
-    /// their numbers. A row that does not read is not among them.
-    pub fn find_completed(
+    /// Completed documents of the user in that place and with these bytes: the one that
+    /// lies there, and those that were to go there and got a numbered name. For
+    /// [`OnConflict::Reject`] only the first will do.
+    ///
+    /// At most eight; a row that does not read is not among them.
+    pub fn same_place(
+        &self,
+        user_id: UserId,
+        path: &DocumentPath,
+        filesize: FileSize,
+        blake3: FileHash,
+        on_conflict: OnConflict,
+    ) -> Reply<Vec<Document>> {
+        let (path, content) = (path.clone(), Content { user_id, filesize, blake3 });
+        self.read(move |connection| same_place(connection, content, &path, on_conflict))
+    }
+
+    /// Completed documents of the user with these bytes, in whatever place.
+    ///
+    /// At most eight; a row that does not read is not among them.
+    pub fn same_bytes(
         &self,
         user_id: UserId,
         filesize: FileSize,
         blake3: FileHash,
     ) -> Reply<Vec<Document>> {
-        self.read(move |connection| completed(connection, user_id, filesize, blake3))
+        self.read(move |connection| same_bytes(connection, Content { user_id, filesize, blake3 }))
     }
+
+    /// The completed documents that have those places, or twins of them by
+    /// [`DocumentPath::key`]. A row that does not read is not among them.
+    pub fn at_places(&self, user_id: UserId, places: &[DocumentPath]) -> Reply<Vec<Document>> {
+        let keys: Vec<_> = places.iter().map(DocumentPath::key).collect();
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM documents \
+                 WHERE user_id = $1 AND path_key = $2 AND created_at IS NOT NULL"
+            );
+            let mut found = Vec::new();
+            for key in keys {
+                found.extend(readable(connection, &sql, params![user_id.to_i64(), key])?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Records what the file of a completed document is known by: it was read, and is the
+    /// right one. Of a document that is not completed any more nothing is recorded.
+    pub fn note_stamp(&self, document_id: DocumentId, stamp: FileStamp) -> Reply<()> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE documents SET file_inode = $1, file_modified = $2 \
+                     WHERE document_id = $3 AND status = $4",
+                )?
+                .execute(params![
+                    stamp.inode.cast_signed(),
+                    stamp.modified_ns,
+                    document_id.to_i64(),
+                    Phase::Completed.as_str(),
+                ])?;
+            Ok(())
+        })
+    }
+}
+
+/// Whose bytes, and which.
+#[derive(Clone, Copy)]
+pub(super) struct Content {
+    pub(super) user_id: UserId,
+    pub(super) filesize: FileSize,
+    pub(super) blake3: FileHash,
 }
 
 /// See [`Catalog::find`].
@@ -43,28 +121,82 @@ pub(super) fn find(
     user_id: UserId,
     path: &DocumentPath,
     filesize: FileSize,
+    blake3: Option<FileHash>,
 ) -> Result<Found, CatalogError> {
+    let content = blake3.map(|blake3| Content { user_id, filesize, blake3 });
+    let (same_place, is_known) = match content {
+        Some(content) => (
+            same_place(connection, content, path, OnConflict::Rename)?,
+            !same_bytes(connection, content)?.is_empty(),
+        ),
+        None => (Vec::new(), false),
+    };
     Ok(Found {
         same_size: has_completed_of_size(connection, user_id, filesize)?,
+        same_place,
+        is_known,
         unfinished: unfinished::find(connection, user_id, path, filesize)?,
     })
 }
 
-/// See [`Catalog::find_completed`].
-pub(super) fn completed(
+/// See [`Catalog::same_place`].
+pub(super) fn same_place(
     connection: &Connection,
-    user_id: UserId,
-    filesize: FileSize,
-    blake3: FileHash,
+    content: Content,
+    path: &DocumentPath,
+    on_conflict: OnConflict,
 ) -> Result<Vec<Document>, CatalogError> {
+    let Content { user_id, filesize, blake3 } = content;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM documents WHERE user_id = $1 AND path_key = $2 \
+         AND filesize = $3 AND blake3 = $4 AND created_at IS NOT NULL"
+    );
+    let there = params![user_id.to_i64(), path.key(), filesize.to_i64(), blake3.as_bytes()];
+    let mut found = readable(connection, &sql, there)?;
+    // A folder that is only a twin of the one that was asked for is another place.
+    let is_in_folder = |document: &Document| {
+        document.file_path.as_ref().is_some_and(|place| place.folder() == path.folder())
+    };
+    found.retain(is_in_folder);
+    if on_conflict == OnConflict::Reject {
+        return Ok(found);
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM documents WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
+         AND filename = $4 AND folder = $5 AND created_at IS NOT NULL LIMIT {NAMED_MAX}"
+    );
+    let (filename, folder) = (path.filename().as_str(), path.folder_text());
+    let asked = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes(), filename, folder];
+    for document in readable(connection, &sql, asked)? {
+        if found.iter().all(|other| other.document_id != document.document_id) {
+            found.push(document);
+        }
+    }
+    Ok(found)
+}
+
+/// See [`Catalog::same_bytes`].
+pub(super) fn same_bytes(
+    connection: &Connection,
+    content: Content,
+) -> Result<Vec<Document>, CatalogError> {
+    let Content { user_id, filesize, blake3 } = content;
     let sql = format!(
         "SELECT {COLUMNS} FROM documents \
-         WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
-         AND created_at IS NOT NULL ORDER BY document_id"
+         WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 AND created_at IS NOT NULL \
+         LIMIT {NAMED_MAX}"
     );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let wanted = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()];
-    let mut rows = statement.query(wanted)?;
+    readable(connection, &sql, params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()])
+}
+
+/// Those of the documents that a query finds whose rows read.
+fn readable(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+) -> Result<Vec<Document>, CatalogError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.extend(document(row));

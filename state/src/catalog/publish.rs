@@ -1,7 +1,7 @@
 //! A verified upload gets its final place: reserved in the catalog before the
 //! file is renamed, confirmed after the rename is durable.
 
-use super::document::{Bytes, Document, NewDocument, OnConflict};
+use super::document::{Bytes, Document, FileStamp, NewDocument, OnConflict};
 use super::documents::{self, Created, Unless, in_phase};
 use super::error::{CatalogError, Refusal};
 use super::{Catalog, Reply, blocks, users};
@@ -25,6 +25,7 @@ impl Catalog {
     ///
     /// Refused: [`Refusal::PathTaken`] for [`OnConflict::Reject`] where copy 0 is
     /// not free or not asked for, and where no numbered name is legal;
+    /// [`Refusal::FolderTaken`] where a document has the name of one of the folders;
     /// [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`].
     pub fn begin_publish(
         &self,
@@ -80,8 +81,9 @@ impl Catalog {
     /// [reserved](Self::reserve_document_id) for it. It is never among the uploads that
     /// wait for bytes, so their number does not keep it out.
     ///
-    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::PathTaken`] as by
-    /// [`begin_publish`](Self::begin_publish). Then there is no row.
+    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::PathTaken`] and
+    /// [`Refusal::FolderTaken`] as by [`begin_publish`](Self::begin_publish). Then there
+    /// is no row.
     pub fn publish_new(
         &self,
         document_id: DocumentId,
@@ -133,6 +135,7 @@ impl Catalog {
                 durable_offset: Offset::ZERO,
                 bytes,
                 file_path: Some(place),
+                stamp: None,
                 reason: None,
                 started_at,
                 last_chunk_at: started_at,
@@ -162,23 +165,31 @@ impl Catalog {
         })
     }
 
-    /// Records that the file lies in its final place, durably. Its blocks are
-    /// forgotten.
+    /// Records that the file lies in its final place, durably, and what it is known by
+    /// there. Its blocks are forgotten.
     ///
     /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
     /// not publishing, or completed already.
-    pub fn complete_publish(&self, document_id: DocumentId, now: Timestamp) -> Reply<Document> {
+    pub fn complete_publish(
+        &self,
+        document_id: DocumentId,
+        stamp: Option<FileStamp>,
+        now: Timestamp,
+    ) -> Reply<Document> {
         self.write(move |connection| {
             let document = in_phase(connection, document_id, &[Phase::Publishing])?;
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
-                     finished_at = $3, cached_inode = NULL WHERE document_id = $4",
+                     finished_at = $3, cached_inode = NULL, file_inode = $4, \
+                     file_modified = $5 WHERE document_id = $6",
                 )?
                 .execute(params![
                     Phase::Completed.as_str(),
                     now.to_i64(),
                     now.to_i64(),
+                    stamp.map(|stamp| stamp.inode.cast_signed()),
+                    stamp.map(|stamp| stamp.modified_ns),
                     document_id.to_i64(),
                 ])?;
             blocks::forget(connection, document_id)?;
@@ -186,6 +197,7 @@ impl Catalog {
                 phase: Phase::Completed,
                 durable_offset: document.filesize.end(),
                 bytes: Bytes::Synced,
+                stamp,
                 created_at: Some(now),
                 finished_at: Some(now),
                 ..document
@@ -201,20 +213,47 @@ fn cached_inode(bytes: Bytes) -> Option<i64> {
     }
 }
 
-/// Whether another document than `except` has that place or a twin of it.
+/// Whether another document than `except` has the place with that key, or lies in a
+/// folder that has.
 pub(super) fn is_taken(
     connection: &Connection,
     user_id: UserId,
-    path: &DocumentPath,
+    key: &str,
     except: Option<DocumentId>,
 ) -> Result<bool, CatalogError> {
+    // What lies below begins with the key and a slash; behind all of that comes '0', the
+    // character behind the slash.
     let sql = "SELECT EXISTS (SELECT 1 FROM documents \
-               WHERE user_id = $1 AND path_key = $2 AND document_id <> $3)";
+               WHERE user_id = $1 AND path_key = $2 AND document_id <> $3) \
+               OR EXISTS (SELECT 1 FROM documents \
+               WHERE user_id = $1 AND path_key > $2 || '/' AND path_key < $2 || '0')";
     // Ids begin at 1.
     let except = except.map_or(0, DocumentId::to_i64);
     Ok(connection
         .prepare_cached(sql)?
-        .query_row(params![user_id.to_i64(), path.key(), except], |row| row.get(0))?)
+        .query_row(params![user_id.to_i64(), key, except], |row| row.get(0))?)
+}
+
+/// Refuses a place in a folder whose name, or a twin of it, a document has: another
+/// name for the file would not help.
+pub(super) fn refuse_taken_folder(
+    connection: &Connection,
+    user_id: UserId,
+    path: &DocumentPath,
+) -> Result<(), CatalogError> {
+    if path.folder().is_empty() {
+        return Ok(());
+    }
+    let key = path.key();
+    let sql = "SELECT EXISTS (SELECT 1 FROM documents WHERE user_id = $1 AND path_key = $2)";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (end, _) in key.match_indices('/') {
+        let above = params![user_id.to_i64(), &key[..end]];
+        if statement.query_row(above, |row| row.get(0))? {
+            return Err(Refusal::FolderTaken.into());
+        }
+    }
+    Ok(())
 }
 
 /// Which place is wanted.
@@ -233,9 +272,11 @@ fn free_place(
     document_id: DocumentId,
     first_copy: u32,
 ) -> Result<(DocumentPath, u32), CatalogError> {
+    refuse_taken_folder(connection, wish.owner, wish.path)?;
+    let keys = Keys::of(wish.path);
     let is_free = |copy| {
-        let place = numbered(wish.path, copy)?;
-        Ok(!is_taken(connection, wish.owner, &place, Some(document_id))?)
+        let key = keys.of_copy(&numbered(wish.path, copy)?);
+        Ok(!is_taken(connection, wish.owner, &key, Some(document_id))?)
     };
     let copy = match wish.on_conflict {
         OnConflict::Rename => first_free(first_copy, is_free)?,
@@ -245,14 +286,33 @@ fn free_place(
     Ok((numbered(wish.path, copy)?, copy))
 }
 
-/// Where that copy of a document would lie. The number makes a path longer;
-/// one that is then too long for a path could never be read back.
+/// The keys of many names in one folder, whose own part of the key is made once: a
+/// path of 2 KiB takes longer to make a key of than to look up.
+struct Keys {
+    folder: String,
+}
+
+impl Keys {
+    fn of(path: &DocumentPath) -> Self {
+        let mut folder = path.key();
+        folder.truncate(folder.rfind('/').map_or(0, |slash| slash + 1));
+        Self { folder }
+    }
+
+    fn of_copy(&self, path: &DocumentPath) -> String {
+        let name = DocumentPath::new(Vec::new(), path.filename().clone());
+        let name = name.map_or_else(|_| path.filename().to_string(), |name| name.key());
+        format!("{}{name}", self.folder)
+    }
+}
+
+/// Where that copy of a document would lie. The number makes a path longer: a long one
+/// may leave no room for it.
 fn numbered(path: &DocumentPath, copy: u32) -> Result<DocumentPath, CatalogError> {
     if copy == 0 {
         return Ok(path.clone());
     }
-    let numbered = path.numbered(copy);
-    DocumentPath::recorded(&numbered.to_string()).map_err(|_| Refusal::PathTaken.into())
+    path.numbered(copy).ok_or_else(|| Refusal::PathTaken.into())
 }
 
 /// The first copy from `first` on that is free: one by one for the few copies
@@ -292,7 +352,20 @@ fn first_free(
 
 #[cfg(test)]
 mod tests {
-    use super::first_free;
+    use super::{Keys, first_free};
+    use towline_protocol::DocumentPath;
+
+    #[test]
+    fn the_key_of_a_name_in_a_folder_is_that_of_its_path() {
+        for path in ["doc.pdf", "Ordner/CAFÉ.txt", "a/B/ΟΔΟΣ", "a/\u{338}b", "x\u{338}/\u{301}"]
+        {
+            let path = DocumentPath::parse(path).unwrap();
+            let keys = Keys::of(&path);
+            assert_eq!(keys.of_copy(&path), path.key());
+            let third = path.numbered(3).unwrap();
+            assert_eq!(keys.of_copy(&third), third.key());
+        }
+    }
 
     fn search(first: u32, taken: impl Fn(u32) -> bool) -> (u32, u32) {
         let mut looks = 0;

@@ -22,6 +22,7 @@ fn a_new_document_reads_back() {
         durable_offset: Offset::ZERO,
         bytes: Bytes::Synced,
         file_path: None,
+        stamp: None,
         reason: None,
         started_at: at(10),
         last_chunk_at: at(10),
@@ -96,7 +97,7 @@ fn reject_is_refused_at_once_where_the_place_or_its_twin_is_taken() {
     for twin in ["docs/Café.txt", "DOCS/cafe\u{301}.TXT"] {
         assert_eq!(refusal(reject(twin)), Refusal::PathTaken);
     }
-    f.catalog.complete_publish(uploading, at(30)).wait().unwrap();
+    f.catalog.complete_publish(uploading, None, at(30)).wait().unwrap();
     assert_eq!(refusal(reject("docs/café.txt")), Refusal::PathTaken);
     reject("docs/Café 2.txt").unwrap();
     reject("Café.txt").unwrap();
@@ -123,7 +124,7 @@ fn a_row_edited_by_hand_is_an_error_that_names_it() {
         for error in [
             f.catalog.document(bad).wait().unwrap_err(),
             f.catalog.unfinished().wait().unwrap()[1].clone().unwrap_err(),
-            f.catalog.complete_publish(bad, at(30)).wait().unwrap_err(),
+            f.catalog.complete_publish(bad, None, at(30)).wait().unwrap_err(),
         ] {
             let named = matches!(&error, CatalogError::BadRow { table: "document", id: 2, column: found, .. } if *found == column);
             assert!(named, "{edit}: {error:?}");

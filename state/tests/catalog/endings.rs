@@ -50,7 +50,7 @@ fn a_lost_document_is_vouched_for_no_more_and_can_come_again() {
     assert_eq!((document.phase, document.reason.as_deref()), (Phase::Failed, Some("it rotted")));
     assert_eq!((document.file_path, document.blake3, document.created_at), (None, None, None));
     assert_eq!(document.finished_at, Some(at(50)));
-    assert!(!f.catalog.find(f.user, &path("z"), size(7)).wait().unwrap().same_size);
+    assert!(!f.catalog.find(f.user, &path("z"), size(7), None).wait().unwrap().same_size);
     assert_eq!(f.complete("docs/a", 7).1, place, "its place is free");
     // Only what was completed can be lost, and only once.
     let alive = f.create("b", 1);

@@ -92,7 +92,7 @@ impl Fixture {
     pub(crate) fn complete(&self, place: &str, filesize: u64) -> (DocumentId, String) {
         let id = self.create(place, filesize);
         self.begin(id).unwrap();
-        let document = self.catalog.complete_publish(id, at(30)).wait().unwrap();
+        let document = self.catalog.complete_publish(id, None, at(30)).wait().unwrap();
         (id, document.file_path.unwrap().to_string())
     }
 

@@ -21,7 +21,7 @@ fn publishing_reserves_the_place_and_completing_confirms_it() {
     assert_eq!((publishing.created_at, publishing.finished_at), (None, None));
     assert_eq!(f.catalog.blocks(a).wait().unwrap(), [block(0, 1)]);
 
-    let completed = f.catalog.complete_publish(a, at(30)).wait().unwrap();
+    let completed = f.catalog.complete_publish(a, None, at(30)).wait().unwrap();
     assert_eq!(completed, f.document(a));
     assert_eq!(completed.phase, Phase::Completed);
     assert_eq!((completed.created_at, completed.finished_at), (Some(at(30)), Some(at(30))));
@@ -98,7 +98,7 @@ fn a_damaged_upload_returns_to_uploading_and_frees_its_place() {
 fn where_the_bytes_are_is_said_while_it_is_publishing_and_no_longer() {
     let f = Fixture::new();
     let exits: [fn(&Fixture, DocumentId); 3] = [
-        |f, id| drop(f.catalog.complete_publish(id, at(30)).wait().unwrap()),
+        |f, id| drop(f.catalog.complete_publish(id, None, at(30)).wait().unwrap()),
         |f, id| f.catalog.return_to_uploading(id).wait().unwrap(),
         |f, id| f.catalog.finish(id, Phase::Failed, "because", at(30)).wait().unwrap(),
     ];
@@ -121,11 +121,14 @@ fn steps_out_of_order_are_refused() {
     let f = Fixture::new();
     let a = f.create("a", 1);
     let wrong = |phase| Refusal::WrongPhase(phase);
-    assert_eq!(refusal(f.catalog.complete_publish(a, at(1)).wait()), wrong(Phase::Uploading));
+    assert_eq!(refusal(f.catalog.complete_publish(a, None, at(1)).wait()), wrong(Phase::Uploading));
     assert_eq!(refusal(f.catalog.return_to_uploading(a).wait()), wrong(Phase::Uploading));
     f.begin(a).unwrap();
-    f.catalog.complete_publish(a, at(30)).wait().unwrap();
-    assert_eq!(refusal(f.catalog.complete_publish(a, at(31)).wait()), wrong(Phase::Completed));
+    f.catalog.complete_publish(a, None, at(30)).wait().unwrap();
+    assert_eq!(
+        refusal(f.catalog.complete_publish(a, None, at(31)).wait()),
+        wrong(Phase::Completed)
+    );
     assert_eq!(refusal(f.catalog.return_to_uploading(a).wait()), wrong(Phase::Completed));
     assert_eq!(refusal(f.begin(a)), wrong(Phase::Completed));
     assert_eq!(f.document(a).created_at, Some(at(30)));
@@ -133,17 +136,53 @@ fn steps_out_of_order_are_refused() {
 }
 
 #[test]
-fn a_number_that_makes_the_path_too_long_is_refused_and_not_recorded() {
+fn a_number_fits_into_the_longest_path_or_the_upload_is_refused_at_its_beginning() {
     let f = Fixture::new();
-    // A path of the greatest length, and a name with room to grow.
     let folders = format!("{}/", "d".repeat(255)).repeat(7) + &"e".repeat(245);
-    let filename = "x".repeat(2048 - folders.len() - 1);
-    let longest = format!("{folders}/{filename}");
-    assert!(filename.len() < 200 && DocumentPath::parse(&longest).is_ok());
+    let longest = format!("{folders}/{}", "x".repeat(10));
+    assert_eq!(longest.len(), 2048);
     assert_eq!(f.complete(&longest, 1).1, longest);
-    let twin = f.create(&longest, 1);
-    assert_eq!(refusal(f.begin(twin)), Refusal::PathTaken);
-    assert_eq!(f.document(twin).phase, Phase::Uploading);
+    assert_eq!(f.complete(&longest, 1).1, format!("{folders}/xxxxxx (1)"));
+    for n in 2..12 {
+        f.complete(&longest, n);
+    }
+    let last = f.complete(&longest, 1).1;
+    assert_eq!(last, format!("{folders}/xxxxx (12)"));
+
+    let tight = format!("{folders}/a.23456789");
+    assert!(DocumentPath::parse(&tight).unwrap().numbered(1).is_none());
+    assert_eq!(f.complete(&tight, 1).1, tight);
+    let again = f.create_new(f.new_document(&tight, 1), u32::MAX);
+    assert_eq!(refusal(again), Refusal::PathTaken);
+}
+
+#[test]
+fn no_document_has_the_name_of_a_folder() {
+    let f = Fixture::new();
+    let (doc, _) = f.complete("in/Twin É", 1);
+    for below in ["in/Twin É/a", "IN/twin é/deep/a", "in/Twin E\u{301}/b"] {
+        let refused = f.create_new(f.new_document(below, 1), u32::MAX);
+        assert_eq!(refusal(refused), Refusal::FolderTaken, "{below}");
+        let id = f.catalog.reserve_document_id(f.user).unwrap();
+        let new = f.new_document(below, 1);
+        let row = f.catalog.publish_new(id, new, Unless::default(), hash(1), Bytes::Synced).wait();
+        assert_eq!(refusal(row), Refusal::FolderTaken, "{below}");
+    }
+    f.complete("in/Twin Éa/b", 1);
+    // The other way round: a folder has the name, so the document gets a number.
+    f.complete("Folder/a", 1);
+    assert_eq!(f.complete("FOLDER", 1).1, "FOLDER (1)");
+    assert_eq!(f.complete("Folder0", 1).1, "Folder0");
+    let reject = NewDocument { on_conflict: OnConflict::Reject, ..f.new_document("folder", 1) };
+    assert_eq!(refusal(f.create_new(reject, u32::MAX)), Refusal::PathTaken);
+    // One that came in between is met at the end.
+    let late = f.create("late/a", 1);
+    f.complete("LATE", 1);
+    assert_eq!(refusal(f.begin(late)), Refusal::FolderTaken);
+    assert_eq!(f.document(late).phase, Phase::Uploading);
+    // A document that is lost is in nobody's way.
+    f.catalog.lose(doc, "gone", at(40)).wait().unwrap();
+    assert_eq!(f.complete("in/Twin É/a", 1).1, "in/Twin É/a");
 }
 
 #[test]
@@ -160,16 +199,16 @@ fn what_came_whole_is_publishing_from_the_beginning() {
         let Ok(Created::New((document, found))) = row else { panic!("{row:?}") };
         assert_eq!((document.clone(), found), (f.document(id), copy));
         assert_eq!((document.phase, document.bytes), (Phase::Publishing, bytes));
-        f.catalog.complete_publish(id, at(30)).wait().unwrap();
+        f.catalog.complete_publish(id, None, at(30)).wait().unwrap();
     }
 
     // Nothing is left of what is needless, or refused.
-    let known = Unless { same_bytes: Some(hash(1)), unfinished: false };
-    let (id, row) = publish(new("other"), known, Bytes::Synced);
-    assert!(matches!(row, Ok(Created::SameBytes(documents)) if documents.len() == 2));
+    let known = Unless { same_place: Some(hash(1)), ..Unless::default() };
+    let (id, row) = publish(new("a/DOC"), known, Bytes::Synced);
+    assert!(matches!(row, Ok(Created::SamePlace(documents)) if documents.len() == 2));
     assert_eq!(f.catalog.document(id).wait().unwrap(), None);
     f.create("other", 5);
-    let unfinished = Unless { same_bytes: None, unfinished: true };
+    let unfinished = Unless { unfinished: true, ..Unless::default() };
     let (id, row) = publish(new("other"), unfinished, Bytes::Synced);
     assert!(matches!(row, Ok(Created::Found(_))), "{row:?}");
     assert_eq!(f.catalog.document(id).wait().unwrap(), None);

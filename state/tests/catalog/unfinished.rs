@@ -61,11 +61,11 @@ fn a_row_that_does_not_read_hides_no_other() {
     let named = matches!(&found[1], Err(CatalogError::BadRow { id, owner: Some(found), .. })
         if *id == bad.to_i64() && *found == owner);
     assert!(named, "{found:?}");
-    let found = f.catalog.find(f.user, &path("a"), size(7)).wait().unwrap().unfinished;
+    let found = f.catalog.find(f.user, &path("a"), size(7), None).wait().unwrap().unfinished;
     assert_eq!(found.unwrap().document_id, a, "the newest that can be gone on with");
     let (done, damaged) = (f.complete("d", 9).0, f.complete("e", 9).0);
     f.edit(&format!("UPDATE documents SET started_at = -1 WHERE document_id = {damaged}"));
-    let found = f.catalog.find_completed(f.user, size(9), hash(1)).wait().unwrap();
+    let found = f.catalog.same_bytes(f.user, size(9), hash(1)).wait().unwrap();
     assert_eq!(found.iter().map(|document| document.document_id).collect::<Vec<_>>(), [done]);
 }
 
@@ -86,7 +86,7 @@ fn each_user_sees_their_own() {
 fn a_forgotten_upload_is_found_by_place_and_size() {
     let f = Fixture::new();
     let find = |place: &str, filesize| {
-        let found = f.catalog.find(f.user, &path(place), size(filesize)).wait().unwrap();
+        let found = f.catalog.find(f.user, &path(place), size(filesize), None).wait().unwrap();
         found.unfinished.map(|document| document.document_id)
     };
     f.create("docs/a", 7);
@@ -97,7 +97,7 @@ fn a_forgotten_upload_is_found_by_place_and_size() {
     assert_eq!(find("docs/A", 7), None, "another name is another document");
     f.catalog.finish(newest, Phase::Cancelled, "", at(40)).wait().unwrap();
     assert!(find("docs/a", 7).is_some_and(|older| older < newest));
-    let other = f.catalog.find(user(9), &path("docs/a"), size(7)).wait().unwrap();
+    let other = f.catalog.find(user(9), &path("docs/a"), size(7), None).wait().unwrap();
     assert_eq!(other.unfinished, None);
 }
 

@@ -53,10 +53,12 @@ fn check_path(text: &str, path: &DocumentPath, copies: &BTreeSet<u32>) {
             assert_eq!(twin.key(), key, "{twin} is the same place");
         }
     }
-    let numbered: BTreeSet<_> = copies.iter().map(|copy| path.numbered(*copy).key()).collect();
-    assert_eq!(numbered.len(), copies.len(), "each number is a place of its own");
-    for copy in copies {
-        assert_eq!(path.numbered(*copy).folder(), path.folder(), "it stays in its folder");
+    let numbered: Vec<_> = copies.iter().filter_map(|copy| path.numbered(*copy)).collect();
+    let keys: BTreeSet<_> = numbered.iter().map(DocumentPath::key).collect();
+    assert_eq!(keys.len(), numbered.len(), "each number is a place of its own");
+    for twin in numbered {
+        assert_eq!(twin.folder(), path.folder(), "it stays in its folder");
+        assert!(twin.is_numbered(path) && DocumentPath::parse(&twin.to_string()).is_ok());
     }
 }
 
@@ -65,8 +67,10 @@ fn check_name(name: &Name, copies: &BTreeSet<u32>) {
     let json = serde_json::to_string(name).expect("a name is text");
     assert_eq!(serde_json::from_str::<Name>(&json).ok().as_ref(), Some(name), "a round trip");
     for copy in copies {
-        let numbered = name.numbered(*copy);
-        assert_eq!(Name::new(numbered.as_str()).as_ref(), Ok(&numbered), "a legal way out");
+        let path = DocumentPath::new(Vec::new(), name.clone()).expect("one name is no long path");
+        let numbered = path.numbered(*copy).expect("there is room for any number");
+        let numbered = numbered.filename();
+        assert_eq!(Name::new(numbered.as_str()).as_ref(), Ok(numbered), "a legal way out");
         assert!(is_legal(numbered.as_str()), "{numbered:?}");
         assert!(numbered.as_str().contains(&format!("({copy})")), "{numbered} says its number");
     }

@@ -1,8 +1,8 @@
-//! Bytes that this user has sent before are not sent again.
+//! A file that is in its place already, with these bytes, is not sent again.
 
 use std::fs;
 use towline_protocol::request::{Find, Upload};
-use towline_protocol::{Reply, Request};
+use towline_protocol::{Code, OnConflict, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, find, upload};
@@ -27,10 +27,11 @@ async fn the_old_document_is_the_answer_at_once() {
     for _ in 0..2 {
         let mut speaker = server.speaker().await;
         let before = server.site.on_disk();
-        for name in ["old.bin", "new name.bin"] {
+        // `OLD.bin` is the same name to the server; which one there is it says.
+        for name in ["old.bin", "OLD.bin"] {
             speaker.send(&Request::Upload(known(name, &corpus))).await;
             let success = speaker.success_on(ZERO).await;
-            assert!(success.existing && success.durable);
+            assert!(success.existing && !success.copied && success.durable);
             assert_eq!(success.document_id, document_id);
             assert_eq!((success.filename.as_str(), success.blake3), ("old.bin", corpus.hash()));
         }
@@ -57,9 +58,14 @@ async fn find_tells_size_first_and_bytes_then() {
     let found = speaker.find(question.clone()).await;
     assert!(found.same_size && found.document_id.is_none() && found.unfinished.is_none());
     let with = |corpus: &Corpus| Find { blake3: Some(corpus.hash()), ..question.clone() };
-    assert_eq!(speaker.find(with(&corpus)).await.document_id, Some(document_id));
+    let found = speaker.find(with(&corpus)).await;
+    assert_eq!((found.document_id, found.known), (Some(document_id), false));
     let found = speaker.find(with(&other)).await;
-    assert!(found.same_size && found.document_id.is_none());
+    assert!(found.same_size && !found.known && found.document_id.is_none());
+    // In another place it is not there, though the bytes are known.
+    let elsewhere = Find { folder: vec!["in".to_owned()], ..with(&corpus) };
+    let found = speaker.find(elsewhere).await;
+    assert_eq!((found.same_size, found.document_id, found.known), (true, None, true));
     let found = speaker.find(find("doc.pdf", Corpus::new(70_001, 1).filesize())).await;
     assert!(!found.same_size);
 }
@@ -81,28 +87,127 @@ async fn another_user_gets_nothing_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_gone_or_changed_is_not_an_answer() {
+async fn a_file_that_got_a_number_is_there_already_by_its_own_name_too() {
+    let server = TestServer::start().await;
+    let (first, second) = (Corpus::new(70_000, 175), Corpus::new(70_000, 176));
+    let mut speaker = server.speaker().await;
+    put(&mut speaker, "a.txt", &first).await;
+    let numbered = put(&mut speaker, "a.txt", &second).await;
+    for _ in 0..3 {
+        speaker.send(&Request::Upload(known("a.txt", &second))).await;
+        let success = speaker.success_on(ZERO).await;
+        assert!(success.existing);
+        assert_eq!((success.document_id, success.filename.as_str()), (numbered, "a (1).txt"));
+    }
+    // That name is not the one that was asked for, and no other will do.
+    let begin = Upload { on_conflict: OnConflict::Reject, ..known("a.txt", &second) };
+    speaker.upload_refused(begin, Code::Exists).await;
+    let begin = Upload { on_conflict: OnConflict::Reject, ..known("a (1).txt", &second) };
+    speaker.send(&Request::Upload(begin)).await;
+    assert!(speaker.success_on(ZERO).await.existing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_removed_gives_its_name_to_the_next() {
     let server = TestServer::start().await;
     let mut speaker = server.speaker().await;
-    for how in ["deleted", "cut short"] {
-        let corpus = Corpus::new(70_000, 174);
-        let name = format!("{how}.bin");
-        put(&mut speaker, &name, &corpus).await;
+    let keep = Corpus::new(10, 170);
+    put(&mut speaker, "keep", &keep).await;
+    for (n, on_conflict) in [(0, OnConflict::Rename), (1, OnConflict::Reject)] {
+        let (old, new) = (Corpus::new(70_000, 174 + n), Corpus::new(70_000, 184 + n));
+        let name = format!("{n}.bin");
+        for (corpus, blake3) in [(&old, Some(old.hash())), (&old, None), (&new, Some(new.hash()))] {
+            let removed = put(&mut speaker, &name, &old).await;
+            fs::remove_file(server.site.document(&server.person, &name)).unwrap();
+            let begin = Upload { on_conflict, blake3, ..upload(&name, corpus) };
+            speaker.upload(begin).await;
+            speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+            let success = speaker.complete(ZERO).await;
+            assert_eq!((success.existing, success.filename.as_str()), (false, name.as_str()));
+            server.site.assert_published(&server.person, &name, corpus);
+            let status = speaker.status(removed).await;
+            assert_eq!(status.status, "failed");
+            assert!(status.reason.unwrap().contains("removed"));
+            fs::remove_file(server.site.document(&server.person, &name)).unwrap();
+        }
+    }
+    // So does one with a number, and one that has the name of a folder.
+    put(&mut speaker, "twin", &keep).await;
+    put(&mut speaker, "twin", &Corpus::new(11, 1)).await;
+    fs::remove_file(server.site.document(&server.person, "twin (1)")).unwrap();
+    let third = Corpus::new(12, 2);
+    put(&mut speaker, "twin", &third).await;
+    server.site.assert_published(&server.person, "twin (1)", &third);
+    put(&mut speaker, "dir", &keep).await;
+    fs::remove_file(server.site.document(&server.person, "dir")).unwrap();
+    let within = Upload { folder: vec!["dir".to_owned()], ..upload("x", &keep) };
+    speaker.upload(within).await;
+    speaker.chunks(ZERO, &keep, 0..keep.size()).await;
+    speaker.complete(ZERO).await;
+    server.site.assert_published(&server.person, "dir/x", &keep);
+}
+
+/// A disk that is not mounted takes no document away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_there_says_nothing_of_its_documents() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(70_000, 180);
+    let mut speaker = server.speaker().await;
+    let document_id = put(&mut speaker, "doc.bin", &corpus).await;
+    let (folder, away) =
+        (server.site.documents(&server.person), server.site.outside().join("away"));
+    fs::rename(&folder, &away).unwrap();
+    let found = Find { blake3: Some(corpus.hash()), ..find("doc.bin", corpus.filesize()) };
+    assert_eq!(speaker.find(found.clone()).await.document_id, None);
+    speaker.upload(known("doc.bin", &corpus)).await;
+    assert_eq!(speaker.status(document_id).await.status, "completed");
+    fs::rename(&away, &folder).unwrap();
+    assert_eq!(speaker.find(found).await.document_id, Some(document_id));
+}
+
+/// What lies in its place is looked at, unless it is the very file that was published.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_file_in_its_place_is_read() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    // As many bytes as are read at once, and more.
+    for (n, size) in [70_000, BLOCK + 5].into_iter().enumerate() {
+        let (corpus, other) = (Corpus::new(size, 181), Corpus::new(size, 182));
+        let name = format!("{n}.bin");
+        let document_id = put(&mut speaker, &name, &corpus).await;
         let path = server.site.document(&server.person, &name);
-        match how {
-            "deleted" => fs::remove_file(&path).unwrap(),
-            _ => fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap(),
+        // Put back from a backup: other inode, other time, the same bytes.
+        fs::write(path.with_extension("new"), &corpus.bytes).unwrap();
+        fs::rename(path.with_extension("new"), &path).unwrap();
+        for _ in 0..2 {
+            speaker.send(&Request::Upload(known(&name, &corpus))).await;
+            let success = speaker.success_on(ZERO).await;
+            assert_eq!((success.existing, success.document_id), (true, document_id));
         }
-        speaker.send(&Request::Upload(known(&name, &corpus))).await;
-        match speaker.reply_on(ZERO).await {
-            Reply::Upload(_) => {}
-            other => panic!("{how}: {other:?}"),
-        }
+        // Somebody's own file of the same length.
+        fs::write(&path, &other.bytes).unwrap();
+        speaker.upload(known(&name, &corpus)).await;
         speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
         let success = speaker.complete(ZERO).await;
-        assert!(!success.existing);
-        server.site.assert_published(&server.person, &success.filename, &corpus);
-        // Nothing is left over for the next round.
-        fs::remove_file(server.site.document(&server.person, &success.filename)).unwrap();
+        assert_eq!((success.existing, success.filename), (false, format!("{n} (1).bin")));
+        server.site.assert_published(&server.person, &format!("{n} (1).bin"), &corpus);
+        assert!(fs::read(&path).unwrap() == other.bytes, "it is not overwritten");
+        let reject = Upload { on_conflict: OnConflict::Reject, ..known(&name, &corpus) };
+        speaker.upload_refused(reject, Code::Exists).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_cut_short_is_not_an_answer() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let corpus = Corpus::new(70_000, 174);
+    put(&mut speaker, "doc.bin", &corpus).await;
+    let path = server.site.document(&server.person, "doc.bin");
+    fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+    speaker.upload(known("doc.bin", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let success = speaker.complete(ZERO).await;
+    assert_eq!((success.existing, success.filename.as_str()), (false, "doc (1).bin"));
+    server.site.assert_published(&server.person, "doc (1).bin", &corpus);
 }

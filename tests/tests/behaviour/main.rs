@@ -8,6 +8,7 @@ mod at_rest;
 mod bad_input;
 mod bad_tokens;
 mod channels;
+mod copies;
 mod grow;
 mod identity;
 mod integrity;

@@ -165,6 +165,60 @@ async fn twins_in_case_and_normalisation() {
     put(&mut speaker, within("photos", "b.jpg"), &corpus).await;
 }
 
+/// To whoever looks at the names, and to other file systems, they are one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_and_a_folder_that_are_twins() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(100, 156);
+    let mut speaker = server.speaker().await;
+    put(&mut speaker, upload("Twinfile É", &corpus), &corpus).await;
+    for folder in ["Twinfile É", "TWINFILE É", "twinfile e\u{301}"] {
+        let begin = Upload { folder: vec![folder.to_owned()], ..upload("x", &corpus) };
+        speaker.upload_refused(begin.clone(), Code::Exists).await;
+        let deeper = Upload { folder: vec![folder.to_owned(), "y".to_owned()], ..begin };
+        speaker.upload_refused(deeper, Code::Exists).await;
+    }
+    let begin = Upload { folder: vec!["Twinfolder".to_owned()], ..upload("x", &corpus) };
+    put(&mut speaker, begin, &corpus).await;
+    let begin = Upload { on_conflict: OnConflict::Reject, ..upload("TWINFOLDER", &corpus) };
+    speaker.upload_refused(begin, Code::Exists).await;
+    let got = put(&mut speaker, upload("TWINFOLDER", &corpus), &corpus).await;
+    assert_eq!(got, "TWINFOLDER (1)");
+}
+
+/// A name below the longest path gets its number there too, or the answer comes before
+/// the bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_in_the_longest_path() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let folder: Vec<_> = (0..7).map(|_| "d".repeat(255)).chain(["e".repeat(245)]).collect();
+    for (name, renamed) in [("abcdefghij", Some("abcdef (1)")), ("a.23456789", None)] {
+        let (old, new) = (Corpus::new(10, 150), Corpus::new(11, 151));
+        let begin = |corpus| Upload { folder: folder.clone(), ..upload(name, corpus) };
+        assert_eq!(put(&mut speaker, begin(&old), &old).await, name);
+        match renamed {
+            Some(renamed) => assert_eq!(put(&mut speaker, begin(&new), &new).await, renamed),
+            None => drop(speaker.upload_refused(begin(&new), Code::Exists).await),
+        }
+    }
+}
+
+/// What lies in a folder of that name is beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_in_a_folder_of_the_name_of_a_document() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(100, 157);
+    let mut speaker = server.speaker().await;
+    let within = |folder: &[&str], name: &str| Upload {
+        folder: folder.iter().map(|name| (*name).to_owned()).collect(),
+        ..upload(name, &corpus)
+    };
+    put(&mut speaker, within(&["a", "b"], "c"), &corpus).await;
+    assert_eq!(put(&mut speaker, within(&["a"], "b"), &corpus).await, "b (1)");
+    server.site.assert_published(&server.person, "a/b (1)", &corpus);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_and_a_folder_of_one_name() {
     let server = TestServer::start().await;
@@ -213,13 +267,11 @@ async fn a_file_that_somebody_else_put_there_is_not_overwritten() {
     std::fs::write(&planted, "mine").unwrap();
     assert_eq!(put(&mut speaker, upload("doc.pdf", &corpus), &corpus).await, "doc (1).pdf");
     assert_eq!(std::fs::read(&planted).unwrap(), b"mine");
+    // The catalog does not know it: the disk decides, before the first byte.
     let begin = Upload { on_conflict: OnConflict::Reject, ..upload("doc.pdf", &corpus) };
-    speaker.send(&Request::Upload(begin)).await;
-    // The catalog does not know it: at the latest at the end it is found.
-    if let Reply::Upload(_) = speaker.reply_on(ZERO).await {
-        speaker.chunks(ZERO, &corpus, 0..100).await;
-        speaker.complete_refused(Complete::default(), Code::Exists).await;
-    }
+    speaker.upload_refused(begin.clone(), Code::Exists).await;
+    let known = Upload { blake3: Some(corpus.hash()), ..begin };
+    speaker.upload_refused(known, Code::Exists).await;
     assert_eq!(std::fs::read(&planted).unwrap(), b"mine");
 }
 
@@ -283,10 +335,10 @@ async fn a_file_that_no_row_knows_refuses_the_name_and_not_the_upload() {
     let mut speaker = server.speaker().await;
     put(&mut speaker, upload("first", &corpus), &corpus).await;
     let by_hand = server.site.document(&server.person, "doc.pdf");
-    std::fs::write(&by_hand, "somebody's").unwrap();
     let other = Corpus::new(100, 162);
     let begin = Upload { on_conflict: OnConflict::Reject, ..upload("doc.pdf", &other) };
     let id = speaker.upload(begin).await.document_id;
+    std::fs::write(&by_hand, "somebody's").unwrap();
     speaker.chunks(ZERO, &other, 0..100).await;
     speaker.complete_refused(Complete::default(), Code::Exists).await;
     assert_eq!(speaker.status(id).await.status, "uploading");

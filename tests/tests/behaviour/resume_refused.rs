@@ -65,6 +65,34 @@ async fn a_file_of_another_size_or_name_is_another_file() {
     finishes(&server, document_id, "doc.pdf", &corpus).await;
 }
 
+/// So that nobody takes the receipt of another file for that of his own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_document_is_held_against_size_and_name_as_well() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(3, 43);
+    let mut speaker = server.speaker().await;
+    for got in ["doc.pdf", "doc (1).pdf"] {
+        let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..3).await;
+        assert_eq!(speaker.complete(ZERO).await.filename, got);
+        let longer = Some(Corpus::new(4, 43).filesize());
+        let named = |name: &str| Resume { filename: Some(name.to_owned()), ..resume(document_id) };
+        for wish in [
+            Resume { filesize: longer, ..resume(document_id) },
+            Resume { filesize: longer, ..named("doc.pdf") },
+            named("other.pdf"),
+            named("doc (2).pdf"),
+        ] {
+            speaker.resume_refused(wish, Code::FileChanged).await;
+        }
+        for wish in [resume(document_id), named("doc.pdf"), named(got)] {
+            let wish = Resume { filesize: Some(corpus.filesize()), ..wish };
+            speaker.send(&Request::Resume(wish)).await;
+            assert_eq!(speaker.success_on(ZERO).await.document_id, document_id);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_good_resumes_nothing() {
     let server = TestServer::start().await;

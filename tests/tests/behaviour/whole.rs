@@ -74,15 +74,10 @@ async fn a_name_that_is_taken() {
         fs::write(&note, "of a person").unwrap();
         let success = sent(&mut speaker, upload("note", &second), &second).await;
         assert_eq!(success.filename, "note (1)");
-        // Or it is asked for: the bytes are kept until then.
+        // Where no other name will do nothing is begun.
         speaker.send_raw(&parcel(reject("note"), &second)).await;
-        let reply = speaker.reply_on(ZERO).await;
-        let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
         let error = speaker.error_on(ZERO, Code::Exists).await;
-        assert_eq!(error.document_id, Some(granted.document_id));
-        let rename = Some(OnConflict::Rename);
-        let again = Complete { on_conflict: rename, ..Complete::default() };
-        assert_eq!(speaker.complete_with(again).await.filename, "note (2)");
+        assert_eq!(error.document_id, None);
         assert_eq!(fs::read(note).unwrap(), b"of a person");
         assert_eq!(fs::read_dir(server.site.staging_folder()).unwrap().count(), 0);
     }

@@ -12,6 +12,7 @@ mod many;
 mod messages;
 mod output;
 mod pause;
+mod places;
 mod put;
 mod refused;
 mod server_settings;

@@ -6,16 +6,23 @@ use std::path::Path;
 use towline_tests::disks::Disks;
 use towline_tests::is_long;
 use towline_tests::journey::{Excuse, Journey};
-use towline_tests::points::{AT_THE_START, ON_THE_WAY, RELAXED, WHOLE};
+use towline_tests::points::{AT_THE_START, COPIED, ON_THE_WAY, RELAXED, WHOLE};
 use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::site::Site;
 
-/// Points that no journey passes, as those of a relaxed server and of what comes whole: a
+/// Points that no journey passes, as those of a relaxed server, of what comes whole and of copies: a
 /// damaged block, which the torture sends, a no, which changes nothing that is kept,
 /// `towlined verify --repair`, which has tests of its own, and a fast upload, whose pieces
-/// pass the points of all others behind it.
-const ELSEWHERE: &[&str] =
-    &["block.check", "refuse.begun", "repair.returned", "repair.set_aside", "tap.drawn"];
+/// pass the points of all others behind it. And a document whose file was removed, which
+/// the tests of copies have.
+const ELSEWHERE: &[&str] = &[
+    "block.check",
+    "gone.found",
+    "refuse.begun",
+    "repair.returned",
+    "repair.set_aside",
+    "tap.drawn",
+];
 
 /// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
 /// there are.
@@ -51,7 +58,7 @@ fn no_point_is_forgotten() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
     let mut found = BTreeSet::new();
     names(&source, &mut found);
-    let known = [ON_THE_WAY, AT_THE_START, RELAXED, WHOLE, ELSEWHERE].concat();
+    let known = [ON_THE_WAY, AT_THE_START, RELAXED, WHOLE, COPIED, ELSEWHERE].concat();
     let known: BTreeSet<_> = known.into_iter().map(str::to_owned).collect();
     assert_eq!(found, known);
 }

@@ -2,6 +2,7 @@
 //! fail. They need root or tools of the system; where those are missing each test
 //! says aloud that it was skipped.
 
+mod copies;
 mod descriptors;
 mod failed_sync;
 mod failpoints;

@@ -226,6 +226,21 @@ impl Document {
         Self { id, owner, name, rejects, corpus, phase, content, doubt: None, promised: 0, ebb: 0 }
     }
 
+    /// One that the server has made from another with the same bytes.
+    pub(crate) fn copied(self) -> Self {
+        let mut copied = self;
+        let bytes = copied.corpus.bytes.clone();
+        copied.content.chunk(Order::Sequence, 0, &bytes);
+        copied
+    }
+
+    /// Whether it is complete, and in the place that is asked for by that name: it has the
+    /// name, or was to have it and got a number, where that will do.
+    pub(crate) fn is_at(&self, name: &str, rejects: bool) -> bool {
+        let Phase::Completed(success) = &self.phase else { return false };
+        success.filename == name || (!rejects && self.name == name)
+    }
+
     pub(crate) fn is_uploading(&self) -> bool {
         matches!(self.phase, Phase::Uploading)
     }

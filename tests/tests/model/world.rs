@@ -413,28 +413,45 @@ impl World {
             matches!(heard, Heard::Reply(reply)
                 if reply.channel() == place.channel() && !matches!(reply, Reply::Progress(_)))
         });
-        let heard = reply.await;
-        let same = self.documents.iter().position(|known| {
+        let mut heard = reply.await;
+        // How far a copy is.
+        heard.retain(|heard| !matches!(heard, Heard::Reply(Reply::Progress(_))));
+        let has_them = |known: &&Document| {
             known.owner == place.user()
                 && matches!(&known.phase, Phase::Completed(success)
                     if Some(success.blake3) == asked_for)
-        });
+        };
+        let mut same = self.documents.iter().filter(has_them);
+        let is_there = same.clone().any(|known| known.is_at(name, rejects));
+        let is_known = same.next().is_some();
         let is_refused = rejects && self.names_of(place.user()).contains(name);
-        match (only(&heard), same) {
-            (Reply::Error(_), None) if is_refused => {
+        match only(&heard) {
+            Reply::Error(_) if is_refused && !is_there => {
                 self.count("exists");
                 assert_errors(&heard, &[Code::Exists]);
                 self.set(place, Slot::Refused);
             }
-            (Reply::Success(success), Some(_)) => {
-                assert!(success.existing);
+            Reply::Success(success) if is_there => {
+                assert!(success.existing && !success.copied);
                 let number = self.number_of(success);
+                assert!(self.documents[number].is_at(name, rejects), "{success:?}");
                 self.assert_receipt(number, success);
                 assert_eq!(Some(success.blake3), asked_for);
                 self.set(place, Slot::Done { document: number });
                 self.count("existing");
             }
-            (Reply::Upload(granted), None) if !is_refused => {
+            Reply::Success(success) if is_known && !is_refused => {
+                assert!(success.copied && !success.existing);
+                let (id, owner) = (success.document_id, place.user());
+                assert!(self.documents.iter().all(|known| known.id != id), "a number of its own");
+                let document = Document::new(id, owner, name, corpus, rejects);
+                self.documents.push(document.copied());
+                let number = self.documents.len() - 1;
+                self.completed(number, success.clone());
+                self.set(place, Slot::Done { document: number });
+                self.count("copied");
+            }
+            Reply::Upload(granted) if !is_known && !is_refused => {
                 assert_eq!(granted.offset, offset(0));
                 assert_eq!(granted.filesize, corpus.filesize());
                 let id = granted.document_id;
@@ -442,7 +459,7 @@ impl World {
                 self.documents.push(Document::new(id, place.user(), name, corpus, rejects));
                 self.set(place, Slot::Open { document: self.documents.len() - 1, order });
             }
-            (other, same) => panic!("upload (same: {same:?}) was answered {other:?}"),
+            other => panic!("upload (known: {is_known}) was answered {other:?}"),
         }
     }
 
@@ -649,6 +666,7 @@ impl World {
         assert_eq!(success.filesize, document.corpus.filesize());
         assert_eq!(success.blake3, document.content.hash(), "the hash of what was sent");
         assert!(success.durable && !success.existing);
+        assert!(!success.copied || document.promised == 0, "no byte of it was sent");
         self.documents[number].phase = Phase::Completed(success);
     }
 
@@ -663,8 +681,8 @@ impl World {
         let Phase::Completed(first) = &self.documents[number].phase else {
             panic!("it is not completed: {success:?}")
         };
-        let (channel, existing) = (success.channel, success.existing);
-        assert_eq!(*success, Success { channel, existing, ..first.clone() });
+        let Success { channel, existing, copied, .. } = *success;
+        assert_eq!(*success, Success { channel, existing, copied, ..first.clone() });
     }
 
     fn names_of(&self, owner: usize) -> BTreeSet<String> {
@@ -923,9 +941,11 @@ impl World {
         let mut completed = ours().filter(|known| matches!(known.phase, Phase::Completed(_)));
         assert_eq!(found.same_size, completed.any(is_same));
         let same_bytes = |known: &&Document| matches!(&known.phase, Phase::Completed(success) if Some(success.blake3) == blake3);
-        let same: Vec<_> = ours().filter(same_bytes).map(|known| known.id).collect();
-        assert_eq!(found.document_id.is_some(), !same.is_empty());
-        assert!(found.document_id.is_none_or(|id| same.contains(&id)));
+        let same: Vec<_> = ours().filter(same_bytes).collect();
+        let there: Vec<_> = same.iter().filter(|known| known.is_at(name, false)).collect();
+        assert_eq!(found.document_id.is_some(), !there.is_empty());
+        assert!(found.document_id.is_none_or(|id| there.iter().any(|known| known.id == id)));
+        assert_eq!(found.known, there.is_empty() && !same.is_empty());
         let waits = |known: &&Document| known.is_uploading() && known.name == name;
         let waiting: Vec<_> = ours().filter(waits).filter(|known| is_same(known)).collect();
         assert_eq!(found.unfinished.is_some(), !waiting.is_empty());

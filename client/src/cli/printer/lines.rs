@@ -27,6 +27,12 @@ pub(super) fn completed(receipt: &Receipt, took: Option<Duration>, verbose: bool
         }
         None => place,
     };
+    if receipt.copied {
+        return format!(
+            "{head}  {size}, stored without sending: the server had the same bytes, document \
+             {document}{hash}"
+        );
+    }
     let durable = if receipt.durable { "" } else { ", on its way to the server's disk" };
     let sent = sending(receipt, took);
     format!("{head}  {size}{sent}, verified{durable}, document {document}{hash}")
@@ -52,8 +58,7 @@ fn sending(receipt: &Receipt, took: Option<Duration>) -> String {
 
 /// The name that was asked for, where the server gave another.
 pub(super) fn renamed(receipt: &Receipt) -> Option<String> {
-    let wanted = receipt.path.file_name()?.to_str()?;
-    (wanted != receipt.filename).then(|| wanted.to_owned())
+    receipt.asked_filename.clone()
 }
 
 /// An upload goes on. `left_bytes` have yet to be sent.
@@ -120,6 +125,7 @@ mod tests {
     use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
 
     fn receipt(path: &str, filename: &str) -> Receipt {
+        let asked = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
         Receipt {
             path: path.into(),
             document_id: DocumentId::try_from(8).unwrap(),
@@ -127,7 +133,9 @@ mod tests {
             folder: vec!["dup".to_owned()],
             filesize: FileSize::try_from(2_147_483_648).unwrap(),
             blake3: FileHash::from_bytes([0; 32]),
+            asked_filename: asked.filter(|asked| asked != filename),
             existing: false,
+            copied: false,
             durable: true,
             sent_bytes: 2_147_483_648,
         }
@@ -151,6 +159,13 @@ mod tests {
         let there = Receipt { existing: true, sent_bytes: 0, ..receipt("/x/a.txt", "a.txt") };
         let text = completed(&there, None, false);
         assert!(text.starts_with("already there: dup/a.txt"), "{text}");
+    }
+
+    #[test]
+    fn a_copy_is_said_not_to_have_been_sent() {
+        let copied = Receipt { copied: true, sent_bytes: 0, ..receipt("/x/a.txt", "a.txt") };
+        let text = completed(&copied, None, false);
+        assert!(text.starts_with("dup/a.txt") && text.contains("without sending"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! Whether a document lies where its file was to go.
+
+use crate::text::printable;
+use towline_protocol::name::Name;
+use towline_protocol::reply::Success;
+use towline_protocol::{DocumentPath, OnConflict};
+
+/// Whether `SUCCESS` for a file that was to go to `asked` may speak of that place: the
+/// folder is the same, and the name is the same, or one that the server takes for the
+/// same, or the same with a number where the name was taken and that was allowed.
+pub(crate) fn is_allowed(success: &Success, asked: &DocumentPath, on_conflict: OnConflict) -> bool {
+    let Some(got) = path(success) else { return false };
+    if got.folder() != asked.folder() {
+        return false;
+    }
+    got.key() == asked.key() || (on_conflict == OnConflict::Rename && got.is_numbered(asked))
+}
+
+/// The place that it speaks of, for people.
+pub(crate) fn words(success: &Success) -> String {
+    let names = success.folder.iter().chain([&success.filename]);
+    names.map(|name| printable(name)).collect::<Vec<_>>().join("/")
+}
+
+fn path(success: &Success) -> Option<DocumentPath> {
+    let name = |name: &String| Name::new(name.as_str()).ok();
+    let folder = success.folder.iter().map(name).collect::<Option<_>>()?;
+    DocumentPath::new(folder, name(&success.filename)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_protocol::{Channel, DocumentId, FileHash, FileSize, Timestamp};
+
+    fn success(place: &str) -> Success {
+        let mut folder: Vec<_> = place.split('/').map(str::to_owned).collect();
+        let filename = folder.pop().unwrap();
+        Success {
+            channel: Channel(1),
+            document_id: DocumentId::MIN,
+            filename,
+            folder,
+            filesize: FileSize::MIN,
+            blake3: FileHash::from_bytes([0; 32]),
+            created_at: Timestamp::from_i64(1).unwrap(),
+            durable: true,
+            existing: true,
+            copied: false,
+        }
+    }
+
+    #[test]
+    fn another_place_is_not_the_one_that_was_asked_for() {
+        let asked = DocumentPath::parse("in/doc.pdf").unwrap();
+        let allowed = |place: &str, on_conflict| is_allowed(&success(place), &asked, on_conflict);
+        for place in ["in/doc.pdf", "in/DOC.pdf"] {
+            assert!(allowed(place, OnConflict::Reject), "{place}");
+        }
+        assert!(allowed("in/doc (12).pdf", OnConflict::Rename));
+        assert!(!allowed("in/doc (12).pdf", OnConflict::Reject));
+        for place in [
+            "doc.pdf",
+            "in/in/doc.pdf",
+            "out/doc.pdf",
+            "IN/doc.pdf",
+            "in/dog.pdf",
+            "in/dog (1).pdf",
+            "in/doc (1).txt",
+            "in/../in/doc.pdf",
+            "in/\u{1b}[31m",
+            "in/",
+        ] {
+            assert!(!allowed(place, OnConflict::Rename), "{place}");
+        }
+    }
+}

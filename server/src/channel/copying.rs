@@ -1,0 +1,209 @@
+//! An upload whose bytes are here already: in its very place, so that nothing is to be
+//! done, or elsewhere, so that a copy of them becomes the document.
+//!
+//! The copy goes the way of a file that came whole (see [`posted`](super::posted)): it has
+//! a file under a name that says that nothing was promised of it, which is read, verified
+//! and synced, and only then a row. So a crash leaves nothing of a copy that was not
+//! finished (P4), nothing has the final name that was not read (P2), and no row speaks of
+//! bytes that a power cut could take (P3).
+
+use super::begin::{Asked, Begun};
+use super::posted::{Posted, Source};
+use super::{ChannelDesk, SHORT_FILE_BYTES};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::presence::Presence;
+use crate::publish::{Order, Receipt};
+use crate::storage::{Copied, Published};
+use std::time::Instant;
+use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::reply::{Progress, Reply};
+use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
+use towline_state::catalog::Document;
+
+/// Large copies at a time, over all connections: each of them is as much work for the disk
+/// as many clients together. A client that finds no place sends the bytes.
+pub(crate) const COPIES_MAX: usize = 4;
+
+/// Documents whose bytes may do.
+pub(super) struct Known {
+    begun: Box<Begun>,
+    documents: Vec<Document>,
+    wanted: Wanted,
+}
+
+/// What is wanted of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// To know whether one of them is what was asked for.
+    Look,
+    /// Their bytes.
+    Copy,
+}
+
+impl Known {
+    pub(super) fn filesize(&self) -> FileSize {
+        self.begun.request.filesize
+    }
+}
+
+impl ChannelDesk {
+    /// Looks whether the file of one of these documents, which have the place that was
+    /// asked for, is there.
+    pub(super) fn look_at(
+        &mut self,
+        begun: Box<Begun>,
+        documents: Vec<Document>,
+    ) -> Result<Option<Asked>, Failure> {
+        let mut unread = Vec::new();
+        for document in documents {
+            match self.service.presence(&document) {
+                Presence::Promised => return Ok(self.is_there(document)),
+                Presence::Unread(_) => unread.push(document),
+                Presence::Gone => drop(self.service.give_up_gone(&document)),
+                Presence::Other | Presence::Unknown => {}
+            }
+        }
+        let known = Known { begun, documents: unread, wanted: Wanted::Look };
+        if known.filesize().get() > SHORT_FILE_BYTES && !known.documents.is_empty() {
+            return Ok(Some(Asked::Known(Box::new(known))));
+        }
+        self.make_use_of(known)
+    }
+
+    /// Makes the document from one of these, whatever their places.
+    pub(super) fn copy_one_of(
+        &mut self,
+        begun: Box<Begun>,
+        documents: Vec<Document>,
+    ) -> Result<Option<Asked>, Failure> {
+        let known = Known { begun, documents, wanted: Wanted::Copy };
+        if known.filesize().get() > SHORT_FILE_BYTES {
+            return Ok(Some(Asked::Known(Box::new(known))));
+        }
+        self.make_use_of(known)
+    }
+
+    /// Does what may take long: it reads the files.
+    pub(super) fn make_use_of(&mut self, known: Known) -> Result<Option<Asked>, Failure> {
+        let Known { mut begun, documents, wanted } = known;
+        match wanted {
+            Wanted::Look => {
+                for document in documents {
+                    if self.is_read_and_right(&document)? {
+                        return Ok(self.is_there(document));
+                    }
+                }
+                begun.unless.same_place = None;
+            }
+            Wanted::Copy => {
+                if let Some(blake3) = begun.request.blake3
+                    && let Some(posted) = self.copy(&begun, &documents, blake3)?
+                {
+                    return Ok(Some(Asked::Posted(Box::new(posted.of(Source::Copy(begun))))));
+                }
+                begun.unless.same_bytes = None;
+            }
+        }
+        self.begin_without(begun).map(Some)
+    }
+
+    /// The document is what was asked for, and nothing is to be done.
+    fn is_there(&mut self, document: Document) -> Option<Asked> {
+        if let Some(receipt) = Receipt::of(document) {
+            self.finish(receipt, true);
+        }
+        None
+    }
+
+    fn is_read_and_right(&self, document: &Document) -> Result<bool, Failure> {
+        let Presence::Unread(found) = self.service.presence(document) else { return Ok(false) };
+        let id = document.document_id;
+        let goes_on = &mut self.at_work(id, document.filesize);
+        self.service.is_document(document, &found, goes_on).ok_or(Failure::CutShort)
+    }
+
+    /// A file with the bytes of the first of these documents that has them still; nothing
+    /// where the client is to send them.
+    fn copy(
+        &self,
+        begun: &Begun,
+        documents: &[Document],
+        blake3: FileHash,
+    ) -> Result<Option<Posted>, Failure> {
+        let service = &self.service;
+        let filesize = begun.request.filesize;
+        let is_large = filesize.get() > BLOCK_SIZE_BYTES;
+        let place = service.copies.clone().try_acquire_owned().ok();
+        if is_large && place.is_none() {
+            return Ok(None);
+        }
+        for document in documents {
+            let Some(found) = self.source(document) else { continue };
+            let document_id = service.catalog.reserve_document_id(self.user)?;
+            let birth = service.newborns.begin(document_id);
+            let room = service.settling.place(filesize);
+            let goes_on = &mut self.at_work(document_id, filesize);
+            let content = (filesize, blake3);
+            let copied = service.storage.create_copy(document_id, &found.file, content, goes_on);
+            let from = document.document_id;
+            match copied {
+                Ok(Copied::Whole(staging)) => {
+                    let on_conflict = begun.request.on_conflict;
+                    let owner = self.user;
+                    let order = Order { document_id, owner, blake3, on_conflict, is_copy: true };
+                    tracing::debug!(%document_id, %from, "copied");
+                    return Ok(Some(Posted::new(service, order, begun, (staging, birth), room)));
+                }
+                Ok(Copied::Stopped) => return Err(Failure::CutShort),
+                // `towlined verify` says more, and can repair it.
+                Ok(Copied::OtherBytes) => {
+                    tracing::error!(document_id = %from, "its file is damaged: it was to be copied");
+                }
+                // What stands in the way of a copy the upload meets as well, and says so.
+                Err(error) => {
+                    tracing::warn!(document_id = %from, %error, "its file could not be copied");
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The file of a document, if it may be the right one.
+    fn source(&self, document: &Document) -> Option<Published> {
+        let path = document.file_path.as_ref()?;
+        match self.service.storage.published(self.user, path) {
+            Ok(Some(found)) => (found.filesize == document.filesize).then_some(found),
+            Ok(None) => {
+                if let Presence::Gone = self.service.presence(document) {
+                    self.service.give_up_gone(document);
+                }
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Tells the client now and then how far such work is, and whether it is still wanted:
+    /// it ends with the connection and with the server, unless it is done anyway.
+    fn at_work(
+        &self,
+        document_id: DocumentId,
+        filesize: FileSize,
+    ) -> impl FnMut(Offset) -> bool + use<> {
+        let (channel, every) = (self.channel, self.service.config.timings.report);
+        let (events, ending) = (self.events.clone(), self.ending.clone());
+        let mut reported = Instant::now();
+        move |received| {
+            if reported.elapsed() >= every && !events.is_backed_up() {
+                reported = Instant::now();
+                let (durable, progress) = (Offset::ZERO, Progress::words(received, filesize));
+                let progress =
+                    Progress { channel, document_id, received, durable, filesize, progress };
+                events.send(Event::AtWork(Box::new(Reply::Progress(progress))));
+            }
+            received == filesize.end() || !ending.is_cancelled()
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A file that is here whole before there is a row of it: it came in one piece, or is a
+//! copy of another.
+//!
+//! 1. It is written to a file of its own, under a name that says that nothing was promised
+//!    of it: where that is all there is, recovery removes it.
+//! 2. It is synced, unless durability is relaxed and there is a place (P2).
+//! 3. The row is made, and says `publishing` from the beginning (P4).
+//!
+//! From there it goes as with all files: see [`Publishing`].
+
+use super::begin::{Asked, Begun};
+use super::parcel::Parcel;
+use super::{ChannelDesk, Slot};
+use crate::failpoint;
+use crate::failure::Failure;
+use crate::newborn::Birth;
+use crate::publish::{Order, Publishing};
+use crate::service::Service;
+use crate::settling::Place;
+use crate::storage::Publishable;
+use std::sync::Arc;
+use towline_protocol::reply::{Granted, Reply};
+use towline_protocol::{DocumentId, Offset};
+use towline_state::CatalogError;
+use towline_state::catalog::{self, Bytes, Catalog, Created, Document, NewDocument, Unless};
+use towline_upload::Phase;
+
+/// See the module's description: step 1 is done.
+pub(super) struct Posted {
+    order: Order,
+    new: NewDocument,
+    unless: Unless,
+    file: File,
+    birth: Birth,
+    /// Where it need not be durable at once.
+    room: Option<Place>,
+    /// Nothing yet, where the bytes are to be synced first.
+    created: Option<catalog::Reply<Created<(Document, u32)>>>,
+    source: Source,
+}
+
+/// Where its bytes are from, and so what is done where it comes to nothing.
+pub(super) enum Source {
+    /// They are still to be said.
+    Unsaid,
+    /// The client: the long way begins with them.
+    Parcel(Parcel),
+    /// Another document: the upload begins anew.
+    Copy(Box<Begun>),
+}
+
+/// Its file.
+struct File {
+    service: Arc<Service>,
+    staging: Arc<dyn Publishable>,
+    id: DocumentId,
+    /// No row speaks of it, nor will: it goes where this goes.
+    is_nobodys: bool,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let Self { service, id, is_nobodys, .. } = self;
+        if *is_nobodys && let Err(error) = service.storage.discard_whole(*id) {
+            tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
+        }
+    }
+}
+
+impl Posted {
+    /// Begins with step 2, for a file that was written.
+    pub(super) fn new(
+        service: &Arc<Service>,
+        order: Order,
+        begun: &Begun,
+        (staging, birth): (Arc<dyn Publishable>, Birth),
+        room: Option<Place>,
+    ) -> Self {
+        let new = begun.new_document(order.owner);
+        let unless = Unless { same_bytes: None, ..begun.unless };
+        Self::written(service, order, (new, unless), (staging, birth), room)
+    }
+
+    /// The same, for what is known of a file that came whole.
+    pub(super) fn written(
+        service: &Arc<Service>,
+        order: Order,
+        (new, unless): (NewDocument, Unless),
+        (staging, birth): (Arc<dyn Publishable>, Birth),
+        room: Option<Place>,
+    ) -> Self {
+        let (service, id) = (Arc::clone(service), order.document_id);
+        let file = File { service, staging, id, is_nobodys: true };
+        failpoint::reach("whole.file_made");
+        let (created, source) = (None, Source::Unsaid);
+        let mut posted = Self { order, new, unless, file, birth, room, created, source };
+        if posted.room.is_some() {
+            posted.ask_for_row();
+        } else {
+            // Where many are published, the first sync finds the bytes of all of them on
+            // the device.
+            posted.file.staging.start_writeback(Offset::ZERO, posted.new.filesize.get());
+        }
+        posted
+    }
+
+    pub(super) fn of(self, source: Source) -> Self {
+        Self { source, ..self }
+    }
+
+    /// Step 3.
+    fn ask_for_row(&mut self) {
+        let bytes = match self.room {
+            Some(_) => Bytes::Cached { inode: self.file.staging.inode() },
+            None => Bytes::Synced,
+        };
+        self.file.is_nobodys = false;
+        let (Order { document_id, blake3, .. }, new) = (self.order, self.new.clone());
+        let catalog: &Catalog = &self.file.service.catalog;
+        self.created = Some(catalog.publish_new(document_id, new, self.unless, blake3, bytes));
+    }
+}
+
+impl ChannelDesk {
+    /// The next step.
+    pub(super) fn go_on_with_posted(
+        &mut self,
+        mut posted: Box<Posted>,
+    ) -> Result<Option<Asked>, Failure> {
+        let Some(created) = posted.created.take() else {
+            let synced = posted.file.staging.sync_data();
+            if let (Err(_), Source::Parcel(_)) = (&synced, &posted.source) {
+                self.backlog.settled();
+            }
+            synced?;
+            failpoint::reach("publish.synced");
+            posted.ask_for_row();
+            return Ok(Some(Asked::Posted(posted)));
+        };
+        let Posted { order, new, mut file, birth, room, source, .. } = *posted;
+        let row = match created.wait() {
+            Ok(Created::New(row)) => row,
+            needless => {
+                // Where the catalog failed there may be a row behind a restart.
+                file.is_nobodys = matches!(needless, Ok(_) | Err(CatalogError::Refused(_)));
+                drop((file, birth));
+                return self.came_to_nothing(source, needless.err());
+            }
+        };
+        let id = order.document_id;
+        let whole = (Arc::clone(&file.staging), birth);
+        let stage = Publishing::of_whole(&self.service, order, whole, row, room);
+        if let Source::Copy(_) = source {
+            self.slot = Slot::Whole(id);
+            return Ok(self.went(stage?));
+        }
+        if stage.is_err() {
+            let row = self.service.catalog.document(id).wait();
+            if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Failed)) {
+                // It came to nothing, and nobody has heard of it: the long way says why,
+                // and may keep the bytes.
+                return self.came_to_nothing(source, None);
+            }
+        }
+        self.backlog.settled();
+        self.slot = Slot::Whole(id);
+        self.reply(Reply::Upload(Granted {
+            channel: self.channel,
+            document_id: id,
+            offset: Offset::ZERO,
+            filesize: new.filesize,
+            lease: None,
+        }));
+        Ok(self.went(stage?))
+    }
+
+    /// What there is in its place, or what is wrong, the long way finds out again.
+    fn came_to_nothing(
+        &mut self,
+        source: Source,
+        error: Option<CatalogError>,
+    ) -> Result<Option<Asked>, Failure> {
+        match (source, error) {
+            (Source::Parcel(parcel), _) => {
+                self.taken = parcel.into_tasks();
+                Ok(None)
+            }
+            (Source::Copy(begun), None | Some(CatalogError::Refused(_))) => {
+                Ok(Some(self.ask_for_row(begun)))
+            }
+            (_, error) => Err(error.map_or(Failure::CutShort, Failure::from)),
+        }
+    }
+}

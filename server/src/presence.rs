@@ -1,0 +1,150 @@
+//! Whether the file of a completed document is still what was promised. The catalog says
+//! what should be there; the disk decides.
+
+use crate::failpoint;
+use crate::service::Service;
+use crate::storage::{Published, StorageError};
+use std::os::unix::fs::FileExt as _;
+use towline_protocol::block::{block_count, hash_block, hash_file};
+use towline_protocol::{BlockIndex, DocumentPath, FileHash, FileSize, Offset, UserId};
+use towline_state::CatalogError;
+use towline_state::catalog::{Document, Refusal};
+
+/// What lies in a document's place.
+#[derive(Debug)]
+pub(crate) enum Presence {
+    /// The file that was published there: its length, inode and time of modification are
+    /// those that the catalog knows.
+    Promised,
+    /// A file of the right length that may be another: it has to be read.
+    Unread(Published),
+    /// Something else.
+    Other,
+    /// Nothing. The file was removed.
+    Gone,
+    /// Nobody can say: it cannot be looked at, or the disk of its owner's folder may not be
+    /// mounted.
+    Unknown,
+}
+
+/// How many numbered names of rows whose files may be gone are looked at. A name that a
+/// row keeps beyond these is passed over; another is always found.
+const NAMES_LOOKED_AT: u32 = 8;
+
+impl Service {
+    /// Looks at the file of a completed document, and reads nothing. Blocks.
+    pub(crate) fn presence(&self, document: &Document) -> Presence {
+        let Some(path) = &document.file_path else { return Presence::Unknown };
+        match self.storage.published(document.user_id, path) {
+            Ok(Some(found)) if found.filesize != document.filesize => Presence::Other,
+            Ok(Some(found)) if Some(found.stamp) == document.stamp => Presence::Promised,
+            Ok(Some(found)) => Presence::Unread(found),
+            Ok(None) if self.storage.has_user_folder(document.user_id).is_ok_and(|has| has) => {
+                Presence::Gone
+            }
+            Err(StorageError::Unsafe { .. } | StorageError::NotAFolder) => Presence::Other,
+            Ok(None) | Err(_) => Presence::Unknown,
+        }
+    }
+
+    /// Reads a file that may be a document's, and says whether it is; nothing where it was
+    /// not to go on. `goes_on` hears how far it is. Where the file is the right one, the
+    /// catalog knows it by its stamp from then on. Blocks.
+    pub(crate) fn is_document(
+        &self,
+        document: &Document,
+        found: &Published,
+        goes_on: &mut dyn FnMut(Offset) -> bool,
+    ) -> Option<bool> {
+        let read = |buffer: &mut [u8], at: Offset| found.file.read_exact_at(buffer, at.get());
+        let hash = match hash(document.filesize, read, goes_on) {
+            Ok(hash) => hash?,
+            // Shorter than it was, or not to be read: either way it is not vouched for.
+            Err(error) => {
+                tracing::warn!(document_id = %document.document_id, %error, "a document's file cannot be read");
+                return Some(false);
+            }
+        };
+        if Some(hash) != document.blake3 {
+            return Some(false);
+        }
+        let id = document.document_id;
+        if let Err(error) = self.catalog.note_stamp(id, found.stamp).wait() {
+            tracing::debug!(document_id = %id, %error, "its file is read again the next time");
+        }
+        Some(true)
+    }
+
+    /// Ends a completed document whose file is gone: its row keeps no name, and says why.
+    /// Says whether it has. Blocks.
+    ///
+    /// The row changes after what it says has become true on the disk (P3), and it was the
+    /// owner of the disk who made it so: no byte is removed by this.
+    pub(crate) fn give_up_gone(&self, document: &Document) -> bool {
+        let id = document.document_id;
+        let place = document.file_path.as_ref().map_or_else(String::new, ToString::to_string);
+        let blake3 = document.blake3.as_ref().map_or_else(String::new, ToString::to_string);
+        let reason = format!(
+            "the file was removed from the server's disk; upload it again (it was {place}, with \
+             the BLAKE3 hash {blake3})"
+        );
+        failpoint::reach("gone.found");
+        match self.catalog.lose(id, reason, self.clock().now()).wait() {
+            Ok(()) => {
+                tracing::warn!(
+                    document_id = %id, user = %document.user_id, %place,
+                    "the file of a document was removed; its name is free again"
+                );
+                true
+            }
+            // Another channel has found out as well.
+            Err(CatalogError::Refused(Refusal::WrongPhase(_))) => true,
+            Err(error) => {
+                tracing::error!(document_id = %id, %error, "a document without a file was not ended");
+                false
+            }
+        }
+    }
+
+    /// Gives up those documents whose files are gone and that keep this place from
+    /// somebody, the first `copies` numbered names of it, or one of its folders. Says
+    /// whether there were any. Blocks.
+    pub(crate) fn give_up_gone_at(&self, owner: UserId, path: &DocumentPath, copies: u32) -> bool {
+        let mut places = vec![path.clone()];
+        places.extend((1..copies.min(NAMES_LOOKED_AT)).filter_map(|copy| path.numbered(copy)));
+        for (depth, name) in path.folder().iter().enumerate() {
+            let above = path.folder().iter().take(depth).cloned().collect();
+            places.extend(DocumentPath::new(above, name.clone()));
+        }
+        let documents = match self.catalog.at_places(owner, &places).wait() {
+            Ok(documents) => documents,
+            Err(error) => {
+                tracing::error!(user = %owner, %error, "who has a name cannot be looked up");
+                return false;
+            }
+        };
+        let is_gone = |document: &&Document| matches!(self.presence(document), Presence::Gone);
+        let given_up = documents.iter().filter(is_gone).map(|document| self.give_up_gone(document));
+        given_up.filter(|has_ended| *has_ended).count() > 0
+    }
+}
+
+/// The hash of a whole file, read block by block; nothing where it was not to go on.
+pub(crate) fn hash<E>(
+    filesize: FileSize,
+    mut read: impl FnMut(&mut [u8], Offset) -> Result<(), E>,
+    mut goes_on: impl FnMut(Offset) -> bool,
+) -> Result<Option<FileHash>, E> {
+    let mut buffer = Vec::new();
+    let mut values = Vec::new();
+    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
+        let length = usize::try_from(index.length_bytes(filesize)).expect("a block fits in memory");
+        buffer.resize(length, 0);
+        read(&mut buffer, index.start())?;
+        values.push(hash_block(index, filesize, &buffer));
+        if !goes_on(index.end(filesize)) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(hash_file(filesize, values)))
+}

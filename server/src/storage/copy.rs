@@ -1,0 +1,253 @@
+//! The bytes of a file that lies here already, for another document.
+//!
+//! Nothing is believed of the source: what counts is what lies in the copy, which is read
+//! and hashed block by block. Where the file system can, both files share their place on
+//! the disk; else the kernel copies; else this does.
+
+use super::disk::Volume;
+use super::error::StorageError;
+use super::staging::{StagingFile, write_all_at};
+use super::{Copied, Publishable as _, Staging as _, paths, space};
+use crate::failpoint;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use towline_protocol::block::{block_count, hash_block, hash_file};
+use towline_protocol::{BlockIndex, DocumentId, FileHash, FileSize, Offset};
+
+/// Write-back is started whenever so much has been copied, as it is for bytes that come.
+const WRITEBACK_BYTES: u64 = 8 << 20;
+
+/// How the bytes get from one file to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// They have got there: the file system has them once, for both files.
+    Shared,
+    /// The kernel copies them.
+    Kernel,
+    /// They are read and written here.
+    Memory,
+}
+
+/// How it ended, where the system had no objection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    Whole,
+    OtherBytes,
+    Stopped,
+}
+
+/// See [`Storage::create_copy`](super::Storage::create_copy).
+pub(super) fn create(
+    volume: &Arc<Volume>,
+    id: DocumentId,
+    source: &File,
+    (filesize, blake3): (FileSize, FileHash),
+    goes_on: &mut dyn FnMut(Offset) -> bool,
+) -> Result<Copied, StorageError> {
+    let mut filled = Filled::Stopped;
+    let copy = StagingFile::create_to_fill(volume, id, |copy| {
+        filled = fill(volume, copy, source, (filesize, blake3), goes_on)?;
+        Ok(())
+    })?;
+    if filled == Filled::Whole {
+        return Ok(Copied::Whole(Arc::new(copy)));
+    }
+    volume.remove_staged(&paths::whole_file(id))?;
+    Ok(if filled == Filled::Stopped { Copied::Stopped } else { Copied::OtherBytes })
+}
+
+fn fill(
+    volume: &Volume,
+    copy: &StagingFile,
+    source: &File,
+    (filesize, blake3): (FileSize, FileHash),
+    goes_on: &mut dyn FnMut(Offset) -> bool,
+) -> Result<Filled, StorageError> {
+    let mut way = if rustix::fs::ioctl_ficlone(copy.descriptor(), source).is_ok() {
+        Way::Shared
+    } else {
+        // Only what shares no place needs one of its own.
+        space::require(&volume.staging.directory, volume.reserve_bytes, filesize, 0)?;
+        space::reserve(copy.descriptor(), filesize)?;
+        Way::Kernel
+    };
+    failpoint::reach("copy.begun");
+    let (mut buffer, mut values) = (Vec::new(), Vec::new());
+    let mut written_back = Offset::ZERO;
+    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
+        let (start, length) = (index.start(), index.length_bytes(filesize));
+        buffer.resize(usize::try_from(length).expect("a block fits in memory"), 0);
+        if way == Way::Kernel && !copy_in_kernel(source, copy, start, length)? {
+            way = Way::Memory;
+        }
+        match way {
+            Way::Shared | Way::Kernel => match copy.read_exact_at(&mut buffer, start) {
+                Ok(()) => {}
+                Err(StorageError::Lost(_)) => return Ok(Filled::OtherBytes),
+                // What cannot be read is no copy of anything; the client has the bytes.
+                Err(error) if error.is_damage() => return Ok(Filled::OtherBytes),
+                Err(error) => return Err(error),
+            },
+            Way::Memory => {
+                match source.read_exact_at(&mut buffer, start.get()) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                        return Ok(Filled::OtherBytes);
+                    }
+                    Err(error) => {
+                        let error = StorageError::unreadable(error);
+                        return if error.is_damage() { Ok(Filled::OtherBytes) } else { Err(error) };
+                    }
+                }
+                write_all_at(copy.descriptor(), &buffer, start)?;
+            }
+        }
+        values.push(hash_block(index, filesize, &buffer));
+        let end = index.end(filesize);
+        let since_bytes = end.get() - written_back.get();
+        if way != Way::Shared && since_bytes >= WRITEBACK_BYTES {
+            copy.start_writeback(written_back, since_bytes);
+            written_back = end;
+        }
+        failpoint::reach("copy.block");
+        if !goes_on(end) {
+            return Ok(Filled::Stopped);
+        }
+    }
+    let is_whole = hash_file(filesize, values) == blake3 && copy.length_bytes()? == filesize.get();
+    Ok(if is_whole { Filled::Whole } else { Filled::OtherBytes })
+}
+
+/// Has the kernel copy one block; says whether it could. What it has not copied of it
+/// then, whoever copies the block in another way writes anew.
+fn copy_in_kernel(
+    source: &File,
+    copy: &StagingFile,
+    start: Offset,
+    length: u64,
+) -> Result<bool, StorageError> {
+    let (mut from, mut to) = (start.get(), start.get());
+    let end = start.get() + length;
+    while to < end {
+        let rest = usize::try_from(end - to).expect("a block fits in memory");
+        let copied = rustix::fs::copy_file_range(
+            source,
+            Some(&mut from),
+            copy.descriptor(),
+            Some(&mut to),
+            rest,
+        );
+        match copied {
+            Ok(1..) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                return Err(StorageError::NoSpace { missing_bytes: end - to });
+            }
+            // The source ends here, its file system cannot, or it cannot be read: to
+            // read it says which.
+            Ok(0) | Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::{Copied, DataFolder, DiskStorage, FolderLock, Storage as _};
+    use std::fs::{self, File};
+    use tempfile::TempDir;
+    use towline_protocol::block::{hash_block, hash_file};
+    use towline_protocol::{BlockIndex, DocumentId, FileHash, FileSize, Offset};
+
+    struct Disk {
+        storage: DiskStorage,
+        _lock: FolderLock,
+        folder: TempDir,
+    }
+
+    impl Disk {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let lock = DataFolder::open(folder.path()).unwrap().lock().unwrap();
+            Self { storage: DiskStorage::new(&lock, 0), _lock: lock, folder }
+        }
+
+        fn copy(
+            &self,
+            bytes: &[u8],
+            content: (FileSize, FileHash),
+            goes_on: &mut dyn FnMut(Offset) -> bool,
+        ) -> Copied {
+            let path = self.folder.path().join("source");
+            fs::write(&path, bytes).unwrap();
+            let source = File::open(path).unwrap();
+            self.storage.create_copy(DocumentId::MIN, &source, content, goes_on).unwrap()
+        }
+
+        fn copied(&self) -> Option<Vec<u8>> {
+            fs::read(self.folder.path().join("uploads/.staging/1.new")).ok()
+        }
+    }
+
+    const BLOCK: usize = 1 << 20;
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0..=250).cycle().take(length).collect()
+    }
+
+    fn content(bytes: &[u8]) -> (FileSize, FileHash) {
+        let filesize = FileSize::try_from(bytes.len() as u64).unwrap();
+        let blocks = (0..).map_while(BlockIndex::new).zip(bytes.chunks(BLOCK));
+        let values = blocks.map(|(index, block)| hash_block(index, filesize, block));
+        (filesize, hash_file(filesize, values))
+    }
+
+    #[test]
+    fn a_copy_is_whole_and_told_block_by_block() {
+        for length in [0, 1, BLOCK, 9 * BLOCK + 5] {
+            let disk = Disk::new();
+            let bytes = bytes(length);
+            let mut told = Vec::new();
+            let copied = disk.copy(&bytes, content(&bytes), &mut |end| {
+                told.push(usize::try_from(end.get()).unwrap());
+                true
+            });
+            let Copied::Whole(copy) = copied else { panic!("{length} bytes are copied") };
+            copy.sync_data().unwrap();
+            assert!(disk.copied().unwrap() == bytes);
+            assert_eq!(told.len(), length.div_ceil(BLOCK));
+            assert_eq!(told.last().copied().unwrap_or(0), length);
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_what_it_should_be_leaves_nothing() {
+        let good = bytes(3 * BLOCK);
+        let content = content(&good);
+        let mut flipped = good.clone();
+        flipped[BLOCK + 7] ^= 1;
+        let longer = [good.as_slice(), b"x"].concat();
+        let shorter = &good[..good.len() - 1];
+        for source in [&flipped, &longer, shorter, b""] {
+            let disk = Disk::new();
+            // What a longer source begins with is what was asked for: a copy of just that
+            // is as good as any.
+            match disk.copy(source, content, &mut |_| true) {
+                Copied::OtherBytes => assert_eq!(disk.copied(), None),
+                Copied::Whole(_) => assert!(disk.copied().unwrap() == good),
+                Copied::Stopped => panic!("nobody has stopped it"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_stopped_leaves_nothing() {
+        let disk = Disk::new();
+        let bytes = bytes(3 * BLOCK);
+        let stopped = disk.copy(&bytes, content(&bytes), &mut |end| end.get() < 2 << 20);
+        assert!(matches!(stopped, Copied::Stopped));
+        assert_eq!(disk.copied(), None);
+    }
+}

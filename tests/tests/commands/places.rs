@@ -1,0 +1,166 @@
+//! Every path that was put is there afterwards, under its own folder and name or one that
+//! was told, whatever the files have in common.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, Outcome, run};
+use towline_tests::server::TestServer;
+
+/// What lies below a folder, as `diff -r` compares it.
+fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            found.extend(
+                tree(&entry.path()).into_iter().map(|(below, b)| (format!("{name}/{below}"), b)),
+            );
+        } else {
+            found.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+    found
+}
+
+fn assert_same(server: &TestServer, desk: &Desk, local: &str, remote: &str) {
+    let (here, there) =
+        (tree(&desk.path(local)), tree(&server.site.document(&server.person, remote)));
+    let names = |tree: &BTreeMap<String, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&here), names(&there), "{local} is not what is in {remote}");
+    assert!(here == there, "{local} has other bytes than {remote}");
+}
+
+/// Events of files that are there, of which that is said.
+fn count(outcome: &Outcome, what: &str) -> usize {
+    let is_it = |event: &&Value| event["event"] == "completed" && event[what] == true;
+    outcome.events().iter().filter(is_it).count()
+}
+
+fn sent_bytes(outcome: &Outcome) -> u64 {
+    outcome.events().iter().filter_map(|event| event["sent_bytes"].as_u64()).sum()
+}
+
+async fn put(desk: &Desk, file: &str, more: &[&str]) -> Outcome {
+    let mut put = desk.put(&desk.path(file));
+    put.args(more).arg("--json");
+    let outcome = run(put).await;
+    outcome.assert_done();
+    outcome
+}
+
+/// A project: many files of which many are equal, small ones, large ones and empty ones.
+fn write_project(desk: &Desk, folder: &str) {
+    for n in 0..120 {
+        let size = match n % 8 {
+            0 | 1 => 0,
+            2 => 300_000,
+            3 if n < 20 => BLOCK + 5,
+            _ => 10 + n % 5,
+        };
+        desk.write(&format!("{folder}/pkg{}/m{n}/__init__.py", n % 7), &Corpus::new(size, 40));
+        desk.write(&format!("{folder}/pkg{}/f{n}", n % 7), &Corpus::new(20 + n, 41 + n as u64));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_files_of_one_folder_are_all_there() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for (size, name) in [(3 * BLOCK, "p"), (5, "q"), (0, "r"), (200_000, "s")] {
+        for folder in ["t/a", "t/b", "t/b/c"] {
+            desk.write(&format!("{folder}/{name}"), &Corpus::new(size, 30));
+        }
+    }
+    put(&desk, "t", &[]).await;
+    assert_same(&server, &desk, "t", "t");
+    // One more time is nothing to do.
+    let again = put(&desk, "t", &[]).await;
+    assert_eq!((count(&again, "existing"), sent_bytes(&again)), (12, 0));
+    assert_same(&server, &desk, "t", "t");
+    // The same file in another folder is another document, and not a byte is sent for it.
+    let elsewhere = put(&desk, "t/a/p", &["--folder", "other"]).await;
+    let completed = elsewhere.event("completed");
+    assert_eq!((&completed["copied"], &completed["existing"]), (&true.into(), &false.into()));
+    assert_eq!((completed["filename"].as_str(), sent_bytes(&elsewhere)), (Some("p"), 0));
+    assert_eq!(completed["folder"][0], "other");
+    server.site.assert_published(&server.person, "other/p", &Corpus::new(3 * BLOCK, 30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_copy_of_a_project_is_a_whole_project() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    write_project(&desk, "proj");
+    put(&desk, "proj", &[]).await;
+    assert_same(&server, &desk, "proj", "proj");
+
+    write_project(&desk, "proj-v2");
+    let edited = Corpus::new(77, 99);
+    desk.write("proj-v2/pkg1/f1", &edited);
+    let second = put(&desk, "proj-v2", &[]).await;
+    assert_same(&server, &desk, "proj-v2", "proj-v2");
+    assert_same(&server, &desk, "proj", "proj");
+    assert_eq!(count(&second, "existing"), 0);
+    println!("{} of 240 were copied, {} bytes sent", count(&second, "copied"), sent_bytes(&second));
+
+    put(&desk, "proj", &["--folder", "backup-2026"]).await;
+    assert_same(&server, &desk, "proj", "backup-2026/proj");
+    assert!(desk.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_command_twice_makes_no_numbers() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for size in [50, 2 * BLOCK] {
+        let name = format!("{size}.txt");
+        let (first, second) = (Corpus::new(size, 31), Corpus::new(size, 32));
+        desk.write(&name, &first);
+        put(&desk, &name, &[]).await;
+        desk.write(&name, &second);
+        let changed = put(&desk, &name, &[]).await.event("completed");
+        assert_eq!(changed["filename"], format!("{size} (1).txt"));
+        assert_eq!(changed["asked_filename"], name);
+        for _ in 0..3 {
+            let again = put(&desk, &name, &[]).await.event("completed");
+            assert_eq!(again["filename"], format!("{size} (1).txt"));
+            assert_eq!((&again["existing"], &again["sent_bytes"]), (&true.into(), &0.into()));
+        }
+        assert!(!server.site.document(&server.person, &format!("{size} (2).txt")).exists());
+        server.site.assert_published(&server.person, &name, &first);
+        server.site.assert_published(&server.person, &format!("{size} (1).txt"), &second);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_or_moved_on_the_server_is_put_again() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    write_project(&desk, "proj");
+    put(&desk, "proj", &[]).await;
+    let there = |name: &str| server.site.document(&server.person, name);
+    fs::remove_dir_all(there("proj/pkg1")).unwrap();
+    fs::remove_file(there("proj/pkg2/f2")).unwrap();
+    fs::create_dir(there("old")).unwrap();
+    fs::rename(there("proj/pkg3/f3"), there("old/f3")).unwrap();
+    put(&desk, "proj", &[]).await;
+    assert_same(&server, &desk, "proj", "proj");
+    assert!(there("old/f3").exists(), "what the operator has moved stays");
+}
+
+/// A folder of equal files, so many that looking at each for each would be felt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_equal_files() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for n in 0..1000 {
+        desk.write(&format!("many/d{}/f{n}", n % 10), &Corpus::new(n % 2, 33));
+    }
+    put(&desk, "many", &[]).await;
+    assert_same(&server, &desk, "many", "many");
+    let again = put(&desk, "many", &[]).await;
+    assert_eq!(count(&again, "existing"), 1000);
+}
