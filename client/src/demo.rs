@@ -7,6 +7,7 @@ mod server;
 mod story;
 
 use crate::exit::Exit;
+use crate::units;
 use crate::{Client, Document, Event, PutOptions, Receipt, Token};
 use anyhow::{Context as _, bail, ensure};
 use link::Link;
@@ -41,12 +42,13 @@ async fn show(file: Option<PathBuf>) -> anyhow::Result<Exit> {
     let metadata =
         std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let filesize = metadata.len();
-    ensure!(metadata.is_file(), "{} is no file", path.display());
+    ensure!(metadata.is_file(), "{} is not a file", path.display());
     ensure!(
         filesize >= FILESIZE_MIN_BYTES,
-        "{} has only {filesize} bytes; take one of at least {FILESIZE_MIN_BYTES}, so that there \
-         is something to interrupt",
-        path.display()
+        "{} has only {}; choose a file of at least {}, so that there is something to interrupt",
+        path.display(),
+        units::size(filesize),
+        units::size(FILESIZE_MIN_BYTES)
     );
 
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -62,19 +64,22 @@ async fn show(file: Option<PathBuf>) -> anyhow::Result<Exit> {
     story.tell("sending, slowed down so that you can watch");
 
     let cut_at = broken(&mut link, &mut upload).await?;
-    story.tell(&format!("CUT the connection, {} on", story::share(cut_at, filesize)));
+    story.tell(&format!("CUT the connection, {} sent", units::share(cut_at, filesize)));
     link.mend();
     let resumed = resumed_at(&mut events).await?;
-    story.tell(&format!("resumed at byte {}", story::grouped(resumed)));
+    story.tell(&format!("resumed at {}", units::share(resumed, filesize)));
 
     let killed_at = broken(&mut link, &mut upload).await?;
     server.kill().await?;
-    story.tell(&format!("KILLED the server (kill -9), {} on", story::share(killed_at, filesize)));
+    story.tell(&format!("KILLED the server (kill -9), {} sent", units::share(killed_at, filesize)));
     server.start_again().await?;
-    story.tell("started it again on the same folder");
+    story.tell("started the server again on the same folder");
     link.mend();
     let resumed = resumed_at(&mut events).await?;
-    story.tell(&format!("resumed at byte {}, all that it had promised", story::grouped(resumed)));
+    story.tell(&format!(
+        "resumed at {}, all that the server had promised to keep",
+        units::share(resumed, filesize)
+    ));
 
     let receipt = upload.await.context("the upload has panicked")??;
     let again_bytes = link.payload_bytes().saturating_sub(filesize);

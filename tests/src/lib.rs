@@ -22,6 +22,7 @@ pub mod server;
 pub mod site;
 pub mod speaker;
 pub mod strace;
+pub mod terminal;
 pub mod torture;
 pub mod volume;
 

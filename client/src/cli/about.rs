@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{printable, units};
 use serde::Serialize;
+use std::time::{Duration, UNIX_EPOCH};
 use towline_protocol::reply::Status;
 use towline_protocol::{Code, DocumentId};
 
@@ -90,6 +91,11 @@ fn describe(status: &Status) {
     }
     if let Some(hash) = status.blake3 {
         line(&format!("blake3: {hash}"));
+    }
+    if let (Some(until), "uploading") = (status.expires_at, status.status.as_str()) {
+        let until = UNIX_EPOCH + Duration::from_secs(until.as_secs());
+        let until = humantime::format_rfc3339_seconds(until);
+        line(&format!("kept until: {until}, and longer if more data comes"));
     }
     if let Some(reason) = &status.reason {
         line(&format!("reason: {}", printable(reason)));

@@ -82,7 +82,8 @@ async fn spawn(
         .arg(data_dir)
         .args(["--listen", &listen.to_string()])
         .args(["--max-file-size", &max_filesize_bytes.to_string()])
-        .env("TOWLINE_LOG", "warn")
+        // What it warns of after a kill belongs to a kill; the story tells that in its words.
+        .env("TOWLINE_LOG", "error")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

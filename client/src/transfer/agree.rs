@@ -151,8 +151,8 @@ impl Transfer {
                     self.notice(
                         means,
                         format!(
-                            "the upload cannot be resumed ({}: {}); it begins again at 0",
-                            error.code,
+                            "the earlier upload cannot be continued ({}); the file is sent from \
+                             the beginning",
                             crate::printable(&error.message)
                         ),
                     );

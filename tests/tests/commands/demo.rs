@@ -16,4 +16,7 @@ async fn ends_well() {
     for word in ["CUT", "KILLED", "resumed", "SUCCESS", "identical"] {
         assert!(outcome.assert_done().out.contains(word), "{outcome:#?}");
     }
+    // Nothing of a log breaks the story.
+    assert_eq!(outcome.err, "", "{outcome:#?}");
+    assert!(!outcome.out.contains("WARN"), "{outcome:#?}");
 }

@@ -17,3 +17,4 @@ mod put;
 mod refused;
 mod server_settings;
 mod state;
+mod terminal;

@@ -2,7 +2,7 @@
 //! minute elsewhere, as an event for a program.
 
 use super::bar::{self, Glyphs, Moving};
-use super::meter::Meter;
+use super::meter::{Meter, STALL};
 use super::output::say;
 use super::{json, lines};
 use crate::events::{Event, Standing};
@@ -20,6 +20,10 @@ const JOB_WINDOW: Duration = Duration::from_secs(10);
 
 /// Without a terminal, a line comes as often as that.
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a terminal writes at the end of the line for Ctrl-C: `^C`. A line that leaves no
+/// room for it would wrap, and could not be taken away any more.
+const ECHO_COLUMNS: usize = 3;
 
 /// Who looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +82,8 @@ struct Job {
     done_bytes: u64,
     /// The bytes that travelled, whatever file they are of.
     moved: Meter,
+    /// When a file was done, or began.
+    news: Instant,
 }
 
 impl Screen {
@@ -93,7 +99,7 @@ impl Screen {
     /// Several files are to be sent, of so many bytes together.
     pub(super) fn expect(&mut self, files: usize, bytes: u64, now: Instant) {
         let moved = Meter::new(JOB_WINDOW, now, 0, bytes);
-        self.job = Some(Job { files, bytes, done_files: 0, done_bytes: 0, moved });
+        self.job = Some(Job { files, bytes, done_files: 0, done_bytes: 0, moved, news: now });
     }
 
     /// A file begins, or goes on on another connection.
@@ -167,6 +173,10 @@ impl Screen {
     pub(super) fn end(&mut self, path: Option<&Path>, now: Instant) -> Option<Duration> {
         self.checking = None;
         let file = self.file.take_if(|file| path.is_none_or(|path| file.path == path))?;
+        // Whatever is printed next would draw its last line once more.
+        if self.bar.is_some() {
+            self.draw(now);
+        }
         Some(now.duration_since(file.begun))
     }
 
@@ -174,6 +184,7 @@ impl Screen {
     pub(super) fn count(&mut self, filesize: u64, unseen_bytes: u64, now: Instant) {
         if let Some(job) = &mut self.job {
             job.done_files += 1;
+            job.news = now;
             job.done_bytes += filesize;
             let moved = job.moved.position() + unseen_bytes;
             job.moved.reach(now, moved);
@@ -211,7 +222,7 @@ impl Screen {
 
     fn draw(&mut self, now: Instant) {
         let columns = usize::from(console::Term::stderr().size().1);
-        let lines = self.lines(columns.saturating_sub(1), now);
+        let lines = self.lines(columns.saturating_sub(ECHO_COLUMNS), now);
         if lines.is_empty() {
             return self.clear();
         }
@@ -224,8 +235,8 @@ impl Screen {
             }
             bar
         });
+        // That draws it, too.
         bar.set_message(lines.join("\n"));
-        bar.tick();
     }
 
     /// What a terminal shows: a line for the file, one for the job.
@@ -313,16 +324,23 @@ impl File {
 impl Job {
     /// `14 of 689 files, 1.3 of 9.8 GiB, 3:10 left`
     fn line(&self, file: Option<&File>, now: Instant) -> String {
-        let Self { files, bytes, done_files, done_bytes, moved } = self;
+        let Self { files, bytes, done_files, done_bytes, moved, news: _ } = self;
         let begun = file.map_or(0, |file| file.meter.position());
         let done = done_bytes.saturating_add(begun).min(*bytes);
         let mut text = format!("{done_files} of {files} files, {}", units::part_of(done, *bytes));
+        // A file that stalls says so on its own line.
+        let silence = now.duration_since(self.news);
+        let stall = moved.stall(now).map(|stall| stall.min(silence));
         let rate = moved.rate(now).filter(|rate| *rate > 0);
-        if let Some(rate) = rate {
-            let left = Duration::from_secs((bytes - done).div_ceil(rate));
-            text += &format!(", {} left", units::clock(left));
-        } else if let (None, Some(silence)) = (file, moved.stall(now)) {
-            text += &format!(", stalled for {} s (Ctrl-C pauses)", silence.as_secs());
+        match (stall, rate) {
+            (Some(stall), _) if stall >= STALL && file.is_none() => {
+                text += &format!(", stalled for {} s (Ctrl-C pauses)", stall.as_secs());
+            }
+            (None, Some(rate)) => {
+                let left = Duration::from_secs((bytes - done).div_ceil(rate));
+                text += &format!(", {} left", units::clock(left));
+            }
+            _ => {}
         }
         text
     }
@@ -402,6 +420,11 @@ mod tests {
         let lines = screen.lines(79, after(begin, 2));
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(lines[1], "1 of 3 files, 20.0 of 40.0 MiB, 0:02 left");
+        // Small files have no line of their own; that nothing comes is said here.
+        screen.end(None, after(begin, 2));
+        screen.count(20 * MIB, 0, after(begin, 2));
+        let lines = screen.lines(79, after(begin, 6));
+        assert_eq!(lines, ["2 of 3 files, 30.0 of 40.0 MiB, stalled for 4 s (Ctrl-C pauses)"]);
     }
 
     #[test]

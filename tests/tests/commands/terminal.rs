@@ -1,0 +1,87 @@
+//! What a person sees on a terminal while an upload goes on.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::time::Duration;
+use tokio::time::timeout;
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::Desk;
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+use towline_tests::terminal::Terminal;
+
+/// The lines that were drawn, without what moves the cursor.
+fn frames(shown: &str) -> Vec<String> {
+    let mut frames = vec![String::new()];
+    let mut chars = shown.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            // ESC [ … letter
+            '\u{1b}' => {
+                chars.find(char::is_ascii_alphabetic);
+            }
+            '\r' | '\n' => frames.push(String::new()),
+            c => frames.last_mut().unwrap().push(c),
+        }
+    }
+    frames.retain(|frame| !frame.trim().is_empty());
+    frames
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_seen_and_ctrl_c_leaves_no_bar_behind() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), [Faults::stall_after(5 << 20)]).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpus = Corpus::new(24 * BLOCK, 240);
+    let mut terminal = Terminal::run(desk.put(&desk.write("two.bin", &corpus)), 80);
+    let shown = terminal.shows(|text| text.contains("stalled for 4 s")).await;
+    let stalled = frames(&shown).pop().unwrap();
+    for part in ["two.bin", "%", "Ctrl-C pauses"] {
+        assert!(stalled.contains(part), "{stalled:?}");
+    }
+    assert!(!stalled.contains("MiB/s"), "nothing moves: {stalled:?}");
+    let id = terminal.child.id().and_then(|id| i32::try_from(id).ok()).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
+    let shown = terminal.shows(|text| text.contains("towline resume")).await;
+    let last = shown.rfind("stalled for").unwrap();
+    let erased = shown[last..].find("\u{1b}[").unwrap();
+    let paused = shown[last..].find("paused at").unwrap();
+    assert!(erased < paused, "the bar is erased before the last words: {shown:?}");
+    let ended = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bar_is_as_wide_as_the_terminal_and_follows_it() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(20), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpus = Corpus::new(40 * BLOCK, 241);
+    let mut terminal = Terminal::run(desk.put(&desk.write("日本語.bin", &corpus)), 70);
+    let bar = |frame: &str| frame.chars().filter(|c| "━╸─".contains(*c)).count();
+    let has_bar = |range: std::ops::Range<usize>| {
+        move |text: &str| frames(text).iter().any(|frame| range.contains(&bar(frame)))
+    };
+    let shown = terminal.shows(has_bar(1..40)).await;
+    for frame in frames(&shown).iter().filter(|frame| frame.contains("日本語")) {
+        // Each of the three takes two columns.
+        assert!(frame.chars().count() + 3 <= 70, "{frame:?}");
+        assert!(frame.contains('%'), "{frame:?}");
+    }
+    terminal.resize(140);
+    terminal.shows(has_bar(60..140)).await;
+    terminal.resize(40);
+    terminal
+        .shows(|text| {
+            let last = frames(text).pop().unwrap_or_default();
+            last.contains("日本語") && last.chars().count() + 3 <= 40 && last.contains('%')
+        })
+        .await;
+    let ended = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
+    let shown = terminal.shows(|text| text.contains("verified")).await;
+    let last = frames(&shown).pop().unwrap();
+    assert!(last.contains("verified"), "no bar is left behind: {last:?}");
+}
