@@ -24,6 +24,7 @@ use parcel::Parcel;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::block::block_count;
@@ -62,6 +63,8 @@ pub(crate) struct ChannelDesk {
     is_under_way: bool,
     /// What was taken from the queue, and comes before what is in it.
     taken: VecDeque<Queued>,
+    /// See [`Handler::vacated`].
+    vacated: Arc<AtomicBool>,
 }
 
 /// What the channel stands for just now.
@@ -167,6 +170,10 @@ impl Handler for ChannelDesk {
         !self.is_under_way && !matches!(self.slot, Slot::Open(_))
     }
 
+    fn vacated(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.vacated)
+    }
+
     fn panicked(&mut self) {
         self.taken.clear();
         self.leave();
@@ -201,6 +208,7 @@ impl ChannelDesk {
             place: None,
             is_under_way: false,
             taken: VecDeque::new(),
+            vacated: Arc::default(),
         }
     }
 
@@ -533,7 +541,16 @@ impl ChannelDesk {
             self.leave();
             self.slot = Slot::Done(Box::new(receipt));
         }
+        self.vacate();
         self.reply(success);
+    }
+
+    /// The step under way has only its last word to say: the channel is free for the
+    /// client that hears it, however long the step takes to end.
+    fn vacate(&self) {
+        if self.taken.is_empty() && !matches!(self.slot, Slot::Open(_)) {
+            self.vacated.store(true, Ordering::Release);
+        }
     }
 
     /// What comes for an upload that was refused or is done is dropped in
@@ -552,6 +569,7 @@ impl ChannelDesk {
                 self.slot = Slot::Refused;
             }
             self.service.storage_follows_catalog();
+            self.vacate();
             self.reply(Reply::Error(self.error(failure, id)));
             return;
         };
@@ -586,6 +604,7 @@ impl ChannelDesk {
     /// who has completed it does not.
     fn let_go(&mut self, open: &Open, failure: &Failure) {
         self.slot = Slot::Refused;
+        self.vacate();
         if self.pause(open) || open.live.ask(|upload| upload.phase() == Phase::Completed) {
             self.reply(Reply::Error(self.error(failure, Some(open.live.document_id))));
         }
@@ -615,7 +634,10 @@ impl ChannelDesk {
         if was_in_force {
             self.service.checkpoints.moved(&open.live, 0);
             self.service.mirror.changed();
-            self.service.close_idle();
+            self.service.registry.paused(open.live.document_id);
+            // Two of those before for each: ten thousand that pause at once look at twenty
+            // thousand, and not each of them at all.
+            self.service.close_idle(2);
         }
         was_in_force
     }

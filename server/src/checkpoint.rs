@@ -10,16 +10,24 @@ use crate::failure::Failure;
 use crate::live::Live;
 use crate::refrain::Refrain;
 use crate::service::Service;
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::storage::StorageError;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
-use towline_protocol::DocumentId;
+use towline_protocol::{DocumentId, UserId};
 use towline_state::catalog::Checkpoint;
+use towline_state::turns::Turns;
 
 /// Uploads that have moved since their last checkpoint.
+///
+/// A pass of checkpoints takes them a few at a time: users in turn, each user's oldest
+/// first, and those that a pause waits for before the others. So no upload waits for the
+/// syncs of all others, and a pause waits for those that are under way and for its own.
+/// That changes the order in which uploads get their promises, and nothing about the order
+/// of the steps for one (P1): its lock, its sync, its row, its word.
 pub(crate) struct Checkpoints {
     rhythm: Rhythm,
     waiting: Mutex<Waiting>,
@@ -30,10 +38,16 @@ pub(crate) struct Checkpoints {
 
 #[derive(Default)]
 struct Waiting {
-    uploads: BTreeMap<DocumentId, Arc<Live>>,
+    uploads: HashMap<DocumentId, Arc<Live>>,
+    /// Their turns. One that has ended is among them and not among `uploads`.
+    turns: Turns<UserId, DocumentId>,
+    /// Those that a pause waits for; it hears of the end when all have dropped their sender.
+    paused: Turns<UserId, (Arc<Live>, Paused)>,
     bytes: u64,
     told: Vec<oneshot::Sender<()>>,
 }
+
+type Paused = Arc<oneshot::Sender<()>>;
 
 /// When a checkpoint begins.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +83,9 @@ impl Checkpoints {
     /// The upload has received so many bytes.
     pub(crate) fn moved(&self, live: &Arc<Live>, bytes: u64) {
         let mut waiting = self.waiting();
-        waiting.uploads.insert(live.document_id, Arc::clone(live));
+        if waiting.uploads.insert(live.document_id, Arc::clone(live)).is_none() {
+            waiting.turns.push(live.owner, live.document_id);
+        }
         waiting.bytes += bytes;
         let enough = waiting.bytes >= self.rhythm.bytes;
         drop(waiting);
@@ -84,8 +100,8 @@ impl Checkpoints {
         self.waiting().uploads.remove(&id);
     }
 
-    /// Makes everything durable that has come so far; ready when that is done or
-    /// has failed. For a pause.
+    /// Makes everything durable that has come so far; ready when that is done or has
+    /// failed. For a stop.
     pub(crate) fn now(&self) -> oneshot::Receiver<()> {
         let (done, told) = oneshot::channel();
         self.waiting().told.push(done);
@@ -94,8 +110,54 @@ impl Checkpoints {
         told
     }
 
-    fn take(&self) -> Waiting {
-        std::mem::take(&mut *self.waiting())
+    /// Makes these durable before others; ready when that is done or has failed. For a
+    /// pause. Cancel-safe: given up, it only is not heard of.
+    pub(crate) async fn pause(&self, uploads: impl Iterator<Item = Arc<Live>>) {
+        let (done, told) = oneshot::channel();
+        let done = Arc::new(done);
+        {
+            let mut waiting = self.waiting();
+            for live in uploads {
+                waiting.paused.push(live.owner, (live, Arc::clone(&done)));
+            }
+        }
+        drop(done);
+        self.moved.notify_one();
+        self.urgent.notify_one();
+        // Nothing is ever sent: the end of all senders is the word.
+        let _ = told.await;
+    }
+
+    /// How many uploads a pass has to go through, moved ones and paused ones, and who
+    /// waits for its end.
+    fn begin_pass(&self) -> (usize, usize, Vec<oneshot::Sender<()>>) {
+        let mut waiting = self.waiting();
+        waiting.bytes = 0;
+        let told = std::mem::take(&mut waiting.told);
+        (waiting.turns.len(), waiting.paused.len(), told)
+    }
+
+    /// The uploads that go next: at most `moved` of those that have moved, and beside
+    /// them as many that are paused.
+    fn next(&self, moved: usize) -> Group {
+        let mut waiting = self.waiting();
+        let mut group = Group::default();
+        let together = if waiting.turns.len() > MANY { TOGETHER_OF_MANY } else { TOGETHER };
+        while group.uploads.len() < together / 2
+            && let Some((live, paused)) = waiting.paused.pop()
+        {
+            // Its turn among the others would find nothing new.
+            waiting.uploads.remove(&live.document_id);
+            group.uploads.push(live);
+            group.paused.push(paused);
+        }
+        while group.moved < moved.min(together - together / 2)
+            && let Some(id) = waiting.turns.pop()
+        {
+            group.moved += 1;
+            group.uploads.extend(waiting.uploads.remove(&id));
+        }
+        group
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
@@ -131,36 +193,72 @@ pub(crate) async fn run(service: Arc<Service>) {
                 () = service.stopping.cancelled() => {}
             }
         }
-        let Waiting { uploads, told, .. } = service.checkpoints.take();
-        let uploads: Vec<_> = uploads.into_values().collect();
         let begun = Instant::now();
         let here = Arc::clone(&service);
-        let work = move || checkpoint(&here, &uploads);
-        recorded = service.tracker.spawn_blocking(work).await.unwrap_or_else(|error| {
+        let pass = service.tracker.spawn_blocking(move || pass(&here));
+        recorded = pass.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a checkpoint did not come to its end");
             false
         });
         rest = (begun.elapsed() * REST).max(shortest);
-        for done in told {
-            let _ = done.send(());
-        }
         service.mirror.changed();
     }
 }
 
-/// So many uploads are recorded together. More would keep those that are synced
+/// As many uploads are recorded together. More would keep those that are synced
 /// first waiting for the last.
 const TOGETHER: usize = 16;
 
-/// Says whether the catalog took all that was synced.
-fn checkpoint(service: &Service, uploads: &[Arc<Live>]) -> bool {
+/// Where more than this wait, more are synced together, by several threads: a file system
+/// writes its journal once for all that are being synced at the same moment.
+const MANY: usize = 64;
+
+/// As many then.
+const TOGETHER_OF_MANY: usize = 64;
+
+/// How many uploads one of those threads syncs.
+const SYNCS_PER_THREAD: usize = 8;
+
+/// Uploads that are synced and recorded together.
+#[derive(Default)]
+struct Group {
+    uploads: Vec<Arc<Live>>,
+    /// As many of those that have moved were passed.
+    moved: usize,
+    /// Dropped when all is recorded.
+    paused: Vec<Paused>,
+}
+
+/// Goes through all that had moved when it began, and through those that are paused
+/// meanwhile. Says whether the catalog took all that was synced.
+fn pass(service: &Service) -> bool {
+    let (mut moved, mut paused, told) = service.checkpoints.begin_pass();
     let mut recorded = true;
-    for together in uploads.chunks(TOGETHER) {
-        let work = |uploads: &[Arc<Live>]| recorded &= record(service, uploads);
-        for live in isolated(together, work) {
-            service.checkpoints.moved(live, 0);
-            recorded = false;
+    while moved > 0 || paused > 0 {
+        let group = service.checkpoints.next(moved);
+        moved -= group.moved;
+        paused = paused.saturating_sub(group.paused.len());
+        if group.moved == 0 && group.paused.is_empty() {
+            break;
         }
+        recorded &= checkpoint(service, &group.uploads);
+        // Only now those that paused hear of it.
+        drop(group);
+    }
+    service.close_idle(usize::MAX);
+    for done in told {
+        let _ = done.send(());
+    }
+    recorded
+}
+
+/// Says whether the catalog took all that was synced.
+fn checkpoint(service: &Service, together: &[Arc<Live>]) -> bool {
+    let mut recorded = true;
+    let work = |uploads: &[Arc<Live>]| recorded &= record(service, uploads);
+    for live in isolated(together, work) {
+        service.checkpoints.moved(live, 0);
+        recorded = false;
     }
     recorded
 }
@@ -180,7 +278,7 @@ fn isolated<T>(together: &[T], mut work: impl FnMut(&[T])) -> Vec<&T> {
 /// An upload that somebody else is recording (it is being published, say) waits
 /// for the next checkpoint, and nobody waits for it.
 fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
-    let mut synced = Vec::new();
+    let mut due = Vec::new();
     let patience = service.config.timings.checkpoint;
     for live in uploads {
         if live.is_about_to_complete(patience) {
@@ -192,7 +290,13 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
             continue;
         };
         let Some((snapshot, last_chunk_at)) = live.snapshot(&recording) else { continue };
-        match live.staging().sync() {
+        due.push((live, recording, snapshot, last_chunk_at));
+    }
+    let lives: Vec<&Arc<Live>> = due.iter().map(|(live, ..)| *live).collect();
+    let outcomes = sync_all(&lives);
+    let mut synced = Vec::new();
+    for ((live, recording, snapshot, last_chunk_at), outcome) in due.into_iter().zip(outcomes) {
+        match outcome {
             Ok(()) => synced.push((live, recording, snapshot, last_chunk_at)),
             Err(error) => {
                 let failure = Failure::Storage(error);
@@ -239,6 +343,25 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
             false
         }
     }
+}
+
+/// Syncs each; many of them by several threads at a time.
+fn sync_all(uploads: &[&Arc<Live>]) -> Vec<Result<(), StorageError>> {
+    let sync = |uploads: &[&Arc<Live>]| -> Vec<_> {
+        uploads.iter().map(|live| live.staging().sync()).collect()
+    };
+    if uploads.len() <= TOGETHER {
+        return sync(uploads);
+    }
+    std::thread::scope(|scope| {
+        let parts = uploads.chunks(SYNCS_PER_THREAD);
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || sync(part))).collect();
+        // A panic goes on here, where all that was to be synced is tried one by one.
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ pub struct Timings {
     /// From a byte received to the checkpoint that makes it durable, at the most. An
     /// upload that is whole waits as long for its `complete` first.
     pub checkpoint: Duration,
-    /// Between two looks at whether a user still may be logged in.
+    /// How long a look at whether a user may be logged in holds. The next begins when two
+    /// thirds of it have passed; where none says yes by then, the connection is closed.
     pub recheck: Duration,
     /// Between two reports of progress.
     pub report: Duration,
@@ -114,7 +115,7 @@ impl Default for Timings {
             checkpoint: Duration::from_secs(1),
             recheck: Duration::from_secs(30),
             report: Duration::from_millis(200),
-            stop: Duration::from_secs(8),
+            stop: Duration::from_secs(5),
         }
     }
 }

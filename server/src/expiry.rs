@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::service::Service;
 use std::sync::Arc;
 use std::time::Duration;
-use towline_protocol::Timestamp;
+use towline_protocol::{DocumentId, Timestamp};
 use towline_upload::Phase;
 
 /// How often is looked. An upload that has expired in between is refused anyway.
@@ -35,27 +35,40 @@ pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
     else {
         return Ok(0);
     };
-    let quiet = service.catalog.quiet_since(Timestamp::try_from(moment).unwrap_or(now)).wait()?;
-    if !quiet.is_empty() && !service.calendar.is_believed() {
-        let count = quiet.len();
-        tracing::info!(
-            count,
-            "uploads look overdue; they are kept until the clock has run evenly for half a day"
-        );
-        return Ok(0);
-    }
+    let moment = Timestamp::try_from(moment).unwrap_or(now);
     let why = format!("no byte came for {} days", patience.as_secs() / 86_400);
+    let (mut count, mut after) = (0, None);
+    loop {
+        let quiet = service.catalog.quiet_since(moment, after, PAGE).wait()?;
+        if !quiet.is_empty() && !service.calendar.is_believed() {
+            tracing::info!(
+                "uploads look overdue; they are kept until the clock has run evenly for half a day"
+            );
+            return Ok(count);
+        }
+        let Some(last) = quiet.last() else { return Ok(count) };
+        after = Some(*last);
+        count += give_up(service, &quiet, now, &why);
+    }
+}
+
+/// How many uploads are asked for at a time.
+const PAGE: u32 = 1000;
+
+/// Gives up those of these uploads that nobody has come back to; says how many.
+fn give_up(service: &Service, quiet: &[DocumentId], now: Timestamp, why: &str) -> usize {
+    let patience = service.config.patience;
     let mut count = 0;
-    for id in quiet {
+    for &id in quiet {
         let live = service.registry.get(id);
         if live.is_some_and(|live| !live.ask(|upload| upload.has_expired(now, patience))) {
             // Somebody has just come back, or is here and silent.
             continue;
         }
-        match service.give_up(id, Phase::Expired, &why) {
+        match service.give_up(id, Phase::Expired, why) {
             Ok(()) => count += 1,
             Err(error) => tracing::warn!(document_id = %id, %error, "an upload did not expire"),
         }
     }
-    Ok(count)
+    count
 }

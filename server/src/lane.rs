@@ -8,7 +8,8 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use tokio_util::task::TaskTracker;
 
 /// Who handles a lane's work.
@@ -34,6 +35,13 @@ pub(crate) trait Handler: Send + 'static {
 
     /// Whether nothing is lost if the lane is dropped now.
     fn is_vacant(&self) -> bool;
+
+    /// A flag that the handler raises in the middle of a step, when the rest of that step
+    /// changes nothing about [`Self::is_vacant`] and it would be true: before it says so to
+    /// somebody who acts on it at once. Taking the next work lowers it.
+    fn vacated(&self) -> Arc<AtomicBool> {
+        Arc::default()
+    }
 
     /// [`Self::begin`] or [`Self::go_on`] has panicked. What is queued behind is still
     /// handled.
@@ -72,6 +80,8 @@ struct Shared<H: Handler> {
     queue: Mutex<Queue<H::Work>>,
     /// Locked by the one thread that is running the lane.
     handler: Mutex<H>,
+    /// See [`Handler::vacated`].
+    vacated: Arc<AtomicBool>,
 }
 
 struct Queue<W> {
@@ -108,7 +118,8 @@ impl<H: Handler> Lane<H> {
     /// An empty lane.
     pub(crate) fn new(handler: H, crew: Arc<Crew<H>>) -> Self {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: false });
-        Self { shared: Arc::new(Shared { queue, handler: Mutex::new(handler) }), crew }
+        let vacated = handler.vacated();
+        Self { shared: Arc::new(Shared { queue, handler: Mutex::new(handler), vacated }), crew }
     }
 
     /// Adds work. Returns at once.
@@ -137,8 +148,15 @@ impl<H: Handler> Lane<H> {
     pub(crate) fn is_vacant(&self) -> bool {
         // Not by `running`: what is said at the end of a step is heard before that ends.
         // And the queue first: what is taken from it is taken with the handler locked.
-        lock(&self.shared.queue).waiting.is_empty()
-            && self.shared.handler.try_lock().is_ok_and(|handler| handler.is_vacant())
+        if !lock(&self.shared.queue).waiting.is_empty() {
+            return false;
+        }
+        match self.shared.handler.try_lock() {
+            Ok(handler) => handler.is_vacant(),
+            // Lowered with the queue locked: a step that began since is not overlooked.
+            Err(TryLockError::WouldBlock) => self.shared.vacated.load(Ordering::Acquire),
+            Err(TryLockError::Poisoned(_)) => false,
+        }
     }
 }
 
@@ -266,6 +284,7 @@ impl<H: Handler> Shared<H> {
                 if !queue.waiting.front().is_some_and(H::is_short) {
                     break;
                 }
+                self.vacated.store(false, Ordering::Relaxed);
                 H::take(&mut queue.waiting).expect("it was there just now")
             };
             match guarded(&mut *handler, |handler| handler.begin(work, Manner::Together)) {
@@ -292,6 +311,7 @@ fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>, begun: Opti
     for _ in 0..TURN {
         let work = {
             let mut queue = lock(&lane.queue);
+            lane.vacated.store(false, Ordering::Relaxed);
             let Some(work) = H::take(&mut queue.waiting) else {
                 queue.running = false;
                 return;

@@ -6,6 +6,7 @@
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
 
+mod access;
 mod backlog;
 mod calendar;
 mod channel;

@@ -37,6 +37,7 @@ const LAST_PIECES: Duration = Duration::from_millis(250);
 /// See the module's description.
 pub(crate) struct Live {
     pub(crate) document_id: DocumentId,
+    pub(crate) owner: UserId,
     staging: Arc<dyn Staging>,
     recording: Arc<AsyncMutex<()>>,
     core: Mutex<Core>,
@@ -130,6 +131,7 @@ impl Live {
     }
 
     fn restore(document_id: DocumentId, staging: Arc<dyn Staging>, upload: Upload) -> Self {
+        let owner = upload.owner();
         let core = Core {
             reach: upload.progress().reach(),
             upload,
@@ -143,7 +145,14 @@ impl Live {
             written: None,
         };
         let over = AtomicBool::new(core.is_over());
-        Self { document_id, staging, recording: Arc::default(), core: Mutex::new(core), over }
+        Self {
+            document_id,
+            owner,
+            staging,
+            recording: Arc::default(),
+            core: Mutex::new(core),
+            over,
+        }
     }
 
     /// An upload as an earlier run, or an earlier `Live`, left it. Reads back and
@@ -383,13 +392,15 @@ impl Live {
     }
 
     /// Retires this `Live` if it is paused and the catalog knows all of it: the
-    /// next who asks reads it back.
-    pub(crate) fn retire_if_idle(&self) {
+    /// next who asks reads it back. Says whether it is paused and the catalog has yet to
+    /// be told: then it can be retired later.
+    pub(crate) fn retire_if_idle(&self) -> bool {
         let mut core = self.core();
-        core.retired |= core.upload.phase() == Phase::Uploading
-            && core.upload.lease().is_none()
-            && !core.upload.progress().is_ahead_of_catalog();
+        let is_paused = core.upload.phase() == Phase::Uploading && core.upload.lease().is_none();
+        let is_recorded = !core.upload.progress().is_ahead_of_catalog();
+        core.retired |= is_paused && is_recorded;
         self.over.store(core.is_over(), Ordering::SeqCst);
+        is_paused && !is_recorded
     }
 
     /// Whether nobody can write by it any more: retired, or its upload has ended. Waits

@@ -1,5 +1,6 @@
 //! From a stranger's first byte to a user, within ten seconds and 8 KiB.
 
+use crate::access::REMOVED;
 use crate::inlet::{Incoming, Inlet, InletError};
 use crate::service::Service;
 use crate::token::TokenError;
@@ -11,7 +12,7 @@ use towline_protocol::limits::{
 };
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::{Hello, Request, VERSION};
-use towline_protocol::{Code, ErrorReply, Timestamp, UserId};
+use towline_protocol::{Code, ErrorReply, Timestamp};
 use towline_state::catalog::User;
 
 /// What became of a stranger.
@@ -91,32 +92,13 @@ async fn check<R: AsyncRead + Unpin>(
             tracing::debug!(user = user.name, client = hello.client, "logged in");
             Login::User(user, identity.expires_at)
         }
-        Ok(_) => refused(Code::Unauthorized, NO_MORE),
+        Ok(_) => refused(Code::Unauthorized, REMOVED),
         Err(error) => {
             tracing::error!(%error, "a login could not be checked");
             refused(Code::Internal, "the server could not look the user up; try again")
         }
     }
 }
-
-/// Whether somebody who is logged in still may be; says why not.
-pub(crate) async fn recheck(
-    user: UserId,
-    expires_at: Timestamp,
-    service: &Service,
-) -> Result<(), ErrorReply> {
-    if service.clock().now() >= expires_at {
-        return Err(ErrorReply::new(Code::AuthExpired, TokenError::Expired.to_string()));
-    }
-    match service.catalog.user(user).await {
-        Ok(Some(user)) if user.removed_at.is_none() => Ok(()),
-        Ok(_) => Err(ErrorReply::new(Code::Unauthorized, NO_MORE)),
-        // Nothing is known against them.
-        Err(_) => Ok(()),
-    }
-}
-
-const NO_MORE: &str = "the user of this token is no more";
 
 fn refused(code: Code, message: impl Into<String>) -> Login {
     Login::Refused(ErrorReply::new(code, message))

@@ -5,7 +5,7 @@
 //! [`Live`]); the map's own lock is innermost and held for a moment only.
 
 use crate::live::Live;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use towline_protocol::DocumentId;
 
@@ -13,6 +13,30 @@ use towline_protocol::DocumentId;
 #[derive(Default)]
 pub(crate) struct Registry {
     slots: Mutex<HashMap<DocumentId, Slot>>,
+    paused: Mutex<Paused>,
+}
+
+/// Uploads that have been paused, in the order in which they were. Some may be under way
+/// again, or have ended.
+#[derive(Default)]
+struct Paused {
+    order: VecDeque<DocumentId>,
+    /// The same: each is in it once.
+    known: HashSet<DocumentId>,
+}
+
+impl Paused {
+    fn push(&mut self, id: DocumentId) {
+        if self.known.insert(id) {
+            self.order.push_back(id);
+        }
+    }
+
+    fn pop(&mut self) -> Option<DocumentId> {
+        let id = self.order.pop_front()?;
+        self.known.remove(&id);
+        Some(id)
+    }
 }
 
 /// Locked while its upload is being read back or ended, so that nobody gets a
@@ -62,15 +86,6 @@ impl Registry {
         });
     }
 
-    /// Forgets uploads that have ended or were retired; a slot that somebody
-    /// holds is left to them.
-    pub(crate) fn sweep(&self) {
-        lock(&self.slots).retain(|_, slot| {
-            // Whoever waits for the slot has a clone of it.
-            Arc::strong_count(slot) > 1 || !is_vacant(slot)
-        });
-    }
-
     /// Forgets this upload if it has ended. Where somebody has its slot just now, they
     /// do it when they let go: this waits for nobody.
     pub(crate) fn sweep_one(&self, id: DocumentId) {
@@ -80,10 +95,33 @@ impl Registry {
         }
     }
 
-    /// Everything that is being worked on.
-    pub(crate) fn all(&self) -> Vec<Arc<Live>> {
-        let slots: Vec<Slot> = lock(&self.slots).values().cloned().collect();
-        slots.iter().filter_map(|slot| slot.try_lock().ok()?.clone()).collect()
+    /// Notes that an upload was paused.
+    pub(crate) fn paused(&self, id: DocumentId) {
+        lock(&self.paused).push(id);
+    }
+
+    /// Retires uploads that were paused, the oldest pause first, until no more than
+    /// `kept` uploads are worked on or `looks` have been looked at. Waits for no slot.
+    pub(crate) fn retire_paused(&self, kept: usize, looks: usize) {
+        let looks = looks.min(lock(&self.paused).order.len());
+        for _ in 0..looks {
+            if self.len() <= kept && lock(&self.paused).order.len() <= kept {
+                return;
+            }
+            let Some(id) = lock(&self.paused).pop() else { return };
+            let Some(slot) = lock(&self.slots).get(&id).cloned() else { continue };
+            // One whose slot is taken is being resumed or ended, or will be looked at again.
+            let is_for_later = match slot.try_lock() {
+                Ok(live) => live.as_ref().is_some_and(|live| live.retire_if_idle()),
+                Err(_) => true,
+            };
+            drop(slot);
+            if is_for_later {
+                self.paused(id);
+            } else {
+                self.sweep_one(id);
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

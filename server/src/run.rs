@@ -56,8 +56,13 @@ pub struct Server {
     service: Arc<Service>,
 }
 
-/// So long the last checkpoint may take.
-const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
+/// So long the last checkpoint may take, and the threads that are not through with it.
+const LAST_CHECKPOINT: Duration = Duration::from_millis(1500);
+
+/// So long state file and catalog may take to be closed. With the time for connections, that
+/// for the last checkpoint and the one for threads that hang, it is less than the ten seconds
+/// after which a service manager kills.
+const LAST_WRITES: Duration = Duration::from_millis(1500);
 
 /// Serves on the listener until `shutdown` is ready, then stops in order: no more
 /// connections, every upload paused and durable, the state file written.
@@ -113,20 +118,29 @@ impl Server {
             tracing::warn!("some connections did not end in time; what is durable is kept");
         }
         // What was paused on a channel a moment ago has nobody else to wait for it.
-        let _ = timeout(LAST_CHECKPOINT, service.checkpoints.now()).await;
+        let last = Instant::now() + LAST_CHECKPOINT;
+        let _ = timeout_at(last, service.checkpoints.now()).await;
         for helper in helpers {
             helper.abort();
             // Until it has let go of the data folder.
             let _ = helper.await;
         }
-        let _ = timeout(LAST_CHECKPOINT, service.tracker.wait()).await;
+        let _ = timeout_at(last, service.tracker.wait()).await;
         // What has its name and is not durable: the next start would have to read it.
         let here = Arc::clone(service);
         let settled = tokio::task::spawn_blocking(move || settling::settle(&here));
         if timeout_at(enough, settled).await.is_err() {
             tracing::warn!("the disk is slow: the next start reads what is not durable yet");
         }
-        tokio::task::spawn_blocking(move || self.close()).await.map_err(|_| RunError::Panicked)?
+        let closed = tokio::task::spawn_blocking(move || self.close());
+        match timeout(LAST_WRITES, closed).await {
+            Ok(closed) => closed.map_err(|_| RunError::Panicked)?,
+            // What was promised is in the catalog, whoever closes it.
+            Err(_) => {
+                tracing::warn!("the disk is slow: the state file may not say the last of it");
+                Ok(())
+            }
+        }
     }
 
     /// The last words: state file, then catalog. Blocks.

@@ -198,15 +198,11 @@ impl Service {
         }
     }
 
-    /// Closes the files of paused uploads, where there are many. They lose
-    /// nothing but the way back without a read of one block. Blocks.
-    pub(crate) fn close_idle(&self) {
-        if self.registry.len() > self.config.limits.paused_kept_open {
-            for live in self.registry.all() {
-                live.retire_if_idle();
-            }
-        }
-        self.registry.sweep();
+    /// Closes the files of paused uploads, where there are many, the oldest pause first. They
+    /// lose nothing but the way back without a read of one block. It looks at `looks` of
+    /// them at the most. Blocks.
+    pub(crate) fn close_idle(&self, looks: usize) {
+        self.registry.retire_paused(self.config.limits.paused_kept_open, looks);
     }
 
     /// Refuses a file for which there is no room, before anything is made for it.

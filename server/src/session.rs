@@ -1,6 +1,7 @@
 //! One connection, from login to its end: what comes in is put into the lane of
 //! its channel, what the lanes say goes out. A session decides nothing.
 
+use crate::access::Access;
 use crate::backlog::Backlog;
 use crate::channel::{ChannelDesk, Queued, Task};
 use crate::event::{Event, Events, Heard};
@@ -20,12 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::frame::Caps;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Pong;
-use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, Timestamp, UserId};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, UserId};
 
 /// Requests of one connection that wait or are being done, and answers that wait.
 const REQUESTS_MAX: u32 = 256;
@@ -56,13 +57,14 @@ enum End {
 struct Session<R, W> {
     service: Arc<Service>,
     user: UserId,
-    /// When the token ends.
-    expires_at: Timestamp,
+    access: Access,
     source: Source<R>,
     outlet: Outlet<W>,
     events: Events,
     heard: Heard,
-    channels: HashMap<Channel, (Lane<ChannelDesk>, Backlog)>,
+    channels: Channels,
+    /// Lanes for questions on channels that are not in use, while as many as may be are.
+    questions: Channels,
     /// A channel whose lane has work that nobody was woken for: the rest of a small file
     /// may be here already, and then it goes the short way.
     quiet: Option<Channel>,
@@ -73,6 +75,8 @@ struct Session<R, W> {
     pieces: Arc<Semaphore>,
     requests: Arc<Semaphore>,
 }
+
+type Channels = HashMap<Channel, (Lane<ChannelDesk>, Backlog)>;
 
 /// Serves one connection.
 pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, service: Arc<Service>)
@@ -94,12 +98,13 @@ where
             let (events, heard) = Events::new();
             let session = Session {
                 user: user.user_id,
-                expires_at,
+                access: Access::granted(Arc::clone(&service), user.user_id, expires_at),
                 source: Source::new(inlet),
                 outlet,
                 events,
                 heard,
                 channels: HashMap::new(),
+                questions: HashMap::new(),
                 quiet: None,
                 broken: false,
                 ending: service.stopping.child_token(),
@@ -146,12 +151,13 @@ where
         self.ending.cancel();
         let (mut inlet, piece) = self.source.end().await;
         if let Some(piece) = piece {
-            // What has arrived of a frame that was cut counts.
-            self.queue_piece(piece).await;
+            // What has arrived of a frame that was cut counts, unless there is no time.
+            let _ = self.queue_piece(piece).await;
         }
         let paused = self.release().await;
         if !paused.is_empty() {
-            self.service.checkpoints.now().await.ok();
+            let paused = paused.iter().map(|(_, live)| Arc::clone(live));
+            self.service.checkpoints.pause(paused).await;
         }
         if let End::Gone = end {
             return;
@@ -176,7 +182,6 @@ where
     async fn talk(&mut self) -> End {
         let timings = self.service.config.timings;
         let stopping = self.service.stopping.clone();
-        let mut recheck = interval_at(Instant::now() + timings.recheck, timings.recheck);
         let mut deaf_since = None;
         loop {
             // Who does not read is not read from, and keeps no buffer from others.
@@ -186,8 +191,11 @@ where
             } else if let Some(since) = deaf_since.take() {
                 self.source.excuse(since.elapsed());
             }
-            if !listens && let Some(piece) = self.source.pause() {
-                self.queue_piece(piece).await;
+            if !listens
+                && let Some(piece) = self.source.pause()
+                && let Some(end) = self.queue_piece(piece).await
+            {
+                return end;
             }
             if self.broken {
                 return End::Closed(ErrorReply::new(
@@ -197,12 +205,13 @@ where
             }
             let patience = self.source.deadline(timings.frame, timings.silence);
             let unread = self.outlet.deadline(timings.unread);
-            // Every branch is cancel-safe: receiving from a channel, one write,
-            // `Source::next` (see there), and waiting. The one that waits for nothing is
-            // for when nothing more has come.
+            // Every branch is cancel-safe: `Access::ends`, receiving from a channel, one
+            // write, `Source::next` (see there), and waiting. The one that waits for nothing
+            // is for when nothing more has come.
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return End::Closed(stopping_error()),
+                error = self.access.ends() => return End::Closed(error),
                 Some(event) = self.heard.recv(), if self.outlet.has_room() => {
                     self.broken |= matches!(event, Event::Broken);
                     self.pass_on(event);
@@ -228,11 +237,6 @@ where
                     }
                 }
                 () = std::future::ready(()), if self.quiet.is_some() => self.wake(),
-                _ = recheck.tick() => {
-                    if let Err(error) = login::recheck(self.user, self.expires_at, &self.service).await {
-                        return End::Closed(error);
-                    }
-                }
                 () = sleep_until(unread.unwrap_or(patience)), if unread.is_some() => return End::Gone,
                 () = sleep_until(patience), if listens => {
                     if self.source.deadline(timings.frame, timings.silence) <= Instant::now() {
@@ -251,13 +255,15 @@ where
             Incoming::End => return Some(End::Finished),
             Incoming::Piece(piece) => {
                 let (channel, flows) = (piece.channel, self.source.flows_with(&piece));
-                self.queue_piece(piece).await;
+                if let Some(end) = self.queue_piece(piece).await {
+                    return Some(end);
+                }
                 if flows {
                     self.lend(channel);
                 }
             }
             Incoming::Block { channel, index, value } => {
-                self.queue(channel, Task::Block { index, value }).await;
+                return self.queue(channel, Task::Block { index, value }).await;
             }
             Incoming::Control(bytes) => match Request::parse(&bytes) {
                 Ok(Request::Ping(ping)) => {
@@ -267,7 +273,7 @@ where
                     let error = ErrorReply::new(Code::BadState, "you are logged in already");
                     self.outlet.push(&Reply::Error(error));
                 }
-                Ok(request) => self.queue(request.channel(), Task::Request(request)).await,
+                Ok(request) => return self.queue(request.channel(), Task::Request(request)).await,
                 Err(error) => self.outlet.push(&Reply::Error(error)),
             },
         }
@@ -283,13 +289,15 @@ where
         }
     }
 
-    async fn queue_piece(&mut self, Piece { channel, offset, buffer, .. }: Piece) {
-        self.queue(channel, Task::Piece { offset, buffer }).await;
+    async fn queue_piece(&mut self, piece: Piece) -> Option<End> {
+        let Piece { channel, offset, buffer, .. } = piece;
+        self.queue(channel, Task::Piece { offset, buffer }).await
     }
 
     /// Puts a task into its channel's lane, once there is a place for it. While
-    /// this waits nothing is read, and the lanes do not need the session to go on.
-    async fn queue(&mut self, channel: Channel, mut task: Task) {
+    /// this waits nothing is read, and the lanes do not need the session to go on. Where
+    /// the connection is to end meanwhile, the task is dropped.
+    async fn queue(&mut self, channel: Channel, mut task: Task) -> Option<End> {
         let goes_on = self.quiet == Some(channel);
         if !goes_on {
             self.wake();
@@ -297,32 +305,35 @@ where
         if !self.channels.contains_key(&channel) && self.channels.len() >= CHANNELS_MAX {
             self.channels.retain(|_, (lane, _)| !lane.is_vacant());
         }
-        let full = self.channels.len() >= CHANNELS_MAX;
-        let (lane, backlog) = match self.channels.get(&channel) {
-            Some(found) => found,
-            None if full => {
-                // Said once for each request, not for all that follows it.
-                if let Task::Request(_) = task {
-                    let mut error = ErrorReply::new(Code::TooMany, "too many channels are in use");
-                    error.max = Some(CHANNELS_MAX as u64);
-                    self.outlet.push(&Reply::Error(error.on(channel, None)));
-                }
-                return;
+        let full = self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&channel);
+        let lanes = match &task {
+            _ if !full => &mut self.channels,
+            // These say themselves what they are about and bind nothing: the channel is
+            // only where the answer goes. They are no more than there are places for
+            // requests, since those whose question is answered go first.
+            Task::Request(
+                Request::Status(_) | Request::Find(_) | Request::Blocks(_) | Request::Cancel(_),
+            ) => {
+                self.questions.retain(|_, (lane, _)| !lane.is_vacant());
+                &mut self.questions
             }
-            None => self.channels.entry(channel).or_insert_with(|| {
-                let service = Arc::clone(&self.service);
-                let (events, backlog) = (self.events.clone(), Backlog::default());
-                let desk = ChannelDesk::new(
-                    service,
-                    self.user,
-                    channel,
-                    events,
-                    backlog.clone(),
-                    self.ending.clone(),
-                );
-                (Lane::new(desk, Arc::clone(&self.service.crew)), backlog)
-            }),
+            // Said once for each request, not for all that follows it.
+            Task::Request(_) => {
+                let mut error = ErrorReply::new(Code::TooMany, "too many channels are in use");
+                error.max = Some(CHANNELS_MAX as u64);
+                self.outlet.push(&Reply::Error(error.on(channel, None)));
+                return None;
+            }
+            _ => return None,
         };
+        let (lane, backlog) = lanes.entry(channel).or_insert_with(|| {
+            let service = Arc::clone(&self.service);
+            let (events, backlog) = (self.events.clone(), Backlog::default());
+            let ending = self.ending.clone();
+            let desk =
+                ChannelDesk::new(service, self.user, channel, events, backlog.clone(), ending);
+            (Lane::new(desk, Arc::clone(&self.service.crew)), backlog)
+        });
         let (queue, places) = match &mut task {
             Task::Piece { buffer, .. } => {
                 backlog.arrived();
@@ -344,8 +355,23 @@ where
                 let since = Instant::now();
                 let waiting = Arc::clone(queue).acquire_many_owned(places);
                 tokio::pin!(waiting);
+                let ended = async {
+                    tokio::select! {
+                        biased;
+                        () = self.service.stopping.cancelled() => stopping_error(),
+                        error = self.access.ends() => error,
+                    }
+                };
+                tokio::pin!(ended);
                 let place = loop {
                     tokio::select! {
+                        biased;
+                        error = &mut ended => {
+                            if let Task::Piece { .. } = task {
+                                backlog.settled();
+                            }
+                            return Some(End::Closed(error));
+                        }
                         place = &mut waiting => break place.ok(),
                         Some(event) = self.heard.recv() => {
                             self.broken |= matches!(event, Event::Broken);
@@ -370,6 +396,7 @@ where
             lane.push(queued);
             self.quiet = None;
         }
+        None
     }
 
     /// Has somebody see to what was queued quietly.
@@ -384,6 +411,7 @@ where
         let waits: Vec<_> = self
             .channels
             .drain()
+            .chain(self.questions.drain())
             .map(|(channel, (lane, _))| {
                 let (done, wait) = oneshot::channel();
                 lane.push(Queued { task: Task::Release(done), place: None });

@@ -4,12 +4,19 @@
 //!
 //! # How calls travel
 //!
-//! One thread owns the only connection. A call puts a job into that thread's
+//! One thread owns the connection that writes. A call puts a job into that thread's
 //! bounded queue and hands back a [`Reply`], to be awaited in async code or
 //! waited for on a blocking thread. The thread takes whatever is queued and runs
 //! all writes of such a group in *one* transaction, so that a hundred calls cost
 //! one sync of the disk and not a hundred. Each call has its own savepoint: one
 //! that is refused is undone alone. Nobody is answered before the commit.
+//!
+//! A second thread has a connection that changes nothing, for what must not wait for
+//! writes: logins, and questions about documents. It sees all that was answered before it
+//! is asked; what was only asked for, it may not see yet.
+//!
+//! Every query has a limit, or asks for a page, or says why it needs neither: what a
+//! user can make many of must not be read all at once.
 //!
 //! # When the storage fails
 //!
@@ -27,6 +34,7 @@ mod ending;
 mod error;
 mod found;
 mod inventory;
+mod lookup;
 mod publish;
 mod reply;
 mod row;
@@ -47,6 +55,7 @@ pub use thread::Counters;
 pub use unfinished::Unfinished;
 pub use users::User;
 
+use lookup::{Looker, Share};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,11 +66,13 @@ use tokio::sync::{mpsc, oneshot};
 /// [`Reply`], so a slow disk slows its callers and memory stays bounded.
 const QUEUE_JOBS: usize = 1024;
 
-/// A handle on the catalog; clones share one thread and one connection. When the
-/// last is dropped the thread finishes what is queued and closes the database.
+/// A handle on the catalog; clones share its threads and connections. When the
+/// last is dropped the threads finish what is queued and close the database.
 #[derive(Debug, Clone)]
 pub struct Catalog {
     queue: mpsc::Sender<Job>,
+    /// Of the thread that looks things up; the same where there is but one.
+    looks: mpsc::Sender<Job>,
     shared: Arc<Shared>,
 }
 
@@ -75,7 +86,9 @@ impl Catalog {
     /// [too old](CatalogError::TooOldSqlite) to be trusted.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CatalogError> {
         let path = path.as_ref();
-        Self::over(connection::open(path)?, path)
+        let connection = connection::open(path)?;
+        let beside = connection::open_beside(path)?;
+        Self::over(connection, Some(beside), path)
     }
 
     /// Opens a catalog that is there to look at it, beside the server whose it may
@@ -87,7 +100,7 @@ impl Catalog {
     /// [`CatalogError::OlderSchema`].
     pub fn open_to_look(path: impl AsRef<Path>) -> Result<Self, CatalogError> {
         let path = path.as_ref();
-        Self::over(connection::open_to_look(path)?, path)
+        Self::over(connection::open_to_look(path)?, None, path)
     }
 
     /// Finishes what is queued and closes the database; later calls on any
@@ -110,15 +123,39 @@ impl Catalog {
         self.shared.is_read_only()
     }
 
-    fn over(connection: Connection, path: &Path) -> Result<Self, CatalogError> {
+    fn over(
+        connection: Connection,
+        beside: Option<Connection>,
+        path: &Path,
+    ) -> Result<Self, CatalogError> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let shared =
             Arc::new(Shared::new(documents::last_number(&connection)?, store::read(&connection)?));
-        thread::start(connection, jobs, Arc::clone(&shared)).map_err(|source| {
-            let source = Arc::new(source);
-            CatalogError::Io { action: "start the thread of", path: path.to_owned(), source }
-        })?;
-        Ok(Self { queue, shared })
+        let failed = |source| CatalogError::Io {
+            action: "start the threads of",
+            path: path.to_owned(),
+            source: Arc::new(source),
+        };
+        let (mut looks, mut looker) = (queue.clone(), None);
+        if let Some(beside) = beside {
+            let (sender, receiver) = mpsc::channel(QUEUE_JOBS);
+            looks = sender.clone();
+            let started = Looker::start(beside, sender, receiver, Arc::clone(&shared));
+            looker = Some(started.map_err(failed)?);
+        }
+        thread::start(connection, jobs, looker, Arc::clone(&shared)).map_err(failed)?;
+        Ok(Self { queue, looks, shared })
+    }
+
+    /// Queues a job that looks and changes nothing, and need not see what was asked for
+    /// and not answered yet.
+    fn look<T: Send + 'static>(
+        &self,
+        share: Share,
+        work: impl FnOnce(&Connection) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Reply<T> {
+        let (answer, reply) = oneshot::channel();
+        Reply::new(&self.looks, Job::Look(share, Work::new(work, answer)), reply)
     }
 
     /// Queues a job that looks and changes nothing.

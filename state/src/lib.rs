@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod clock;
 mod directory;
 pub mod state_file;
+pub mod turns;
 
 #[cfg(feature = "catalog")]
 pub use catalog::{Catalog, CatalogError};

@@ -2,6 +2,7 @@
 
 use super::documents::in_phase;
 use super::error::CatalogError;
+use super::lookup::Share;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, params};
@@ -10,9 +11,10 @@ use towline_protocol::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset};
 use towline_upload::Phase;
 
 impl Catalog {
-    /// The recorded blocks of a document, in order. None once it is finished.
+    /// The recorded blocks of a document, in order. None once it is finished. Without a
+    /// limit: each row stands for a MiB that lies on the disk.
     pub fn blocks(&self, document_id: DocumentId) -> Reply<Vec<(BlockIndex, ChainingValue)>> {
-        self.read(move |connection| of(connection, document_id))
+        self.look(Share::Documents, move |connection| of(connection, document_id))
     }
 
     /// Takes back blocks whose bytes turned out to be lost or changed, and sets

@@ -53,6 +53,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, CatalogError> {
     Ok(connection)
 }
 
+/// A second connection to a database that this process has open, for looks. It changes
+/// nothing, and leaves the journal to the first when it is closed.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, CatalogError> {
+    let connection = connect(path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    Ok(connection)
+}
+
 /// Opens a database that is there, beside whoever works with it, and keeps every
 /// statement from changing it.
 ///

@@ -3,6 +3,7 @@
 use super::document::{COLUMNS, Document, NewDocument, OnConflict, one};
 use super::error::{CatalogError, Refusal};
 use super::found::{self, Content, Found};
+use super::lookup::Share;
 use super::{Catalog, Reply, publish, users};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl Catalog {
 
     /// The document of that number.
     pub fn document(&self, document_id: DocumentId) -> Reply<Option<Document>> {
-        self.read(move |connection| by_id(connection, document_id))
+        self.look(Share::Documents, move |connection| by_id(connection, document_id))
     }
 }
 

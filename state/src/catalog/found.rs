@@ -2,6 +2,7 @@
 
 use super::document::{COLUMNS, Document, FileStamp, OnConflict, document};
 use super::error::CatalogError;
+use super::lookup::Share;
 use super::{Catalog, Reply, unfinished};
 use rusqlite::{Connection, Params, params};
 use towline_protocol::{DocumentId, DocumentPath, FileHash, FileSize, UserId};
@@ -38,7 +39,9 @@ impl Catalog {
         blake3: Option<FileHash>,
     ) -> Reply<Found> {
         let path = path.clone();
-        self.read(move |connection| find(connection, user_id, &path, filesize, blake3))
+        self.look(Share::Of(user_id), move |connection| {
+            find(connection, user_id, &path, filesize, blake3)
+        })
     }
 
     /// Completed documents of the user in that place and with these bytes: the one that
@@ -55,7 +58,9 @@ impl Catalog {
         on_conflict: OnConflict,
     ) -> Reply<Vec<Document>> {
         let (path, content) = (path.clone(), Content { user_id, filesize, blake3 });
-        self.read(move |connection| same_place(connection, content, &path, on_conflict))
+        self.look(Share::Of(user_id), move |connection| {
+            same_place(connection, content, &path, on_conflict)
+        })
     }
 
     /// Completed documents of the user with these bytes, in whatever place.
@@ -67,14 +72,16 @@ impl Catalog {
         filesize: FileSize,
         blake3: FileHash,
     ) -> Reply<Vec<Document>> {
-        self.read(move |connection| same_bytes(connection, Content { user_id, filesize, blake3 }))
+        self.look(Share::Of(user_id), move |connection| {
+            same_bytes(connection, Content { user_id, filesize, blake3 })
+        })
     }
 
     /// The completed documents that have those places, or twins of them by
     /// [`DocumentPath::key`]. A row that does not read is not among them.
     pub fn at_places(&self, user_id: UserId, places: &[DocumentPath]) -> Reply<Vec<Document>> {
         let keys: Vec<_> = places.iter().map(DocumentPath::key).collect();
-        self.read(move |connection| {
+        self.look(Share::Of(user_id), move |connection| {
             let sql = format!(
                 "SELECT {COLUMNS} FROM documents \
                  WHERE user_id = $1 AND path_key = $2 AND created_at IS NOT NULL"

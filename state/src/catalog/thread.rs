@@ -1,6 +1,7 @@
-//! The thread that owns the connection, and its group commit.
+//! The thread that owns the connection that writes, and its group commit.
 
 use super::error::CatalogError;
+use super::lookup::{Looker, Share};
 use super::store::Store;
 use rusqlite::Connection;
 use std::io;
@@ -14,7 +15,10 @@ const GROUP_JOBS: usize = 256;
 
 /// What the thread is asked to do.
 pub(super) enum Job {
+    /// For the thread that writes: it sees what was asked for before it.
     Read(Box<dyn Task>),
+    /// For the thread that looks things up.
+    Look(Share, Box<dyn Task>),
     Write(Box<dyn Task>),
     Close(oneshot::Sender<Result<(), CatalogError>>),
 }
@@ -106,6 +110,10 @@ impl Shared {
         self.last_document.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
+    fn count_job(&self) {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn counters(&self) -> Counters {
         Counters {
             jobs: self.jobs.load(Ordering::Relaxed),
@@ -122,12 +130,38 @@ impl Shared {
 pub(super) fn start(
     connection: Connection,
     jobs: mpsc::Receiver<Job>,
+    looker: Option<Looker>,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
     std::thread::Builder::new()
         .name("catalog".to_owned())
-        .spawn(move || Owner { connection, shared }.serve(jobs))
+        .spawn(move || Owner { connection, shared }.serve(jobs, looker))
         .map(drop)
+}
+
+/// Runs looks. Many share a transaction, which takes the file's locks once for all.
+pub(super) fn read(
+    connection: &Connection,
+    shared: &Shared,
+    reads: Vec<Box<dyn Task>>,
+) -> Result<(), CatalogError> {
+    let together = reads.len() > 1 && execute(connection, "BEGIN").is_ok();
+    for mut task in reads {
+        // The result is with the task.
+        let _ = task.run(connection);
+        shared.count_job();
+        task.answer(Ok(()));
+    }
+    // Some failures have ended it already.
+    if together && !connection.is_autocommit() {
+        execute(connection, "COMMIT")?;
+    }
+    Ok(())
+}
+
+fn execute(connection: &Connection, sql: &'static str) -> Result<(), CatalogError> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
 }
 
 struct Owner {
@@ -136,7 +170,7 @@ struct Owner {
 }
 
 impl Owner {
-    fn serve(self, mut queue: mpsc::Receiver<Job>) {
+    fn serve(self, mut queue: mpsc::Receiver<Job>, looker: Option<Looker>) {
         let mut group = Vec::with_capacity(GROUP_JOBS);
         let mut closers = Vec::new();
         while queue.blocking_recv_many(&mut group, GROUP_JOBS) > 0 {
@@ -144,7 +178,8 @@ impl Owner {
             let mut writes = Vec::new();
             for job in group.drain(..) {
                 match job {
-                    Job::Read(task) => reads.push(task),
+                    // A catalog that is only looked at has no other thread.
+                    Job::Read(task) | Job::Look(_, task) => reads.push(task),
                     Job::Write(task) => writes.push(task),
                     Job::Close(closer) => {
                         queue.close();
@@ -155,7 +190,13 @@ impl Owner {
             // Reads last: they then see every write that was asked for before
             // them, and only what is committed.
             self.write(writes);
-            self.read(reads);
+            if let Err(error) = read(&self.connection, &self.shared, reads) {
+                self.undo(&error);
+            }
+        }
+        // Its connection first: the last one to be closed clears the journal away.
+        if let Some(looker) = looker {
+            looker.close();
         }
         let closed = self.connection.close().map_err(|(_, error)| CatalogError::from(error));
         if let Err(error) = &closed {
@@ -163,24 +204,6 @@ impl Owner {
         }
         for closer in closers {
             let _ = closer.send(closed.clone());
-        }
-    }
-
-    /// Many share a transaction, which takes the file's locks once for all.
-    fn read(&self, reads: Vec<Box<dyn Task>>) {
-        let shared = reads.len() > 1 && self.execute("BEGIN").is_ok();
-        for mut task in reads {
-            // The result is with the task.
-            let _ = task.run(&self.connection);
-            self.count_job();
-            task.answer(Ok(()));
-        }
-        // Some failures have ended it already.
-        if shared
-            && !self.connection.is_autocommit()
-            && let Err(error) = self.execute("COMMIT")
-        {
-            self.undo(&error);
         }
     }
 
@@ -197,25 +220,25 @@ impl Owner {
             self.undo(error);
         }
         for task in writes {
-            self.count_job();
+            self.shared.count_job();
             task.answer(outcome.clone());
         }
     }
 
     /// Runs the writes in one transaction, each in its own savepoint.
     fn commit(&self, writes: &mut [Box<dyn Task>]) -> Result<(), CatalogError> {
-        self.execute("BEGIN IMMEDIATE")?;
+        execute(&self.connection, "BEGIN IMMEDIATE")?;
         for task in writes {
-            self.execute("SAVEPOINT job")?;
+            execute(&self.connection, "SAVEPOINT job")?;
             match task.run(&self.connection) {
                 Ok(()) => {}
                 Err(error) if error.dooms_the_group() => return Err(error),
                 // Some failures make SQLite roll back everything by itself: the
                 // work of the neighbours is gone with it.
                 Err(error) if self.connection.is_autocommit() => return Err(error),
-                Err(_) => self.execute("ROLLBACK TO job")?,
+                Err(_) => execute(&self.connection, "ROLLBACK TO job")?,
             }
-            self.execute("RELEASE job")?;
+            execute(&self.connection, "RELEASE job")?;
         }
         self.connection
             .prepare_cached("COMMIT")
@@ -233,20 +256,11 @@ impl Owner {
             tracing::error!(error = %source, "the catalog's storage failed; read-only until restart");
         }
         if !self.connection.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
+            && let Err(error) = execute(&self.connection, "ROLLBACK")
         {
             // A transaction that can be neither kept nor undone blocks every other.
             self.shared.read_only.store(true, Ordering::Relaxed);
             tracing::error!(%error, "the catalog cannot roll back; read-only until restart");
         }
-    }
-
-    fn execute(&self, sql: &'static str) -> Result<(), CatalogError> {
-        self.connection.prepare_cached(sql)?.execute([])?;
-        Ok(())
-    }
-
-    fn count_job(&self) {
-        self.shared.jobs.fetch_add(1, Ordering::Relaxed);
     }
 }

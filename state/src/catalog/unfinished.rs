@@ -57,16 +57,26 @@ impl Catalog {
         })
     }
 
-    /// Uploads that wait for bytes of which none has come since that moment, in
-    /// the order of their numbers.
-    pub fn quiet_since(&self, moment: Timestamp) -> Reply<Vec<DocumentId>> {
+    /// Uploads behind `after` that wait for bytes of which none has come since that moment,
+    /// in the order of their numbers, and at most `limit` of them.
+    pub fn quiet_since(
+        &self,
+        moment: Timestamp,
+        after: Option<DocumentId>,
+        limit: u32,
+    ) -> Reply<Vec<DocumentId>> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT document_id FROM documents \
                  WHERE finished_at IS NULL AND status = $1 AND last_chunk_at < $2 \
-                 ORDER BY document_id",
+                 AND document_id > $3 ORDER BY document_id LIMIT $4",
             )?;
-            let mut rows = statement.query(params![Phase::Uploading.as_str(), moment.to_i64()])?;
+            let mut rows = statement.query(params![
+                Phase::Uploading.as_str(),
+                moment.to_i64(),
+                after.map_or(0, DocumentId::to_i64),
+                limit,
+            ])?;
             let mut quiet = Vec::new();
             while let Some(row) = rows.next()? {
                 let row = NamedRow::new(row, "document", "document_id")?;
@@ -76,6 +86,9 @@ impl Catalog {
         })
     }
 }
+
+/// Rows that do not read are passed over, up to as many.
+const LOOKS: u32 = 8;
 
 /// The newest upload on its way of that user to exactly that place and of exactly that
 /// size.
@@ -89,7 +102,7 @@ pub(super) fn find(
     let sql = format!(
         "SELECT {COLUMNS} FROM documents \
          WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \
-         AND finished_at IS NULL ORDER BY document_id DESC"
+         AND finished_at IS NULL ORDER BY document_id DESC LIMIT {LOOKS}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let wanted = params![user_id.to_i64(), folder, filename, filesize.to_i64()];

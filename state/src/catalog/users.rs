@@ -2,6 +2,7 @@
 //! its name and its documents, for their paths are made of its number.
 
 use super::error::{CatalogError, Refusal};
+use super::lookup::Share;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
@@ -44,7 +45,8 @@ impl Catalog {
         self.write(move |connection| add(connection, name, user_id, now))
     }
 
-    /// Every user in the order of their numbers, removed ones included.
+    /// Every user in the order of their numbers, removed ones included. Without a limit:
+    /// only the operator makes users.
     pub fn users(&self) -> Reply<Vec<User>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM users ORDER BY user_id");
@@ -75,7 +77,7 @@ impl Catalog {
 
     /// The user of that number, removed or not.
     pub fn user(&self, user_id: UserId) -> Reply<Option<User>> {
-        self.read(move |connection| by_id(connection, user_id))
+        self.look(Share::Users, move |connection| by_id(connection, user_id))
     }
 
     /// The user of that name, removed or not.

@@ -1,6 +1,7 @@
 //! What the catalog promises, a file per behaviour, against real files.
 #![allow(clippy::unwrap_used, reason = "tests say so by panicking")]
 
+mod bounded;
 mod checkpoints;
 mod documents;
 mod endings;
@@ -9,6 +10,7 @@ mod found;
 mod groups;
 mod inventory;
 mod looking;
+mod lookups;
 mod opening;
 mod processes;
 mod publishing;

@@ -113,8 +113,12 @@ fn quiet_uploads_are_those_without_a_byte_since() {
         last_chunk_at: at(100),
     };
     f.catalog.checkpoint(vec![checkpoint]).wait().unwrap();
-    let since = |moment| f.catalog.quiet_since(at(moment)).wait().unwrap();
+    let since = |moment| f.catalog.quiet_since(at(moment), None, 10).wait().unwrap();
     assert_eq!(since(10), []);
     assert_eq!(since(11), [quiet]);
     assert_eq!(since(101), [quiet, lively]);
+    let page = |after, limit| f.catalog.quiet_since(at(101), after, limit).wait().unwrap();
+    assert_eq!(page(None, 1), [quiet]);
+    assert_eq!(page(Some(quiet), 1), [lively]);
+    assert_eq!(page(Some(lively), 1), []);
 }

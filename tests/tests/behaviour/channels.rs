@@ -1,10 +1,11 @@
 //! Many uploads on one connection, and nothing waited for.
 
-use towline_protocol::request::{Complete, Hello, Resume, Upload};
+use towline_protocol::limits::CHANNELS_MAX;
+use towline_protocol::request::{About, Complete, Find, Hello, Ping, Resume, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
 use towline_tests::corpus::{BLOCK, Corpus, chance};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{Heard, Speaker, ZERO, offset, resume, upload};
+use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, resume, upload};
 
 fn control(request: Request) -> Vec<u8> {
     frame::control(&request)
@@ -233,4 +234,91 @@ async fn a_channel_bound_anew_pauses_what_it_had() {
     assert_eq!(granted.offset, offset(123_456));
     speaker.chunks(ZERO, &corpus, 123_456..BLOCK).await;
     assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+}
+
+/// A connection on which as many channels are in use as may be: numbers 0 to 1023.
+async fn all_bound(server: &TestServer, corpus: &Corpus) -> Speaker {
+    let mut speaker = server.speaker().await;
+    let channels = || (0..u32::try_from(CHANNELS_MAX).unwrap()).map(Channel);
+    let mut begin = Vec::new();
+    for channel in channels() {
+        let upload = Upload { channel, ..upload(&format!("{channel}.bin"), corpus) };
+        begin.extend(control(Request::Upload(upload)));
+    }
+    speaker.send_raw(&begin).await;
+    for channel in channels() {
+        assert!(matches!(speaker.reply_on(channel).await, Reply::Upload(_)), "{channel}");
+    }
+    speaker
+}
+
+/// Questions name what they are about: their channel only says where the answer goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_answered_on_any_channel_while_all_are_in_use() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(1000, 310);
+    let document_id = server.speaker().await.upload(upload("asked.bin", &corpus)).await.document_id;
+    let mut speaker = all_bound(&server, &corpus).await;
+    for round in 0..300 {
+        let channel = Channel(5000 + round);
+        let about = About { channel, document_id };
+        for request in [
+            Request::Status(about.clone()),
+            Request::Blocks(about.clone()),
+            Request::Find(Find { channel, ..find("asked.bin", corpus.filesize()) }),
+            Request::Ping(Ping { channel }),
+        ] {
+            speaker.send(&request).await;
+        }
+        let mut heard = Vec::new();
+        for _ in 0..4 {
+            heard.push(speaker.reply_on(channel).await);
+        }
+        // `ping` may overtake; the others come in their order.
+        heard.retain(|reply| !matches!(reply, Reply::Ping(_)));
+        assert!(
+            matches!(heard[..], [Reply::Status(_), Reply::Blocks(_), Reply::Find(_)]),
+            "{heard:?}"
+        );
+    }
+    // What binds a channel is refused as before, and where a question was asked too.
+    let channel = Channel(5001);
+    let more = Upload { channel, ..upload("more.bin", &corpus) };
+    speaker.upload_refused(more, Code::TooMany).await;
+    speaker.send(&Request::Cancel(About { channel, document_id })).await;
+    assert!(matches!(speaker.reply_on(channel).await, Reply::Cancel(_)));
+}
+
+/// A client that has heard `SUCCESS`, or that a channel is refused, may use another channel
+/// at once: the server's bookkeeping is done before it says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_is_free_when_success_is_said() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(1000, 311);
+    let mut speaker = all_bound(&server, &corpus).await;
+    // Others keep the server busy.
+    let mut others = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        let mut other = server.speaker().await;
+        let corpus = corpus.clone();
+        others.spawn(async move {
+            for round in 0.. {
+                other.send_raw(&whole(ZERO, &format!("{number} {round}"), &corpus)).await;
+                assert!(matches!(other.reply_on(ZERO).await, Reply::Upload(_)));
+                other.success_on(ZERO).await;
+            }
+        });
+    }
+    let mut bound: Vec<_> = (0..u32::try_from(CHANNELS_MAX).unwrap()).map(Channel).collect();
+    for round in 0..400u32 {
+        let place = round as usize % bound.len();
+        let (channel, next) = (bound[place], Channel(10_000 + round));
+        speaker.chunk(channel, 0, &corpus.bytes).await;
+        speaker.send(&Request::Complete(Complete { channel, ..Complete::default() })).await;
+        speaker.success_on(channel).await;
+        let begin = Upload { channel: next, ..upload(&format!("next {round}"), &corpus) };
+        speaker.upload(begin).await;
+        bound[place] = next;
+    }
+    others.abort_all();
 }

@@ -1,13 +1,14 @@
 //! A disk that stalls: who waits for it waits, and nobody else. Measured by the
 //! order in which things happen.
 
-use towline_protocol::request::Complete;
-use towline_protocol::{Code, Request};
+use std::time::{Duration, Instant};
+use towline_protocol::request::{Complete, Upload};
+use towline_protocol::{Channel, Code, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
 use towline_tests::site::Site;
 use towline_tests::speaker::{
-    Speaker, ZERO, about, errors, find, offset, position, resume, upload,
+    CHUNK, Speaker, ZERO, about, errors, find, offset, position, resume, upload,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,5 +157,53 @@ async fn who_ends_an_upload_is_alone_in_saying_so() {
     assert_eq!(other.cancel(id).await.status, "cancelled");
     writer.finish_sending().await;
     assert_eq!(errors(&writer.ended().await), [(Code::Cancelled, Some(id))]);
+    server.gone().await;
+}
+
+/// Hundreds of uploads of one user wait for their syncs, each of which takes its time: a pause
+/// and a promise of another user wait for a few of them and not for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_and_a_promise_do_not_wait_for_all_syncs_of_another() {
+    const CROWD: u32 = 500;
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let mallory = site.add_user("mallory").await;
+    let server = Launch::over(&site).failpoints("sync.data=wait:50").start().await;
+    let corpus = Corpus::new(CHUNK, 966);
+    let mut crowd = Speaker::login(server.address(), &mallory.token).await;
+    for number in 0..CROWD {
+        let channel = Channel(number);
+        crowd.upload(Upload { channel, ..upload(&number.to_string(), &corpus) }).await;
+    }
+    // Each of them moves again and again.
+    let crowd = tokio::spawn(async move {
+        for at in 0..1000 {
+            for number in 0..CROWD {
+                crowd.chunk(Channel(number), at, &corpus.bytes[at..=at]).await;
+            }
+        }
+    });
+    let corpus = Corpus::new(BLOCK, 967);
+    let (mut promises, mut pauses) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        let mut honest = Speaker::login(server.address(), &person.token).await;
+        let name = format!("{round}.bin");
+        let id = honest.upload(upload(&name, &corpus)).await.document_id;
+        let sent = Instant::now();
+        honest.chunks(ZERO, &corpus, 0..CHUNK).await;
+        honest.progress_that("a promise", |p| p.durable == offset(CHUNK)).await;
+        promises.push(sent.elapsed());
+        honest.chunks(ZERO, &corpus, CHUNK..3 * CHUNK).await;
+        honest.has_received(id, 3 * CHUNK).await;
+        let asked = Instant::now();
+        let last = honest.pause().await;
+        pauses.push(asked.elapsed());
+        assert_eq!(last[0].durable, offset(3 * CHUNK));
+    }
+    println!("promises after {promises:?}, pauses {pauses:?}");
+    crowd.abort();
+    // One after the other, 500 syncs of 50 ms take 25 s.
+    let longest = promises.iter().chain(&pauses).max().unwrap();
+    assert!(*longest < Duration::from_secs(4), "{longest:?}");
     server.gone().await;
 }

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use towline_protocol::request::Upload;
+use towline_protocol::{Channel, Reply, Request};
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::Desk;
@@ -121,4 +122,74 @@ async fn and_the_one_who_put_a_file_need_do_nothing() {
     assert!(resumed["received"].as_u64().unwrap() >= promised, "{resumed} after {promised}");
     run.end().await.assert_done();
     site.assert_published(&person, "a.bin", &corpus);
+}
+
+/// Ten connections with a thousand uploads each, all of which have a byte that is not
+/// durable yet when the signal comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn within_ten_seconds_with_ten_thousand_uploads() {
+    let connections = if std::env::var_os("TOWLINE_LONG").is_some() { 10 } else { 3 };
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let corpus = Corpus::new(1000, 161);
+    let mut speakers = Vec::new();
+    for number in 0..connections {
+        let mut speaker = server.speaker(&person).await;
+        for channel in (0..1000).map(Channel) {
+            let name = format!("{number} {channel}");
+            let begin = Upload { channel, ..upload(&name, &corpus) };
+            speaker.send(&Request::Upload(begin)).await;
+        }
+        for channel in (0..1000).map(Channel) {
+            assert!(matches!(speaker.reply_on(channel).await, Reply::Upload(_)));
+        }
+        speakers.push(speaker);
+    }
+    for speaker in &mut speakers {
+        for channel in (0..1000).map(Channel) {
+            speaker.chunk(channel, 0, &corpus.bytes[..10]).await;
+        }
+        speaker.ping().await;
+    }
+    let asked = Instant::now();
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    let took = asked.elapsed();
+    println!("{} uploads: stopped in {took:?}", connections * 1000);
+    assert_eq!(status.code(), Some(0), "{:#?}", server.said());
+    assert!(took < TEN_SECONDS, "{took:?}");
+    server.start_again().await;
+    server.speaker(&person).await.ping().await;
+}
+
+/// What is paused keeps no descriptor, beyond a few hundred.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_pause_at_once_are_closed_soon() {
+    const UPLOADS: u32 = 800;
+    let site = Site::new();
+    let person = site.add_user("ada").await;
+    let server = ServerProcess::start(&site).await;
+    let corpus = Corpus::new(1000, 162);
+    let mut speaker = server.speaker(&person).await;
+    for channel in (0..UPLOADS).map(Channel) {
+        let begin = Upload { channel, ..upload(&channel.to_string(), &corpus) };
+        speaker.send(&Request::Upload(begin)).await;
+        speaker.chunk(channel, 0, &corpus.bytes[..10]).await;
+    }
+    for channel in (0..UPLOADS).map(Channel) {
+        assert!(matches!(speaker.reply_on(channel).await, Reply::Upload(_)));
+    }
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    assert!(open() > UPLOADS as usize);
+    let began = Instant::now();
+    let last = speaker.pause().await;
+    println!("{} last words after {:?}", last.len(), began.elapsed());
+    assert_eq!(last.len(), UPLOADS as usize);
+    assert!(last.iter().all(|progress| progress.durable == offset(10)));
+    // 256 stay open.
+    while open() > 320 {
+        assert!(began.elapsed() < PATIENCE, "{} are open", open());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -1,0 +1,113 @@
+//! Whether a user who is logged in still may be: not beyond the end of the token, and not
+//! long after the user was removed.
+//!
+//! A yes of the catalog holds for a time, at first that of the login. The next look begins
+//! when two thirds of it have passed, so that an answer can be late. Where none has come by
+//! the end, the connection is closed: a catalog that is too busy to say that a user was
+//! removed must not keep that user in.
+
+use crate::service::Service;
+use crate::token::TokenError;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+use towline_protocol::{Code, ErrorReply, Timestamp, UserId};
+use towline_state::catalog::{CatalogError, Reply, User};
+
+/// See the module's description.
+pub(crate) struct Access {
+    service: Arc<Service>,
+    user: UserId,
+    /// When the token ends.
+    expires_at: Timestamp,
+    /// Until when the last yes holds.
+    holds_until: Instant,
+    /// When the next look begins.
+    next_look: Instant,
+    look: Option<Reply<Option<User>>>,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// What is said of a user who was removed.
+pub(crate) const REMOVED: &str = "the user of this token is no more";
+
+/// Before a catalog that was busy is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+impl Access {
+    /// For a user who has logged in just now.
+    pub(crate) fn granted(service: Arc<Service>, user: UserId, expires_at: Timestamp) -> Self {
+        let now = Instant::now();
+        let timer = Box::pin(sleep_until(now));
+        let mut access =
+            Self { service, user, expires_at, holds_until: now, next_look: now, look: None, timer };
+        access.renew();
+        access
+    }
+
+    /// Waits until the user may be here no longer, and says why. To be polled before
+    /// everything else that a session waits for: then no amount of work keeps it from its
+    /// turn. Cancel-safe: a look under way is kept in `self`.
+    pub(crate) async fn ends(&mut self) -> ErrorReply {
+        poll_fn(|context| self.poll_ends(context)).await
+    }
+
+    fn poll_ends(&mut self, context: &mut Context<'_>) -> Poll<ErrorReply> {
+        loop {
+            // The clock, and not the timer alone: a timer shares its task's budget with all
+            // that the task does.
+            let now = Instant::now();
+            if now >= self.holds_until {
+                tracing::warn!(user = %self.user, "it was not known in time whether a user still may be here");
+                return Poll::Ready(ErrorReply::new(Code::Internal, UNKNOWN));
+            }
+            let Some(look) = &mut self.look else {
+                if now < self.next_look {
+                    ready!(self.timer.as_mut().poll(context));
+                    continue;
+                }
+                if self.service.clock().now() >= self.expires_at {
+                    let error = TokenError::Expired.to_string();
+                    return Poll::Ready(ErrorReply::new(Code::AuthExpired, error));
+                }
+                self.look = Some(self.service.catalog.user(self.user));
+                self.timer.as_mut().reset(self.holds_until);
+                continue;
+            };
+            let Poll::Ready(answer) = Pin::new(look).poll(context) else {
+                ready!(self.timer.as_mut().poll(context));
+                continue;
+            };
+            self.look = None;
+            match answer {
+                Ok(Some(user)) if user.removed_at.is_none() => self.renew(),
+                Ok(_) => return Poll::Ready(ErrorReply::new(Code::Unauthorized, REMOVED)),
+                Err(error) => self.look_again(&error),
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        let now = Instant::now();
+        let hold = self.service.config.timings.recheck;
+        self.holds_until = now + hold;
+        let left = self.expires_at.get().saturating_sub(self.service.clock().now().get());
+        self.look_at(now + (hold * 2 / 3).min(Duration::from_millis(left)));
+    }
+
+    fn look_again(&mut self, error: &CatalogError) {
+        tracing::debug!(%error, user = %self.user, "a user could not be looked up");
+        self.look_at((Instant::now() + AGAIN).min(self.holds_until));
+    }
+
+    fn look_at(&mut self, moment: Instant) {
+        self.next_look = moment;
+        self.timer.as_mut().reset(moment);
+    }
+}
+
+const UNKNOWN: &str = "the server could not find out in time whether this account may still be \
+                       used; what came is kept, come again";

@@ -1,0 +1,104 @@
+//! A user who was removed, and a token that has ended: however busy they keep their
+//! connection, it is closed soon.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use towline_protocol::request::{Hello, Ping};
+use towline_protocol::{Code, FileSize, Request, frame};
+use towline_tests::process::{output, towlined};
+use towline_tests::server::TestServer;
+use towline_tests::speaker::{Speaker, ZERO, find};
+
+/// How long a look at the user holds here; 30 seconds by default.
+const HOLDS: Duration = Duration::from_secs(2);
+
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_secs(3);
+
+async fn server() -> TestServer {
+    TestServer::start_with(|config| config.timings.recheck = HOLDS).await
+}
+
+/// Says the same words without a pause, and reads what is answered, until the connection
+/// ends. Answers when, and with the last that was said.
+async fn flood(address: SocketAddr, token: String, words: Vec<u8>) -> (Instant, String) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut reads, mut writes) = stream.into_split();
+    let hello = Hello { channel: ZERO, version: 1, token, client: None };
+    writes.write_all(&frame::control(&Request::Hello(hello))).await.unwrap();
+    let writing = tokio::spawn(async move {
+        let many = words.repeat(200);
+        while writes.write_all(&many).await.is_ok() {}
+    });
+    let (mut buffer, mut last) = (vec![0; 64 << 10], Vec::new());
+    while let Ok(count @ 1..) = reads.read(&mut buffer).await {
+        last.extend_from_slice(&buffer[..count]);
+        last.drain(..last.len().saturating_sub(1000));
+    }
+    writing.abort();
+    (Instant::now(), String::from_utf8_lossy(&last).into_owned())
+}
+
+/// Whether this is among the last words. They may have been lost with the connection,
+/// which is closed while more comes.
+fn is_said(last: &str, code: Code) -> bool {
+    !last.contains(r#""action":"error""#) || last.contains(&format!(r#""code":"{code}""#))
+}
+
+async fn is_shut_out(words: Vec<u8>, name: &str) {
+    let server = server().await;
+    let mallory = server.site.add_user("mallory").await;
+    let one = || flood(server.address(), mallory.token.clone(), words.clone());
+    let floods: Vec<_> = (0..3).map(|_| tokio::spawn(one())).collect();
+    let mut command = towlined();
+    command.args(["user", "remove", "mallory", "--data-dir"]).arg(server.site.path());
+    let removed = output(&mut command).await;
+    assert!(removed.status.success(), "{removed:?}");
+    let since = Instant::now();
+    for flood in floods {
+        let (ended, last) = flood.await.unwrap();
+        let after = ended.saturating_duration_since(since);
+        println!("{name}: {after:?} after the removal");
+        assert!(is_said(&last, Code::Unauthorized), "{last}");
+        assert!(after < HOLDS + SLACK, "{after:?}");
+    }
+    // Others go on.
+    server.speaker().await.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_user_who_says_ping_without_a_pause() {
+    is_shut_out(frame::control(&Request::Ping(Ping { channel: ZERO })), "pings").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_user_who_asks_without_a_pause() {
+    let question = find("nothing.bin", FileSize::try_from(5).unwrap());
+    is_shut_out(frame::control(&Request::Find(question)), "finds").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_meanwhile() {
+    let server = server().await;
+    let token = server.site.token(server.person.id, Duration::from_secs(1000));
+    // It is logged in when the clock moves.
+    let mut other = Speaker::login(server.address(), &token).await;
+    let pings = frame::control(&Request::Ping(Ping { channel: ZERO }));
+    let flood = tokio::spawn(flood(server.address(), token, pings));
+    other.ping().await;
+    server.clock.advance(Duration::from_secs(1001));
+    let since = Instant::now();
+    let (ended, last) = flood.await.unwrap();
+    println!("{:?} after the end", ended.saturating_duration_since(since));
+    assert!(is_said(&last, Code::AuthExpired), "{last}");
+    other.error_on(ZERO, Code::AuthExpired).await;
+    assert!(ended.saturating_duration_since(since) < HOLDS + SLACK);
+    // One that ends by the clock that is running is noticed when it ends.
+    let token = server.site.token(server.person.id, Duration::from_secs(1002));
+    let mut speaker = Speaker::login(server.address(), &token).await;
+    let since = Instant::now();
+    speaker.error_on(ZERO, Code::AuthExpired).await;
+    assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
+}
