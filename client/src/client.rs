@@ -21,6 +21,7 @@ use towline_protocol::reply::{Cancelled, Status};
 use towline_protocol::request::About;
 use towline_protocol::{Code, DocumentId, Reply, Request};
 use towline_state::StateFile;
+use towline_state::state_file::KnownServer;
 
 /// How often in a row, without any progress between, a link may deliver what
 /// cannot have been sent before that is no accident.
@@ -35,6 +36,8 @@ const GARBLED_MAX: u32 = 8;
 #[derive(Debug)]
 pub struct Client {
     server: ServerAddress,
+    /// The same, with what it has told of itself.
+    known: KnownServer,
     token: Token,
     token_file: Option<PathBuf>,
     uploads: Uploads,
@@ -48,6 +51,7 @@ impl Client {
     #[must_use]
     pub fn new(server: ServerAddress, token: Token) -> Self {
         Self {
+            known: KnownServer::new(server.to_string(), None),
             server,
             token,
             token_file: None,
@@ -160,7 +164,7 @@ impl Client {
             && let Some(kept) = transfer.kept()
         {
             let proof = transfer.proof_now();
-            self.uploads.paused(&self.server, kept.document_id, kept.durable, proof);
+            self.uploads.paused(&self.known, kept.document_id, kept.durable, proof);
             self.uploads.settle().await;
         }
         Err(failure)
@@ -192,7 +196,7 @@ impl Client {
             Ok(_) => false,
         };
         if over {
-            self.uploads.remove(&self.server, document_id).await?;
+            self.uploads.remove(&self.known, document_id).await?;
         }
         match answer? {
             Reply::Cancel(cancelled) => Ok(cancelled),
@@ -234,6 +238,7 @@ impl Client {
     async fn connected(&mut self) -> Result<&mut Connection, Stop> {
         if self.connection.is_none() {
             let opened = Connection::open(&self.server, &self.token, self.patience).await?;
+            self.known.id = opened.welcome().server_id;
             self.connection = Some(opened);
         }
         self.connection.as_mut().ok_or_else(|| Stop::Lost(String::new()))
@@ -305,7 +310,8 @@ impl Client {
         let means = Means {
             link,
             uploads: &self.uploads,
-            server: &self.server,
+            address: &self.server,
+            server: &self.known,
             token: &self.token,
             patience: self.patience,
             token_file: self.token_file.as_ref(),

@@ -36,6 +36,18 @@ pub enum Failure {
         /// The upload.
         document_id: DocumentId,
     },
+    /// The upload that was asked for by number is on another server than the one that
+    /// answers at this address.
+    #[error(
+        "document {document_id} is on another server than the one that answers at {} now",
+        printable(server)
+    )]
+    OtherServer {
+        /// The upload.
+        document_id: DocumentId,
+        /// The address.
+        server: String,
+    },
     /// A folder, a device or the like where a file was expected.
     #[error("it is {what}, not a regular file")]
     NotAFile {
@@ -152,6 +164,7 @@ impl Failure {
             | Self::NotUnicode { .. }
             | Self::NotYours { .. }
             | Self::TooLarge { .. }
+            | Self::OtherServer { .. }
             | Self::Protocol(_)
             | Self::StateFile(_) => Exit::Refused,
             Self::Changed(_) | Self::Unreachable { .. } | Self::Interrupted(_) => Exit::Resumable,
@@ -224,6 +237,11 @@ impl Failure {
             Self::StateFile(StateFileError::NewerVersion { .. }) => {
                 Some("update towline, or name another file with --state-file".to_owned())
             }
+            Self::OtherServer { .. } => Some(
+                "if its server has a new address, name that with --to; to upload the file to this \
+                 server, put it"
+                    .to_owned(),
+            ),
             Self::OtherHash { .. } => Some(
                 "the upload stays in the list (towline uploads); compare the two files".to_owned(),
             ),

@@ -29,8 +29,9 @@ use towline_protocol::name::Name;
 use towline_protocol::reply::{Progress, Success};
 use towline_protocol::{
     ChainingValue, Channel, DocumentId, FileHash, FileSize, Generation, Offset, OnConflict, Reply,
-    UserId,
+    StoreId, UserId,
 };
+use towline_state::state_file::KnownServer;
 
 /// How a file is to be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,7 +60,9 @@ const CHECK_TOLD_EVERY: Duration = Duration::from_millis(200);
 pub(crate) struct Means<'a> {
     pub(crate) link: &'a mut Connection,
     pub(crate) uploads: &'a Uploads,
-    pub(crate) server: &'a ServerAddress,
+    pub(crate) address: &'a ServerAddress,
+    /// What is known of the server there.
+    pub(crate) server: &'a KnownServer,
     pub(crate) token: &'a Token,
     pub(crate) patience: Patience,
     pub(crate) token_file: Option<&'a PathBuf>,
@@ -91,6 +94,8 @@ pub(crate) struct Transfer {
     /// The server takes equal bytes elsewhere for the file: its hash is not said again.
     is_sent_anyway: bool,
     document_id: Option<DocumentId>,
+    /// The store that it was begun in, where the server has said which one it has.
+    store: Option<StoreId>,
     /// Where the state file believes the upload stands.
     believed: Option<Offset>,
     channel: Channel,
@@ -123,6 +128,7 @@ impl Transfer {
             was_thrown: false,
             is_sent_anyway: false,
             document_id: None,
+            store: None,
             believed: None,
             channel: Channel::default(),
             lease: None,

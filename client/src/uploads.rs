@@ -1,6 +1,5 @@
 //! The list of unfinished uploads that outlives a run: the state file.
 
-use crate::address::ServerAddress;
 use crate::proof::Proof;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
-use towline_state::state_file::{EntryStatus, ModifiedNs, UploadEntry};
+use towline_state::state_file::{EntryStatus, KnownServer, ModifiedNs, Relation, UploadEntry};
 use towline_state::{StateFile, StateFileError, UploadsState, clock};
 
 /// An upload without a byte for so long is given up by the server; so do we.
@@ -94,7 +93,7 @@ fn is_forgotten(entry: &UploadEntry, now: Timestamp) -> bool {
 #[derive(Debug, Clone)]
 pub(crate) struct Granted {
     pub(crate) document_id: DocumentId,
-    pub(crate) server: ServerAddress,
+    pub(crate) server: KnownServer,
     pub(crate) remote: DocumentPath,
     pub(crate) local: PathBuf,
     pub(crate) filesize: FileSize,
@@ -109,12 +108,22 @@ pub(crate) struct Granted {
 /// What is looked for before an upload begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    pub(crate) server: ServerAddress,
+    pub(crate) server: KnownServer,
     pub(crate) remote: DocumentPath,
     pub(crate) local: PathBuf,
     pub(crate) user_id: UserId,
     /// This very one, where the caller knows.
     pub(crate) document_id: Option<DocumentId>,
+}
+
+/// What the list says of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Remembered {
+    /// This upload of it is unfinished.
+    Entry(DocumentId, Box<UploadEntry>),
+    /// The upload that would be gone on with is on another server, which had this address.
+    OtherServer,
+    Nothing,
 }
 
 type Job = Box<dyn FnOnce(&StateFile) + Send>;
@@ -139,10 +148,11 @@ impl Uploads {
         Self { jobs: thread.is_ok().then_some(jobs) }
     }
 
-    /// The entry to go on with, with its document; nothing where there is none.
-    pub(crate) async fn find(&self, wanted: Wanted) -> Option<(DocumentId, UploadEntry)> {
+    /// The entry to go on with.
+    pub(crate) async fn find(&self, wanted: Wanted) -> Remembered {
         // A file that cannot be read was reported when it was opened.
-        self.run(move |file| find(&file.read().ok()?, &wanted)).await?
+        let found = self.run(move |file| Some(find(&file.read().ok()?, &wanted)));
+        found.await.flatten().unwrap_or(Remembered::Nothing)
     }
 
     /// The local files that the list speaks of.
@@ -157,11 +167,11 @@ impl Uploads {
     /// Whether that upload was begun with another local file than this one.
     pub(crate) async fn is_anothers(
         &self,
-        server: &ServerAddress,
+        server: &KnownServer,
         document_id: DocumentId,
         local: &Path,
     ) -> bool {
-        let (server, local) = (server.to_string(), local.to_owned());
+        let (server, local) = (server.clone(), local.to_owned());
         let found = self.run(move |file| {
             let state = file.read().ok()?;
             let (_, entry) = state.find(document_id, Some(&server))?;
@@ -183,7 +193,7 @@ impl Uploads {
     /// Notes how far an upload is. Does not wait.
     pub(crate) fn reached(
         &self,
-        server: &ServerAddress,
+        server: &KnownServer,
         document_id: DocumentId,
         offset: Offset,
         proof: Proof,
@@ -198,7 +208,7 @@ impl Uploads {
     /// Notes that an upload rests. Does not wait: see [`settle`](Self::settle).
     pub(crate) fn paused(
         &self,
-        server: &ServerAddress,
+        server: &KnownServer,
         document_id: DocumentId,
         offset: Offset,
         proof: Proof,
@@ -213,10 +223,10 @@ impl Uploads {
     /// Forgets an upload.
     pub(crate) async fn remove(
         &self,
-        server: &ServerAddress,
+        server: &KnownServer,
         document_id: DocumentId,
     ) -> Result<(), StateFileError> {
-        let server = server.to_string();
+        let server = server.clone();
         self.run(move |file| {
             file.update(|state| {
                 if let Some(key) = key_of(state, document_id, &server) {
@@ -235,11 +245,11 @@ impl Uploads {
 
     fn change(
         &self,
-        server: &ServerAddress,
+        server: &KnownServer,
         document_id: DocumentId,
         change: impl FnOnce(&mut UploadEntry) + Send + 'static,
     ) {
-        let server = server.to_string();
+        let server = server.clone();
         self.post(Box::new(move |file| {
             // The last thing known is only a convenience: the server decides
             // where an upload goes on. A later write reports a broken disk.
@@ -280,29 +290,44 @@ impl Uploads {
     }
 }
 
-fn key_of(state: &UploadsState, document_id: DocumentId, server: &str) -> Option<String> {
+fn key_of(state: &UploadsState, document_id: DocumentId, server: &KnownServer) -> Option<String> {
     state.find(document_id, Some(server)).map(|(key, _)| key.to_owned())
 }
 
-fn find(state: &UploadsState, wanted: &Wanted) -> Option<(DocumentId, UploadEntry)> {
-    let server = wanted.server.to_string();
-    let fits = |entry: &UploadEntry| {
-        entry.server.as_deref().is_none_or(|of| of == server)
-            && entry.user_id.is_none_or(|of| of == wanted.user_id)
+fn find(state: &UploadsState, wanted: &Wanted) -> Remembered {
+    let is_of_file = |entry: &UploadEntry| {
+        entry.user_id.is_none_or(|of| of == wanted.user_id)
             && entry.filename == *wanted.remote.filename()
             && entry.folder == wanted.remote.folder()
     };
+    let related = |entry: &UploadEntry| wanted.server.relation(entry);
     if let Some(document_id) = wanted.document_id {
-        let (_, entry) = state.find(document_id, Some(&server))?;
-        return fits(entry).then(|| (document_id, entry.clone()));
+        let found = state.numbered(document_id).min_by_key(|(_, entry)| related(entry));
+        return match found {
+            Some((_, entry)) if related(entry) == Relation::Other => Remembered::OtherServer,
+            // A number that was named, and an address: the server may have moved. It is
+            // asked, and it has this document with this name and size, or it has not.
+            Some((_, entry)) if is_of_file(entry) => {
+                Remembered::Entry(document_id, Box::new(entry.clone()))
+            }
+            _ => Remembered::Nothing,
+        };
     }
-    state
-        .uploads
-        .iter()
-        .filter(|(_, entry)| fits(entry) && is_of(entry, &wanted.local))
+    let fitting = |entry: &UploadEntry| is_of_file(entry) && is_of(entry, &wanted.local);
+    let entries = state.uploads.iter().filter(|(_, entry)| fitting(entry));
+    let usable = entries.clone().filter(|(_, entry)| related(entry).may_be_used());
+    let latest = usable
         .filter_map(|(key, entry)| Some((UploadsState::document_id_of(key)?, entry)))
-        .max_by_key(|(document_id, entry)| (entry.last_chunk_time, *document_id))
-        .map(|(document_id, entry)| (document_id, entry.clone()))
+        .max_by_key(|(document_id, entry)| (entry.last_chunk_time, *document_id));
+    if let Some((document_id, entry)) = latest {
+        return Remembered::Entry(document_id, Box::new(entry.clone()));
+    }
+    let is_at_this_address =
+        |entry: &UploadEntry| entry.server.as_deref() == Some(&wanted.server.address);
+    match entries.into_iter().any(|(_, entry)| is_at_this_address(entry)) {
+        true => Remembered::OtherServer,
+        false => Remembered::Nothing,
+    }
 }
 
 fn is_of(entry: &UploadEntry, local: &Path) -> bool {
@@ -310,7 +335,6 @@ fn is_of(entry: &UploadEntry, local: &Path) -> bool {
 }
 
 fn write_down(state: &mut UploadsState, granted: Granted) {
-    let server = granted.server.to_string();
     // An entry that names no server is this upload's only if it is about this file.
     let is_this = |entry: &UploadEntry| {
         entry.server.is_some()
@@ -318,10 +342,10 @@ fn write_down(state: &mut UploadsState, granted: Granted) {
                 && entry.folder == granted.remote.folder()
                 && entry.total_size == granted.filesize)
     };
-    let known = state.find(granted.document_id, Some(&server));
+    let known = state.find(granted.document_id, Some(&granted.server));
     let key = match known.filter(|(_, entry)| is_this(entry)) {
         Some((key, _)) => key.to_owned(),
-        None => state.key_for(granted.document_id, Some(&server)),
+        None => state.key_for(granted.document_id, Some(&granted.server)),
     };
     let now = clock::now();
     let entry = state.uploads.entry(key).or_insert_with(|| {
@@ -338,7 +362,8 @@ fn write_down(state: &mut UploadsState, granted: Granted) {
     entry.last_chunk_time = Some(now);
     entry.status = EntryStatus::Uploading;
     entry.path = Some(granted.local);
-    entry.server = Some(server);
+    entry.server = Some(granted.server.address);
+    entry.server_id = granted.server.id.or(entry.server_id);
     entry.modified_ns = granted.modified;
     prove(entry, &granted.proof);
     if let Some(token_file) = granted.token_file.as_deref().and_then(Path::to_str) {
@@ -354,7 +379,7 @@ mod tests {
     fn granted(document_id: u64, server: &str, name: &str) -> Granted {
         Granted {
             document_id: document_id.try_into().unwrap(),
-            server: server.parse().unwrap(),
+            server: at(server),
             remote: DocumentPath::parse(name).unwrap(),
             local: PathBuf::from("/home/me").join(name),
             filesize: FileSize::try_from(1000).unwrap(),
@@ -367,13 +392,28 @@ mod tests {
         }
     }
 
+    fn at(address: &str) -> KnownServer {
+        KnownServer::new(format!("{address}:8695"), None)
+    }
+
+    fn with_id(address: &str, digit: &str) -> KnownServer {
+        KnownServer { id: digit.repeat(32).parse().ok(), ..at(address) }
+    }
+
+    async fn found(uploads: &Uploads, wanted: Wanted) -> Option<(DocumentId, UploadEntry)> {
+        match uploads.find(wanted).await {
+            Remembered::Entry(document_id, entry) => Some((document_id, *entry)),
+            Remembered::OtherServer | Remembered::Nothing => None,
+        }
+    }
+
     fn nothing() -> Proof {
         Proof::of(crate::source::Identity::default(), &[], Offset::ZERO)
     }
 
     fn wanted(server: &str, name: &str) -> Wanted {
         Wanted {
-            server: server.parse().unwrap(),
+            server: at(server),
             remote: DocumentPath::parse(name).unwrap(),
             local: PathBuf::from("/home/me").join(name),
             user_id: UserId::MIN,
@@ -388,23 +428,54 @@ mod tests {
         let uploads = Uploads::kept_in(file.clone());
         uploads.granted(granted(1, "a", "x.pdf")).await.unwrap();
         uploads.granted(granted(1, "b", "x.pdf")).await.unwrap();
-        let server = "b".parse().unwrap();
+        let server = at("b");
         let id = DocumentId::MIN;
         uploads.reached(&server, id, Offset::try_from(500).unwrap(), nothing());
         uploads.paused(&server, id, Offset::try_from(600).unwrap(), nothing());
-        let (found, entry) = uploads.find(wanted("b", "x.pdf")).await.unwrap();
-        assert_eq!((found, entry.offset.get(), entry.status), (id, 600, EntryStatus::Paused));
+        let (document_id, entry) = found(&uploads, wanted("b", "x.pdf")).await.unwrap();
+        assert_eq!((document_id, entry.offset.get(), entry.status), (id, 600, EntryStatus::Paused));
         assert_eq!(token_file(&entry), Some("/home/me/token".into()));
-        let (_, entry) = uploads.find(wanted("a", "x.pdf")).await.unwrap();
+        let (_, entry) = found(&uploads, wanted("a", "x.pdf")).await.unwrap();
         assert_eq!((entry.offset.get(), entry.status), (0, EntryStatus::Uploading));
-        assert!(uploads.find(wanted("a", "y.pdf")).await.is_none());
+        assert!(found(&uploads, wanted("a", "y.pdf")).await.is_none());
 
         uploads.remove(&server, id).await.unwrap();
-        assert!(uploads.find(wanted("b", "x.pdf")).await.is_none());
+        assert!(found(&uploads, wanted("b", "x.pdf")).await.is_none());
         // What comes too late brings nothing back.
         uploads.reached(&server, id, Offset::ZERO, nothing());
         uploads.settle().await;
         assert_eq!(file.read().unwrap().uploads.len(), 1);
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_identity_and_not_by_its_address() {
+        let mut state = UploadsState::default();
+        let of_server = |server| Granted { server, ..granted(7, "a", "x.pdf") };
+        write_down(&mut state, of_server(with_id("a", "1")));
+        let find = |server, document_id| {
+            let document_id: Option<u64> = document_id;
+            let document_id = document_id.map(|number| number.try_into().unwrap());
+            find(&state, &Wanted { server, document_id, ..wanted("a", "x.pdf") })
+        };
+        let is_found = |remembered| matches!(remembered, Remembered::Entry(..));
+        for number in [None, Some(7)] {
+            assert!(is_found(find(with_id("a", "1"), number)), "where it was");
+            assert!(is_found(find(with_id("b", "1"), number)), "it has moved");
+            assert_eq!(find(with_id("a", "2"), number), Remembered::OtherServer, "made anew");
+            assert!(is_found(find(at("a"), number)), "an older server again");
+        }
+        assert_eq!(find(with_id("b", "2"), None), Remembered::Nothing);
+        assert_eq!(find(at("b"), None), Remembered::Nothing, "there is nothing to tell it by");
+        assert!(is_found(find(at("b"), Some(7))), "a number that was named is asked for");
+
+        // The other server's document of that number has an entry of its own.
+        write_down(&mut state, of_server(with_id("a", "2")));
+        assert_eq!(state.uploads.len(), 2);
+        assert_eq!(state.uploads["7"].server_id, with_id("a", "1").id);
+        // And the one that has moved has its address put right.
+        write_down(&mut state, of_server(with_id("b", "1")));
+        assert_eq!(state.uploads.len(), 2);
+        assert_eq!(state.uploads["7"].server.as_deref(), Some("b:8695"));
     }
 
     #[test]
@@ -416,7 +487,7 @@ mod tests {
         state.uploads.insert("7".into(), entry.clone());
         write_down(&mut state, granted(7, "a", "y.pdf"));
         assert_eq!(state.uploads["7"], entry);
-        assert_eq!(key_of(&state, DocumentId::try_from(7).unwrap(), "a:8695").unwrap(), "7@a:8695");
+        assert_eq!(key_of(&state, DocumentId::try_from(7).unwrap(), &at("a")).unwrap(), "7@a:8695");
     }
 
     #[test]
@@ -455,7 +526,7 @@ mod tests {
     async fn without_a_file_nothing_is_kept() {
         let uploads = Uploads::default();
         uploads.granted(granted(1, "a", "x.pdf")).await.unwrap();
-        assert!(uploads.find(wanted("a", "x.pdf")).await.is_none());
+        assert!(found(&uploads, wanted("a", "x.pdf")).await.is_none());
         uploads.settle().await;
     }
 }

@@ -9,11 +9,13 @@
 mod entry;
 mod error;
 mod job;
+mod server;
 mod uploads;
 
 pub use entry::{EntryStatus, ModifiedNs, UploadEntry};
 pub use error::StateFileError;
 pub use job::JobEntry;
+pub use server::{KnownServer, Relation};
 pub use uploads::{STATE_VERSION, UploadsState};
 
 use crate::directory;

@@ -11,7 +11,7 @@ use crate::uploads::{self, Found};
 use std::path::{Path, PathBuf};
 use towline_protocol::name::Name;
 use towline_protocol::{BadName, DocumentId};
-use towline_state::state_file::UploadEntry;
+use towline_state::state_file::{KnownServer, UploadEntry};
 use towline_state::{StateFile, StateFileError, UploadsState};
 
 /// The environment variable for `--to`.
@@ -138,26 +138,58 @@ pub(super) fn memory(keeping: &Keeping, quiet: bool) -> Result<Memory, Complaint
     }
 }
 
-/// The one entry of a document, on that server if one is named.
+/// The one entry of a document: on that server if one is named, or else on whichever.
+/// A server that is named may be the entry's under another address: that is found out
+/// when it has answered.
 pub(super) fn entry<'a>(
     state: &'a UploadsState,
     document: DocumentId,
     server: Option<&ServerAddress>,
 ) -> Result<Option<&'a UploadEntry>, Complaint> {
     if let Some(server) = server {
-        return Ok(state.find(document, Some(&server.to_string())).map(|(_, entry)| entry));
+        let server = KnownServer::new(server.to_string(), None);
+        if let Some((_, entry)) = state.find(document, Some(&server)) {
+            return Ok(Some(entry));
+        }
     }
-    let mut found = state
-        .uploads
-        .iter()
-        .filter(|(key, _)| UploadsState::document_id_of(key) == Some(document))
-        .map(|(_, entry)| entry);
+    let mut found = state.numbered(document).map(|(_, entry)| entry);
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => Err(Complaint::usage(format!(
             "document {document} is on several servers; say which with --to"
         ))),
         (entry, _) => Ok(entry),
     }
+}
+
+/// The entries that may be about that server, in the order of their numbers: those at its
+/// address and those of the same store. Where none is, it may be any of them under another
+/// address; which ones is found out when it has answered.
+pub(super) fn entries<'a>(
+    state: &'a UploadsState,
+    server: Option<&ServerAddress>,
+) -> Vec<(DocumentId, &'a UploadEntry)> {
+    let address = server.map(ToString::to_string);
+    let is_there = |entry: &UploadEntry| entry.server.is_some() && entry.server == address;
+    let ids: Vec<_> = state
+        .uploads
+        .values()
+        .filter(|entry| is_there(entry))
+        .map(|entry| entry.server_id)
+        .collect();
+    let may_be = |entry: &UploadEntry| {
+        ids.is_empty()
+            || entry.server.is_none()
+            || is_there(entry)
+            || (entry.server_id.is_some() && ids.contains(&entry.server_id))
+    };
+    let mut found: Vec<_> = state
+        .uploads
+        .iter()
+        .filter(|(_, entry)| may_be(entry))
+        .filter_map(|(key, entry)| Some((UploadsState::document_id_of(key)?, entry)))
+        .collect();
+    found.sort_by_key(|(document, _)| *document);
+    found
 }
 
 /// `a/b` as a list of names.

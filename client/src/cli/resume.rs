@@ -90,17 +90,7 @@ fn choose<'a>(
             })
             .collect();
     }
-    let on_server = |entry: &UploadEntry| {
-        let wanted = resume.reach.to.as_ref().map(ToString::to_string);
-        wanted.is_none() || entry.server.is_none() || entry.server == wanted
-    };
-    let mut all: Vec<_> = state
-        .uploads
-        .iter()
-        .filter(|(_, entry)| on_server(entry))
-        .filter_map(|(key, entry)| Some((UploadsState::document_id_of(key)?, entry)))
-        .collect();
-    all.sort_by_key(|(document, _)| *document);
+    let all = meaning::entries(state, resume.reach.to.as_ref());
     if all.len() > 1 && !resume.all {
         return Err(Complaint::usage(
             "there are several unfinished uploads; name one (`towline uploads` lists them) or say --all",

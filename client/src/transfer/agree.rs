@@ -5,7 +5,7 @@ use crate::events::Event;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::stop::Stop;
-use crate::uploads::{self, Wanted};
+use crate::uploads::{self, Remembered, Wanted};
 use std::collections::BTreeMap;
 use towline_protocol::reply::{Granted, Success};
 use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
@@ -23,6 +23,7 @@ impl Transfer {
     /// Begins the upload or goes on with it.
     pub(super) async fn agree(&mut self, means: &mut Means<'_>) -> Result<Agreed, Stop> {
         self.channel = means.link.new_channel();
+        self.keep_to_one_store(means);
         if !self.looked_up {
             self.look_up(means).await?;
             self.looked_up = true;
@@ -38,21 +39,54 @@ impl Transfer {
         }
     }
 
+    /// Lets go of an upload on another store than the one that answers now: its number
+    /// means something else here. The list keeps it, for the server may come back.
+    fn keep_to_one_store(&mut self, means: &mut Means<'_>) {
+        let store = means.link.welcome().server_id;
+        if self.store.is_some() && store.is_some() && self.store != store {
+            if self.document_id.is_some() {
+                self.notice(means, self.other_server(means));
+            }
+            self.begin_at_zero();
+            // A number that was asked for is none of this server's.
+            self.looked_up &= self.options.document_id.is_none();
+        }
+        self.store = store.or(self.store);
+    }
+
+    fn other_server(&self, means: &Means<'_>) -> String {
+        format!(
+            "another server answers at {} than the one that has a part of this file; the upload \
+             begins anew here, and the other one stays in the list (towline uploads)",
+            means.server.address
+        )
+    }
+
     /// Asks the state file whether an earlier run has begun with this file.
     async fn look_up(&mut self, means: &mut Means<'_>) -> Result<(), Stop> {
+        let asked_for = self.options.document_id;
         let wanted = Wanted {
             server: means.server.clone(),
             remote: self.document.remote.clone(),
             local: self.source.path().to_owned(),
             user_id: Self::user(means),
-            document_id: self.options.document_id,
+            document_id: asked_for,
         };
-        let Some((document_id, entry)) = means.uploads.find(wanted).await else {
-            return match self.options.document_id {
-                // To begin another upload in its place would surprise.
-                Some(document_id) => Err(Failure::NotYours { document_id }.into()),
-                None => Ok(()),
-            };
+        let (document_id, entry) = match (means.uploads.find(wanted).await, asked_for) {
+            (Remembered::Entry(document_id, entry), _) => (document_id, entry),
+            (Remembered::OtherServer, Some(document_id)) => {
+                let server = means.server.address.clone();
+                return Err(Failure::OtherServer { document_id, server }.into());
+            }
+            // To begin another upload in its place would surprise.
+            (Remembered::Nothing, Some(document_id)) => {
+                return Err(Failure::NotYours { document_id }.into());
+            }
+            (Remembered::OtherServer, None) => {
+                self.notice(means, self.other_server(means));
+                return Ok(());
+            }
+            (Remembered::Nothing, None) => return Ok(()),
         };
         self.grows = entry.total_size < self.filesize() && means.link.knows("grow");
         if entry.total_size != self.filesize() && !self.grows {
@@ -107,8 +141,14 @@ impl Transfer {
             self.notice(means, Failure::from(error).to_string());
         }
         self.gone = Some(document_id);
-        self.grows = false;
+        self.begin_at_zero();
+    }
+
+    /// What was known of an upload is of no use any more.
+    fn begin_at_zero(&mut self) {
         self.document_id = None;
+        self.grows = false;
+        self.lease = None;
         self.inherited = false;
         self.believed = None;
         self.received = Offset::ZERO;

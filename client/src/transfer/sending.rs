@@ -145,7 +145,7 @@ impl Transfer {
     fn strands(&self, means: &Means<'_>, blocks: u64) -> (Strands, Ramp) {
         let errand = self.document_id.zip(self.lease).filter(|_| means.link.knows("join"));
         let errand = errand.map(|(document_id, lease)| Errand {
-            server: means.server.clone(),
+            server: means.address.clone(),
             token: means.token.clone(),
             patience: means.patience,
             document_id,

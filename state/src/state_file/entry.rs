@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
-use towline_protocol::{FileSize, Name, Offset, Timestamp, UserId};
+use towline_protocol::{FileSize, Name, Offset, StoreId, Timestamp, UserId};
 
 /// What the state file says about one upload.
 ///
@@ -42,6 +42,9 @@ pub struct UploadEntry {
     /// The server, as `host:port`. The client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// The identity of the server's store, which outlives its address. The client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_id: Option<StoreId>,
     /// When the local file was last modified, to notice that it changed. The client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_ns: Option<ModifiedNs>,
@@ -66,6 +69,7 @@ impl UploadEntry {
             status,
             path: None,
             server: None,
+            server_id: None,
             modified_ns: None,
             other: Map::new(),
         }

@@ -1,6 +1,6 @@
 //! The whole content of a state file.
 
-use super::{JobEntry, UploadEntry};
+use super::{JobEntry, KnownServer, Relation, UploadEntry};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -42,18 +42,17 @@ impl Default for UploadsState {
 
 impl UploadsState {
     /// The key under which to write the document of that server: the key it has,
-    /// else its plain number where that is free, else `123@host:port`. Without a
-    /// server (on the server itself) always the plain number.
+    /// else its plain number where that is free, else the number with the server behind
+    /// an `@`: the identity of its store, or its address where that is not known.
+    /// Without a server (on the server itself) always the plain number.
     #[must_use]
-    pub fn key_for(&self, document_id: DocumentId, server: Option<&str>) -> String {
+    pub fn key_for(&self, document_id: DocumentId, server: Option<&KnownServer>) -> String {
         let plain = document_id.to_string();
         let Some(server) = server else { return plain };
-        let qualified = format!("{plain}@{server}");
-        match self.uploads.get(&plain) {
-            Some(entry) if entry.server.as_deref() == Some(server) => plain,
-            Some(_) => qualified,
-            None if self.uploads.contains_key(&qualified) => qualified,
-            None => plain,
+        match self.best(document_id, server) {
+            Some((relation, key, _)) if relation.is_same() => key.to_owned(),
+            _ if self.uploads.contains_key(&plain) => format!("{plain}@{}", server.suffix()),
+            _ => plain,
         }
     }
 
@@ -64,19 +63,31 @@ impl UploadsState {
     pub fn find(
         &self,
         document_id: DocumentId,
-        server: Option<&str>,
+        server: Option<&KnownServer>,
     ) -> Option<(&str, &UploadEntry)> {
-        let plain = document_id.to_string();
-        let entry =
-            |key: &str| self.uploads.get_key_value(key).map(|(key, entry)| (key.as_str(), entry));
-        let Some(server) = server else { return entry(&plain) };
-        let of_server = |found: &(&str, &UploadEntry)| found.1.server.as_deref() == Some(server);
-        let qualified = entry(&format!("{plain}@{server}"));
-        let plain = entry(&plain);
-        plain
-            .filter(of_server)
-            .or(qualified)
-            .or_else(|| plain.filter(|(_, entry)| entry.server.is_none()))
+        let Some(server) = server else {
+            let found = self.uploads.get_key_value(&document_id.to_string());
+            return found.map(|(key, entry)| (key.as_str(), entry));
+        };
+        let (relation, key, entry) = self.best(document_id, server)?;
+        relation.may_be_used().then_some((key, entry))
+    }
+
+    /// All entries of that number, whichever server they are about.
+    pub fn numbered(&self, document_id: DocumentId) -> impl Iterator<Item = (&str, &UploadEntry)> {
+        let is_it = move |key: &str| Self::document_id_of(key) == Some(document_id);
+        let entries = self.uploads.iter().map(|(key, entry)| (key.as_str(), entry));
+        entries.filter(move |(key, _)| is_it(key))
+    }
+
+    fn best(
+        &self,
+        document_id: DocumentId,
+        server: &KnownServer,
+    ) -> Option<(Relation, &str, &UploadEntry)> {
+        let found = self.numbered(document_id);
+        let related = found.map(|(key, entry)| (server.relation(entry), key, entry));
+        related.min_by_key(|(relation, ..)| *relation)
     }
 
     /// The document that a key stands for; nothing where it is no key of ours.
