@@ -3,6 +3,7 @@
 
 mod about;
 mod arguments;
+mod job;
 mod list;
 mod meaning;
 mod printer;

@@ -27,6 +27,9 @@ use towline_state::state_file::KnownServer;
 /// cannot have been sent before that is no accident.
 const GARBLED_MAX: u32 = 8;
 
+/// After one run the server is asked about so many uploads that have rested for long.
+const ASKED_ABOUT_MAX: usize = 64;
+
 /// Uploads files to one server, one after another over one connection, which
 /// it opens when it needs it and again when it is lost.
 ///
@@ -66,6 +69,14 @@ impl Client {
     #[must_use]
     pub fn keeping(mut self, file: StateFile) -> Self {
         self.uploads = Uploads::kept_in(file);
+        self
+    }
+
+    /// Reads the list of unfinished uploads in that file, which cannot be written: what is
+    /// begun is not remembered.
+    #[must_use]
+    pub fn looking_at(mut self, file: StateFile) -> Self {
+        self.uploads = Uploads::read_from(file);
         self
     }
 
@@ -202,6 +213,38 @@ impl Client {
             Reply::Cancel(cancelled) => Ok(cancelled),
             other => Err(Failure::Protocol(format!("'cancel' was answered {other:?}"))),
         }
+    }
+
+    /// Asks the server about uploads of the list that have rested for more than a week by the
+    /// clock of this machine, and forgets those that the server has given up. Only over a
+    /// connection that is open already; what goes wrong with it is no failure of anything.
+    pub async fn forget_what_is_gone(&mut self) -> Vec<DocumentId> {
+        let mut gone = Vec::new();
+        let Some(connection) = self.connection.as_mut() else { return gone };
+        let user = connection.welcome().user_id;
+        let server = self.known.clone();
+        let resting = self.uploads.resting(&server, user).await;
+        for document_id in resting.into_iter().take(ASKED_ABOUT_MAX) {
+            let Some(connection) = self.connection.as_mut() else { break };
+            let channel = connection.new_channel();
+            let status = Request::Status(About { channel, document_id });
+            let is_gone = match connection.ask(&status).await {
+                Ok(Reply::Status(status)) => {
+                    !matches!(status.status.as_str(), "uploading" | "publishing")
+                }
+                // The entry is of this user and of this server.
+                Ok(Reply::Error(error)) => ends_upload(error.code),
+                Ok(_) => false,
+                Err(_) => {
+                    self.connection = None;
+                    break;
+                }
+            };
+            if is_gone && self.uploads.remove(&server, document_id).await.is_ok() {
+                gone.push(document_id);
+            }
+        }
+        gone
     }
 
     async fn ask_about(

@@ -96,6 +96,8 @@ pub struct Summary {
     pub failed: usize,
     /// Files that were interrupted or not begun.
     pub paused: usize,
+    /// Those of them that were begun: the server has a part.
+    pub begun: usize,
     /// The bytes that were sent, repetitions included.
     pub sent_bytes: u64,
     /// How long the run took, in milliseconds.

@@ -2,16 +2,20 @@
 
 use crate::proof::Proof;
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
-use towline_state::state_file::{EntryStatus, KnownServer, ModifiedNs, Relation, UploadEntry};
+use towline_state::state_file::{
+    EntryStatus, JobEntry, KnownServer, ModifiedNs, Relation, UploadEntry,
+};
 use towline_state::{StateFile, StateFileError, UploadsState, clock};
 
-/// An upload without a byte for so long is given up by the server; so do we.
-pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// An upload without a byte for so long may have been given up by its server, which is
+/// asked: the clock of this machine alone decides nothing.
+const MAY_BE_GONE_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The field of an entry that says where the token lay. Never the token itself.
 const TOKEN_FILE: &str = "token_file";
@@ -22,21 +26,21 @@ const PROOF: &str = "proof";
 /// The state file as it was found.
 #[derive(Debug)]
 pub struct Found {
-    /// What it says, without what was too old.
+    /// What it says.
     pub state: UploadsState,
     /// What a person should know about it.
     pub notices: Vec<String>,
 }
 
-/// Reads the state file. A damaged one is set aside, never deleted, and what
-/// was given up long ago is dropped; the notices say so. Blocks.
+/// Reads the state file. A damaged one is set aside, never deleted; the notices say so.
+/// Blocks.
 ///
 /// # Errors
 /// Where a later Towline wrote it, or where it can be neither read nor moved.
 pub fn read(file: &StateFile) -> Result<Found, StateFileError> {
     let now = clock::now();
     let mut notices = Vec::new();
-    let mut state = match file.read() {
+    let state = match file.read() {
         Ok(state) => state,
         Err(StateFileError::Corrupt { path, source }) => {
             let aside = file.set_aside(now)?;
@@ -50,21 +54,6 @@ pub fn read(file: &StateFile) -> Result<Found, StateFileError> {
         }
         Err(error) => return Err(error),
     };
-    if state.uploads.values().any(|entry| is_forgotten(entry, now)) {
-        state = file.update(|state| {
-            state.uploads.retain(|key, entry| {
-                let forgotten = is_forgotten(entry, now);
-                if forgotten {
-                    notices.push(format!(
-                        "the upload of {} (document {key}) rested for more than 7 days and was given up",
-                        entry.filename
-                    ));
-                }
-                !forgotten
-            });
-            state.clone()
-        })?;
-    }
     Ok(Found { state, notices })
 }
 
@@ -72,6 +61,13 @@ pub fn read(file: &StateFile) -> Result<Found, StateFileError> {
 #[must_use]
 pub fn token_file(entry: &UploadEntry) -> Option<PathBuf> {
     entry.other.get(TOKEN_FILE).and_then(|path| path.as_str()).map(PathBuf::from)
+}
+
+/// Notes where it lay.
+pub(crate) fn set_token_file(entry: &mut UploadEntry, path: &Path) {
+    if let Some(path) = path.to_str() {
+        entry.other.insert(TOKEN_FILE.to_owned(), path.into());
+    }
 }
 
 /// What the entry can prove of the server's blocks.
@@ -85,8 +81,9 @@ fn prove(entry: &mut UploadEntry, proof: &Proof) {
     }
 }
 
-fn is_forgotten(entry: &UploadEntry, now: Timestamp) -> bool {
-    entry.last_chunk_time.or(entry.start_time).is_some_and(|last| now.since(last) > FORGOTTEN_AFTER)
+fn may_be_gone(entry: &UploadEntry, now: Timestamp) -> bool {
+    let last = entry.last_chunk_time.or(entry.start_time);
+    last.is_some_and(|last| now.since(last) > MAY_BE_GONE_AFTER)
 }
 
 /// What is written down when an upload is granted.
@@ -116,6 +113,21 @@ pub(crate) struct Wanted {
     pub(crate) document_id: Option<DocumentId>,
 }
 
+/// Which local file an upload of the list was begun with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BegunWith {
+    /// The one in question, as far as the list knows.
+    This,
+    /// Another one, which is there still.
+    Another,
+    /// One that is no longer where it was; with its time of modification.
+    Gone(Option<ModifiedNs>),
+}
+
+fn is_not_there(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// What the list says of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Remembered {
@@ -126,26 +138,33 @@ pub(crate) enum Remembered {
     Nothing,
 }
 
-type Job = Box<dyn FnOnce(&StateFile) + Send>;
+type Work = Box<dyn FnOnce(&StateFile) + Send>;
 
 /// Keeps the state file. All work on it is done by one thread, in the order in
 /// which it was asked for, so that an upload's last word is written last and no
 /// async thread waits for a disk. Without a file it keeps nothing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Uploads {
-    jobs: Option<mpsc::Sender<Job>>,
+    work: Option<mpsc::Sender<Work>>,
+    /// The file can be read and not written: nothing new is kept.
+    is_only_read: bool,
 }
 
 impl Uploads {
     pub(crate) fn kept_in(file: StateFile) -> Self {
-        let (jobs, todo) = mpsc::channel::<Job>();
+        let (work, todo) = mpsc::channel::<Work>();
         let thread =
             std::thread::Builder::new().name("towline-state".to_owned()).spawn(move || {
-                for job in todo {
-                    job(&file);
+                for work in todo {
+                    work(&file);
                 }
             });
-        Self { jobs: thread.is_ok().then_some(jobs) }
+        Self { work: thread.is_ok().then_some(work), is_only_read: false }
+    }
+
+    /// The same for a file that cannot be written.
+    pub(crate) fn read_from(file: StateFile) -> Self {
+        Self { is_only_read: true, ..Self::kept_in(file) }
     }
 
     /// The entry to go on with.
@@ -164,20 +183,25 @@ impl Uploads {
         found.await.flatten().unwrap_or_default()
     }
 
-    /// Whether that upload was begun with another local file than this one.
-    pub(crate) async fn is_anothers(
+    /// Which other local file that upload was begun with, if another one.
+    pub(crate) async fn begun_with(
         &self,
         server: &KnownServer,
         document_id: DocumentId,
         local: &Path,
-    ) -> bool {
+    ) -> BegunWith {
         let (server, local) = (server.clone(), local.to_owned());
         let found = self.run(move |file| {
             let state = file.read().ok()?;
             let (_, entry) = state.find(document_id, Some(&server))?;
-            Some(entry.path.as_ref().is_some_and(|path| *path != local))
+            let path = entry.path.as_ref().filter(|path| **path != local)?;
+            Some(match std::fs::symlink_metadata(path) {
+                // The file was moved, and may be the one that is put now.
+                Err(error) if is_not_there(&error) => BegunWith::Gone(entry.modified_ns),
+                _ => BegunWith::Another,
+            })
         });
-        found.await.flatten().unwrap_or(false)
+        found.await.flatten().unwrap_or(BegunWith::This)
     }
 
     /// Writes an upload down, or that it goes on. The work begins at once; the
@@ -186,7 +210,7 @@ impl Uploads {
         &self,
         granted: Granted,
     ) -> impl Future<Output = Result<(), StateFileError>> + use<> {
-        let written = self.start(move |file| file.update(|state| write_down(state, granted)));
+        let written = self.write(move |state| write_down(state, granted));
         async { written.await.unwrap_or(Ok(())) }
     }
 
@@ -227,15 +251,48 @@ impl Uploads {
         document_id: DocumentId,
     ) -> Result<(), StateFileError> {
         let server = server.clone();
-        self.run(move |file| {
-            file.update(|state| {
-                if let Some(key) = key_of(state, document_id, &server) {
-                    state.uploads.remove(&key);
-                }
-            })
+        self.write(move |state| {
+            if let Some(key) = key_of(state, document_id, &server) {
+                state.uploads.remove(&key);
+            }
         })
         .await
         .unwrap_or(Ok(()))
+    }
+
+    /// Writes down how a command over several files stands, in place of what was said of
+    /// the same command before. Does not wait: see [`settle`](Self::settle).
+    pub(crate) fn job_stands_at(&self, job: JobEntry) {
+        drop(self.write(move |state| {
+            match state.jobs.iter_mut().find(|known| known.is_same_command(&job)) {
+                Some(known) => *known = job,
+                None => state.jobs.push(job),
+            }
+        }));
+    }
+
+    /// Forgets a command that has come to its end. Does not wait.
+    pub(crate) fn job_is_over(&self, job: JobEntry) {
+        drop(self.write(move |state| state.jobs.retain(|known| !known.is_same_command(&job))));
+    }
+
+    /// Uploads of that user on that server that have rested for so long, by the clock of this
+    /// machine, that the server may have given them up.
+    pub(crate) async fn resting(&self, server: &KnownServer, user: UserId) -> Vec<DocumentId> {
+        let server = server.clone();
+        let found = self.run(move |file| {
+            let now = clock::now();
+            let state = file.read().ok()?;
+            let is_ours = |entry: &UploadEntry| {
+                server.relation(entry).is_same() && entry.user_id == Some(user)
+            };
+            let resting = |(key, entry): (&String, &UploadEntry)| {
+                let resting = is_ours(entry) && may_be_gone(entry, now);
+                resting.then(|| UploadsState::document_id_of(key)).flatten()
+            };
+            Some(state.uploads.iter().filter_map(resting).collect())
+        });
+        found.await.flatten().unwrap_or_default()
     }
 
     /// Waits until everything asked for so far is on disk.
@@ -250,17 +307,26 @@ impl Uploads {
         change: impl FnOnce(&mut UploadEntry) + Send + 'static,
     ) {
         let server = server.clone();
-        self.post(Box::new(move |file| {
-            // The last thing known is only a convenience: the server decides
-            // where an upload goes on. A later write reports a broken disk.
-            let _ = file.update(|state| {
-                let entry =
-                    key_of(state, document_id, &server).and_then(|key| state.uploads.get_mut(&key));
-                if let Some(entry) = entry {
-                    change(entry);
-                }
-            });
+        // The last thing known is only a convenience: the server decides
+        // where an upload goes on. A later write reports a broken disk.
+        drop(self.write(move |state| {
+            let entry =
+                key_of(state, document_id, &server).and_then(|key| state.uploads.get_mut(&key));
+            if let Some(entry) = entry {
+                change(entry);
+            }
         }));
+    }
+
+    /// Changes what the file says, where it can be written. The work begins at once.
+    fn write(
+        &self,
+        change: impl FnOnce(&mut UploadsState) + Send + 'static,
+    ) -> oneshot::Receiver<Result<(), StateFileError>> {
+        if self.is_only_read {
+            return oneshot::channel().1;
+        }
+        self.start(move |file| file.update(change))
     }
 
     async fn run<T: Send + 'static>(
@@ -282,10 +348,10 @@ impl Uploads {
         answered
     }
 
-    fn post(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
+    fn post(&self, work: Work) {
+        if let Some(todo) = &self.work {
             // The thread ends only after the last of these handles.
-            let _ = jobs.send(job);
+            let _ = todo.send(work);
         }
     }
 }
@@ -366,8 +432,8 @@ fn write_down(state: &mut UploadsState, granted: Granted) {
     entry.server_id = granted.server.id.or(entry.server_id);
     entry.modified_ns = granted.modified;
     prove(entry, &granted.proof);
-    if let Some(token_file) = granted.token_file.as_deref().and_then(Path::to_str) {
-        entry.other.insert(TOKEN_FILE.to_owned(), token_file.into());
+    if let Some(token_file) = &granted.token_file {
+        set_token_file(entry, token_file);
     }
 }
 
@@ -491,27 +557,20 @@ mod tests {
     }
 
     #[test]
-    fn what_rested_for_too_long_is_dropped_and_damage_is_set_aside() {
+    fn the_clock_alone_drops_nothing_and_damage_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::at(folder.path().join("uploads_state.json"));
         let name = Name::new("old.pdf").unwrap();
         let size = FileSize::try_from(1).unwrap();
-        let entry = |age: Duration| {
-            let mut entry = UploadEntry::new(name.clone(), size, Offset::ZERO, EntryStatus::Paused);
-            let ms = u64::try_from(age.as_millis()).unwrap();
-            entry.last_chunk_time = Timestamp::try_from(clock::now().get() - ms).ok();
-            entry
-        };
-        let hour = Duration::from_secs(3600);
-        file.update(|state| {
-            state.uploads.insert("1".into(), entry(FORGOTTEN_AFTER + hour));
-            state.uploads.insert("2".into(), entry(FORGOTTEN_AFTER - hour));
-        })
-        .unwrap();
+        let mut entry = UploadEntry::new(name, size, Offset::ZERO, EntryStatus::Paused);
+        // Written while the clock stood at its beginning, and far ahead.
+        for (key, seconds) in [("1", 0), ("2", 1 << 33)] {
+            entry.last_chunk_time = Some(Timestamp::from_secs(seconds));
+            file.update(|state| state.uploads.insert(key.to_owned(), entry.clone())).unwrap();
+        }
         let found = read(&file).unwrap();
-        assert_eq!(found.state.uploads.keys().collect::<Vec<_>>(), ["2"]);
-        assert_eq!(found.notices.len(), 1);
-        assert!(read(&file).unwrap().notices.is_empty());
+        assert_eq!(found.state.uploads.keys().collect::<Vec<_>>(), ["1", "2"]);
+        assert!(found.notices.is_empty());
 
         std::fs::write(file.path(), "{torn").unwrap();
         let found = read(&file).unwrap();
@@ -520,6 +579,69 @@ mod tests {
 
         std::fs::write(file.path(), r#"{"version":99,"uploads":{}}"#).unwrap();
         assert!(matches!(read(&file), Err(StateFileError::NewerVersion { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_rested_for_long_on_a_server_is_asked_about_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(folder.path().join("uploads_state.json"));
+        let uploads = Uploads::kept_in(file.clone());
+        for (number, server) in [(1, "a"), (2, "a"), (3, "b")] {
+            uploads.granted(granted(number, server, "x.pdf")).await.unwrap();
+        }
+        let old = |key: &str, state: &mut UploadsState| {
+            state.uploads.get_mut(key).unwrap().last_chunk_time = Some(Timestamp::from_secs(1));
+        };
+        file.update(|state| ["1", "3"].map(|key| old(key, state))).unwrap();
+        assert_eq!(uploads.resting(&at("a"), UserId::MIN).await, [DocumentId::MIN]);
+        let other = UserId::try_from(9).unwrap();
+        assert!(uploads.resting(&at("a"), other).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_command_has_one_entry_until_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(folder.path().join("uploads_state.json"));
+        let uploads = Uploads::kept_in(file.clone());
+        let job = |text: &str| -> JobEntry { serde_json::from_str(text).unwrap() };
+        uploads.job_stands_at(job(r#"{"paths":["/a"],"files":5,"done":1}"#));
+        uploads.job_stands_at(job(r#"{"paths":["/b"],"files":2}"#));
+        uploads.job_stands_at(job(r#"{"paths":["/a"],"files":5,"done":4}"#));
+        uploads.settle().await;
+        let done: Vec<_> = file.read().unwrap().jobs.iter().map(|job| job.done).collect();
+        assert_eq!(done, [4, 0]);
+        uploads.job_is_over(job(r#"{"paths":["/a"]}"#));
+        uploads.settle().await;
+        assert_eq!(file.read().unwrap().jobs.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_upload_whose_file_was_moved_is_told_from_another_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(folder.path().join("uploads_state.json"));
+        let uploads = Uploads::kept_in(file);
+        let (old, new) = (folder.path().join("x.pdf"), folder.path().join("moved/x.pdf"));
+        uploads.granted(Granted { local: old.clone(), ..granted(1, "a", "x.pdf") }).await.unwrap();
+        let server = at("a");
+        let begun_with =
+            async |local: &Path| uploads.begun_with(&server, DocumentId::MIN, local).await;
+        assert_eq!(begun_with(&old).await, BegunWith::This);
+        assert_eq!(begun_with(&new).await, BegunWith::Gone(Some(ModifiedNs::from(7))));
+        std::fs::write(&old, "it is there").unwrap();
+        assert_eq!(begun_with(&new).await, BegunWith::Another);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_read_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(folder.path().join("uploads_state.json"));
+        Uploads::kept_in(file.clone()).granted(granted(1, "a", "x.pdf")).await.unwrap();
+        let uploads = Uploads::read_from(file.clone());
+        assert!(found(&uploads, wanted("a", "x.pdf")).await.is_some());
+        uploads.granted(granted(2, "a", "y.pdf")).await.unwrap();
+        uploads.remove(&at("a"), DocumentId::MIN).await.unwrap();
+        uploads.settle().await;
+        assert_eq!(file.read().unwrap().uploads.keys().collect::<Vec<_>>(), ["1"]);
     }
 
     #[tokio::test]

@@ -116,6 +116,19 @@ impl Desk {
         command
     }
 
+    /// A command of a person whose state folder is this one, and who names no state file.
+    #[must_use]
+    pub fn at_home(&self, name: &str, state_folder: &Path) -> Command {
+        let mut command = towline();
+        command.arg(name).env("XDG_STATE_HOME", state_folder);
+        command
+    }
+
+    /// The server and the token, for a command that needs both.
+    pub fn reach(&self, command: &mut Command) {
+        command.arg("--to").arg(self.to.to_string()).arg("--token-file").arg(&self.token_file);
+    }
+
     /// Another command of `towline`, with this desk's state file.
     #[must_use]
     pub fn command(&self, name: &str) -> Command {

@@ -1,7 +1,7 @@
 //! `towline status` and `towline cancel`: one question to the server.
 
 use super::arguments::About;
-use super::meaning::{self, Memory};
+use super::meaning::{self, Purpose};
 use super::printer::line;
 use super::put::client;
 use super::{Complaint, block_on};
@@ -49,8 +49,8 @@ fn not_cancelled(document: DocumentId, failure: Failure) -> Complaint {
 }
 
 fn client_for(about: &About) -> Result<Client, Complaint> {
-    let Memory { file, state, .. } = meaning::memory(&about.keeping, false)?;
-    let entry = meaning::entry(&state, about.document, about.reach.to.as_ref())?;
+    let memory = meaning::memory(&about.keeping, Purpose::Hint, false)?;
+    let entry = meaning::entry(&memory.state, about.document, about.reach.to.as_ref())?;
     if entry.is_none() && !meaning::names_a_server(&about.reach) {
         return Err(Complaint::new(
             Exit::Refused,
@@ -63,7 +63,7 @@ fn client_for(about: &About) -> Result<Client, Complaint> {
     }
     let server = meaning::server(&about.reach, entry)?;
     let credential = meaning::credential(&about.reach, entry)?;
-    Ok(client(server, credential, file.as_ref(), None))
+    Ok(client(server, credential, &memory, None))
 }
 
 fn print_json(answer: &impl Serialize) {

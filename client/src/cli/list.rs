@@ -2,19 +2,21 @@
 
 use super::Complaint;
 use super::arguments::Uploads;
-use super::meaning::{self, Memory};
-use super::printer::line;
+use super::job;
+use super::meaning::{self, Purpose};
+use super::printer::{line, shown};
 use crate::exit::Exit;
 use crate::printable;
 use crate::units::percent;
 use serde::Serialize;
-use towline_protocol::{DocumentId, Timestamp};
+use std::collections::HashSet;
+use towline_protocol::{DocumentId, Name, Timestamp};
 use towline_state::UploadsState;
 use towline_state::clock;
-use towline_state::state_file::UploadEntry;
+use towline_state::state_file::{JobEntry, UploadEntry};
 
 pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
-    let Memory { state, .. } = meaning::memory(&uploads.keeping, false)?;
+    let state = meaning::memory(&uploads.keeping, Purpose::List, false)?.state;
     let mut entries: Vec<_> = state
         .uploads
         .iter()
@@ -22,6 +24,12 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
         .collect();
     entries.sort_by_key(|(document, ..)| *document);
     if uploads.json {
+        for job in &state.jobs {
+            let begun = job::begun(job, &state);
+            if let Ok(json) = serde_json::to_string(&JobLine { job: true, begun, entry: job }) {
+                line(&json);
+            }
+        }
         for (document_id, _, entry) in entries {
             if let Ok(json) = serde_json::to_string(&Line { document_id, entry }) {
                 line(&json);
@@ -29,14 +37,28 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
         }
         return Ok(Exit::Done);
     }
-    if entries.is_empty() {
+    if entries.is_empty() && state.jobs.is_empty() {
         line("no unfinished uploads");
         return Ok(Exit::Done);
     }
     let now = clock::now();
+    for job in &state.jobs {
+        line(&job_line(job, job::begun(job, &state), now));
+    }
+    if entries.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let twins = twins(entries.iter().map(|(_, _, entry)| *entry));
     let mut rows =
         vec![["DOCUMENT", "BYTES", "DONE", "LAST BYTE", "SERVER", "NAME"].map(str::to_owned)];
-    rows.extend(entries.into_iter().map(|(_, key, entry)| row(key, entry, now)));
+    rows.extend(entries.into_iter().map(|(_, key, entry)| {
+        let mut row = row(key, entry, now);
+        // Two of one name are told apart by where they lie here.
+        if let (true, Some(path)) = (twins.contains(&place(entry)), &entry.path) {
+            row[5].push_str(&format!("  ({})", shown(path)));
+        }
+        row
+    }));
     for text in table(&rows) {
         line(&text);
     }
@@ -48,6 +70,43 @@ struct Line<'a> {
     document_id: Option<DocumentId>,
     #[serde(flatten)]
     entry: &'a UploadEntry,
+}
+
+#[derive(Serialize)]
+struct JobLine<'a> {
+    /// Tells the line of a command from that of an upload.
+    job: bool,
+    /// How many of its files have an entry in the list.
+    begun: usize,
+    #[serde(flatten)]
+    entry: &'a JobEntry,
+}
+
+fn job_line(job: &JobEntry, begun: usize, now: Timestamp) -> String {
+    let to_go = job.files.saturating_sub(job.done).saturating_sub(begun as u64);
+    let when = job.start_time.map_or_else(String::new, |begun| format!(", {}", ago(begun, now)));
+    format!(
+        "put {}: {} of {} files done, {begun} begun, {to_go} to go (to {}{when})",
+        job::title(job),
+        job.done,
+        job.files,
+        printable(job.server.as_deref().unwrap_or("-")),
+    )
+}
+
+fn place(entry: &UploadEntry) -> (&[Name], &Name) {
+    (&entry.folder, &entry.filename)
+}
+
+/// The places that more than one upload of the list has.
+fn twins<'a>(entries: impl Iterator<Item = &'a UploadEntry>) -> HashSet<(&'a [Name], &'a Name)> {
+    let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
+    for place in entries.map(place) {
+        if !seen.insert(place) {
+            twins.insert(place);
+        }
+    }
+    twins
 }
 
 fn row(key: &str, entry: &UploadEntry, now: Timestamp) -> [String; 6] {

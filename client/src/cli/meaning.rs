@@ -1,17 +1,20 @@
 //! What the arguments mean, together with the environment and the state file.
 
-use super::Complaint;
 use super::arguments::{Keeping, Reach};
 use super::printer::{Resuming, say, shown};
+use super::{Complaint, signals};
 use crate::address::ServerAddress;
+use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::token::Token;
-use crate::uploads::{self, Found};
+use crate::uploads::{self, Found, Uploads};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use towline_protocol::name::Name;
 use towline_protocol::{BadName, DocumentId};
-use towline_state::state_file::{KnownServer, UploadEntry};
+use towline_state::state_file::{JobEntry, KnownServer, UploadEntry};
 use towline_state::{StateFile, StateFileError, UploadsState};
 
 /// The environment variable for `--to`.
@@ -29,11 +32,86 @@ pub(super) struct Credential {
 /// What is remembered, and where.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// Absent where it can be neither read nor written.
-    pub(super) file: Option<StateFile>,
+    /// Absent where there is none, or none that can be read.
+    file: Option<StateFile>,
+    is_writable: bool,
     pub(super) state: UploadsState,
     /// Where it is not where it usually is.
-    pub(super) elsewhere: Option<PathBuf>,
+    elsewhere: Option<PathBuf>,
+}
+
+/// What a command wants the state file for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The command is about the list: without it there is nothing to say.
+    List,
+    /// The list is gone on with, and may change on the way.
+    GoOn,
+    /// What is begun is to be remembered.
+    Remember,
+    /// It may say which server a document is on.
+    Hint,
+}
+
+impl Memory {
+    /// Lets a client use it, as far as it can be used.
+    pub(super) fn lent_to(&self, client: Client) -> Client {
+        match &self.file {
+            Some(file) if self.is_writable => client.keeping(file.clone()),
+            Some(file) => client.looking_at(file.clone()),
+            None => client,
+        }
+    }
+
+    /// The same for what is not about one upload alone.
+    pub(super) fn uploads(&self) -> Uploads {
+        match self.file.clone() {
+            Some(file) if self.is_writable => Uploads::kept_in(file),
+            Some(file) => Uploads::read_from(file),
+            None => Uploads::default(),
+        }
+    }
+
+    /// Whether what is begun now can be found in the list later.
+    pub(super) fn keeps(&self) -> bool {
+        self.file.is_some() && self.is_writable && !LOCK_IS_HELD.load(Ordering::Relaxed)
+    }
+
+    /// What it says by now; as it was read where it cannot be read again.
+    pub(super) fn state_now(&self) -> UploadsState {
+        let now = self.file.as_ref().and_then(|file| file.read().ok());
+        now.unwrap_or_else(|| self.state.clone())
+    }
+
+    /// How an upload goes on after an interruption.
+    pub(super) fn resuming(&self) -> Resuming {
+        if self.keeps() {
+            Resuming::ByNumber(self.elsewhere.clone())
+        } else {
+            Resuming::SameCommand
+        }
+    }
+}
+
+/// Another process holds the lock of the state file for so long that this one had to say
+/// so: what it wants to remember may not be written.
+static LOCK_IS_HELD: AtomicBool = AtomicBool::new(false);
+
+/// After that a wait for the lock is said.
+const WAIT_WORTH_SAYING: Duration = Duration::from_secs(2);
+
+/// After a Ctrl-C the lock is waited for no longer than that.
+const WAIT_AFTER_INTERRUPT: Duration = Duration::from_millis(500);
+
+/// Whether to go on waiting for the lock of the state file.
+fn go_on_waiting(lock: &Path, waited: Duration) -> bool {
+    if waited >= WAIT_WORTH_SAYING && !LOCK_IS_HELD.swap(true, Ordering::Relaxed) {
+        say(&format!(
+            "waiting for another process that holds {}; what is sent goes on meanwhile",
+            shown(lock)
+        ));
+    }
+    waited < WAIT_AFTER_INTERRUPT || !signals::was_interrupted()
 }
 
 /// The server: as typed, else where the upload is, else as the environment says.
@@ -106,36 +184,77 @@ pub(super) fn warn_of_open_token(credential: &Credential, quiet: bool) {
     let _ = (credential, quiet);
 }
 
-/// How an upload goes on after an interruption.
-pub(super) fn resuming(file: Option<&StateFile>, elsewhere: Option<PathBuf>) -> Resuming {
-    match file {
-        Some(_) => Resuming::ByNumber(elsewhere),
-        None => Resuming::SameCommand,
-    }
-}
-
-/// The state file, read. What a person should know about it is said at once.
-pub(super) fn memory(keeping: &Keeping, quiet: bool) -> Result<Memory, Complaint> {
+/// The state file, read. What a person should know about it is said at once, and once.
+pub(super) fn memory(
+    keeping: &Keeping,
+    purpose: Purpose,
+    quiet: bool,
+) -> Result<Memory, Complaint> {
     let elsewhere = keeping.state_file.clone();
-    let Some(path) = elsewhere.clone().or_else(usual_place) else {
-        say("there is no home folder to remember uploads in; use --state-file");
-        return Ok(Memory { file: None, state: UploadsState::default(), elsewhere });
+    let none = |elsewhere| Memory {
+        file: None,
+        is_writable: false,
+        state: UploadsState::default(),
+        elsewhere,
     };
-    let file = StateFile::at(path);
-    match uploads::read(&file) {
+    let warn = |reason: &str| {
+        let consequence = match purpose {
+            Purpose::Remember => {
+                "nothing is remembered of this command; if it is interrupted, \
+                 the same command again goes on"
+            }
+            Purpose::GoOn => {
+                "nothing new is remembered; if this is interrupted, the same \
+                 command again goes on"
+            }
+            Purpose::List | Purpose::Hint => return,
+        };
+        if !quiet {
+            say(&format!("{reason}: {consequence}"));
+        }
+    };
+    let is_about_list = matches!(purpose, Purpose::List | Purpose::GoOn);
+    let Some(path) = elsewhere.clone().or_else(usual_place) else {
+        let reason = "there is no home folder with a list of uploads";
+        if is_about_list {
+            let message = format!("{reason}; name the list with --state-file");
+            return Err(Complaint::new(Exit::Refused, message));
+        }
+        warn(reason);
+        return Ok(none(elsewhere));
+    };
+    let file = StateFile::at(path).while_waiting(go_on_waiting);
+    let state = match uploads::read(&file) {
         Ok(Found { state, notices }) => {
             if !quiet {
                 notices.iter().for_each(|notice| say(&crate::printable(notice)));
             }
-            Ok(Memory { file: Some(file), state, elsewhere })
+            state
         }
-        // What was asked for by name must work.
-        Err(error @ StateFileError::Io { .. }) if elsewhere.is_none() => {
-            say(&format!("{}; this upload is not remembered here", Failure::from(error)));
-            Ok(Memory { file: None, state: UploadsState::default(), elsewhere })
+        // What was asked for by name must work, and who asks for the list must not be told
+        // that it is empty.
+        Err(error @ StateFileError::Io { .. }) if elsewhere.is_none() && !is_about_list => {
+            warn(&Failure::from(error).to_string());
+            return Ok(none(elsewhere));
         }
-        Err(error) => Err(Failure::from(error).into()),
+        Err(error) => return Err(Failure::from(error).into()),
+    };
+    // A list that could not be written says nothing of what is unfinished.
+    if is_about_list && !file.path().exists() {
+        file.check_writable().map_err(Failure::from)?;
     }
+    let is_writable = match purpose {
+        Purpose::Remember | Purpose::GoOn => match file.check_writable() {
+            Ok(()) => true,
+            Err(error) if elsewhere.is_none() || purpose == Purpose::GoOn => {
+                warn(&Failure::from(error).to_string());
+                false
+            }
+            Err(error) => return Err(Failure::from(error).into()),
+        },
+        Purpose::List | Purpose::Hint => true,
+    };
+    Ok(Memory { file: Some(file), is_writable, state, elsewhere })
 }
 
 /// The one entry of a document: on that server if one is named, or else on whichever.
@@ -190,6 +309,18 @@ pub(super) fn entries<'a>(
         .collect();
     found.sort_by_key(|(document, _)| *document);
     found
+}
+
+/// The commands over several files that may be about that server. Where none is, the server
+/// may have another address now, and they are gone on with there: what is typed wins.
+pub(super) fn jobs<'a>(
+    state: &'a UploadsState,
+    server: Option<&ServerAddress>,
+) -> Vec<&'a JobEntry> {
+    let address = server.map(ToString::to_string);
+    let is_there = |job: &JobEntry| job.server.is_none() || job.server == address;
+    let there: Vec<_> = state.jobs.iter().filter(|job| is_there(job)).collect();
+    if address.is_none() || there.is_empty() { state.jobs.iter().collect() } else { there }
 }
 
 /// `a/b` as a list of names.

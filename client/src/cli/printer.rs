@@ -63,6 +63,8 @@ pub(super) enum Resuming {
     ByNumber(Option<PathBuf>),
     /// There are no notes: the same command finds the upload on the server.
     SameCommand,
+    /// Together with the other files of the command: what is said at its end says how.
+    WithTheRest,
 }
 
 impl Printer {
@@ -109,6 +111,11 @@ impl Printer {
             let bytes = sizes.fold(0, u64::saturating_add);
             screen.expect(self.files, bytes, now);
         }
+    }
+
+    /// What is interrupted is gone on with together: no line about one file says how.
+    pub(super) fn pause_together(&mut self) {
+        self.resuming = Resuming::WithTheRest;
     }
 
     pub(super) fn show(&mut self, event: &Event) {
@@ -209,9 +216,29 @@ impl Printer {
         self.note_on(&lock(&self.screen), text);
     }
 
-    /// Files that are not finished, because the run was interrupted.
-    pub(super) fn unfinished(&mut self, files: usize) {
-        self.sum.paused += files;
+    /// Files of the run that have their place on the server by now.
+    pub(super) fn done(&self) -> usize {
+        self.sum.sent + self.sum.copied + self.sum.existing
+    }
+
+    /// Files that are not finished, because the run ended before: of the `begun` ones the
+    /// server has a part.
+    pub(super) fn unfinished(&mut self, begun: usize, unbegun: usize) {
+        self.sum.paused += begun + unbegun;
+        self.sum.begun += begun;
+    }
+
+    /// How the command as a whole stands when it ends before all of its files are done, and
+    /// what goes on with it.
+    pub(super) fn rests(&self, was_interrupted: bool, how: &str) {
+        let Summary { paused, begun, .. } = self.sum;
+        let word = if was_interrupted { "paused" } else { "stopped" };
+        self.note(&format!(
+            "{word}: {} of {} done, {begun} begun, {} to go. {how}",
+            self.done(),
+            units::count(self.files, "file"),
+            paused - begun
+        ));
     }
 
     /// The last words of a run.
@@ -260,6 +287,7 @@ impl Printer {
                 shell_word(path)
             ),
             Resuming::SameCommand => "run the same command again to go on".to_owned(),
+            Resuming::WithTheRest => "the rest waits with it".to_owned(),
         }
     }
 

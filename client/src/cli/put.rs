@@ -1,8 +1,9 @@
 //! `towline put`, and what it has in common with `towline resume`.
 
 use super::arguments::Put;
-use super::meaning::{self, Credential, Memory};
-use super::printer::{Printer, line, say, shown};
+use super::job::{self, Job};
+use super::meaning::{self, Credential, Memory, Purpose};
+use super::printer::{Printer, Resuming, line, say, shown};
 use super::selection::Selection;
 use super::{Complaint, block_on, signals};
 use crate::address::ServerAddress;
@@ -11,12 +12,15 @@ use crate::document::Document;
 use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::text::shell_word;
 use crate::transfer::PutOptions;
 use crate::units;
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use towline_protocol::Code;
-use towline_state::StateFile;
+use towline_state::state_file::JobEntry;
+use towline_state::{UploadsState, clock};
 
 pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     let folder = meaning::folder(put.folder.as_deref())?;
@@ -26,11 +30,49 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     let server = meaning::server(&put.reach, None)?;
     let credential = meaning::credential(&put.reach, None)?;
     meaning::warn_of_open_token(&credential, put.manner.quiet);
-    let Memory { file, elsewhere, .. } = meaning::memory(&put.keeping, put.manner.quiet)?;
-    let mut printer =
-        Printer::new(put.manner.manners(), meaning::resuming(file.as_ref(), elsewhere));
+    let memory = meaning::memory(&put.keeping, Purpose::Remember, put.manner.quiet)?;
 
     let selection = Selection::of(&put.paths, &folder, put.skip_refused);
+    let options = PutOptions {
+        chunk_bytes: put.manner.chunk_size,
+        on_conflict: Some(put.on_conflict.into()),
+        again: put.again,
+        document_id: None,
+        parallel: put.manner.parallel,
+    };
+    let job = selection.is_a_job().then(|| JobEntry {
+        paths: put.paths.iter().map(|path| absolute(path)).collect(),
+        folder,
+        server: Some(server.to_string()),
+        on_conflict: options.on_conflict,
+        chunk_size: options.chunk_bytes,
+        skip_refused: put.skip_refused,
+        token_file: credential.file.clone(),
+        start_time: Some(clock::now()),
+        files: selection.documents.len() as u64,
+        done: 0,
+        other: serde_json::Map::new(),
+    });
+    let mut clients = [client(server, credential, &memory, put.manner.retries)];
+    let mut printer = Printer::new(put.manner.manners(), memory.resuming());
+    let refused = report(&selection, &mut printer);
+    let jobs: Vec<Job> = job.into_iter().map(|entry| Job::begin(&memory, entry)).collect();
+    let job = (!jobs.is_empty()).then_some(0);
+    let tasks = selection.documents.into_iter();
+    let tasks = tasks.map(|document| Task { client: 0, document, options: options.clone(), job });
+    let sent = block_on(all(&mut clients, tasks.collect(), jobs, &memory, &mut printer))?;
+    let exit = refused.max(sent);
+    printer.finish(exit);
+    Ok(exit)
+}
+
+/// The path as a later run finds it from whichever folder it is started in.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Says what of a selection is not sent; the exit code that it leads to.
+pub(super) fn report(selection: &Selection, printer: &mut Printer) -> Exit {
     for (path, reason) in &selection.skipped {
         printer.show(&Event::Skipped { path: path.clone(), reason: reason.clone() });
     }
@@ -40,25 +82,7 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     for (path, failure) in &selection.refused {
         printer.failed(Some(path), failure);
     }
-    let refused = meaning::worst(selection.refused.iter().map(|(_, failure)| failure.exit()));
-
-    let options = PutOptions {
-        chunk_bytes: put.manner.chunk_size,
-        on_conflict: Some(put.on_conflict.into()),
-        again: put.again,
-        document_id: None,
-        parallel: put.manner.parallel,
-    };
-    let mut client = client(server, credential, file.as_ref(), put.manner.retries);
-    let jobs: Vec<Job> = selection
-        .documents
-        .into_iter()
-        .map(|document| Job { client: 0, document, options: options.clone() })
-        .collect();
-    let sent = block_on(all(std::slice::from_mut(&mut client), jobs, &mut printer))?;
-    let exit = refused.max(sent);
-    printer.finish(exit);
-    Ok(exit)
+    meaning::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
 }
 
 /// What would be sent, without asking a server.
@@ -87,74 +111,144 @@ fn dry_run(selection: &Selection) -> Exit {
 
 /// One file for one of the clients.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct Task {
     pub(super) client: usize,
     pub(super) document: Document,
     pub(super) options: PutOptions,
+    /// The command that it is a part of, where it is a part of one.
+    pub(super) job: Option<usize>,
 }
 
 pub(super) fn client(
     server: ServerAddress,
     credential: Credential,
-    file: Option<&StateFile>,
+    memory: &Memory,
     retries: Option<u32>,
 ) -> Client {
     let client = Client::new(server, credential.token).token_file(credential.file).retries(retries);
-    match file {
-        Some(file) => client.keeping(file.clone()),
-        None => client,
-    }
+    memory.lent_to(client)
 }
 
 /// Uploads for one client after the other. A file that fails does not hold the others
 /// up, except where they would all fail in the same way.
-pub(super) async fn all(clients: &mut [Client], mut jobs: Vec<Job>, printer: &mut Printer) -> Exit {
+pub(super) async fn all(
+    clients: &mut [Client],
+    mut tasks: Vec<Task>,
+    jobs: Vec<Job>,
+    memory: &Memory,
+    printer: &mut Printer,
+) -> Exit {
     let cancel = signals::pause();
     let mut worst = Exit::Done;
-    let mut paused = false;
-    let mut unbegun = 0;
-    printer.expect(jobs.iter().map(|job| job.document.local.as_path()));
+    let mut is_paused = false;
+    let mut begun = 0;
+    let mut unbegun: Vec<(PathBuf, Option<usize>)> = Vec::new();
+    let file_count = tasks.len();
+    printer.expect(tasks.iter().map(|task| task.document.local.as_path()));
+    if file_count > 1 {
+        printer.pause_together();
+    }
     let printer = Mutex::new(printer);
+    let jobs = Mutex::new(jobs);
     for (number, client) in clients.iter_mut().enumerate() {
-        let (mine, others): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.client == number);
-        jobs = others;
-        let mine: Vec<_> = mine.into_iter().map(|job| (job.document, job.options)).collect();
-        if paused {
-            unbegun += mine.len();
-            continue;
-        }
-        let mut ended = 0;
+        let (mine, others): (Vec<Task>, _) =
+            tasks.into_iter().partition(|task| task.client == number);
+        tasks = others;
+        let parts: Vec<_> = mine.iter().map(|task| task.job).collect();
+        let mine: Vec<_> = mine.into_iter().map(|task| (task.document, task.options)).collect();
+        let mut has_ended = vec![false; mine.len()];
         let mut listener = |event| lock(&printer).show(&event);
         let mut end = |n: usize, put: Result<Receipt, Failure>| {
-            ended += 1;
+            has_ended[n] = true;
+            let mut jobs = lock(&jobs);
+            let job = parts[n].and_then(|job| jobs.get_mut(job));
             let failure = match put {
-                Ok(_) => return true,
+                Ok(_) => {
+                    job.into_iter().for_each(Job::one_is_done);
+                    return true;
+                }
                 Err(failure) => failure,
             };
             let local: &Path = &mine[n].0.local;
             worst = worst.max(failure.exit());
-            paused = matches!(failure, Failure::Interrupted(_));
+            let may_go_on = failure.exit() == Exit::Resumable || failure.kept().is_some();
+            if may_go_on || concerns_all(&failure) {
+                job.into_iter().for_each(Job::stays_open);
+            }
             match &failure {
-                // The event has said it.
-                Failure::Interrupted(Some(_)) => lock(&printer).unfinished(1),
-                Failure::Interrupted(None) => {
-                    let mut printer = lock(&printer);
-                    printer.unfinished(1);
-                    printer
-                        .note(&format!("{}: interrupted before anything was sent", shown(local)));
+                Failure::Interrupted(kept) => {
+                    is_paused = true;
+                    begun += usize::from(kept.is_some());
+                    if kept.is_none() {
+                        unbegun.push((local.to_owned(), None));
+                    }
+                    // Of one that was begun the event has said it; the others are counted.
+                    if kept.is_none() && file_count == 1 {
+                        let text =
+                            format!("{}: interrupted before anything was sent", shown(local));
+                        lock(&printer).note(&text);
+                    }
                 }
                 failure => lock(&printer).failed(Some(local), failure),
             }
-            !paused && !concerns_all(&failure)
+            !is_paused && !concerns_all(&failure)
         };
-        client.put_many(&mine, &cancel, &mut listener, &mut end).await;
-        unbegun += mine.len() - ended;
+        if !cancel.is_cancelled() {
+            client.put_many(&mine, &cancel, &mut listener, &mut end).await;
+        }
+        let left = mine.iter().zip(&parts).zip(&has_ended).filter(|(_, has_ended)| !**has_ended);
+        unbegun.extend(left.map(|(((document, _), job), _)| (document.local.clone(), *job)));
+        if !cancel.is_cancelled() {
+            for document_id in client.forget_what_is_gone().await {
+                let text = format!(
+                    "document {document_id} is no longer an unfinished upload on the server; it is off the list"
+                );
+                lock(&printer).note(&text);
+            }
+        }
     }
-    if unbegun > 0 {
-        lock(&printer).unfinished(unbegun);
-        lock(&printer).note(&format!("{unbegun} more files were not begun"));
+    let printer = printer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut jobs = jobs.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for job in unbegun.iter().filter_map(|(_, job)| *job) {
+        if let Some(job) = jobs.get_mut(job) {
+            job.stays_open();
+        }
+    }
+    for job in jobs {
+        job.end().await;
+    }
+    if begun + unbegun.len() > 0 {
+        let state = memory.state_now();
+        // An earlier run may have begun what this one has not come to.
+        let known: HashSet<_> =
+            state.uploads.values().filter_map(|entry| entry.path.as_deref()).collect();
+        let was_begun = |path: &PathBuf| {
+            !known.is_empty() && path.canonicalize().is_ok_and(|path| known.contains(&*path))
+        };
+        let begun_before = unbegun.iter().filter(|(path, _)| was_begun(path)).count();
+        printer.unfinished(begun + begun_before, unbegun.len() - begun_before);
+        if file_count > 1 {
+            printer.rests(is_paused, &how_to_go_on(memory, &state));
+        }
     }
     worst
+}
+
+/// What goes on with a command over several files: advice that works.
+fn how_to_go_on(memory: &Memory, state: &UploadsState) -> String {
+    if !memory.keeps() || state.jobs.is_empty() {
+        return "Run the same command again to go on.".to_owned();
+    }
+    let others = state.jobs.len() > 1
+        || state.uploads.values().any(|entry| !job::covers(&state.jobs[0], entry));
+    let mut command = "towline resume".to_owned();
+    if others {
+        command.push_str(" --all");
+    }
+    if let Resuming::ByNumber(Some(path)) = memory.resuming() {
+        command.push_str(&format!(" --state-file {}", shell_word(&path)));
+    }
+    format!("Run the same command again, or `{command}`, to go on.")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

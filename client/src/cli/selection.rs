@@ -17,8 +17,6 @@ pub(super) struct Selection {
     pub(super) skipped: Vec<(PathBuf, String)>,
     /// Folders that were named and hold nothing that could be uploaded or is refused.
     pub(super) barren: Vec<PathBuf>,
-    /// A folder was named.
-    pub(super) has_folder: bool,
     /// Names that no server takes are passed over, too.
     skips_refused: bool,
 }
@@ -37,6 +35,11 @@ impl Selection {
         selection
     }
 
+    /// Whether it is more than one file: a later run goes on with all of it together.
+    pub(super) fn is_a_job(&self) -> bool {
+        self.documents.len() > 1
+    }
+
     /// A path that somebody typed; a symbolic link stands for its target.
     fn add_path(&mut self, path: &Path, folder: &[Name]) {
         // As everywhere; a file of that name is `./-`.
@@ -45,7 +48,6 @@ impl Selection {
         }
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                self.has_folder = true;
                 // `.` and `..` have a name of their own.
                 match std::fs::canonicalize(path) {
                     Ok(absolute) => self.add_folder(path, &absolute, folder),
@@ -186,7 +188,7 @@ mod tests {
         assert_eq!(refused, [top.join("a/con")]);
         #[cfg(unix)]
         assert_eq!(paths(&selection.skipped), [top.join("link"), top.join("b/nothing")]);
-        assert!(selection.has_folder && selection.barren.is_empty());
+        assert!(selection.is_a_job() && selection.barren.is_empty());
 
         // The name is left out, and counted with the rest.
         let selection = Selection::of(std::slice::from_ref(&top), &folder, true);

@@ -1,12 +1,21 @@
 //! Ctrl-C and its like mean: pause.
 
 use crate::exit::Exit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A wrapper may hand one Ctrl-C on that the terminal has sent to us as well:
 /// a second signal so soon is still the first.
 const ONE_AND_THE_SAME: Duration = Duration::from_millis(300);
+
+/// The first signal has come.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the person has asked for a pause. For threads that wait for something else.
+pub(super) fn was_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Cancelled at the first SIGINT or SIGTERM; the second ends the process at
 /// once. What is sent is then still safe on the server, and `resume` finds it.
@@ -17,6 +26,7 @@ pub(super) fn pause() -> CancellationToken {
         // Without them a signal does what it does by default: end the process.
         let Ok(mut signals) = Signals::new() else { return };
         signals.next().await;
+        INTERRUPTED.store(true, Ordering::Relaxed);
         told.cancel();
         tokio::time::sleep(ONE_AND_THE_SAME).await;
         let Ok(mut signals) = Signals::new() else { return };

@@ -5,7 +5,7 @@ use crate::events::Event;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::stop::Stop;
-use crate::uploads::{self, Remembered, Wanted};
+use crate::uploads::{self, BegunWith, Remembered, Wanted};
 use std::collections::BTreeMap;
 use towline_protocol::reply::{Granted, Success};
 use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
@@ -373,16 +373,26 @@ impl Transfer {
         means: &mut Means<'_>,
         document_id: DocumentId,
     ) -> Result<bool, Stop> {
-        if means.uploads.is_anothers(means.server, document_id, self.source.path()).await {
-            return Ok(false);
-        }
+        let begun_with =
+            means.uploads.begun_with(means.server, document_id, self.source.path()).await;
+        let must_all_agree = match begun_with {
+            BegunWith::This => false,
+            BegunWith::Another => return Ok(false),
+            // A file that was moved keeps its time, or at least its bytes.
+            BegunWith::Gone(modified) => modified.is_none() || modified != self.source.modified(),
+        };
         let count = self.values.len() as u64;
         let held = means.link.held_blocks(self.channel, document_id, count).await?;
         self.hash_local(means, |number| held.contains_key(&number)).await?;
-        let same = (0..)
+        let mut held_here = (0..)
             .zip(&self.values)
-            .any(|(number, value)| value.is_some() && value.as_ref() == held.get(&number));
-        Ok(same || held.is_empty())
+            .filter_map(|(number, value)| Some(*value.as_ref()? == *held.get(&number)?));
+        let agrees = if must_all_agree {
+            held_here.all(|is_same| is_same)
+        } else {
+            held_here.any(|is_same| is_same)
+        };
+        Ok(agrees || held.is_empty())
     }
 
     /// Holds what the server grants against what was asked for.

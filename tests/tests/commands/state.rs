@@ -30,12 +30,14 @@ async fn a_later_towlines_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_without_a_byte_for_a_week_are_dropped() {
+async fn entries_without_a_byte_for_years_stay_until_their_server_says_so() {
     let server = TestServer::start().await;
     let desk = Desk::new(&server.site, &server.person, server.address());
     let old = r#"{"version":1,"uploads":{"7":{"filename":"old.bin","total_size":10,"offset":5,
         "start_time":1000000,"last_chunk_time":1000000,"status":"paused"}}}"#;
     fs::write(desk.state_path(), old).unwrap();
     let listed = run(desk.command("uploads")).await;
-    assert!(listed.assert_done().out.contains("no unfinished uploads"), "{listed:?}");
+    assert!(listed.assert_done().out.contains("old.bin"), "{listed:?}");
+    run(desk.put(&desk.write("a.bin", &Corpus::new(10, 82)))).await.assert_done();
+    assert!(desk.state().uploads.contains_key("7"), "this server was never asked about it");
 }

@@ -1,0 +1,273 @@
+//! The client's notes are hints: what is typed and what the server says win, and no advice
+//! relies on notes that cannot be kept.
+
+use rustix::process::Signal;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::time::timeout;
+use towline_protocol::Timestamp;
+use towline_state::StateFile;
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, Run, run};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+/// Much more than sockets and proxy can hold between them.
+const LONG: usize = 40 * BLOCK;
+
+async fn some_has_come(sending: &mut Run) {
+    let enough = 4 * BLOCK as u64;
+    sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
+}
+
+/// An upload of that file that was paused on its way.
+async fn paused(desk: &Desk, proxy: &FaultProxy, file: &Path) {
+    proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
+    let mut sending = desk.start(desk.put(file));
+    some_has_come(&mut sending).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_moved_goes_on_from_its_new_place() {
+    for touched in [false, true] {
+        let server = TestServer::start().await;
+        let proxy = FaultProxy::start(server.address(), []).await;
+        let desk = Desk::new(&server.site, &server.person, proxy.address());
+        let corpus = Corpus::new(LONG, 700);
+        let file = desk.write("a.bin", &corpus);
+        paused(&desk, &proxy, &file).await;
+        let offset = desk.state().uploads["1"].offset.get();
+        fs::create_dir(desk.path("moved")).unwrap();
+        let moved = desk.path("moved/a.bin");
+        fs::rename(&file, &moved).unwrap();
+        if touched {
+            // Its time is another one; its bytes are the same.
+            let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
+            File::options().write(true).open(&moved).unwrap().set_modified(long_ago).unwrap();
+        }
+        let resumed = run(desk.command("resume")).await;
+        resumed.assert_code(1);
+        assert!(resumed.err.contains("put it where it lies now"), "{resumed:?}");
+
+        paused(&desk, &proxy, &moved).await;
+        let state = desk.state();
+        assert_eq!(state.uploads.len(), 1);
+        assert_eq!(state.uploads["1"].path.as_deref(), Some(&*moved.canonicalize().unwrap()));
+        assert!(state.uploads["1"].offset.get() >= offset);
+        let mut put = desk.put(&moved);
+        put.arg("--json");
+        let completed = run(put).await.assert_done().event("completed");
+        assert_eq!(completed["document_id"], 1, "the same upload");
+        assert!(completed["sent_bytes"].as_u64().unwrap() <= LONG as u64 - offset + BLOCK as u64);
+        server.site.assert_published(&server.person, "a.bin", &corpus);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_wrong_costs_no_upload() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    for seconds in [0, 1 << 33] {
+        let corpus = Corpus::new(LONG, 701 + seconds);
+        let name = format!("{seconds}.bin");
+        paused(&desk, &proxy, &desk.write(&name, &corpus)).await;
+        let file = StateFile::at(desk.state_path());
+        let offset = file
+            .update(|state| {
+                let entry = state.uploads.values_mut().next().unwrap();
+                entry.start_time = Some(Timestamp::from_secs(seconds));
+                entry.last_chunk_time = Some(Timestamp::from_secs(seconds));
+                entry.offset.get()
+            })
+            .unwrap();
+        // Something else comes between, and the server is asked: it still has the upload.
+        run(desk.put(&desk.write("other.bin", &Corpus::new(10, seconds)))).await.assert_done();
+        assert_eq!(desk.state().uploads.len(), 1);
+        let mut resume = desk.command("resume");
+        resume.args(["--all", "--json"]);
+        let completed = run(resume).await.assert_done().event("completed");
+        let sent = completed["sent_bytes"].as_u64().unwrap();
+        assert!(sent <= LONG as u64 - offset + BLOCK as u64, "{sent} after {offset}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_has_given_up_leaves_the_list_once_it_was_asked() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    paused(&desk, &proxy, &desk.write("a.bin", &Corpus::new(LONG, 703))).await;
+    let id = server.speaker().await.cancel(1.try_into().unwrap()).await.document_id;
+    run(desk.put(&desk.write("b.bin", &Corpus::new(10, 704)))).await.assert_done();
+    assert_eq!(desk.state().uploads.len(), 1, "nobody asks about what is new");
+    let file = StateFile::at(desk.state_path());
+    file.update(|state| {
+        let entry = state.uploads.get_mut(&id.to_string()).unwrap();
+        entry.last_chunk_time = Some(Timestamp::from_secs(1_000_000));
+    })
+    .unwrap();
+    let outcome = run(desk.put(&desk.write("c.bin", &Corpus::new(11, 705)))).await;
+    outcome.assert_done();
+    assert!(outcome.err.contains("off the list"), "{outcome:?}");
+    assert!(desk.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_cannot_be_read_is_no_empty_list() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    // A folder stands where the file should be; and nothing can be made below a plain file.
+    fs::create_dir_all(desk.path("home/towline/uploads_state.json")).unwrap();
+    fs::write(desk.path("plain"), "").unwrap();
+    for home in ["home", "plain"] {
+        let home = desk.path(home);
+        for command in ["uploads", "resume"] {
+            let outcome = run(desk.at_home(command, &home)).await;
+            outcome.assert_code(1);
+            assert!(!outcome.out.contains("no unfinished"), "{command} {home:?}: {outcome:?}");
+        }
+        let mut put = desk.at_home("put", &home);
+        desk.reach(&mut put);
+        for n in 0..2 {
+            put.arg(desk.write(&format!("{n}.bin"), &Corpus::new(300_000 + n, 710)));
+        }
+        let outcome = run(put).await;
+        outcome.assert_done();
+        assert_eq!(outcome.err.matches("is remembered").count(), 1, "once: {outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_remembered_the_advice_is_the_same_command() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    fs::write(desk.path("plain"), "").unwrap();
+    let corpus = Corpus::new(LONG, 711);
+    let file = desk.write("a.bin", &corpus);
+    let put = || {
+        let mut put = desk.at_home("put", &desk.path("plain"));
+        desk.reach(&mut put);
+        put.arg(&file);
+        put
+    };
+    proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
+    let mut sending = desk.start(put());
+    some_has_come(&mut sending).await;
+    sending.signal(Signal::INT);
+    let outcome = sending.end().await;
+    outcome.assert_code(3);
+    assert!(outcome.err.contains("same command again"), "{outcome:?}");
+    assert!(!outcome.err.contains("towline resume"), "{outcome:?}");
+    proxy.otherwise(Faults::none());
+    let mut again = put();
+    again.arg("--json");
+    let completed = run(again).await.assert_done().event("completed");
+    assert_eq!(completed["document_id"], 1, "the advice works");
+    assert!(completed["sent_bytes"].as_u64() < Some(corpus.size() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_waited_for_aloud_and_given_up_at_ctrl_c() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let lock_path = desk.path("uploads_state.json.lock");
+    let lock = File::create(&lock_path).unwrap();
+    lock.lock().unwrap();
+    let corpus = Corpus::new(3 * BLOCK, 712);
+
+    // It waits, says for what, and ends well when the lock is let go.
+    let mut put = desk.put(&desk.write("a.bin", &corpus));
+    let mut waiting = put.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let lock_name = lock_path.to_str().unwrap();
+    let told = async {
+        while let Some(line) = said.next_line().await.unwrap() {
+            if line.contains(lock_name) {
+                return;
+            }
+        }
+        panic!("it ended without a word about the lock");
+    };
+    timeout(PATIENCE, told).await.unwrap();
+    lock.unlock().unwrap();
+    while let Some(line) = said.next_line().await.unwrap() {
+        assert!(!line.contains(lock_name), "said once: {line}");
+    }
+    assert_eq!(waiting.wait().await.unwrap().code(), Some(0));
+
+    lock.lock().unwrap();
+    let mut sending = desk.start(desk.put(&desk.write("b.bin", &Corpus::new(LONG, 713))));
+    sending.until(|event| event["event"] == "started").await;
+    sending.signal(Signal::INT);
+    // The lock is never let go.
+    let outcome = sending.end().await;
+    assert!(matches!(outcome.code, Some(0 | 3)), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_users_own_file_is_used_as_it_is() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    // The place and the schema of the user's document, with its example.
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let state_path = folder.path().join("uploads_state.json");
+    let seed = r#"{"uploads":{
+        "1":{"filename":"lecture_notes.pdf","total_size":5242880,"offset":3932160,
+             "chunk_size":65536,"user_id":45,"start_time":1705329400,
+             "last_chunk_time":1705329556,"status":"paused"},
+        "124":{"filename":"project.zip","total_size":10485760,"offset":6291456,
+               "status":"paused"}}}"#;
+    fs::write(&state_path, seed).unwrap();
+    let state = StateFile::at(&state_path);
+    let before = state.read().unwrap();
+    let corpus = Corpus::new(LONG, 714);
+    let file = desk.write("a.bin", &corpus);
+    let state_name = state_path.to_str().unwrap();
+    proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
+    let mut sending = desk.start(desk.elsewhere(&file, state_name));
+    some_has_come(&mut sending).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+    let now = state.read().unwrap();
+    for key in ["1", "124"] {
+        assert_eq!(now.uploads[key], before.uploads[key], "the user's entries stay");
+    }
+    assert_eq!(now.uploads.len(), 3);
+    let ours = now.uploads.values().find(|entry| entry.filename.as_str() == "a.bin").unwrap();
+    assert!(ours.offset.get() > 0 && ours.total_size.get() == LONG as u64);
+    let mut uploads = desk.at_home("uploads", folder.path());
+    uploads.args(["--state-file", state_name]);
+    let listed = run(uploads).await;
+    for name in ["lecture_notes.pdf", "project.zip", "a.bin"] {
+        assert!(listed.assert_done().out.contains(name), "{listed:?}");
+    }
+    run(desk.elsewhere(&file, state_name)).await.assert_done();
+    assert_eq!(state.read().unwrap().uploads, before.uploads);
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_files_of_one_name_are_told_apart_in_the_list() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    for (folder, seed) in [("one", 720), ("two", 721)] {
+        let file = desk.write(&format!("{folder}/a.bin"), &Corpus::new(LONG, seed));
+        paused(&desk, &proxy, &file).await;
+    }
+    let listed = run(desk.command("uploads")).await;
+    for folder in ["one/a.bin", "two/a.bin"] {
+        assert!(listed.assert_done().out.contains(folder), "{listed:?}");
+    }
+}
