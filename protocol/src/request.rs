@@ -10,8 +10,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The one version of the protocol so far.
+/// The highest version of the protocol that is spoken here.
 pub const VERSION: u32 = 1;
+
+/// The lowest.
+pub const LOWEST_VERSION: u32 = 1;
+
+/// The version to speak with a client whose highest is `highest`; none where it is below
+/// the lowest. A later client thus gets an answer at once, and need not come again.
+#[must_use]
+pub fn common_version(highest: u32) -> Option<u32> {
+    (highest >= LOWEST_VERSION).then_some(highest.min(VERSION))
+}
 
 /// What to do where the final name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -111,7 +121,7 @@ pub struct Hello {
     /// Always 0.
     #[serde(default, skip_serializing_if = "is_default")]
     pub channel: Channel,
-    /// The version that the client speaks.
+    /// The highest version that the client speaks.
     pub version: u32,
     /// A JSON web token.
     pub token: String,
@@ -293,6 +303,10 @@ fn path(folder: &[String], filename: &str) -> Result<DocumentPath, BadName> {
 }
 
 fn fields<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ErrorReply> {
+    // Otherwise it would depend on the field whether null passes for its absence.
+    if let Some((field, _)) = object.iter().find(|(_, value)| value.is_null()) {
+        return Err(bad_field(field, "null is no value; leave the field out"));
+    }
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.into_inner().to_string();
@@ -334,6 +348,14 @@ mod tests {
         let text = r#"{"action":"resume","document_id":123,"offset":200000,"filename":"doc.pdf"}"#;
         let Ok(Request::Resume(resume)) = Request::parse(text.as_bytes()) else { panic!() };
         assert_eq!(resume.offset.map(Offset::get), Some(200_000));
+    }
+
+    #[test]
+    fn the_common_version_is_the_highest_that_both_speak() {
+        assert_eq!(common_version(0), None);
+        for highest in [1, 2, 7, u32::MAX] {
+            assert_eq!(common_version(highest), Some(VERSION));
+        }
     }
 
     #[test]
@@ -400,6 +422,9 @@ mod tests {
                 ),
                 "blake3",
             ),
+            (r#"{"action":"upload","filename":"a","filesize":1,"user_id":null}"#, "user_id"),
+            (r#"{"action":"complete","blake3":null}"#, "blake3"),
+            (r#"{"action":"ping","channel":null}"#, "channel"),
             (r#"{"action":"join","document_id":1}"#, "lease"),
             (r#"{"action":"join","document_id":1,"lease":0}"#, "lease"),
             (r#"{"action":"complete","blake3":"abc"}"#, "blake3"),

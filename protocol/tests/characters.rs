@@ -61,11 +61,11 @@ fn is_legal(name: &str) -> bool {
     Name::new(name).is_ok()
 }
 
-/// Every code point of the first two planes, where all scripts and emoji are, and of
-/// plane 14; beyond, every 97th and those beside the ends of planes.
+/// Every code point of the first two planes, where all scripts and emoji are, and the
+/// first 4,096 of plane 14; beyond, every 97th and those beside the ends of planes.
 fn characters() -> impl Iterator<Item = char> {
     let is_chosen = |point: &u32| {
-        matches!(point >> 16, 0 | 1 | 14)
+        matches!(point, 0..=0x1_ffff | 0xe_0000..=0xe_0fff)
             || point.is_multiple_of(97)
             || matches!(point & 0xffff, 0xfff0..)
     };

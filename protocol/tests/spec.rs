@@ -183,6 +183,96 @@ fn its_kinds_are_the_kinds() {
     }
 }
 
+/// The fields of each request, as its type has them: the word of the request, the field,
+/// and whether a client may leave it out.
+fn fields_in_the_code() -> Vec<[String; 3]> {
+    let source = include_str!("../src/request.rs");
+    let (_, requests) = source.split_once("\nrequests! {").unwrap();
+    let (requests, _) = requests.split_once("\n}").unwrap();
+    let mut fields = Vec::new();
+    for line in requests.lines().filter(|line| line.ends_with("\",")) {
+        let (name, word) = line.trim().split_once(' ').unwrap();
+        let message = name.split_once('(').unwrap().1.trim_end_matches(')');
+        let head = format!("\npub struct {message} {{\n");
+        let (_, body) = source.split_once(&head).unwrap_or_else(|| panic!("{message}"));
+        let (body, _) = body.split_once("\n}").unwrap();
+        let mut needed = "MUST";
+        for line in body.lines().map(str::trim) {
+            if line.starts_with("#[serde(default") {
+                needed = "MAY";
+            } else if let Some(field) = line.strip_prefix("pub ") {
+                let field = field.split(':').next().unwrap();
+                fields.push([word.trim_matches(&['"', ','][..]), field, needed].map(str::to_owned));
+                needed = "MUST";
+            }
+        }
+    }
+    fields
+}
+
+#[test]
+fn its_fields_are_those_of_the_requests() {
+    let said = |row: &Vec<String>| [row[0].clone(), row[1].clone(), row[2].clone()];
+    let table: Vec<_> = table("request", "field").iter().map(said).collect();
+    let (channels, fields): (Vec<_>, Vec<_>) =
+        fields_in_the_code().into_iter().partition(|[_, field, _]| field == "channel");
+    assert_eq!(table, fields);
+    // The page says of `channel` once that any request may have it.
+    assert!(channels.iter().all(|[_, _, needed]| needed == "MAY"), "{channels:?}");
+    let words: BTreeSet<_> = channels.into_iter().map(|[word, ..]| word).collect();
+    assert_eq!(words, actions(messages("→ ")));
+}
+
+#[test]
+fn a_request_takes_its_fields_and_no_others() {
+    let values = BTreeMap::from([
+        ("version", "1"),
+        ("token", "\"t\""),
+        ("client", "\"c\""),
+        ("filename", "\"doc.pdf\""),
+        ("folder", "[\"a\",\"b\"]"),
+        ("filesize", "7"),
+        ("user_id", "123"),
+        ("chunk_size", "65536"),
+        ("blake3", "\"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\""),
+        ("on_conflict", "\"reject\""),
+        ("blocks", "true"),
+        ("new_only", "true"),
+        ("grow", "true"),
+        ("document_id", "5"),
+        ("offset", "3"),
+        ("lease", "9"),
+        ("ranges", "[[0,1]]"),
+    ]);
+    let rows = table("request", "field");
+    for request in actions(messages("→ ")) {
+        let mine: BTreeMap<&str, &str> = rows
+            .iter()
+            .filter(|row| row[0] == request)
+            .map(|row| (row[1].as_str(), row[2].as_str()))
+            .collect();
+        let with = |fields: &[&str]| {
+            let text: String = fields.iter().map(|f| format!(",\"{f}\":{}", values[f])).collect();
+            Request::parse(format!("{{\"action\":\"{request}\",\"channel\":4{text}}}").as_bytes())
+        };
+        let needed: Vec<&str> =
+            mine.iter().filter(|(_, needed)| **needed == "MUST").map(|(field, _)| *field).collect();
+        assert!(with(&needed).is_ok(), "{request} with {needed:?}");
+        for left_out in &needed {
+            let rest: Vec<&str> = needed.iter().copied().filter(|it| it != left_out).collect();
+            let error = with(&rest).unwrap_err();
+            assert_eq!((error.code, error.field.as_deref()), (Code::BadRequest, Some(*left_out)));
+        }
+        for field in values.keys() {
+            let more = [needed.clone(), vec![*field]].concat();
+            if needed.contains(field) {
+                continue;
+            }
+            assert_eq!(with(&more).is_ok(), mine.contains_key(field), "{request} with {field}");
+        }
+    }
+}
+
 #[test]
 fn its_links_lead_somewhere() {
     let anchor = |heading: &str| {

@@ -11,7 +11,7 @@ use towline_protocol::limits::{
     CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
 };
 use towline_protocol::reply::Welcome;
-use towline_protocol::request::{Hello, Request, VERSION};
+use towline_protocol::request::{Hello, LOWEST_VERSION, Request, VERSION, common_version};
 use towline_protocol::{Code, ErrorReply, Timestamp};
 use towline_state::catalog::User;
 
@@ -70,10 +70,15 @@ async fn check<R: AsyncRead + Unpin>(
     inlet: &mut Inlet<R>,
     service: &Service,
 ) -> Login {
-    if hello.version != VERSION {
+    // As long as there is one version, the common one is this, and welcome says it.
+    if common_version(hello.version) != Some(VERSION) {
         let mut error = ErrorReply::new(
             Code::VersionUnsupported,
-            format!("this server speaks version {VERSION}, not {}", hello.version),
+            format!(
+                "this server speaks versions {LOWEST_VERSION} to {VERSION} of the protocol, and \
+                 not version {}",
+                hello.version
+            ),
         );
         error.max = Some(u64::from(VERSION));
         return Login::Refused(error);
