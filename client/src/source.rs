@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, FileType, Metadata};
 #[cfg(target_os = "linux")]
 use std::io::IoSliceMut;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use towline_protocol::block::{BlockHasher, block_count};
 use towline_protocol::{BlockIndex, ChainingValue, FileSize};
@@ -69,8 +69,7 @@ pub(crate) enum Sameness {
 impl Source {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let failed =
-            |source| Failure::File { action: "open", path: path.to_owned(), source, kept: None };
+        let failed = |source| Failure::File { action: "open", path: path.to_owned(), source };
         // Before opening: to open a FIFO would be to wait for its other end.
         let not_a_file = |kind| Failure::NotAFile { path: path.to_owned(), what: special(kind) };
         let kind = std::fs::metadata(path).map_err(failed)?.file_type();
@@ -83,8 +82,7 @@ impl Source {
         if !kind.is_file() {
             return Err(not_a_file(kind));
         }
-        let unreadable =
-            |source| Failure::File { action: "read", path: path.to_owned(), source, kept: None };
+        let unreadable = |source| Failure::File { action: "read", path: path.to_owned(), source };
         for _ in 0..LOOKS_MAX {
             let metadata = file.metadata().map_err(failed)?;
             let (filesize, modified) = look(&metadata).map_err(failed)?;
@@ -96,6 +94,8 @@ impl Source {
             let after = file.metadata().map_err(failed)?;
             // A file that is being written says another size now; if not, the size is none.
             if look(&after).map_err(failed)? == (filesize, modified) {
+                // Where reading at a place moves the file's own.
+                (&file).rewind().map_err(unreadable)?;
                 let Some(bytes) = read_up_to(&file, UNKNOWN_SIZE_BYTES_MAX).map_err(unreadable)?
                 else {
                     return Err(Failure::UnknownSize { path: path.to_owned() });

@@ -13,8 +13,8 @@ use towline_state::state_file::{
 };
 use towline_state::{StateFile, StateFileError, UploadsState, clock};
 
-/// An upload without a byte for so long may have been given up by its server, which is
-/// asked: the clock of this machine alone decides nothing.
+/// After that time without a byte a server may have given an upload up. It is asked: the
+/// clock of this machine alone decides nothing.
 const MAY_BE_GONE_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The field of an entry that says where the token lay. Never the token itself.
@@ -174,17 +174,6 @@ impl Uploads {
         found.await.flatten().unwrap_or(Remembered::Nothing)
     }
 
-    /// Whether the list tells of an upload that was begun at that address: a server was
-    /// there.
-    pub(crate) async fn knows(&self, server: &KnownServer) -> bool {
-        let server = server.clone();
-        let found = self.run(move |file| {
-            let state = file.read().ok()?;
-            Some(state.uploads.values().any(|entry| server.relation(entry).is_same()))
-        });
-        found.await.flatten().unwrap_or(false)
-    }
-
     /// The local files that the list speaks of.
     pub(crate) async fn locals(&self) -> HashSet<PathBuf> {
         let found = self.run(|file| {
@@ -287,8 +276,8 @@ impl Uploads {
         drop(self.write(move |state| state.jobs.retain(|known| !known.is_same_command(&job))));
     }
 
-    /// Uploads of that user on that server that have rested for so long, by the clock of this
-    /// machine, that the server may have given them up.
+    /// Uploads of that user on that server that have rested for more than a week by the clock
+    /// of this machine: the server may have given them up.
     pub(crate) async fn resting(&self, server: &KnownServer, user: UserId) -> Vec<DocumentId> {
         let server = server.clone();
         let found = self.run(move |file| {
@@ -353,7 +342,7 @@ impl Uploads {
     ) -> oneshot::Receiver<T> {
         let (answer, answered) = oneshot::channel();
         self.post(Box::new(move |file| {
-            // Whoever no longer waits needs no answer; the work is done.
+            // A caller that no longer waits needs no answer; the work is done.
             let _ = answer.send(work(file));
         }));
         answered

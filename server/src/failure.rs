@@ -287,7 +287,7 @@ fn catalog(error: &CatalogError) -> ErrorReply {
 fn unrecorded(refusal: &Unrecorded) -> ErrorReply {
     match refusal {
         Unrecorded::NoSuchUser => {
-            ErrorReply::new(Code::Unauthorized, "this account was removed on the server")
+            ErrorReply::new(Code::Unauthorized, "the user of this token is no more")
         }
         Unrecorded::PathTaken => storage(&StorageError::Exists),
         Unrecorded::FolderTaken => storage(&StorageError::NotAFolder),

@@ -206,10 +206,15 @@ impl Live {
         let lease = if ask.grow {
             let mut after = core.upload.clone();
             let lease = after.resume(ask, now, patience)?;
-            if after.progress().filesize() != before {
+            let has_grown = after.progress().filesize() != before;
+            if has_grown {
                 self.record_growth(&after, catalog)?;
             }
+            // Before anything else can go wrong, as with a withdrawal.
             core.upload = after;
+            if has_grown {
+                failpoint::reach("resume.grown");
+            }
             lease
         } else {
             core.upload.resume(ask, now, patience)?
@@ -234,11 +239,11 @@ impl Live {
     fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Failure> {
         let progress = after.progress();
         self.staging.reserve(progress.filesize())?;
+        failpoint::reach("resume.growing");
         let kept_blocks = progress.held().last().map_or(0, |(index, _)| index.get() + 1);
         catalog
             .grow(self.document_id, progress.filesize(), kept_blocks, progress.durable())
             .wait()?;
-        failpoint::reach("resume.grown");
         Ok(())
     }
 

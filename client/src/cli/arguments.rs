@@ -131,10 +131,10 @@ pub(super) struct Put {
 
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// The upload to resume (optional if there is only one)
+    /// The upload to resume; without it, all that an interrupted command named
     #[arg(value_name = "DOCUMENT_ID", conflicts_with = "all")]
     pub(super) documents: Vec<DocumentId>,
-    /// Resume all unfinished uploads
+    /// Resume all interrupted commands and uploads
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]

@@ -120,8 +120,7 @@ impl Selection {
 
     fn unreadable(&mut self, path: &Path, source: io::Error) {
         let path = path.to_owned();
-        self.refused
-            .push((path.clone(), Failure::File { action: "open", path, source, kept: None }));
+        self.refused.push((path.clone(), Failure::File { action: "open", path, source }));
     }
 }
 

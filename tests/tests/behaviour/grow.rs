@@ -13,7 +13,7 @@ fn longer(corpus: &Corpus, by: usize) -> Corpus {
     longer
 }
 
-/// An upload of which so many bytes are there and durable.
+/// An upload of which that many bytes are there and durable.
 async fn paused(server: &TestServer, corpus: &Corpus, sent: usize) -> DocumentId {
     let mut speaker = server.speaker().await;
     let document_id = speaker.upload(upload("log.txt", corpus)).await.document_id;
@@ -109,7 +109,7 @@ async fn a_refusal_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_sends_the_shorter_file_is_superseded() {
+async fn the_sender_of_the_shorter_file_is_superseded() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(3 * BLOCK, 93);
     let mut old = server.speaker().await;

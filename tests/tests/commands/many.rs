@@ -140,7 +140,7 @@ async fn an_interrupted_run_is_finished_by_the_next() {
     started.signal(rustix::process::Signal::INT);
     let outcome = started.end().await;
     outcome.assert_code(3);
-    assert!(outcome.err.contains("more files were not begun"), "{outcome:?}");
+    assert!(outcome.err.contains("of 200 files done"), "{outcome:?}");
     run(desk.put(&desk.path("many"))).await.assert_done();
     assert_all_there(&server, &files).await;
 }

@@ -107,7 +107,7 @@ async fn what_the_server_has_given_up_leaves_the_list_once_it_was_asked() {
     paused(&desk, &proxy, &desk.write("a.bin", &Corpus::new(LONG, 703))).await;
     let id = server.speaker().await.cancel(1.try_into().unwrap()).await.document_id;
     run(desk.put(&desk.write("b.bin", &Corpus::new(10, 704)))).await.assert_done();
-    assert_eq!(desk.state().uploads.len(), 1, "nobody asks about what is new");
+    assert_eq!(desk.state().uploads.len(), 1, "what is new is not asked about");
     let file = StateFile::at(desk.state_path());
     file.update(|state| {
         let entry = state.uploads.get_mut(&id.to_string()).unwrap();

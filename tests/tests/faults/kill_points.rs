@@ -13,7 +13,7 @@ use towline_tests::site::Site;
 /// Points that no journey passes, as those of a relaxed server, of what comes whole and of copies: a
 /// damaged block, which the torture sends, a no, which changes nothing that is kept,
 /// `towlined verify --repair`, which has tests of its own, and a fast upload, whose pieces
-/// pass the points of all others behind it. And a document whose file was removed, which
+/// pass the points of all others behind it. A file that has grown has tests of its own. And a document whose file was removed, which
 /// the tests of copies have.
 const ELSEWHERE: &[&str] = &[
     "block.check",
@@ -21,6 +21,8 @@ const ELSEWHERE: &[&str] = &[
     "refuse.begun",
     "repair.returned",
     "repair.set_aside",
+    "resume.growing",
+    "resume.grown",
     "tap.drawn",
 ];
 

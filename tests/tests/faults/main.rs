@@ -7,6 +7,7 @@ mod descriptors;
 mod failed_sync;
 mod failpoints;
 mod full_disk;
+mod grown;
 mod kill_points;
 mod links;
 mod memory;

@@ -8,7 +8,6 @@
 
 mod bad_lines;
 mod client_crash;
-mod first_contact;
 mod half_open;
 mod ipv6;
 mod lost_answers;
@@ -17,6 +16,5 @@ mod resets;
 mod restarts;
 mod slow_line;
 mod slow_loris;
-mod small_packets;
 mod splits;
 mod stopping;

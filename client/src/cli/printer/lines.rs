@@ -76,20 +76,25 @@ pub(super) fn resumed(standing: &Standing, left_bytes: u64, changed: bool) -> St
     format!("{path}: resuming at {}", units::share(there, whole))
 }
 
-/// An upload rests, and how it goes on.
+/// An upload rests, and how it goes on, unless that is said of several files together.
 pub(super) fn paused(standing: &Standing, how: &str) -> String {
     let share = units::share(standing.durable.get(), standing.filesize.get());
-    format!("{}: paused at {share}; {how}", shown(&standing.path))
+    let how = if how.is_empty() { String::new() } else { format!("; {how}") };
+    format!("{}: paused at {share}{how}", shown(&standing.path))
 }
 
 /// The last line of a run of several files.
 pub(super) fn summary(summary: &Summary) -> String {
-    let Summary { sent, copied, existing, skipped, failed, paused, .. } = *summary;
+    let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = *summary;
     let mut text = format!("{sent} sent");
     if copied > 0 {
         text += &format!(", {copied} stored without sending");
     }
-    text += &format!(", {existing} already there, {skipped} skipped, {failed} failed");
+    text += &format!(", {existing} already there, {skipped} skipped");
+    if refused > 0 {
+        text += &format!(", {refused} refused (--skip-refused leaves such files out)");
+    }
+    text += &format!(", {failed} failed");
     if paused > 0 {
         text += &format!(", {paused} not finished");
     }
