@@ -47,6 +47,9 @@ pub(crate) fn part_of(part: u64, whole: u64) -> String {
 
 /// A part of a whole, each in its own unit, with the percent: `36.3 MiB of 2.0 GiB (1 %)`.
 pub(crate) fn share(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return size(0);
+    }
     format!("{} of {} ({} %)", size(part), size(whole), percent(part, whole))
 }
 
@@ -180,6 +183,7 @@ mod tests {
         assert_eq!(pair(3, 5), "3/5 B");
         assert_eq!(part_of(1_288_490_189, 2_147_483_648), "1.2 of 2.0 GiB");
         assert_eq!(share(38_017_979, 2_147_483_648), "36.3 MiB of 2.0 GiB (1 %)");
+        assert_eq!(share(0, 0), "0 bytes");
         assert_eq!(rate(47_290_778), "45.1 MiB/s");
         assert_eq!(rate(0), "0 B/s");
     }

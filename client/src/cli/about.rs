@@ -16,7 +16,8 @@ use towline_protocol::{Code, DocumentId};
 
 pub(super) fn status(about: About) -> Result<Exit, Complaint> {
     let mut client = client_for(&about)?;
-    let status = block_on(client.status(about.document))??;
+    let asked = block_on(client.status(about.document))?;
+    let status = asked.map_err(|failure| of_document(about.document, failure))?;
     if about.json {
         print_json(&status);
     } else {
@@ -41,11 +42,21 @@ pub(super) fn cancel(about: About) -> Result<Exit, Complaint> {
 
 fn not_cancelled(document: DocumentId, failure: Failure) -> Complaint {
     if failure.code() != Some(Code::BadState) {
-        return failure.into();
+        return of_document(document, failure);
     }
     let message =
         format!("document {document} is complete; only an unfinished upload can be cancelled");
     Complaint::new(Exit::Refused, message)
+}
+
+/// What a server refuses of a document is said with its number.
+fn of_document(document: DocumentId, failure: Failure) -> Complaint {
+    let is_refused = failure.code().is_some();
+    let complaint = Complaint::from(failure);
+    if !is_refused {
+        return complaint;
+    }
+    Complaint::new(complaint.exit, format!("document {document}: {}", complaint.message))
 }
 
 fn client_for(about: &About) -> Result<Client, Complaint> {

@@ -23,6 +23,21 @@ Exit codes:
     };
 }
 
+/// The variable that only a program with a server in it reads.
+#[cfg(feature = "serve")]
+macro_rules! log_variable {
+    () => {
+        "  TOWLINE_LOG     what `towline serve` logs: error, warn, info, debug or trace\n"
+    };
+}
+
+#[cfg(not(feature = "serve"))]
+macro_rules! log_variable {
+    () => {
+        ""
+    };
+}
+
 /// Send files to your own server; an interrupted upload always continues.
 #[derive(Debug, Parser)]
 #[command(name = "towline", version, propagate_version = true)]
@@ -36,8 +51,7 @@ Examples:
 Environment:
   TOWLINE_SERVER  the server, where --to is not given
   TOWLINE_TOKEN   the token itself, where --token-file is not given
-  TOWLINE_LOG     what `towline serve` logs: error, warn, info, debug or trace
-
+", log_variable!(), "
 ", exit_codes!()))]
 pub(super) struct Arguments {
     #[command(subcommand)]

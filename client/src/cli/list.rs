@@ -6,14 +6,19 @@ use super::job;
 use super::meaning::{self, Purpose};
 use super::printer::{line, shown};
 use crate::exit::Exit;
-use crate::printable;
-use crate::units::percent;
+use crate::{printable, units};
+use console::measure_text_width;
 use serde::Serialize;
-use std::collections::HashSet;
-use towline_protocol::{DocumentId, Name, Timestamp};
+use towline_protocol::{DocumentId, Timestamp};
 use towline_state::UploadsState;
 use towline_state::clock;
 use towline_state::state_file::{JobEntry, UploadEntry};
+
+/// Columns between two cells.
+const GAP: usize = 2;
+
+/// A narrower last cell tells nothing.
+const LAST_CELL_MIN: usize = 12;
 
 pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
     let state = meaning::memory(&uploads.keeping, Purpose::List, false)?.state;
@@ -48,18 +53,12 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
     if entries.is_empty() {
         return Ok(Exit::Done);
     }
-    let twins = twins(entries.iter().map(|(_, _, entry)| *entry));
     let mut rows =
-        vec![["DOCUMENT", "BYTES", "DONE", "LAST BYTE", "SERVER", "NAME"].map(str::to_owned)];
-    rows.extend(entries.into_iter().map(|(_, key, entry)| {
-        let mut row = row(key, entry, now);
-        // Two of one name are told apart by where they lie here.
-        if let (true, Some(path)) = (twins.contains(&place(entry)), &entry.path) {
-            row[5].push_str(&format!("  ({})", shown(path)));
-        }
-        row
-    }));
-    for text in table(&rows) {
+        vec![["DOCUMENT", "DONE", "SIZE", "LAST DATA", "SERVER", "FILE"].map(str::to_owned)];
+    rows.extend(entries.into_iter().map(|(_, key, entry)| row(key, entry, now)));
+    let terminal = console::Term::stdout();
+    let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
+    for text in table(rows, columns) {
         line(&text);
     }
     Ok(Exit::Done)
@@ -94,48 +93,69 @@ fn job_line(job: &JobEntry, begun: usize, now: Timestamp) -> String {
     )
 }
 
-fn place(entry: &UploadEntry) -> (&[Name], &Name) {
-    (&entry.folder, &entry.filename)
-}
-
-/// The places that more than one upload of the list has.
-fn twins<'a>(entries: impl Iterator<Item = &'a UploadEntry>) -> HashSet<(&'a [Name], &'a Name)> {
-    let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
-    for place in entries.map(place) {
-        if !seen.insert(place) {
-            twins.insert(place);
-        }
-    }
-    twins
-}
-
 fn row(key: &str, entry: &UploadEntry, now: Timestamp) -> [String; 6] {
-    let folder: String = entry.folder.iter().map(|name| format!("{name}/")).collect();
     let number = key.split('@').next().unwrap_or(key);
     [
         printable(number),
-        format!("{}/{}", entry.offset, entry.total_size),
-        format!("{}%", percent(entry.offset.get(), entry.total_size.get())),
+        format!("{}%", units::percent(entry.offset.get(), entry.total_size.get())),
+        units::size(entry.total_size.get()),
         entry.last_chunk_time.map_or_else(|| "-".to_owned(), |last| ago(last, now)),
         printable(entry.server.as_deref().unwrap_or("-")),
-        printable(&format!("{folder}{}", entry.filename)),
+        file(entry),
     ]
 }
 
-/// Columns as wide as their widest cell; the last ends where it ends.
-fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+/// The local file, which tells two files of one name apart; else its place on the server.
+fn file(entry: &UploadEntry) -> String {
+    if let Some(path) = &entry.path {
+        return shown(path);
+    }
+    let folder: String = entry.folder.iter().map(|name| format!("{name}/")).collect();
+    printable(&format!("{folder}{}", entry.filename))
+}
+
+/// Columns as wide as their widest cell. On a terminal of so many `columns` the last cell of
+/// a line loses its beginning where the line would not fit.
+fn table<const N: usize>(rows: Vec<[String; N]>, columns: Option<usize>) -> Vec<String> {
     let mut widths = [0; N];
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+            *width = measure_text_width(cell).max(*width);
         }
     }
-    rows.iter()
+    let before: usize = widths.iter().take(N - 1).map(|width| width + GAP).sum();
+    let room = columns.map(|columns| columns.saturating_sub(before).max(LAST_CELL_MIN));
+    rows.into_iter()
         .map(|row| {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+            let mut text = String::new();
+            for (number, (cell, width)) in row.into_iter().zip(widths).enumerate() {
+                if number == N - 1 {
+                    text += &room.map_or(cell.clone(), |room| end_of(&cell, room));
+                } else {
+                    let padding = width - measure_text_width(&cell) + GAP;
+                    text += &cell;
+                    text.extend(std::iter::repeat_n(' ', padding));
+                }
+            }
+            text
         })
         .collect()
+}
+
+/// The end of a text that is too long: of a path it tells the most.
+fn end_of(text: &str, width: usize) -> String {
+    if measure_text_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut end = text;
+    while measure_text_width(end) >= width {
+        let mut chars = end.chars();
+        if chars.next().is_none() {
+            break;
+        }
+        end = chars.as_str();
+    }
+    format!("…{end}")
 }
 
 fn ago(then: Timestamp, now: Timestamp) -> String {
@@ -154,8 +174,16 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [["a", "bbb"], ["cc", "d"]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), ["a   bbb", "cc  d"]);
+        let rows = || {
+            let rows = [["a", "bbb"], ["試", "d"], ["ccc", "/long/path/to/file.bin"]];
+            rows.map(|row| row.map(str::to_owned)).to_vec()
+        };
+        let wide = ["a    bbb", "試   d", "ccc  /long/path/to/file.bin"];
+        assert_eq!(table(rows(), None), wide);
+        assert_eq!(table(rows(), Some(80)), wide);
+        assert_eq!(table(rows(), Some(21))[2], "ccc  …ath/to/file.bin");
+        // A terminal that is narrower than the other columns still shows the end of the path.
+        assert!(table(rows(), Some(3))[2].ends_with("file.bin"));
     }
 
     #[test]

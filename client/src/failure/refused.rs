@@ -75,7 +75,12 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
 pub(super) fn advice(reply: &ErrorReply, kept: Option<Kept>) -> Option<String> {
     let todo = match reply.code {
         Code::NoSpace => "run the same command again when there is room",
-        Code::Unauthorized | Code::WrongUser => NEW_TOKEN,
+        // The account may have been removed; then a new token is not all that is missing.
+        Code::Unauthorized => {
+            "ask the server's operator (towlined user list shows the accounts, towlined token \
+             --user NAME makes a token)"
+        }
+        Code::WrongUser => NEW_TOKEN,
         Code::AuthExpired => {
             return Some(match kept {
                 Some(Kept { document_id, .. }) => format!(

@@ -5,6 +5,7 @@ use crate::events::Event;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::stop::Stop;
+use crate::units;
 use crate::uploads::{self, BegunWith, Remembered, Wanted};
 use std::collections::BTreeMap;
 use towline_protocol::reply::{Granted, Success};
@@ -93,10 +94,10 @@ impl Transfer {
             self.notice(
                 means,
                 format!(
-                    "the file had {} bytes when its upload began and has {} now; the old upload \
+                    "the file had {} when its upload began and has {} now; the old upload \
                      (document {document_id}) is cancelled and a new one begins",
-                    entry.total_size,
-                    self.filesize()
+                    units::size(entry.total_size.get()),
+                    units::size(self.filesize().get())
                 ),
             );
             return self.give_up(means, document_id).await;

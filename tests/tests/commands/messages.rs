@@ -5,12 +5,13 @@ use rustix::process::Signal;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
-use towline_protocol::{Code, FileSize};
+use towline_protocol::{Code, FileSize, UserId};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, Outcome, run};
-use towline_tests::process::{program, towlined};
+use towline_tests::process::{program, towline, towlined};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::terminal::Terminal;
 
 /// Whatever a person reads has no code word, no number of bytes that has to be counted in
 /// digits, and no JSON.
@@ -196,6 +197,58 @@ async fn an_expired_token_is_said_once() {
     let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10, 208)))).await;
     assert_for_people(outcome.assert_code(1));
     assert_once(&outcome.err, &["expired", "towlined token --user"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_uploads_are_listed_by_their_path_and_fit_the_terminal() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    for folder in ["a folder of some length", "another folder of some length"] {
+        proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+        let file = desk.write(&format!("{folder}/report.bin"), &Corpus::new(24 * BLOCK, 216));
+        let mut put = desk.put(&file);
+        put.args(["--folder", folder]);
+        let mut sending = desk.start(put);
+        sending.until(|event| event["received"].as_u64() > Some(0)).await;
+        sending.signal(Signal::INT);
+        sending.end().await.assert_code(3);
+    }
+    let listed = run(desk.command("uploads")).await;
+    assert_for_people(listed.assert_done());
+    for part in ["a folder of some length/report.bin", "another folder of some length/report.bin"] {
+        assert!(listed.out.contains(part), "{listed:#?}");
+    }
+    assert!(listed.out.contains("24.0 MiB"), "{listed:#?}");
+
+    let mut terminal = Terminal::run(desk.command("uploads"), 80);
+    let shown = terminal.shows(|text| text.matches("report.bin").count() == 2).await;
+    for line in shown.lines() {
+        assert!(line.trim_end().chars().count() <= 80, "{line:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_cannot_be_read_is_not_an_empty_one() {
+    let mut list = towline();
+    // A file stands where the folder of the list belongs.
+    list.arg("uploads").env("XDG_STATE_HOME", "/proc/self/status");
+    let outcome = run(list).await;
+    outcome.assert_code(1);
+    assert!(!outcome.out.contains("no unfinished"), "{outcome:#?}");
+    assert!(outcome.err.contains("uploads_state.json"), "{outcome:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_removed_is_not_told_to_get_a_token_only() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let removed = UserId::try_from(99).unwrap();
+    let token = server.site.token(removed, Duration::from_secs(3600));
+    std::fs::write(desk.path("token"), token).unwrap();
+    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10, 217)))).await;
+    assert_for_people(outcome.assert_code(1));
+    assert_once(&outcome.err, &["removed", "towlined user list"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
