@@ -5,16 +5,20 @@ mod listen;
 mod people;
 mod settings;
 mod size;
+mod store;
 mod verify;
 
 pub use listen::{BadAddress, ListenAddress};
 pub use people::{TokenArgs, UserArgs};
 pub use settings::ServeArgs;
 pub use size::{BadSize, MaxFileSize};
+pub use store::StoreArgs;
 pub use verify::VerifyArgs;
 
 use crate::Server;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use settings::{Settings, Usage};
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -25,12 +29,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Receives files; an interrupted upload continues where it stopped.
 #[derive(Debug, Parser)]
-#[command(
-    name = "towlined",
-    version,
-    args_conflicts_with_subcommands = true,
-    after_help = EXIT_CODES,
-)]
+#[command(name = "towlined", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -46,11 +45,11 @@ TOWLINE_LOG says how much is logged: error, warn, info (default), debug or trace
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Adds, lists and removes users.
+    /// Add, list and remove users
     User(UserArgs),
-    /// Prints a token for a user.
+    /// Print a token for a user
     Token(TokenArgs),
-    /// Reads every document back and says which are not as they were uploaded.
+    /// Read every document back and say which are not as they were uploaded
     Verify(VerifyArgs),
 }
 
@@ -65,12 +64,19 @@ pub fn main() -> ExitCode {
 /// is the name, as in [`std::env::args_os`].
 #[must_use]
 pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = Arguments::parse_from(arguments);
-    let done = match arguments.command {
-        None => serve(&arguments.serve).map(|()| true),
-        Some(Command::User(user)) => people::user(&user).map(|()| true),
-        Some(Command::Token(token)) => people::token(&token).map(|()| true),
-        Some(Command::Verify(verify)) => verify::run(&verify),
+    let mut command = Arguments::command();
+    let matches = command.try_get_matches_from_mut(arguments).unwrap_or_else(|error| error.exit());
+    if let Some(option) = stray_option(&command, &matches) {
+        let message = format!("--{option} is an option of the server, not of its commands");
+        command.error(ErrorKind::ArgumentConflict, message).exit();
+    }
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let before = &arguments.serve;
+    let done = match &arguments.command {
+        None => serve(before).map(|()| true),
+        Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
+        Some(Command::Token(token)) => people::token(token, &token.store.or(before)).map(|()| true),
+        Some(Command::Verify(verify)) => verify::run(verify, &verify.store.or(before)),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -89,6 +95,17 @@ const USAGE: u8 = 2;
 #[must_use]
 pub fn is_usage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Usage>())
+}
+
+/// An option before a subcommand that says something else than where the store lies.
+fn stray_option(command: &clap::Command, matches: &ArgMatches) -> Option<String> {
+    matches.subcommand_name()?;
+    let mut options = command.get_arguments().map(|option| option.get_id().as_str());
+    let stray = options.find(|id| {
+        let typed = matches.value_source(id) == Some(ValueSource::CommandLine);
+        typed && !matches!(*id, "data_dir" | "config")
+    });
+    stray.map(|id| id.replace('_', "-"))
 }
 
 /// So long threads may take to end that outlived the orderly stop.

@@ -34,6 +34,9 @@ pub struct Config {
     pub limits: Limits,
     /// What is bounded in time.
     pub timings: Timings,
+    /// Takes the folders of the data folder as they are, whatever their markers say: for a
+    /// store of which a part is lost for good.
+    pub adopt_folders: bool,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -88,6 +91,7 @@ impl Config {
             patience: Duration::from_secs(7 * 86_400),
             limits: Limits::default(),
             timings: Timings::default(),
+            adopt_folders: false,
             clock: Clock::system(),
         }
     }

@@ -19,6 +19,7 @@ mod event;
 mod expiry;
 mod failpoint;
 mod failure;
+mod identity;
 mod inlet;
 mod lane;
 mod live;
@@ -41,8 +42,10 @@ pub mod storage;
 mod tap;
 pub mod token;
 mod units;
+mod user_numbers;
 mod verify;
 
 pub use clock::Clock;
 pub use config::{Config, Durability, Limits, Timings};
+pub use identity::{IdentityError, Mismatch};
 pub use run::{RunError, Server, run};

@@ -92,6 +92,10 @@ async fn check<R: AsyncRead + Unpin>(
         Err(error @ TokenError::Bad) => return refused(Code::Unauthorized, error.to_string()),
     };
     match service.catalog.user(identity.user).await {
+        // Issued to an earlier user of that number, whose catalog was lost.
+        Ok(Some(user)) if identity.issued_at_secs < user.created_at.as_secs() => {
+            refused(Code::Unauthorized, TokenError::Bad.to_string())
+        }
         Ok(Some(user)) if user.removed_at.is_none() => {
             inlet.set_caps(Caps::SERVER);
             tracing::debug!(user = user.name, client = hello.client, "logged in");

@@ -16,7 +16,7 @@ use crate::storage::{Staged, StorageError};
 use cached::Look;
 use std::collections::HashMap;
 use towline_protocol::{DocumentId, FileSize, Offset};
-use towline_state::catalog::{CatalogError, Document, Unfinished};
+use towline_state::catalog::{Bytes, CatalogError, Document, Unfinished};
 use towline_upload::Phase;
 
 /// What to do about one unfinished upload.
@@ -26,6 +26,10 @@ enum Action {
     Keep,
     /// More lies there than was promised; how much of it is good nobody knows.
     Truncate(Offset),
+    /// Nothing was promised and nothing lies there: a power cut has taken the file's name,
+    /// which is durable only from the first checkpoint on. It gets an empty one (P1 holds of
+    /// nothing).
+    Renew,
     /// Less lies there than was promised: never continued.
     Fail,
     /// It was on its way to its name.
@@ -51,8 +55,8 @@ fn decide(phase: Phase, filesize: FileSize, durable_end: Offset, found: Found) -
         (Phase::Publishing, _) => Action::Fail,
         (_, Some(length)) if length > durable_end.get() => Action::Truncate(durable_end),
         (_, Some(length)) if length == durable_end.get() => Action::Keep,
-        // Shorter than promised, or gone. An upload of which nothing was promised
-        // and that has no file was cut off at its birth: its writer never heard of it.
+        (Phase::Uploading, None) if durable_end == Offset::ZERO => Action::Renew,
+        // Shorter than promised, or gone.
         (_, _) => Action::Fail,
     }
 }
@@ -102,10 +106,13 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
         failpoint::reach("recovery.restored");
     }
     for (id, entry) in staged {
-        // A finished row whose staging area outlived it; without any row, somebody's
-        // bytes: those are never deleted.
         let removed = match service.catalog.document(id).wait() {
-            Ok(Some(_)) => service.storage.discard(id),
+            Ok(Some(row)) if is_wanted_no_more(service, &row) => service.storage.discard(id),
+            // Bytes that were received and that nobody has given up are never deleted.
+            Ok(Some(_)) => {
+                strays.push(entry);
+                continue;
+            }
             // Cut off before it had a row: nobody was promised anything.
             Ok(None) if entry.is_whole => service.storage.discard_whole(id),
             Ok(None) => {
@@ -147,6 +154,20 @@ fn keep(error: &CatalogError) {
     tracing::error!(%error, "an upload stays as it is until somebody has mended its row");
 }
 
+/// Whether the staging area of a finished row can be deleted: the document is in its place,
+/// or its owner or a time limit has ended the upload. A row that says `failed` gives no such
+/// leave: it may have failed because this very file was missing.
+fn is_wanted_no_more(service: &Service, row: &Document) -> bool {
+    match (row.phase, &row.file_path) {
+        (Phase::Cancelled | Phase::Expired, _) => true,
+        (Phase::Completed, Some(path)) => {
+            let size = service.storage.published_size(row.user_id, path);
+            size.is_ok_and(|size| size == Some(row.filesize))
+        }
+        _ => false,
+    }
+}
+
 fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> Result<(), Failure> {
     let document = &row.document;
     let id = document.document_id;
@@ -156,6 +177,7 @@ fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> R
     match action {
         Action::Keep => return Ok(()),
         Action::Truncate(end) => service.storage.open(id)?.truncate(end)?,
+        Action::Renew => drop(service.storage.create(id, FileSize::MIN)?),
         Action::Publish | Action::Record => drop(carry_out(service, document, action)?),
         Action::Fail => {
             let (phase, durable) = (document.phase, row.durable_end);
@@ -183,9 +205,14 @@ pub(crate) fn finish_publishing(service: &Service, row: &Document) -> Result<Rec
 /// Why an upload ends whose bytes are not there.
 const LOST: &str = "its bytes were lost on the server; begin it again";
 
-/// Ends an upload whose bytes are not all there.
+/// Ends an upload whose bytes are not all there. Those that were promised and are there are
+/// kept: the rest may be on a disk that is found again. Of a document that was not durable
+/// yet nothing was promised.
 fn lose(service: &Service, row: &Document) -> Result<(), Failure> {
     cached::take_back_name(service, row)?;
+    if row.bytes == Bytes::Synced {
+        cached::keep_staged(service, row)?;
+    }
     service.end(row.document_id, Phase::Failed, LOST)
 }
 
@@ -200,7 +227,7 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
     let look = match action {
         Action::Publish => cached::look_at_staged(service, row, blake3)?,
         Action::Record => cached::look_at_named(service, row, &path, blake3)?,
-        Action::Keep | Action::Truncate(_) | Action::Fail => Look::NotWhole,
+        Action::Keep | Action::Truncate(_) | Action::Renew | Action::Fail => Look::NotWhole,
     };
     match (action, look) {
         (Action::Publish, Look::Whole) => publish::publish_again(service, order, row.clone()),
@@ -259,6 +286,8 @@ mod tests {
         assert_eq!(decided(Phase::Uploading, 60, Some(59), None), Action::Fail);
         assert_eq!(decided(Phase::Uploading, 60, None, None), Action::Fail);
         assert_eq!(decided(Phase::Uploading, 0, Some(0), None), Action::Keep);
+        assert_eq!(decided(Phase::Uploading, 0, None, None), Action::Renew);
+        assert_eq!(decided(Phase::Uploading, 1, None, None), Action::Fail);
     }
 
     #[test]

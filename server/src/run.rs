@@ -4,6 +4,7 @@ use crate::calendar::Calendar;
 use crate::channel::COPIES_MAX;
 use crate::checkpoint::{self, Checkpoints};
 use crate::failure::Failure;
+use crate::identity::{self, IdentityError};
 use crate::lane::Crew;
 use crate::mirror::{self, Mirror, MirrorError};
 use crate::pool::Pool;
@@ -31,6 +32,9 @@ pub enum RunError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The data folder is not the whole store.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The storage in it.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -158,8 +162,12 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
     let descriptors = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
     config.limits.connections = config.limits.connections.min(descriptors / 2);
     config.limits.paused_kept_open = config.limits.paused_kept_open.min(descriptors / 8);
+    // Before anything is made: a disk that is not mounted must not become a store (P1).
+    identity::check_unless(config.adopt_folders, &config.data_dir)?;
     let folder = DataFolder::open(&config.data_dir)?;
     let lock = folder.lock()?;
+    // And under the lock, for the folder may be another server's by now.
+    identity::check_unless(config.adopt_folders, &config.data_dir)?;
     if config.durability == Durability::Relaxed && !DiskStorage::can_settle_together(&lock) {
         tracing::warn!(
             "durability cannot be relaxed here: it takes Linux 5.8 and a local file system (ext4, \
@@ -172,11 +180,13 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         Durability::Relaxed => DiskStorage::unpaced(&lock, config.reserve_bytes),
     };
     let state_file = StateFile::at(folder.state_file_path());
+    let catalog = Catalog::open(folder.catalog_path())?;
+    let tokens = Tokens::open(&folder.keys_path(), &catalog.store(), config.clock.clone())?;
     let tracker = TaskTracker::new();
     let service = Arc::new(Service {
-        catalog: Catalog::open(folder.catalog_path())?,
+        catalog,
         storage: Arc::new(storage),
-        tokens: Tokens::open(&folder.keys_path(), config.clock.clone())?,
+        tokens,
         registry: Registry::default(),
         checkpoints: Checkpoints::new(config.durability),
         settling: Settling::new(config.durability),
@@ -194,6 +204,8 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
     });
     // A later Towline's folder is left alone before anything in it is changed.
     mirror::check(&service).map_err(|error: MirrorError| RunError::StateFile(Box::new(error)))?;
+    let adopt = service.config.adopt_folders;
+    identity::mark(&folder, &service.catalog, adopt, service.clock().now())?;
     recovery::recover(&service).map_err(|error: Failure| RunError::Recovery(Box::new(error)))?;
     Ok(service)
 }

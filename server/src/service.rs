@@ -13,14 +13,14 @@ use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::settling::Settling;
 use crate::storage::FolderLock;
-use crate::storage::Storage;
+use crate::storage::{Loss, Storage, StorageError};
 use crate::token::Tokens;
 use crate::{Clock, Config, recovery};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_protocol::{DocumentId, FileSize, UserId};
+use towline_protocol::{DocumentId, FileSize, Offset, UserId};
 use towline_state::catalog::{Catalog, CatalogError, Document};
 use towline_upload::{Phase, Progress, Refusal, Upload};
 
@@ -69,10 +69,18 @@ impl Service {
                 return Err(Failure::Refused(Refusal::NotUploading(row.phase)));
             }
             let blocks = self.catalog.blocks(id).wait()?;
+            let nothing_promised = row.durable_offset == Offset::ZERO && blocks.is_empty();
             let progress = Progress::restore(row.filesize, row.durable_offset, blocks);
             let last_byte_at = row.last_chunk_at;
             let upload = Upload::restore(row.user_id, row.path, row.phase, progress, last_byte_at);
-            Live::read_back(id, self.storage.open(id)?, upload)
+            let staging = match self.storage.open(id) {
+                // As at a start: of such an upload no byte can be missing.
+                Err(StorageError::Lost(Loss::Missing)) if nothing_promised => {
+                    self.storage.create(id, FileSize::MIN)?
+                }
+                opened => opened?,
+            };
+            Live::read_back(id, staging, upload)
         })
     }
 

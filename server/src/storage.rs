@@ -27,6 +27,7 @@ mod error;
 mod folder;
 mod kept_folders;
 mod latch;
+mod marker;
 mod nameless;
 mod paths;
 mod publish;
@@ -39,7 +40,8 @@ mod volume_sync;
 
 pub use disk::DiskStorage;
 pub use error::{Loss, StorageError};
-pub use folder::{DataFolder, FolderError, FolderLock};
+pub use folder::{DataFolder, FolderError, FolderLock, Look};
+pub use marker::{Found, Marker, Part};
 pub use survey::{Lying, Survey};
 
 use std::ffi::{OsStr, OsString};
@@ -246,6 +248,12 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// [`StorageError::Lost`] where nothing has that name.
     fn set_aside(&self, name: &OsStr) -> Result<PathBuf, StorageError>;
+
+    /// The same for the staging area of an upload; nothing where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be moved.
+    fn set_upload_aside(&self, id: DocumentId) -> Result<Option<PathBuf>, StorageError>;
 
     /// Whether there are folders of users, and what the highest of their numbers is.
     ///

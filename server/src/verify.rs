@@ -18,6 +18,7 @@ mod uploads;
 pub(crate) use finding::{Content, Done, Finding, Subject, Wrong};
 
 use crate::Clock;
+use crate::identity::{self, IdentityError};
 use crate::storage::{DataFolder, FolderError, StorageError, Survey};
 use bytes::Reader;
 use repair::Repair;
@@ -35,6 +36,9 @@ pub(crate) enum VerifyError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The data folder is not the whole store.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The catalog in it.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -83,6 +87,7 @@ pub(crate) fn verify(
     show: Show<'_>,
 ) -> Result<Summary, VerifyError> {
     let began = Instant::now();
+    identity::require(data_dir)?;
     let folder = DataFolder::find(data_dir)?;
     let (catalog, repair) = if repair {
         let lock = folder.lock()?;

@@ -52,6 +52,7 @@ fn bare(mut command: Command) -> Command {
     command
         .env_remove("TOWLINE_SERVER")
         .env_remove("TOWLINE_TOKEN")
+        .env_remove("TOWLINE_DATA_DIR")
         .env_remove("RUST_LOG")
         .env_remove("TOWLINE_FAILPOINTS");
     command.stdin(Stdio::null()).kill_on_drop(true);

@@ -7,15 +7,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use towline_protocol::{DocumentId, UserId};
+use towline_protocol::{DocumentId, Timestamp, UserId};
 use towline_server::Clock;
 use towline_server::storage::DataFolder;
 use towline_server::token::Tokens;
-use towline_state::catalog::Catalog;
+use towline_state::catalog::{Catalog, Peek};
 use towline_state::state_file::{StateFile, UploadsState};
 
 /// Long enough for every test, also for one that moves the clock by weeks.
 const TOKEN_TTL: Duration = Duration::from_secs(90 * 86_400);
+
+/// The name of the file that says to which store a folder belongs.
+pub const MARKER: &str = ".towline-store";
 
 /// A data folder that is gone when the test is. It holds nothing open there, so
 /// that a volume can be taken away under it.
@@ -137,8 +140,13 @@ impl Site {
     /// A token for a user, good from now on for that long.
     #[must_use]
     pub fn token(&self, user: UserId, ttl: Duration) -> String {
-        let tokens = Tokens::open(&self.path().join("keys"), Clock::system()).expect("a key");
-        tokens.issue(user, ttl).expect("a token")
+        let peek = Peek::at(self.catalog_path()).expect("the catalog can be looked at");
+        let store = peek.store.unwrap_or_else(|| {
+            Catalog::open(self.catalog_path()).expect("the catalog opens").store()
+        });
+        let keys = self.path().join("keys");
+        let tokens = Tokens::open(&keys, &store, Clock::system()).expect("a key");
+        tokens.issue(user, Timestamp::MIN, ttl).expect("a token")
     }
 
     /// The folder of the published documents of a user.
@@ -163,6 +171,20 @@ impl Site {
     #[must_use]
     pub fn staging_folder(&self) -> PathBuf {
         self.uploads().join(".staging")
+    }
+
+    /// What lies among the staging files, in order, without the marker of the folder.
+    ///
+    /// # Panics
+    /// Where the folder cannot be read.
+    #[must_use]
+    pub fn staged_names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.staging_folder()).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        let mut names: Vec<_> = names.filter(|name| name != MARKER).collect();
+        names.sort();
+        names
     }
 
     /// The folder of everything that was uploaded.
@@ -216,7 +238,8 @@ impl Site {
         self.state_that("nothing is on its way", |state| state.uploads.is_empty()).await;
     }
 
-    /// Everything under `uploads/`, folders and links too, with the length of each file.
+    /// Everything under `uploads/`, folders and links too, with the length of each file. The
+    /// markers are left out.
     #[must_use]
     pub fn on_disk(&self) -> BTreeMap<PathBuf, u64> {
         let mut found = BTreeMap::new();
@@ -266,7 +289,7 @@ fn list(folder: &Path, found: &mut BTreeMap<PathBuf, u64>) {
         if about.is_dir() {
             found.insert(path.clone(), 0);
             list(&path, found);
-        } else {
+        } else if !path.ends_with(MARKER) {
             found.insert(path, about.len());
         }
     }

@@ -1,13 +1,13 @@
 //! The very first start: a user, a token and the line to try.
 
-use super::people::number;
+use super::people::add;
 use crate::Clock;
 use crate::storage::DataFolder;
 use crate::token::{Tokens, write_token};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use towline_state::catalog::Catalog;
+use towline_state::catalog::{Catalog, User};
 
 /// As long as `towlined token` gives where nothing else is said.
 const TTL: Duration = Duration::from_secs(30 * 86_400);
@@ -20,23 +20,38 @@ pub(super) fn welcome(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Op
         return Ok(None);
     }
     let clock = Clock::system();
-    let id = number(&folder, &catalog)?;
-    let user = match catalog.add_user(login_name(), id, clock.now()).wait() {
+    let user = match add(&folder, &catalog, &login_name(), None, clock.now()) {
         Ok(user) => user,
         // The system's name for its user is none that we take.
-        Err(_) => catalog.add_user("first", id, clock.now()).wait()?,
+        Err(_) => add(&folder, &catalog, "first", None, clock.now())?,
     };
-    let token = Tokens::open(&folder.keys_path(), clock)?.issue(user.user_id, TTL)?;
-    let path = folder.path().join(format!("{}.token", user.name));
+    let tokens = Tokens::open(&folder.keys_path(), &catalog.store(), clock)?;
+    let token = tokens.issue(user.user_id, user.created_at, TTL)?;
+    let path = token_path(&folder, &user);
     write_token(&path, &token)?;
     catalog.close().wait()?;
-    let (name, id) = (user.name, user.user_id);
+    let name = user.name;
+    let data_folder = for_a_shell(folder.path());
     Ok(Some(format!(
-        "made the first user, {name} (user {id}), with a token that is good for 30 days\n\
+        "Created user \"{name}\" and a token valid for 30 days: {}\n\
+         For another token: towlined token --user {name} --data-dir {data_folder}\n\
          try it:  towline put FILE --to {} --token-file {}\n",
+        path.display(),
         reachable(address),
         for_a_shell(&path)
     )))
+}
+
+/// A name in the data folder that nothing has: what an earlier run left there may be a link
+/// that leads elsewhere, or the token of a user whose catalog was lost.
+fn token_path(folder: &DataFolder, user: &User) -> PathBuf {
+    let name = |number: u32| match number {
+        0 => format!("{}.token", user.name),
+        number => format!("{}-{number}.token", user.name),
+    };
+    let paths = (0..).map(|number| folder.path().join(name(number)));
+    let free = |path: &PathBuf| path.symlink_metadata().is_err();
+    paths.take(1000).find(free).unwrap_or_else(|| folder.path().join(name(0)))
 }
 
 /// An address to try on this machine: one cannot connect to "everywhere".

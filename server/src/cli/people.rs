@@ -1,43 +1,42 @@
 //! `towlined user` and `towlined token`: who may upload. They work whether or not
 //! the server is running: the catalog takes short changes from several processes.
 
-use super::settings::data_dir;
+use super::store::StoreArgs;
 use crate::Clock;
 use crate::storage::{DataFolder, Survey};
 use crate::token::Tokens;
+use crate::user_numbers::UserNumbers;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-use towline_protocol::UserId;
+use towline_protocol::{Timestamp, UserId};
 use towline_state::catalog::{Catalog, User};
 
 /// `towlined user …`
 #[derive(Debug, Args)]
 pub struct UserArgs {
-    /// The folder for documents, catalog and keys [default: ./storage]
-    #[arg(long, value_name = "DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
     #[command(subcommand)]
     action: UserAction,
 }
 
 #[derive(Debug, Subcommand)]
 enum UserAction {
-    /// Adds a user.
+    /// Add a user
     Add {
-        /// Letters, digits, dot, dash and underscore.
+        /// The user's name: letters, digits, dot, dash and underscore
         name: String,
-        /// Use this user number.
+        /// Use this user number [default: the next free one]
         #[arg(long)]
         id: Option<UserId>,
     },
-    /// Lists the users.
+    /// List the users
     List,
-    /// Removes a user: their tokens open nothing any more, their documents stay.
+    /// Remove a user: the user's tokens are refused from then on, the documents stay
     Remove {
-        /// The user's name or number.
+        /// The user's name or number
         name: String,
     },
 }
@@ -45,31 +44,34 @@ enum UserAction {
 /// `towlined token …`
 #[derive(Debug, Args)]
 pub struct TokenArgs {
-    /// The folder for documents, catalog and keys [default: ./storage]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The user whom the token is for.
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// User the token is for
     #[arg(long, value_name = "NAME_OR_ID")]
     user: String,
-    /// How long the token is valid.
+    /// How long the token is valid
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = humantime::parse_duration)]
     ttl: Duration,
 }
 
-pub(super) fn user(arguments: &UserArgs) -> anyhow::Result<()> {
-    let (folder, catalog) = open(data_dir(arguments.data_dir.as_deref()))?;
+pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()> {
+    let (folder, catalog) = open(store)?;
     let now = Clock::system().now();
     let mut out = std::io::stdout().lock();
     match &arguments.action {
         UserAction::Add { name, id } => {
-            let id = id.map_or_else(|| number(&folder, &catalog), |id| Ok(Some(id)))?;
-            let user = catalog.add_user(name.clone(), id, now).wait()?;
+            let user = add(&folder, &catalog, name, *id, now)?;
             writeln!(out, "added {} as user {}", user.name, user.user_id)?;
         }
         UserAction::List => {
             for user in catalog.users().wait()? {
-                let removed = if user.removed_at.is_some() { "  (removed)" } else { "" };
-                writeln!(out, "{:>6}  {}{removed}", user.user_id, user.name)?;
+                match user {
+                    Ok(user) => {
+                        let removed = if user.removed_at.is_some() { "  (removed)" } else { "" };
+                        writeln!(out, "{:>6}  {}{removed}", user.user_id, user.name)?;
+                    }
+                    Err(error) => writeln!(std::io::stderr(), "towlined: {error}")?,
+                }
             }
         }
         UserAction::Remove { name } => {
@@ -82,29 +84,47 @@ pub(super) fn user(arguments: &UserArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn token(arguments: &TokenArgs) -> anyhow::Result<()> {
-    let (folder, catalog) = open(data_dir(arguments.data_dir.as_deref()))?;
+pub(super) fn token(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()> {
+    let (folder, catalog) = open(store)?;
     let user = find(&catalog, &arguments.user)?;
-    let tokens = Tokens::open(&folder.keys_path(), Clock::system())?;
-    writeln!(std::io::stdout(), "{}", tokens.issue(user.user_id, arguments.ttl)?)?;
+    let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
+    let token = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
+    writeln!(std::io::stdout(), "{token}")?;
     catalog.close().wait()?;
     Ok(())
 }
 
-fn open(path: &Path) -> anyhow::Result<(DataFolder, Catalog)> {
-    let folder = DataFolder::open(path)?;
+fn open(store: &StoreArgs) -> anyhow::Result<(DataFolder, Catalog)> {
+    let folder = store.open()?;
     let catalog = Catalog::open(folder.catalog_path())?;
     Ok((folder, catalog))
 }
 
-/// The number for a new user, where it must be a certain one. After the loss of a
-/// catalog, numbers begin anew; but the folders of the earlier users are still there,
-/// and their tokens still good. Nobody is to inherit them by chance (P6).
-pub(super) fn number(folder: &DataFolder, catalog: &Catalog) -> anyhow::Result<Option<UserId>> {
-    let Some(highest) = Survey::of(folder).highest_user()? else { return Ok(None) };
-    let known = catalog.users().wait()?.last().is_some_and(|user| user.user_id >= highest);
-    let above = UserId::try_from(highest.get().saturating_add(1)).ok();
-    Ok(above.filter(|_| !known))
+/// Adds a user, under that number or under the next one that no user has ever had.
+///
+/// After the loss of a catalog the numbers in it begin anew. The folders of the earlier users
+/// are still there: nobody is to inherit them by chance (P6).
+pub(super) fn add(
+    folder: &DataFolder,
+    catalog: &Catalog,
+    name: &str,
+    id: Option<UserId>,
+    now: Timestamp,
+) -> anyhow::Result<User> {
+    let numbers = UserNumbers::beside(&folder.keys_path());
+    let next = || -> anyhow::Result<Option<UserId>> {
+        let highest = numbers.highest()?.max(Survey::of(folder).highest_user()?);
+        let Some(highest) = highest else { return Ok(None) };
+        let known = catalog.highest_user().wait()?;
+        let above = UserId::try_from(highest.get().saturating_add(1)).ok();
+        Ok(above.filter(|_| known < Some(highest)))
+    };
+    let id = id.map_or_else(next, |id| Ok(Some(id)))?;
+    let user = catalog.add_user(name, id, now).wait()?;
+    // Behind the row: where this is cut off, the catalog has the number, and the next user who
+    // is added brings the file up to date.
+    numbers.record(user.user_id)?;
+    Ok(user)
 }
 
 /// The user of that name or number, unless removed.

@@ -36,6 +36,10 @@ pub struct ServeArgs {
     /// command line override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Start although a part of the store is lost, or its folders belong to no catalog, and
+    /// take the folders as they are from now on. To be said once
+    #[arg(long)]
+    pub adopt_folders: bool,
 }
 
 /// What may stand in the configuration file.
@@ -73,8 +77,8 @@ pub(super) struct Usage(pub(super) String);
 impl ServeArgs {
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
-        let data_dir = self.data_dir.clone().or(file.data_dir);
-        let mut config = Config::new(data_dir.unwrap_or_else(|| DATA_DIR.into()));
+        let mut config = Config::new(data_dir_of(self.data_dir.as_deref(), &file));
+        config.adopt_folders = self.adopt_folders;
         if let Some(max) = self.max_file_size.or(file.max_file_size) {
             config.max_filesize = max.filesize();
         }
@@ -90,9 +94,24 @@ impl ServeArgs {
     }
 }
 
-/// The data folder, where nobody says otherwise.
-pub(super) fn data_dir(typed: Option<&Path>) -> &Path {
-    typed.unwrap_or(Path::new(DATA_DIR))
+/// The variable that names the data folder where no option does.
+const DATA_DIR_VARIABLE: &str = "TOWLINE_DATA_DIR";
+
+/// The data folder: as typed, else from the environment, else from the configuration file,
+/// else the default.
+fn data_dir_of(typed: Option<&Path>, file: &File) -> PathBuf {
+    let variable = std::env::var_os(DATA_DIR_VARIABLE).filter(|value| !value.is_empty());
+    typed
+        .map(Path::to_owned)
+        .or_else(|| variable.map(PathBuf::from))
+        .or_else(|| file.data_dir.clone())
+        .unwrap_or_else(|| DATA_DIR.into())
+}
+
+/// The data folder of a command that works beside the server, from the same options.
+pub(super) fn data_dir(typed: Option<&Path>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let file = config.map(read).transpose()?.unwrap_or_default();
+    Ok(data_dir_of(typed, &file))
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {

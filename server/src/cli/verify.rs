@@ -1,6 +1,6 @@
 //! `towlined verify`: what was typed, and what a person or a program is told.
 
-use super::settings::data_dir;
+use super::store::StoreArgs;
 use crate::storage::FolderError;
 use crate::verify::{self, Content, Done, Finding, Subject, Summary, VerifyError, Wrong};
 use anyhow::bail;
@@ -10,14 +10,13 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// `towlined verify …`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The folder for documents, catalog and keys [default: ./storage]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
     /// Put right what can be put right without losing anything; the server must be
     /// stopped. Without this nothing is changed, and the server may run
     #[arg(long)]
@@ -28,10 +27,10 @@ pub struct VerifyArgs {
 }
 
 /// Says whether all is well.
-pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<bool> {
+pub(super) fn run(arguments: &VerifyArgs, store: &StoreArgs) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
-    let folder = data_dir(arguments.data_dir.as_deref());
-    let verified = verify::verify(folder, arguments.repair, &mut |finding| {
+    let folder = store.open()?;
+    let verified = verify::verify(folder.path(), arguments.repair, &mut |finding| {
         if arguments.json {
             line(&mut out, &event(finding))
         } else {

@@ -107,15 +107,14 @@ fn look(found: Result<Option<FileHash>, StorageError>, blake3: FileHash) -> Resu
     }
 }
 
-/// Takes the staging area of such a document to where what was set aside lies, for what
-/// ends without a document is deleted.
+/// Takes the staging area of an upload to where what was set aside lies, for what ends without
+/// a document is deleted.
 pub(super) fn keep_staged(service: &Service, row: &Document) -> Result<(), Failure> {
     let id = row.document_id;
-    let mut staged = service.storage.staged()?.into_iter();
-    let Some(staged) = staged.find(|entry| entry.id == Some(id)) else { return Ok(()) };
-    let place = service.storage.set_aside(&staged.name)?;
-    let place = place.display();
-    tracing::warn!(document_id = %id, %place, "cannot be read; it was set aside");
+    if let Some(place) = service.storage.set_upload_aside(id)? {
+        let place = place.display();
+        tracing::warn!(document_id = %id, %place, "what is there of it was set aside");
+    }
     Ok(())
 }
 

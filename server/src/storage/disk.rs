@@ -206,6 +206,16 @@ impl Storage for DiskStorage {
         publish::set_aside(&self.volume, name)
     }
 
+    fn set_upload_aside(&self, id: DocumentId) -> Result<Option<PathBuf>, StorageError> {
+        for name in [paths::staging_file(id), paths::whole_file(id)] {
+            match self.set_aside(OsStr::new(&name)) {
+                Err(StorageError::Lost(Loss::Missing)) => {}
+                set_aside => return set_aside.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
     fn highest_user(&self) -> Result<Option<UserId>, StorageError> {
         self.volume.user_folders.highest()
     }

@@ -1,6 +1,7 @@
 //! The data folder: everything Towline keeps, under one path, for one server.
 
 use super::directory::Directory;
+use super::marker::{self, Found, Marker, Part};
 use super::paths;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -9,6 +10,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use towline_protocol::{StoreId, UserId};
 
 /// Readable to the service's group: final files are there to be used.
 const SHARED: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
@@ -60,6 +62,60 @@ pub enum FolderError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What lies in the place of a data folder, found without making or changing anything.
+#[derive(Debug)]
+pub struct Look {
+    path: PathBuf,
+    root: Option<Directory>,
+    /// What was found in the place of each part.
+    pub parts: Vec<(Part, Found)>,
+    /// There is something in a folder of a user.
+    pub has_folders_of_users: bool,
+}
+
+impl Look {
+    /// Looks at what lies at that path.
+    ///
+    /// # Errors
+    /// Where the folder, or a part of it, may not be read or is no folder.
+    pub fn at(path: impl AsRef<Path>) -> Result<Self, FolderError> {
+        let path = path.as_ref();
+        let path = std::path::absolute(path).map_err(|source| io("find", path, source))?;
+        let root = match Directory::at_path(&path) {
+            Ok(root) => Some(root),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(opening(&path, errno)),
+        };
+        let mut parts = Vec::new();
+        for part in Part::ALL {
+            let found = marker::look(root.as_ref(), part)
+                .map_err(|errno| opening(&path.join(part.below()), errno))?;
+            parts.push((part, found));
+        }
+        let has_folders_of_users = marker::has_folders_of_users(root.as_ref())
+            .map_err(|errno| opening(&path.join(paths::UPLOADS), errno))?;
+        Ok(Self { path, root, parts, has_folders_of_users })
+    }
+
+    /// Where the data folder lies, or would.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The catalog's file, or where it would lie.
+    #[must_use]
+    pub fn catalog_path(&self) -> PathBuf {
+        paths::catalog(&self.path)
+    }
+
+    /// Whether the folder of a user is there.
+    #[must_use]
+    pub fn has_folder_of(&self, user: UserId) -> bool {
+        self.root.as_ref().is_some_and(|root| marker::has_folder_of(root, user))
+    }
 }
 
 impl DataFolder {
@@ -131,6 +187,28 @@ impl DataFolder {
             _ => return Err(self.in_use()),
         }
         Ok(FolderLock { folder: self.clone(), file })
+    }
+
+    /// Writes the marker of each part that has none, or another one. On return all of them
+    /// survive a power cut.
+    ///
+    /// # Errors
+    /// Where one cannot be written, with its path.
+    pub fn mark(&self, store_id: StoreId) -> Result<(), FolderError> {
+        for part in Part::ALL {
+            let path = self.0.path.join(part.below());
+            let marker = Marker { store_id, part };
+            let write = |folder: &Directory| match Marker::read(folder)? {
+                Some(Some(found)) if found == marker => Ok(()),
+                _ => marker.write(folder),
+            };
+            let written = match part {
+                Part::Root => write(&self.0.root),
+                _ => self.0.root.folder(part.below()).and_then(|folder| write(&folder)),
+            };
+            written.map_err(|errno| io("write the marker in", &path, errno.into()))?;
+        }
+        Ok(())
     }
 
     /// Where the data folder lies.

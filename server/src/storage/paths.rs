@@ -25,8 +25,15 @@ pub(super) const KEYS: &str = "keys";
 /// Locked by the server that uses the data folder.
 pub(super) const LOCK: &str = "towlined.lock";
 
+/// Says to which store a folder belongs; one in each part of the data folder.
+pub(super) const MARKER: &str = ".towline-store";
+/// A marker that is just being written.
+pub(super) const MARKER_TMP: &str = ".towline-store.tmp";
+
 const CATALOG_FILE: &str = "catalog.db";
 const STATE_FILE: &str = "uploads_state.json";
+/// Held for a moment by whoever opens the one or writes the other.
+pub(super) const STATE_LOCKS: [&str; 2] = ["catalog.db.lock", "uploads_state.json.lock"];
 const STAGING_SUFFIX: &str = ".tmp";
 const WHOLE_SUFFIX: &str = ".new";
 /// For a moment an empty file, by which it is found out whether files without a name can
@@ -114,7 +121,17 @@ pub(super) fn staged_in_data_folder(name: &OsStr) -> PathBuf {
 
 /// Whether a name right under [`UPLOADS`] is none of users' business.
 pub(super) fn is_no_users(name: &OsStr) -> bool {
-    name == STAGING || name == LOST_AND_FOUND
+    name == STAGING || is_of_the_file_system(name) || is_marker(name)
+}
+
+/// Whether a file system makes an entry of that name in its root by itself.
+pub(super) fn is_of_the_file_system(name: &OsStr) -> bool {
+    name == LOST_AND_FOUND
+}
+
+/// Whether that is the name of a marker, or of one that is being written.
+pub(super) fn is_marker(name: &OsStr) -> bool {
+    name == MARKER || name == MARKER_TMP
 }
 
 /// A user's folder, seen from [`UPLOADS`].
@@ -138,7 +155,7 @@ pub(super) fn place(path: &Path) -> Option<(UserId, DocumentPath)> {
 
 /// Whether a name right under [`STAGING`] is no upload's and no stranger's.
 pub(super) fn is_no_uploads(name: &OsStr) -> bool {
-    name == ORPHANS || name == PROBE
+    name == ORPHANS || name == PROBE || is_of_the_file_system(name) || is_marker(name)
 }
 
 /// Where a thing that was set aside lies, seen from the data folder.

@@ -1,7 +1,7 @@
 //! How the database file is made and opened.
 
 use super::error::CatalogError;
-use super::schema;
+use super::{schema, waiting};
 use crate::directory;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -34,6 +34,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, CatalogError> {
     let _lock = directory::lock_beside(path).map_err(failed("lock"))?;
     make(path, &folder).map_err(failed("make"))?;
 
+    let connection = waiting::for_others(path, || prepare(path))?;
+    // SQLite syncs the entry of its journal, but not that of the database.
+    directory::sync(&folder).map_err(failed("sync the folder of"))?;
+    Ok(connection)
+}
+
+/// Connects, and brings the database up to date. Fails where another program has locked it
+/// for longer than an attempt.
+fn prepare(path: &Path) -> Result<Connection, CatalogError> {
     let mut connection = connect(path)?;
     schema::refuse_newer(&connection, path)?;
     // Ours from here on: what a kill left in the journal goes where it belongs.
@@ -48,8 +57,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, CatalogError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     schema::bring_up_to_date(&mut connection, path)?;
-    // SQLite syncs the entry of its journal, but not that of the database.
-    directory::sync(&folder).map_err(failed("sync the folder of"))?;
+    connection.busy_timeout(PATIENCE)?;
     Ok(connection)
 }
 
@@ -59,6 +67,7 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection, CatalogError> {
     let connection = connect(path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "query_only", "ON")?;
+    connection.busy_timeout(PATIENCE)?;
     Ok(connection)
 }
 
@@ -71,10 +80,31 @@ pub(super) fn open_to_look(path: &Path) -> Result<Connection, CatalogError> {
     if !path.try_exists().is_ok_and(|exists| exists) {
         return Err(CatalogError::NotThere { path: path.to_owned() });
     }
-    let connection = connect(path)?;
-    schema::refuse_other(&connection, path)?;
-    connection.pragma_update(None, "query_only", "ON")?;
-    Ok(connection)
+    waiting::for_others(path, || {
+        let connection = connect(path)?;
+        schema::refuse_other(&connection, path)?;
+        connection.pragma_update(None, "query_only", "ON")?;
+        connection.busy_timeout(PATIENCE)?;
+        Ok(connection)
+    })
+}
+
+/// The same for a schema of any version.
+pub(super) fn open_to_peek(path: &Path) -> Result<Connection, CatalogError> {
+    waiting::for_others(path, || {
+        let connection = connect(path)?;
+        connection.pragma_update(None, "query_only", "ON")?;
+        // The first statement that reads meets a lock.
+        connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+        Ok(connection)
+    })
+}
+
+/// Whether there is a journal beside the database.
+pub(super) fn has_journal(path: &Path) -> bool {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-wal");
+    Path::new(&journal).try_exists().unwrap_or(true)
 }
 
 /// Connects to a database that is there. Closed again without more, it leaves
@@ -83,9 +113,7 @@ fn connect(path: &Path) -> Result<Connection, CatalogError> {
     // A journal that is there already holds promises. Whoever only looks, or is
     // about to be refused, must not move them on closing. (Where there is none, to
     // close as usual removes the empty one that looking makes.)
-    let mut journal = path.as_os_str().to_owned();
-    journal.push("-wal");
-    let has_journal = Path::new(&journal).try_exists().unwrap_or(true);
+    let has_journal = has_journal(path);
     // Not URI: a path is a path, whatever it looks like. The thread is the lock.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -93,7 +121,7 @@ fn connect(path: &Path) -> Result<Connection, CatalogError> {
     // Plans must not hang on the values that are bound: a statement whose plan did was
     // prepared anew at every call, which was a quarter of the catalog's work.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(waiting::ATTEMPT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     Ok(connection)

@@ -21,6 +21,17 @@ pub enum CatalogError {
     /// again can help.
     #[error("the catalog is busy")]
     Busy,
+    /// Another program kept the database locked while it was to be opened.
+    #[error(
+        "another program has kept {} locked for {} seconds; end that program (a backup?) and try again",
+        path.display(), waited.as_secs()
+    )]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: std::time::Duration,
+    },
     /// There is no room. Trying again can help once there is.
     #[error("the disk with the catalog is full")]
     DiskFull,

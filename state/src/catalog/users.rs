@@ -46,17 +46,27 @@ impl Catalog {
     }
 
     /// Every user in the order of their numbers, removed ones included. Without a limit:
-    /// only the operator makes users.
-    pub fn users(&self) -> Reply<Vec<User>> {
+    /// only the operator makes users. A row that does not read is an error in its place: it
+    /// concerns that user and no other.
+    pub fn users(&self) -> Reply<Vec<Result<User, CatalogError>>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM users ORDER BY user_id");
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([])?;
             let mut users = Vec::new();
             while let Some(row) = rows.next()? {
-                users.push(user(row)?);
+                users.push(user(row));
             }
             Ok(users)
+        })
+    }
+
+    /// The highest number of a user, whether or not its row reads.
+    pub fn highest_user(&self) -> Reply<Option<UserId>> {
+        self.read(|connection| {
+            let sql = "SELECT max(user_id) FROM users";
+            let highest: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+            Ok(highest.and_then(|id| UserId::from_i64(id).ok()))
         })
     }
 

@@ -13,6 +13,7 @@ use towline_protocol::request::Hello;
 use towline_protocol::{Channel, Request, Timestamp, UserId};
 use towline_server::Clock;
 use towline_server::token::{Identity, TokenError, Tokens};
+use towline_state::catalog::Store;
 
 /// A key that is no secret: the corpus holds tokens of it. PKCS#8 around the bytes 1 to 32.
 const KEY: &[u8; 48] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20\
@@ -35,9 +36,16 @@ struct Desk {
 static DESK: LazyLock<Desk> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("ed25519.pk8"), KEY).expect("a key to read");
+    // One that takes tokens without the id of a store, too: most inputs have none.
+    let store = Store {
+        store_id: "5f1c0a9e7b3d42688e21c4f09d6ab735".parse().expect("an id"),
+        made_at: Timestamp::MIN,
+        tokens_without_id_until: Some(Timestamp::from_secs(u64::MAX)),
+        marked_at: None,
+    };
     let tokens_at = |seconds| {
         let clock = Clock::new(move || Timestamp::from_secs(seconds));
-        Tokens::open(folder.path(), clock).expect("a good key")
+        Tokens::open(folder.path(), &store, clock).expect("a good key")
     };
     let mut issued = BTreeMap::new();
     for (user, at, ttl) in [
@@ -48,9 +56,10 @@ static DESK: LazyLock<Desk> = LazyLock::new(|| {
         (3, NOW - 10, 10),
     ] {
         let user = UserId::try_from(user).expect("a legal number");
-        let token = tokens_at(at).issue(user, Duration::from_secs(ttl)).expect("a token");
+        let token =
+            tokens_at(at).issue(user, Timestamp::MIN, Duration::from_secs(ttl)).expect("a token");
         let expires_at = Timestamp::from_secs(at + ttl);
-        let identity = Identity { user, expires_at };
+        let identity = Identity { user, issued_at_secs: at, expires_at };
         issued.insert(token, if at + ttl > NOW { Ok(identity) } else { Err(TokenError::Expired) });
     }
     Desk { tokens: tokens_at(NOW), key: EncodingKey::from_ed_der(KEY), issued }

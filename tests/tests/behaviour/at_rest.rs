@@ -5,6 +5,7 @@ mod clock;
 mod flips;
 mod lost_bytes;
 mod lost_catalog;
+mod parts;
 mod rows;
 mod second_server;
 mod state_copy;

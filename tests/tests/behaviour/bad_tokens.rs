@@ -4,6 +4,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use towline_protocol::Code;
+use towline_state::catalog::Peek;
 use towline_tests::corpus::Corpus;
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
@@ -16,6 +17,12 @@ fn now() -> u64 {
 /// The server's own key, for tokens that are signed well and say the wrong thing.
 fn key(site: &Site) -> Vec<u8> {
     std::fs::read(site.path().join("keys/ed25519.pk8")).unwrap()
+}
+
+/// What a good token says of the store that it is for.
+fn store_id(site: &Site) -> String {
+    let store = Peek::at(site.catalog_path()).unwrap().store;
+    store.expect("the catalog has an identity").store_id.to_string()
 }
 
 fn signed(site: &Site, header: &Header, claims: &serde_json::Value) -> String {
@@ -37,7 +44,10 @@ async fn rows_26_to_29() {
     let site = &server.site;
     let before = site.on_disk();
     let eddsa = || Header::new(Algorithm::EdDSA);
-    let good = json!({"sub": server.person.id.to_string(), "iat": now(), "exp": now() + 1000});
+    let iss = store_id(site);
+    let good = json!({
+        "iss": iss, "sub": server.person.id.to_string(), "iat": now(), "exp": now() + 1000
+    });
     // The key is the right one: this one opens.
     Speaker::login(server.address(), &signed(site, &eddsa(), &good)).await;
 
@@ -82,6 +92,11 @@ async fn rows_26_to_29() {
         ("kid", in_header(|header| header.kid = Some("../../../../dev/null".to_owned()))),
         ("SQL in kid", in_header(|header| header.kid = Some("x' UNION SELECT 'k' --".to_owned()))),
         ("jku", in_header(|header| header.jku = Some("http://127.0.0.1:1/keys".to_owned()))),
+        ("iss missing", with(json!({"iss": null}))),
+        ("iss of another store", with(json!({"iss": "5f1c0a9e7b3d42688e21c4f09d6ab735"}))),
+        ("iss upper case", with(json!({"iss": iss.to_uppercase() + " "}))),
+        ("iat missing", with(json!({"iat": null}))),
+        ("iat before its user", with(json!({"iat": now() - 3600}))),
         ("exp missing", with(json!({"exp": null}))),
         ("exp a text", with(json!({"exp": (now() + 1000).to_string()}))),
         ("exp negative", with(json!({"exp": -1}))),

@@ -21,6 +21,7 @@ mod recovery;
 mod relaxed;
 mod resume;
 mod resume_refused;
+mod second_store;
 mod simple_speaker;
 mod sizes;
 mod state_file;

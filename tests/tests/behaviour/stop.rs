@@ -93,6 +93,9 @@ async fn users_and_tokens_while_it_runs_and_while_it_does_not() {
         let output = output(towlined().args(arguments).arg("--data-dir").arg(site.path())).await;
         assert!(!output.status.success() && !output.stderr.is_empty(), "{arguments:?}");
     };
+    // Only the server makes a store.
+    fails(&["user", "add", "ada", "--id", "123"]).await;
+    ServerProcess::start(&site).await.gone().await;
     run(&["user", "add", "ada", "--id", "123"]).await;
     let token = run(&["token", "--user", "ada"]).await;
     assert_eq!(token.trim().split('.').count(), 3, "a token and nothing else: {token}");

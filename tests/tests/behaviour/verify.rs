@@ -174,13 +174,13 @@ async fn what_is_published_meanwhile_is_no_finding() {
 async fn what_cannot_be_verified_is_said_and_nothing_is_made() {
     let site = Site::new();
     let (code, text) = told(&site, &[]).await;
-    assert_eq!((code, text.contains("there is no catalog at")), (Some(1), true), "{text}");
+    assert_eq!((code, text.contains("there is no Towline store in")), (Some(1), true), "{text}");
     let (code, text) = told(&site, &["--repair"]).await;
-    assert_eq!((code, text.contains("there is no catalog at")), (Some(1), true), "{text}");
+    assert_eq!((code, text.contains("there is no Towline store in")), (Some(1), true), "{text}");
     assert!(!site.catalog_path().exists());
     fs::remove_dir_all(site.path()).unwrap();
     let (code, text) = told(&site, &[]).await;
-    assert_eq!((code, text.contains("there is no data folder at")), (Some(1), true), "{text}");
+    assert_eq!((code, text.contains("there is no Towline store in")), (Some(1), true), "{text}");
     assert!(!site.path().exists());
     assert_eq!(told(&site, &["--everything"]).await.0, Some(2));
 }

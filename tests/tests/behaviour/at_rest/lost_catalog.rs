@@ -6,17 +6,20 @@ use crate::verify::verify;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 use towline_protocol::Code;
 use towline_tests::by_hand::contents;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, stdout, towlined};
-use towline_tests::site::Site;
+use towline_tests::site::{MARKER, Site};
 use towline_tests::speaker::{Speaker, ZERO, resume, upload};
 
 /// What lies under `uploads`, by content alone.
 fn kept(site: &Site) -> Vec<Vec<u8>> {
     let files: BTreeMap<PathBuf, Vec<u8>> = contents(&site.uploads());
-    let mut bytes: Vec<_> = files.into_values().filter(|bytes| !bytes.is_empty()).collect();
+    let files = files.into_iter().filter(|(path, _)| !path.ends_with(MARKER));
+    let mut bytes: Vec<_> =
+        files.map(|(_, bytes)| bytes).filter(|bytes| !bytes.is_empty()).collect();
     bytes.sort();
     bytes
 }
@@ -54,11 +57,17 @@ async fn everything_is_kept_and_named() {
     let before = kept(&site);
     lose_the_catalog(&site);
 
+    // Not by itself: its disk may not be mounted.
+    let ended = Launch::over(&site).try_start().await.unwrap_err();
+    let said = ended.said.join("\n");
+    assert!(said.contains("there is no catalog in"), "{said}");
+    assert!(!site.catalog_path().exists());
+    let mut server = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
     // The same person under the same number, given by hand; documents count from 1.
     let mut add = towlined();
     add.args(["user", "add", "ada", "--id", "1", "--data-dir"]).arg(site.path());
     assert!(stdout(&mut add).await.contains("user 1"));
-    server.start_again().await;
+    let token = site.token(ada.id, Duration::from_secs(3600));
     let said = server.said().join("\n");
     assert!(said.contains("the catalog knows no document, but users have files"), "{said}");
     assert!(said.contains(&format!("{unfinished}.tmp")), "{said}");
@@ -72,7 +81,7 @@ async fn everything_is_kept_and_named() {
     let named = ["no_document uploads/1/a.txt", "no_document uploads/1/b.txt"];
     assert_eq!(found.kinds(), named);
 
-    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    let mut speaker = Speaker::login(server.address(), &token).await;
     speaker.resume_refused(resume(unfinished), Code::NotFound).await;
     for (name, given) in [("a.txt", "a (1).txt"), ("b.txt", "b (1).txt"), ("c.txt", "c.txt")] {
         assert_eq!(put(&mut speaker, name, &new).await, given);
@@ -92,6 +101,10 @@ async fn everything_is_kept_and_named() {
     lose_the_catalog(&site);
     fs::write(site.catalog_path(), rescued).unwrap();
     fs::write(site.catalog_path().with_extension("db-wal"), journal).unwrap();
+    // The folders belong to the catalog that was made in between.
+    let ended = Launch::over(&site).try_start().await.unwrap_err();
+    assert!(ended.said.join("\n").contains("belongs to store"), "{:?}", ended.said);
+    Launch::over(&site).arguments(&["--adopt-folders"]).start().await.gone().await;
     let found = verify(&site, &[]).await;
     assert!(
         !found.kinds().iter().any(|kind| named.contains(&kind.as_str())),
@@ -111,7 +124,7 @@ async fn a_new_user_does_not_inherit_the_folder_or_the_tokens_of_another() {
     server.kill().await;
     lose_the_catalog(&site);
     // The very first start, as it seems, makes a user.
-    server.start_again().await;
+    let server = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
     let mut list = towlined();
     list.args(["user", "list", "--data-dir"]).arg(site.path());
     let listed = stdout(&mut list).await;

@@ -136,7 +136,7 @@ async fn what_a_later_version_left_is_refused_before_anything_is_written() {
         assert_eq!(ended.status.and_then(|status| status.code()), Some(1));
         let said = ended.said.join("\n");
         assert!(said.contains("catalog.db has schema 1000"), "{said}");
-        assert!(said.contains("this Towline knows none above 2"), "{said}");
+        assert!(said.contains("this Towline knows none above "), "{said}");
         assert_eq!(contents(site.path()), before, "killed: {was_killed}");
     }
 }

@@ -1,0 +1,262 @@
+//! A part of the data folder that is missing, empty or another store's: a disk is not mounted,
+//! or the wrong one. Nothing is given up for that.
+
+use super::paused;
+use std::fs;
+use std::path::Path;
+use towline_protocol::Code;
+use towline_tests::by_hand::{contents, edit};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::server::TestServer;
+use towline_tests::site::{MARKER, Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+
+const PARTS: [&str; 4] = ["uploads/.staging", "uploads", "state", "keys"];
+
+async fn put(server: &ServerProcess, person: &Person, name: &str, corpus: &Corpus) {
+    let mut speaker = server.speaker(person).await;
+    speaker.upload(upload(name, corpus)).await;
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await;
+}
+
+/// The start is refused, in words that name the folder and a way out.
+async fn refused(site: &Site, folder: &Path) -> String {
+    let before = contents(site.path());
+    let ended = Launch::over(site).try_start().await.expect_err("the server does not start");
+    assert_eq!(ended.status.and_then(|status| status.code()), Some(1));
+    let said = ended.said.join("\n");
+    assert!(said.contains(&folder.display().to_string()), "{said}");
+    assert!(said.contains("Nothing was changed"), "{said}");
+    assert!(said.contains("--adopt-folders"), "{said}");
+    assert_eq!(contents(site.path()), before, "nothing was changed: {said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_one_of_them_is_refused_and_changes_nothing() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let (done, left) = (Corpus::new(2000, 400), Corpus::new(BLOCK, 401));
+    let mut server = Launch::over(&site).start().await;
+    put(&server, &ada, "done.txt", &done).await;
+    let id = paused(server.speaker(&ada).await, "left.bin", &left, 5000).await;
+    server.kill().await;
+    for part in PARTS {
+        let (folder, away) = (site.path().join(part), site.outside().join("away"));
+        for how in ["missing", "empty", "lost+found", "unmarked", "of another store"] {
+            fs::rename(&folder, &away).unwrap();
+            match how {
+                "missing" => {}
+                "empty" => fs::create_dir(&folder).unwrap(),
+                "lost+found" => fs::create_dir_all(folder.join("lost+found")).unwrap(),
+                "unmarked" => {
+                    fs::create_dir(&folder).unwrap();
+                    fs::write(folder.join("notes"), "of somebody").unwrap();
+                }
+                _ => {
+                    fs::create_dir(&folder).unwrap();
+                    let marker = fs::read_to_string(away.join(MARKER)).unwrap();
+                    let (head, rest) = marker.split_at(marker.find("store_id ").unwrap() + 9);
+                    let other = format!("{head}{}{}", "0".repeat(32), &rest[32..]);
+                    fs::write(folder.join(MARKER), other).unwrap();
+                }
+            }
+            let said = refused(&site, &folder).await;
+            println!("{part} {how}: {said}\n");
+            let _ = fs::remove_dir_all(&folder);
+            fs::rename(&away, &folder).unwrap();
+        }
+    }
+    // Two parts that are mounted in each other's place.
+    let (keys, state) = (site.path().join("keys"), site.path().join("state"));
+    let marker = fs::read(keys.join(MARKER)).unwrap();
+    fs::copy(state.join(MARKER), keys.join(MARKER)).unwrap();
+    refused(&site, &keys).await;
+    fs::write(keys.join(MARKER), marker).unwrap();
+    // Everything is there again, and nothing was given up.
+    server.start_again().await;
+    site.assert_published(&ada, "done.txt", &done);
+    let mut speaker = server.speaker(&ada).await;
+    assert_eq!(speaker.resume(resume(id)).await.offset, offset(5000));
+    speaker.chunks(ZERO, &left, 5000..BLOCK).await;
+    assert_eq!(speaker.complete(ZERO).await.blake3, left.hash());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_for_good_is_left_behind_when_that_is_said_once() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let left = Corpus::new(BLOCK, 402);
+    let mut server = Launch::over(&site).start().await;
+    let id = paused(server.speaker(&ada).await, "left.bin", &left, 5000).await;
+    server.kill().await;
+    fs::remove_dir_all(site.staging_folder()).unwrap();
+    refused(&site, &site.staging_folder()).await;
+    let adopting = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
+    let mut speaker = adopting.speaker(&ada).await;
+    speaker.resume_refused(resume(id), Code::Failed).await;
+    put(&adopting, &ada, "new.bin", &left).await;
+    adopting.gone().await;
+    let again = Launch::over(&site).start().await;
+    site.assert_published(&ada, "new.bin", &left);
+    again.gone().await;
+}
+
+/// The store as a Towline left it that wrote no markers.
+fn unmark(site: &Site) {
+    for part in PARTS.iter().chain([&""]) {
+        fs::remove_file(site.path().join(part).join(MARKER)).unwrap();
+    }
+    edit(site, "UPDATE store SET marked_at = NULL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_markers_gets_them_where_its_folders_look_right() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let (done, left) = (Corpus::new(2000, 403), Corpus::new(BLOCK, 404));
+    let mut server = Launch::over(&site).start().await;
+    put(&server, &ada, "done.txt", &done).await;
+    let id = paused(server.speaker(&ada).await, "left.bin", &left, 5000).await;
+    server.kill().await;
+    unmark(&site);
+    // Not where a folder is missing that documents or uploads must have left.
+    let away = site.outside().join("away");
+    for folder in [site.documents(&ada), site.staging_folder()] {
+        fs::rename(&folder, &away).unwrap();
+        refused(&site, &folder).await;
+        fs::rename(&away, &folder).unwrap();
+    }
+    server.start_again().await;
+    for part in PARTS.iter().chain([&""]) {
+        assert!(site.path().join(part).join(MARKER).exists(), "{part}");
+    }
+    let mut speaker = server.speaker(&ada).await;
+    assert_eq!(speaker.resume(resume(id)).await.offset, offset(5000));
+    assert!(!site.documents(&ada).join(MARKER).exists(), "in no user's folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_of_users_without_a_catalog_are_no_first_start() {
+    let site = Site::new();
+    fs::create_dir_all(site.uploads().join("7/photos")).unwrap();
+    refused(&site, &site.uploads()).await;
+    Launch::over(&site).arguments(&["--adopt-folders"]).start().await.gone().await;
+    Launch::over(&site).start().await.gone().await;
+    // An empty folder, an empty mount and folders that cannot be users' are none.
+    let site = Site::new();
+    for folder in ["lost+found", "uploads/lost+found", "uploads/7", "uploads/photos"] {
+        fs::create_dir_all(site.path().join(folder)).unwrap();
+    }
+    Launch::over(&site).start().await.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_which_nothing_was_promised_goes_on_at_0_without_its_file() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK + 5, 405);
+    for stopped in [true, false] {
+        let name = format!("stopped {stopped}");
+        let mut speaker = server.speaker().await;
+        let id = speaker.upload(upload(&name, &corpus)).await.document_id;
+        speaker.pause().await;
+        server.stop().await;
+        // What a power cut leaves: the name was not durable yet.
+        if stopped {
+            fs::remove_file(server.site.staging(id)).unwrap();
+        }
+        server.start_again().await;
+        assert_eq!(fs::metadata(server.site.staging(id)).unwrap().len(), 0);
+        if !stopped {
+            fs::remove_file(server.site.staging(id)).unwrap();
+        }
+        let mut speaker = server.speaker().await;
+        assert_eq!(speaker.status(id).await.status, "uploading");
+        assert_eq!(speaker.resume(resume(id)).await.offset, offset(0));
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        server.site.assert_published(&server.person, &name, &corpus);
+    }
+}
+
+/// Whether the bytes are anywhere under `uploads`.
+fn are_kept(site: &Site, bytes: &[u8]) -> bool {
+    contents(&site.uploads()).into_values().any(|kept| kept == bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn received_bytes_of_a_failed_upload_are_kept_and_those_of_a_cancelled_one_are_not() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 406);
+    let received = &corpus.bytes[..5000];
+    let failed = paused(server.speaker().await, "failed.bin", &corpus, 5000).await;
+    let short = paused(server.speaker().await, "short.bin", &corpus, 6000).await;
+    let cancelled = paused(server.speaker().await, "cancelled.bin", &corpus, 7000).await;
+    server.stop().await;
+    let path = server.site.staging(failed);
+    // Reserved space reaches beyond the bytes.
+    let bytes = fs::read(&path).unwrap()[..5000].to_vec();
+    assert_eq!(bytes, received);
+    fs::remove_file(&path).unwrap();
+    fs::write(server.site.staging(short), &corpus.bytes[..5500]).unwrap();
+    let kept_of_cancelled = fs::read(server.site.staging(cancelled)).unwrap();
+    server.start_again().await;
+    let mut speaker = server.speaker().await;
+    for id in [failed, short] {
+        assert_eq!(speaker.status(id).await.status, "failed");
+    }
+    assert!(are_kept(&server.site, &corpus.bytes[..5500]), "what is there of a promise");
+    speaker.cancel(cancelled).await;
+    // The disk is found again, and a power cut has brought another file back.
+    server.stop().await;
+    fs::write(&path, received).unwrap();
+    fs::write(server.site.staging(cancelled), &kept_of_cancelled).unwrap();
+    server.start_again().await;
+    assert!(are_kept(&server.site, received), "they may be wanted");
+    assert!(!path.exists(), "the number's place is free");
+    assert!(!server.site.staging(cancelled).exists());
+    assert!(!are_kept(&server.site, &kept_of_cancelled), "its owner has given it up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_documents_staging_file_is_deleted_only_beside_its_document() {
+    let mut server = TestServer::start().await;
+    let corpus = Corpus::new(3000, 407);
+    for is_there in [true, false] {
+        let name = format!("{is_there}.bin");
+        let mut speaker = server.speaker().await;
+        let id = speaker.upload(upload(&name, &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..3000).await;
+        speaker.complete(ZERO).await;
+        server.stop().await;
+        let document = server.site.document(&server.person, &name);
+        fs::copy(&document, server.site.staging(id)).unwrap();
+        if !is_there {
+            fs::remove_file(&document).unwrap();
+        }
+        server.start_again().await;
+        assert!(!server.site.staging(id).exists());
+        let orphan = server.site.staging_folder().join(format!("orphans/{id}.tmp"));
+        assert_eq!(orphan.exists(), !is_there, "the last copy is kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_catalog_that_was_lost_opens_nothing_of_the_next() {
+    let site = Site::new();
+    let (_, bob) = (site.add_user("ada").await, site.add_user("bob").await);
+    let server = Launch::over(&site).start().await;
+    server.gone().await;
+    fs::remove_dir_all(site.path().join("state")).unwrap();
+    let server = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
+    // Whoever gets bob's number now is not bob.
+    let carol = site.add_user("carol").await;
+    assert_ne!(carol.token, bob.token);
+    let mut speaker = Speaker::connect(server.address()).await;
+    speaker.hello(&bob.token).await;
+    let error = speaker.error(Code::Unauthorized).await;
+    assert!(error.message.contains("did not issue that token"), "{}", error.message);
+    drop(server.speaker(&carol).await);
+}
