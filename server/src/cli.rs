@@ -1,5 +1,6 @@
 //! The command line of the server: `towlined`, and `towline serve` alike.
 
+mod backup;
 mod first_start;
 mod listen;
 mod people;
@@ -8,6 +9,7 @@ mod size;
 mod store;
 mod verify;
 
+pub use backup::BackupArgs;
 pub use listen::{BadAddress, ListenAddress};
 pub use people::{TokenArgs, UserArgs};
 pub use settings::ServeArgs;
@@ -51,6 +53,8 @@ enum Command {
     Token(TokenArgs),
     /// Read every document back and say which are not as they were uploaded
     Verify(VerifyArgs),
+    /// Copy the catalog and the keys into a new folder, also while the server runs
+    Backup(BackupArgs),
 }
 
 /// What `towlined` does, from its arguments to its exit code: 0 done, 1 failed or
@@ -77,6 +81,9 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
         Some(Command::Token(token)) => people::token(token, &token.store.or(before)).map(|()| true),
         Some(Command::Verify(verify)) => verify::run(verify, &verify.store.or(before)),
+        Some(Command::Backup(backup)) => {
+            backup::run(backup, &backup.store.or(before)).map(|()| true)
+        }
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -233,8 +233,10 @@ pub(crate) fn check(data_dir: &Path) -> Result<Peek, IdentityError> {
     Err(IdentityError::Mismatch(Mismatch { path: look.path().to_owned(), store_id, faults }))
 }
 
-/// The same where the folders are not to be taken as they are.
+/// The same for a server, which must be able to write there: unless the folders are to be
+/// taken as they are.
 pub(crate) fn check_unless(adopt: bool, data_dir: &Path) -> Result<(), IdentityError> {
+    Look::at(data_dir)?.require_writable()?;
     if adopt { Ok(()) } else { check(data_dir).map(drop) }
 }
 

@@ -8,6 +8,7 @@
 
 mod access;
 mod backlog;
+mod backup;
 mod calendar;
 mod channel;
 mod checkpoint;

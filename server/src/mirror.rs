@@ -6,14 +6,19 @@ use crate::service::Service;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use towline_state::catalog::{CatalogError, Document};
+use towline_protocol::DocumentId;
+use towline_state::catalog::{Catalog, CatalogError, Document};
 use towline_state::state_file::{
     EntryStatus, StateFile, StateFileError, UploadEntry, UploadsState,
 };
+use towline_upload::Phase;
 
 /// See the module's description.
 pub(crate) struct Mirror {
     file: StateFile,
+    /// The same catalog over a connection and a thread of its own: however many rows are
+    /// read for the copy, no login and no upload waits for that.
+    looking: Catalog,
     changed: Notify,
 }
 
@@ -30,9 +35,43 @@ pub(crate) enum MirrorError {
 /// took: ten thousand unfinished uploads must not keep the disk busy with it.
 const REST: u32 = 20;
 
+/// Rows that are in memory at a time.
+const PAGE: usize = 256;
+
+/// A larger file is not read at a start: it is a copy, and is written anew.
+const READ_BYTES_MAX: u64 = 8 << 20;
+
 impl Mirror {
-    pub(crate) fn new(file: StateFile) -> Self {
-        Self { file, changed: Notify::new() }
+    /// Keeps that file; `looking` is opened to look at the catalog.
+    pub(crate) fn new(file: StateFile, looking: Catalog) -> Self {
+        Self { file, looking, changed: Notify::new() }
+    }
+
+    /// Lets go of the catalog. Nothing is written after that.
+    pub(crate) fn close(&self) -> Result<(), CatalogError> {
+        self.looking.close().wait()
+    }
+
+    /// Shows every upload that waits for bytes, in the order of their numbers. A row that
+    /// does not read is left out. Blocks.
+    fn each_uploading<E: From<CatalogError>>(
+        &self,
+        mut show: impl FnMut(Document) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ids: Vec<DocumentId> = self.looking.uploading_ids().wait()?;
+        for page in ids.chunks(PAGE) {
+            // All of a page are asked for before the first is waited for.
+            let rows: Vec<_> = page.iter().map(|id| self.looking.document(*id)).collect();
+            for row in rows {
+                match row.wait() {
+                    // What is being published by now waits for nobody any more.
+                    Ok(Some(row)) if row.phase == Phase::Uploading => show(row)?,
+                    Ok(_) | Err(CatalogError::BadRow { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The catalog says something new.
@@ -64,41 +103,65 @@ pub(crate) async fn run(service: Arc<Service>) {
 
 /// Writes the state file now. Blocks.
 pub(crate) fn write(service: &Service) -> Result<(), MirrorError> {
-    let mut state = UploadsState::default();
-    // What is being published waits for nobody any more.
-    for document in service.catalog.uploading().wait()? {
-        let live = service.registry.get(document.document_id);
-        let active = live.is_some_and(|live| live.ask(|upload| upload.lease().is_some()));
-        state.uploads.insert(document.document_id.to_string(), entry(&document, active));
-    }
-    service.mirror.file.replace(&state)?;
-    Ok(())
+    let mirror = &service.mirror;
+    mirror.file.write_copy(|copy| {
+        mirror.each_uploading(|document| {
+            let live = service.registry.get(document.document_id);
+            let active = live.is_some_and(|live| live.ask(|upload| upload.lease().is_some()));
+            let key = document.document_id.to_string();
+            let written = copy.entry(&key, &entry(&document, active));
+            written.map_err(|error| mirror.file.unwritten(error).into())
+        })
+    })
 }
 
 /// Looks at the state file that an earlier run left. A later Towline's is not
 /// touched and stops the start; a damaged one is set aside, for the catalog knows
-/// all of it. Blocks.
+/// all of it; one that cannot be read at all is only warned of. Blocks.
 pub(crate) fn check(service: &Service) -> Result<(), MirrorError> {
     let file = &service.mirror.file;
-    match file.read() {
-        Ok(found) => compare(service, &found),
+    let found = if is_too_large(file) { Ok(None) } else { file.read().map(Some) };
+    let checked = match found {
+        Ok(found) => compare(service, found.as_ref()),
         Err(error @ StateFileError::Corrupt { .. }) => {
-            let place = file.set_aside(service.clock().now())?;
-            let place = place.map(|place| place.display().to_string());
-            tracing::warn!(%error, place, "the state file was set aside and is written anew");
-            Ok(())
+            file.set_aside(service.clock().now()).map_err(MirrorError::from).map(|place| {
+                let place = place.map(|place| place.display().to_string());
+                tracing::warn!(%error, place, "the state file was set aside and is written anew");
+            })
         }
         Err(error) => Err(error.into()),
+    };
+    match checked {
+        Err(MirrorError::File(error)) if !matches!(error, StateFileError::NewerVersion { .. }) => {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the state file cannot be used; it is a copy, and the server starts without it"
+            );
+            Ok(())
+        }
+        checked => checked,
     }
+}
+
+fn is_too_large(file: &StateFile) -> bool {
+    file.path().metadata().is_ok_and(|about| about.len() > READ_BYTES_MAX)
 }
 
 /// Says so where the state file is older than the catalog, or was edited: whoever
 /// has read it was misled. Where the catalog knows nothing at all, it was lost, and
-/// the copy of it is the only word of what lies in the staging area: it is kept.
-fn compare(service: &Service, found: &UploadsState) -> Result<(), MirrorError> {
+/// the copy of it is the only word of what lies in the staging area: it is kept, also
+/// where it is too large to be read here.
+fn compare(service: &Service, found: Option<&UploadsState>) -> Result<(), MirrorError> {
+    let Some(found) = found else {
+        if !service.catalog.has_documents().wait()? {
+            set_orphaned_aside(service)?;
+        }
+        return Ok(());
+    };
     let mut unknown = found.uploads.len();
     let mut behind = 0;
-    for document in service.catalog.uploading().wait()? {
+    service.mirror.each_uploading(|document| {
         match found.uploads.get(&document.document_id.to_string()) {
             Some(entry) => {
                 unknown -= 1;
@@ -106,11 +169,10 @@ fn compare(service: &Service, found: &UploadsState) -> Result<(), MirrorError> {
             }
             None => behind += 1,
         }
-    }
+        Ok::<(), MirrorError>(())
+    })?;
     if unknown > 0 && !service.catalog.has_documents().wait()? {
-        let place = service.mirror.file.set_orphaned_aside(service.clock().now())?;
-        let place = place.display();
-        tracing::warn!(%place, "the catalog knows no document, but the state file tells of uploads; it was set aside");
+        set_orphaned_aside(service)?;
     } else if behind + unknown > 0 {
         tracing::warn!(
             behind,
@@ -118,6 +180,13 @@ fn compare(service: &Service, found: &UploadsState) -> Result<(), MirrorError> {
             "the state file does not say what the catalog says; the catalog decides, and the file is written anew"
         );
     }
+    Ok(())
+}
+
+fn set_orphaned_aside(service: &Service) -> Result<(), MirrorError> {
+    let place = service.mirror.file.set_orphaned_aside(service.clock().now())?;
+    let place = place.display();
+    tracing::warn!(%place, "the catalog knows no document, but the state file tells of uploads; it was set aside");
     Ok(())
 }
 

@@ -50,6 +50,16 @@ pub enum RunError {
     /// The state file.
     #[error("the state file could not be written")]
     StateFile(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The lock file was removed: a second server could have begun to work beside this one.
+    #[error(
+        "the lock file {} was removed, so the server has stopped: it must be alone in its data \
+         folder. What is durable is kept; start it again",
+        path.display()
+    )]
+    LockRemoved {
+        /// The lock file.
+        path: std::path::PathBuf,
+    },
     /// A part of the server has panicked.
     #[error("a part of the server has panicked")]
     Panicked,
@@ -110,7 +120,10 @@ impl Server {
         ];
         service.mirror.changed();
         let door = tokio::spawn(door::run(listener, Arc::clone(service)));
-        shutdown.await;
+        let is_alone = tokio::select! {
+            () = shutdown => true,
+            () = lock_removed(service) => false,
+        };
         tracing::info!("stopping");
         service.stopping.cancel();
         let enough = Instant::now() + service.config.timings.stop;
@@ -136,23 +149,41 @@ impl Server {
         if timeout_at(enough, settled).await.is_err() {
             tracing::warn!("the disk is slow: the next start reads what is not durable yet");
         }
+        let path = service.lock.path();
         let closed = tokio::task::spawn_blocking(move || self.close());
         match timeout(LAST_WRITES, closed).await {
-            Ok(closed) => closed.map_err(|_| RunError::Panicked)?,
+            Ok(closed) => closed.map_err(|_| RunError::Panicked)??,
             // What was promised is in the catalog, whoever closes it.
-            Err(_) => {
-                tracing::warn!("the disk is slow: the state file may not say the last of it");
-                Ok(())
-            }
+            Err(_) => tracing::warn!("the disk is slow: the state file may not say the last of it"),
         }
+        if is_alone { Ok(()) } else { Err(RunError::LockRemoved { path }) }
     }
 
     /// The last words: state file, then catalog. Blocks.
     fn close(self) -> Result<(), RunError> {
-        let written = mirror::write(&self.service);
-        let closed = self.service.catalog.close().wait();
-        written.map_err(|error| RunError::StateFile(Box::new(error)))?;
-        closed.map_err(RunError::Catalog)
+        // The copy decides nothing: a stop without it is a stop in good order.
+        if let Err(error) = mirror::write(&self.service) {
+            tracing::warn!(%error, "the state file could not be written");
+        }
+        // The last connection brings the journal back into the catalog.
+        let looked = self.service.mirror.close();
+        self.service.catalog.close().wait()?;
+        looked.map_err(RunError::Catalog)
+    }
+}
+
+/// The time between two looks at the lock file.
+const LOCK_LOOKS: Duration = Duration::from_secs(1);
+
+/// Waits until the lock file has lost its name.
+async fn lock_removed(service: &Service) {
+    let mut looks = tokio::time::interval(LOCK_LOOKS);
+    loop {
+        looks.tick().await;
+        if !service.lock.has_its_name() {
+            tracing::error!(path = %service.lock.path().display(), "the lock file was removed");
+            return;
+        }
     }
 }
 
@@ -190,7 +221,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         registry: Registry::default(),
         checkpoints: Checkpoints::new(config.durability),
         settling: Settling::new(config.durability),
-        mirror: Mirror::new(state_file),
+        mirror: Mirror::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
         calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),
         newborns: Arc::default(),
@@ -200,7 +231,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         tracker,
         stopping: CancellationToken::new(),
         config,
-        _lock: lock,
+        lock,
     });
     // A later Towline's folder is left alone before anything in it is changed.
     mirror::check(&service).map_err(|error: MirrorError| RunError::StateFile(Box::new(error)))?;

@@ -49,7 +49,7 @@ pub(crate) struct Service {
     /// Cancelled when the server is to stop.
     pub(crate) stopping: CancellationToken,
     /// The data folder is this server's until the last of its threads has let go.
-    pub(crate) _lock: FolderLock,
+    pub(crate) lock: FolderLock,
 }
 
 impl Service {

@@ -25,6 +25,7 @@
 //! try, so writes are refused with [`CatalogError::ReadOnly`] until the process
 //! starts anew. Reads go on.
 
+mod backup;
 mod blocks;
 mod checkpoint;
 mod connection;
@@ -46,6 +47,7 @@ mod unfinished;
 mod users;
 mod waiting;
 
+pub use backup::back_up;
 pub use checkpoint::Checkpoint;
 pub use document::{Bytes, Document, FileStamp, NewDocument, OnConflict};
 pub use documents::{Created, Unless};

@@ -6,12 +6,14 @@
 //! a whole new file, synced, then renamed over the old one. Where the name is a
 //! symbolic link, the file that it leads to is replaced, and the link stays.
 
+mod copy;
 mod entry;
 mod error;
 mod job;
 mod server;
 mod uploads;
 
+pub use copy::EntryWriter;
 pub use entry::{EntryStatus, ModifiedNs, UploadEntry};
 pub use error::StateFileError;
 pub use job::JobEntry;
@@ -276,14 +278,28 @@ impl StateFile {
     /// and the folder synced. Without the first sync a power cut can leave an
     /// empty file under the name, without the last it can bring the old one back.
     fn write(&self, held: &Held, bytes: &[u8]) -> Result<(), StateFileError> {
+        let mut file = self.begin_write(held)?;
+        file.write_all(bytes).map_err(|error| self.io("write", error))?;
+        self.finish_write(held, file)
+    }
+
+    /// The new file of the recipe.
+    fn begin_write(&self, held: &Held) -> Result<tempfile::NamedTempFile, StateFileError> {
         if !self.is_swept.swap(true, Ordering::Relaxed) {
             // Each writer has the lock while it has a temporary file: what lies there now
             // was left by a run that was killed. What cannot be removed does no harm.
             let folder = directory::parent_of(&held.target);
             let _ = directory::sweep(&folder, &temporary_prefix(&held.target), TEMPORARY);
         }
-        let mut file = self.temporary(&held.target)?;
-        file.write_all(bytes).map_err(|error| self.io("write", error))?;
+        self.temporary(&held.target)
+    }
+
+    /// The rest of the recipe.
+    fn finish_write(
+        &self,
+        held: &Held,
+        file: tempfile::NamedTempFile,
+    ) -> Result<(), StateFileError> {
         file.as_file().sync_all().map_err(|error| self.io("sync", error))?;
         file.persist(&held.target).map_err(|error| self.io("replace", error.error))?;
         self.sync_folder(held)

@@ -119,6 +119,13 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// The descriptor alone.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+}
+
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

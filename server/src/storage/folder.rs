@@ -3,7 +3,7 @@
 use super::directory::Directory;
 use super::marker::{self, Found, Marker, Part};
 use super::paths;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
@@ -99,6 +99,22 @@ impl Look {
         Ok(Self { path, root, parts, has_folders_of_users })
     }
 
+    /// Refuses where the system lets nothing be written into the folder, or into that of the
+    /// catalog: a server could not start.
+    ///
+    /// # Errors
+    /// With the folder, and what the system says.
+    pub fn require_writable(&self) -> Result<(), FolderError> {
+        for (part, found) in &self.parts {
+            if matches!(part, Part::Root | Part::State) && *found != Found::Missing {
+                let path = self.path.join(part.below());
+                rustix::fs::access(&path, Access::WRITE_OK)
+                    .map_err(|errno| io("write into", &path, errno.into()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where the data folder lies, or would.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -109,6 +125,12 @@ impl Look {
     #[must_use]
     pub fn catalog_path(&self) -> PathBuf {
         paths::catalog(&self.path)
+    }
+
+    /// The name of the marker in each part.
+    #[must_use]
+    pub fn marker_name(&self) -> &'static str {
+        paths::MARKER
     }
 
     /// Whether the folder of a user is there.
@@ -186,7 +208,22 @@ impl DataFolder {
             Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {}
             _ => return Err(self.in_use()),
         }
-        Ok(FolderLock { folder: self.clone(), file })
+        let state = self.lock_state()?;
+        Ok(FolderLock { folder: self.clone(), file, state })
+    }
+
+    /// Locks the folder of the catalog as well: unlike a file it cannot be removed while
+    /// the catalog is in it, so that a server that finds the lock file removed makes a new
+    /// one and is refused all the same.
+    fn lock_state(&self) -> Result<File, FolderError> {
+        let path = self.0.path.join(paths::STATE);
+        let opened = self.0.root.folder(paths::STATE);
+        let state = File::from(opened.map_err(|errno| opening(&path, errno))?.into_fd());
+        match state.try_lock() {
+            Ok(()) => Ok(state),
+            Err(TryLockError::WouldBlock) => Err(self.in_use()),
+            Err(TryLockError::Error(source)) => Err(io("lock", &path, source)),
+        }
     }
 
     /// Writes the marker of each part that has none, or another one. On return all of them
@@ -254,6 +291,8 @@ pub struct FolderLock {
     folder: DataFolder,
     /// The lock is the open file's, and gone with it, however the process ends (P4).
     file: File,
+    /// The folder of the catalog, locked too.
+    state: File,
 }
 
 impl Drop for FolderLock {
@@ -262,10 +301,26 @@ impl Drop for FolderLock {
     fn drop(&mut self) {
         // Where this fails, closing the file does it.
         let _ = self.file.unlock();
+        let _ = self.state.unlock();
     }
 }
 
 impl FolderLock {
+    /// Whether the lock file still has its name. Without it a second server locks another
+    /// file of that name.
+    #[must_use]
+    pub fn has_its_name(&self) -> bool {
+        let Ok(held) = rustix::fs::fstat(&self.file) else { return false };
+        let named = self.folder.0.root.stat(paths::LOCK);
+        named.is_ok_and(|named| (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino))
+    }
+
+    /// Where the lock file lies.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.0.path.join(paths::LOCK)
+    }
+
     /// The folder that is locked.
     #[must_use]
     pub fn folder(&self) -> &DataFolder {

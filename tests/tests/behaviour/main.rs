@@ -6,6 +6,7 @@
 mod access;
 mod already_uploaded;
 mod at_rest;
+mod backup;
 mod bad_input;
 mod bad_tokens;
 mod channels;

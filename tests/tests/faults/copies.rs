@@ -77,8 +77,7 @@ fn absent_or_whole(site: &Site, person: &Person, corpus: &Corpus, point: &str) {
 }
 
 fn staged(site: &Site) -> Vec<OsString> {
-    let entries = fs::read_dir(site.staging_folder()).expect("a listing").flatten();
-    entries.map(|entry| entry.file_name()).collect()
+    site.staged_names().into_iter().map(OsString::from).collect()
 }
 
 async fn arrives(server: &ServerProcess, site: &Site, person: &Person, corpus: &Corpus) {

@@ -70,7 +70,7 @@ async fn arrives(server: &ServerProcess, site: &Site, person: &Person, corpus: &
 
 /// Only a folder may lie there for what was set aside, and nothing in it.
 fn assert_no_litter(site: &Site, point: &str) {
-    let left: Vec<_> = fs::read_dir(site.staging_folder()).expect("a listing").flatten().collect();
+    let left = site.staged_names();
     assert!(left.is_empty(), "{point} leaves {left:?}");
 }
 

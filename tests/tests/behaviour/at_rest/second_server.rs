@@ -45,3 +45,47 @@ async fn also_within_one_process() {
     server.stop().await;
     server.start_again().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn also_where_the_lock_file_was_removed_and_the_first_one_stops() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let corpus = Corpus::new(BLOCK, 391);
+    let mut first = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(first.address(), &ada.token).await;
+    let document_id = speaker.upload(upload("doc.bin", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..5000).await;
+    speaker.has_received(document_id, 5000).await;
+    std::fs::remove_file(site.path().join("towlined.lock")).unwrap();
+    let ended = Launch::over(&site).try_start().await.unwrap_err();
+    assert!(ended.said.join("\n").contains("is in use by another server"), "{:?}", ended.said);
+    // It cannot know who else finds no lock.
+    assert_eq!(first.ended().await.code(), Some(1));
+    first.says("was removed, so the server has stopped").await;
+    let again = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(again.address(), &ada.token).await;
+    let granted = speaker.resume(towline_tests::speaker::resume(document_id)).await;
+    assert_eq!(granted.offset, towline_tests::speaker::offset(5000), "what came was paused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_that_another_program_has_locked_is_waited_for_with_a_word() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    Launch::over(&site).start().await.gone().await;
+    let backup = rusqlite::Connection::open(site.catalog_path()).unwrap();
+    backup.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let starting = tokio::spawn({
+        let launch = Launch::over(&site);
+        async move { launch.start().await }
+    });
+    // Longer than the server is silent about it.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    backup.execute_batch("COMMIT").unwrap();
+    drop(backup);
+    let server = starting.await.unwrap();
+    let said = server.said().join("\n");
+    assert!(said.contains("another program has locked"), "{said}");
+    assert!(said.contains("catalog.db"), "{said}");
+    drop(server.speaker(&ada).await);
+}

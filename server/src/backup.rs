@@ -1,0 +1,208 @@
+//! `towlined backup`: a copy of what a store cannot do without besides the documents
+//! themselves, made while a server works in it.
+//!
+//! The catalog is copied as it is at one moment. Documents are complete and never change from
+//! the moment at which their row says so, so a copy of `uploads/` that is made *after* this
+//! one holds all of those that the catalog's copy knows.
+
+use crate::clock::Clock;
+use crate::storage::{Look, Part};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use towline_protocol::StoreId;
+use towline_state::catalog::{self, Catalog, CatalogError};
+use towline_upload::Phase;
+
+/// What was copied.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    pub(crate) store_id: StoreId,
+    pub(crate) documents: u64,
+    pub(crate) uploads: u64,
+}
+
+/// Why there is no backup. What was written of it so far stays in its folder.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackupError {
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// There is something in the folder already.
+    #[error("{} is not empty; a backup goes into a new folder or an empty one", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder lies inside of the data folder.
+    #[error(
+        "{} lies in the data folder; what is lost with that would be lost with it",
+        path.display()
+    )]
+    Inside {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What the system says.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Rows that are in memory at a time.
+const PAGE: u32 = 256;
+
+/// The list of all documents, as `b3sum --check` reads it.
+const LIST: &str = "documents.b3sum";
+
+/// Makes a backup of the store that `look` has found, in the folder `into`. Blocks.
+pub(crate) fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup, BackupError> {
+    let into = std::path::absolute(into).map_err(failed("find", into))?;
+    prepare(look.path(), &into)?;
+    let state = Part::State.below();
+    let keys = Part::Keys.below();
+    for folder in [&state, &keys] {
+        make(&into.join(folder))?;
+    }
+    let copy = into.join(&state).join("catalog.db");
+    catalog::back_up(look.catalog_path(), &copy)?;
+    // The markers of what is in the backup, and of nothing else: a marker in an empty
+    // `uploads` would say that all documents are there.
+    for part in [Part::Root, Part::State] {
+        copy_file(&look.path().join(part.below()), &into.join(part.below()), look.marker_name())?;
+    }
+    copy_files(&look.path().join(&keys), &into.join(&keys))?;
+    let backup = list(&copy, &into)?;
+    explain(&backup, look.path(), &into, clock)?;
+    for folder in [into.join(&state), into.join(&keys), into.clone()] {
+        File::open(&folder).and_then(|open| open.sync_all()).map_err(failed("sync", &folder))?;
+    }
+    Ok(backup)
+}
+
+/// Makes the folder, or accepts an empty one.
+fn prepare(data_dir: &Path, into: &Path) -> Result<(), BackupError> {
+    match into.read_dir() {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(BackupError::NotEmpty { path: into.to_owned() });
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(into)?,
+        Err(error) => return Err(failed("read", into)(error)),
+    }
+    let real = |path: &Path| path.canonicalize().map_err(failed("find", path));
+    if real(into)?.starts_with(real(data_dir)?) {
+        return Err(BackupError::Inside { path: into.to_owned() });
+    }
+    Ok(())
+}
+
+fn make(folder: &Path) -> Result<(), BackupError> {
+    DirBuilder::new().mode(0o700).create(folder).map_err(failed("make", folder))
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Copies every plain file of a folder.
+fn copy_files(from: &Path, to: &Path) -> Result<(), BackupError> {
+    for entry in from.read_dir().map_err(failed("read", from))? {
+        let entry = entry.map_err(failed("read", from))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            copy_file(from, to, entry.file_name())?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path, name: impl AsRef<Path>) -> Result<(), BackupError> {
+    let (from, to) = (from.join(&name), to.join(&name));
+    let mut source = File::open(&from).map_err(failed("read", &from))?;
+    let copied = new_file(&to).and_then(|mut file| {
+        io::copy(&mut source, &mut file)?;
+        file.sync_all()
+    });
+    copied.map_err(failed("write", &to))
+}
+
+/// Writes the list of the documents that the copy knows.
+fn list(copy: &Path, into: &Path) -> Result<Backup, BackupError> {
+    let catalog = Catalog::open_to_look(copy)?;
+    let mut backup = Backup { store_id: catalog.store_id(), documents: 0, uploads: 0 };
+    let path = into.join(LIST);
+    let mut list = BufWriter::new(new_file(&path).map_err(failed("write", &path))?);
+    let mut after = None;
+    loop {
+        let page = catalog.documents_after(after, PAGE).wait()?;
+        let Some(last) = page.last() else { break };
+        after = match last {
+            Ok(row) => Some(row.document_id),
+            Err(CatalogError::BadRow { id, .. }) => {
+                towline_protocol::DocumentId::from_i64(*id).ok()
+            }
+            Err(error) => return Err(error.clone().into()),
+        };
+        // A row that does not read is in the copy as it is.
+        for row in page.into_iter().flatten() {
+            let (Phase::Completed, Some(blake3), Some(place)) =
+                (row.phase, row.blake3, &row.file_path)
+            else {
+                backup.uploads += 1;
+                continue;
+            };
+            backup.documents += 1;
+            writeln!(list, "{blake3}  uploads/{}/{place}", row.user_id)
+                .map_err(failed("write", &path))?;
+        }
+    }
+    catalog.close().wait()?;
+    let list = list.into_inner().map_err(|error| failed("write", &path)(error.into_error()))?;
+    list.sync_all().map_err(failed("sync", &path))?;
+    Ok(backup)
+}
+
+/// Writes how the backup is put back, for the person who finds it.
+fn explain(
+    backup: &Backup,
+    data_dir: &Path,
+    into: &Path,
+    clock: &Clock,
+) -> Result<(), BackupError> {
+    let path = into.join("README.txt");
+    let Backup { store_id, documents, uploads } = backup;
+    let (seconds, data_dir) = (clock.now().as_secs(), data_dir.display());
+    let text = format!(
+        "Backup of the Towline store {store_id}, made {seconds} seconds after 1970-01-01 UTC from\n\
+         {data_dir}: {documents} documents, {uploads} unfinished uploads.\n\
+         \n\
+         It holds state/ (the catalog), keys/ (the key that signs tokens) and {LIST}, the list of\n\
+         all documents. It does not hold the documents: copy uploads/ after this backup, with\n\
+         its hidden files (rsync -a does). `cd COPY && b3sum --check {LIST}` checks the copy.\n\
+         \n\
+         To put it back: stop the server. Move what is left of state/ in the data folder away, and\n\
+         copy state/ from here to its place; do the same with keys/ only if keys/ is lost. Give the\n\
+         files to the user that the server runs as (chown -R). Start the server, then run\n\
+         `towlined verify`: documents that were uploaded after the backup are files that it calls\n\
+         UNKNOWN. They stay where they are.\n"
+    );
+    let written = new_file(&path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(failed("write", &path))
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
+    let path = path.to_owned();
+    move |source| BackupError::Io { what, path, source }
+}

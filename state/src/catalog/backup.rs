@@ -1,0 +1,45 @@
+//! A copy of a catalog that is in use, for safe-keeping.
+
+use super::connection;
+use super::error::CatalogError;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A catalog that is put back goes on with numbers that are larger by this: those that were
+/// given to documents after the copy was made must not be given to others, for clients
+/// remember them.
+const SKIPPED_DOCUMENTS: i64 = 1_000_000;
+
+/// Copies the catalog at `path` into a new file at `into`, as it is at one moment, whoever
+/// works with it meanwhile. The copy is for its owner alone, and durable on return. Blocks.
+///
+/// # Errors
+/// Where the catalog cannot be read, where `into` is there already, or the copy cannot be
+/// written.
+pub fn back_up(path: impl AsRef<Path>, into: impl AsRef<Path>) -> Result<(), CatalogError> {
+    let (path, into) = (path.as_ref(), into.as_ref());
+    let failed = |action| {
+        let path = into.to_owned();
+        move |source: io::Error| CatalogError::Io { action, path, source: Arc::new(source) }
+    };
+    // SQLite writes into an empty file, and would make one that others may read.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(into);
+    drop(made.map_err(failed("make"))?);
+    let text = into.to_str().ok_or_else(|| io::Error::other("the path is not UTF-8"));
+    let text = text.map_err(failed("write"))?;
+    let source = connection::open_to_look(path)?;
+    // SQLite counts the new file as a change; the source stays as it is.
+    source.pragma_update(None, "query_only", "OFF")?;
+    source.execute("VACUUM INTO $1", [text])?;
+    source.close().map_err(|(_, error)| error)?;
+    let copy = rusqlite::Connection::open(into)?;
+    copy.execute(
+        "UPDATE sqlite_sequence SET seq = seq + $1 WHERE name = 'documents'",
+        [SKIPPED_DOCUMENTS],
+    )?;
+    copy.close().map_err(|(_, error)| error)?;
+    File::open(into).and_then(|file| file.sync_all()).map_err(failed("sync"))
+}

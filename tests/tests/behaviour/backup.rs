@@ -1,0 +1,119 @@
+//! `towlined backup` while the server works, and putting it back as its README says.
+
+use crate::verify::verify;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use towline_tests::by_hand::contents;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{Launch, ServerProcess, output, towlined};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{ZERO, offset, resume, upload};
+
+async fn backup(site: &Site, into: &Path) -> Output {
+    output(towlined().arg("backup").arg(into).arg("--data-dir").arg(site.path())).await
+}
+
+async fn put(server: &ServerProcess, person: &Person, name: &str, corpus: &Corpus) -> u64 {
+    let mut speaker = server.speaker(person).await;
+    speaker.upload(upload(name, corpus)).await;
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await.document_id.get()
+}
+
+/// What the backup's README says, in the words of a shell.
+fn put_back(from: &Path, site: &Site) {
+    let copied = Command::new("cp").arg("-a").arg(from.join("state")).arg(site.path()).status();
+    assert!(copied.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
+    let site = Site::new();
+    let (ada, bob) = (site.add_user("ada").await, site.add_user("bob").await);
+    let server = Launch::over(&site).start().await;
+    let (before, after) = (Corpus::new(3000, 500), Corpus::new(4000, 501));
+    put(&server, &ada, "before.txt", &before).await;
+    // Unfinished, with a promise, and one that works on while the backup is made.
+    let left = Corpus::new(2 * BLOCK, 502);
+    let mut speaker = server.speaker(&ada).await;
+    let id = speaker.upload(upload("left.bin", &left)).await.document_id;
+    speaker.chunks(ZERO, &left, 0..5000).await;
+    speaker.pause().await;
+    let busy = {
+        let mut speaker = server.speaker(&bob).await;
+        tokio::spawn(async move {
+            for number in 0.. {
+                let small = Corpus::new(100, 503);
+                speaker.upload(upload(&format!("{number}.txt"), &small)).await;
+                speaker.chunks(ZERO, &small, 0..100).await;
+                speaker.complete(ZERO).await;
+            }
+        })
+    };
+    let into = site.outside().join("backup");
+    let made = backup(&site, &into).await;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    busy.abort();
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(said.contains("documents themselves are not in it"), "{said}");
+    let listed = fs::read_to_string(into.join("documents.b3sum")).unwrap();
+    assert!(listed.contains(&format!("{}  uploads/1/before.txt\n", before.hash())), "{listed}");
+    for (path, _) in contents(&into) {
+        let mode = path.metadata().unwrap().permissions().mode() & 0o077;
+        assert_eq!(mode, 0, "{}", path.display());
+    }
+    let late = put(&server, &ada, "after.txt", &after).await;
+    server.gone().await;
+
+    // The disk with the catalog is lost.
+    fs::remove_dir_all(site.path().join("state")).unwrap();
+    let ended = Launch::over(&site).try_start().await.unwrap_err();
+    assert!(ended.said.join("\n").contains("put the backup of state/ back"), "{:?}", ended.said);
+    put_back(&into, &site);
+    let server = Launch::over(&site).start().await;
+    let mut speaker = server.speaker(&ada).await;
+    assert_eq!(speaker.resume(resume(id)).await.offset, offset(5000));
+    speaker.chunks(ZERO, &left, 5000..left.size()).await;
+    speaker.complete(ZERO).await;
+    drop(server.speaker(&bob).await);
+    for (name, corpus) in [("before.txt", &before), ("left.bin", &left), ("after.txt", &after)] {
+        site.assert_published(&ada, name, corpus);
+    }
+    // What came later is a file that nobody knows, and its number is given to no other.
+    let kinds = verify(&site, &[]).await.kinds();
+    assert!(kinds.contains(&"no_document uploads/1/after.txt".to_owned()), "{kinds:?}");
+    assert!(!kinds.iter().any(|kind| kind.contains("before.txt") || kind.contains("left.bin")));
+    assert!(put(&server, &ada, "new.txt", &Corpus::new(10, 504)).await > late + 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_into_a_new_or_empty_folder_outside_of_the_data_folder() {
+    let site = Site::new();
+    site.add_user("ada").await;
+    Launch::over(&site).start().await.gone().await;
+    let empty = site.outside().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(backup(&site, &empty).await.status.success(), "also while no server runs");
+    let before = contents(&empty);
+    for (into, why) in [
+        (empty.clone(), "is not empty"),
+        (site.path().join("backup"), "lies in the data folder"),
+        (site.outside().join("no/such"), "cannot make"),
+    ] {
+        let refused = backup(&site, &into).await;
+        assert_eq!(refused.status.code(), Some(1), "{why}");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains(why) && said.contains(into.to_str().unwrap()), "{said}");
+    }
+    assert_eq!(contents(&empty), before);
+    // Nothing is made where there is no store.
+    let nowhere = site.outside().join("nowhere");
+    let refused = output(
+        towlined().arg("backup").arg(site.outside().join("x")).arg("--data-dir").arg(&nowhere),
+    )
+    .await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(!nowhere.exists() && !site.outside().join("x").exists());
+}
