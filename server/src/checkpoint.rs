@@ -128,8 +128,8 @@ impl Checkpoints {
         let _ = told.await;
     }
 
-    /// How many uploads a pass has to go through, moved ones and paused ones, and who
-    /// waits for its end.
+    /// How many uploads a pass has to go through, moved ones and paused ones, and the
+    /// senders to be told of its end.
     fn begin_pass(&self) -> (usize, usize, Vec<oneshot::Sender<()>>) {
         let mut waiting = self.waiting();
         waiting.bytes = 0;
@@ -146,8 +146,12 @@ impl Checkpoints {
         while group.uploads.len() < together / 2
             && let Some((live, paused)) = waiting.paused.pop()
         {
-            // Its turn among the others would find nothing new.
-            waiting.uploads.remove(&live.document_id);
+            // Its turn among the others would find nothing new. Another `Live` of the same
+            // document, begun since, has a turn of its own.
+            let same = waiting.uploads.get(&live.document_id);
+            if same.is_some_and(|same| Arc::ptr_eq(same, &live)) {
+                waiting.uploads.remove(&live.document_id);
+            }
             group.uploads.push(live);
             group.paused.push(paused);
         }

@@ -36,9 +36,9 @@ pub(crate) trait Handler: Send + 'static {
     /// Whether nothing is lost if the lane is dropped now.
     fn is_vacant(&self) -> bool;
 
-    /// A flag that the handler raises in the middle of a step, when the rest of that step
-    /// changes nothing about [`Self::is_vacant`] and it would be true: before it says so to
-    /// somebody who acts on it at once. Taking the next work lowers it.
+    /// A flag that the handler raises in the middle of a step, when [`Self::is_vacant`] is
+    /// true and the rest of the step does not change that: before it sends the answer upon
+    /// which a client may use the channel's place. Taking the next work lowers the flag.
     fn vacated(&self) -> Arc<AtomicBool> {
         Arc::default()
     }

@@ -153,7 +153,7 @@ impl Server {
         let closed = tokio::task::spawn_blocking(move || self.close());
         match timeout(LAST_WRITES, closed).await {
             Ok(closed) => closed.map_err(|_| RunError::Panicked)??,
-            // What was promised is in the catalog, whoever closes it.
+            // What was promised is in the catalog already, closed in good order or not.
             Err(_) => tracing::warn!("the disk is slow: the state file may not say the last of it"),
         }
         if is_alone { Ok(()) } else { Err(RunError::LockRemoved { path }) }

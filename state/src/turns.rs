@@ -1,6 +1,6 @@
-//! A queue in which those who put something into it take turns, and the things of each come
-//! in the order in which they were added: a thousand of one do not hold up the one of
-//! another.
+//! A queue with turns: each thing in it has an owner, and the next thing to be taken is the
+//! oldest one of the owner whose turn it is. A thousand things of one owner do not hold up
+//! the single thing of another.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use std::hash::Hash;
 /// See the module's description.
 #[derive(Debug)]
 pub struct Turns<K, T> {
-    /// Those of whom something waits, the next one first.
+    /// The owners of the things that wait; the next one is first.
     order: VecDeque<K>,
     waiting: HashMap<K, VecDeque<T>>,
     count: usize,
@@ -21,7 +21,7 @@ impl<K, T> Default for Turns<K, T> {
 }
 
 impl<K: Copy + Eq + Hash, T> Turns<K, T> {
-    /// Adds a thing of that one.
+    /// Adds a thing of that owner.
     pub fn push(&mut self, whose: K, thing: T) {
         let own = self.waiting.entry(whose).or_default();
         if own.is_empty() {
@@ -31,7 +31,7 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         self.count += 1;
     }
 
-    /// Takes the oldest thing of the one whose turn it is.
+    /// Takes the oldest thing of the owner whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
         let whose = self.order.pop_front()?;
         let own = self.waiting.get_mut(&whose)?;
@@ -51,7 +51,7 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         self.count
     }
 
-    /// Whether none does.
+    /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -102,3 +102,21 @@ async fn a_token_that_ends_meanwhile() {
     speaker.error_on(ZERO, Code::AuthExpired).await;
     assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
 }
+
+/// A catalog that cannot say whether a user was removed must not keep that user in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_whom_nothing_can_be_found_out() {
+    let server = server().await;
+    let mallory = server.site.add_user("mallory").await;
+    let mut speaker = Speaker::login(server.address(), &mallory.token).await;
+    let catalog = rusqlite::Connection::open(server.site.catalog_path()).unwrap();
+    let sql = "UPDATE users SET created_at = -1 WHERE name = 'mallory'";
+    assert_eq!(catalog.execute(sql, []).unwrap(), 1);
+    drop(catalog);
+    let since = Instant::now();
+    speaker.error_on(ZERO, Code::Internal).await;
+    speaker.closed().await;
+    assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
+    // That of another is looked up as ever.
+    server.speaker().await.ping().await;
+}
