@@ -13,15 +13,17 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::lane::{Handler, Manner, Next};
 use crate::live::{Live, Part, Writer};
+use crate::log::{Since, UploadEnd};
 use crate::pool::Buffer;
 use crate::publish::Receipt;
 use crate::service::Service;
-use crate::storage::StorageError;
+use crate::storage::{Resource, StorageError};
 use crate::tap::Tap;
 use begin::Asked;
 pub(crate) use copying::COPIES_MAX;
 use parcel::Parcel;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,12 +52,16 @@ const SHORT_FILE_BYTES: u64 = 256 << 10;
 pub(crate) struct ChannelDesk {
     service: Arc<Service>,
     user: UserId,
+    peer: SocketAddr,
     channel: Channel,
     events: Events,
     backlog: Backlog,
     /// Cancelled when the connection, or the server, comes to its end.
     ending: CancellationToken,
     slot: Slot,
+    /// When the upload in the slot was begun here, for the log.
+    since: Since,
+    is_cancelling: bool,
     /// The place of the task being done in its connection's queue; it goes with
     /// an answer that is long.
     place: Option<OwnedSemaphorePermit>,
@@ -191,7 +197,7 @@ impl Drop for ChannelDesk {
 impl ChannelDesk {
     pub(crate) fn new(
         service: Arc<Service>,
-        user: UserId,
+        (user, peer): (UserId, SocketAddr),
         channel: Channel,
         events: Events,
         backlog: Backlog,
@@ -200,6 +206,9 @@ impl ChannelDesk {
         Self {
             service,
             user,
+            peer,
+            since: Since::now(0),
+            is_cancelling: false,
             channel,
             events,
             backlog,
@@ -376,6 +385,7 @@ impl ChannelDesk {
                 Ok(Some((live, part))) => {
                     self.service.mirror.changed();
                     let on_conflict = document.on_conflict;
+                    self.since = since(&live);
                     self.slot = Slot::Open(Open { live, part, on_conflict });
                     return Ok(());
                 }
@@ -415,6 +425,7 @@ impl ChannelDesk {
             (past, _) => return Err(Failure::Refused(Refusal::NotUploading(past))),
         };
         let part = live.join(self.user, request.lease, self.writer())?;
+        self.since = since(&live);
         self.slot = Slot::Open(Open { live, part, on_conflict: document.on_conflict });
         Ok(())
     }
@@ -423,9 +434,9 @@ impl ChannelDesk {
         let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
         let now = self.service.clock().now();
         open.live.write(open.part.lease, offset, bytes, now).map_err(|failure| match failure {
-            Failure::Storage(StorageError::NoSpace { .. }) => {
-                let missing_bytes = self.service.missing_bytes(open.live.filesize(), &open.live);
-                Failure::Storage(StorageError::NoSpace { missing_bytes })
+            Failure::Storage(StorageError::NoSpace { resource: Resource::Bytes, .. }) => {
+                let missing = self.service.missing_bytes(open.live.filesize(), &open.live);
+                Failure::Storage(StorageError::no_room(missing))
             }
             other => other,
         })?;
@@ -509,7 +520,10 @@ impl ChannelDesk {
         if let Slot::Open(open) = &self.slot
             && open.live.document_id == id
         {
+            // Its end is logged, and not that it was paused for a moment.
+            self.is_cancelling = true;
             self.leave();
+            self.is_cancelling = false;
         }
         if document.phase == Phase::Publishing {
             self.service.settle(id)?;
@@ -562,7 +576,6 @@ impl ChannelDesk {
     /// Says no, and does what follows from it.
     fn refuse(&mut self, failure: &Failure) {
         failpoint::reach("refuse.begun");
-        tracing::debug!(user = %self.user, channel = %self.channel, %failure, "refused");
         let Slot::Open(open) = &self.slot else {
             let id = if let Slot::Whole(id) = &self.slot { Some(*id) } else { None };
             if !matches!(self.slot, Slot::Done(_)) {
@@ -632,6 +645,7 @@ impl ChannelDesk {
     fn pause(&self, open: &Open) -> bool {
         let was_in_force = open.live.release(open.part);
         if was_in_force {
+            self.log_pause(&open.live);
             self.service.checkpoints.moved(&open.live, 0);
             self.service.mirror.changed();
             self.service.registry.paused(open.live.document_id);
@@ -640,6 +654,24 @@ impl ChannelDesk {
             self.service.close_idle(2);
         }
         was_in_force
+    }
+
+    fn log_pause(&self, live: &Live) {
+        if self.is_cancelling || !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        live.ask(|upload| {
+            if upload.phase() == Phase::Uploading && upload.lease().is_none() {
+                let progress = upload.progress();
+                let end = UploadEnd {
+                    user: self.user,
+                    document: live.document_id,
+                    path: upload.path(),
+                    filesize: progress.filesize(),
+                };
+                end.paused(self.peer, self.since, progress.received().get());
+            }
+        });
     }
 
     fn check_user(&self, named: Option<UserId>) -> Result<(), Failure> {
@@ -655,6 +687,7 @@ impl ChannelDesk {
     }
 
     fn error(&self, failure: &Failure, document_id: Option<DocumentId>) -> ErrorReply {
+        self.service.summary.refused(self.peer, self.user, document_id, failure);
         failure.reply().on(self.channel, document_id)
     }
 
@@ -673,6 +706,11 @@ const LOOKS_MAX: usize = 64;
 
 /// Why a cancelled upload ended.
 const GIVEN_UP: &str = "its owner gave it up";
+
+/// What an upload has when a channel begins with it.
+fn since(live: &Live) -> Since {
+    Since::now(live.ask(|upload| upload.progress().received().get()))
+}
 
 const fn order(blocks: bool) -> Order {
     if blocks { Order::AnyBlock } else { Order::Sequence }

@@ -8,7 +8,7 @@ use crate::config::Durability;
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
-use crate::refrain::Refrain;
+use crate::log::Limiter;
 use crate::service::Service;
 use crate::storage::StorageError;
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ pub(crate) struct Checkpoints {
     waiting: Mutex<Waiting>,
     moved: Notify,
     urgent: Notify,
-    unrecorded: Refrain,
+    unrecorded: Limiter,
 }
 
 #[derive(Default)]
@@ -76,7 +76,7 @@ impl Checkpoints {
             waiting: Mutex::default(),
             moved: Notify::new(),
             urgent: Notify::new(),
-            unrecorded: Refrain::default(),
+            unrecorded: Limiter::default(),
         }
     }
 
@@ -335,7 +335,7 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
         // Nothing was promised, nothing is lost: the next checkpoint tries again,
         // unless the catalog has closed itself.
         Err(error) => {
-            if let Some(others) = service.checkpoints.unrecorded.due() {
+            if let Some(others) = service.checkpoints.unrecorded.due(()) {
                 tracing::error!(%error, others, "the catalog did not record a checkpoint");
             }
             service.storage_follows_catalog();

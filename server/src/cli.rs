@@ -5,6 +5,7 @@ mod first_start;
 mod listen;
 mod people;
 mod settings;
+mod signals;
 mod size;
 mod store;
 mod verify;
@@ -17,17 +18,19 @@ pub use size::{BadSize, MaxFileSize};
 pub use store::StoreArgs;
 pub use verify::VerifyArgs;
 
-use crate::Server;
+use crate::units::Size;
+use crate::{Config, Durability, Server, log};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use settings::{Settings, Usage};
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use towline_protocol::FileSize;
 
 /// Receives files; an interrupted upload continues where it stopped.
 #[derive(Debug, Parser)]
@@ -89,7 +92,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "towlined: {error:#}");
+            log::finish(Some(&format!("towlined: {error:#}\n")));
             if is_usage(&error) { USAGE.into() } else { ExitCode::FAILURE }
         }
     }
@@ -116,26 +119,28 @@ fn stray_option(command: &clap::Command, matches: &ArgMatches) -> Option<String>
 }
 
 /// So long threads may take to end that outlived the orderly stop.
-const LAST_THREADS: Duration = Duration::from_millis(500);
+const LAST_THREADS: Duration = Duration::from_millis(300);
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Where the server cannot start, or cannot write down what it knows at the end.
 pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("TOWLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start in one process keeps the first one's log.
-    let _ = log.try_init();
     let Settings { listen, config } = arguments.settings()?;
+    log::begin();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        signals::pass_over()?;
+        let mut stop = signals::Stop::new()?;
         let listener = listen.bind().await?;
         let address = listener.local_addr()?;
         let data_dir = config.data_dir.clone();
-        let server = Server::open(config).await?;
+        let started = Started::of(&config, address);
+        let server = tokio::select! {
+            server = Server::open(config) => server?,
+            // What is put in order at a start may be cut off at any time (P4).
+            () = stop.asked() => return Ok(()),
+        };
         let welcome =
             tokio::task::spawn_blocking(move || first_start::welcome(&data_dir, address)).await??;
         let mut out = std::io::stdout();
@@ -145,16 +150,49 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
             let _ = write!(out, "{welcome}");
         }
         let _ = out.flush();
-        let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        server.serve(listener, shutdown).await?;
+        started.log();
+        server.serve(listener, async move { stop.asked().await }).await?;
         anyhow::Ok(())
     });
     // Whatever still hangs on a disk that does not answer has promised nothing.
     runtime.shutdown_timeout(LAST_THREADS);
+    log::finish(None);
     served
+}
+
+/// What the log says of a start.
+struct Started {
+    data_dir: PathBuf,
+    address: SocketAddr,
+    durability: Durability,
+    max_file_size: FileSize,
+}
+
+impl Started {
+    fn of(config: &Config, address: SocketAddr) -> Self {
+        let data_dir = std::path::absolute(&config.data_dir);
+        Self {
+            data_dir: data_dir.unwrap_or_else(|_| config.data_dir.clone()),
+            address,
+            durability: config.durability,
+            max_file_size: config.max_filesize,
+        }
+    }
+
+    fn log(self) {
+        let Self { data_dir, address, durability, max_file_size } = self;
+        let max_file_size = match max_file_size {
+            FileSize::MAX => "unlimited".to_owned(),
+            max => Size(max.get()).to_string(),
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            ?data_dir,
+            %address,
+            ?durability,
+            max_file_size,
+            uid = rustix::process::geteuid().as_raw(),
+            "serving"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! The TCP door: takes connections, as many as there may be, and tunes their sockets.
 
-use crate::refrain::Refrain;
+use crate::log::Limiter;
 use crate::service::Service;
 use crate::session;
 use crate::socket;
@@ -22,7 +22,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Takes connections until the server stops.
 pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
-    let (full, failing) = (Refrain::default(), Refrain::default());
+    let (full, failing) = (Limiter::default(), Limiter::default());
     let places = Arc::new(Semaphore::new(service.config.limits.connections));
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
@@ -33,7 +33,7 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
         match accepted {
             Ok((stream, peer)) => {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    if let Some(others) = full.due() {
+                    if let Some(others) = full.due(()) {
                         tracing::warn!(%peer, others, "too many connections; one was turned away");
                     }
                     turn_away(&stream, service.config.limits.connections);
@@ -52,7 +52,7 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
                 });
             }
             Err(error) => {
-                if let Some(others) = failing.due() {
+                if let Some(others) = failing.due(()) {
                     tracing::warn!(%error, others, "a connection could not be taken");
                 }
                 tokio::time::sleep(REST).await;

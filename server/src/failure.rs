@@ -1,8 +1,9 @@
 //! Everything that can go wrong with a request, and the one place that says
 //! which error of the wire it becomes.
 
-use crate::storage::StorageError;
-use crate::units;
+use crate::storage::{Denial, Place, Resource, StorageError};
+use crate::units::{self, Size};
+use std::path::Path;
 use towline_protocol::frame::FrameError;
 use towline_protocol::{BadName, Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Refusal as Unrecorded};
@@ -18,7 +19,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Name(#[from] BadName),
     /// The client's fault: no upload is open on the channel.
-    #[error("no upload is open on this channel; send upload or resume first")]
+    #[error("nothing is being uploaded on this channel")]
     NothingOpen,
     /// Nobody's fault: the upload changed whenever it was looked at.
     #[error("the upload is being changed by others just now; try again")]
@@ -41,7 +42,7 @@ pub(crate) enum Failure {
         max: u64,
     },
     /// The upload ended without a document; why is for the person.
-    #[error("the upload is {phase}: {reason}")]
+    #[error("{}: {reason}", ending(*phase))]
     Ended {
         /// How it ended.
         phase: Phase,
@@ -49,7 +50,7 @@ pub(crate) enum Failure {
         reason: String,
     },
     /// The disk's fault, noticed before anything was begun.
-    #[error("the server's disk has no room for the file: {missing_bytes} bytes are missing")]
+    #[error("the server's disk has no room for the file: {} more are needed", Size(*missing_bytes))]
     NoRoom {
         /// How many more would have to be free.
         missing_bytes: u64,
@@ -96,6 +97,43 @@ impl Failure {
         )
     }
 
+    /// Whether it is the server's storage that refused or failed: something for the log, and
+    /// for the operator to mend.
+    pub(crate) fn is_for_operator(&self) -> bool {
+        match self {
+            Self::Storage(error) => {
+                !matches!(error, StorageError::Exists | StorageError::NotAFolder)
+            }
+            Self::Catalog(error) => !matches!(error, CatalogError::Refused(_)),
+            Self::NoRoom { .. } | Self::Unsettled(_) => true,
+            Self::Refused(_)
+            | Self::Name(_)
+            | Self::NothingOpen
+            | Self::Restless
+            | Self::CutShort
+            | Self::WrongUser
+            | Self::TooLong { .. }
+            | Self::Ended { .. } => false,
+        }
+    }
+
+    fn of_storage(&self) -> Option<&StorageError> {
+        match self {
+            Self::Storage(error) | Self::Unsettled(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What the system said, as the number that it has for it.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        self.of_storage()?.errno().map(rustix::io::Errno::raw_os_error)
+    }
+
+    /// Where, seen from the data folder. For the log alone.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        Some(&self.of_storage()?.place()?.path)
+    }
+
     /// The answer to the client. Exhaustive on purpose: a new failure has to
     /// find its code here before it compiles.
     pub(crate) fn reply(&self) -> ErrorReply {
@@ -118,10 +156,17 @@ impl Failure {
                 reply
             }
             Self::Storage(error) => storage(error),
+            Self::Unsettled(StorageError::ReadOnly | StorageError::SyncFailed(_)) => {
+                ErrorReply::new(
+                    Code::StorageReadOnly,
+                    "the whole file has arrived, but the server's storage takes no changes until \
+                     its operator has looked at it; complete it again later",
+                )
+            }
             Self::Unsettled(_) => ErrorReply::new(
-                Code::StorageReadOnly,
-                "the document came whole, but the server's storage takes no changes; complete it \
-                 again later",
+                Code::Internal,
+                "the whole file has arrived, and the server could not finish just now; nothing of \
+                 it is lost, try again in a moment",
             ),
             Self::Catalog(error) => catalog(error),
         }
@@ -205,59 +250,120 @@ const fn ended(phase: Phase) -> Code {
     }
 }
 
+/// How an upload has ended, as the beginning of a sentence.
+const fn ending(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Failed => "the upload has failed",
+        Phase::Cancelled => "the upload was cancelled",
+        Phase::Expired => "the upload has expired",
+        Phase::Uploading => "the upload is under way",
+        Phase::Publishing => "the upload is being finished",
+        Phase::Completed => "the upload is complete",
+    }
+}
+
 /// What the system says of paths and devices is for the log, not for a stranger.
 fn storage(error: &StorageError) -> ErrorReply {
     match error {
         StorageError::Exists => ErrorReply::new(
             Code::Exists,
-            "a document of that name exists, and it is never overwritten; \"on_conflict\":\"rename\" \
-             takes the next free name",
+            "a file of that name is on the server already, and files there are never overwritten",
         ),
         StorageError::NotAFolder => {
-            let mut reply =
-                ErrorReply::new(Code::Exists, "a document has the name of one of the folders");
-            // Another name for the file does not help.
+            let mut reply = ErrorReply::new(
+                Code::Exists,
+                "a file on the server has the name of one of the folders; choose another folder",
+            );
             reply.field = Some("folder".to_owned());
             reply
         }
         StorageError::Lost(loss) => ErrorReply::new(
             Code::Failed,
-            format!("the stored bytes were lost ({loss}); begin again"),
+            format!("the stored bytes were lost on the server ({loss}); send the file again"),
         ),
-        StorageError::NoSpace { missing_bytes } => {
-            let mut reply = ErrorReply::new(
-                Code::NoSpace,
-                format!(
-                    "the server's disk is full: {missing_bytes} bytes are missing; what was sent \
-                     is kept, resume when there is room"
-                ),
-            );
-            reply.missing = Some(*missing_bytes);
-            reply
-        }
+        StorageError::NoSpace { resource, missing_bytes } => no_space(*resource, *missing_bytes),
         StorageError::ReadOnly => ErrorReply::new(
             Code::StorageReadOnly,
-            "the server's storage takes no changes; what is durable is kept",
+            "the server's storage takes no changes until its operator has looked at it; what is on \
+             its disk is kept",
         ),
         error if error.is_shortage() => ErrorReply::new(
             Code::Internal,
-            "the server is short of descriptors or memory just now; what is durable is kept, try \
-             again in a while",
+            "the server is short of file descriptors or memory for a moment; what is on its disk is \
+             kept, try again in a while",
         ),
-        StorageError::Unsafe { .. } => ErrorReply::new(
-            Code::Internal,
-            "something other than a file or folder lies where the document belongs; whoever runs \
-             the server has to look, and what is durable is kept",
+        StorageError::Unsafe { place, .. } => ErrorReply::new(
+            Code::StorageRefused,
+            format!(
+                "something other than a file or folder lies on the server where {} belongs; its \
+                 operator has to remove it",
+                file(place)
+            ),
+        ),
+        StorageError::Refused { denial, place, .. } => {
+            ErrorReply::new(Code::StorageRefused, denied(*denial, place))
+        }
+        StorageError::TooLarge { .. } => ErrorReply::new(
+            Code::SizeLimit,
+            "the file is larger than the server's file system, or a limit of the server's process, \
+             allows; its operator can change that",
         ),
         StorageError::Io { .. } | StorageError::Occupied => ErrorReply::new(
             Code::Internal,
-            "the server's disk did not do as it was told; what is durable is kept, try again in a \
-             while",
+            "the server's disk reported an error; what is on it is kept, try again in a while",
         ),
-        StorageError::SyncFailed(_) => {
-            ErrorReply::new(Code::StorageFailed, "the server's storage failed; the upload is lost")
-        }
+        StorageError::SyncFailed(_) => ErrorReply::new(
+            Code::StorageFailed,
+            "the server's disk did not keep what was written to it; this upload has failed",
+        ),
     }
+}
+
+fn no_space(resource: Resource, missing_bytes: Option<u64>) -> ErrorReply {
+    let what = match (resource, missing_bytes) {
+        (Resource::Bytes, Some(missing_bytes)) => {
+            format!("the server's disk is full: {} more are needed", Size(missing_bytes))
+        }
+        (Resource::Bytes, None) => "the server's disk is full".to_owned(),
+        (Resource::Files, _) => {
+            "the server's file system has no room for more files (inodes)".to_owned()
+        }
+        (Resource::Quota, _) => "the server's disk quota is used up".to_owned(),
+    };
+    let message = format!("{what}; what was received is kept, continue when there is room");
+    let mut reply = ErrorReply::new(Code::NoSpace, message);
+    reply.missing = missing_bytes;
+    reply
+}
+
+/// Why the server's system refuses a file for good, and who can do something about it.
+fn denied(denial: Denial, place: &Place) -> String {
+    match denial {
+        Denial::Permission => format!(
+            "the server may not write {} (permission denied); its operator has to allow it",
+            file(place)
+        ),
+        Denial::NameTooLong => {
+            format!("the server's file system has no names as long as that of {}", file(place))
+        }
+        Denial::BadName => {
+            format!("the server's file system does not take the name of {}", file(place))
+        }
+        Denial::ReadOnly => format!(
+            "the folder of {} is read-only on the server; its operator has to change that",
+            file(place)
+        ),
+        Denial::Impossible => format!(
+            "the server's system refuses to put {} in its place; its operator finds the reason in \
+             the server's log",
+            file(place)
+        ),
+    }
+}
+
+/// The file, as its owner names it. A path of the server's own is nobody's business.
+fn file(place: &Place) -> String {
+    place.document.as_ref().map_or_else(|| "the file".to_owned(), |path| format!("{path:?}"))
 }
 
 fn catalog(error: &CatalogError) -> ErrorReply {
@@ -267,34 +373,37 @@ fn catalog(error: &CatalogError) -> ErrorReply {
         // How much would be enough nobody knows.
         CatalogError::DiskFull => ErrorReply::new(
             Code::NoSpace,
-            "the server's disk is full; what is durable is kept, resume when there is room",
+            "the server's disk is full; what was received is kept, continue when there is room",
         ),
         // Until somebody has mended it, it cannot be gone on with.
         CatalogError::BadRow { table: "document", id, .. } => ErrorReply::new(
             Code::Failed,
             format!(
-                "what the server has written down about document {id} cannot be read; it is kept for \
-                 whoever runs the server to look at; begin again"
+                "what the server has recorded about document {id} cannot be read; it is kept for the \
+                 server's operator to look at; send the file again"
             ),
         ),
         _ => ErrorReply::new(
             Code::Internal,
-            "the server could not record the request; what is durable is kept, try again",
+            "the server could not record the request; what was received is kept, try again",
         ),
     }
 }
 
 fn unrecorded(refusal: &Unrecorded) -> ErrorReply {
     match refusal {
-        Unrecorded::NoSuchUser => {
-            ErrorReply::new(Code::Unauthorized, "the user of this token is no more")
-        }
+        Unrecorded::NoSuchUser => ErrorReply::new(
+            Code::Unauthorized,
+            "the account of this token was removed on this server",
+        ),
         Unrecorded::PathTaken => storage(&StorageError::Exists),
         Unrecorded::FolderTaken => storage(&StorageError::NotAFolder),
         Unrecorded::TooManyUnfinished { limit } => {
             let mut reply = ErrorReply::new(
                 Code::TooMany,
-                format!("{limit} uploads are unfinished already; finish or cancel one first"),
+                format!(
+                    "{limit} of your uploads are unfinished already; finish or cancel one first"
+                ),
             );
             reply.max = Some(u64::from(*limit));
             reply

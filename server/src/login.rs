@@ -21,11 +21,21 @@ pub(crate) enum Login {
     User(User, Timestamp),
     /// Tell them why not, and close.
     Refused(ErrorReply),
-    /// They do not speak Towline; one line in plain text, and close.
+    /// They do not speak Towline: what they can read of that, and close.
     WrongDoor(&'static str),
     /// They are gone.
     Gone,
 }
+
+/// What a browser or `curl` is told: a whole response, or they would show an error of their
+/// own instead of the sentence.
+const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 136\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This is a Towline server. It speaks its own protocol, not HTTP.\n\
+    To send a file here: towline put FILE --to HOST:PORT --token-file TOKEN\n";
 
 /// What else this server can do.
 const FEATURES: [&str; 7] = ["blocks", "find", "withdraw", "channels", "join", "new_only", "grow"];
@@ -45,7 +55,7 @@ async fn ask<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> L
     match inlet.first_byte().await {
         Ok(Some(0)) => {}
         Ok(Some(b'A'..=b'Z')) => {
-            return Login::WrongDoor("This port speaks Towline, not HTTP.\r\n");
+            return Login::WrongDoor(NOT_HTTP);
         }
         Ok(Some(0x16)) => return Login::WrongDoor("This port speaks Towline without TLS.\r\n"),
         Ok(Some(_)) => return Login::WrongDoor("This port speaks Towline.\r\n"),

@@ -1,7 +1,7 @@
 //! Keeps the state file saying what the catalog says, for people and tools. It is
 //! a copy: nothing is ever decided by it while there is a catalog.
 
-use crate::refrain::Refrain;
+use crate::log::Limiter;
 use crate::service::Service;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ impl Mirror {
 
 /// Writes the state file whenever something has changed, until it is dropped.
 pub(crate) async fn run(service: Arc<Service>) {
-    let failing = Refrain::default();
+    let failing = Limiter::default();
     loop {
         service.mirror.changed.notified().await;
         let begun = Instant::now();
@@ -90,7 +90,7 @@ pub(crate) async fn run(service: Arc<Service>) {
         match service.tracker.spawn_blocking(move || write(&here)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                if let Some(others) = failing.due() {
+                if let Some(others) = failing.due(()) {
                     tracing::warn!(%error, others, "the state file could not be written");
                 }
             }

@@ -4,6 +4,7 @@
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::{Live, Recording};
+use crate::log::UploadEnd;
 use crate::newborn::Birth;
 use crate::service::Service;
 use crate::settling::{self, Named};
@@ -54,6 +55,11 @@ impl Receipt {
     /// Whose it is.
     pub(crate) fn document_id(&self) -> DocumentId {
         self.document.document_id
+    }
+
+    /// What is said of it in the log.
+    pub(crate) fn upload_end(&self) -> UploadEnd<'_> {
+        UploadEnd::of(&self.document)
     }
 
     /// The words for the client.
@@ -405,7 +411,7 @@ fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Rec
     // Where `SUCCESS` may have been said already, it was said with that moment in it.
     let said_at = said_at(&place.document);
     loop {
-        match service.storage.publish(order.document_id, order.owner, &place.path) {
+        match service.storage.publish(order.document_id, order.owner, &place.path, order.blake3) {
             Ok(()) => break,
             Err(error) => {
                 let aside = step_aside(service, order, &place, error);

@@ -213,7 +213,7 @@ fn lose(service: &Service, row: &Document) -> Result<(), Failure> {
     if row.bytes == Bytes::Synced {
         cached::keep_staged(service, row)?;
     }
-    service.end(row.document_id, Phase::Failed, LOST)
+    service.end_and_log(row.document_id, Phase::Failed, LOST)
 }
 
 fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receipt, Failure> {

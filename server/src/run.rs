@@ -6,6 +6,7 @@ use crate::checkpoint::{self, Checkpoints};
 use crate::failure::Failure;
 use crate::identity::{self, IdentityError};
 use crate::lane::Crew;
+use crate::log::{self, Summary};
 use crate::mirror::{self, Mirror, MirrorError};
 use crate::pool::Pool;
 use crate::registry::Registry;
@@ -117,6 +118,7 @@ impl Server {
             tokio::spawn(settling::run(Arc::clone(service))),
             tokio::spawn(mirror::run(Arc::clone(service))),
             tokio::spawn(expiry::run(Arc::clone(service))),
+            tokio::spawn(log::run(Arc::clone(service))),
         ];
         service.mirror.changed();
         let door = tokio::spawn(door::run(listener, Arc::clone(service)));
@@ -163,7 +165,11 @@ impl Server {
     fn close(self) -> Result<(), RunError> {
         // The copy decides nothing: a stop without it is a stop in good order.
         if let Err(error) = mirror::write(&self.service) {
-            tracing::warn!(%error, "the state file could not be written");
+            let error = log::chain(&error);
+            tracing::warn!(
+                error,
+                "the state file could not be written at the end; nothing depends on it"
+            );
         }
         // The last connection brings the journal back into the catalog.
         let looked = self.service.mirror.close();
@@ -222,6 +228,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         checkpoints: Checkpoints::new(config.durability),
         settling: Settling::new(config.durability),
         mirror: Mirror::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
+        summary: Summary::default(),
         calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),
         newborns: Arc::default(),

@@ -7,6 +7,7 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::lane::Crew;
 use crate::live::{Live, Recording};
+use crate::log::{Summary, UploadEnd};
 use crate::mirror::Mirror;
 use crate::newborn::Newborns;
 use crate::pool::Pool;
@@ -35,6 +36,8 @@ pub(crate) struct Service {
     pub(crate) settling: Settling,
     pub(crate) mirror: Mirror,
     pub(crate) calendar: Calendar,
+    /// What would fill the log.
+    pub(crate) summary: Summary,
     pub(crate) pool: Arc<Pool>,
     /// Uploads that are just being begun: see [`Service::document_of`].
     pub(crate) newborns: Arc<Newborns>,
@@ -101,7 +104,7 @@ impl Service {
                 (Some(live), Some(recording)) => Some(live.give_up(recording, phase)?),
                 _ => None,
             };
-            let ended = self.end(id, phase, why);
+            let ended = self.end_and_log(id, phase, why);
             if let Some(writers) = writers {
                 writers.hear(match &ended {
                     Ok(()) => Failure::Refused(Refusal::NotUploading(phase)).reply(),
@@ -124,7 +127,7 @@ impl Service {
             }
             match (live, &recording) {
                 (Some(live), Some(recording)) => self.fail(live, recording, &failure),
-                _ => self.end(id, Phase::Failed, &failure.reply().message)?,
+                _ => self.end_and_log(id, Phase::Failed, &failure.reply().message)?,
             }
             Err(failure)
         })
@@ -170,17 +173,35 @@ impl Service {
         Ok(())
     }
 
+    /// The same, with a line of the log: for an upload that its owner has heard of.
+    pub(crate) fn end_and_log(
+        &self,
+        id: DocumentId,
+        phase: Phase,
+        why: &str,
+    ) -> Result<(), Failure> {
+        self.end(id, phase, why)?;
+        if tracing::enabled!(tracing::Level::INFO)
+            && let Ok(Some(document)) = self.catalog.document(id).wait()
+        {
+            UploadEnd::of(&document).without_document(phase, why);
+        }
+        Ok(())
+    }
+
     /// Gives an upload up because of what happened to it, and tells its writers.
     pub(crate) fn fail(&self, live: &Live, recording: &Recording, failure: &Failure) {
         let document_id = live.document_id;
-        tracing::warn!(%document_id, error = ?failure, "an upload has failed");
+        if failure.is_for_operator() {
+            self.summary.fault(Some(document_id), failure);
+        }
         let reply = failure.reply();
         let writers = match live.give_up(recording, Phase::Failed) {
             Ok(writers) => writers,
             // It has ended otherwise: who gave it up has told all its writers.
             Err(_) => return,
         };
-        if let Err(error) = self.end(document_id, Phase::Failed, &reply.message) {
+        if let Err(error) = self.end_and_log(document_id, Phase::Failed, &reply.message) {
             tracing::error!(%document_id, %error, "the failure was not recorded");
         }
         writers.hear(reply);

@@ -58,6 +58,7 @@ struct Session<R, W> {
     service: Arc<Service>,
     user: UserId,
     access: Access,
+    peer: SocketAddr,
     source: Source<R>,
     outlet: Outlet<W>,
     events: Events,
@@ -99,6 +100,7 @@ where
             let session = Session {
                 user: user.user_id,
                 access: Access::granted(Arc::clone(&service), user.user_id, expires_at),
+                peer,
                 source: Source::new(inlet),
                 outlet,
                 events,
@@ -118,10 +120,10 @@ where
             return;
         }
         Login::Refused(error) => {
-            tracing::info!(%peer, code = %error.code, "a login was refused");
+            service.summary.login_refused(peer, error.code);
             outlet.push(&Reply::Error(error));
         }
-        Login::WrongDoor(line) => outlet.push_frames(line.as_bytes()),
+        Login::WrongDoor(text) => outlet.push_frames(text.as_bytes()),
         Login::Gone => return,
     }
     farewell(&mut inlet, &mut outlet).await;
@@ -330,8 +332,14 @@ where
             let service = Arc::clone(&self.service);
             let (events, backlog) = (self.events.clone(), Backlog::default());
             let ending = self.ending.clone();
-            let desk =
-                ChannelDesk::new(service, self.user, channel, events, backlog.clone(), ending);
+            let desk = ChannelDesk::new(
+                service,
+                (self.user, self.peer),
+                channel,
+                events,
+                backlog.clone(),
+                ending,
+            );
             (Lane::new(desk, Arc::clone(&self.service.crew)), backlog)
         });
         let (queue, places) = match &mut task {

@@ -29,6 +29,7 @@ mod kept_folders;
 mod latch;
 mod marker;
 mod nameless;
+mod other_volume;
 mod paths;
 mod publish;
 mod space;
@@ -39,7 +40,7 @@ mod user_folders;
 mod volume_sync;
 
 pub use disk::DiskStorage;
-pub use error::{Loss, StorageError};
+pub use error::{Denial, Loss, Place, Resource, StorageError};
 pub use folder::{DataFolder, FolderError, FolderLock, Look};
 pub use marker::{Found, Marker, Part};
 pub use survey::{Lying, Survey};
@@ -119,7 +120,8 @@ pub trait Storage: Send + Sync + 'static {
     /// The caller has verified size and hash, made the bytes durable
     /// ([`Publishable::sync_data`]) and recorded the intent. On `Ok` the name is there
     /// and survives a power cut (P2, P3). Where the final name is this very file
-    /// already, because a crash cut an earlier call off, the rest is done.
+    /// already, because a crash cut an earlier call off, the rest is done. Where the final
+    /// folder is on another file system, the file is copied there, and must have that hash.
     ///
     /// # Errors
     /// [`StorageError::Exists`] where another file has the name,
@@ -131,6 +133,7 @@ pub trait Storage: Send + Sync + 'static {
         id: DocumentId,
         user: UserId,
         path: &DocumentPath,
+        blake3: FileHash,
     ) -> Result<(), StorageError>;
 
     /// Opens a published file for reading; nothing where there is none.

@@ -25,7 +25,7 @@ pub enum Refusal {
     Superseded,
     /// The lease in force is its one writer's: the order of its bytes is all that is
     /// known of them.
-    #[error("the upload is being sent without \"blocks\", and so by one connection alone")]
+    #[error("this upload is sent by one connection alone")]
     NotShared,
     /// Too many share the lease.
     #[error("{max} connections send this upload already")]
@@ -64,7 +64,7 @@ pub enum Refusal {
         index: BlockIndex,
     },
     /// Bytes are missing.
-    #[error("bytes are missing from {expected} on")]
+    #[error("the file is not complete: bytes are missing from {expected} on")]
     Incomplete {
         /// The first of them.
         expected: Offset,

@@ -9,6 +9,7 @@ use super::{ChannelDesk, Open, SHORT_FILE_BYTES, Slot, order};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
+use crate::log::Since;
 use crate::newborn::Birth;
 use crate::presence::Presence;
 use crate::publish::Publishing;
@@ -155,6 +156,7 @@ impl ChannelDesk {
 
     pub(super) fn upload(&mut self, request: Upload) -> Result<Asked, Failure> {
         self.leave_for_another();
+        self.since = Since::now(0);
         self.check_user(request.user_id)?;
         let path = request.path()?;
         Rules::admit(request.filesize, self.service.config.max_filesize)?;
@@ -238,7 +240,7 @@ impl ChannelDesk {
             Ok(staging) => staging,
             Err(error) => {
                 let failure = Failure::Storage(error);
-                newborn.why = failure.to_string();
+                newborn.why = failure.reply().message;
                 return Err(failure);
             }
         };

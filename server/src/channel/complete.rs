@@ -88,6 +88,7 @@ impl ChannelDesk {
                 self.service.checkpoints.forget(id);
                 self.service.mirror.changed();
                 self.service.registry.sweep_one(id);
+                receipt.upload_end().completed(self.peer, self.since);
                 self.finish(*receipt, false);
                 None
             }

@@ -11,6 +11,7 @@
 use super::begin::Asked;
 use super::posted::{Posted, Source};
 use super::{ChannelDesk, Queued, SHORT_PIECE_BYTES, Task};
+use crate::log::Since;
 use crate::publish::Order;
 use std::collections::VecDeque;
 use towline_protocol::block::{hash_block, hash_file};
@@ -94,6 +95,7 @@ impl ChannelDesk {
     /// Sends it on its way; on the short one, if that can be.
     pub(super) fn send_whole(&mut self, parcel: Parcel) -> Option<Asked> {
         self.leave_for_another();
+        self.since = Since::now(0);
         let Some(posted) = self.post(&parcel) else {
             self.taken = parcel.0;
             return None;

@@ -142,9 +142,8 @@ fn copy_in_kernel(
         );
         match copied {
             Ok(1..) | Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(Errno::NOSPC | Errno::DQUOT) => {
-                return Err(StorageError::NoSpace { missing_bytes: end - to });
-            }
+            Err(Errno::NOSPC) => return Err(StorageError::no_room(end - to)),
+            Err(errno @ Errno::DQUOT) => return Err(StorageError::new("copy the file", errno)),
             // The source ends here, its file system cannot, or it cannot be read: to
             // read it says which.
             Ok(0) | Err(_) => return Ok(false),

@@ -1,6 +1,6 @@
 //! Documents on a local file system.
 
-use super::error::{Loss, StorageError};
+use super::error::{Denial, Loss, Place, StorageError};
 use super::folder::FolderLock;
 use super::latch::Latch;
 use super::nameless::{Nameless, NamelessFile};
@@ -62,6 +62,10 @@ impl DiskStorage {
         volume_sync::is_believed(&lock.folder().staging())
     }
 
+    fn explain_staged(&self, error: StorageError, name: &str) -> StorageError {
+        self.volume.explain(error, || paths::staged_place(OsStr::new(name)))
+    }
+
     fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool, nameless: Nameless) -> Self {
         let folder = lock.folder();
         Self {
@@ -79,6 +83,37 @@ impl DiskStorage {
 }
 
 impl Volume {
+    /// An error with what its readers have to know besides: where it was, and which
+    /// resource is used up.
+    pub(super) fn explain(
+        &self,
+        error: StorageError,
+        place: impl FnOnce() -> Place,
+    ) -> StorageError {
+        space::name_resource(error, &self.staging.directory).at(place)
+    }
+
+    /// The same for the place of a document. Where that is on another file system, which
+    /// takes no changes, only this place is read-only: the rest is not.
+    pub(super) fn explain_final(
+        &self,
+        error: StorageError,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> StorageError {
+        let error = match error {
+            StorageError::ReadOnly
+                if !self.latch.is_closed() && self.user_folders.is_elsewhere(user, path) =>
+            {
+                let (place, source) = (Place::default(), Errno::ROFS.into());
+                let denial = Denial::ReadOnly;
+                StorageError::Refused { what: "publish the file", denial, place, source }
+            }
+            error => error,
+        };
+        self.explain(error, || paths::final_place(user, path))
+    }
+
     pub(super) fn remove_staged(&self, name: &str) -> Result<(), StorageError> {
         self.latch.refuse_if_closed()?;
         match self.staging.directory.remove(name) {
@@ -91,7 +126,8 @@ impl Volume {
 
 impl Storage for DiskStorage {
     fn create(&self, id: DocumentId, filesize: FileSize) -> Result<Arc<dyn Staging>, StorageError> {
-        Ok(Arc::new(StagingFile::create(&self.volume, id, filesize)?))
+        let made = StagingFile::create(&self.volume, id, filesize);
+        Ok(Arc::new(made.map_err(|error| self.explain_staged(error, &paths::staging_file(id)))?))
     }
 
     fn create_whole(
@@ -99,7 +135,8 @@ impl Storage for DiskStorage {
         id: DocumentId,
         bytes: &[u8],
     ) -> Result<Arc<dyn Publishable>, StorageError> {
-        Ok(Arc::new(StagingFile::create_whole(&self.volume, id, bytes)?))
+        let made = StagingFile::create_whole(&self.volume, id, bytes);
+        Ok(Arc::new(made.map_err(|error| self.explain_staged(error, &paths::whole_file(id)))?))
     }
 
     fn create_nameless(
@@ -114,7 +151,8 @@ impl Storage for DiskStorage {
     }
 
     fn open(&self, id: DocumentId) -> Result<Arc<dyn Staging>, StorageError> {
-        Ok(Arc::new(StagingFile::open(&self.volume, id)?))
+        let opened = StagingFile::open(&self.volume, id);
+        Ok(Arc::new(opened.map_err(|error| self.explain_staged(error, &paths::staging_file(id)))?))
     }
 
     fn publish(
@@ -122,8 +160,10 @@ impl Storage for DiskStorage {
         id: DocumentId,
         user: UserId,
         path: &DocumentPath,
+        blake3: FileHash,
     ) -> Result<(), StorageError> {
-        publish::publish(&self.volume, id, user, path)
+        let published = publish::publish(&self.volume, id, user, path, blake3);
+        published.map_err(|error| self.volume.explain_final(error, user, path))
     }
 
     fn create_copy(
@@ -141,11 +181,13 @@ impl Storage for DiskStorage {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<Published>, StorageError> {
-        self.volume.user_folders.published(user, path)
+        let published = self.volume.user_folders.published(user, path);
+        published.map_err(|error| error.at(|| paths::final_place(user, path)))
     }
 
     fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
-        self.volume.user_folders.check(user, path)
+        let checked = self.volume.user_folders.check(user, path);
+        checked.map_err(|error| error.at(|| paths::final_place(user, path)))
     }
 
     fn has_user_folder(&self, user: UserId) -> Result<bool, StorageError> {
@@ -154,6 +196,7 @@ impl Storage for DiskStorage {
 
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
         publish::settle(&self.volume, user, path)
+            .map_err(|error| error.at(|| paths::final_place(user, path)))
     }
 
     fn sync_all(&self) -> Result<(), StorageError> {
@@ -178,7 +221,8 @@ impl Storage for DiskStorage {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<File>, StorageError> {
-        let published = self.volume.user_folders.published(user, path)?;
+        let published = self.volume.user_folders.published(user, path);
+        let published = published.map_err(|error| error.at(|| paths::final_place(user, path)))?;
         Ok(published.map(|published| published.file).inspect(|file| drop_cached(file)))
     }
 

@@ -1,7 +1,9 @@
-//! What can go wrong with stored bytes, by whose business it is.
+//! What can go wrong with stored bytes, by whose business it is. What an error of the
+//! system means is decided here and nowhere else: whether it passes, or stands for good.
 
 use rustix::io::Errno;
 use std::io;
+use std::path::PathBuf;
 
 /// Why storage refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +20,13 @@ pub enum StorageError {
     /// The bytes are not what we left. The upload fails; it is never continued.
     #[error("the stored bytes were lost: {0}")]
     Lost(Loss),
-    /// The volume is full, or the quota used up. Freeing space helps.
-    #[error("not enough space: {missing_bytes} bytes are missing")]
+    /// Something is used up. Freeing some of it helps.
+    #[error("{resource}")]
     NoSpace {
-        /// How many more bytes had to be free; at least one.
-        missing_bytes: u64,
+        /// What is used up.
+        resource: Resource,
+        /// How many more bytes had to be free, where that is known; at least one.
+        missing_bytes: Option<u64>,
     },
     /// The volume takes no changes: it is mounted so, or a sync failed before.
     #[error("the volume is read-only")]
@@ -31,20 +35,85 @@ pub enum StorageError {
     #[error("the device failed to keep what was written")]
     SyncFailed(#[source] io::Error),
     /// A symbolic link, a mount or a device lies where a file or folder of ours belongs.
-    #[error("{what}: something other than a plain file or folder is in the way")]
+    /// Trying again does not help.
+    #[error("cannot {what}: something other than a plain file or folder is in the way")]
     Unsafe {
         /// What was being done.
         what: &'static str,
+        /// Where.
+        place: Place,
     },
-    /// Anything else the system says.
-    #[error("cannot {what}")]
-    Io {
+    /// No file can be so large: the file system has no larger ones, or a limit of the
+    /// server's process.
+    #[error(
+        "cannot {what}: the file is too large for the file system or for a limit of the process"
+    )]
+    TooLarge {
         /// What was being done.
         what: &'static str,
+    },
+    /// The system refuses this place or this name, and will refuse it again.
+    #[error("cannot {what}")]
+    Refused {
+        /// What was being done.
+        what: &'static str,
+        /// Why.
+        denial: Denial,
+        /// Where.
+        place: Place,
         /// What the system said.
         #[source]
         source: io::Error,
     },
+    /// Anything else the system says. It may pass: trying again can help.
+    #[error("cannot {what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Where.
+        place: Place,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a file system can run out of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Resource {
+    /// Room for bytes.
+    #[error("the file system is full")]
+    Bytes,
+    /// Room for more files, however small.
+    #[error("the file system has no room for more files (inodes)")]
+    Files,
+    /// What the quota of the server's user allows.
+    #[error("the disk quota of the server's user is used up")]
+    Quota,
+}
+
+/// Why the system refuses a place or a name for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// The server's user may not do that there.
+    Permission,
+    /// The file system does not take a name of that length.
+    NameTooLong,
+    /// The file system does not take that name.
+    BadName,
+    /// The folder is on a file system that is mounted read-only; the rest is not.
+    ReadOnly,
+    /// The file system cannot do that at all.
+    Impossible,
+}
+
+/// Where something went wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Seen from the data folder: for the operator. Empty where it is not known.
+    pub path: PathBuf,
+    /// The same as the user of the document names it; nothing where it is no document's.
+    pub document: Option<String>,
 }
 
 /// How stored bytes differ from what was left.
@@ -59,6 +128,9 @@ pub enum Loss {
     /// The name belongs to a folder, a link or a device.
     #[error("it is no longer a plain file")]
     NotAFile,
+    /// It is what was verified no longer.
+    #[error("its bytes have changed")]
+    Altered,
     /// We may not read and write it.
     #[error("its permissions were changed")]
     Permissions,
@@ -72,36 +144,120 @@ pub enum Loss {
     },
 }
 
+/// What an error of the system comes to.
+enum Meaning {
+    /// Nothing is to be written until somebody has looked.
+    ReadOnly,
+    /// Something is used up.
+    Short(Resource),
+    /// The file cannot be so large.
+    TooLarge,
+    /// It stands for good.
+    Denied(Denial),
+    /// It may pass.
+    Passing,
+}
+
+/// The one place that says which errors of the system pass and which stand for good.
+const fn meaning(errno: Errno) -> Meaning {
+    match errno {
+        Errno::ROFS => Meaning::ReadOnly,
+        Errno::NOSPC => Meaning::Short(Resource::Bytes),
+        Errno::DQUOT => Meaning::Short(Resource::Quota),
+        Errno::FBIG => Meaning::TooLarge,
+        Errno::ACCESS | Errno::PERM => Meaning::Denied(Denial::Permission),
+        Errno::NAMETOOLONG => Meaning::Denied(Denial::NameTooLong),
+        Errno::INVAL | Errno::ILSEQ => Meaning::Denied(Denial::BadName),
+        // A loop of links, a file in the way of a folder, another file system, more
+        // folders in a folder than it can have, no such device, a call that is not known.
+        Errno::LOOP
+        | Errno::NOTDIR
+        | Errno::ISDIR
+        | Errno::XDEV
+        | Errno::MLINK
+        | Errno::NODEV
+        | Errno::NXIO
+        | Errno::OVERFLOW
+        | Errno::NOSYS
+        | Errno::OPNOTSUPP => Meaning::Denied(Denial::Impossible),
+        // EIO, EAGAIN, EINTR, EBUSY, ESTALE, ENOENT (somebody has removed a folder), and
+        // EMFILE, ENFILE and ENOMEM: nothing is wrong with the place.
+        _ => Meaning::Passing,
+    }
+}
+
 impl StorageError {
     /// Whether the system has run out of descriptors or memory: nothing is wrong
     /// with the bytes, and trying again helps.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
-        let errno = Errno::from_io_error(source);
-        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+        matches!(self.errno(), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
     }
 
     /// Whether the disk, or the file system on it, does not give out what was written
     /// there. To try again does not help.
     pub(crate) fn is_damage(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
-        let errno = Errno::from_io_error(source);
         // The last two are what file systems say of a checksum that is wrong.
-        matches!(errno, Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG))
+        matches!(self.errno(), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG))
+    }
+
+    /// What the system said, where that is what it is about.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Io { source, .. } | Self::Refused { source, .. } | Self::SyncFailed(source) => {
+                Errno::from_io_error(source)
+            }
+            _ => None,
+        }
+    }
+
+    /// Where it went wrong, where that is known.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Io { place, .. } | Self::Refused { place, .. } | Self::Unsafe { place, .. } => {
+                Some(place)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same with the place in it, unless a nearer one is known.
+    pub(super) fn at(mut self, where_it_is: impl FnOnce() -> Place) -> Self {
+        if let Self::Io { place, .. } | Self::Refused { place, .. } | Self::Unsafe { place, .. } =
+            &mut self
+            && place.path.as_os_str().is_empty()
+        {
+            *place = where_it_is();
+        }
+        self
     }
 
     /// A published file that was opened cannot be read.
-    pub(crate) const fn unreadable(source: io::Error) -> Self {
-        Self::Io { what: "read the published file", source }
+    pub(crate) fn unreadable(source: io::Error) -> Self {
+        Self::Io { what: "read the published file", place: Place::default(), source }
+    }
+
+    /// So many bytes do not fit.
+    pub(crate) const fn no_room(missing_bytes: u64) -> Self {
+        Self::NoSpace { resource: Resource::Bytes, missing_bytes: Some(missing_bytes) }
+    }
+
+    /// What is in the way is no plain file or folder.
+    pub(super) fn in_the_way(what: &'static str) -> Self {
+        Self::Unsafe { what, place: Place::default() }
     }
 
     /// What the system's answer means wherever nothing more is known about it.
     pub(super) fn new(what: &'static str, errno: Errno) -> Self {
-        match errno {
-            Errno::ROFS => Self::ReadOnly,
-            Errno::NOSPC | Errno::DQUOT => Self::NoSpace { missing_bytes: 1 },
-            _ => Self::Io { what, source: errno.into() },
+        let (place, source) = (Place::default(), io::Error::from(errno));
+        match meaning(errno) {
+            Meaning::ReadOnly => Self::ReadOnly,
+            Meaning::Short(resource) => Self::NoSpace { resource, missing_bytes: None },
+            Meaning::TooLarge => Self::TooLarge { what },
+            Meaning::Denied(denial) => Self::Refused { what, denial, place, source },
+            Meaning::Passing => Self::Io { what, place, source },
         }
     }
 
@@ -109,9 +265,51 @@ impl StorageError {
     /// symbolic link and `EXDEV` for a way out of the data folder.
     pub(super) fn opening(what: &'static str, errno: Errno) -> Self {
         match errno {
-            Errno::LOOP | Errno::XDEV => Self::Unsafe { what },
+            Errno::LOOP | Errno::XDEV => Self::in_the_way(what),
             Errno::NOTDIR => Self::NotAFolder,
             _ => Self::new(what, errno),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_stands_for_good() {
+        let of = |errno| StorageError::new("try", errno);
+        for errno in [
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::XDEV,
+            Errno::INVAL,
+            Errno::NAMETOOLONG,
+            Errno::LOOP,
+            Errno::NOTDIR,
+        ] {
+            assert!(matches!(of(errno), StorageError::Refused { .. }), "{errno}");
+        }
+        for errno in [
+            Errno::IO,
+            Errno::AGAIN,
+            Errno::INTR,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::BUSY,
+            Errno::STALE,
+        ] {
+            assert!(matches!(of(errno), StorageError::Io { .. }), "{errno}");
+        }
+        assert!(matches!(of(Errno::FBIG), StorageError::TooLarge { .. }));
+        assert!(matches!(of(Errno::ROFS), StorageError::ReadOnly));
+        for (errno, used_up) in [(Errno::NOSPC, Resource::Bytes), (Errno::DQUOT, Resource::Quota)] {
+            // How much is missing is not known, and no number is made up.
+            let StorageError::NoSpace { resource, missing_bytes: None } = of(errno) else {
+                panic!("{errno}")
+            };
+            assert_eq!(resource, used_up);
         }
     }
 }

@@ -139,11 +139,12 @@ impl Publishable for NamelessFile {
     ) -> Result<Option<Box<dyn NewName>>, StorageError> {
         let give_name = |to: &Directory, new: &OsStr| {
             let linked = link(&self.file, self.way, to, new);
-            if let Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::XDEV) = linked {
+            if let Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) = linked {
                 self.volume.nameless.refused.store(true, Ordering::Relaxed);
             }
             linked
         };
-        publish::name(&self.volume, give_name, user, path).map(Some)
+        let named = publish::name(&self.volume, give_name, user, path);
+        named.map(Some).map_err(|error| self.volume.explain_final(error, user, path))
     }
 }

@@ -5,6 +5,7 @@
 //! [`STAGING`]: nothing that a person names can meet it, with a dot at its beginning
 //! or without.
 
+use super::error::Place;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -114,6 +115,22 @@ pub(super) fn final_in_data_folder(user: UserId, path: &DocumentPath) -> PathBuf
     Path::new(UPLOADS).join(final_file(user, path))
 }
 
+/// The name under which a document is copied into its folder, where that is on another
+/// file system. No document can have it: device names of Windows are refused.
+pub(super) fn copy_in_final_folder(id: DocumentId) -> String {
+    format!("AUX.{id}.towline-copy")
+}
+
+/// The place of a document, for messages.
+pub(super) fn final_place(user: UserId, path: &DocumentPath) -> Place {
+    Place { path: final_in_data_folder(user, path), document: Some(path.to_string()) }
+}
+
+/// The place of a thing among the staging files, for messages.
+pub(super) fn staged_place(name: &OsStr) -> Place {
+    Place { path: staged_in_data_folder(name), document: None }
+}
+
 /// A thing among the staging files, seen from the data folder.
 pub(super) fn staged_in_data_folder(name: &OsStr) -> PathBuf {
     Path::new(UPLOADS).join(STAGING).join(name)
@@ -212,6 +229,12 @@ mod tests {
     fn a_number_behind_the_longest_name_fits() {
         let longest = OsString::from("x".repeat(255));
         assert!(orphan(&longest, u32::MAX).len() <= 255);
+    }
+
+    #[test]
+    fn no_document_has_the_name_of_a_copy() {
+        let name = copy_in_final_folder(DocumentId::try_from(17).unwrap());
+        assert!(DocumentPath::parse(&name).is_err(), "{name}");
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::NewName;
 use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
-use super::paths;
 use super::turns::Ticket;
 use super::user_folders::{Missing, UserFolder};
+use super::{other_volume, paths};
 use crate::failpoint;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, UserId};
+use towline_protocol::{DocumentId, FileHash, UserId};
 
 /// Moves a staging file to its final name, and returns when it is there for good.
 ///
@@ -36,6 +36,7 @@ pub(super) fn publish(
     id: DocumentId,
     user: UserId,
     path: &DocumentPath,
+    blake3: FileHash,
 ) -> Result<(), StorageError> {
     let staging = &volume.staging.directory;
     let old = paths::staging_file(id);
@@ -55,8 +56,12 @@ pub(super) fn publish(
     let folder = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
     failpoint::reach("publish.folder_made");
     let new = OsStr::new(path.filename().as_str());
-    let moved = move_to_free_name(staging, OsStr::new(&old), &folder.directory, new);
-    let moved = moved.map_err(not_moved)?;
+    let moved = match move_to_free_name(staging, OsStr::new(&old), &folder.directory, new) {
+        Err(Errno::XDEV) => {
+            return other_volume::publish(volume, id, OsStr::new(&old), &folder, new, blake3);
+        }
+        moved => moved.map_err(not_moved)?,
+    };
     failpoint::reach("publish.renamed");
     folder.sync(folder.ticket(), &volume.latch)?;
     failpoint::reach("publish.folder_synced");
@@ -67,7 +72,8 @@ pub(super) fn publish(
 }
 
 /// The first two steps of [`publish`]; [`Settle`] does the rest, or [`settle_all`] for
-/// many at once, and the bytes. Nothing where it was not possible: a file that has two
+/// many at once, and the bytes. Nothing where it was not possible: its folder may be on
+/// another file system; and a file that has two
 /// names for a while is not left so, for nobody behind a crash could take the one away
 /// and be sure of the other.
 ///
@@ -84,7 +90,7 @@ pub(super) fn rename(
         let renamed = rename_to_free_name(from, old, to, new);
         is_impossible.set(match renamed {
             Err(Errno::EXIST) => is_same_file(from, old, to, new)?,
-            Err(errno) => knows_no_noreplace(errno),
+            Err(errno) => knows_no_noreplace(errno) || errno == Errno::XDEV,
             Ok(()) => false,
         });
         renamed
@@ -183,7 +189,7 @@ pub(super) fn settle(
         .map_err(lost_or)?;
     let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(WHAT, errno))?;
     if !is_plain_file(&stat) {
-        return Err(StorageError::Unsafe { what: WHAT });
+        return Err(StorageError::in_the_way(WHAT));
     }
     volume.latch.sync(|| rustix::fs::fsync(&file))?;
     failpoint::reach("recovery.settling");
@@ -218,7 +224,7 @@ pub(super) fn set_aside(volume: &Volume, name: &OsStr) -> Result<PathBuf, Storag
     const WHAT: &str = "set a stray file aside";
     volume.latch.refuse_if_closed()?;
     if !paths::is_single(name) || name == paths::ORPHANS {
-        return Err(StorageError::Unsafe { what: WHAT });
+        return Err(StorageError::in_the_way(WHAT));
     }
     let (orphan, moved) = move_aside(volume, &volume.staging.directory, name, name, WHAT)?;
     if let Moved::OldNameStays = moved {
@@ -292,7 +298,7 @@ fn move_aside(
 
 /// How a file came to its new name.
 #[derive(Debug, PartialEq, Eq)]
-enum Moved {
+pub(super) enum Moved {
     /// In one step.
     Renamed,
     /// It has both names now. The old one may go when the new one is durable; sooner,
@@ -301,7 +307,7 @@ enum Moved {
 }
 
 /// Gives a file a name that nothing has, or says `EEXIST` and changes nothing.
-fn move_to_free_name(
+pub(super) fn move_to_free_name(
     from: &Directory,
     old: &OsStr,
     to: &Directory,

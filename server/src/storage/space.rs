@@ -1,7 +1,7 @@
 //! Space: asked for before an upload begins, and reserved (rule 5).
 
 use super::directory::Directory;
-use super::error::StorageError;
+use super::error::{Resource, StorageError};
 use rustix::fs::{FallocateFlags, Stat};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
@@ -16,6 +16,25 @@ pub(super) fn free_bytes(volume: &Directory) -> Result<u64, StorageError> {
     let stat = rustix::fs::fstatvfs(volume)
         .map_err(|errno| StorageError::new("read the free space", errno))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether the file system has no room for one more file, whatever its size. Some count no
+/// files, and say that there is room for none.
+fn has_no_files_left(folder: &Directory) -> bool {
+    rustix::fs::fstatvfs(folder).is_ok_and(|stat| stat.f_files > 0 && stat.f_favail == 0)
+}
+
+/// Says what is used up, where the system has only said that something is: it has one
+/// word for bytes and files.
+pub(super) fn name_resource(error: StorageError, folder: &Directory) -> StorageError {
+    match error {
+        StorageError::NoSpace { resource: Resource::Bytes, missing_bytes: None }
+            if has_no_files_left(folder) =>
+        {
+            StorageError::NoSpace { resource: Resource::Files, missing_bytes: None }
+        }
+        error => error,
+    }
 }
 
 /// Refuses a file for which the volume, less `reserve_bytes`, has no room.
@@ -33,7 +52,7 @@ pub(super) fn require(
     }
     let missing_bytes =
         wanted_bytes.saturating_add(reserve_bytes).saturating_sub(free_bytes(volume)?);
-    if missing_bytes > 0 { Err(StorageError::NoSpace { missing_bytes }) } else { Ok(()) }
+    if missing_bytes > 0 { Err(StorageError::no_room(missing_bytes)) } else { Ok(()) }
 }
 
 /// The bytes a file takes on the volume, reserved ones included.

@@ -177,6 +177,11 @@ impl StagingFile {
         })
     }
 
+    /// With what an operator has to know of it.
+    fn explain(&self, error: StorageError) -> StorageError {
+        self.volume.explain(error, || paths::staged_place(OsStr::new(&self.name)))
+    }
+
     fn stat(&self) -> Result<Stat, StorageError> {
         rustix::fs::fstat(&self.file)
             .map_err(|errno| StorageError::new("read the staging file's length", errno))
@@ -246,14 +251,15 @@ impl Publishable for StagingFile {
     ) -> Result<Option<Box<dyn NewName>>, StorageError> {
         // What moves must be this file: a link under a final name would lead readers out.
         self.check_identity()?;
-        publish::rename(&self.volume, &self.name, user, path)
+        let renamed = publish::rename(&self.volume, &self.name, user, path);
+        renamed.map_err(|error| self.volume.explain_final(error, user, path))
     }
 }
 
 impl Staging for StagingFile {
     fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
         self.volume.latch.refuse_if_closed()?;
-        write_all_at(&self.file, bytes, at)
+        write_all_at(&self.file, bytes, at).map_err(|error| self.explain(error))
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError> {
@@ -340,9 +346,7 @@ pub(super) fn write_all_at(file: &OwnedFd, bytes: &[u8], at: Offset) -> Result<(
                 at += written as u64;
             }
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(Errno::NOSPC | Errno::DQUOT) => {
-                return Err(StorageError::NoSpace { missing_bytes: rest.len() as u64 });
-            }
+            Err(Errno::NOSPC) => return Err(StorageError::no_room(rest.len() as u64)),
             Err(errno) => return Err(StorageError::new(WHAT, errno)),
         }
     }
@@ -398,7 +402,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let staging = over("/dev/full", &folder);
         let full = staging.write_all_at(b"12345", Offset::ZERO);
-        assert!(matches!(full, Err(StorageError::NoSpace { missing_bytes: 5 })), "{full:?}");
+        assert!(
+            matches!(full, Err(StorageError::NoSpace { missing_bytes: Some(5), .. })),
+            "{full:?}"
+        );
         assert!(!staging.volume.latch.is_closed());
     }
 

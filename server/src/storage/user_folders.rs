@@ -38,6 +38,10 @@ pub(super) enum Missing {
 #[derive(Debug)]
 pub(super) struct UserFolders {
     uploads: Arc<Directory>,
+    /// The file system that they are on, unless somebody has mounted another one there.
+    device: Option<u64>,
+    /// Whether those others are still to be believed.
+    others: Mutex<HashMap<u64, Arc<Latch>>>,
     durable: Mutex<HashSet<PathBuf>>,
     /// Of folders that were synced lately, by device and inode.
     turns: Mutex<HashMap<(u64, u64), Arc<Turns>>>,
@@ -52,6 +56,9 @@ pub(super) struct UserFolder {
     way: Way,
     /// Whoever syncs the names in it.
     turns: Arc<Turns>,
+    /// Where it is on another file system than the rest: whether that is still to be
+    /// believed.
+    other: Option<Arc<Latch>>,
 }
 
 /// What is known of the folders on the way to one.
@@ -82,7 +89,13 @@ impl UserFolder {
 
     /// Makes the names in it durable that the ticket stands for.
     pub(super) fn sync(&self, ticket: Ticket, latch: &Latch) -> Result<(), StorageError> {
-        self.turns.sync_names(ticket, &self.directory, latch)
+        self.turns.sync_names(ticket, &self.directory, self.latch(latch))
+    }
+
+    /// Whether the file system that it is on is still to be believed. `usual` is the latch
+    /// of the one that the rest is on.
+    pub(super) fn latch<'a>(&'a self, usual: &'a Latch) -> &'a Latch {
+        self.other.as_deref().unwrap_or(usual)
     }
 
     /// The same without the folders above it, which it may hold open.
@@ -95,6 +108,8 @@ impl UserFolder {
 impl UserFolders {
     pub(super) fn new(uploads: Arc<Directory>) -> Self {
         Self {
+            device: rustix::fs::fstat(&*uploads).ok().map(|stat| stat.st_dev),
+            others: Mutex::default(),
             uploads,
             durable: Mutex::default(),
             turns: Mutex::default(),
@@ -159,12 +174,12 @@ impl UserFolders {
         let file = match self.uploads.file(paths::final_file(user, path), flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::NXIO) => return Err(StorageError::Unsafe { what: WHAT }),
+            Err(Errno::NXIO) => return Err(StorageError::in_the_way(WHAT)),
             Err(errno) => return Err(StorageError::opening(WHAT, errno)),
         };
         let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(WHAT, errno))?;
         if !is_plain_file(&stat) {
-            return Err(StorageError::Unsafe { what: WHAT });
+            return Err(StorageError::in_the_way(WHAT));
         }
         let filesize = FileSize::from_i64(stat.st_size)
             .map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
@@ -217,7 +232,8 @@ impl UserFolders {
         }
         let turns = Arc::clone(all.entry((stat.st_dev, stat.st_ino)).or_default());
         let way = Way::Unsettled(unsettled.into());
-        Ok(UserFolder { directory, path: path.into(), way, turns })
+        let other = self.other(stat.st_dev);
+        Ok(UserFolder { directory, path: path.into(), way, turns, other })
     }
 
     /// Makes the names of all folders on the way durable, after the file's own.
@@ -240,7 +256,9 @@ impl UserFolders {
             if self.remembered().contains(path) {
                 continue;
             }
-            latch.sync_names(|| above.sync())?;
+            let device = rustix::fs::fstat(&**above).ok().map(|stat| stat.st_dev);
+            let other = device.and_then(|device| self.other(device));
+            other.as_deref().unwrap_or(latch).sync_names(|| above.sync())?;
             self.remember(path.clone());
         }
         Ok(())
@@ -253,6 +271,25 @@ impl UserFolders {
             let above = folder.ancestors().take_while(|path| *path != Path::new(""));
             above.for_each(|path| self.remember(path.to_owned()));
         }
+    }
+
+    /// Whether the folder of a document, or the nearest above it that is there, is on
+    /// another file system than the usual one.
+    pub(super) fn is_elsewhere(&self, user: UserId, path: &DocumentPath) -> bool {
+        let folder = paths::final_folder(user, path);
+        let above = folder.ancestors().take_while(|path| *path != Path::new(""));
+        let nearest = above.into_iter().find_map(|path| self.uploads.folder(path).ok());
+        let device = nearest.and_then(|nearest| rustix::fs::fstat(&nearest).ok());
+        device.is_some_and(|stat| self.other(stat.st_dev).is_some())
+    }
+
+    /// The latch of another file system than the usual one.
+    fn other(&self, device: u64) -> Option<Arc<Latch>> {
+        if self.device.is_none_or(|usual| usual == device) {
+            return None;
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(others.entry(device).or_default()))
     }
 
     fn remember(&self, path: PathBuf) {

@@ -149,14 +149,21 @@ async fn rows_2_and_3_broken_framing() {
 async fn row_4_another_protocol() {
     let watched = Watched::start().await;
     let tls: &[u8] = &[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
-    for bytes in [
+    // What a browser and `curl` say gets an answer that they show to their user.
+    for request in [
         &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
         b"POST /uploads HTTP/1.1\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
-        tls,
-        &[0xff; 4],
-        &[1, 0, 0, 0],
     ] {
+        let answer = exchange(watched.server.address(), request).await;
+        assert!(answer.is_ascii() && answer.len() <= 512, "{answer:?}");
+        let answer = String::from_utf8(answer.to_vec()).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+        assert!(body.contains("Towline") && body.contains("towline put"), "{body}");
+    }
+    for bytes in [tls, &[0xff; 4], &[1, 0, 0, 0]] {
         let answer = exchange(watched.server.address(), bytes).await;
         assert!(!answer.is_empty() && answer.len() <= 64, "{answer:?}");
         assert!(answer.is_ascii(), "{answer:?}");

@@ -14,6 +14,7 @@ mod copies;
 mod grow;
 mod identity;
 mod integrity;
+mod log;
 mod names;
 mod new_only;
 mod parallel;

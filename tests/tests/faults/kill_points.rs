@@ -13,11 +13,14 @@ use towline_tests::site::Site;
 /// Points that no journey passes, as those of a relaxed server, of what comes whole and of copies: a
 /// damaged block, which the torture sends, a no, which changes nothing that is kept,
 /// `towlined verify --repair`, which has tests of its own, and a fast upload, whose pieces
-/// pass the points of all others behind it. A file that has grown has tests of its own. And a document whose file was removed, which
-/// the tests of copies have.
+/// pass the points of all others behind it. A file that has grown, a document whose file was removed
+/// and a copy to another file system have tests of their own.
 const ELSEWHERE: &[&str] = &[
     "block.check",
     "gone.found",
+    "publish.copied",
+    "publish.copy_named",
+    "publish.copy_settled",
     "refuse.begun",
     "repair.returned",
     "repair.set_aside",

@@ -119,7 +119,9 @@ async fn put(
     speaker.send(&Request::Upload(Upload { folder, ..upload(name, corpus) })).await;
     let id = match speaker.reply_on(ZERO).await {
         Reply::Upload(granted) => granted.document_id,
-        Reply::Error(error) if error.code == Code::Internal => return Err(None),
+        Reply::Error(error) if matches!(error.code, Code::Internal | Code::StorageRefused) => {
+            return Err(None);
+        }
         other => panic!("{other:?}"),
     };
     speaker.chunks(ZERO, corpus, 0..corpus.size()).await;

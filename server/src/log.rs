@@ -1,0 +1,211 @@
+//! The log of a server, on standard error. Nothing that the server does waits for it: a
+//! line goes into a queue in memory, and one thread writes the queue out. Where lines
+//! come faster than they are read, lines are left out and counted.
+
+mod limiter;
+mod queue;
+mod summary;
+mod upload_end;
+
+pub(crate) use limiter::Limiter;
+pub(crate) use summary::{Summary, chain, run};
+pub(crate) use upload_end::{Since, UploadEnd};
+
+use queue::Queue;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::panic::PanicHookInfo;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The variable that says what is logged.
+const VARIABLE: &str = "TOWLINE_LOG";
+const DEFAULT: &str = "info";
+
+/// What a process that ends waits for its log, if nobody reads that.
+const LAST_LINES: Duration = Duration::from_millis(250);
+
+/// The queue of this process, once the log has begun.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Begins the log of this process: what the server says, and what a panic says. A second
+/// call changes nothing.
+pub(crate) fn begin() {
+    let Ok(queue) = Queue::to_standard_error() else { return };
+    if QUEUE.set(Arc::clone(&queue)).is_err() {
+        return;
+    }
+    let (filter, complaint) = filter(std::env::var(VARIABLE).ok());
+    let is_coloured = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_coloured)
+        .with_writer(Lines { queue, is_coloured });
+    if log.try_init().is_err() {
+        return;
+    }
+    // The usual one writes to standard error itself, and would wait for it.
+    std::panic::set_hook(Box::new(log_panic));
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// Says the last thing of a process, behind all that was logged, and waits until it is
+/// written, or for a quarter of a second.
+pub(crate) fn finish(last: Option<&str>) {
+    match (QUEUE.get(), last) {
+        (Some(queue), last) => {
+            if let Some(last) = last {
+                queue.push(printable(last.as_bytes(), false).as_bytes());
+            }
+            queue.wait_until_written(LAST_LINES);
+        }
+        (None, Some(last)) => {
+            let _ = io::stderr().write_all(last.as_bytes());
+        }
+        (None, None) => {}
+    }
+}
+
+/// What is logged, and what is wrong with what was asked for.
+fn filter(asked: Option<String>) -> (EnvFilter, Option<String>) {
+    let default = || EnvFilter::new(DEFAULT);
+    let Some(asked) = asked.filter(|asked| !asked.trim().is_empty()) else {
+        return (default(), None);
+    };
+    let complaint = |why: &str| {
+        Some(format!(
+            "{VARIABLE}={asked:?} is not understood ({why}); logging at {DEFAULT:?}. Write error, \
+             warn, info, debug or trace, or towline_server=debug"
+        ))
+    };
+    // A word that is no level would be taken for the name of a module that logs nothing.
+    let is_unknown = |directive: &str| {
+        let directive = directive.trim();
+        let is_level = directive.parse::<tracing::level_filters::LevelFilter>().is_ok();
+        !(is_level || directive.contains(['=', '[', ':']) || directive.starts_with("towline"))
+    };
+    match EnvFilter::try_new(&asked) {
+        Ok(filter) => match asked.split(',').find(|directive| is_unknown(directive)) {
+            Some(directive) => {
+                let why = format!("{:?} is no level", directive.trim());
+                (default(), complaint(&why))
+            }
+            None => (filter, None),
+        },
+        Err(error) => (default(), complaint(&error.to_string())),
+    }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let Some(queue) = QUEUE.get() else { return };
+    let said = panic.payload_as_str().unwrap_or("a panic without a message");
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let now = humantime::format_rfc3339_micros(SystemTime::now());
+    let mut line = format!("{now} ERROR thread {thread:?} panicked");
+    if let Some(place) = panic.location() {
+        let _ = write!(line, " at {place}");
+    }
+    let _ = write!(line, ": {said}");
+    let mut text = printable(line.as_bytes(), false).into_owned();
+    text.push('\n');
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        let _ = writeln!(text, "{trace}");
+    }
+    queue.push(text.as_bytes());
+}
+
+/// Where the lines of the log are written to.
+#[derive(Clone)]
+struct Lines {
+    queue: Arc<Queue>,
+    is_coloured: bool,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Lines {
+    /// One call is one whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.queue.push(printable(line, self.is_coloured).as_bytes());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line that is one line, whatever stands in it: a path, a name and a message of the
+/// system may hold any character, and control characters of a terminal among them.
+fn printable(line: &[u8], is_coloured: bool) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(line);
+    let (body, end) = text.strip_suffix('\n').map_or((&*text, ""), |body| (body, "\n"));
+    let is_colour = |rest: &str| {
+        is_coloured
+            && rest.strip_prefix("\x1b[").is_some_and(|rest| {
+                rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+            })
+    };
+    let is_hostile = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !body.contains(is_hostile) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for (at, c) in body.char_indices() {
+        if is_hostile(c) && !is_colour(&body[at..]) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped.push_str(end);
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line_and_moves_no_cursor() {
+        let hostile = b"moved a\x1b[2Jb\nWARN forged \xe2\x80\xae\xc2\x9b1m\xff\n";
+        let printed = printable(hostile, false);
+        assert_eq!(printed, "moved a\\u{1b}[2Jb\\nWARN forged \\u{202e}\\u{9b}1m\u{fffd}\n");
+        // Colours of our own stay, where there are any, and nothing else does.
+        assert_eq!(
+            printable(b"\x1b[32mINFO\x1b[0m \x1b[1A\n", true),
+            "\x1b[32mINFO\x1b[0m \\u{1b}[1A\n"
+        );
+        assert_eq!(printable(b"\x1b[32mINFO\n", false), "\\u{1b}[32mINFO\n");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_said() {
+        let complaint = |asked: &str| filter(Some(asked.to_owned())).1;
+        for good in ["debug", "WARN", "off", "towline_server=trace", "info,towline_state=debug", ""]
+        {
+            assert_eq!(complaint(good), None, "{good}");
+        }
+        for bad in ["verbose", "debugg", "info,loud", "=,=", "towline_server=loud"] {
+            assert!(complaint(bad).is_some_and(|text| text.contains(VARIABLE)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Lines of the log that would come again and again, of each kind one a second: the
+//! first is written at once, and what follows within a second is counted.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two lines of one kind.
+const REST: Duration = Duration::from_secs(1);
+
+/// Kinds that are told apart at the same time. What comes beyond is counted together,
+/// so that nobody fills the log, or the memory, with kinds.
+const KINDS_MAX: usize = 32;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Limiter<K = ()>(Mutex<State<K>>);
+
+#[derive(Debug)]
+struct State<K> {
+    kinds: HashMap<K, Count>,
+    /// Of all kinds that found no place.
+    others: u64,
+}
+
+#[derive(Debug)]
+struct Count {
+    said_at: Instant,
+    left_out: u64,
+}
+
+/// How often lines were left out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LeftOut<K> {
+    /// Of each kind, where there were any.
+    pub(crate) kinds: Vec<(K, u64)>,
+    /// Of the kinds beyond the most that are told apart.
+    pub(crate) others: u64,
+}
+
+impl<K> Default for Limiter<K> {
+    fn default() -> Self {
+        Self(Mutex::new(State { kinds: HashMap::new(), others: 0 }))
+    }
+}
+
+impl<K: Eq + Hash + Clone> Limiter<K> {
+    /// Whether a line of that kind is to be written now, and how many were left out since
+    /// the last one.
+    pub(crate) fn due(&self, kind: K) -> Option<u64> {
+        self.due_at(kind, Instant::now())
+    }
+
+    fn due_at(&self, kind: K, now: Instant) -> Option<u64> {
+        let mut state = self.state();
+        if let Some(count) = state.kinds.get_mut(&kind) {
+            if now.duration_since(count.said_at) < REST {
+                count.left_out += 1;
+                return None;
+            }
+            count.said_at = now;
+            return Some(std::mem::take(&mut count.left_out));
+        }
+        if state.kinds.len() >= KINDS_MAX {
+            state
+                .kinds
+                .retain(|_, count| count.left_out > 0 || now.duration_since(count.said_at) < REST);
+        }
+        if state.kinds.len() >= KINDS_MAX {
+            state.others += 1;
+            return None;
+        }
+        state.kinds.insert(kind, Count { said_at: now, left_out: 0 });
+        Some(0)
+    }
+
+    /// What was left out and has not been told, for whoever tells it every second.
+    pub(crate) fn left_out(&self) -> LeftOut<K> {
+        self.left_out_at(Instant::now())
+    }
+
+    fn left_out_at(&self, now: Instant) -> LeftOut<K> {
+        let mut state = self.state();
+        let mut kinds = Vec::new();
+        state.kinds.retain(|kind, count| {
+            if now.duration_since(count.said_at) < REST {
+                return true;
+            }
+            if count.left_out == 0 {
+                return false;
+            }
+            kinds.push((kind.clone(), std::mem::take(&mut count.left_out)));
+            count.said_at = now;
+            true
+        });
+        LeftOut { kinds, others: std::mem::take(&mut state.others) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_written_once_a_second_and_what_was_left_out_is_counted() {
+        let limiter = Limiter::default();
+        let start = Instant::now();
+        assert_eq!(limiter.due_at((), start), Some(0));
+        assert_eq!(limiter.due_at((), start + REST / 2), None);
+        assert_eq!(limiter.due_at((), start + REST / 2), None);
+        assert_eq!(limiter.due_at((), start + REST), Some(2));
+        assert_eq!(limiter.due_at((), start + REST * 3), Some(0));
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_though_nothing_more_comes() {
+        let limiter = Limiter::default();
+        let start = Instant::now();
+        for kind in ["a", "a", "a", "b"] {
+            limiter.due_at(kind, start);
+        }
+        assert_eq!(limiter.left_out_at(start + REST / 2).kinds, []);
+        assert_eq!(limiter.left_out_at(start + REST).kinds, [("a", 2)]);
+        // That was said, so the next one waits again.
+        assert_eq!(limiter.due_at("a", start + REST), None);
+        assert_eq!(limiter.due_at("b", start + REST), Some(0));
+        assert_eq!(limiter.left_out_at(start + REST * 2).kinds, [("a", 1)]);
+        assert_eq!(limiter.left_out_at(start + REST * 3).kinds, []);
+        assert!(limiter.state().kinds.is_empty());
+    }
+
+    #[test]
+    fn kinds_beyond_the_most_are_counted_together() {
+        let limiter = Limiter::default();
+        let start = Instant::now();
+        let said = (0..1000).filter(|kind| limiter.due_at(*kind, start).is_some()).count();
+        assert_eq!(said, KINDS_MAX);
+        assert_eq!(limiter.left_out_at(start).others, 1000 - KINDS_MAX as u64);
+        assert_eq!(limiter.due_at(1000, start + REST), Some(0), "the places are free again");
+    }
+}

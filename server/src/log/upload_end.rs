@@ -1,0 +1,92 @@
+//! One line of the log for each upload that has ended or was paused.
+
+use crate::units::Size;
+use std::net::SocketAddr;
+use std::time::Instant;
+use towline_protocol::{DocumentId, DocumentPath, FileSize, UserId};
+use towline_state::catalog::Document;
+use towline_upload::Phase;
+
+/// Which upload it was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UploadEnd<'a> {
+    pub(crate) user: UserId,
+    pub(crate) document: DocumentId,
+    pub(crate) path: &'a DocumentPath,
+    pub(crate) filesize: FileSize,
+}
+
+/// When a channel began with an upload, and how many bytes were there before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since {
+    at: Instant,
+    held_bytes: u64,
+}
+
+impl Since {
+    /// Now.
+    pub(crate) fn now(held_bytes: u64) -> Self {
+        Self { at: Instant::now(), held_bytes }
+    }
+}
+
+impl<'a> UploadEnd<'a> {
+    /// What the catalog says of it, under the name that it has.
+    pub(crate) fn of(document: &'a Document) -> Self {
+        Self {
+            user: document.user_id,
+            document: document.document_id,
+            path: document.file_path.as_ref().unwrap_or(&document.path),
+            filesize: document.filesize,
+        }
+    }
+
+    /// Its connection has completed it.
+    pub(crate) fn completed(self, peer: SocketAddr, since: Since) {
+        self.rested("completed", peer, since, self.filesize.get());
+    }
+
+    /// Its connection is gone or does something else; it can be gone on with.
+    pub(crate) fn paused(self, peer: SocketAddr, since: Since, received_bytes: u64) {
+        self.rested("paused", peer, since, received_bytes);
+    }
+
+    fn rested(self, outcome: &str, peer: SocketAddr, since: Since, received_bytes: u64) {
+        let Self { user, document, path, filesize } = self;
+        let seconds = since.at.elapsed().as_secs_f64();
+        let sent_bytes = received_bytes.saturating_sub(since.held_bytes);
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rate for people to read"
+        )]
+        let rate = Size((sent_bytes as f64 / seconds.max(0.001)) as u64);
+        tracing::info!(
+            outcome,
+            %user,
+            %document,
+            path = ?path.to_string(),
+            bytes = received_bytes,
+            of = filesize.get(),
+            seconds = format_args!("{seconds:.3}"),
+            rate = format_args!("{rate}/s"),
+            %peer,
+            "upload"
+        );
+    }
+
+    /// It has ended without a document.
+    pub(crate) fn without_document(self, phase: Phase, reason: &str) {
+        let Self { user, document, path, filesize } = self;
+        tracing::info!(
+            outcome = %phase,
+            %user,
+            %document,
+            path = ?path.to_string(),
+            of = filesize.get(),
+            reason = ?reason,
+            "upload"
+        );
+    }
+}

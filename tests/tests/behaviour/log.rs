@@ -1,0 +1,214 @@
+//! What the server's log says, and that nothing waits for it: a line at the start, one at
+//! each upload's end, no colours in a pipe, nothing that a stranger can fill it with.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use towline_protocol::Code;
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{Launch, towlined};
+use towline_tests::site::Site;
+use towline_tests::speaker::{Speaker, ZERO, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_the_start_and_each_end_in_plain_lines() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let mut server = Launch::over(&site).arguments(&["--max-file-size", "500MB"]).start().await;
+    let mut speaker = server.speaker(&person).await;
+    let (large, small) = (Corpus::new(2 * BLOCK, 990), Corpus::new(1000, 991));
+    speaker.upload(upload("large 'x'.bin", &large)).await;
+    speaker.chunks(ZERO, &large, 0..large.size()).await;
+    speaker.complete(ZERO).await;
+    speaker.upload(upload("small", &small)).await;
+    speaker.chunks(ZERO, &small, 0..small.size()).await;
+    speaker.complete(ZERO).await;
+    let cancelled = speaker.upload(upload("cancelled", &large)).await.document_id;
+    speaker.cancel(cancelled).await;
+    let paused = speaker.upload(upload("paused", &large)).await.document_id;
+    speaker.chunks(ZERO, &large, 0..1000).await;
+    speaker.has_received(paused, 1000).await;
+    speaker.pause().await;
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+
+    let said = server.said();
+    let line = |words: &[&str]| {
+        let found = said.iter().find(|line| words.iter().all(|word| line.contains(word)));
+        found.unwrap_or_else(|| panic!("no line has {words:?}: {said:#?}")).clone()
+    };
+    let address = server.address().to_string();
+    let data_dir = site.path().display().to_string();
+    line(&["serving", env!("CARGO_PKG_VERSION"), &address, &data_dir, "500 MB", "uid="]);
+    for (outcome, name) in [("completed", "large 'x'.bin"), ("completed", "small")] {
+        let line = line(&[outcome, name, "user=1", "bytes=", "seconds=", "rate=", "peer="]);
+        assert!(line.contains("INFO"), "{line}");
+    }
+    line(&["paused", "\"paused\"", "bytes=1000"]);
+    line(&["cancelled", "\"cancelled\"", "reason="]);
+    line(&["stopping"]);
+    assert!(!said.iter().any(|line| line.contains('\x1b')), "no colours in a pipe: {said:#?}");
+    let ends = said.iter().filter(|line| line.contains("outcome=")).count();
+    assert_eq!(ends, 4, "one line for each: {said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_up_the_logins_that_strangers_are_refused() {
+    let site = Site::in_memory();
+    let mut server = Launch::over(&site).start().await;
+    let began = Instant::now();
+    for _ in 0..200 {
+        let mut stranger = Speaker::connect(server.address()).await;
+        stranger.hello("no.good.token").await;
+        stranger.error(Code::Unauthorized).await;
+    }
+    let seconds = began.elapsed().as_secs() + 1;
+    // All of them are accounted for.
+    server.says("logins were refused within the last second").await;
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+    let said = server.said();
+    let lines = said.iter().filter(|line| line.contains("refused")).count() as u64;
+    assert!(lines <= seconds + 2, "{lines} lines in {seconds} s: {said:#?}");
+    assert!(said.iter().any(|line| line.contains("127.0.0.0/24")), "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn says_what_it_does_not_understand() {
+    let site = Site::in_memory();
+    let server = Launch::over(&site).variable("TOWLINE_LOG", "verbose").start().await;
+    server.says("TOWLINE_LOG=\"verbose\" is not understood").await;
+    server.says("serving").await;
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passes_over_signals_that_mean_no_end() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let mut server = Launch::over(&site).start().await;
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::XFSZ, Signal::PIPE] {
+        server.signal(signal);
+    }
+    for name in ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXFSZ"] {
+        server.says(name).await;
+    }
+    let mut speaker = server.speaker(&person).await;
+    let corpus = Corpus::new(1000, 992);
+    speaker.upload(upload("doc", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await;
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+}
+
+/// Bad logins in these seconds, at about 2,000 a second.
+const FLOOD: Duration = Duration::from_secs(4);
+
+/// By so many at the same time.
+const STRANGERS: u32 = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_is_not_read_holds_nobody_up() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    // Everything is logged, and nobody reads it.
+    let mut command = towlined();
+    command.arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]);
+    command.env("TOWLINE_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    let unread = server.stderr.take().unwrap();
+    let mut out = BufReader::new(server.stdout.take().unwrap()).lines();
+    let first = timeout(PATIENCE, out.next_line()).await.unwrap().unwrap().unwrap();
+    let address = first.strip_prefix("listening on ").unwrap().parse().unwrap();
+
+    let strangers = || async move {
+        let (began, mut sent) = (Instant::now(), 0_u32);
+        while began.elapsed() < FLOOD {
+            let mut stranger = Speaker::connect(address).await;
+            stranger.hello("no.good.token").await;
+            stranger.error(Code::Unauthorized).await;
+            sent += 1;
+            let due = Duration::from_secs(1) * sent * STRANGERS / 2000;
+            tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
+        }
+        f64::from(sent) / began.elapsed().as_secs_f64()
+    };
+    let flood: Vec<_> = (0..STRANGERS).map(|_| tokio::spawn(strangers())).collect();
+    let mut logins = Vec::new();
+    while !flood.iter().all(JoinHandle::is_finished) {
+        let began = Instant::now();
+        let mut honest = Speaker::login(address, &person.token).await;
+        honest.ping().await;
+        logins.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut rate = 0.0;
+    for stranger in flood {
+        rate += stranger.await.unwrap();
+    }
+    logins.sort();
+    let p95 = logins[logins.len() * 95 / 100];
+    println!("{rate:.0} bad logins a second; {} honest ones, p95 {p95:?}", logins.len());
+    assert!(p95 < Duration::from_secs(1), "{logins:?}");
+
+    // An upload goes its way.
+    let mut speaker = Speaker::login(address, &person.token).await;
+    let corpus = Corpus::new(3 * BLOCK, 993);
+    speaker.upload(upload("doc", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await;
+    site.assert_published(&person, "doc", &corpus);
+
+    let id = i32::try_from(server.id().unwrap()).ok().and_then(Pid::from_raw).unwrap();
+    let began = Instant::now();
+    kill_process(id, Signal::TERM).unwrap();
+    let status = timeout(PATIENCE, server.wait()).await.expect("it ends").unwrap();
+    println!("SIGTERM to the end: {:?}", began.elapsed());
+    assert!(status.success(), "{status}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(unread);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_reader_is_gone_ends_nothing() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let mut command = towlined();
+    command.arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]);
+    command.env("TOWLINE_LOG", "debug").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    drop(server.stderr.take());
+    let mut out = BufReader::new(server.stdout.take().unwrap()).lines();
+    let first = timeout(PATIENCE, out.next_line()).await.unwrap().unwrap().unwrap();
+    let address = first.strip_prefix("listening on ").unwrap().parse().unwrap();
+    for number in 0..20 {
+        let mut speaker = Speaker::login(address, &person.token).await;
+        let corpus = Corpus::new(1000, 994 + number);
+        speaker.upload(upload(&format!("{number}"), &corpus)).await;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        speaker.complete(ZERO).await;
+    }
+    assert!(server.try_wait().unwrap().is_none());
+    server.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stop_whose_state_file_cannot_be_written_warns() {
+    let site = Site::in_memory();
+    let mut server = Launch::over(&site).start().await;
+    server.says("serving").await;
+    // A folder in its place: what is written beside it cannot be moved there.
+    let _ = std::fs::remove_file(site.state_path());
+    std::fs::create_dir_all(site.state_path().join("in the way")).unwrap();
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    let said = server.said();
+    assert!(status.success(), "{status}: {said:#?}");
+    let warned = said.iter().any(|line| line.contains("WARN") && line.contains("state file"));
+    assert!(warned, "{said:#?}");
+}

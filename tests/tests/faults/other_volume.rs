@@ -1,0 +1,139 @@
+//! A disk of its own at the folder of a user: a rename from the staging files does not
+//! lead there, and the documents get there all the same.
+
+use rustix::process::Signal;
+use std::path::Path;
+use towline_protocol::Code;
+use towline_protocol::request::{Complete, Upload};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, run};
+use towline_tests::process::Launch;
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+use towline_tests::volume::{Shown, Volume};
+
+/// A site whose user's folder is that volume.
+async fn beside(volume: &Volume) -> (Site, Person, Shown) {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    std::fs::create_dir_all(site.documents(&person)).expect("a folder");
+    let shown = volume.show_at(&site.documents(&person));
+    (site, person, shown)
+}
+
+/// The names of all files in a folder and below.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let name = entry.file_name().into_string().expect("a name that is text");
+        if entry.path().is_dir() {
+            if name != "lost+found" {
+                let below = files(&entry.path());
+                found.extend(below.into_iter().map(|below| format!("{name}/{below}")));
+            }
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn assert_nothing_is_left(site: &Site, person: &Person, documents: &[&str]) {
+    assert_eq!(files(&site.documents(person)), documents);
+    assert_eq!(files(&site.staging_folder()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gets_its_documents() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    for durability in ["durable", "relaxed"] {
+        let (site, person, shown) = beside(&volume).await;
+        let arguments = ["--durability", durability];
+        let mut server = Launch::over(&site).arguments(&arguments).start().await;
+        let desk = Desk::new(&site, &person, server.address());
+        let corpora =
+            [Corpus::new(3 * BLOCK + 7, 980), Corpus::new(1000, 981), Corpus::new(0, 982)];
+        for (name, corpus) in ["t/large", "t/deep/small", "t/empty"].into_iter().zip(&corpora) {
+            desk.write(name, corpus);
+        }
+        run(desk.put(&desk.path("t"))).await.assert_done();
+        for (name, corpus) in ["t/large", "t/deep/small", "t/empty"].into_iter().zip(&corpora) {
+            site.assert_published(&person, name, corpus);
+        }
+        // A stranger's file is not overwritten there either.
+        std::fs::write(site.document(&person, "t/taken"), "a stranger's").unwrap();
+        let mut speaker = server.speaker(&person).await;
+        let begin = Upload { folder: vec!["t".to_owned()], ..upload("taken", &corpora[0]) };
+        speaker.upload(begin).await;
+        speaker.chunks(ZERO, &corpora[0], 0..corpora[0].size()).await;
+        assert_eq!(speaker.complete(ZERO).await.filename, "taken (1)");
+        site.assert_published(&person, "t/taken (1)", &corpora[0]);
+        let stranger = std::fs::read(site.document(&person, "t/taken")).unwrap();
+        assert_eq!(stranger, b"a stranger's");
+        let documents = ["t/deep/small", "t/empty", "t/large", "t/taken", "t/taken (1)"];
+        assert_nothing_is_left(&site, &person, &documents);
+
+        server.signal(Signal::TERM);
+        assert!(server.ended().await.success());
+        std::fs::remove_dir_all(site.document(&person, "t")).unwrap();
+        shown.hide();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gets_each_document_once_wherever_the_server_dies() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(2 * BLOCK + 5, 983);
+    let points = [
+        "publish.row_publishing",
+        "publish.copied",
+        "publish.copy_named",
+        "publish.copy_settled",
+        "publish.in_place",
+    ];
+    for point in points {
+        let plan = format!("{point}=kill@1");
+        let mut server = Launch::over(&site).failpoints(&plan).start().await;
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let id = speaker.upload(upload(point, &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        let _ = speaker.try_send(&towline_protocol::Request::Complete(Complete::default())).await;
+        server.ended().await;
+        assert!(server.was_killed().await, "{point}");
+
+        let server = Launch::over(&site).start().await;
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let again = Complete { document_id: Some(id), ..Complete::default() };
+        let receipt = speaker.complete_with(again).await;
+        assert_eq!(receipt.filename, point);
+        site.assert_published(&person, point, &corpus);
+        assert_nothing_is_left(&site, &person, &[point]);
+        server.gone().await;
+        std::fs::remove_file(site.document(&person, point)).unwrap();
+    }
+    drop(shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_is_full_says_so_and_keeps_what_came() {
+    let Some(volume) = Volume::memory(4 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let ballast = volume.fill_up_to(BLOCK as u64);
+    let server = Launch::over(&site).start().await;
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let corpus = Corpus::new(2 * BLOCK, 984);
+    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let told = speaker.complete_refused(Complete::default(), Code::NoSpace).await;
+    println!("{}", told.message);
+    assert_eq!(files(&site.documents(&person)), ["ballast"], "no half copy is left");
+    std::fs::remove_file(ballast).unwrap();
+    speaker.resume(resume(id)).await;
+    speaker.complete(ZERO).await;
+    site.assert_published(&person, "doc", &corpus);
+    assert_nothing_is_left(&site, &person, &["doc"]);
+    server.gone().await;
+    drop(shown);
+}

@@ -1,0 +1,209 @@
+//! What the system refuses for good: a folder without permission, a name that is too long
+//! for the file system, a loop of links. It ends that file with its reason; the others go
+//! on, the log says path and number, and after the operator has mended it, it goes on.
+
+use rustix::process::Signal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use towline_protocol::request::{Complete, Upload};
+use towline_protocol::{Channel, Code, OnConflict, Reply, Request};
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, run};
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+use towline_tests::strace::Strace;
+use towline_tests::volume::has;
+
+fn within(folder: &str, name: &str, corpus: &Corpus) -> Upload {
+    Upload { folder: vec![folder.to_owned()], ..upload(name, corpus) }
+}
+
+/// A server over which moves into the folder `shut` of a user get that answer.
+async fn refusing(site: &Site, person: &Person, answer: &str) -> ServerProcess {
+    let shut = site.documents(person).join("shut");
+    std::fs::create_dir_all(&shut).expect("a folder");
+    let log = site.outside().join("strace.log");
+    let strace = Strace::inject(&log, "renameat2", answer).about([shut]);
+    Launch::over(site).under(&strace.words()).start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_said_once_and_holds_nothing_else_up() {
+    if !has("strace") {
+        return;
+    }
+    for (answer, number) in
+        [("error=EACCES", 13), ("error=EPERM", 1), ("error=ENAMETOOLONG", 36), ("error=ELOOP", 40)]
+    {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let mut server = refusing(&site, &person, answer).await;
+        let mut speaker = server.speaker(&person).await;
+        let corpus = Corpus::new(BLOCK + 1000, 940);
+        let id = speaker.upload(within("shut", "a.bin", &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        let told = speaker.complete_refused(Complete::default(), Code::StorageRefused).await;
+        println!("{answer}: {}", told.message);
+        assert!(!told.retry);
+        assert!(told.message.contains("shut/a.bin"), "{told:?}");
+        assert!(!told.message.contains(site.path().to_str().unwrap()), "no path of the server's");
+        assert!(!told.message.contains("uploads"), "no path of the server's: {told:?}");
+
+        // Others on the same connection, in other folders, go on.
+        let good = Channel(1);
+        speaker.upload(Upload { channel: good, ..within("open", "b.bin", &corpus) }).await;
+        speaker.chunks(good, &corpus, 0..corpus.size()).await;
+        speaker.complete(good).await;
+        site.assert_published(&person, "open/b.bin", &corpus);
+
+        // What came is kept, and nothing stands under the name.
+        assert!(!site.document(&person, "shut/a.bin").exists());
+        let granted = speaker.resume(resume(id)).await;
+        assert_eq!(granted.offset.get(), corpus.size() as u64);
+        let place = format!("uploads/{}/shut/a.bin", person.id);
+        server.says(&format!("os error {number}")).await;
+        let said = server.said();
+        let line = said.iter().find(|line| line.contains(&place)).expect("the path is named");
+        assert!(line.contains("WARN"), "{line}");
+
+        server.kill().await;
+        let server = Launch::over(&site).start().await;
+        let mut speaker = server.speaker(&person).await;
+        speaker.resume(resume(id)).await;
+        speaker.complete(ZERO).await;
+        site.assert_published(&person, "shut/a.bin", &corpus);
+        server.gone().await;
+    }
+}
+
+/// Small files come whole, and are refused by another way of the server's.
+#[tokio::test(flavor = "multi_thread")]
+async fn is_said_of_small_files_as_well_and_logged_once_a_second() {
+    if !has("strace") {
+        return;
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = refusing(&site, &person, "error=EACCES").await;
+    let mut speaker = server.speaker(&person).await;
+    let began = Instant::now();
+    for number in 0..30 {
+        let corpus = Corpus::new(1000, 950 + number);
+        let begin = within("shut", &format!("{number}.txt"), &corpus);
+        speaker.send(&Request::Upload(Upload { on_conflict: OnConflict::Reject, ..begin })).await;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        speaker.send(&Request::Complete(Complete::default())).await;
+        loop {
+            match speaker.reply_on(ZERO).await {
+                Reply::Upload(_) => {}
+                Reply::Error(error) => {
+                    assert_eq!(error.code, Code::StorageRefused, "{error:?}");
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let seconds = began.elapsed().as_secs() + 1;
+    server.says("os error 13").await;
+    let said = server.gone().await;
+    let lines = said.iter().filter(|line| line.contains("storage_refused")).count() as u64;
+    assert!((1..=2 * seconds + 1).contains(&lines), "{lines} lines in {seconds} s: {said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_pass_is_to_be_tried_again() {
+    if !has("strace") {
+        return;
+    }
+    for answer in ["error=EIO", "error=EMFILE", "error=ENOMEM", "error=EBUSY"] {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let server = refusing(&site, &person, answer).await;
+        let mut speaker = server.speaker(&person).await;
+        let corpus = Corpus::new(BLOCK + 1000, 941);
+        speaker.upload(within("shut", "a.bin", &corpus)).await;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        // Never that the storage is read-only: it is not.
+        let told = speaker.complete_refused(Complete::default(), Code::Internal).await;
+        println!("{answer}: {}", told.message);
+        assert!(told.retry);
+        let mut other = server.speaker(&person).await;
+        other.upload(upload("other", &corpus)).await;
+        other.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        other.complete(ZERO).await;
+        server.gone().await;
+    }
+}
+
+/// A folder that belongs to another user of the system: the real thing, not a fault that
+/// is injected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_roots_below_a_service_that_is_not_root() {
+    if !has("setpriv") || !rustix::process::geteuid().is_root() {
+        return towline_tests::volume::skipped(&"needs root and setpriv");
+    }
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let others = site.documents(&person).join("t/a");
+    std::fs::create_dir_all(&others).unwrap();
+    for folder in [site.outside(), site.path()] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder, mode).unwrap();
+    }
+    let chown = |owner: &str, path: PathBuf, deep: bool| {
+        let mut command = std::process::Command::new("chown");
+        if deep {
+            command.arg("-R");
+        }
+        assert!(command.arg(owner).arg(path).status().unwrap().success());
+    };
+    chown("65534:65534", site.path().to_owned(), true);
+    chown("0:0", others.clone(), false);
+    let under = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let mut server = Launch::over(&site).under(&under).start().await;
+
+    let desk = Desk::new(&site, &person, server.address());
+    let corpora = [Corpus::new(2 * BLOCK, 942), Corpus::new(2 * BLOCK, 943)];
+    desk.write("t/a/L", &corpora[0]);
+    desk.write("t/b/L", &corpora[1]);
+    let began = Instant::now();
+    let outcome = run(desk.put(&desk.path("t"))).await;
+    outcome.assert_code(1);
+    assert!(began.elapsed() < Duration::from_secs(20), "it is not tried for ever");
+    assert!(outcome.err.contains("t/a/L") && outcome.err.contains("permission"), "{outcome:?}");
+    assert!(!outcome.err.contains("storage_refused"), "no word of the wire's: {outcome:?}");
+    site.assert_published(&person, "t/b/L", &corpora[1]);
+    server.says("Permission denied (os error 13)").await;
+
+    // Mended, the same command finishes it.
+    chown("65534:65534", others, true);
+    run(desk.put(&desk.path("t"))).await.assert_done();
+    site.assert_published(&person, "t/a/L", &corpora[0]);
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_beyond_the_limit_of_the_process_ends_itself_and_nothing_else() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    // 4096 KiB a file.
+    let under = ["bash", "-c", "ulimit -f 4096; exec \"$@\"", "bash"];
+    let mut server = Launch::over(&site).under(&under).start().await;
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let large = Corpus::new(9 * BLOCK, 944);
+    let told = speaker.upload_refused(upload("large", &large), Code::SizeLimit).await;
+    println!("{}", told.message);
+    let small = Corpus::new(3 * BLOCK, 945);
+    speaker.upload(upload("small", &small)).await;
+    speaker.chunks(ZERO, &small, 0..small.size()).await;
+    speaker.complete(ZERO).await;
+    site.assert_published(&person, "small", &small);
+    // The person is told at once, and does not try for ever.
+    let desk = Desk::new(&site, &person, server.address());
+    run(desk.put(&desk.write("large", &large))).await.assert_code(1);
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+}
