@@ -240,7 +240,8 @@ signals() {
 swept() {
   need strace; S; echo x >x; local folder=home/.local/state/towline
   strace -f -o trace -e trace=rename,renameat,renameat2 -e inject=rename,renameat,renameat2:signal=KILL:when=1 towline put x --to "$A" --token-file "$K" >out 2>&1
-  put x --quiet || wrong "put failed"
+  # A file of some size: the state file is written for it.
+  truncate -s 64M y; put y --quiet || wrong "put failed"
   [ -z "$(find $folder -name '*.tmp')" ] || { ls -la $folder; wrong "a temporary file is left"; }
 }
 # A state file that another program has locked: waited for aloud, and Ctrl-C ends it.
