@@ -138,7 +138,12 @@ impl Client {
         let source = tokio::task::spawn_blocking(move || Source::open(&path)).await;
         let source = source.unwrap_or_else(|error| {
             let path = document.local.clone();
-            Err(Failure::File { action: "open", path, source: std::io::Error::other(error) })
+            Err(Failure::File {
+                action: "open",
+                path,
+                source: std::io::Error::other(error),
+                kept: None,
+            })
         })?;
         let mut transfer = Transfer::new(document.clone(), source, options.clone());
         match before {

@@ -26,6 +26,8 @@ pub enum Failure {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+        /// What the server keeps of it.
+        kept: Option<Kept>,
     },
     /// The upload that was asked for by number is another user's, or another file's.
     #[error(
@@ -156,6 +158,10 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            // A disk or a network folder that fails to read may be back later.
+            Self::File { action: "read", source, .. } if may_be_read_later(source) => {
+                Exit::Resumable
+            }
             Self::File { .. }
             | Self::NotAFile { .. }
             | Self::StandardInput
@@ -208,7 +214,8 @@ impl Failure {
     pub fn kept(&self) -> Option<Kept> {
         match self {
             Self::Changed(kept) => *kept,
-            Self::Unreachable { kept, .. }
+            Self::File { kept, .. }
+            | Self::Unreachable { kept, .. }
             | Self::Refused { kept, .. }
             | Self::Interrupted(kept) => *kept,
             _ => None,
@@ -230,6 +237,9 @@ impl Failure {
     pub fn advice(&self) -> Option<String> {
         let kept = self.kept().map(Kept::sentence);
         let todo = match self {
+            Self::File { .. } if self.exit() == Exit::Resumable => {
+                Some("run the same command again when the file can be read".to_owned())
+            }
             // An upload that was interrupted reads its file again.
             Self::NotAFile { .. } | Self::StandardInput | Self::UnknownSize { .. } => {
                 Some("save what it holds to a file, and put that".to_owned())
@@ -271,7 +281,9 @@ impl Failure {
     pub(crate) fn with(mut self, known: Option<Kept>) -> Self {
         match &mut self {
             Self::Refused { reply, .. } if ends_upload(reply.code) => {}
-            Self::Unreachable { kept, .. } | Self::Refused { kept, .. } => *kept = kept.or(known),
+            Self::File { kept, .. }
+            | Self::Unreachable { kept, .. }
+            | Self::Refused { kept, .. } => *kept = kept.or(known),
             _ => {}
         }
         self
@@ -289,6 +301,12 @@ impl Failure {
             other => other,
         }
     }
+}
+
+/// Whether a read that failed so can succeed later: not where the system refuses it.
+fn may_be_read_later(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied, Unsupported};
+    !matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied | Unsupported)
 }
 
 impl Kept {
@@ -347,4 +365,28 @@ fn state_file(error: &StateFileError) -> String {
         text.push_str(&source.to_string());
     }
     printable(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_be_readable_later_is_no_final_refusal() {
+        let failure = |action, source: io::Error| Failure::File {
+            action,
+            path: PathBuf::from("f"),
+            source,
+            kept: None,
+        };
+        for errno in [rustix::io::Errno::IO, rustix::io::Errno::STALE, rustix::io::Errno::NFILE] {
+            let read = failure("read", errno.into());
+            assert_eq!(read.exit(), Exit::Resumable, "{read}");
+            assert!(read.advice().is_some_and(|advice| advice.contains("again")), "{read}");
+        }
+        for errno in [rustix::io::Errno::ACCESS, rustix::io::Errno::INVAL] {
+            assert_eq!(failure("read", errno.into()).exit(), Exit::Refused);
+        }
+        assert_eq!(failure("open", rustix::io::Errno::NOENT.into()).exit(), Exit::Refused);
+    }
 }

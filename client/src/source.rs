@@ -69,7 +69,8 @@ pub(crate) enum Sameness {
 impl Source {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let failed = |source| Failure::File { action: "open", path: path.to_owned(), source };
+        let failed =
+            |source| Failure::File { action: "open", path: path.to_owned(), source, kept: None };
         // Before opening: to open a FIFO would be to wait for its other end.
         let not_a_file = |kind| Failure::NotAFile { path: path.to_owned(), what: special(kind) };
         let kind = std::fs::metadata(path).map_err(failed)?.file_type();
@@ -82,7 +83,8 @@ impl Source {
         if !kind.is_file() {
             return Err(not_a_file(kind));
         }
-        let unreadable = |source| Failure::File { action: "read", path: path.to_owned(), source };
+        let unreadable =
+            |source| Failure::File { action: "read", path: path.to_owned(), source, kept: None };
         for _ in 0..LOOKS_MAX {
             let metadata = file.metadata().map_err(failed)?;
             let (filesize, modified) = look(&metadata).map_err(failed)?;

@@ -390,7 +390,12 @@ impl Transfer {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return self.changed();
         }
-        Failure::File { action: "read", path: self.document.local.clone(), source: error }
+        Failure::File {
+            action: "read",
+            path: self.document.local.clone(),
+            source: error,
+            kept: self.kept(),
+        }
     }
 
     fn changed(&self) -> Failure {

@@ -120,7 +120,8 @@ impl Selection {
 
     fn unreadable(&mut self, path: &Path, source: io::Error) {
         let path = path.to_owned();
-        self.refused.push((path.clone(), Failure::File { action: "open", path, source }));
+        self.refused
+            .push((path.clone(), Failure::File { action: "open", path, source, kept: None }));
     }
 }
 
