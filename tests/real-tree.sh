@@ -53,6 +53,7 @@ start() {
   towlined --data-dir d --listen "$1" >o 2>l & s=$!
   local tries=0
   until grep -q '^listening on' o 2>/dev/null; do kill -0 $s 2>/dev/null && [ $((tries += 1)) -lt 200 ] || { cat o l; wrong "no server"; }; sleep 0.1; done
+  until ls d/*.token >/dev/null 2>&1 || [ $((tries += 1)) -gt 300 ]; do sleep 0.1; done
   A=$(sed -n 's/^listening on //p' o); K=$(ls "$D"/d/*.token)
 }
 put() { timeout 300 towline put "$@" --to "$A" --token-file "$K" >out 2>&1; }

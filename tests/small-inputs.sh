@@ -31,6 +31,8 @@ known() {
     kill -0 "$s" 2>/dev/null && [ $((tries += 1)) -lt 300 ] || { cat o l; wrong "the server did not start"; }
     sleep 0.1
   done
+  # The first user's token is made behind that.
+  tries=0; until ls d/*.token >/dev/null 2>&1 || [ $((tries += 1)) -gt 100 ]; do sleep 0.1; done
   A=$(sed -n 's/^listening on //p' o | head -1); K=$(ls "$D"/d/*.token | head -1)
 }
 put() { timeout 60 towline put "$@" --to "$A" --token-file "$K"; }

@@ -44,9 +44,9 @@ impl FromStr for ServerAddress {
 fn parse(text: &str) -> Option<ServerAddress> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
-        host.parse::<Ipv6Addr>().ok()?;
+        is_ipv6(host).then_some(())?;
         (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-    } else if text.parse::<Ipv6Addr>().is_ok() {
+    } else if is_ipv6(text) {
         (text, None)
     } else if let Some((host, port)) = text.split_once(':') {
         (host, Some(port))
@@ -57,9 +57,18 @@ fn parse(text: &str) -> Option<ServerAddress> {
         Some(port) => port.parse().ok().filter(|port| *port > 0)?,
         None => DEFAULT_PORT,
     };
-    let legal = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    let is_ipv6 = is_ipv6(host);
+    let legal =
+        |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':') || is_ipv6 && c == '%';
     (!host.is_empty() && host.chars().all(legal))
         .then(|| ServerAddress { host: host.to_owned(), port })
+}
+
+/// An address of IPv6, of a link with its zone (RFC 4007): `fe80::1%eth0`.
+fn is_ipv6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+    let is_zone = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.chars().all(is_zone)
 }
 
 impl fmt::Display for ServerAddress {
@@ -85,6 +94,8 @@ mod tests {
             ("[::1]:8695", "[::1]:8695"),
             ("[::1]", "[::1]:8695"),
             ("::1", "[::1]:8695"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:8695"),
+            ("[fe80::1%eth0.7]:9000", "[fe80::1%eth0.7]:9000"),
         ] {
             let address: ServerAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), full);

@@ -1,6 +1,7 @@
 //! One connection to a server. Nothing else here touches the socket.
 
 use crate::address::ServerAddress;
+use crate::dial::dial;
 use crate::feeder::Block;
 use crate::outbox::{Outbox, SLICES};
 use crate::stop::Stop;
@@ -390,19 +391,10 @@ pub(crate) fn for_channel(reply: Reply, channel: Channel) -> Result<Option<Reply
 }
 
 async fn connect(server: &ServerAddress, patience: Patience) -> Result<TcpStream, Stop> {
-    let mut last = None;
-    for address in tokio::net::lookup_host((server.host(), server.port())).await? {
-        match timeout(patience.connect, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                tune(&stream, patience)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = Some(error),
-            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
-        }
-    }
-    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    Err(last.unwrap_or_else(none).into())
+    let addresses = tokio::net::lookup_host((server.host(), server.port())).await?;
+    let stream = dial(addresses, patience.connect).await?;
+    tune(&stream, patience)?;
+    Ok(stream)
 }
 
 /// A link that is gone must be noticed within seconds, both while bytes wait

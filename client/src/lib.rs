@@ -24,6 +24,7 @@ mod client;
 mod connection;
 #[cfg(feature = "serve")]
 mod demo;
+mod dial;
 mod document;
 mod events;
 mod exit;
