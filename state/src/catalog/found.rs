@@ -82,9 +82,12 @@ impl Catalog {
     pub fn at_places(&self, user_id: UserId, places: &[DocumentPath]) -> Reply<Vec<Document>> {
         let keys: Vec<_> = places.iter().map(DocumentPath::key).collect();
         self.look(Share::Of(user_id), move |connection| {
+            // The second kind of key is that of a twin from before keys were folded in full.
             let sql = format!(
                 "SELECT {COLUMNS} FROM documents \
-                 WHERE user_id = $1 AND path_key = $2 AND created_at IS NOT NULL"
+                 WHERE user_id = $1 AND (path_key = $2 \
+                 OR (path_key > $2 || '//' AND path_key < $2 || '/0')) AND created_at IS NOT NULL \
+                 LIMIT {NAMED_MAX}"
             );
             let mut found = Vec::new();
             for key in keys {

@@ -50,10 +50,11 @@ impl Catalog {
             // The second kind of key is that of a twin from before keys were folded in full.
             let mut statement = connection.prepare_cached(
                 "SELECT document_id FROM documents \
-                 WHERE user_id = $1 AND file_path = $3 AND (path_key = $2 \
-                 OR (path_key > $2 || '//' AND path_key < $2 || '/0'))",
+                 WHERE user_id = $1 AND file_path = $2 AND (path_key = $3 \
+                 OR (path_key > $3 || '//' AND path_key < $3 || '/0'))",
             )?;
-            let mut rows = statement.query(params![user_id.to_i64(), key, text])?;
+            // Parameters are counted in the order in which they stand there.
+            let mut rows = statement.query(params![user_id.to_i64(), text, key])?;
             let Some(row) = rows.next()? else { return Ok(None) };
             // Of no use where it does not read, but the file is somebody's.
             Ok(DocumentId::from_i64(row.get(0)?).ok())

@@ -67,6 +67,9 @@ fn a_place_is_the_one_that_it_has_or_was_to_have() {
         ids(f.catalog.at_places(f.user, &places).wait().unwrap())
     };
     assert_eq!(there(&["IN/DOC", "in/doc (1)", "in", "x"]), [first, second]);
+    // A twin from before keys were folded in full keeps a key of its own.
+    f.edit(&format!("UPDATE documents SET path_key = 'doc//{plain}' WHERE document_id = {plain}"));
+    assert_eq!(there(&["doc"]), [plain]);
 }
 
 #[test]

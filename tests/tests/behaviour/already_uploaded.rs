@@ -1,5 +1,6 @@
 //! A file that is in its place already, with these bytes, is not sent again.
 
+use crate::verify::verify;
 use std::fs;
 use towline_protocol::request::{Find, Upload};
 use towline_protocol::{Code, OnConflict, Request};
@@ -109,7 +110,7 @@ async fn a_file_that_got_a_number_is_there_already_by_its_own_name_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_removed_gives_its_name_to_the_next() {
-    let server = TestServer::start().await;
+    let mut server = TestServer::start().await;
     let mut speaker = server.speaker().await;
     let keep = Corpus::new(10, 170);
     put(&mut speaker, "keep", &keep).await;
@@ -145,6 +146,17 @@ async fn a_file_that_was_removed_gives_its_name_to_the_next() {
     speaker.chunks(ZERO, &keep, 0..keep.size()).await;
     speaker.complete(ZERO).await;
     server.site.assert_published(&server.person, "dir/x", &keep);
+    for name in ["0.bin", "1.bin"] {
+        put(&mut speaker, name, &keep).await;
+    }
+    // No row is left that says otherwise than the disk.
+    for arguments in [&[][..], &["--repair"]] {
+        if !arguments.is_empty() {
+            server.stop().await;
+        }
+        let verified = verify(&server.site, arguments).await;
+        assert!(verified.is_well(), "{:?}", verified.kinds());
+    }
 }
 
 /// A disk that is not mounted takes no document away.

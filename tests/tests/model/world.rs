@@ -788,6 +788,7 @@ impl World {
             return;
         }
         match &self.documents[number].phase {
+            Phase::Completed(_) if other_size => assert_errors(&heard, &[Code::FileChanged]),
             Phase::Completed(_) => {
                 let Reply::Success(success) = only(&heard) else { panic!("{heard:?}") };
                 self.assert_receipt(number, success);
