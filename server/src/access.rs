@@ -32,7 +32,7 @@ pub(crate) struct Access {
 }
 
 /// What is said of a user who was removed.
-pub(crate) const REMOVED: &str = "the user of this token is no more";
+pub(crate) const REMOVED: &str = "this account was removed on the server";
 
 /// Before a catalog that was busy is asked again.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -189,6 +189,31 @@ async fn a_pause_says_how_far_it_is_and_its_command_works_as_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_changed_says_what_stays_and_what_is_sent() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut corpus = Corpus::new(24 * BLOCK, 218);
+    let mut sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    sending.until(|event| event["received"].as_u64() > Some(6 * BLOCK as u64)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+    corpus.bytes[17] ^= 1;
+    let outcome = run(desk.put(&desk.write("a.bin", &corpus))).await;
+    assert_for_people(outcome.assert_done());
+    assert_once(&outcome.err, &["of 24.0 MiB are unchanged and stay", "sending "]);
+    // What stays and what is sent are the whole file.
+    let (before, behind) = outcome.err.split_once(" of 24.0 MiB are unchanged").unwrap();
+    let stays: f64 = before.rsplit(' ').next().unwrap().parse().unwrap();
+    let sending = behind.split_once("sending ").unwrap().1;
+    let sum = stays + sending.split(' ').next().unwrap().parse::<f64>().unwrap();
+    assert!((sum - 24.0).abs() < 0.2, "{sum}: {outcome:#?}");
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_is_said_once() {
     let server = TestServer::start().await;
     let desk = Desk::new(&server.site, &server.person, server.address());

@@ -428,6 +428,21 @@ mod tests {
     }
 
     #[test]
+    fn comparing_has_a_bar_until_the_sending_begins() {
+        let begin = Instant::now();
+        let mut screen = Screen::new(Viewer::Terminal, begin);
+        assert!(screen.check("/x/two.bin".as_ref(), 2048 * MIB, 0, begin), "it is new");
+        assert!(!screen.check("/x/two.bin".as_ref(), 2048 * MIB, 512 * MIB, after(begin, 1)));
+        let line = screen.lines(79, after(begin, 1)).join("\n");
+        for part in ["comparing", " 25%", "0.5/2.0 GiB", "512 MiB/s", "0:03 left"] {
+            assert!(line.contains(part), "{line}");
+        }
+        screen.begin(&standing("two.bin", 0, 2048 * MIB), after(begin, 4));
+        let line = screen.lines(79, after(begin, 4)).join("\n");
+        assert!(line.contains("two.bin") && !line.contains("comparing"), "{line}");
+    }
+
+    #[test]
     fn without_a_terminal_there_is_a_line_a_minute() {
         let begin = Instant::now();
         let mut screen = Screen::new(Viewer::Log, begin);
