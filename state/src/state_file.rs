@@ -185,14 +185,20 @@ impl StateFile {
     }
 
     /// Whether a change could be written: makes what [`update`](Self::update) would make
-    /// besides the file itself, and for a moment a temporary file. Waits for no lock.
+    /// besides the file itself, and for a moment a temporary file. Removes what killed runs have
+    /// left, where the lock is free; waits for none.
     ///
     /// # Errors
     /// [`Io`](StateFileError::Io) with the step that the system does not allow.
     pub fn check_writable(&self) -> Result<(), StateFileError> {
         let target = self.target()?;
         self.ensure_folder(&target)?;
-        directory::open_lock_beside(&target).map_err(|error| self.io("lock", error))?;
+        let lock = directory::open_lock_beside(&target).map_err(|error| self.io("lock", error))?;
+        // Where another process holds the lock, the next writer sweeps.
+        if lock.try_lock().is_ok() {
+            self.sweep(&target);
+        }
+        drop(lock);
         self.temporary(&target).map(drop)
     }
 
@@ -285,12 +291,7 @@ impl StateFile {
 
     /// The new file of the recipe.
     fn begin_write(&self, held: &Held) -> Result<tempfile::NamedTempFile, StateFileError> {
-        if !self.is_swept.swap(true, Ordering::Relaxed) {
-            // Each writer has the lock while it has a temporary file: what lies there now
-            // was left by a run that was killed. What cannot be removed does no harm.
-            let folder = directory::parent_of(&held.target);
-            let _ = directory::sweep(&folder, &temporary_prefix(&held.target), TEMPORARY);
-        }
+        self.sweep(&held.target);
         self.temporary(&held.target)
     }
 
@@ -303,6 +304,16 @@ impl StateFile {
         file.as_file().sync_all().map_err(|error| self.io("sync", error))?;
         file.persist(&held.target).map_err(|error| self.io("replace", error.error))?;
         self.sync_folder(held)
+    }
+
+    /// Removes what runs that were killed have left; once. The lock is the caller's: each
+    /// writer has it while it has a temporary file, so what lies there now has no writer.
+    /// What cannot be removed does no harm.
+    fn sweep(&self, target: &Path) {
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
+            let folder = directory::parent_of(target);
+            let _ = directory::sweep(&folder, &temporary_prefix(target), TEMPORARY);
+        }
     }
 
     /// A new file beside the target, for its owner alone (mode 0600).

@@ -106,7 +106,19 @@ fn temporary_files_of_killed_runs_are_swept_and_nothing_else() {
     }
     file.read().unwrap();
     assert!(folder.join(left[0]).exists(), "a reader has no lock and removes nothing");
-    add(&file, "1");
+    // By a writer, and by the question whether one could write, unless another process has
+    // the lock: what lies there then may be its own.
+    let lock = File::create(folder.join("uploads_state.json.lock")).unwrap();
+    lock.lock().unwrap();
+    StateFile::at(file.path()).check_writable().unwrap();
+    assert!(left.iter().all(|name| folder.join(name).exists()));
+    lock.unlock().unwrap();
+    StateFile::at(file.path()).check_writable().unwrap();
+    assert!(!left.iter().any(|name| folder.join(name).exists()));
+    for name in left {
+        fs::write(folder.join(name), "half").unwrap();
+    }
+    add(&StateFile::at(file.path()), "1");
     for name in left {
         assert!(!folder.join(name).exists(), "{name}");
     }
