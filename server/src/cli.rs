@@ -134,7 +134,8 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         let mut stop = signals::Stop::new()?;
         let listener = listen.bind().await?;
         let address = listener.local_addr()?;
-        let data_dir = config.data_dir.clone();
+        let about = first_start::About::of(&config);
+        let data_dir = about.data_dir.clone();
         let started = Started::of(&config, address);
         let server = tokio::select! {
             server = Server::open(config) => server?,
@@ -145,7 +146,7 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
             tokio::task::spawn_blocking(move || first_start::welcome(&data_dir, address)).await??;
         let mut out = std::io::stdout();
         // Whoever started us may have closed its end; serving matters more.
-        let _ = writeln!(out, "listening on {address}");
+        let _ = writeln!(out, "listening on {address}\n{about}");
         if let Some(welcome) = welcome {
             let _ = write!(out, "{welcome}");
         }

@@ -34,6 +34,7 @@ mod presence;
 mod publish;
 mod recovery;
 mod registry;
+mod rights;
 mod run;
 mod service;
 mod session;

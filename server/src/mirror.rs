@@ -29,6 +29,9 @@ pub(crate) enum MirrorError {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     File(#[from] StateFileError),
+    /// It was cut off, for the last word is written behind it.
+    #[error("the server stops")]
+    Stopping,
 }
 
 /// The state file is written again after so many times the time that writing
@@ -87,8 +90,8 @@ pub(crate) async fn run(service: Arc<Service>) {
         service.mirror.changed.notified().await;
         let begun = Instant::now();
         let here = Arc::clone(&service);
-        match service.tracker.spawn_blocking(move || write(&here)).await {
-            Ok(Ok(())) => {}
+        match service.tracker.spawn_blocking(move || write_until_stop(&here)).await {
+            Ok(Ok(()) | Err(MirrorError::Stopping)) => {}
             Ok(Err(error)) => {
                 if let Some(others) = failing.due(()) {
                     tracing::warn!(%error, others, "the state file could not be written");
@@ -103,9 +106,21 @@ pub(crate) async fn run(service: Arc<Service>) {
 
 /// Writes the state file now. Blocks.
 pub(crate) fn write(service: &Service) -> Result<(), MirrorError> {
+    write_while(service, || true)
+}
+
+/// The same while the server serves: a stop does not wait for it, and writes the last word.
+fn write_until_stop(service: &Service) -> Result<(), MirrorError> {
+    write_while(service, || !service.stopping.is_cancelled())
+}
+
+fn write_while(service: &Service, go_on: impl Fn() -> bool) -> Result<(), MirrorError> {
     let mirror = &service.mirror;
     mirror.file.write_copy(|copy| {
         mirror.each_uploading(|document| {
+            if !go_on() {
+                return Err(MirrorError::Stopping);
+            }
             let live = service.registry.get(document.document_id);
             let active = live.is_some_and(|live| live.ask(|upload| upload.lease().is_some()));
             let key = document.document_id.to_string();

@@ -216,6 +216,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         Durability::Durable => DiskStorage::new(&lock, config.reserve_bytes),
         Durability::Relaxed => DiskStorage::unpaced(&lock, config.reserve_bytes),
     };
+    crate::rights::warn(folder.path(), &folder.keys_path());
     let state_file = StateFile::at(folder.state_file_path());
     let catalog = Catalog::open(folder.catalog_path())?;
     let tokens = Tokens::open(&folder.keys_path(), &catalog.store(), config.clock.clone())?;

@@ -105,7 +105,16 @@ impl Tokens {
     pub fn open(keys: &Path, store: &Store, clock: Clock) -> Result<Self, KeyError> {
         let path = keys.join(KEY_FILE);
         let pkcs8 = match read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(keys, &path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if store.marked_at.is_some() {
+                    tracing::warn!(
+                        "there is no key at {}; a new one is made, and no token that was issued \
+                         before is valid any more",
+                        path.display()
+                    );
+                }
+                make(keys, &path)?
+            }
             read => read.map_err(io_error("read", &path))?,
         };
         Self::with_key(&path, &pkcs8, store, clock)

@@ -1,16 +1,45 @@
-//! The very first start: a user, a token and the line to try.
+//! What a start prints: at the very first one a user, a token and the line to try.
 
 use super::people::add;
-use crate::Clock;
 use crate::storage::DataFolder;
 use crate::token::{Tokens, write_token};
+use crate::units::Size;
+use crate::{Clock, Config};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use towline_protocol::FileSize;
 use towline_state::catalog::{Catalog, User};
 
 /// As long as `towlined token` gives where nothing else is said.
 const TTL: Duration = Duration::from_secs(30 * 86_400);
+
+/// What each start says of the server.
+pub(super) struct About {
+    pub(super) data_dir: PathBuf,
+    max_filesize: FileSize,
+}
+
+impl About {
+    pub(super) fn of(config: &Config) -> Self {
+        let data_dir = std::path::absolute(&config.data_dir);
+        let data_dir = data_dir.unwrap_or_else(|_| config.data_dir.clone());
+        Self { data_dir, max_filesize: config.max_filesize }
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = env!("CARGO_PKG_VERSION");
+        write!(f, "towlined {version}, data folder {}, largest file: ", self.data_dir.display())?;
+        match self.max_filesize.get() {
+            // Larger files cannot be spoken of.
+            bytes if bytes == i64::MAX.cast_unsigned() => f.write_str("unlimited"),
+            bytes => Size(bytes).fmt(f),
+        }
+    }
+}
 
 /// Makes the first user where there is none, and says what to do next. Blocks.
 pub(super) fn welcome(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Option<String>> {

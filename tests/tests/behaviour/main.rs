@@ -11,6 +11,7 @@ mod bad_input;
 mod bad_tokens;
 mod channels;
 mod copies;
+mod first_start;
 mod grow;
 mod identity;
 mod integrity;

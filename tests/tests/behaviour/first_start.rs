@@ -1,0 +1,68 @@
+//! What a start prints, the first one and each later one.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use towline_tests::process::{Launch, ServerProcess, output, towline};
+use towline_tests::site::Site;
+
+fn lines(server: &ServerProcess) -> String {
+    server.said().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_one_says_what_was_made_and_each_one_which_store_it_is() {
+    let site = Site::new();
+    // What lies in the place of the token leads elsewhere, and stays as it is.
+    let elsewhere = site.outside().join("elsewhere");
+    fs::write(&elsewhere, "kept").unwrap();
+    symlink(&elsewhere, site.path().join("ann.token")).unwrap();
+    let launch = Launch::over(&site).variable("USER", "ann");
+    let server = launch.start().await;
+    server.says("try it:").await;
+    let said = lines(&server);
+    let data = site.path().display().to_string();
+    assert!(said.contains(&format!("data folder {data}, largest file: unlimited")), "{said}");
+    assert!(said.contains(concat!("towlined ", env!("CARGO_PKG_VERSION"))), "{said}");
+    assert!(said.contains("Created user \"ann\" and a token valid for 30 days"), "{said}");
+    assert!(said.contains(&format!("towlined token --user ann --data-dir {data}")), "{said}");
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
+    let token = site.path().join("ann-1.token");
+    assert_eq!(token.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    // The line to try works as it is printed.
+    let line = said.lines().find_map(|line| line.strip_prefix("try it:")).unwrap();
+    let file = site.outside().join("file");
+    fs::write(&file, "content").unwrap();
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    let words =
+        words.iter().map(|word| if *word == "FILE" { file.to_str().unwrap() } else { word });
+    let mut put = towline();
+    put.args(words).env("HOME", site.outside());
+    let done = output(&mut put).await;
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    server.gone().await;
+
+    let server = launch.arguments(&["--max-file-size", "5MB"]).start().await;
+    server.says("data folder").await;
+    let said = lines(&server);
+    assert!(said.contains(&format!("data folder {data}, largest file: 5 MB")), "{said}");
+    assert!(!said.contains("Created user"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_may_read_or_write_is_warned_of_and_so_is_a_key_that_is_gone() {
+    let site = Site::new();
+    site.add_user("ann").await;
+    let server = Launch::over(&site).start().await;
+    let said = lines(&server);
+    assert!(!said.contains("WARN"), "{said}");
+    server.gone().await;
+    let key = site.path().join("keys/ed25519.pk8");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(site.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let said = Launch::over(&site).start().await.gone().await.join("\n");
+    assert!(said.contains("may read") && said.contains("ed25519.pk8"), "{said}");
+    assert!(said.contains("everybody on this machine may write"), "{said}");
+    fs::remove_file(&key).unwrap();
+    let said = Launch::over(&site).start().await.gone().await.join("\n");
+    assert!(said.contains("there is no key at"), "{said}");
+}
