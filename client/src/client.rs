@@ -1,14 +1,17 @@
 //! A client of one server.
 
+#[cfg(test)]
+mod hostile;
 mod many;
+mod pursuit;
+mod work;
 
 use crate::address::ServerAddress;
 use crate::connection::{Connection, Patience};
 use crate::document::Document;
-use crate::events::{Event, Listener, Receipt};
+use crate::events::{Listener, Receipt};
 use crate::failure::{Failure, ends_upload};
-use crate::retry::Backoff;
-use crate::source::Source;
+use crate::route::{Route, Unreached};
 use crate::stop::Stop;
 use crate::token::Token;
 use crate::transfer::{Means, PutOptions, Transfer};
@@ -19,13 +22,10 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::reply::{Cancelled, Status};
 use towline_protocol::request::About;
-use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_protocol::{Code, DocumentId, Reply, Request, StoreId};
 use towline_state::StateFile;
 use towline_state::state_file::KnownServer;
-
-/// How often in a row, without any progress between, a link may deliver what
-/// cannot have been sent before that is no accident.
-const GARBLED_MAX: u32 = 8;
+use work::{Work, Worked};
 
 /// After one run the server is asked about so many uploads that have rested for long.
 const ASKED_ABOUT_MAX: usize = 64;
@@ -38,9 +38,15 @@ const ASKED_ABOUT_MAX: usize = 64;
 /// [`put`](Self::put) as often as you like.
 #[derive(Debug)]
 pub struct Client {
-    server: ServerAddress,
-    /// The same, with what it has told of itself.
+    route: Route,
+    /// Where that leads to, with what the server has told of itself.
     known: KnownServer,
+    /// The store that `status` and `cancel` are about, where that is known.
+    expected: Option<StoreId>,
+    /// It has logged in there in this run, or in an earlier one.
+    was_met: bool,
+    /// How often in a row all that was sent behind a login was lost.
+    in_vain: u32,
     token: Token,
     token_file: Option<PathBuf>,
     uploads: Uploads,
@@ -55,7 +61,10 @@ impl Client {
     pub fn new(server: ServerAddress, token: Token) -> Self {
         Self {
             known: KnownServer::new(server.to_string(), None),
-            server,
+            route: Route::to(server),
+            expected: None,
+            was_met: false,
+            in_vain: 0,
             token,
             token_file: None,
             uploads: Uploads::default(),
@@ -87,10 +96,19 @@ impl Client {
         self
     }
 
-    /// Gives up after so many attempts without progress; never where `None`.
+    /// Gives a file up after so many attempts in a row in which nothing of it became
+    /// durable. Where `None`, never, except where there has never been a server at all.
     #[must_use]
     pub fn retries(mut self, retries: Option<u32>) -> Self {
         self.retries = retries;
+        self
+    }
+
+    /// Asks about documents of that store alone: the same number means something else in
+    /// another one.
+    #[must_use]
+    pub fn expecting(mut self, store: Option<StoreId>) -> Self {
+        self.expected = store;
         self
     }
 
@@ -104,7 +122,7 @@ impl Client {
     /// The server.
     #[must_use]
     pub fn server(&self) -> &ServerAddress {
-        &self.server
+        self.route.server()
     }
 
     /// Uploads a file, however often the connection is lost on the way, and
@@ -122,68 +140,12 @@ impl Client {
         cancel: &CancellationToken,
         listener: Listener<'_>,
     ) -> Result<Receipt, Failure> {
-        self.put_behind(Before::Nothing, document, options, cancel, listener).await
-    }
-
-    /// The same for a file of which this very run may have sent something before.
-    async fn put_behind(
-        &mut self,
-        before: Before,
-        document: &Document,
-        options: &PutOptions,
-        cancel: &CancellationToken,
-        listener: Listener<'_>,
-    ) -> Result<Receipt, Failure> {
-        let path = document.local.clone();
-        let source = tokio::task::spawn_blocking(move || Source::open(&path)).await;
-        let source = source.unwrap_or_else(|error| {
-            let path = document.local.clone();
-            Err(Failure::File {
-                action: "open",
-                path,
-                source: std::io::Error::other(error),
-                kept: None,
-            })
-        })?;
-        let mut transfer = Transfer::new(document.clone(), source, options.clone());
-        match before {
-            Before::Nothing => {}
-            Before::Thrown => transfer.look_for_all_of_it(),
-            Before::Document(document_id) => transfer.go_on_with(document_id),
+        let mut work = Work::new(Before::Nothing, self.retries);
+        match self.work_on(&mut work, document, options, false, cancel, listener).await {
+            Worked::Ended(ended) => *ended,
+            // Nobody waits, so nobody was let go first.
+            Worked::Later(_) => Err(Failure::Interrupted(None)),
         }
-        let outcome = tokio::select! {
-            biased;
-            // Cancel-safe.
-            () = cancel.cancelled() => None,
-            // Dropped at a cancellation: the transfer and the connection are
-            // fit for a pause at any moment.
-            outcome = self.pursue(&mut transfer, listener) => Some(outcome),
-        };
-        let failure = match outcome {
-            Some(Ok(receipt)) => {
-                listener(Event::Completed(receipt.clone()));
-                return Ok(receipt);
-            }
-            Some(Err(failure)) => failure.with(transfer.kept()).of_size(transfer.filesize()),
-            None => {
-                if let Some(connection) = self.connection.take() {
-                    connection.say_farewell(|reply| transfer.hear(&reply)).await;
-                }
-                if let Some(standing) = transfer.standing() {
-                    listener(Event::Paused(standing));
-                }
-                Failure::Interrupted(transfer.kept())
-            }
-        };
-        // The entry of an upload that another run goes on with is that run's.
-        if failure.code() != Some(Code::Superseded)
-            && let Some(kept) = transfer.kept()
-        {
-            let proof = transfer.proof_now();
-            self.uploads.paused(&self.known, kept.document_id, kept.durable, proof);
-            self.uploads.settle().await;
-        }
-        Err(failure)
     }
 
     /// How a document stands.
@@ -257,8 +219,13 @@ impl Client {
         document_id: DocumentId,
         request: impl FnOnce(About) -> Request,
     ) -> Result<Reply, Failure> {
+        let (expected, address) = (self.expected, self.known.address.clone());
         let answer = async {
             let connection = self.connected().await?;
+            let store = connection.welcome().server_id;
+            if expected.is_some() && store.is_some() && expected != store {
+                return Err(Failure::OtherServer { document_id, server: address }.into());
+            }
             let channel = connection.new_channel();
             match connection.ask(&request(About { channel, document_id })).await? {
                 Reply::Error(error) => Err(Stop::refused(error)),
@@ -268,84 +235,30 @@ impl Client {
         let answer = answer.await;
         answer.map_err(|stop| {
             self.connection = None;
-            let unreachable = |reason| Failure::Unreachable {
-                server: self.server.clone(),
-                attempts: 1,
-                reason,
-                kept: None,
-            };
+            let server = self.server().clone();
+            let (attempts, kept) = (1, None);
             match stop {
                 Stop::Failed(failure) | Stop::Garbled(failure) => failure,
-                Stop::Later(reply) => Failure::Refused { reply, kept: None },
-                Stop::Lost(reason) => unreachable(reason),
-                Stop::Realign => unreachable(String::new()),
+                Stop::Later(reply) => Failure::Refused { reply, kept },
+                Stop::Unreached(Unreached::Definite(why)) => {
+                    Failure::NoServer { server, attempts, why, kept }
+                }
+                Stop::Unreached(Unreached::ForNow(reason))
+                | Stop::Lost(reason)
+                | Stop::Silent(reason) => Failure::Unreachable { server, attempts, reason, kept },
+                Stop::Realign => Failure::Protocol("client and server differ".to_owned()),
             }
         })
     }
 
     async fn connected(&mut self) -> Result<&mut Connection, Stop> {
         if self.connection.is_none() {
-            let opened = Connection::open(&self.server, &self.token, self.patience).await?;
+            let opened = Connection::open(&self.route, &self.token, self.patience).await?;
+            self.was_met = true;
             self.known.id = opened.welcome().server_id;
             self.connection = Some(opened);
         }
         self.connection.as_mut().ok_or_else(|| Stop::Lost(String::new()))
-    }
-
-    /// Attempt after attempt.
-    async fn pursue(
-        &mut self,
-        transfer: &mut Transfer,
-        listener: Listener<'_>,
-    ) -> Result<Receipt, Failure> {
-        let mut backoff = Backoff::new(self.retries);
-        let mut garbled = 0;
-        let mut told = false;
-        loop {
-            let advances = transfer.advances();
-            let stop = match self.attempt(transfer, listener).await {
-                Ok(receipt) => return Ok(receipt),
-                Err(stop) => stop,
-            };
-            if transfer.advances() > advances {
-                backoff.progressed();
-                garbled = 0;
-                told = false;
-            }
-            let reason = match stop {
-                Stop::Lost(reason) => reason,
-                Stop::Later(reply) => reply.message,
-                Stop::Realign => "client and server differ".to_owned(),
-                Stop::Garbled(failure) => {
-                    garbled += 1;
-                    if garbled >= GARBLED_MAX {
-                        self.connection = None;
-                        return Err(failure);
-                    }
-                    failure.to_string()
-                }
-                Stop::Failed(failure) => {
-                    self.tidy_after(&failure);
-                    return Err(failure);
-                }
-            };
-            self.connection = None;
-            let Some(wait) = backoff.next_wait(fastrand::f64()) else {
-                return Err(Failure::Unreachable {
-                    server: self.server.clone(),
-                    attempts: backoff.failed() + 1,
-                    reason: crate::printable(&reason),
-                    kept: None,
-                });
-            };
-            if !told {
-                told = true;
-                let path = transfer.local().clone();
-                let message = format!("{} ({})", WAITING, crate::printable(&reason));
-                listener(Event::Waiting { path, message });
-            }
-            tokio::time::sleep(wait).await;
-        }
     }
 
     async fn attempt(
@@ -358,7 +271,7 @@ impl Client {
         let means = Means {
             link,
             uploads: &self.uploads,
-            address: &self.server,
+            route: &self.route,
             server: &self.known,
             token: &self.token,
             patience: self.patience,
@@ -373,7 +286,11 @@ impl Client {
     fn tidy_after(&mut self, failure: &Failure) {
         let usable = match failure {
             Failure::Refused { reply, .. } => !reply.code.closes(),
-            Failure::Changed(_) | Failure::File { .. } | Failure::OtherHash { .. } => true,
+            Failure::Changed(_)
+            | Failure::File { .. }
+            | Failure::NotYours { .. }
+            | Failure::OtherServer { .. }
+            | Failure::OtherHash { .. } => true,
             _ => false,
         };
         match &mut self.connection {
@@ -382,8 +299,6 @@ impl Client {
         }
     }
 }
-
-const WAITING: &str = "no connection; trying again until there is one";
 
 #[cfg(test)]
 mod tests {
@@ -533,7 +448,8 @@ mod tests {
         let scripts: [&'static [&'static str]; 2] = [&[HUGE], &[WELCOME, CHUNK]];
         for script in scripts {
             let failure = put(script).await.unwrap_err();
-            assert!(matches!(failure, Failure::Unreachable { .. }), "{script:?}: {failure}");
+            assert_eq!(failure.exit(), Exit::Resumable, "{script:?}: {failure}");
+            assert!(failure.to_string().contains("tried 3 times"), "{script:?}: {failure}");
         }
     }
 

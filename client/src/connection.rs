@@ -1,9 +1,8 @@
 //! One connection to a server. Nothing else here touches the socket.
 
-use crate::address::ServerAddress;
-use crate::dial::dial;
 use crate::feeder::Block;
 use crate::outbox::{Outbox, SLICES};
+use crate::route::{Route, in_words};
 use crate::stop::Stop;
 use crate::token::Token;
 use socket2::{SockRef, TcpKeepalive};
@@ -27,6 +26,11 @@ use towline_protocol::{BlockIndex, ChainingValue, Channel, DocumentId, Reply, Re
 pub struct Patience {
     /// For a connection to one address.
     pub connect: Duration,
+    /// For the answer to a question once it is sent, whatever else the server says
+    /// meanwhile.
+    pub answer: Duration,
+    /// For anything to come of what is sent, whatever the server says meanwhile.
+    pub headway: Duration,
     /// For any sign of life, before a `ping` asks for one.
     pub ping_after: Duration,
     /// For the answer to that `ping`; then the connection counts as lost. The
@@ -40,6 +44,8 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            headway: Duration::from_secs(300),
             ping_after: Duration::from_secs(15),
             answer_within: Duration::from_secs(30),
             farewell: Duration::from_secs(2),
@@ -75,6 +81,10 @@ pub(crate) struct Connection {
     patience: Patience,
     /// When the peer last took or sent something.
     alive: Instant,
+    /// When it last took bytes of a file.
+    wrote: Instant,
+    /// All that it has sent, in bytes.
+    heard_bytes: u64,
     pinged: bool,
     /// Writing has failed; what the server said before may still be read.
     broken: Option<io::Error>,
@@ -85,17 +95,20 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(
-        server: &ServerAddress,
+        route: &Route,
         token: &Token,
         patience: Patience,
     ) -> Result<Self, Stop> {
-        let stream = connect(server, patience).await?;
+        let stream = route.connect(patience.connect).await?;
+        tune(&stream, patience)?;
         let mut connection = Self {
             stream,
             decoder: Decoder::new(Caps::CLIENT),
             outbox: Outbox::default(),
             patience,
             alive: Instant::now(),
+            wrote: Instant::now(),
+            heard_bytes: 0,
             pinged: false,
             broken: None,
             channel: 0,
@@ -110,7 +123,7 @@ impl Connection {
         // `ask` would send a ping into the silence, which before login is an error.
         let deadline = Instant::now() + patience.answer_within;
         let said = timeout_at(deadline, connection.next(false)).await;
-        match said.map_err(|_| Stop::Lost("the server does not answer".to_owned()))?? {
+        match said.map_err(|_| Stop::Silent("the server does not answer".to_owned()))?? {
             Step::Said(Said::Reply(Reply::Welcome(welcome))) => {
                 connection.welcome = checked(welcome)?;
                 Ok(connection)
@@ -118,6 +131,10 @@ impl Connection {
             Step::Said(Said::Reply(Reply::Error(error))) => Err(Stop::refused(error)),
             other => Err(Stop::protocol(format!("'welcome' was expected, not {other:?}"))),
         }
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
     }
 
     pub(crate) fn welcome(&self) -> &Welcome {
@@ -192,10 +209,14 @@ impl Connection {
             if room_wanted && self.outbox.has_room() {
                 return Ok(Step::Room);
             }
+            let payload_bytes = self.outbox.payload_bytes();
             let wrote = self.write_some();
             let read = self.read_some()?;
             if read || wrote {
                 self.alive = Instant::now();
+                if self.outbox.payload_bytes() > payload_bytes {
+                    self.wrote = self.alive;
+                }
                 // Only what the server says answers a ping: a socket takes bytes
                 // for a server that is long gone.
                 self.pinged &= !read;
@@ -209,7 +230,7 @@ impl Connection {
                     ready?;
                 }
                 Err(_) if self.pinged => {
-                    return Err(Stop::Lost("the server has fallen silent".to_owned()));
+                    return Err(Stop::Silent("no answer from the server".to_owned()));
                 }
                 Err(_) => {
                     self.pinged = true;
@@ -223,8 +244,9 @@ impl Connection {
     /// other channels, about uploads that are over, is passed over.
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, Stop> {
         self.queue(request);
+        let mut question = self.question(work_of(request), 0);
         loop {
-            match self.next(false).await? {
+            match self.next_in_time(&mut question).await? {
                 Step::Said(Said::Reply(reply)) => {
                     if let Some(reply) = for_channel(reply, request.channel())?
                         && !matches!(reply, Reply::Progress(_))
@@ -238,6 +260,35 @@ impl Connection {
         }
     }
 
+    /// A question that was just queued. The answer takes `work` longer than others, and has
+    /// so many bytes besides its words.
+    fn question(&self, work: Duration, answer_bytes: u64) -> Question {
+        let patience = self.patience.answer + work;
+        let heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX + answer_bytes);
+        Question { asked: Instant::now(), patience, heard_bytes_max }
+    }
+
+    /// The next step, while an answer is waited for. Other words do not prolong that; a
+    /// question that is still on its way behind other bytes does.
+    ///
+    /// Cancel-safe, as [`next`](Self::next) is.
+    async fn next_in_time(&mut self, question: &mut Question) -> Result<Step, Stop> {
+        loop {
+            if self.heard_bytes > question.heard_bytes_max {
+                let what = "the server says much, and nothing that was asked".to_owned();
+                return Err(Stop::Garbled(crate::Failure::Protocol(what)));
+            }
+            let deadline = question.asked.max(self.wrote) + question.patience;
+            if Instant::now() >= deadline {
+                return Err(Stop::Lost("the server leaves a question unanswered".to_owned()));
+            }
+            // Cancel-safe.
+            if let Ok(step) = timeout_at(deadline, self.next(false)).await {
+                return step;
+            }
+        }
+    }
+
     /// Asks which blocks the server holds of a file with that many blocks.
     pub(crate) async fn held_blocks(
         &mut self,
@@ -246,9 +297,11 @@ impl Connection {
         count: u64,
     ) -> Result<BTreeMap<u64, ChainingValue>, Stop> {
         self.queue(&Request::Blocks(About { channel, document_id }));
+        // A value has 32 bytes, and a list of few values a head that is as long.
+        let mut question = self.question(Duration::ZERO, count.saturating_mul(64));
         let mut held = BTreeMap::new();
         loop {
-            match self.next(false).await? {
+            match self.next_in_time(&mut question).await? {
                 Step::Said(Said::BlockList { channel: on, first, values }) if on == channel => {
                     // Bounded by the file's own blocks: an endless list ends here.
                     let beyond = first.get().saturating_add(values.len() as u64) > count;
@@ -298,7 +351,10 @@ impl Connection {
                 }
             }
             let wrote = self.write_some();
-            if !self.read_some()? && !wrote {
+            if self.read_some()? || wrote {
+                // A server that talks without end must not keep this thread from its clock.
+                tokio::task::consume_budget().await;
+            } else {
                 self.stream.ready(self.interest()).await?;
             }
         }
@@ -360,11 +416,12 @@ impl Connection {
     fn read_some(&mut self) -> Result<bool, Stop> {
         match self.stream.try_read(self.decoder.space()) {
             Ok(0) => Err(Stop::Lost(match self.broken.take() {
-                Some(error) => error.to_string(),
+                Some(error) => in_words(&error),
                 None => "the server has closed the connection".to_owned(),
             })),
             Ok(count) => {
                 self.decoder.filled(count);
+                self.heard_bytes += count as u64;
                 Ok(true)
             }
             Err(error) if is_for_now(&error) => match self.broken.take() {
@@ -390,11 +447,29 @@ pub(crate) fn for_channel(reply: Reply, channel: Channel) -> Result<Option<Reply
     }
 }
 
-async fn connect(server: &ServerAddress, patience: Patience) -> Result<TcpStream, Stop> {
-    let addresses = tokio::net::lookup_host((server.host(), server.port())).await?;
-    let stream = dial(addresses, patience.connect).await?;
-    tune(&stream, patience)?;
-    Ok(stream)
+/// What a server may say before it answers, about uploads that are over.
+const HEARD_BYTES_MAX: u64 = 16 << 20;
+
+/// A question that is not answered yet.
+struct Question {
+    asked: Instant,
+    patience: Duration,
+    heard_bytes_max: u64,
+}
+
+/// How long the server may have to work for an answer: it reserves room for an upload, or
+/// copies a file that it has, at the pace of a slow disk.
+fn work_of(request: &Request) -> Duration {
+    match request {
+        Request::Upload(upload) => slow_disk(upload.filesize.get()),
+        _ => Duration::ZERO,
+    }
+}
+
+/// How long a slow disk takes for that many bytes.
+pub(crate) fn slow_disk(bytes: u64) -> Duration {
+    const BYTES_PER_SECOND: u64 = 8 << 20;
+    Duration::from_secs(bytes / BYTES_PER_SECOND)
 }
 
 /// A link that is gone must be noticed within seconds, both while bytes wait

@@ -3,6 +3,7 @@
 use crate::document::Document;
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use towline_protocol::reply::Success;
 use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
 
@@ -40,13 +41,18 @@ pub enum Event {
         /// A sentence.
         message: String,
     },
-    /// The server is not to be had just now; the upload goes on by itself.
+    /// It cannot go on just now, and is tried again by itself. Said before each wait.
     Waiting {
         /// The local file.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
-        /// A sentence.
-        message: String,
+        /// Why, in a few words: `connection refused`, `the server is stopping`.
+        reason: String,
+        /// How many attempts in a row have made nothing durable.
+        attempt: u32,
+        /// How long it is until the next attempt; as JSON in seconds.
+        #[serde(serialize_with = "seconds")]
+        next_in: Duration,
     },
     /// The local file is being read to compare it with what the server has.
     Checking {
@@ -204,6 +210,10 @@ pub struct Trouble {
 
 /// Told of everything that happens to an upload.
 pub type Listener<'a> = &'a mut (dyn FnMut(Event) + Send);
+
+fn seconds<S: Serializer>(wait: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((wait.as_secs_f64() * 10.0).round() / 10.0)
+}
 
 /// A path need not be Unicode, JSON must be.
 fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {

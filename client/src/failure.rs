@@ -4,6 +4,7 @@ mod refused;
 
 use crate::address::ServerAddress;
 use crate::exit::Exit;
+use crate::route::NoServer;
 use crate::text::printable;
 use crate::units;
 use std::io;
@@ -26,7 +27,7 @@ pub enum Failure {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-        /// What the server keeps of it.
+        /// How far the upload is.
         kept: Option<Kept>,
     },
     /// The upload that was asked for by number is another user's, or another file's.
@@ -97,6 +98,31 @@ pub enum Failure {
         /// How far the upload is.
         kept: Option<Kept>,
     },
+    /// There is no server at the address, or no such address.
+    #[error("{}{}", why.sentence(server), tried(*attempts))]
+    NoServer {
+        /// The address.
+        server: ServerAddress,
+        /// How often it was tried.
+        attempts: u32,
+        /// What is missing.
+        why: NoServer,
+        /// How far the upload is.
+        kept: Option<Kept>,
+    },
+    /// The connection was lost again and again, though the server could be reached, and the
+    /// retries are used up.
+    #[error("the connection to {server} was lost: {reason}{}", tried(*attempts))]
+    ConnectionLost {
+        /// The server.
+        server: ServerAddress,
+        /// How often it was tried.
+        attempts: u32,
+        /// What went wrong the last time.
+        reason: String,
+        /// How far the upload is.
+        kept: Option<Kept>,
+    },
     /// The server said no.
     #[error("{}", refused::sentence(reply))]
     Refused {
@@ -158,12 +184,11 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            // A disk or a network folder that fails to read may be back later.
-            Self::File { action: "read", source, .. } if may_be_read_later(source) => {
-                Exit::Resumable
-            }
-            Self::File { .. }
-            | Self::NotAFile { .. }
+            Self::File { source, kept, .. } => match may_come_back(source, kept.is_some()) {
+                true => Exit::Resumable,
+                false => Exit::Refused,
+            },
+            Self::NotAFile { .. }
             | Self::StandardInput
             | Self::UnknownSize { .. }
             | Self::BadName { .. }
@@ -173,7 +198,11 @@ impl Failure {
             | Self::OtherServer { .. }
             | Self::Protocol(_)
             | Self::StateFile(_) => Exit::Refused,
-            Self::Changed(_) | Self::Unreachable { .. } | Self::Interrupted(_) => Exit::Resumable,
+            Self::Changed(_)
+            | Self::Unreachable { .. }
+            | Self::NoServer { .. }
+            | Self::ConnectionLost { .. }
+            | Self::Interrupted(_) => Exit::Resumable,
             Self::Refused { reply, kept } => match reply.code {
                 // A new token goes on where the old one ended.
                 Code::AuthExpired if kept.is_some() => Exit::Resumable,
@@ -181,6 +210,9 @@ impl Failure {
                     Exit::Resumable
                 }
                 Code::HashMismatch => Exit::Integrity,
+                // What may succeed later.
+                Code::Internal | Code::ShuttingDown => Exit::Resumable,
+                Code::Unknown if reply.retry => Exit::Resumable,
                 _ => Exit::Refused,
             },
             Self::Integrity { .. } | Self::OtherHash { .. } => Exit::Integrity,
@@ -214,8 +246,10 @@ impl Failure {
     pub fn kept(&self) -> Option<Kept> {
         match self {
             Self::Changed(kept) => *kept,
-            Self::File { kept, .. }
-            | Self::Unreachable { kept, .. }
+            Self::Unreachable { kept, .. }
+            | Self::NoServer { kept, .. }
+            | Self::ConnectionLost { kept, .. }
+            | Self::File { kept, .. }
             | Self::Refused { kept, .. }
             | Self::Interrupted(kept) => *kept,
             _ => None,
@@ -253,9 +287,9 @@ impl Failure {
                 "run the same command again when the file no longer changes: only what changed is sent"
                     .to_owned(),
             ),
-            Self::Unreachable { kept: Some(_), .. } => {
-                Some("run the same command again to go on".to_owned())
-            }
+            Self::Unreachable { kept: Some(_), .. }
+            | Self::NoServer { kept: Some(_), .. }
+            | Self::ConnectionLost { .. } => Some("run the same command again to go on".to_owned()),
             Self::StateFile(StateFileError::NewerVersion { .. }) => {
                 Some("update towline, or name another file with --state-file".to_owned())
             }
@@ -281,8 +315,10 @@ impl Failure {
     pub(crate) fn with(mut self, known: Option<Kept>) -> Self {
         match &mut self {
             Self::Refused { reply, .. } if ends_upload(reply.code) => {}
-            Self::File { kept, .. }
-            | Self::Unreachable { kept, .. }
+            Self::Unreachable { kept, .. }
+            | Self::NoServer { kept, .. }
+            | Self::ConnectionLost { kept, .. }
+            | Self::File { kept, .. }
             | Self::Refused { kept, .. } => *kept = kept.or(known),
             _ => {}
         }
@@ -301,12 +337,6 @@ impl Failure {
             other => other,
         }
     }
-}
-
-/// Whether a read that failed so can succeed later: not where the system refuses it.
-fn may_be_read_later(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied, Unsupported};
-    !matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied | Unsupported)
 }
 
 impl Kept {
@@ -353,6 +383,21 @@ fn too_large(filesize: FileSize, max_bytes: u64) -> String {
     }
 }
 
+/// Whether a local file may be readable again later: its disk was unplugged or is ill, or
+/// the file is gone from under an upload that has begun.
+fn may_come_back(error: &io::Error, has_begun: bool) -> bool {
+    #[cfg(unix)]
+    if let Some(number) = error.raw_os_error() {
+        use rustix::io::Errno;
+        const AWAY: [Errno; 6] =
+            [Errno::IO, Errno::NODEV, Errno::NXIO, Errno::STALE, Errno::MFILE, Errno::NFILE];
+        if AWAY.contains(&Errno::from_raw_os_error(number)) {
+            return true;
+        }
+    }
+    has_begun && error.kind() == io::ErrorKind::NotFound
+}
+
 fn tried(attempts: u32) -> String {
     if attempts > 1 { format!(" (tried {attempts} times)") } else { String::new() }
 }
@@ -370,23 +415,40 @@ fn state_file(error: &StateFileError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
 
     #[test]
-    fn a_file_that_may_be_readable_later_is_no_final_refusal() {
-        let failure = |action, source: io::Error| Failure::File {
-            action,
-            path: PathBuf::from("f"),
-            source,
-            kept: None,
+    fn what_may_be_there_again_later_is_not_refused_for_good() {
+        let kept =
+            Kept { document_id: DocumentId::MIN, durable: Offset::ZERO, filesize: FileSize::MIN };
+        let failure = |errno: Errno, kept| Failure::File {
+            action: "read",
+            path: "/media/disk/a.bin".into(),
+            source: errno.into(),
+            kept,
         };
-        for errno in [rustix::io::Errno::IO, rustix::io::Errno::STALE, rustix::io::Errno::NFILE] {
-            let read = failure("read", errno.into());
-            assert_eq!(read.exit(), Exit::Resumable, "{read}");
-            assert!(read.advice().is_some_and(|advice| advice.contains("again")), "{read}");
+        for errno in [Errno::IO, Errno::NODEV, Errno::NXIO, Errno::STALE, Errno::MFILE] {
+            assert_eq!(failure(errno, None).exit(), Exit::Resumable, "{errno}");
+            let advice = failure(errno, Some(kept)).advice().unwrap();
+            assert!(advice.contains("safe") && advice.contains("again"), "{advice}");
         }
-        for errno in [rustix::io::Errno::ACCESS, rustix::io::Errno::INVAL] {
-            assert_eq!(failure("read", errno.into()).exit(), Exit::Refused);
+        // It has disappeared, or was never there.
+        assert_eq!(failure(Errno::NOENT, Some(kept)).exit(), Exit::Resumable);
+        assert_eq!(failure(Errno::NOENT, None).exit(), Exit::Refused);
+        assert_eq!(failure(Errno::ACCESS, Some(kept)).exit(), Exit::Refused);
+        assert_eq!(failure(Errno::ISDIR, None).exit(), Exit::Refused);
+    }
+
+    #[test]
+    fn no_server_is_said_in_a_sentence_with_what_to_look_at() {
+        let server: ServerAddress = "nas.lcal".parse().unwrap();
+        let text = |why, attempts| {
+            Failure::NoServer { server: server.clone(), attempts, why, kept: None }.to_string()
+        };
+        assert_eq!(text(NoServer::NoSuchHost, 1), "no such host: nas.lcal");
+        let refused = text(NoServer::Refused, 4);
+        for what in ["nas.lcal:8695", "towlined", "default port", "4 times"] {
+            assert!(refused.contains(what), "{refused}");
         }
-        assert_eq!(failure("open", rustix::io::Errno::NOENT.into()).exit(), Exit::Refused);
     }
 }

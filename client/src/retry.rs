@@ -9,12 +9,18 @@ const FIRST: Duration = Duration::from_millis(100);
 /// half a minute.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// The waits between the attempts to reach a server of which nothing was ever heard, where
+/// its absence is definite: long enough for one that is just being restarted, and short
+/// enough for a person who has misspelt its name.
+pub(crate) const FIRST_CONTACT_WAITS: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
 /// Waits that double, each taken at random between nothing and its most ("full
 /// jitter"), so that the clients of a server that was away do not come back all
 /// at the same moment.
 ///
 /// Ask [`next_wait`](Self::next_wait) after each failure; say
-/// [`progressed`](Self::progressed) whenever the server has more than before.
+/// [`progressed`](Self::progressed) after an attempt in which something became durable.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     /// Attempts allowed in a row without progress; for ever where `None`.
@@ -34,8 +40,13 @@ impl Backoff {
             return None;
         }
         let most = FIRST.saturating_mul(1 << self.failed.min(16)).min(LONGEST);
-        self.failed = self.failed.saturating_add(1);
+        self.count();
         Some(most.mul_f64(dice.clamp(0.0, 1.0)))
+    }
+
+    /// An attempt has failed that waits otherwise.
+    pub(crate) fn count(&mut self) {
+        self.failed = self.failed.saturating_add(1);
     }
 
     pub(crate) fn progressed(&mut self) {

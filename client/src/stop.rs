@@ -1,14 +1,19 @@
 //! Why one attempt at an upload ended, and hence what comes next.
 
 use crate::failure::Failure;
+use crate::route::{Unreached, in_words};
 use towline_protocol::frame::FrameError;
-use towline_protocol::{Code, ErrorReply};
+use towline_protocol::{Channel, Code, ErrorReply};
 
 /// What ended an attempt.
 #[derive(Debug)]
 pub(crate) enum Stop {
+    /// There is no connection to be had: wait, or give up.
+    Unreached(Unreached),
     /// The connection is gone: connect and resume.
     Lost(String),
+    /// The connection is silent, though the server may be there: connect and resume.
+    Silent(String),
     /// The server cannot just now: come again later.
     Later(Box<ErrorReply>),
     /// One side received what the other cannot have sent. A damaged link does
@@ -33,6 +38,8 @@ impl Stop {
         let reply = Box::new(reply);
         match reply.code {
             Code::ShuttingDown | Code::Internal => Self::Later(reply),
+            // Of the connection as a whole: others end, and then there is room.
+            Code::TooMany if reply.channel == Channel::default() => Self::Later(reply),
             Code::AuthTimeout | Code::TooSlow => Self::Lost(reply.message),
             Code::BadProtocol
             | Code::BadFrame
@@ -48,15 +55,34 @@ impl Stop {
     }
 }
 
+/// What keeps the server from doing it just now, in words.
+pub(crate) fn reason(reply: &ErrorReply) -> String {
+    match reply.code {
+        Code::ShuttingDown => "the server is stopping".to_owned(),
+        Code::TooMany => "the server has too many connections".to_owned(),
+        Code::NoSpace => "the server is out of disk space".to_owned(),
+        Code::Internal => {
+            format!("the server has a fault of its own: {}", crate::printable(&reply.message))
+        }
+        _ => crate::printable(&reply.message),
+    }
+}
+
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
+impl From<Unreached> for Stop {
+    fn from(unreached: Unreached) -> Self {
+        Self::Unreached(unreached)
+    }
+}
+
 impl From<std::io::Error> for Stop {
     fn from(error: std::io::Error) -> Self {
-        Self::Lost(error.to_string())
+        Self::Lost(in_words(&error))
     }
 }
 

@@ -1,8 +1,11 @@
 //! The token that says who somebody is.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 use towline_protocol::limits::TOKEN_BYTES_MAX;
 
 /// A JSON web token. Never shown, not even by `{:?}`.
@@ -27,17 +30,12 @@ pub enum BadToken {
 }
 
 impl Token {
-    /// A token from its text; space around it is not part of it, nor are quotes.
+    /// A token from its text; space and quotes around it are not part of it.
     ///
     /// # Errors
     /// Where it cannot be a token.
     pub fn new(text: &str) -> Result<Self, BadToken> {
-        // Programs that copy a value keep its quotes; a token has none.
-        let text = text.trim().trim_matches('\u{feff}').trim();
-        let unquoted = ['"', '\'']
-            .into_iter()
-            .find_map(|quote| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)));
-        let text = unquoted.unwrap_or(text).trim();
+        let text = unquoted(text.trim());
         match text {
             "" => Err(BadToken::Empty),
             _ if text.len() > TOKEN_BYTES_MAX => Err(BadToken::TooLong),
@@ -54,8 +52,26 @@ impl Token {
         use io::Read as _;
         let mut text = Vec::new();
         // A wrong path may name something endless.
-        std::fs::File::open(path)?.take(2 * TOKEN_BYTES_MAX as u64).read_to_end(&mut text)?;
-        Self::new(&decode(&text).ok_or(BadToken::NoToken)?)
+        std::fs::File::open(path)?.take(4 * TOKEN_BYTES_MAX as u64).read_to_end(&mut text)?;
+        Self::new(&decoded(&text).ok_or(BadToken::NoToken)?)
+    }
+
+    /// When it expires, for people: `2026-11-28 at 11:00 UTC`; nothing where it does not
+    /// say. Only the server can tell whether that is true.
+    pub(crate) fn expires_at(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Claims {
+            exp: u64,
+        }
+        let claims = self.0.split('.').nth(1)?;
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
+        let Claims { exp } = serde_json::from_slice(&claims).ok()?;
+        let when = UNIX_EPOCH.checked_add(Duration::from_secs(exp))?;
+        // What lies beyond the year 9999 has no such form.
+        (exp < 253_402_300_800).then_some(())?;
+        let text = humantime::format_rfc3339_seconds(when).to_string();
+        let (day, time) = text.split_once('T')?;
+        Some(format!("{day} at {} UTC", time.get(..5)?))
     }
 
     pub(crate) fn reveal(&self) -> &str {
@@ -63,16 +79,28 @@ impl Token {
     }
 }
 
-/// The text of a file as editors write it: UTF-8, or UTF-16 with a byte-order mark, as
-/// redirected output has it on Windows.
-fn decode(bytes: &[u8]) -> Option<String> {
-    let unit: fn([u8; 2]) -> u16 = match bytes {
-        [0xff, 0xfe, ..] => u16::from_le_bytes,
-        [0xfe, 0xff, ..] => u16::from_be_bytes,
-        _ => return std::str::from_utf8(bytes).ok().map(str::to_owned),
+/// The text without the quotes that an editor or a shell has put around it.
+fn unquoted(text: &str) -> &str {
+    let pairs = [('"', '"'), ('\'', '\''), ('\u{201c}', '\u{201d}')];
+    let inside = |(open, close)| text.strip_prefix(open)?.strip_suffix(close);
+    pairs.into_iter().find_map(inside).map_or(text, str::trim)
+}
+
+/// The text of a file in UTF-8 or UTF-16, with its mark at the beginning or without.
+fn decoded(bytes: &[u8]) -> Option<String> {
+    let from_utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        String::from_utf16(&units).ok()
     };
-    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-    String::from_utf16(&units).ok()
+    match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
+        [0xff, 0xfe, rest @ ..] => from_utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => from_utf16(rest, u16::from_be_bytes),
+        // Plain characters have a zero for their other half.
+        [_, 0, ..] => from_utf16(bytes, u16::from_le_bytes),
+        [0, _, ..] => from_utf16(bytes, u16::from_be_bytes),
+        _ => std::str::from_utf8(bytes).ok().map(str::to_owned),
+    }
 }
 
 impl fmt::Debug for Token {
@@ -99,14 +127,46 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_may_be_of_any_editor() {
-        let text = "\u{feff}abc.def\r\n";
-        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
-        for bytes in [text.as_bytes().to_vec(), little, big] {
-            let decoded = decode(&bytes).unwrap();
-            assert_eq!(Token::new(&decoded).unwrap().reveal(), "abc.def", "{bytes:?}");
+    fn a_file_is_read_however_it_was_saved() {
+        let utf16 = |unit: fn(u16) -> [u8; 2], text: &str| -> Vec<u8> {
+            text.encode_utf16().flat_map(unit).collect()
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for bytes in [
+            b"abc.def".to_vec(),
+            b"abc.def\r\n\r\n".to_vec(),
+            b"\n\n  abc.def\n".to_vec(),
+            b"\"abc.def\"\n".to_vec(),
+            b"'abc.def'".to_vec(),
+            b"\xef\xbb\xbfabc.def\r\n".to_vec(),
+            utf16(u16::to_le_bytes, "\u{feff}abc.def\r\n"),
+            utf16(u16::to_be_bytes, "\u{feff}abc.def\r\n"),
+            utf16(u16::to_le_bytes, "abc.def\n"),
+            utf16(u16::to_be_bytes, "\"abc.def\""),
+        ] {
+            std::fs::write(file.path(), &bytes).unwrap();
+            assert_eq!(Token::from_file(file.path()).unwrap().reveal(), "abc.def", "{bytes:?}");
         }
-        assert_eq!(decode(&[0xff, 0xfe, 0x00, 0xd8]), None, "half a character");
+        for bytes in [&b"a b"[..], b"\xff\xff\xff", b"\xff\xfe\x00\xd8"] {
+            std::fs::write(file.path(), bytes).unwrap();
+            assert!(matches!(Token::from_file(file.path()), Err(BadToken::NoToken)), "{bytes:?}");
+        }
+        for bytes in [&b""[..], b"\xef\xbb\xbf\r\n", b"\"\""] {
+            std::fs::write(file.path(), bytes).unwrap();
+            assert!(matches!(Token::from_file(file.path()), Err(BadToken::Empty)), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_tells_when_it_expires() {
+        let token = |claims: &str| {
+            let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);
+            Token::new(&format!("eyJ9.{claims}.c2ln")).unwrap().expires_at()
+        };
+        assert_eq!(token(r#"{"exp":1795863600,"sub":"1"}"#).unwrap(), "2026-11-28 at 11:00 UTC");
+        for claims in [r#"{"sub":"1"}"#, "{", r#"{"exp":-1}"#, r#"{"exp":18446744073709551615}"#] {
+            assert_eq!(token(claims), None, "{claims}");
+        }
+        assert_eq!(Token::new("opaque").unwrap().expires_at(), None);
     }
 }

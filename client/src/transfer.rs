@@ -1,22 +1,24 @@
 //! The upload of one file, over as many connections as it takes.
 
 mod agree;
+mod headway;
 mod mending;
 mod pace;
 mod sending;
 mod strands;
 
-use crate::address::ServerAddress;
 use crate::connection::{Connection, Patience};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt, Standing};
 use crate::failure::{Failure, Kept};
 use crate::parallel::Parallel;
 use crate::proof::Proof;
+use crate::route::Route;
 use crate::source::{Sameness, Source};
 use crate::stop::Stop;
 use crate::token::Token;
 use crate::uploads::{Granted, Uploads};
+use headway::Headway;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -60,7 +62,7 @@ const CHECK_TOLD_EVERY: Duration = Duration::from_millis(200);
 pub(crate) struct Means<'a> {
     pub(crate) link: &'a mut Connection,
     pub(crate) uploads: &'a Uploads,
-    pub(crate) address: &'a ServerAddress,
+    pub(crate) route: &'a Route,
     /// What is known of the server there.
     pub(crate) server: &'a KnownServer,
     pub(crate) token: &'a Token,
@@ -103,8 +105,11 @@ pub(crate) struct Transfer {
     lease: Option<Generation>,
     received: Offset,
     durable: Offset,
-    /// How often the server had more than before.
-    advances: u64,
+    headway: Headway,
+    /// Something became durable in the last attempt that had not been before.
+    made_headway: bool,
+    /// Bytes were sent in the last attempt, and the server had none of them.
+    was_in_vain: bool,
     /// How much of a begun block is there, where the server said so.
     fills: BTreeMap<u64, u64>,
     sent_bytes: u64,
@@ -134,7 +139,9 @@ impl Transfer {
             lease: None,
             received: Offset::ZERO,
             durable: Offset::ZERO,
-            advances: 0,
+            headway: Headway::default(),
+            made_headway: false,
+            was_in_vain: false,
             fills: BTreeMap::new(),
             sent_bytes: 0,
             strands_sent_bytes: Arc::default(),
@@ -154,10 +161,13 @@ impl Transfer {
 
     /// Uploads over one connection, from wherever it stands to the receipt.
     pub(crate) async fn attempt(&mut self, mut means: Means<'_>) -> Result<Receipt, Stop> {
-        let before = means.link.payload_bytes();
+        let (before, received) = (means.link.payload_bytes(), self.received);
         let ended = self.try_until_agreed(&mut means).await;
-        self.sent_bytes += means.link.payload_bytes() - before;
+        let sent_here_bytes = means.link.payload_bytes() - before;
+        self.sent_bytes += sent_here_bytes;
         let sent_bytes = self.sent_bytes + self.strands_sent_bytes.load(Ordering::Relaxed);
+        self.made_headway = self.headway.was_made(sent_bytes);
+        self.was_in_vain = sent_here_bytes > 0 && self.received <= received;
         ended.map(|success| Receipt::of(&self.document, success, sent_bytes))
     }
 
@@ -189,8 +199,14 @@ impl Transfer {
         }
     }
 
-    pub(crate) fn advances(&self) -> u64 {
-        self.advances
+    /// Whether something became durable since this was last asked that had not been before.
+    pub(crate) fn take_headway(&mut self) -> bool {
+        std::mem::take(&mut self.made_headway)
+    }
+
+    /// Whether bytes were sent since this was last asked, and the server had none of them.
+    pub(crate) fn take_in_vain(&mut self) -> bool {
+        std::mem::take(&mut self.was_in_vain)
     }
 
     pub(crate) fn local(&self) -> &PathBuf {
@@ -270,7 +286,7 @@ impl Transfer {
             && progress.durable <= progress.received
             && progress.received <= self.filesize().end();
         if legal {
-            self.advances += u64::from(progress.received > self.received);
+            self.headway.durable(progress.durable.get());
             self.received = progress.received;
             self.durable = progress.durable;
         }
@@ -390,12 +406,8 @@ impl Transfer {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return self.changed();
         }
-        Failure::File {
-            action: "read",
-            path: self.document.local.clone(),
-            source: error,
-            kept: self.kept(),
-        }
+        let path = self.document.local.clone();
+        Failure::File { action: "read", path, source: error, kept: self.kept() }
     }
 
     fn changed(&self) -> Failure {

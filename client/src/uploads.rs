@@ -174,6 +174,17 @@ impl Uploads {
         found.await.flatten().unwrap_or(Remembered::Nothing)
     }
 
+    /// Whether the list tells of an upload that was begun at that address: a server was
+    /// there.
+    pub(crate) async fn knows(&self, server: &KnownServer) -> bool {
+        let server = server.clone();
+        let found = self.run(move |file| {
+            let state = file.read().ok()?;
+            Some(state.uploads.values().any(|entry| server.relation(entry).is_same()))
+        });
+        found.await.flatten().unwrap_or(false)
+    }
+
     /// The local files that the list speaks of.
     pub(crate) async fn locals(&self) -> HashSet<PathBuf> {
         let found = self.run(|file| {

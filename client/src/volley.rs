@@ -22,6 +22,7 @@ pub(crate) use flights::Flights;
 use loader::{Loaded, Loader};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
+use tokio::time::{Instant, sleep_until};
 use towline_protocol::{Channel, DocumentId, OnConflict, Reply};
 
 /// Files on their way at a time: as many as share a commit on the server.
@@ -70,6 +71,8 @@ pub(crate) struct Volley<'link, 'shots> {
     flights: Flights<'shots>,
     /// The next shot that the loader will speak of.
     next: usize,
+    /// When a file last set out, or was answered.
+    moved: Instant,
 }
 
 impl<'link, 'shots> Volley<'link, 'shots> {
@@ -81,7 +84,8 @@ impl<'link, 'shots> Volley<'link, 'shots> {
     ) -> std::io::Result<Self> {
         let paths = shots.iter().map(|shot| shot.document.local.clone()).collect();
         let loader = Loader::start(paths, known)?;
-        Ok(Self { link, loader, flights: Flights::new(shots), next: 0 })
+        let flights = Flights::new(shots);
+        Ok(Self { link, loader, flights, next: 0, moved: Instant::now() })
     }
 
     /// Sends all that goes as usual. `done` hears of each file that is confirmed.
@@ -93,8 +97,12 @@ impl<'link, 'shots> Volley<'link, 'shots> {
     pub(crate) async fn run(&mut self, done: &mut impl FnMut(usize, Receipt)) -> Result<(), Stop> {
         while self.next < self.flights.shots().len() || !self.flights.is_empty() {
             let room = self.flights.channels() < self.files_max() && self.flights.bytes() < BYTES;
+            let stall_ends = self.moved + self.link.patience().headway;
+            if Instant::now() >= stall_ends {
+                return Err(Stop::Lost("the server leaves all files unanswered".to_owned()));
+            }
             tokio::select! {
-                // Cancel-safe, both.
+                // Cancel-safe, all.
                 biased;
                 loaded = self.loader.next(), if room && self.next < self.flights.shots().len() => {
                     self.launch(loaded);
@@ -104,6 +112,7 @@ impl<'link, 'shots> Volley<'link, 'shots> {
                         self.hear(reply, done)?;
                     }
                 }
+                () = sleep_until(stall_ends) => {}
             }
         }
         Ok(())
@@ -123,6 +132,7 @@ impl<'link, 'shots> Volley<'link, 'shots> {
     fn launch(&mut self, loaded: Loaded) {
         let shot = self.next;
         self.next += 1;
+        self.moved = Instant::now();
         let Loaded::Small(small) = loaded else {
             self.flights.leave(shot);
             return;
@@ -140,6 +150,10 @@ impl<'link, 'shots> Volley<'link, 'shots> {
 
     fn hear(&mut self, reply: Reply, done: &mut impl FnMut(usize, Receipt)) -> Result<(), Stop> {
         let channel = reply.channel();
+        let is_answer = !matches!(reply, Reply::Progress(_) | Reply::Ping(_));
+        if is_answer && self.flights.has(channel) {
+            self.moved = Instant::now();
+        }
         match reply {
             Reply::Error(error) if channel == Channel::default() => {
                 return Err(Stop::refused(error));

@@ -95,6 +95,24 @@ impl Cable {
         }
     }
 
+    /// Packets of more than that many bytes on their way to the near end vanish, and nobody
+    /// is told: a link in between is narrower than both ends believe.
+    ///
+    /// # Panics
+    /// Where that is refused.
+    pub fn narrow(&self, bytes: u32) {
+        let (near, far) = (&self.near.namespace, &self.far.namespace);
+        let bytes = bytes.to_string();
+        // A device drops what is larger than its own limit.
+        ip(&["-n", near, "link", "set", DEVICE, "mtu", &bytes]).expect("a device");
+        // The near end goes on saying that it takes what others take.
+        let (route, advertised) = ("198.18.0.0/24", "1460");
+        let route = ["-n", near, "route", "change", route, "dev", DEVICE, "advmss", advertised];
+        ip(&route).expect("a route");
+        // Each packet goes by itself, as on a wire.
+        ip(&["-n", far, "link", "set", DEVICE, "gso_max_segs", "1"]).expect("a device");
+    }
+
     /// Everything passes again.
     ///
     /// # Panics
@@ -169,7 +187,13 @@ impl End {
     }
 
     /// Runs it on a thread that is at this end. A socket stays where it was made.
-    fn inside<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    ///
+    /// # Errors
+    /// Its own, and where there is no way to this end.
+    ///
+    /// # Panics
+    /// Where it does.
+    pub fn inside<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
                 let namespace = File::open(format!("/run/netns/{}", self.namespace))?;

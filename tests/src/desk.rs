@@ -8,6 +8,7 @@ use crate::site::{Person, Site};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -61,6 +62,8 @@ impl Desk {
         std::fs::create_dir_all(&folder).expect("a folder");
         let token_file = folder.join("token");
         std::fs::write(&token_file, &person.token).expect("a token file");
+        let for_owner = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&token_file, for_owner).expect("a token file");
         Self { folder, token_file, to }
     }
 

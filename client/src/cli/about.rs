@@ -74,7 +74,12 @@ fn client_for(about: &About) -> Result<Client, Complaint> {
     }
     let server = meaning::server(&about.reach, entry)?;
     let credential = meaning::credential(&about.reach, entry)?;
-    Ok(client(server, credential, &memory, None))
+    // A server that was typed is asked for its own document of that number.
+    let expected = entry.filter(|entry| {
+        about.reach.to.is_none() || entry.server.as_deref() == Some(&server.to_string())
+    });
+    let store = expected.and_then(|entry| entry.server_id);
+    Ok(client(server, credential, &memory, None).expecting(store))
 }
 
 fn print_json(answer: &impl Serialize) {

@@ -84,9 +84,13 @@ impl Memory {
     }
 
     /// How an upload goes on after an interruption.
-    pub(super) fn resuming(&self) -> Resuming {
+    pub(super) fn resuming(&self, reach: &Reach) -> Resuming {
+        let is_from_environment = reach.token_file.is_none() && variable(TOKEN_VARIABLE).is_some();
         if self.keeps() {
-            Resuming::ByNumber(self.elsewhere.clone())
+            Resuming::ByNumber {
+                state_file: self.elsewhere.clone(),
+                to: reach.to.clone().filter(|_| is_from_environment),
+            }
         } else {
             Resuming::SameCommand
         }
@@ -136,7 +140,11 @@ pub(super) fn names_a_server(reach: &Reach) -> bool {
 }
 
 /// The token: from the file that was named, else from the file it lay in when the
-/// upload began, else from the environment, which knows nothing of servers.
+/// upload began, else from the environment.
+///
+/// The environment's token goes to a server that a person has named, on the command line
+/// or beside the token. It does not follow an entry of the list to whichever server that
+/// names: it may be another server's.
 pub(super) fn credential(
     reach: &Reach,
     entry: Option<&UploadEntry>,
@@ -144,16 +152,31 @@ pub(super) fn credential(
     if let Some(path) = &reach.token_file {
         return from_file(path);
     }
-    if let Some(path) = entry.and_then(uploads::token_file) {
-        return from_file(&path);
-    }
-    match variable(TOKEN_VARIABLE) {
-        Some(text) => {
+    let server = entry.and_then(|entry| entry.server.as_deref());
+    let typed = reach.to.as_ref().map(ToString::to_string);
+    let beside = variable(SERVER_VARIABLE).and_then(|text| text.parse::<ServerAddress>().ok());
+    let is_beside = beside.is_some_and(|beside| Some(beside.to_string().as_str()) == server);
+    let is_named = server.is_none() || typed.is_some() || is_beside;
+    let variable = variable(TOKEN_VARIABLE).filter(|_| is_named);
+    // The file is the entry's server's; of another that was typed the environment knows more.
+    let is_elsewhere = typed.is_some() && typed.as_deref() != server;
+    let file = entry.and_then(uploads::token_file);
+    match (file, variable) {
+        (Some(path), None) => from_file(&path),
+        (Some(path), Some(_)) if !is_elsewhere => from_file(&path),
+        (_, Some(text)) => {
             let token = Token::new(&text)
                 .map_err(|error| Complaint::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
             Ok(Credential { token, file: None })
         }
-        None => Err(Complaint::usage(format!(
+        (None, None) if !is_named && self::variable(TOKEN_VARIABLE).is_some() => {
+            Err(Complaint::usage(format!(
+                "{TOKEN_VARIABLE} is only sent to a server that is named: say --to {}, or \
+                 --token-file FILE",
+                crate::printable(server.unwrap_or("HOST"))
+            )))
+        }
+        (None, None) => Err(Complaint::usage(format!(
             "a token is needed: say --token-file FILE or set {TOKEN_VARIABLE}"
         ))),
     }
@@ -161,7 +184,7 @@ pub(super) fn credential(
 
 fn from_file(path: &Path) -> Result<Credential, Complaint> {
     let token = Token::from_file(path).map_err(|error| {
-        Complaint::usage(format!("{}: {error}", crate::printable(&path.to_string_lossy())))
+        Complaint::usage(format!("'{}': {error}", crate::printable(&path.to_string_lossy())))
     })?;
     Ok(Credential { token, file: std::fs::canonicalize(path).ok() })
 }

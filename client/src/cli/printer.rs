@@ -7,6 +7,7 @@ mod meter;
 mod output;
 mod screen;
 
+use crate::address::ServerAddress;
 use crate::events::{Event, Receipt, Summary, Trouble};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -45,11 +46,13 @@ pub(super) struct Printer {
     manners: Manners,
     /// What a person runs to go on with an upload.
     resuming: Resuming,
+    options_to_resume: String,
     screen: Arc<Mutex<Screen>>,
     /// Dropped with the printer: then the thread that moves the bar ends.
     _ticks: Sender<()>,
     /// A resumption is news: the first is, and one after a wait that was told.
     resuming_is_news: bool,
+    waiting: Waiting,
     begun: Instant,
     /// How many files the run has.
     files: usize,
@@ -59,12 +62,47 @@ pub(super) struct Printer {
 /// How an upload that rests goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Resuming {
-    /// By its number, which the state file knows; named where it is not the usual one.
-    ByNumber(Option<PathBuf>),
+    /// By its number, which the state file knows; that is named where it is not the usual one.
+    ByNumber {
+        state_file: Option<PathBuf>,
+        /// The server, where a token from the environment is only sent to one that is named.
+        to: Option<ServerAddress>,
+    },
     /// There are no notes: the same command finds the upload on the server.
     SameCommand,
     /// Together with the other files of the command: what is said at its end says how.
     WithTheRest,
+}
+
+/// What was last said of why it does not go on, and when.
+#[derive(Debug, Default)]
+struct Waiting(Option<(String, Instant)>);
+
+impl Waiting {
+    /// Every attempt in a row is no news: another reason is, and that it still is so, now
+    /// and then.
+    fn is_news(&mut self, reason: &str, now: Instant) -> bool {
+        let is_news = self
+            .0
+            .as_ref()
+            .is_none_or(|(said, when)| said != reason || now - *when >= SAID_AGAIN_AFTER);
+        if is_news {
+            self.0 = Some((reason.to_owned(), now));
+        }
+        is_news
+    }
+}
+
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+impl Resuming {
+    fn options(&self) -> String {
+        let Self::ByNumber { state_file, to } = self else { return String::new() };
+        let state_file = state_file.as_deref();
+        let state_file = state_file.map(|path| format!(" --state-file {}", shell_word(path)));
+        let to = to.as_ref().map(|server| format!(" --to {server}"));
+        state_file.unwrap_or_default() + &to.unwrap_or_default()
+    }
 }
 
 impl Printer {
@@ -90,10 +128,12 @@ impl Printer {
         }
         Self {
             manners,
+            options_to_resume: resuming.options(),
             resuming,
             screen,
             _ticks: ticks,
             resuming_is_news: true,
+            waiting: Waiting::default(),
             begun,
             files: 1,
             sum: Summary::default(),
@@ -158,11 +198,18 @@ impl Printer {
             Event::Notice { path, message } => {
                 self.note_on(&screen, &format!("{}: {}", shown(path), printable(message)));
             }
-            Event::Waiting { path, message } => {
+            Event::Waiting { path, reason, attempt, next_in } => {
                 self.resuming_is_news = screen.viewer() != Viewer::Terminal;
-                screen.wait(message);
-                if screen.viewer() != Viewer::Terminal {
-                    self.note_on(&screen, &format!("{}: {}", shown(path), printable(message)));
+                let text = format!(
+                    "{} (attempt {attempt} failed; the next is in {} s)",
+                    printable(reason),
+                    next_in.as_secs_f64().ceil()
+                );
+                screen.wait(&text);
+                if screen.viewer() != Viewer::Terminal
+                    && self.waiting.is_news(reason, Instant::now())
+                {
+                    self.note_on(&screen, &format!("{}: {text}", shown(path)));
                 }
             }
             Event::Checking { path, bytes, checked_bytes } => {
@@ -283,14 +330,18 @@ impl Printer {
 
     fn how_to_resume(&self, document_id: DocumentId) -> String {
         match &self.resuming {
-            Resuming::ByNumber(None) => format!("run `towline resume {document_id}` to go on"),
-            Resuming::ByNumber(Some(path)) => format!(
-                "run `towline resume {document_id} --state-file {}` to go on",
-                shell_word(path)
-            ),
+            Resuming::ByNumber { .. } => {
+                let options = self.options_to_resume();
+                format!("run `towline resume {document_id}{options}` to go on")
+            }
             Resuming::SameCommand => "run the same command again to go on".to_owned(),
             Resuming::WithTheRest => String::new(),
         }
+    }
+
+    /// What `towline resume` has to be told besides the number, each with a space before it.
+    pub(super) fn options_to_resume(&self) -> &str {
+        &self.options_to_resume
     }
 
     /// A line for people on standard output.

@@ -3,7 +3,7 @@
 use super::arguments::Put;
 use super::job::{self, Job};
 use super::meaning::{self, Credential, Memory, Purpose};
-use super::printer::{Printer, Resuming, line, say, shown};
+use super::printer::{Printer, line, say, shown};
 use super::selection::Selection;
 use super::{Complaint, block_on, signals};
 use crate::address::ServerAddress;
@@ -12,7 +12,6 @@ use crate::document::Document;
 use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::text::shell_word;
 use crate::transfer::PutOptions;
 use crate::units;
 use std::collections::HashSet;
@@ -54,7 +53,7 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         other: serde_json::Map::new(),
     });
     let mut clients = [client(server, credential, &memory, put.manner.retries)];
-    let mut printer = Printer::new(put.manner.manners(), memory.resuming());
+    let mut printer = Printer::new(put.manner.manners(), memory.resuming(&put.reach));
     let refused = report(&selection, &mut printer);
     let jobs: Vec<Job> = job.into_iter().map(|entry| Job::begin(&memory, entry)).collect();
     let job = (!jobs.is_empty()).then_some(0);
@@ -228,14 +227,15 @@ pub(super) async fn all(
         let begun_before = unbegun.iter().filter(|(path, _)| was_begun(path)).count();
         printer.unfinished(begun + begun_before, unbegun.len() - begun_before);
         if file_count > 1 {
-            printer.rests(is_paused, &how_to_go_on(memory, &state));
+            let how = how_to_go_on(memory, &state, printer.options_to_resume());
+            printer.rests(is_paused, &how);
         }
     }
     worst
 }
 
 /// What goes on with a command over several files: advice that works.
-fn how_to_go_on(memory: &Memory, state: &UploadsState) -> String {
+fn how_to_go_on(memory: &Memory, state: &UploadsState, options: &str) -> String {
     if !memory.keeps() || state.jobs.is_empty() {
         return "Run the same command again to go on.".to_owned();
     }
@@ -245,9 +245,7 @@ fn how_to_go_on(memory: &Memory, state: &UploadsState) -> String {
     if others {
         command.push_str(" --all");
     }
-    if let Resuming::ByNumber(Some(path)) = memory.resuming() {
-        command.push_str(&format!(" --state-file {}", shell_word(&path)));
-    }
+    command.push_str(options);
     format!("Run the same command again, or `{command}`, to go on.")
 }
 
@@ -257,7 +255,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn concerns_all(failure: &Failure) -> bool {
     match failure {
-        Failure::Unreachable { .. } | Failure::Protocol(_) => true,
+        Failure::Unreachable { .. } | Failure::NoServer { .. } | Failure::Protocol(_) => true,
+        // Where no attempt is to be repeated, the first loss ends it all.
+        Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
         Failure::Refused { reply, .. } => {
             matches!(reply.code, Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported)
         }

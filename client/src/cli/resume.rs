@@ -27,7 +27,7 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
         }
         return Ok(Exit::Done);
     }
-    let mut printer = Printer::new(resume.manner.manners(), memory.resuming());
+    let mut printer = Printer::new(resume.manner.manners(), memory.resuming(&resume.reach));
     let mut run = Run::new(&resume, &memory);
     for entry in chosen.jobs {
         run.add_job(entry, &mut printer);
@@ -74,6 +74,7 @@ impl<'a> Run<'a> {
         let same =
             |other: &(ServerAddress, Credential)| *other == (server.clone(), credential.clone());
         Ok(self.known.iter().position(same).unwrap_or_else(|| {
+            meaning::warn_of_open_token(&credential, self.resume.manner.quiet);
             let retries = self.resume.manner.retries;
             self.clients.push(client(server.clone(), credential.clone(), self.memory, retries));
             self.known.push((server, credential));

@@ -19,21 +19,37 @@ pub(super) fn was_interrupted() -> bool {
 
 /// Cancelled at the first SIGINT or SIGTERM; the second ends the process at
 /// once. What is sent is then still safe on the server, and `resume` finds it.
+///
+/// Signals have a thread of their own: whatever keeps the client's one thread busy, a
+/// server that talks without end or a disk that does not answer, cannot keep them out.
 pub(super) fn pause() -> CancellationToken {
     let cancel = CancellationToken::new();
     let told = cancel.clone();
-    tokio::spawn(async move {
-        // Without them a signal does what it does by default: end the process.
-        let Ok(mut signals) = Signals::new() else { return };
-        signals.next().await;
-        INTERRUPTED.store(true, Ordering::Relaxed);
-        told.cancel();
-        tokio::time::sleep(ONE_AND_THE_SAME).await;
-        let Ok(mut signals) = Signals::new() else { return };
-        signals.next().await;
-        std::process::exit(i32::from(Exit::Resumable.code()));
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let listening = std::thread::Builder::new().name("towline-signals".to_owned());
+    // Without it a signal does what it does by default: end the process.
+    let _ = listening.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(listen(&told, ready));
+        }
     });
+    // A moment, so that no signal comes before anything listens; an error means that
+    // nothing will.
+    let _ = is_ready.recv();
     cancel
+}
+
+async fn listen(told: &CancellationToken, ready: std::sync::mpsc::Sender<()>) {
+    let Ok(mut signals) = Signals::new() else { return };
+    drop(ready);
+    signals.next().await;
+    INTERRUPTED.store(true, Ordering::Relaxed);
+    told.cancel();
+    tokio::time::sleep(ONE_AND_THE_SAME).await;
+    let Ok(mut signals) = Signals::new() else { return };
+    signals.next().await;
+    std::process::exit(i32::from(Exit::Resumable.code()));
 }
 
 #[cfg(unix)]

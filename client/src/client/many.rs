@@ -1,11 +1,14 @@
 //! Many files: small ones together, the others one after another.
 
 use super::Client;
+use super::work::{Work, Worked};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
 use crate::transfer::PutOptions;
 use crate::volley::{Before, Ended, Left, Shot, Volley};
+use std::collections::VecDeque;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Reply;
 
@@ -57,7 +60,8 @@ impl Client {
         self.put_each(waiting, jobs, cancel, listener, ended).await;
     }
 
-    /// One after another; says whether to go on.
+    /// One after another; says whether to go on. A file that has trouble of its own waits
+    /// behind the others until it is tried again.
     async fn put_each(
         &mut self,
         some: Left,
@@ -66,11 +70,30 @@ impl Client {
         listener: Listener<'_>,
         ended: Ending<'_>,
     ) -> bool {
+        let mut queue = Queue::default();
         for (n, before) in some {
+            queue.push(n, Work::new(before, self.retries), Instant::now());
+        }
+        while let Some((n, mut work, due)) = queue.pop() {
+            tokio::select! {
+                biased;
+                // Cancel-safe, both. The work itself ends as interrupted.
+                () = cancel.cancelled() => {}
+                () = sleep_until(due) => {}
+            }
             let (document, options) = &jobs[n];
-            let put = self.put_behind(before, document, options, cancel, listener).await;
-            if !ended(n, put) {
-                return false;
+            let others_wait = !queue.is_empty();
+            let worked = self.work_on(&mut work, document, options, others_wait, cancel, listener);
+            match worked.await {
+                Worked::Ended(put) => {
+                    if !ended(n, *put) {
+                        for work in queue.into_works() {
+                            self.note_rest(&work).await;
+                        }
+                        return false;
+                    }
+                }
+                Worked::Later(wait) => queue.push(n, work, Instant::now() + wait),
             }
         }
         true
@@ -128,6 +151,41 @@ impl Client {
             }
         }
         Some(Ended { left: flights.into_left(), unbegun })
+    }
+}
+
+/// Files that wait for their turn.
+#[derive(Default)]
+struct Queue(VecDeque<(usize, Work, Instant)>);
+
+/// How many files are held open while they wait.
+const HELD_OPEN: usize = 64;
+
+impl Queue {
+    fn push(&mut self, n: usize, mut work: Work, due: Instant) {
+        if self.0.iter().filter(|(_, work, _)| work.holds_file()).count() >= HELD_OPEN {
+            work.let_go();
+        }
+        self.0.push_back((n, work, due));
+    }
+
+    /// The first that is due; where none is, the one that will be next.
+    fn pop(&mut self) -> Option<(usize, Work, Instant)> {
+        let now = Instant::now();
+        let first = self.0.iter().position(|(_, _, due)| *due <= now);
+        let next = || {
+            let places = self.0.iter().enumerate();
+            places.min_by_key(|(_, (_, _, due))| *due).map(|(place, _)| place)
+        };
+        self.0.remove(first.or_else(next)?)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn into_works(self) -> impl Iterator<Item = Work> {
+        self.0.into_iter().map(|(_, work, _)| work)
     }
 }
 

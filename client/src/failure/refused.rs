@@ -16,7 +16,6 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
         Code::VersionUnsupported => {
             "this towline and the server speak no common version of the protocol"
         }
-        Code::AuthExpired => "the token has expired",
         Code::WrongUser => "the token belongs to another user",
         Code::NotFound => "the server has no such document of yours",
         Code::SizeLimit => {

@@ -12,6 +12,10 @@ use towline_protocol::reply::{Granted, Success};
 use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
 use towline_protocol::{ChainingValue, Code, DocumentId, ErrorReply, Offset, Reply, Request};
 
+/// How often the server may answer that something else is to be asked: an upload that is
+/// gone, another one that another run has begun meanwhile.
+const ROUNDS: u32 = 8;
+
 /// What client and server agreed on.
 pub(super) enum Agreed {
     /// The server has the file.
@@ -29,7 +33,7 @@ impl Transfer {
             self.look_up(means).await?;
             self.looked_up = true;
         }
-        loop {
+        for _ in 0..ROUNDS {
             let agreed = match self.document_id {
                 Some(document_id) => self.resume(means, document_id).await?,
                 None => self.begin(means).await?,
@@ -38,6 +42,8 @@ impl Transfer {
                 return Ok(agreed);
             }
         }
+        let what = "whatever is asked for, the server offers something else".to_owned();
+        Err(Stop::Garbled(Failure::Protocol(what)))
     }
 
     /// Lets go of an upload on another store than the one that answers now: its number
@@ -216,11 +222,11 @@ impl Transfer {
         let withdrawn = self.withdraw(means, &plan, document_id).await?;
         let offset = withdrawn.unwrap_or(granted.offset);
         // More may have come than the server found the time to say.
-        self.advances += u64::from(granted.offset > self.received);
+        let left_bytes = plan.bytes(self.filesize());
+        self.headway.granted(self.filesize().get().saturating_sub(left_bytes));
         self.received = offset;
         self.durable = self.durable.min(offset);
         if let Some(standing) = self.standing() {
-            let left_bytes = plan.bytes(self.filesize());
             let changed = !plan.withdraw.is_empty();
             (means.listener)(Event::Resumed { standing, left_bytes, changed });
         }
@@ -345,6 +351,7 @@ impl Transfer {
                 }
                 self.document_id = Some(granted.document_id);
                 self.lease = granted.lease;
+                self.headway.granted(0);
                 if let Some(standing) = self.standing() {
                     (means.listener)(Event::Started(standing));
                 }

@@ -5,6 +5,7 @@ use super::{Means, Transfer};
 use crate::connection::{Said, Step};
 use crate::plan::Plan;
 use crate::stop::Stop;
+use tokio::time::{Instant, timeout_at};
 use towline_protocol::reply::Success;
 use towline_protocol::request::About;
 use towline_protocol::{DocumentId, Reply, Request};
@@ -60,7 +61,12 @@ impl Transfer {
         let channel = self.channel;
         means.link.queue(&Request::Status(About { channel, document_id }));
         loop {
-            match means.link.next(false).await? {
+            let stall_ends = self.stall_ends(means, course);
+            let step = timeout_at(stall_ends, means.link.next(false)).await;
+            if step.is_err() || Instant::now() >= stall_ends {
+                return Err(Stop::Lost("the server leaves a question unanswered".to_owned()));
+            }
+            match step.unwrap_or(Ok(Step::Room))? {
                 Step::Said(Said::Reply(Reply::Status(status))) if status.channel == channel => {
                     return Ok(None);
                 }

@@ -3,7 +3,7 @@
 use super::pace::Pace;
 use super::strands::{Errand, Ramp, Strands};
 use super::{Means, Transfer};
-use crate::connection::{Said, Step, for_channel};
+use crate::connection::{Said, Step, for_channel, slow_disk};
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::feeder::{Block, Feeder};
@@ -43,6 +43,8 @@ pub(super) struct Course {
     repairs: BTreeMap<BlockIndex, u32>,
     /// What the state file was told last, and when.
     noted: Option<(Instant, Offset)>,
+    /// How far it was, and since when it is no further.
+    stands: ([u64; 3], Instant),
 }
 
 impl Transfer {
@@ -69,6 +71,7 @@ impl Transfer {
             unanswered: 0,
             repairs: BTreeMap::new(),
             noted: None,
+            stands: ([0; 3], Instant::now()),
         };
         let sent = self.carry_out(means, &mut course).await;
         if !matches!(sent, Ok(_) | Err(Stop::Failed(_))) {
@@ -108,6 +111,10 @@ impl Transfer {
                 course.asked = true;
                 course.unanswered += 1;
             }
+            let stall_ends = self.stall_ends(means, course);
+            if Instant::now() >= stall_ends {
+                return Err(Stop::Lost("the server answers and takes nothing more".to_owned()));
+            }
             let room = means.link.has_room();
             let lag_ends = course.strands.lag_ends();
             let next_look = course.ramp.next_look().filter(|_| more);
@@ -132,6 +139,7 @@ impl Transfer {
                         self.repair(course, index)?;
                     }
                 }
+                () = sleep_until(stall_ends) => {}
                 () = sleep_until(lag_ends.unwrap_or_else(Instant::now)), if lag_ends.is_some() => {}
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     Self::look_at_rate(means, course);
@@ -140,12 +148,24 @@ impl Transfer {
         }
     }
 
+    /// When this has been without effect for too long, whatever the server says meanwhile.
+    pub(super) fn stall_ends(&self, means: &Means<'_>, course: &mut Course) -> Instant {
+        let sent_bytes = means.link.payload_bytes() + course.strands.sent_bytes();
+        let stands = [sent_bytes, self.received.get(), self.durable.get()];
+        if stands != course.stands.0 {
+            course.stands = (stands, Instant::now());
+        }
+        // A server may read the whole file back before it says SUCCESS.
+        let work = if course.asked { slow_disk(self.filesize().get()) } else { Duration::ZERO };
+        course.stands.1 + means.patience.headway + work
+    }
+
     /// The connections besides the main one for sending so many blocks, and the rule for
     /// adding some.
     fn strands(&self, means: &Means<'_>, blocks: u64) -> (Strands, Ramp) {
         let errand = self.document_id.zip(self.lease).filter(|_| means.link.knows("join"));
         let errand = errand.map(|(document_id, lease)| Errand {
-            server: means.address.clone(),
+            route: means.route.clone(),
             token: means.token.clone(),
             patience: means.patience,
             document_id,
@@ -230,12 +250,16 @@ impl Transfer {
         match reply {
             None => {}
             Some(Reply::Progress(progress)) => {
+                let before = (self.received, self.durable);
                 if !self.progressed(&progress) {
                     return Err(Stop::protocol(format!("impossible progress: {progress:?}")));
                 }
-                self.note_down(means, course);
-                if let Some(standing) = self.standing() {
-                    (means.listener)(Event::Progress(standing));
+                // A server that says the same over and over is no news.
+                if before != (self.received, self.durable) {
+                    self.note_down(means, course);
+                    if let Some(standing) = self.standing() {
+                        (means.listener)(Event::Progress(standing));
+                    }
                 }
             }
             Some(Reply::Success(success)) if course.unanswered > 0 => {

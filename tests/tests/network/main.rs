@@ -8,6 +8,7 @@
 
 mod bad_lines;
 mod client_crash;
+mod first_contact;
 mod half_open;
 mod ipv6;
 mod lost_answers;
@@ -16,5 +17,6 @@ mod resets;
 mod restarts;
 mod slow_line;
 mod slow_loris;
+mod small_packets;
 mod splits;
 mod stopping;

@@ -1,11 +1,11 @@
 //! One extra connection: it joins the lease, sends the blocks that it is given, and
 //! comes back when it is lost.
 
-use crate::address::ServerAddress;
 use crate::connection::{Connection, Patience, Said, Step, for_channel};
 use crate::failure::Failure;
 use crate::feeder::Block;
 use crate::retry::Backoff;
+use crate::route::Route;
 use crate::stop::Stop;
 use crate::token::Token;
 use crate::transfer::pace::Pace;
@@ -23,7 +23,7 @@ use towline_protocol::{
 /// What all strands of a transfer have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Errand {
-    pub(crate) server: ServerAddress,
+    pub(crate) route: Route,
     pub(crate) token: Token,
     pub(crate) patience: Patience,
     pub(crate) document_id: DocumentId,
@@ -128,8 +128,8 @@ impl Worker {
     }
 
     async fn connect(&self) -> Result<Joined, Stop> {
-        let Errand { server, token, patience, document_id, lease, chunk_bytes, .. } = &self.errand;
-        let mut link = Connection::open(server, token, *patience).await?;
+        let Errand { route, token, patience, document_id, lease, chunk_bytes, .. } = &self.errand;
+        let mut link = Connection::open(route, token, *patience).await?;
         let channel = link.new_channel();
         let join = Join { channel, document_id: *document_id, lease: *lease };
         match link.ask(&Request::Join(join)).await? {
@@ -238,7 +238,12 @@ impl Worker {
 /// there may soon be fewer.
 fn is_passing(stop: &Stop) -> bool {
     match stop {
-        Stop::Lost(_) | Stop::Later(_) | Stop::Garbled(_) | Stop::Realign => true,
+        Stop::Unreached(_)
+        | Stop::Lost(_)
+        | Stop::Silent(_)
+        | Stop::Later(_)
+        | Stop::Garbled(_)
+        | Stop::Realign => true,
         Stop::Failed(Failure::Refused { reply, .. }) => reply.code == Code::TooMany,
         Stop::Failed(_) => false,
     }

@@ -1,0 +1,259 @@
+//! One file, attempt after attempt, until it is done, over, or better left for later.
+
+use super::Client;
+use crate::events::{Event, Listener, Receipt};
+use crate::failure::Failure;
+use crate::retry::{Backoff, FIRST_CONTACT_WAITS};
+use crate::route::{NoServer, Unreached};
+use crate::stop::{Stop, reason};
+use crate::token::Token;
+use crate::transfer::Transfer;
+use std::time::Duration;
+use towline_protocol::{Code, ErrorReply};
+
+/// How often in a row, without any headway between, a link may deliver what
+/// cannot have been sent before that is no accident.
+const GARBLED_MAX: u32 = 8;
+
+/// How often in a row one file may lose its connection, without any headway between, while
+/// others wait for their turn.
+const LOSSES_BEFORE_OTHERS: u32 = 3;
+
+/// How often in a row all that was sent may be lost behind a login that was not.
+const IN_VAIN_MAX: u32 = 2;
+
+/// What is known of the attempts at one file so far.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    backoff: Backoff,
+    /// Words in a row that no server says.
+    garbled: u32,
+    /// Connections in a row that were lost.
+    lost: u32,
+}
+
+/// How it ended, or why it does not go on just now.
+pub(super) enum Pursuit {
+    Done(Receipt),
+    Over(Failure),
+    /// Others may fare better meanwhile.
+    Later(Duration),
+}
+
+/// Why an attempt was in vain.
+struct Trouble {
+    /// For people.
+    reason: String,
+    /// What the server refuses for now.
+    refusal: Option<Box<ErrorReply>>,
+    /// There is no server.
+    no_server: Option<NoServer>,
+    /// It was logged in: other files may fare better.
+    was_connected: bool,
+}
+
+impl Attempts {
+    pub(super) fn new(retries: Option<u32>) -> Self {
+        Self { backoff: Backoff::new(retries), garbled: 0, lost: 0 }
+    }
+
+    fn begin_anew(&mut self) {
+        self.backoff.progressed();
+        (self.garbled, self.lost) = (0, 0);
+    }
+}
+
+impl Client {
+    /// Attempt after attempt. Where others `wait`, a file that has trouble of its own lets
+    /// them go first.
+    pub(super) async fn pursue(
+        &mut self,
+        transfer: &mut Transfer,
+        attempts: &mut Attempts,
+        others_wait: bool,
+        listener: Listener<'_>,
+    ) -> Pursuit {
+        loop {
+            let stop = match self.attempt(transfer, listener).await {
+                Ok(receipt) => return Pursuit::Done(receipt),
+                Err(stop) => stop,
+            };
+            if transfer.take_headway() {
+                attempts.begin_anew();
+            }
+            self.watch_for_small_mtu(&stop, transfer, listener);
+            let trouble = match self.trouble(stop, attempts).await {
+                Ok(Some(trouble)) => trouble,
+                Ok(None) => continue,
+                Err(failure) => return Pursuit::Over(failure),
+            };
+            self.connection = None;
+            let Some(wait) = self.next_wait(attempts, &trouble).await else {
+                return Pursuit::Over(self.given_up(attempts, trouble));
+            };
+            listener(Event::Waiting {
+                path: transfer.local().clone(),
+                reason: crate::printable(&trouble.reason),
+                attempt: attempts.backoff.failed(),
+                next_in: wait,
+            });
+            let is_stubborn = trouble.refusal.is_some() || attempts.lost >= LOSSES_BEFORE_OTHERS;
+            if others_wait && trouble.was_connected && is_stubborn {
+                return Pursuit::Later(wait);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// What is to be waited for; nothing where there is a new token to be tried at once.
+    async fn trouble(
+        &mut self,
+        stop: Stop,
+        attempts: &mut Attempts,
+    ) -> Result<Option<Trouble>, Failure> {
+        let was_connected = self.connection.is_some();
+        let plain = |reason| Trouble { reason, refusal: None, no_server: None, was_connected };
+        Ok(Some(match stop {
+            Stop::Unreached(unreached) => {
+                let no_server = match &unreached {
+                    Unreached::Definite(no_server) => Some(*no_server),
+                    Unreached::ForNow(_) => None,
+                };
+                Trouble { no_server, ..plain(unreached.to_string()) }
+            }
+            Stop::Lost(reason) | Stop::Silent(reason) => {
+                attempts.lost += u32::from(was_connected);
+                plain(reason)
+            }
+            Stop::Later(reply) => {
+                let reason = reason(&reply);
+                // Of the connection as a whole, it concerns all files alike.
+                let is_of_all = reply.code.closes() || reply.channel.0 == 0;
+                match is_of_all {
+                    true => Trouble { was_connected: false, ..plain(reason) },
+                    false => Trouble { refusal: Some(reply), ..plain(reason) },
+                }
+            }
+            Stop::Realign => {
+                attempts.lost += 1;
+                plain("client and server differ about how far the upload is".to_owned())
+            }
+            Stop::Garbled(failure) => {
+                attempts.garbled += 1;
+                attempts.lost += u32::from(was_connected);
+                if attempts.garbled >= GARBLED_MAX {
+                    self.connection = None;
+                    return Err(failure);
+                }
+                plain(failure.to_string())
+            }
+            Stop::Failed(failure) => {
+                self.tidy_after(&failure);
+                if is_about_token(&failure) && self.found_new_token().await {
+                    return Ok(None);
+                }
+                return Err(self.with_end_of_token(failure));
+            }
+        }))
+    }
+
+    /// How long to wait before the next attempt; nothing where this was the last.
+    ///
+    /// A server that was never heard of is soon given up where the answer is definite: a
+    /// word was misspelt, most likely. One that is known comes back, however long it takes.
+    async fn next_wait(&mut self, attempts: &mut Attempts, trouble: &Trouble) -> Option<Duration> {
+        if trouble.no_server.is_some() && self.retries.is_none() && !self.is_known().await {
+            let made = usize::try_from(attempts.backoff.failed()).unwrap_or(usize::MAX);
+            let wait = FIRST_CONTACT_WAITS.get(made).copied()?;
+            attempts.backoff.count();
+            return Some(wait);
+        }
+        attempts.backoff.next_wait(fastrand::f64())
+    }
+
+    /// Whether this server has been one: in this run, or in an earlier one that the list
+    /// tells of.
+    async fn is_known(&mut self) -> bool {
+        if !self.was_met {
+            self.was_met = self.uploads.knows(&self.known).await;
+        }
+        self.was_met
+    }
+
+    fn given_up(&self, attempts: &Attempts, trouble: Trouble) -> Failure {
+        let server = self.server().clone();
+        let attempts = attempts.backoff.failed() + 1;
+        let Trouble { reason, refusal, no_server, was_connected } = trouble;
+        let reason = crate::printable(&reason);
+        match (refusal, no_server) {
+            (Some(reply), _) => Failure::Refused { reply, kept: None },
+            (None, Some(why)) => Failure::NoServer { server, attempts, why, kept: None },
+            (None, None) if was_connected => {
+                Failure::ConnectionLost { server, attempts, reason, kept: None }
+            }
+            (None, None) => Failure::Unreachable { server, attempts, reason, kept: None },
+        }
+    }
+
+    /// Small packets pass and large ones do not, where some router on the way neither
+    /// forwards them nor says so (RFC 2923). The login is small, the bytes of a file are not.
+    fn watch_for_small_mtu(
+        &mut self,
+        stop: &Stop,
+        transfer: &mut Transfer,
+        listener: Listener<'_>,
+    ) {
+        let was_in_vain = transfer.take_in_vain();
+        if matches!(stop, Stop::Unreached(_)) {
+            return;
+        }
+        if !matches!(stop, Stop::Silent(_)) || !was_in_vain {
+            self.in_vain = 0;
+            return;
+        }
+        self.in_vain += 1;
+        if self.in_vain == IN_VAIN_MAX {
+            self.route.use_small_segments();
+            listener(Event::Notice {
+                path: transfer.local().clone(),
+                message:
+                    "the server can be reached, and nothing of the file arrives: large packets \
+                          seem to get lost on the way (a path MTU problem, often of a VPN); trying \
+                          with small ones"
+                        .to_owned(),
+            });
+        }
+    }
+
+    /// Reads the token file once more: a new token may lie there.
+    async fn found_new_token(&mut self) -> bool {
+        let Some(path) = self.token_file.clone() else { return false };
+        let read = tokio::task::spawn_blocking(move || Token::from_file(&path));
+        match read.await {
+            Ok(Ok(token)) if token != self.token => {
+                self.token = token;
+                self.connection = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Says when the token has expired, where it tells.
+    fn with_end_of_token(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Refused { mut reply, kept } if reply.code == Code::AuthExpired => {
+                reply.message = match self.token.expires_at() {
+                    Some(when) => format!("the token has expired on {when}"),
+                    None => "the token has expired".to_owned(),
+                };
+                Failure::Refused { reply, kept }
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_about_token(failure: &Failure) -> bool {
+    matches!(failure.code(), Some(Code::Unauthorized | Code::AuthExpired))
+}

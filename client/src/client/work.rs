@@ -1,0 +1,137 @@
+//! The work on one file, which may be put off for others and taken up again.
+
+use super::Client;
+use super::pursuit::{Attempts, Pursuit};
+use crate::document::Document;
+use crate::events::{Event, Listener, Receipt};
+use crate::failure::Failure;
+use crate::source::Source;
+use crate::transfer::{PutOptions, Transfer};
+use crate::volley::Before;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use towline_protocol::Code;
+
+/// One file, as far as it is done.
+pub(super) struct Work {
+    before: Before,
+    /// Absent before the first attempt.
+    transfer: Option<Box<Transfer>>,
+    attempts: Attempts,
+}
+
+/// How it ended, or when it is to be taken up again.
+pub(super) enum Worked {
+    Ended(Box<Result<Receipt, Failure>>),
+    Later(Duration),
+}
+
+impl Work {
+    /// Nothing was done yet by a client that gives up after so many retries.
+    pub(super) fn new(before: Before, retries: Option<u32>) -> Self {
+        Self { before, transfer: None, attempts: Attempts::new(retries) }
+    }
+
+    /// Whether the local file is held open.
+    pub(super) fn holds_file(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// Lets go of the local file: what of it is known is found out again.
+    pub(super) fn let_go(&mut self) {
+        if let Some(kept) = self.transfer.take().and_then(|transfer| transfer.kept()) {
+            self.before = Before::Document(kept.document_id);
+        }
+    }
+}
+
+impl Client {
+    /// Uploads a file of which this very run may have sent something before. Where others
+    /// wait, it may be put off.
+    pub(super) async fn work_on(
+        &mut self,
+        work: &mut Work,
+        document: &Document,
+        options: &PutOptions,
+        others_wait: bool,
+        cancel: &CancellationToken,
+        listener: Listener<'_>,
+    ) -> Worked {
+        let Work { before, transfer, attempts } = work;
+        let transfer = match transfer {
+            Some(transfer) => transfer,
+            None => match open(document, options, *before).await {
+                Ok(opened) => transfer.insert(Box::new(opened)),
+                Err(failure) => return Worked::Ended(Box::new(Err(failure))),
+            },
+        };
+        let outcome = tokio::select! {
+            biased;
+            // Cancel-safe.
+            () = cancel.cancelled() => None,
+            // Dropped at a cancellation: the transfer and the connection are
+            // fit for a pause at any moment.
+            outcome = self.pursue(transfer, attempts, others_wait, listener) => Some(outcome),
+        };
+        let failure = match outcome {
+            Some(Pursuit::Done(receipt)) => {
+                listener(Event::Completed(receipt.clone()));
+                return Worked::Ended(Box::new(Ok(receipt)));
+            }
+            Some(Pursuit::Later(wait)) => return Worked::Later(wait),
+            Some(Pursuit::Over(failure)) => {
+                failure.with(transfer.kept()).of_size(transfer.filesize())
+            }
+            None => {
+                if let Some(connection) = self.connection.take() {
+                    connection.say_farewell(|reply| transfer.hear(&reply)).await;
+                }
+                if let Some(standing) = transfer.standing() {
+                    listener(Event::Paused(standing));
+                }
+                Failure::Interrupted(transfer.kept())
+            }
+        };
+        // The entry of an upload that another run goes on with is that run's.
+        if failure.code() != Some(Code::Superseded) {
+            self.note_pause(transfer).await;
+        }
+        Worked::Ended(Box::new(Err(failure)))
+    }
+
+    /// Has the list say that the work rests.
+    pub(super) async fn note_rest(&self, work: &Work) {
+        if let Some(transfer) = &work.transfer {
+            self.note_pause(transfer).await;
+        }
+    }
+
+    async fn note_pause(&self, transfer: &Transfer) {
+        if let Some(kept) = transfer.kept() {
+            let proof = transfer.proof_now();
+            self.uploads.paused(&self.known, kept.document_id, kept.durable, proof);
+            self.uploads.settle().await;
+        }
+    }
+}
+
+async fn open(
+    document: &Document,
+    options: &PutOptions,
+    before: Before,
+) -> Result<Transfer, Failure> {
+    let path = document.local.clone();
+    let source = tokio::task::spawn_blocking(move || Source::open(&path)).await;
+    let source = source.unwrap_or_else(|error| {
+        let path = document.local.clone();
+        let source = std::io::Error::other(error);
+        Err(Failure::File { action: "open", path, source, kept: None })
+    })?;
+    let mut transfer = Transfer::new(document.clone(), source, options.clone());
+    match before {
+        Before::Nothing => {}
+        Before::Thrown => transfer.look_for_all_of_it(),
+        Before::Document(document_id) => transfer.go_on_with(document_id),
+    }
+    Ok(transfer)
+}

@@ -1,0 +1,332 @@
+//! The way to a server: from its name to a connection.
+
+mod addresses;
+
+use crate::address::ServerAddress;
+use addresses::{interleaved, look_up};
+use socket2::SockRef;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How long one address may take before the next is tried beside it (RFC 8305, section 5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// The payload of a TCP segment that every link of IPv4 carries (RFC 879). IPv6 carries it too.
+const SMALL_SEGMENT_BYTES: u32 = 536;
+
+/// The way to a server, for all connections of a client. Clones share what was learned.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    server: ServerAddress,
+    learned: Arc<Mutex<Learned>>,
+}
+
+#[derive(Debug, Default)]
+struct Learned {
+    /// The address that worked last is tried first.
+    good: Option<SocketAddr>,
+    /// Large packets are lost on the way.
+    small_segments: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unreached {
+    /// An answer that is the same a moment later, as a rule: the name, the address or the
+    /// port is wrong, or no server runs there.
+    Definite(NoServer),
+    /// The network is not as usual, or something on the way is slow.
+    ForNow(String),
+}
+
+/// Why there is no server at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoServer {
+    /// The resolver knows no such name.
+    NoSuchHost,
+    /// The name is known, and has no address.
+    NoAddress,
+    /// The zone of an IPv6 address names no network interface of this machine.
+    NoSuchInterface,
+    /// Every address refuses connections.
+    Refused,
+    /// No router knows the way to any of the addresses.
+    HostUnreachable,
+}
+
+impl NoServer {
+    /// The whole sentence.
+    pub(crate) fn sentence(self, server: &ServerAddress) -> String {
+        let host = crate::printable(server.host());
+        match self {
+            Self::NoSuchHost => format!("no such host: {host}"),
+            Self::NoAddress => format!("the host {host} has no address"),
+            Self::NoSuchInterface => {
+                format!("{host} names a network interface that this machine does not have")
+            }
+            Self::Refused => format!(
+                "nothing listens at {server}: is towlined running there? The default port is {}",
+                crate::DEFAULT_PORT
+            ),
+            Self::HostUnreachable => format!("there is no route to {server}"),
+        }
+    }
+}
+
+impl fmt::Display for NoServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchHost => "no such host",
+            Self::NoAddress => "the host has no address",
+            Self::NoSuchInterface => "no such network interface",
+            Self::Refused => "connection refused",
+            Self::HostUnreachable => "no route to the host",
+        })
+    }
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Definite(no_server) => no_server.fmt(f),
+            Self::ForNow(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Route {
+    pub(crate) fn to(server: ServerAddress) -> Self {
+        Self { server, learned: Arc::default() }
+    }
+
+    pub(crate) fn server(&self) -> &ServerAddress {
+        &self.server
+    }
+
+    /// Has connections that are made from now on carry little in each packet, in both
+    /// directions.
+    pub(crate) fn use_small_segments(&self) {
+        self.learned().small_segments = true;
+    }
+
+    /// Connects to whichever address of the server answers first.
+    ///
+    /// Cancel-safe: what was begun is dropped.
+    pub(crate) async fn connect(&self, longest: Duration) -> Result<TcpStream, Unreached> {
+        let found = look_up(&self.server).await?;
+        let (good, small_segments) = {
+            let learned = self.learned();
+            (learned.good, learned.small_segments)
+        };
+        let addresses = interleaved(found, good);
+        match race(addresses, longest, small_segments).await {
+            Ok((address, stream)) => {
+                self.learned().good = Some(address);
+                Ok(stream)
+            }
+            Err(errors) => Err(verdict(&errors)),
+        }
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries one address after the other, each a moment after the last without giving that
+/// one up; at once where that one has failed. The first connection wins.
+async fn race(
+    addresses: Vec<SocketAddr>,
+    longest: Duration,
+    small_segments: bool,
+) -> Result<(SocketAddr, TcpStream), Vec<io::Error>> {
+    let mut waiting = addresses.into_iter();
+    let mut tries = JoinSet::new();
+    let mut errors = Vec::new();
+    let mut next_try = Instant::now();
+    loop {
+        let more = waiting.len() > 0;
+        if tries.is_empty() && !more {
+            return Err(errors);
+        }
+        tokio::select! {
+            biased;
+            // Cancel-safe, both.
+            Some(ended) = tries.join_next(), if !tries.is_empty() => match ended {
+                Ok((address, Ok(stream))) => return Ok((address, stream)),
+                Ok((_, Err(error))) => {
+                    errors.push(error);
+                    next_try = Instant::now();
+                }
+                Err(error) => errors.push(io::Error::other(error)),
+            },
+            () = sleep_until(next_try), if more => {
+                next_try = Instant::now() + NEXT_ADDRESS_AFTER;
+                if let Some(address) = waiting.next() {
+                    tries.spawn(async move {
+                        let connecting = timeout(longest, try_one(address, small_segments));
+                        let ended = connecting.await;
+                        (address, ended.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+                    });
+                }
+            }
+        }
+    }
+}
+
+async fn try_one(address: SocketAddr, small_segments: bool) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if small_segments {
+        #[cfg(unix)]
+        SockRef::from(&socket).set_tcp_mss(SMALL_SEGMENT_BYTES)?;
+    }
+    socket.connect(address).await
+}
+
+/// What the failures of all addresses mean together.
+fn verdict(errors: &[io::Error]) -> Unreached {
+    use io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable,
+    };
+    // Of a family that this machine has no network for nothing is to be learned, as long
+    // as there is another.
+    let says_nothing = |error: &&io::Error| {
+        matches!(error.kind(), NetworkDown | NetworkUnreachable | AddrNotAvailable)
+    };
+    let telling: Vec<_> = errors.iter().filter(|error| !says_nothing(error)).collect();
+    let is_every =
+        |kinds: &[io::ErrorKind]| telling.iter().all(|error| kinds.contains(&error.kind()));
+    let is_any = |kind| telling.iter().any(|error| error.kind() == kind);
+    if telling.is_empty() {
+        Unreached::ForNow(match errors.first() {
+            Some(error) => in_words(error),
+            None => "the name has no address".to_owned(),
+        })
+    } else if !is_every(&[ConnectionRefused, HostUnreachable]) {
+        let other = telling
+            .iter()
+            .find(|error| ![ConnectionRefused, HostUnreachable].contains(&error.kind()));
+        Unreached::ForNow(other.map_or_else(String::new, |error| in_words(error)))
+    } else if is_any(ConnectionRefused) {
+        Unreached::Definite(NoServer::Refused)
+    } else {
+        Unreached::Definite(NoServer::HostUnreachable)
+    }
+}
+
+/// An error of the network as people say it, without the system's number for it.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    use io::ErrorKind as Kind;
+    let text = match error.kind() {
+        Kind::ConnectionRefused => "connection refused",
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
+            "the connection was reset"
+        }
+        Kind::TimedOut => "no answer",
+        Kind::HostUnreachable => "no route to the host",
+        Kind::NetworkUnreachable => "the network is unreachable",
+        Kind::NetworkDown => "the network is down",
+        _ => {
+            let text = error.to_string();
+            let number = error.raw_os_error().map(|number| format!(" (os error {number})"));
+            return number.map_or_else(|| text.clone(), |number| text.replace(&number, ""));
+        }
+    };
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn errors(kinds: &[io::ErrorKind]) -> Vec<io::Error> {
+        kinds.iter().map(|kind| (*kind).into()).collect()
+    }
+
+    #[test]
+    fn what_all_addresses_say_together() {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+        for (kinds, no_server) in [
+            (&[ConnectionRefused][..], NoServer::Refused),
+            (&[ConnectionRefused, ConnectionRefused], NoServer::Refused),
+            // There is no IPv6 here.
+            (&[NetworkUnreachable, ConnectionRefused], NoServer::Refused),
+            (&[HostUnreachable, ConnectionRefused], NoServer::Refused),
+            (&[HostUnreachable], NoServer::HostUnreachable),
+        ] {
+            assert_eq!(verdict(&errors(kinds)), Unreached::Definite(no_server), "{kinds:?}");
+        }
+        for kinds in [
+            &[NetworkUnreachable][..],
+            &[TimedOut],
+            // The one that is silent may be the one that works.
+            &[ConnectionRefused, TimedOut],
+        ] {
+            assert!(matches!(verdict(&errors(kinds)), Unreached::ForNow(_)), "{kinds:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_fails_costs_no_time_and_the_one_that_works_is_remembered() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let works = listener.local_addr().unwrap();
+        let fails = {
+            let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            gone.local_addr().unwrap()
+        };
+        let began = std::time::Instant::now();
+        let (address, _stream) = race(vec![fails, works], LONGEST, false).await.unwrap();
+        assert_eq!(address, works);
+        assert!(began.elapsed() < NEXT_ADDRESS_AFTER, "{:?}", began.elapsed());
+        assert_eq!(race(vec![fails, fails], LONGEST, false).await.unwrap_err().len(), 2);
+
+        let route = Route::to(works.to_string().parse().unwrap());
+        route.connect(LONGEST).await.unwrap();
+        assert_eq!(route.clone().learned().good, Some(works));
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_is_overtaken_by_the_next() {
+        // A full backlog: connections to it wait for ever.
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let silent = silent.unwrap();
+        silent.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        silent.listen(0).unwrap();
+        let address = silent.local_addr().unwrap().as_socket().unwrap();
+        let mut held = Vec::new();
+        while let Ok(Ok(stream)) =
+            timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        {
+            held.push(stream);
+            assert!(held.len() < 16, "a backlog of nothing holds all of these");
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let works = listener.local_addr().unwrap();
+        let began = std::time::Instant::now();
+        let (found, _stream) = race(vec![address, works], LONGEST, false).await.unwrap();
+        assert_eq!(found, works);
+        let took = began.elapsed();
+        assert!(took >= NEXT_ADDRESS_AFTER && took < LONGEST, "{took:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn small_segments_are_asked_for() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let route = Route::to(listener.local_addr().unwrap().to_string().parse().unwrap());
+        let mss = |stream: &TcpStream| SockRef::from(stream).tcp_mss().unwrap();
+        assert!(mss(&route.connect(LONGEST).await.unwrap()) > SMALL_SEGMENT_BYTES);
+        route.use_small_segments();
+        assert!(mss(&route.connect(LONGEST).await.unwrap()) <= SMALL_SEGMENT_BYTES);
+    }
+}

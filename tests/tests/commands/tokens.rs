@@ -1,0 +1,161 @@
+//! The token: where it lies, how it was saved, and to whom it is sent.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, run};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+/// A server that hears what comes first and closes.
+fn eavesdropper() -> (SocketAddr, Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (heard, hear) = channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut bytes = vec![0; 4096];
+            let count = stream.read(&mut bytes).unwrap_or(0);
+            bytes.truncate(count);
+            if heard.send(bytes).is_err() {
+                return;
+            }
+        }
+    });
+    (address, hear)
+}
+
+fn entry(server: SocketAddr, file: &std::path::Path) -> String {
+    serde_json::json!({"version": 1, "uploads": {"7": {"filename": "a.bin", "total_size": 10,
+        "offset": 5, "status": "paused", "server": server.to_string(), "path": file}}})
+    .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_environment_it_goes_to_a_server_that_was_named() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let (address, hear) = eavesdropper();
+    let file = desk.write("a.bin", &Corpus::new(10, 230));
+    fs::write(desk.state_path(), entry(address, &file)).unwrap();
+    let command = |name: &str, arguments: &[&str]| {
+        let mut command = desk.command(name);
+        command.args(arguments).env("TOWLINE_TOKEN", "secret.of.another");
+        command
+    };
+    // The list alone names the server.
+    for (name, arguments) in [
+        ("resume", &["--all", "--retries", "0"][..]),
+        ("resume", &["7", "--retries", "0"]),
+        ("status", &["7"]),
+        ("cancel", &["7"]),
+    ] {
+        let outcome = run(command(name, arguments)).await;
+        outcome.assert_code(2);
+        assert!(outcome.err.contains(&format!("--to {address}")), "{outcome:?}");
+        // Another server in the environment does not name this one either.
+        let mut other = command(name, arguments);
+        other.env("TOWLINE_SERVER", server.address().to_string());
+        run(other).await.assert_code(2);
+    }
+    assert!(hear.try_recv().is_err(), "nothing was sent to it");
+
+    let mut named = command("status", &["7"]);
+    named.env("TOWLINE_SERVER", address.to_string());
+    run(named).await.assert_code(3);
+    let heard = hear.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(String::from_utf8_lossy(&heard).contains("secret.of.another"));
+    run(command("status", &["7", "--to", &address.to_string()])).await.assert_code(3);
+    let heard = hear.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(String::from_utf8_lossy(&heard).contains("secret.of.another"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_not_in_the_list_is_said_to_be_so() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for name in ["status", "cancel"] {
+        let mut command = desk.command(name);
+        command.arg("9").arg("--token-file").arg(desk.path("token"));
+        let outcome = run(command).await;
+        outcome.assert_code(1);
+        assert!(outcome.err.contains("9 is not among your unfinished uploads"), "{outcome:?}");
+        assert!(outcome.err.contains("--to"), "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_read_as_windows_saves_it_and_one_that_is_none_is_named() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let token = server.person.token.clone();
+    let text = format!("\u{feff}{token}\r\n");
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (n, bytes) in [text.into_bytes(), utf16].into_iter().enumerate() {
+        fs::write(desk.path("token"), bytes).unwrap();
+        let file = desk.write(&format!("{n}.bin"), &Corpus::new(10, 231 + n as u64));
+        run(desk.put(&file)).await.assert_done();
+    }
+    fs::write(desk.path("my token"), "two words").unwrap();
+    let mut put = desk.command("put");
+    put.arg(desk.path("0.bin")).arg("--to").arg(desk.to.to_string());
+    put.arg("--token-file").arg(desk.path("my token"));
+    let outcome = run(put).await;
+    outcome.assert_code(2);
+    assert!(outcome.err.contains("my token'"), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_everybody_can_read_is_warned_of_once() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for name in ["f/a.bin", "f/b.bin"] {
+        desk.write(name, &Corpus::new(10, 234));
+    }
+    for (mode, warnings) in [(0o644, 1), (0o600, 0), (0o640, 0)] {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(desk.path("token"), mode).unwrap();
+        let outcome = run(desk.put(&desk.path("f"))).await;
+        assert_eq!(outcome.assert_done().err.matches("chmod").count(), warnings, "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_expires_while_it_sends_says_when_and_what_is_kept() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpus = Corpus::new(24 * BLOCK, 235);
+    let file = desk.write("a.bin", &corpus);
+    let short = server.site.token(server.person.id, Duration::from_secs(3600));
+    fs::write(desk.path("token"), &short).unwrap();
+    let mut sending = desk.start(desk.put(&file));
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    // An hour passes for the server, and the next login is one too late.
+    server.clock.advance(Duration::from_secs(7200));
+    proxy.link(0).await.cut();
+    let outcome = sending.end().await;
+    outcome.assert_code(3);
+    let error = outcome.event("error");
+    assert_eq!(error["code"], "auth_expired");
+    assert!(error["message"].as_str().unwrap().contains("UTC"), "{error}");
+    let document = error["document_id"].as_u64().unwrap();
+    assert!(
+        outcome.err.contains(&format!("towline resume {document} --token-file")),
+        "{outcome:?}"
+    );
+
+    // A new one in another file goes on, as it says.
+    proxy.otherwise(Faults::none());
+    fs::write(desk.path("new"), server.site.token(server.person.id, Duration::from_secs(86_400)))
+        .unwrap();
+    let mut resume = desk.command("resume");
+    resume.arg(document.to_string()).arg("--token-file").arg(desk.path("new"));
+    run(resume).await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}

@@ -1,0 +1,52 @@
+//! A way on which small packets pass and large ones vanish without a word.
+
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use towline_client::{Client, Document, Event, Patience, PutOptions, Token};
+use towline_tests::cable::Cable;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::server::TestServer;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_for_the_way_is_sent_in_small_packets() {
+    let Some(cable) = Cable::lay() else { return };
+    let near = cable.near.clone();
+    let server = TestServer::start_on(move || near.listen(), |_| {}).await;
+    cable.narrow(900);
+    let corpus = Corpus::new(BLOCK / 2, 210);
+    let path = server.site.outside().join("a.bin");
+    std::fs::write(&path, &corpus.bytes).unwrap();
+
+    let patience = Patience {
+        ping_after: Duration::from_millis(300),
+        answer_within: Duration::from_millis(1500),
+        ..Patience::default()
+    };
+    let address = server.address().to_string().parse().unwrap();
+    let token = Token::new(&server.person.token).unwrap();
+    let mut client = Client::new(address, token).patience(patience).retries(Some(10));
+    let far = cable.far.clone();
+    let putting = spawn_blocking(move || {
+        far.inside(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let document = Document::in_folder(path, Vec::new()).unwrap();
+            let (mut notices, mut waits) = (Vec::new(), Vec::new());
+            let mut listener = |event| match event {
+                Event::Notice { message, .. } => notices.push(message),
+                Event::Waiting { reason, .. } => waits.push(reason),
+                _ => {}
+            };
+            let (options, cancel) = (PutOptions::default(), CancellationToken::new());
+            let put = client.put(&document, &options, &cancel, &mut listener);
+            let receipt = runtime.block_on(put);
+            Ok((receipt, notices, waits))
+        })
+    });
+    let (receipt, notices, waits) = putting.await.unwrap().unwrap();
+    assert_eq!(receipt.unwrap().blake3, corpus.hash());
+    assert_eq!(waits.len(), 2, "the third attempt is another one: {waits:?}");
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].contains("large packets"), "{notices:?}");
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}
