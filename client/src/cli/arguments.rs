@@ -210,7 +210,8 @@ pub(super) struct Manner {
     /// Connections for one file, up to 16; auto adds connections where they make it faster
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) parallel: Parallel,
-    /// Give up after so many attempts without progress [default: never]
+    /// Give up after N attempts in a row that made nothing durable [default: never, except
+    /// where no server was ever found]
     #[arg(long, value_name = "N")]
     pub(super) retries: Option<u32>,
     /// One JSON event a line on standard output

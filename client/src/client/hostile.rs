@@ -4,11 +4,12 @@ use super::*;
 use crate::events::Event;
 use crate::exit::Exit;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
@@ -131,6 +132,23 @@ fn honest(request: &Value, name: &str) -> Deed {
         "ping" => json!({"action": "ping"}),
         other => panic!("{other}"),
     })
+}
+
+/// The same for files that come over channels of their own, whatever their names are.
+#[derive(Default)]
+struct Names(Mutex<BTreeMap<u64, String>>);
+
+impl Names {
+    fn honest(&self, request: &Value) -> Deed {
+        let mut names = self.0.lock().unwrap();
+        let channel = request["channel"].as_u64().unwrap_or(0);
+        if let (Some("upload"), Some(name)) =
+            (request["action"].as_str(), request["filename"].as_str())
+        {
+            names.insert(channel, name.to_owned());
+        }
+        honest(request, names.get(&channel).map_or("", String::as_str))
+    }
 }
 
 /// Files to upload, with `hello` in each.
@@ -321,14 +339,14 @@ async fn a_pause_ends_although_the_server_talks() {
 
 #[tokio::test]
 async fn a_file_that_fails_for_now_lets_the_others_go_first() {
-    let refusals = AtomicU32::new(0);
+    let (refusals, names) = (AtomicU32::new(0), Names::default());
     let rogue = Rogue::that(move |_, request| {
         let is_bad = request["filename"] == "bad";
         match request["action"].as_str() {
             Some("upload") if is_bad && refusals.fetch_add(1, Ordering::SeqCst) < 3 => {
                 Deed::Say(error(request, Code::Internal))
             }
-            _ => honest(request, "whatever"),
+            _ => names.honest(request),
         }
     });
     let files = files(&["bad", "b", "c"]);
@@ -353,9 +371,10 @@ async fn a_file_that_fails_for_now_lets_the_others_go_first() {
 
 #[tokio::test]
 async fn a_file_that_loses_every_connection_ends_alone() {
-    let rogue = Rogue::that(|_, request| match request["action"].as_str() {
+    let names = Names::default();
+    let rogue = Rogue::that(move |_, request| match request["action"].as_str() {
         Some("upload") if request["filename"] == "bad" => Deed::Close,
-        _ => honest(request, "whatever"),
+        _ => names.honest(request),
     });
     let files = files(&["bad", "b"]);
     let mut outcomes = Vec::new();
