@@ -31,7 +31,8 @@ fn files(folder: &Path) -> Vec<String> {
                 let below = files(&entry.path());
                 found.extend(below.into_iter().map(|below| format!("{name}/{below}")));
             }
-        } else {
+        } else if name != ".towline-store" {
+            // Which store it is part of, a part of the data folder says in that file.
             found.push(name);
         }
     }
