@@ -35,7 +35,7 @@ impl Token {
     /// # Errors
     /// Where it cannot be a token.
     pub fn new(text: &str) -> Result<Self, BadToken> {
-        let text = unquoted(text.trim());
+        let text = unquoted(text.trim().trim_matches('\u{feff}').trim());
         match text {
             "" => Err(BadToken::Empty),
             _ if text.len() > TOKEN_BYTES_MAX => Err(BadToken::TooLong),
