@@ -185,7 +185,10 @@ impl ChannelDesk {
                 self.taken = parcel.into_tasks();
                 Ok(None)
             }
-            (Source::Copy(begun), None | Some(CatalogError::Refused(_))) => {
+            (Source::Copy(mut begun), None | Some(CatalogError::Refused(_))) => {
+                // What refused the copy would refuse the next one as well, and the bytes
+                // would be copied again without an end (P6).
+                begun.unless.same_bytes = None;
                 Ok(Some(self.ask_for_row(begun)))
             }
             (_, error) => Err(error.map_or(Failure::CutShort, Failure::from)),

@@ -2,7 +2,7 @@
 //! in its own place, and says so.
 
 use std::fs;
-use towline_protocol::request::Upload;
+use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Code, OnConflict, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::parcel::parcel;
@@ -98,6 +98,38 @@ async fn a_taken_name_is_dealt_with_as_for_any_upload() {
     server.site.assert_published(&server.person, "b (1)", &corpus);
     assert!(!server.site.document(&server.person, "b (2)").exists());
     speaker.upload_refused(within("a", known("x", &corpus)), Code::Exists).await;
+}
+
+/// In a folder that leaves room for one digit only, no number is left for another copy. The
+/// bytes are asked for then, and the answer to `complete` says what is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_number_is_left_for_a_copy() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let mut folder = vec!["f".repeat(254); 8];
+    folder.push("ff".to_owned());
+    let here = |upload: Upload| Upload { folder: folder.clone(), ..upload };
+    let mut is_full = false;
+    for n in 0..11 {
+        let corpus = Corpus::new(100 + n, 510);
+        speaker.upload(here(upload("a", &corpus))).await;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        speaker.send(&Request::Complete(Complete::default())).await;
+        match answer(&mut speaker).await {
+            Reply::Error(error) if error.code == Code::Exists => is_full = true,
+            answer => assert!(matches!(answer, Reply::Success(_)), "{answer:?}"),
+        }
+    }
+    assert!(is_full, "all eleven have found a name");
+    for (n, size) in [0, 70_000, 3 * BLOCK].into_iter().enumerate() {
+        let corpus = Corpus::new(size, 511);
+        put(&mut speaker, &format!("{n}"), &corpus).await;
+        speaker.send(&Request::Upload(here(known("a", &corpus)))).await;
+        let answer = answer(&mut speaker).await;
+        assert!(matches!(answer, Reply::Upload(_)), "{answer:?}");
+        speaker.chunks(ZERO, &corpus, 0..size).await;
+        speaker.complete_refused(Complete::default(), Code::Exists).await;
+    }
 }
 
 /// Nothing is copied that is not what it was: the client is asked for the bytes.
