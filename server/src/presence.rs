@@ -48,31 +48,49 @@ impl Service {
     }
 
     /// Reads a file that may be a document's, and says whether it is; nothing where it was
-    /// not to go on. `goes_on` hears how far it is. Where the file is the right one, the
-    /// catalog knows it by its stamp from then on. Blocks.
+    /// not to go on. `goes_on` hears how far it is. Where the file is the right one, it is
+    /// durable, and the catalog knows it by its stamp from then on. Blocks.
+    ///
+    /// The bytes were read from memory, and another program has written them: they may not
+    /// be on the device. So the file, its name and the folders above are synced before the
+    /// stamp vouches for them and before any caller says `SUCCESS` (P3).
+    ///
+    /// # Errors
+    /// Where the sync fails: the file is not vouched for (P5).
     pub(crate) fn is_document(
         &self,
         document: &Document,
         found: &Published,
         goes_on: &mut dyn FnMut(Offset) -> bool,
-    ) -> Option<bool> {
+    ) -> Result<Option<bool>, StorageError> {
         let read = |buffer: &mut [u8], at: Offset| found.file.read_exact_at(buffer, at.get());
         let hash = match hash(document.filesize, read, goes_on) {
-            Ok(hash) => hash?,
+            Ok(Some(hash)) => hash,
+            Ok(None) => return Ok(None),
             // Shorter than it was, or not to be read: either way it is not vouched for.
             Err(error) => {
                 tracing::warn!(document_id = %document.document_id, %error, "a document's file cannot be read");
-                return Some(false);
+                return Ok(Some(false));
             }
         };
-        if Some(hash) != document.blake3 {
-            return Some(false);
+        let (Some(path), true) = (&document.file_path, Some(hash) == document.blake3) else {
+            return Ok(Some(false));
+        };
+        match self.storage.settle_published(document.user_id, path) {
+            // It was removed since it was read.
+            Err(StorageError::Lost(_)) => return Ok(Some(false)),
+            settled => settled?,
+        }
+        // What was synced is what was read, unless another file has the name meanwhile.
+        let now = self.storage.published(document.user_id, path)?;
+        if now.is_none_or(|now| now.stamp != found.stamp) {
+            return Ok(Some(false));
         }
         let id = document.document_id;
         if let Err(error) = self.catalog.note_stamp(id, found.stamp).wait() {
             tracing::debug!(document_id = %id, %error, "its file is read again the next time");
         }
-        Some(true)
+        Ok(Some(true))
     }
 
     /// Ends a completed document whose file is gone: its row keeps no name, and says why.

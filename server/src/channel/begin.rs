@@ -137,7 +137,8 @@ impl ChannelDesk {
         let is_there = |document: &&Document| match self.service.presence(document) {
             Presence::Promised => true,
             Presence::Unread(file) if document.filesize.get() <= SHORT_FILE_BYTES => {
-                self.service.is_document(document, &file, &mut |_| true) == Some(true)
+                let is_document = self.service.is_document(document, &file, &mut |_| true);
+                matches!(is_document, Ok(Some(true)))
             }
             _ => false,
         };

@@ -120,7 +120,7 @@ impl ChannelDesk {
         let Presence::Unread(found) = self.service.presence(document) else { return Ok(false) };
         let id = document.document_id;
         let goes_on = &mut self.at_work(id, document.filesize);
-        self.service.is_document(document, &found, goes_on).ok_or(Failure::CutShort)
+        self.service.is_document(document, &found, goes_on)?.ok_or(Failure::CutShort)
     }
 
     /// A file with the bytes of the first of these documents that has them still; nothing
@@ -133,6 +133,10 @@ impl ChannelDesk {
     ) -> Result<Option<Posted>, Failure> {
         let service = &self.service;
         let filesize = begun.request.filesize;
+        // A copy of one block is finished once it was begun: see [`Self::at_work`].
+        if self.ending.is_cancelled() {
+            return Err(Failure::CutShort);
+        }
         let is_large = filesize.get() > BLOCK_SIZE_BYTES;
         let place = service.copies.clone().try_acquire_owned().ok();
         if is_large && place.is_none() {

@@ -273,3 +273,30 @@ async fn killed_where_a_file_is_found_to_be_gone() {
     site.assert_published(&person, "source", &corpus);
     server.gone().await;
 }
+
+/// An operator has put the file of a document back, and nothing has synced it. `SUCCESS`
+/// means that it outlives the power all the same.
+#[tokio::test]
+async fn power_is_cut_behind_a_file_that_was_put_back() {
+    for size in [70_000, 2 * BLOCK + 5] {
+        let corpus = Corpus::new(size, 986);
+        let Some(mut disks) = Disks::one() else { return };
+        let person = disks.site().add_user("ada").await;
+        source(disks.site(), &person, &corpus).await;
+        let path = disks.site().document(&person, "source");
+        let server = Launch::without_reserve(disks.site()).start().await;
+        fs::remove_file(&path).expect("it is there");
+        fs::write(&path, &corpus.bytes).expect("it is put back");
+        let mut speaker = server.speaker(&person).await;
+        let again = Upload { blake3: Some(corpus.hash()), ..upload("source", &corpus) };
+        speaker.send(&Request::Upload(again)).await;
+        let success = speaker.success_on(ZERO).await;
+        assert!(success.existing && success.durable);
+        disks.power_off();
+        server.gone().await;
+        disks.power_on();
+        let server = Launch::without_reserve(disks.site()).start().await;
+        disks.site().assert_published(&person, "source", &corpus);
+        server.gone().await;
+    }
+}

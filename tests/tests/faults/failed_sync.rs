@@ -3,7 +3,7 @@
 //! is never asked again, and what was promised before is there after a restart.
 
 use std::path::PathBuf;
-use towline_protocol::request::{Complete, Upload};
+use towline_protocol::request::{Complete, Find, Upload};
 use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
@@ -211,6 +211,48 @@ async fn of_a_file_that_has_its_name() {
     assert_eq!(receipt.blake3, corpus.hash());
     site.assert_published(&person, "doc", &corpus);
     server.gone().await;
+}
+
+/// An operator has put the file of a document back, and it was never synced. It is vouched
+/// for only behind a sync, and where that fails it is not.
+#[tokio::test]
+async fn of_a_file_that_was_put_back() {
+    if !volume::has("strace") {
+        return;
+    }
+    for size in [70_000, BLOCK + 5] {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let corpus = Corpus::new(size, 917);
+        let path = site.document(&person, "doc");
+        let known = || Upload { blake3: Some(corpus.hash()), ..upload("doc", &corpus) };
+        let server = Launch::without_reserve(&site).start().await;
+        let mut writer = server.speaker(&person).await;
+        writer.upload(upload("doc", &corpus)).await;
+        writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        writer.complete(ZERO).await;
+        server.gone().await;
+        std::fs::write(path.with_extension("new"), &corpus.bytes).unwrap();
+        std::fs::rename(path.with_extension("new"), &path).unwrap();
+
+        let strace =
+            Strace::inject(&site.outside().join("log"), "fsync", "error=EIO").about([path.clone()]);
+        let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
+        let mut writer = server.speaker(&person).await;
+        writer.upload_refused(known(), Code::StorageFailed).await;
+        assert!(strace.has_fired());
+        let question = Find { blake3: Some(corpus.hash()), ..find("doc", corpus.filesize()) };
+        assert_eq!(writer.find(question).await.document_id, None);
+        writer.upload_refused(known(), Code::StorageReadOnly).await;
+        assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+        server.gone().await;
+
+        let server = Launch::without_reserve(&site).start().await;
+        let mut writer = server.speaker(&person).await;
+        writer.send(&Request::Upload(known())).await;
+        assert!(writer.success_on(ZERO).await.existing);
+        server.gone().await;
+    }
 }
 
 #[tokio::test]
