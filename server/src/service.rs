@@ -127,7 +127,7 @@ impl Service {
             }
             match (live, &recording) {
                 (Some(live), Some(recording)) => self.fail(live, recording, &failure),
-                _ => self.end_and_log(id, Phase::Failed, &failure.reply().message)?,
+                _ => self.end_failed(id, &failure)?,
             }
             Err(failure)
         })
@@ -164,12 +164,43 @@ impl Service {
     /// Ends an upload without a document. The row goes first: bytes without a
     /// promise are litter, a promise without bytes is a lie (P1).
     pub(crate) fn end(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
-        self.catalog.finish(id, phase, why.to_owned(), self.clock().now()).wait()?;
-        self.mirror.changed();
-        failpoint::reach("end.recorded");
+        self.record_end(id, phase, why)?;
         if let Err(error) = self.storage.discard(id) {
             tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
         }
+        Ok(())
+    }
+
+    fn record_end(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
+        self.catalog.finish(id, phase, why.to_owned(), self.clock().now()).wait()?;
+        self.mirror.changed();
+        failpoint::reach("end.recorded");
+        Ok(())
+    }
+
+    /// Ends an upload because of that failure, with a line of the log.
+    ///
+    /// Where the bytes are not what was left, what has the name of the staging area is set
+    /// aside, as a start does it: it may be bytes that were promised and can be used again
+    /// (P1), or another program's file, which no upload may delete. The row goes first here
+    /// too: a crash in between leaves a stray file, which the next start sets aside.
+    fn end_failed(&self, id: DocumentId, failure: &Failure) -> Result<(), Failure> {
+        let why = &failure.reply().message;
+        if !matches!(failure, Failure::Storage(StorageError::Lost(_))) {
+            return self.end_and_log(id, Phase::Failed, why);
+        }
+        self.record_end(id, Phase::Failed, why)?;
+        match self.storage.set_upload_aside(id) {
+            Ok(Some(place)) => {
+                let place = place.display();
+                tracing::warn!(document_id = %id, %place, "what is there of it was set aside");
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(document_id = %id, %error, "the staging area could not be set aside; it stays");
+            }
+        }
+        self.log_end(id, Phase::Failed, why);
         Ok(())
     }
 
@@ -181,12 +212,16 @@ impl Service {
         why: &str,
     ) -> Result<(), Failure> {
         self.end(id, phase, why)?;
+        self.log_end(id, phase, why);
+        Ok(())
+    }
+
+    fn log_end(&self, id: DocumentId, phase: Phase, why: &str) {
         if tracing::enabled!(tracing::Level::INFO)
             && let Ok(Some(document)) = self.catalog.document(id).wait()
         {
             UploadEnd::of(&document).without_document(phase, why);
         }
-        Ok(())
     }
 
     /// Gives an upload up because of what happened to it, and tells its writers.
@@ -201,7 +236,7 @@ impl Service {
             // It has ended otherwise: who gave it up has told all its writers.
             Err(_) => return,
         };
-        if let Err(error) = self.end_and_log(document_id, Phase::Failed, &reply.message) {
+        if let Err(error) = self.end_failed(document_id, failure) {
             tracing::error!(%document_id, %error, "the failure was not recorded");
         }
         writers.hear(reply);

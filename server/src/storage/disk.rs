@@ -252,6 +252,10 @@ impl Storage for DiskStorage {
 
     fn set_upload_aside(&self, id: DocumentId) -> Result<Option<PathBuf>, StorageError> {
         for name in [paths::staging_file(id), paths::whole_file(id)] {
+            // Where there is nothing to move, no folder is made for it.
+            if let Err(Errno::NOENT) = self.volume.staging.directory.stat(&name) {
+                continue;
+            }
             match self.set_aside(OsStr::new(&name)) {
                 Err(StorageError::Lost(Loss::Missing)) => {}
                 set_aside => return set_aside.map(Some),

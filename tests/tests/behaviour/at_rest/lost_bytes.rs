@@ -46,6 +46,18 @@ async fn bytes_that_are_gone_when_it_is_to_be_completed() {
         assert!(error.message.contains("the stored bytes were lost"), "{how}: {}", error.message);
         assert_eq!(speaker.status(document_id).await.status, "failed", "{how}");
         assert!(!server.site.document(&server.person, how).exists(), "{how}");
+        // Nothing that can still be of use is deleted, whosever it is.
+        let kept = server.site.staging_folder().join(format!("orphans/{document_id}.tmp"));
+        let length = fs::symlink_metadata(&kept).ok().map(|about| about.len());
+        let expected = match how {
+            "deleted" => None,
+            "cut" => Some(corpus.size() - 1),
+            "emptied" => Some(0),
+            "longer" => Some(corpus.size() + 1),
+            _ => Some(corpus.size()),
+        };
+        assert_eq!(length, expected.map(|bytes| bytes as u64), "{how}");
+        assert!(!staging.exists(), "{how}");
         // It does not go on at 0 in silence: it begins anew where its owner says so.
         speaker.resume_refused(resume(document_id), Code::Failed).await;
         let again = speaker.upload(upload(how, &corpus)).await;
