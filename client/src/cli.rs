@@ -3,6 +3,7 @@
 
 mod about;
 mod arguments;
+mod forget;
 mod job;
 mod list;
 mod meaning;

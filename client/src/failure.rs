@@ -184,10 +184,12 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::File { source, kept, .. } => match may_come_back(source, kept.is_some()) {
-                true => Exit::Resumable,
-                false => Exit::Refused,
-            },
+            Self::File { action, source, kept, .. } => {
+                let is_open = *action == "read";
+                let is_for_now =
+                    (is_open && may_be_read_later(source)) || may_come_back(source, kept.is_some());
+                if is_for_now { Exit::Resumable } else { Exit::Refused }
+            }
             Self::NotAFile { .. }
             | Self::StandardInput
             | Self::UnknownSize { .. }
@@ -383,14 +385,39 @@ fn too_large(filesize: FileSize, max_bytes: u64) -> String {
     }
 }
 
-/// Whether a local file may be readable again later: its disk was unplugged or is ill, or
-/// the file is gone from under an upload that has begun.
+/// Whether a file that could not be read may be readable again later. Once it was open, a
+/// disk or a network folder is to blame for each error except those by which the system
+/// refuses to read such a file at all.
+fn may_be_read_later(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied, Unsupported};
+    !matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied | Unsupported)
+}
+
+/// Whether a file that could not be opened may be there again later: its disk was unplugged
+/// or is ill, its network folder does not answer, the system lacks what it takes, or the
+/// file is gone from under an upload that has begun.
 fn may_come_back(error: &io::Error, has_begun: bool) -> bool {
     #[cfg(unix)]
     if let Some(number) = error.raw_os_error() {
         use rustix::io::Errno;
-        const AWAY: [Errno; 6] =
-            [Errno::IO, Errno::NODEV, Errno::NXIO, Errno::STALE, Errno::MFILE, Errno::NFILE];
+        const AWAY: &[Errno] = &[
+            Errno::IO,
+            Errno::NODEV,
+            Errno::NXIO,
+            Errno::STALE,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::AGAIN,
+            Errno::NOTCONN,
+            Errno::TIMEDOUT,
+            Errno::HOSTDOWN,
+            Errno::HOSTUNREACH,
+            #[cfg(target_os = "linux")]
+            Errno::REMOTEIO,
+            #[cfg(target_os = "linux")]
+            Errno::NOMEDIUM,
+        ];
         if AWAY.contains(&Errno::from_raw_os_error(number)) {
             return true;
         }
@@ -421,22 +448,41 @@ mod tests {
     fn what_may_be_there_again_later_is_not_refused_for_good() {
         let kept =
             Kept { document_id: DocumentId::MIN, durable: Offset::ZERO, filesize: FileSize::MIN };
-        let failure = |errno: Errno, kept| Failure::File {
-            action: "read",
+        let failure = |action, errno: Errno, kept| Failure::File {
+            action,
             path: "/media/disk/a.bin".into(),
             source: errno.into(),
             kept,
         };
-        for errno in [Errno::IO, Errno::NODEV, Errno::NXIO, Errno::STALE, Errno::MFILE] {
-            assert_eq!(failure(errno, None).exit(), Exit::Resumable, "{errno}");
-            let advice = failure(errno, Some(kept)).advice().unwrap();
-            assert!(advice.contains("safe") && advice.contains("again"), "{advice}");
+        let away = [
+            Errno::IO,
+            Errno::NODEV,
+            Errno::NXIO,
+            Errno::STALE,
+            Errno::MFILE,
+            Errno::NOMEM,
+            Errno::AGAIN,
+            Errno::NOTCONN,
+            Errno::TIMEDOUT,
+            Errno::HOSTDOWN,
+        ];
+        for errno in away {
+            for action in ["open", "read"] {
+                assert_eq!(failure(action, errno, None).exit(), Exit::Resumable, "{errno}");
+                let advice = failure(action, errno, Some(kept)).advice().unwrap();
+                assert!(advice.contains("safe") && advice.contains("again"), "{advice}");
+            }
         }
+        // What an open file meets is for now, also where the list does not know it.
+        assert_eq!(failure("read", Errno::NOLINK, None).exit(), Exit::Resumable);
         // It has disappeared, or was never there.
-        assert_eq!(failure(Errno::NOENT, Some(kept)).exit(), Exit::Resumable);
-        assert_eq!(failure(Errno::NOENT, None).exit(), Exit::Refused);
-        assert_eq!(failure(Errno::ACCESS, Some(kept)).exit(), Exit::Refused);
-        assert_eq!(failure(Errno::ISDIR, None).exit(), Exit::Refused);
+        assert_eq!(failure("open", Errno::NOENT, Some(kept)).exit(), Exit::Resumable);
+        assert_eq!(failure("open", Errno::NOENT, None).exit(), Exit::Refused);
+        for action in ["open", "read"] {
+            for errno in [Errno::ACCESS, Errno::ISDIR, Errno::INVAL] {
+                assert_eq!(failure(action, errno, Some(kept)).exit(), Exit::Refused, "{errno}");
+            }
+        }
     }
 
     #[test]

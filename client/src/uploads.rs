@@ -124,7 +124,8 @@ pub(crate) enum BegunWith {
     Gone(Option<ModifiedNs>),
 }
 
-fn is_not_there(error: &io::Error) -> bool {
+/// Whether nothing is at a path.
+pub(crate) fn is_not_there(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 

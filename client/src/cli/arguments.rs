@@ -75,7 +75,7 @@ Run the same command again after an interruption: it sends only what is missing.
     /// Resume unfinished uploads
     #[command(display_name = "towline", after_help = exit_codes!())]
     Resume(Resume),
-    /// List unfinished uploads
+    /// List unfinished uploads, or take some off the list
     #[command(display_name = "towline")]
     Uploads(Uploads),
     /// Ask the server about a document: its size, and how much has arrived
@@ -164,8 +164,12 @@ pub(super) struct Uploads {
     #[command(flatten)]
     pub(super) keeping: Keeping,
     /// One JSON object a line
-    #[arg(long)]
+    #[arg(long, conflicts_with = "forget")]
     pub(super) json: bool,
+    /// Take an upload, a file or folder with all below it, or everything off the list; what has
+    /// arrived stays on the server until it expires (towline cancel deletes it at once)
+    #[arg(long, value_name = "DOCUMENT_ID|PATH|all")]
+    pub(super) forget: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -304,6 +308,7 @@ mod tests {
             "towline resume 7 8",
             "towline resume --all",
             "towline uploads --json",
+            "towline uploads --forget photos",
             "towline status 7",
             "towline cancel 7 --to [::1]:8695",
         ] {
@@ -314,6 +319,7 @@ mod tests {
             "towline put",
             "towline status 0",
             "towline resume 7 --all",
+            "towline uploads --json --forget all",
             "towline put a --parallel 0",
             "towline put a --parallel 17",
             "towline put a --on-conflict overwrite",

@@ -21,6 +21,12 @@ pub(super) struct Job {
     noted: Instant,
     /// A part of it is left for another run.
     is_open: bool,
+    /// Those of its paths that were there when this run began.
+    found: Vec<PathBuf>,
+    /// An earlier run has left it in the list.
+    was_known: bool,
+    /// The server was never reached, and never before.
+    has_no_server: bool,
 }
 
 impl Job {
@@ -28,7 +34,16 @@ impl Job {
     pub(super) fn begin(memory: &Memory, entry: JobEntry) -> Self {
         let uploads = memory.uploads();
         uploads.job_stands_at(entry.clone());
-        Self { entry, uploads, noted: Instant::now(), is_open: false }
+        let is_there = |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok();
+        Self {
+            found: entry.paths.iter().filter(is_there).cloned().collect(),
+            was_known: memory.state.jobs.iter().any(|known| known.is_same_command(&entry)),
+            entry,
+            uploads,
+            noted: Instant::now(),
+            is_open: false,
+            has_no_server: false,
+        }
     }
 
     /// One more of its files is on the server.
@@ -45,11 +60,19 @@ impl Job {
         self.is_open = true;
     }
 
+    /// No server was found where the command says that it is, and none was there before: the
+    /// address may be mistyped.
+    pub(super) fn found_no_server(&mut self) {
+        self.has_no_server = true;
+    }
+
     /// The run is over. The entry of a command that has come to its end goes away; one of
-    /// which a path cannot be found just now may be on a disk that is not there.
+    /// which a path has disappeared meanwhile may be on a disk that was unplugged. A command
+    /// that was never begun, because its server was not found, leaves no entry.
     pub(super) async fn end(self) {
         let is_missing = |path: &PathBuf| std::fs::symlink_metadata(path).is_err();
-        if self.is_open || self.entry.paths.iter().any(is_missing) {
+        let never_began = self.has_no_server && !self.was_known && self.entry.done == 0;
+        if !never_began && (self.is_open || self.found.iter().any(is_missing)) {
             self.uploads.job_stands_at(self.entry);
         } else {
             self.uploads.job_is_over(self.entry);

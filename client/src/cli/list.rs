@@ -2,9 +2,9 @@
 
 use super::Complaint;
 use super::arguments::Uploads;
-use super::job;
 use super::meaning::{self, Purpose};
 use super::printer::{line, shown};
+use super::{forget, job};
 use crate::exit::Exit;
 use crate::{printable, units};
 use console::measure_text_width;
@@ -21,7 +21,11 @@ const GAP: usize = 2;
 const LAST_CELL_MIN: usize = 12;
 
 pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
-    let state = meaning::memory(&uploads.keeping, Purpose::List, false)?.state;
+    let memory = meaning::memory(&uploads.keeping, Purpose::List, false)?;
+    if let Some(what) = &uploads.forget {
+        return forget::run(what, &memory);
+    }
+    let state = memory.state;
     let mut entries: Vec<_> = state
         .uploads
         .iter()

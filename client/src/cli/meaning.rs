@@ -77,6 +77,16 @@ impl Memory {
         self.file.is_some() && self.is_writable && !LOCK_IS_HELD.load(Ordering::Relaxed)
     }
 
+    /// Changes what it says, durably.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut UploadsState) -> T,
+    ) -> Result<T, Complaint> {
+        let none = || Complaint::new(Exit::Refused, "there is no list of uploads");
+        let file = self.file.as_ref().ok_or_else(none)?;
+        Ok(file.update(change).map_err(Failure::from)?)
+    }
+
     /// What it says by now; as it was read where it cannot be read again.
     pub(super) fn state_now(&self) -> UploadsState {
         let now = self.file.as_ref().and_then(|file| file.read().ok());
@@ -247,6 +257,10 @@ pub(super) fn memory(
     };
     let file = StateFile::at(path).while_waiting(go_on_waiting);
     let state = match uploads::read(&file) {
+        // It may have told of much: no command says that there is nothing.
+        Ok(Found { notices, .. }) if is_about_list && !notices.is_empty() => {
+            return Err(Complaint::new(Exit::Refused, crate::printable(&notices.join("; "))));
+        }
         Ok(Found { state, notices }) => {
             if !quiet {
                 notices.iter().for_each(|notice| say(&crate::printable(notice)));
@@ -333,16 +347,16 @@ pub(super) fn entries<'a>(
     found
 }
 
-/// The commands over several files that may be about that server. Where none is, the server
-/// may have another address now, and they are gone on with there: what is typed wins.
+/// The commands over several files that belong to that server; all, where none is named. The
+/// files of a command for another server go to that one alone: they may be meant for
+/// other eyes, and so may its token.
 pub(super) fn jobs<'a>(
     state: &'a UploadsState,
     server: Option<&ServerAddress>,
 ) -> Vec<&'a JobEntry> {
     let address = server.map(ToString::to_string);
     let is_there = |job: &JobEntry| job.server.is_none() || job.server == address;
-    let there: Vec<_> = state.jobs.iter().filter(|job| is_there(job)).collect();
-    if address.is_none() || there.is_empty() { state.jobs.iter().collect() } else { there }
+    state.jobs.iter().filter(|job| address.is_none() || is_there(job)).collect()
 }
 
 /// `a/b` as a list of names.

@@ -13,7 +13,7 @@ use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::transfer::PutOptions;
-use crate::units;
+use crate::{units, uploads};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,8 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         parallel: put.manner.parallel,
     };
     let job = selection.is_a_job().then(|| JobEntry {
-        paths: put.paths.iter().map(|path| absolute(path)).collect(),
+        // What is not there is refused, once: no later run has to look for it.
+        paths: put.paths.iter().filter(|path| is_there(path)).map(|path| absolute(path)).collect(),
         folder,
         server: Some(server.to_string()),
         on_conflict: options.on_conflict,
@@ -55,7 +56,10 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     let mut clients = [client(server, credential, &memory, put.manner.retries)];
     let mut printer = Printer::new(put.manner.manners(), memory.resuming(&put.reach));
     let refused = report(&selection, &mut printer);
-    let jobs: Vec<Job> = job.into_iter().map(|entry| Job::begin(&memory, entry)).collect();
+    let mut jobs: Vec<Job> = job.into_iter().map(|entry| Job::begin(&memory, entry)).collect();
+    if refused == Exit::Resumable {
+        jobs.iter_mut().for_each(Job::stays_open);
+    }
     let job = (!jobs.is_empty()).then_some(0);
     let tasks = selection.documents.into_iter();
     let tasks = tasks.map(|document| Task { client: 0, document, options: options.clone(), job });
@@ -63,6 +67,10 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     let exit = refused.max(sent);
     printer.finish(exit);
     Ok(exit)
+}
+
+fn is_there(path: &Path) -> bool {
+    !std::fs::metadata(path).is_err_and(|error| uploads::is_not_there(&error))
 }
 
 /// The path as a later run finds it from whichever folder it is started in.
@@ -171,8 +179,13 @@ pub(super) async fn all(
             let local: &Path = &mine[n].0.local;
             worst = worst.max(failure.exit());
             let may_go_on = failure.exit() == Exit::Resumable || failure.kept().is_some();
-            if may_go_on || concerns_all(&failure) {
-                job.into_iter().for_each(Job::stays_open);
+            if let Some(job) = job {
+                if may_go_on || concerns_all(&failure) {
+                    job.stays_open();
+                }
+                if matches!(failure, Failure::NoServer { kept: None, .. }) {
+                    job.found_no_server();
+                }
             }
             match &failure {
                 Failure::Interrupted(kept) => {

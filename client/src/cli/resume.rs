@@ -11,7 +11,11 @@ use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::Document;
 use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::text::shell_word;
 use crate::transfer::PutOptions;
+use crate::uploads;
+use std::path::{Path, PathBuf};
 use towline_protocol::DocumentId;
 use towline_protocol::name::DocumentPath;
 use towline_state::UploadsState;
@@ -22,6 +26,16 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
     let memory = meaning::memory(&resume.keeping, Purpose::GoOn, quiet)?;
     let chosen = choose(&resume, &memory.state)?;
     if chosen.jobs.is_empty() && chosen.uploads.is_empty() {
+        if let (Some(server), false) = (&resume.reach.to, memory.state.jobs.is_empty()) {
+            return Err(Complaint::new(
+                Exit::Refused,
+                format!(
+                    "nothing unfinished is known of {server}; `towline uploads` lists what other \
+                     servers have. If one of them has this address now, run the same `towline put` \
+                     again with --to {server}"
+                ),
+            ));
+        }
         if !resume.manner.json && !quiet {
             line("no unfinished uploads");
         }
@@ -93,11 +107,20 @@ impl<'a> Run<'a> {
             Ok(client) => client,
             Err(complaint) => return self.complain(&job::title(entry), &complaint),
         };
-        let selection = Selection::of(&entry.paths, &entry.folder, entry.skip_refused);
-        self.worst = self.worst.max(report(&selection, printer));
-        for (key, upload) in self.memory.state.uploads.iter().filter(|(_, upload)| {
-            job::covers(entry, upload) && upload.path.as_ref().is_some_and(|path| !path.exists())
-        }) {
+        let mut selection = Selection::of(&entry.paths, &entry.folder, entry.skip_refused);
+        let lost = selection.refused.extract_if(.., |(_, failure)| is_lost(failure));
+        let lost: Vec<PathBuf> = lost.map(|(path, _)| path).collect();
+        for path in &lost {
+            self.complain(&shown(path), &away(path));
+        }
+        let refused = report(&selection, printer);
+        self.worst = self.worst.max(refused);
+        // What lies below a path that was named and is away was said with that path.
+        let is_below = |path: &Path| lost.iter().any(|lost| path.starts_with(lost));
+        let begun = self.memory.state.uploads.iter().filter(|(_, upload)| {
+            job::covers(entry, upload) && upload.path.as_deref().is_some_and(|path| !is_below(path))
+        });
+        for (key, upload) in begun {
             if let Err(complaint) = document(upload) {
                 self.complain(&format!("document {}", crate::printable(key)), &complaint);
             }
@@ -117,13 +140,12 @@ impl<'a> Run<'a> {
             options: options.clone(),
             job: Some(number),
         }));
-        // The server that was typed is the command's from here on.
-        let server = Some(self.known[client].0.to_string());
-        let stands = JobEntry { server, files, done: 0, ..entry.clone() };
-        if !stands.is_same_command(entry) {
-            self.memory.uploads().job_is_over(entry.clone());
+        let stands = JobEntry { files, done: 0, ..entry.clone() };
+        let mut job = Job::begin(self.memory, stands);
+        if !lost.is_empty() || refused == Exit::Resumable {
+            job.stays_open();
         }
-        self.jobs.push(Job::begin(self.memory, stands));
+        self.jobs.push(job);
     }
 
     fn add_upload(&mut self, document_id: DocumentId, entry: &UploadEntry) {
@@ -173,7 +195,8 @@ fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, Co
     }
     let jobs = meaning::jobs(state, resume.reach.to.as_ref());
     let mut uploads = meaning::entries(state, resume.reach.to.as_ref());
-    uploads.retain(|(_, entry)| !jobs.iter().any(|job| job::covers(job, entry)));
+    // A file of a command goes on with its command, also where that is another server's.
+    uploads.retain(|(_, entry)| !state.jobs.iter().any(|job| job::covers(job, entry)));
     if jobs.len() + uploads.len() > 1 && !resume.all {
         return Err(Complaint::usage(
             "there are several unfinished uploads; name one (`towline uploads` lists them) or say --all",
@@ -189,14 +212,31 @@ fn document(entry: &UploadEntry) -> Result<Document, Complaint> {
             "the list does not say which local file it is; put the file again".into(),
         ));
     };
-    if !local.exists() {
-        return Err(refused(format!(
-            "its file {} is not there any more; if it was moved, put it where it lies now, and \
-             the upload goes on",
-            shown(&local)
-        )));
+    if let Err(error) = std::fs::metadata(&local) {
+        let failure =
+            Failure::File { action: "open", path: local.clone(), source: error, kept: None };
+        return Err(if is_lost(&failure) { away(&local) } else { failure.into() });
     }
     let remote = DocumentPath::new(entry.folder.clone(), entry.filename.clone())
         .map_err(|reason| refused(reason.to_string()))?;
     Ok(Document { local, remote })
+}
+
+/// Whether nothing is at the path now, though something was when the upload began.
+fn is_lost(failure: &Failure) -> bool {
+    matches!(failure, Failure::File { source, .. } if uploads::is_not_there(source))
+}
+
+/// Says that nothing is at the path: that need not last.
+fn away(path: &Path) -> Complaint {
+    Complaint::new(
+        Exit::Resumable,
+        format!(
+            "{} is not there now. If it is on a disk that is not connected, connect that and \
+             resume again; if it was moved, put it where it lies now, and the upload goes on; if it \
+             is gone for good, `towline uploads --forget {}` takes it off the list",
+            shown(path),
+            shell_word(path)
+        ),
+    )
 }

@@ -224,3 +224,60 @@ async fn what_is_no_file_is_refused_by_its_kind_and_the_rest_goes_on() {
     }
     server.site.assert_published(&server.person, "a.bin", &corpus);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_has_come_to_its_end_leaves_nothing_in_the_list() {
+    let server = TestServer::start().await;
+    let mut desk = Desk::new(&server.site, &server.person, server.address());
+    for (name, seed) in [("a.bin", 660), ("photos/b.bin", 661), ("photos/c.bin", 662)] {
+        desk.write(name, &Corpus::new(1000, seed));
+    }
+    // One path was mistyped: what is there arrives, and no later run can do more.
+    let mut put = desk.put(&desk.path("a.bin"));
+    put.arg(desk.path("photos")).arg(desk.path("typo.bin"));
+    run(put).await.assert_code(1);
+    server.site.assert_published(&server.person, "a.bin", &Corpus::new(1000, 660));
+    assert_nothing_remembered(&desk);
+
+    // The server was mistyped: nothing was begun.
+    let nobody = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    desk.to = nobody.local_addr().unwrap();
+    drop(nobody);
+    let outcome = run(desk.put(&desk.path("photos"))).await;
+    outcome.assert_code(3);
+    assert!(!outcome.err.contains("towline resume"), "{outcome:?}");
+    assert_nothing_remembered(&desk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_away_is_said_once_and_waited_for() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let files = files(&desk, "photos", 3, 670);
+    interrupted(&desk, &proxy, desk.put(&desk.path("photos")), Signal::INT).await;
+    std::fs::rename(desk.path("photos"), desk.path("away")).unwrap();
+    let outcome = run(desk.command("resume")).await;
+    outcome.assert_code(3);
+    assert_eq!(outcome.err.matches("is not there now").count(), 1, "{outcome:?}");
+    assert_eq!(desk.state().jobs.len(), 1);
+    std::fs::rename(desk.path("away"), desk.path("photos")).unwrap();
+    run(desk.command("resume")).await.assert_done();
+    assert_all_there(&server, &files);
+    assert_nothing_remembered(&desk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_gone_for_good_can_be_forgotten() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    files(&desk, "photos", 3, 680);
+    interrupted(&desk, &proxy, desk.put(&desk.path("photos")), Signal::INT).await;
+    std::fs::remove_dir_all(desk.path("photos")).unwrap();
+    let mut forget = desk.command("uploads");
+    forget.arg("--forget").arg(desk.path("photos"));
+    run(forget).await.assert_done();
+    assert_nothing_remembered(&desk);
+    run(desk.command("resume")).await.assert_done();
+}

@@ -53,7 +53,7 @@ async fn a_file_that_was_moved_goes_on_from_its_new_place() {
             File::options().write(true).open(&moved).unwrap().set_modified(long_ago).unwrap();
         }
         let resumed = run(desk.command("resume")).await;
-        resumed.assert_code(1);
+        resumed.assert_code(3);
         assert!(resumed.err.contains("put it where it lies now"), "{resumed:?}");
 
         paused(&desk, &proxy, &moved).await;
@@ -270,4 +270,60 @@ async fn two_files_of_one_name_are_told_apart_in_the_list() {
     for folder in ["one/a.bin", "two/a.bin"] {
         assert!(listed.assert_done().out.contains(folder), "{listed:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_list_is_no_empty_list() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    for (command, more) in [
+        ("uploads", &[][..]),
+        ("uploads", &["--json"]),
+        ("resume", &["--all"]),
+        ("resume", &["-q"]),
+    ] {
+        fs::write(desk.state_path(), "{\"uploads\":{").unwrap();
+        let run_it = || {
+            let mut command = desk.command(command);
+            command.args(more);
+            run(command)
+        };
+        let outcome = run_it().await;
+        outcome.assert_code(1);
+        assert!(outcome.err.contains("damaged") && outcome.err.contains("corrupt-"), "{outcome:?}");
+        assert!(!outcome.out.contains("no unfinished"), "{outcome:?}");
+        // It was said, and a new list begins.
+        run_it().await.assert_done();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_forgotten_leaves_the_list_and_stays_on_the_server() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    for (name, seed) in [("one/a.bin", 730), ("one/b.bin", 731), ("two.bin", 732), ("3.bin", 733)] {
+        paused(&desk, &proxy, &desk.write(name, &Corpus::new(LONG, seed))).await;
+    }
+    let forget = async |what: &std::ffi::OsStr| {
+        let mut command = desk.command("uploads");
+        command.arg("--forget").arg(what);
+        run(command).await
+    };
+    let outcome = forget("5".as_ref()).await;
+    outcome.assert_code(1);
+    assert!(outcome.err.contains("not in the list"), "{outcome:?}");
+    forget(desk.path("o").as_os_str()).await.assert_code(1);
+    assert_eq!(desk.state().uploads.len(), 4);
+    for (what, left) in [("3".into(), 3), (desk.path("one").into_os_string(), 1), ("all".into(), 0)]
+    {
+        forget(&what).await.assert_done();
+        assert_eq!(desk.state().uploads.len(), left, "{what:?}");
+    }
+    // The server was not asked; its part is found again by the same command.
+    let mut put = desk.put(&desk.path("two.bin"));
+    put.arg("--json");
+    let completed = run(put).await.assert_done().event("completed");
+    assert_eq!(completed["document_id"], 3, "{completed}");
+    assert!(completed["sent_bytes"].as_u64() < Some(LONG as u64), "{completed}");
 }

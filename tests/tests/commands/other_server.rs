@@ -81,3 +81,46 @@ async fn another_one_at_the_same_address_is_begun_with_anew() {
     other.site.assert_published(&other.person, "a.bin", &corpus);
     assert_eq!(desk.state().uploads, entry, "the old one may come back");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_for_one_server_goes_to_no_other() {
+    let server = TestServer::start().await;
+    let other = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let files: Vec<_> = (0..3u64)
+        .map(|n| {
+            let name = format!("photos/{n}.bin");
+            let corpus = Corpus::new(24 * BLOCK, 250 + n);
+            desk.write(&name, &corpus);
+            (name, corpus)
+        })
+        .collect();
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let mut sending = desk.start(desk.put(&desk.path("photos")));
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+    let before = desk.state();
+    assert_eq!(before.jobs.len(), 1);
+
+    std::fs::write(desk.path("others"), &other.person.token).unwrap();
+    for more in [&[][..], &["--all"]] {
+        let mut resume = desk.command("resume");
+        resume.arg("--to").arg(other.address().to_string());
+        resume.arg("--token-file").arg(desk.path("others")).args(more);
+        let outcome = run(resume).await;
+        outcome.assert_code(1);
+        assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
+        assert_eq!(desk.state(), before, "the entry is as it was");
+        for (name, _) in &files {
+            assert!(!other.site.document(&other.person, name).exists(), "{name}");
+        }
+    }
+    run(desk.command("resume")).await.assert_done();
+    for (name, corpus) in &files {
+        server.site.assert_published(&server.person, name, corpus);
+    }
+    assert!(desk.state().jobs.is_empty());
+}
