@@ -55,6 +55,19 @@ impl Stop {
     }
 }
 
+impl Stop {
+    /// Why a connection was lost; nothing where there was none, or where another one would
+    /// end in the same way.
+    pub(crate) fn loss(self) -> Option<String> {
+        match self {
+            Self::Lost(reason) | Self::Silent(reason) => Some(reason),
+            Self::Later(reply) => Some(reason(&reply)),
+            Self::Garbled(failure) => Some(failure.to_string()),
+            Self::Unreached(_) | Self::Realign | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// What keeps the server from doing it just now, in words.
 pub(crate) fn reason(reply: &ErrorReply) -> String {
     match reply.code {

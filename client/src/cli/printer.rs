@@ -145,8 +145,9 @@ impl Printer {
         self.files = files.len();
         let now = Instant::now();
         let mut screen = lock(&self.screen);
-        // Only a terminal shows the sum while it grows; it is worth a look at each file.
-        if self.files > 1 && screen.viewer() == Viewer::Terminal {
+        screen.listen(now);
+        // A person sees the sum while it grows; that is worth a look at each file.
+        if self.files > 1 && matches!(screen.viewer(), Viewer::Terminal | Viewer::Log) {
             let sizes = files.map(|path| std::fs::metadata(path).map_or(0, |found| found.len()));
             let bytes = sizes.fold(0, u64::saturating_add);
             screen.expect(self.files, bytes, now);
@@ -163,8 +164,13 @@ impl Printer {
         let screen = Arc::clone(&self.screen);
         let mut screen = lock(&screen);
         let mut pace = (None, None);
+        screen.heard();
         match event {
-            Event::Started(standing) => screen.begin(standing, now),
+            Event::Started(standing) => {
+                screen.begin(standing, now);
+                // On a terminal that was all the time to be seen.
+                self.resuming_is_news = false;
+            }
             Event::Resumed { standing, left_bytes, changed } => {
                 screen.begin(standing, now);
                 if std::mem::take(&mut self.resuming_is_news) {
@@ -199,13 +205,14 @@ impl Printer {
                 self.note_on(&screen, &format!("{}: {}", shown(path), printable(message)));
             }
             Event::Waiting { path, reason, attempt, next_in } => {
-                self.resuming_is_news = screen.viewer() != Viewer::Terminal;
+                // A terminal shows the wait while it lasts, and says only the first resumption.
+                self.resuming_is_news |= screen.viewer() != Viewer::Terminal;
                 let text = format!(
                     "{} (attempt {attempt} failed; the next is in {} s)",
                     printable(reason),
                     next_in.as_secs_f64().ceil()
                 );
-                screen.wait(&text);
+                screen.wait(path, &text);
                 if screen.viewer() != Viewer::Terminal
                     && self.waiting.is_news(reason, Instant::now())
                 {
@@ -310,7 +317,7 @@ impl Printer {
                 units::count(skipped, "file")
             ));
         }
-        lock(&self.screen).clear();
+        lock(&self.screen).close();
     }
 
     fn count(&mut self, receipt: &Receipt) {

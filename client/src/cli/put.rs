@@ -17,6 +17,7 @@ use crate::{units, uploads};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 use towline_protocol::Code;
 use towline_state::state_file::JobEntry;
 use towline_state::{UploadsState, clock};
@@ -140,12 +141,22 @@ pub(super) fn client(
 /// up, except where they would all fail in the same way.
 pub(super) async fn all(
     clients: &mut [Client],
+    tasks: Vec<Task>,
+    jobs: Vec<Job>,
+    memory: &Memory,
+    printer: &mut Printer,
+) -> Exit {
+    all_until(&signals::pause(), clients, tasks, jobs, memory, printer).await
+}
+
+async fn all_until(
+    cancel: &CancellationToken,
+    clients: &mut [Client],
     mut tasks: Vec<Task>,
     jobs: Vec<Job>,
     memory: &Memory,
     printer: &mut Printer,
 ) -> Exit {
-    let cancel = signals::pause();
     let mut worst = Exit::Done;
     let mut is_paused = false;
     let mut begun = 0;
@@ -196,9 +207,7 @@ pub(super) async fn all(
                     }
                     // Of one that was begun the event has said it; the others are counted.
                     if kept.is_none() && file_count == 1 {
-                        let text =
-                            format!("{}: interrupted before anything was sent", shown(local));
-                        lock(&printer).note(&text);
+                        lock(&printer).note(&interrupted_before(local));
                     }
                 }
                 failure => lock(&printer).failed(Some(local), failure),
@@ -206,7 +215,7 @@ pub(super) async fn all(
             !is_paused && !concerns_all(&failure)
         };
         if !cancel.is_cancelled() {
-            client.put_many(&mine, &cancel, &mut listener, &mut end).await;
+            client.put_many(&mine, cancel, &mut listener, &mut end).await;
         }
         let left = mine.iter().zip(&parts).zip(&has_ended).filter(|(_, has_ended)| !**has_ended);
         unbegun.extend(left.map(|(((document, _), job), _)| (document.local.clone(), *job)));
@@ -220,6 +229,14 @@ pub(super) async fn all(
         }
     }
     let printer = printer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // The interruption came before the first file, or between two of the clients.
+    if cancel.is_cancelled() && !is_paused && !unbegun.is_empty() {
+        is_paused = true;
+        worst = worst.max(Exit::Resumable);
+        if file_count == 1 {
+            printer.note(&interrupted_before(&unbegun[0].0));
+        }
+    }
     let mut jobs = jobs.into_inner().unwrap_or_else(PoisonError::into_inner);
     for job in unbegun.iter().filter_map(|(_, job)| *job) {
         if let Some(job) = jobs.get_mut(job) {
@@ -245,6 +262,10 @@ pub(super) async fn all(
         }
     }
     worst
+}
+
+fn interrupted_before(path: &Path) -> String {
+    format!("{}: interrupted before anything was sent", shown(path))
 }
 
 /// What goes on with a command over several files: advice that works.
@@ -275,5 +296,38 @@ fn concerns_all(failure: &Failure) -> bool {
             matches!(reply.code, Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arguments::Keeping;
+    use super::super::printer::{Manners, Resuming};
+    use super::*;
+    use crate::token::Token;
+
+    #[tokio::test]
+    async fn an_interruption_before_the_first_file_is_no_success() {
+        let home = tempfile::tempdir().unwrap();
+        for count in [1, 3] {
+            let tasks = (0..count).map(|n| {
+                let path = home.path().join(format!("{n}.txt"));
+                std::fs::write(&path, "a").unwrap();
+                let document = Document::in_folder(path, Vec::new()).unwrap();
+                Task { client: 0, document, options: PutOptions::default(), job: None }
+            });
+            let keeping = Keeping { state_file: Some(home.path().join("state.json")) };
+            let memory = meaning::memory(&keeping, Purpose::Remember, true).unwrap();
+            // Nothing is asked of it.
+            let server = "127.0.0.1:1".parse().unwrap();
+            let mut clients = [Client::new(server, Token::new("t").unwrap())];
+            let manners = Manners { quiet: true, ..Manners::default() };
+            let mut printer = Printer::new(manners, Resuming::SameCommand);
+            let cancel = CancellationToken::new();
+            cancel.cancel();
+            let tasks = tasks.collect();
+            let ended = all_until(&cancel, &mut clients, tasks, Vec::new(), &memory, &mut printer);
+            assert_eq!(ended.await, Exit::Resumable, "of {count} files");
+        }
     }
 }

@@ -48,7 +48,11 @@ impl Selection {
         }
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                // `.` and `..` have a name of their own.
+                // The name that was typed, also where it is a link's. `.` and `..` are no
+                // names: the folder that they stand for has one.
+                if path.file_name().is_some() {
+                    return self.add_folder(path, path, folder);
+                }
                 match std::fs::canonicalize(path) {
                     Ok(absolute) => self.add_folder(path, &absolute, folder),
                     Err(error) => self.unreadable(path, error),
@@ -196,6 +200,27 @@ mod tests {
         assert!(selection.refused.is_empty());
         assert_eq!(selection.documents.len(), names.len());
         assert!(paths(&selection.skipped).contains(&top.join("a/con")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_folder_brings_its_own_name() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("2026-11");
+        std::fs::create_dir_all(target.join("sub")).unwrap();
+        std::fs::write(target.join("a.jpg"), "a").unwrap();
+        let link = home.path().join("photos");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        for (typed, place) in [
+            (link.clone(), "photos/a.jpg"),
+            (link.join(""), "photos/a.jpg"),
+            (link.join("."), "photos/a.jpg"),
+            (target.join("sub/.."), "2026-11/a.jpg"),
+        ] {
+            let selection = Selection::of(std::slice::from_ref(&typed), &[], false);
+            assert!(selection.refused.is_empty(), "{typed:?}");
+            assert_eq!(selection.documents[0].remote.to_string(), place, "{typed:?}");
+        }
     }
 
     #[test]

@@ -312,6 +312,73 @@ async fn many_files_of_which_none_is_answered() {
     assert_eq!(exits, [Exit::Resumable; 3]);
 }
 
+/// Files that go in volleys.
+fn small_files(names: &[String]) -> Files {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut files = files(&names);
+    for (_, options) in &mut files.jobs {
+        *options = PutOptions::default();
+    }
+    files
+}
+
+#[tokio::test]
+async fn a_file_that_fails_for_now_does_not_keep_back_what_a_lost_connection_left_unbegun() {
+    let (completed, names) = (AtomicU32::new(0), Names::default());
+    let rogue = Rogue::that(move |connection, request| {
+        let is_bad = request["filename"] == "0-bad";
+        match request["action"].as_str() {
+            // In the middle of a volley.
+            Some("upload") if is_bad && connection == 0 => Deed::Close,
+            // For ever, unless the others get their turn.
+            Some("upload") if is_bad && completed.load(Ordering::SeqCst) < 30 => {
+                Deed::Say(error(request, Code::Internal))
+            }
+            Some("complete") => {
+                completed.fetch_add(1, Ordering::SeqCst);
+                names.honest(request)
+            }
+            _ => names.honest(request),
+        }
+    });
+    // More than go at a time: eight, where a server has sixteen channels.
+    let names: Vec<_> = (1..=30).map(|n| format!("{n:02}")).collect();
+    let files = small_files(&[vec!["0-bad".to_owned()], names].concat());
+    let mut done = Vec::new();
+    let mut ended = |n: usize, put: Result<Receipt, Failure>| {
+        put.unwrap();
+        done.push(n);
+        true
+    };
+    let cancel = CancellationToken::new();
+    let mut client = rogue.client();
+    let mut listener = |_| {};
+    let put = client.put_many(&files.jobs, &cancel, &mut listener, &mut ended);
+    tokio::time::timeout(Duration::from_secs(60), put).await.expect("all files get their turn");
+    assert_eq!(done.last(), Some(&0), "{done:?}");
+    done.sort_unstable();
+    assert_eq!(done, (0..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn without_retries_the_first_loss_of_a_volley_is_the_last() {
+    let rogue = Rogue::that(|_, request| match request["action"].as_str() {
+        Some("upload") => Deed::Close,
+        _ => honest(request, "a"),
+    });
+    let files = small_files(&["a", "b", "c"].map(str::to_owned));
+    let mut ends = Vec::new();
+    let mut ended = |_, put: Result<Receipt, Failure>| {
+        ends.push(put.unwrap_err());
+        false
+    };
+    let cancel = CancellationToken::new();
+    let mut client = rogue.client().retries(Some(0));
+    client.put_many(&files.jobs, &cancel, &mut |_| {}, &mut ended).await;
+    assert!(matches!(ends[..], [Failure::ConnectionLost { attempts: 1, .. }]), "{ends:?}");
+    assert_eq!(rogue.connections(), 1);
+}
+
 #[tokio::test]
 async fn a_pause_ends_although_the_server_talks() {
     let progress = json!({"action": "progress", "channel": 1, "document_id": 7, "received": 1,

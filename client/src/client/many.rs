@@ -30,6 +30,7 @@ impl Client {
         ended: Ending<'_>,
     ) {
         let mut waiting: Left = (0..jobs.len()).map(|n| (n, Before::Nothing)).collect();
+        let mut behind = Queue::default();
         loop {
             let fresh = waiting.iter().filter(|(_, before)| **before == Before::Nothing);
             let shots: Vec<_> = fresh.filter_map(|(n, _)| shot(*n, &jobs[*n])).collect();
@@ -38,13 +39,26 @@ impl Client {
                 break;
             }
             let volley = self.volley(&shots, cancel, listener, ended).await;
-            let Some(Ended { left, unbegun }) = volley else { break };
+            let Some((Ended { left, unbegun }, loss)) = volley else { break };
             for shot in &shots {
                 waiting.remove(&shot.index);
             }
             let first = unbegun.first().filter(|_| left.is_empty()).copied();
             let is_cut_short = !unbegun.is_empty() && !cancel.is_cancelled();
             waiting.extend(unbegun.into_iter().map(|n| (n, Before::Nothing)));
+            // Where nothing is to be repeated, the first loss is the last.
+            if let Some(reason) = loss.filter(|_| self.retries == Some(0)) {
+                for n in left.into_keys().chain(first) {
+                    waiting.remove(&n);
+                    let (server, reason) = (self.server().clone(), crate::printable(&reason));
+                    let kept = None;
+                    let lost = Failure::ConnectionLost { server, attempts: 1, reason, kept };
+                    if !ended(n, Err(lost)) {
+                        return;
+                    }
+                }
+                continue;
+            }
             if !is_cut_short {
                 waiting.extend(left);
                 break;
@@ -53,27 +67,44 @@ impl Client {
             // what the volley has left there; then the rest go on together.
             let now: Left = left.into_iter().chain(first.map(|n| (n, Before::Nothing))).collect();
             waiting.retain(|n, _| !now.contains_key(n));
-            if !self.put_each(now, jobs, cancel, listener, ended).await {
+            // A file that has trouble of its own must not keep those from their turn that
+            // were not begun: it goes behind all of them.
+            let late = (!waiting.is_empty()).then_some(&mut behind);
+            let queue = self.queue_of(now);
+            if !self.put_each(queue, late, jobs, cancel, listener, ended).await {
+                for work in behind.into_works() {
+                    self.note_rest(&work).await;
+                }
                 return;
             }
         }
-        self.put_each(waiting, jobs, cancel, listener, ended).await;
+        let mut queue = self.queue_of(waiting);
+        for (n, work, due) in behind.0 {
+            queue.push(n, work, due);
+        }
+        self.put_each(queue, None, jobs, cancel, listener, ended).await;
+    }
+
+    fn queue_of(&self, some: Left) -> Queue {
+        let mut queue = Queue::default();
+        for (n, before) in some {
+            queue.push(n, Work::new(before, self.retries), Instant::now());
+        }
+        queue
     }
 
     /// One after another; says whether to go on. A file that has trouble of its own waits
-    /// behind the others until it is tried again.
+    /// behind the others until it is tried again. With `late`, others wait that are not in
+    /// the queue: such a file is put there and not tried again here.
     async fn put_each(
         &mut self,
-        some: Left,
+        mut queue: Queue,
+        mut late: Option<&mut Queue>,
         jobs: &[(Document, PutOptions)],
         cancel: &CancellationToken,
         listener: Listener<'_>,
         ended: Ending<'_>,
     ) -> bool {
-        let mut queue = Queue::default();
-        for (n, before) in some {
-            queue.push(n, Work::new(before, self.retries), Instant::now());
-        }
         while let Some((n, mut work, due)) = queue.pop() {
             tokio::select! {
                 biased;
@@ -82,7 +113,7 @@ impl Client {
                 () = sleep_until(due) => {}
             }
             let (document, options) = &jobs[n];
-            let others_wait = !queue.is_empty();
+            let others_wait = late.is_some() || !queue.is_empty();
             let worked = self.work_on(&mut work, document, options, others_wait, cancel, listener);
             match worked.await {
                 Worked::Ended(put) => {
@@ -93,20 +124,24 @@ impl Client {
                         return false;
                     }
                 }
-                Worked::Later(wait) => queue.push(n, work, Instant::now() + wait),
+                Worked::Later(wait) => {
+                    let queue = late.as_deref_mut().unwrap_or(&mut queue);
+                    queue.push(n, work, Instant::now() + wait);
+                }
             }
         }
         true
     }
 
-    /// Sends what is small; nothing where that could not even begin.
+    /// Sends what is small, and says why the connection was lost, if it was; nothing where
+    /// that could not even begin.
     async fn volley(
         &mut self,
         shots: &[Shot<'_>],
         cancel: &CancellationToken,
         listener: Listener<'_>,
         ended: Ending<'_>,
-    ) -> Option<Ended> {
+    ) -> Option<(Ended, Option<String>)> {
         let connected = async {
             let known = self.uploads.locals().await;
             self.connected().await.map(|_| known)
@@ -134,9 +169,13 @@ impl Client {
             outcome = volley.run(&mut done) => Some(outcome),
         };
         let (mut flights, unbegun) = volley.into_flights();
+        let mut loss = None;
         match outcome {
             Some(Ok(())) => {}
-            Some(Err(_)) => self.connection = None,
+            Some(Err(stop)) => {
+                self.connection = None;
+                loss = stop.loss();
+            }
             None => {
                 if let Some(connection) = self.connection.take() {
                     let listen = |reply| {
@@ -150,7 +189,7 @@ impl Client {
                 }
             }
         }
-        Some(Ended { left: flights.into_left(), unbegun })
+        Some((Ended { left: flights.into_left(), unbegun }, loss))
     }
 }
 

@@ -52,6 +52,36 @@ async fn a_stall_is_seen_and_ctrl_c_leaves_no_bar_behind() {
     assert_eq!(ended.code(), Some(3));
 }
 
+/// The first contact: there is no upload yet whose line could say it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_is_seen_not_to_be_there() {
+    let server = TestServer::start().await;
+    let corpus = Corpus::new(BLOCK, 242);
+    // Nothing listens on that port any more; and there nothing ever answers.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (address, reason) in
+        [(gone, "connection refused"), (silent.local_addr().unwrap(), "waiting for the server")]
+    {
+        let desk = Desk::new(&server.site, &server.person, address);
+        let mut terminal = Terminal::run(desk.put(&desk.write("two.bin", &corpus)), 120);
+        let shown =
+            terminal.shows(|text| frames(text).iter().any(|frame| frame.contains(reason))).await;
+        let frame = frames(&shown).into_iter().find(|frame| frame.contains(reason)).unwrap();
+        assert!(frame.contains("Ctrl-C pauses"), "{frame:?}");
+        if address == gone {
+            assert!(frame.contains("two.bin") && frame.contains("attempt 1"), "{frame:?}");
+        }
+        let id = terminal.child.id().and_then(|id| i32::try_from(id).ok()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
+        let ended = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+        assert_eq!(ended.code(), Some(3));
+        // The line of the moment is taken away at the end.
+        let said = "before anything was sent";
+        terminal.shows(|text| text.contains(said) && text.ends_with("\u{1b}[2K")).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bar_is_as_wide_as_the_terminal_and_follows_it() {
     let server = TestServer::start().await;

@@ -21,6 +21,9 @@ const JOB_WINDOW: Duration = Duration::from_secs(10);
 /// Without a terminal, a line comes as often as that.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// A server that has not said anything for this long is worth a line.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// What a terminal writes at the end of the line for Ctrl-C: `^C`. A line that leaves no
 /// room for it would wrap, and could not be taken away any more.
 const ECHO_COLUMNS: usize = 3;
@@ -45,6 +48,11 @@ pub(super) struct Screen {
     glyphs: Glyphs,
     file: Option<File>,
     checking: Option<Checking>,
+    /// Files that wait and of which the server has granted nothing in this run, the one
+    /// that was told of last at the end.
+    standbys: Vec<Standby>,
+    /// When the run began to wait for its first event; nothing after that event.
+    silent_since: Option<Instant>,
     job: Option<Job>,
     bar: Option<ProgressBar>,
     /// When a log got its last line.
@@ -64,6 +72,15 @@ struct File {
     waiting: Option<String>,
     /// A program was told that it stalls.
     is_stall_told: bool,
+}
+
+/// A file that waits before it has begun, or in the queue behind others.
+#[derive(Debug)]
+struct Standby {
+    path: PathBuf,
+    name: String,
+    /// Why it waits.
+    reason: String,
 }
 
 /// A file that is being read to compare it.
@@ -89,11 +106,31 @@ struct Job {
 impl Screen {
     pub(super) fn new(viewer: Viewer, now: Instant) -> Self {
         let glyphs = Glyphs::of_environment();
-        Self { viewer, glyphs, file: None, checking: None, job: None, bar: None, logged: now }
+        Self {
+            viewer,
+            glyphs,
+            file: None,
+            checking: None,
+            standbys: Vec::new(),
+            silent_since: None,
+            job: None,
+            bar: None,
+            logged: now,
+        }
     }
 
     pub(super) fn viewer(&self) -> Viewer {
         self.viewer
+    }
+
+    /// The run turns to the server; nothing was heard yet.
+    pub(super) fn listen(&mut self, now: Instant) {
+        self.silent_since = Some(now);
+    }
+
+    /// The first event has come, or another one.
+    pub(super) fn heard(&mut self) {
+        self.silent_since = None;
     }
 
     /// Several files are to be sent, of so many bytes together.
@@ -108,8 +145,12 @@ impl Screen {
             Some(file) if file.path == standing.path => file.begun,
             _ => now,
         };
-        if self.file.is_none() {
-            self.logged = now;
+        self.is_not_standby(&standing.path);
+        // A file that waits in the queue keeps its reason while another one is sent.
+        if let Some(File { path, name, waiting: Some(reason), .. }) =
+            self.file.take_if(|file| file.path != standing.path)
+        {
+            self.standbys.push(Standby { path, name, reason });
         }
         let (received, filesize) = (standing.received.get(), standing.filesize.get());
         self.checking = None;
@@ -144,10 +185,21 @@ impl Screen {
         (meter.and_then(|meter| meter.rate(now)), meter.and_then(|meter| meter.left(now)))
     }
 
-    pub(super) fn wait(&mut self, message: &str) {
-        if let Some(file) = &mut self.file {
-            file.waiting = Some(printable(message));
+    /// The file waits, whether the server has a part of it or was never reached.
+    pub(super) fn wait(&mut self, path: &Path, message: &str) {
+        self.checking = None;
+        let reason = printable(message);
+        if let Some(file) = self.file.as_mut().filter(|file| file.path == path) {
+            file.waiting = Some(reason);
+            return;
         }
+        self.is_not_standby(path);
+        let name = printable(&path.file_name().unwrap_or_default().to_string_lossy());
+        self.standbys.push(Standby { path: path.to_owned(), name, reason });
+    }
+
+    fn is_not_standby(&mut self, path: &Path) {
+        self.standbys.retain(|standby| standby.path != path);
     }
 
     /// A file is being compared; says whether that is new.
@@ -159,6 +211,7 @@ impl Screen {
         now: Instant,
     ) -> bool {
         let is_new = self.checking.is_none();
+        self.is_not_standby(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("comparing {}", printable(&name));
         let checking = self.checking.get_or_insert_with(|| Checking {
@@ -172,6 +225,7 @@ impl Screen {
     /// A file has ended, well or not; how long it took, where it was seen to begin.
     pub(super) fn end(&mut self, path: Option<&Path>, now: Instant) -> Option<Duration> {
         self.checking = None;
+        self.standbys.retain(|standby| path.is_some_and(|path| standby.path != path));
         let file = self.file.take_if(|file| path.is_none_or(|path| file.path == path))?;
         // Whatever is printed next would draw its last line once more.
         if self.bar.is_some() {
@@ -220,6 +274,13 @@ impl Screen {
         }
     }
 
+    /// The run has ended: nothing is drawn any more.
+    pub(super) fn close(&mut self) {
+        (self.file, self.checking, self.job, self.silent_since) = (None, None, None, None);
+        self.standbys.clear();
+        self.clear();
+    }
+
     fn draw(&mut self, now: Instant) {
         let columns = usize::from(console::Term::stderr().size().1);
         let lines = self.lines(columns.saturating_sub(ECHO_COLUMNS), now);
@@ -247,10 +308,23 @@ impl Screen {
         } else if let Some(file) = &self.file {
             lines.push(file.line(width, now, self.glyphs));
         }
+        if let Some(standby) = self.standbys.last() {
+            lines.push(standby.line(width, self.standbys.len() - 1, self.glyphs));
+        }
         if let Some(job) = &self.job {
-            lines.push(bar::cut(&job.line(self.file.as_ref(), now), width, self.glyphs));
+            lines.push(bar::cut(&self.job_line(job, now), width, self.glyphs));
+        }
+        let is_silent = self.silent_since.is_some_and(|since| now.duration_since(since) >= SILENCE);
+        if lines.is_empty() && is_silent {
+            lines.push(bar::cut("waiting for the server (Ctrl-C pauses)", width, self.glyphs));
         }
         lines
+    }
+
+    fn job_line(&self, job: &Job, now: Instant) -> String {
+        let has_line_of_file =
+            self.file.is_some() || self.checking.is_some() || !self.standbys.is_empty();
+        job.line(self.file.as_ref(), has_line_of_file, now)
     }
 
     /// The line of this minute, if it is time for it.
@@ -263,10 +337,10 @@ impl Screen {
                 format!("{name}: {}", units::share(meter.position(), meter.total()))
             }
             (None, Some(file)) => file.minute(now),
-            (None, None) => String::new(),
+            (None, None) => self.standbys.last().map_or_else(String::new, Standby::minute),
         };
         if let Some(job) = &self.job {
-            let line = job.line(self.file.as_ref(), now);
+            let line = self.job_line(job, now);
             text = if text.is_empty() { line } else { format!("{text}; {line}") };
         }
         self.logged = now;
@@ -321,19 +395,40 @@ impl File {
     }
 }
 
+impl Standby {
+    /// `others` are the files that wait besides this one.
+    fn line(&self, width: usize, others: usize, glyphs: Glyphs) -> String {
+        let reason = &self.reason;
+        let more = match others {
+            0 => String::new(),
+            1 => "; 1 other file waits".to_owned(),
+            others => format!("; {others} other files wait"),
+        };
+        // Where the whole reason does not fit, it is cut.
+        let texts =
+            [format!("{reason}{more}; Ctrl-C pauses"), format!("{reason}{more}"), reason.clone()];
+        bar::beside(width, &self.name, &texts, glyphs)
+    }
+
+    fn minute(&self) -> String {
+        format!("{}: {}", printable(&self.path.to_string_lossy()), self.reason)
+    }
+}
+
 impl Job {
     /// `14 of 689 files, 1.3 of 9.8 GiB, 3:10 left`
-    fn line(&self, file: Option<&File>, now: Instant) -> String {
+    ///
+    /// Where the line of a file says that nothing moves, and why, this one does not.
+    fn line(&self, file: Option<&File>, has_line_of_file: bool, now: Instant) -> String {
         let Self { files, bytes, done_files, done_bytes, moved, news: _ } = self;
         let begun = file.map_or(0, |file| file.meter.position());
         let done = done_bytes.saturating_add(begun).min(*bytes);
         let mut text = format!("{done_files} of {files} files, {}", units::part_of(done, *bytes));
-        // A file that stalls says so on its own line.
         let silence = now.duration_since(self.news);
         let stall = moved.stall(now).map(|stall| stall.min(silence));
         let rate = moved.rate(now).filter(|rate| *rate > 0);
         match (stall, rate) {
-            (Some(stall), _) if stall >= STALL && file.is_none() => {
+            (Some(stall), _) if stall >= STALL && !has_line_of_file => {
                 text += &format!(", stalled for {} s (Ctrl-C pauses)", stall.as_secs());
             }
             (None, Some(rate)) => {
@@ -398,7 +493,7 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("MiB/s"), "{text}");
-        screen.wait("no connection; trying again");
+        screen.wait(Path::new("/x/two.bin"), "no connection; trying again");
         let text = at(&screen, 14);
         for part in ["two.bin", "58%", "no connection"] {
             assert!(text.contains(part), "{text}");
@@ -407,6 +502,71 @@ mod tests {
         screen.begin(&standing("two.bin", 58 * MIB, 100 * MIB), after(begin, 20));
         screen.advance(&standing("two.bin", 59 * MIB, 100 * MIB), after(begin, 21));
         assert!(at(&screen, 21).contains("1.0 MiB/s"), "{}", at(&screen, 21));
+    }
+
+    #[test]
+    fn a_file_that_waits_says_why_before_it_begins_and_behind_others() {
+        let begin = Instant::now();
+        let mut screen = Screen::new(Viewer::Terminal, begin);
+        let at = |screen: &Screen, seconds| screen.lines(79, after(begin, seconds)).join("\n");
+        screen.listen(begin);
+        assert_eq!(at(&screen, 1), "");
+        assert!(at(&screen, 2).contains("waiting for the server"), "{}", at(&screen, 2));
+        screen.heard();
+        screen.wait(Path::new("/x/a"), "connection refused");
+        let text = at(&screen, 3);
+        assert!(text.starts_with("a  connection refused; Ctrl-C"), "{text}");
+        let minute = screen.minute(after(begin, 61)).unwrap();
+        assert_eq!(minute, "/x/a: connection refused");
+        // Comparing is over where the file waits.
+        screen.check(Path::new("/x/a"), 100, 100, begin);
+        screen.wait(Path::new("/x/a"), "connection refused");
+        assert!(!at(&screen, 3).contains("comparing"), "{}", at(&screen, 3));
+        screen.begin(&standing("a", 0, MIB), begin);
+        assert!(!at(&screen, 1).contains("refused"), "{}", at(&screen, 1));
+        // It goes behind another one, and its reason stays to be seen.
+        screen.wait(Path::new("/x/a"), "its disk is busy");
+        screen.wait(Path::new("/x/c"), "its disk is full");
+        screen.begin(&standing("b", 0, MIB), begin);
+        screen.wait(Path::new("/x/a"), "its disk is busy");
+        let lines = screen.lines(79, begin);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("b ") && lines[1].contains("busy; 1 other"), "{lines:?}");
+        screen.end(Some(Path::new("/x/a")), begin);
+        screen.end(Some(Path::new("/x/b")), begin);
+        assert!(at(&screen, 0).starts_with("c  its disk is full"), "{}", at(&screen, 0));
+        screen.close();
+        assert_eq!(at(&screen, 9), "");
+    }
+
+    #[test]
+    fn what_is_compared_or_waits_does_not_stall() {
+        let begin = Instant::now();
+        let mut screen = Screen::new(Viewer::Terminal, begin);
+        screen.expect(3, 40 * MIB, begin);
+        let last = |screen: &Screen| screen.lines(79, after(begin, 9)).pop().unwrap();
+        assert!(last(&screen).contains("stalled"), "{}", last(&screen));
+        screen.check(Path::new("/x/a"), 100, 0, begin);
+        assert!(!last(&screen).contains("stalled"), "{}", last(&screen));
+        screen.wait(Path::new("/x/a"), "no connection");
+        assert!(!last(&screen).contains("stalled"), "{}", last(&screen));
+    }
+
+    #[test]
+    fn a_job_of_many_files_has_a_line_a_minute_without_a_terminal() {
+        let begin = Instant::now();
+        let mut screen = Screen::new(Viewer::Log, begin);
+        screen.expect(300, 300 * MIB, begin);
+        let mut said = Vec::new();
+        for second in 1..=130 {
+            let now = after(begin, second);
+            screen.begin(&standing("x", 0, MIB), now);
+            screen.end(Some(Path::new("/x/x")), now);
+            screen.count(MIB, MIB, now);
+            said.extend(screen.minute(now));
+        }
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("60 of 300 files, 60.0 of 300 MiB"), "{said:?}");
     }
 
     #[test]
