@@ -62,7 +62,10 @@ pub(crate) fn finish(last: Option<&str>) {
     match (QUEUE.get(), last) {
         (Some(queue), last) => {
             if let Some(last) = last {
-                queue.push(printable(last.as_bytes(), false).as_bytes());
+                // It may have several lines; each is made printable by itself.
+                for line in last.split_inclusive('\n') {
+                    queue.push(printable(line.as_bytes(), false).as_bytes());
+                }
             }
             queue.wait_until_written(LAST_LINES);
         }

@@ -147,6 +147,16 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Whether the document is what a put to this place would lead to: it lies there, or under
+    /// a numbered name while something else has the name itself. Where the name is free, the
+    /// file belongs there. Blocks.
+    pub(crate) fn stands_for(&self, document: &Document, asked: &DocumentPath) -> bool {
+        let lies_there = document.file_path.as_ref().is_some_and(|path| path.key() == asked.key());
+        lies_there || !matches!(self.storage.published(document.user_id, asked), Ok(None))
+    }
+}
+
 /// The hash of a whole file, read block by block; nothing where it was not to go on.
 pub(crate) fn hash<E>(
     filesize: FileSize,

@@ -27,7 +27,7 @@ use towline_upload::{Phase, Upload as Rules};
 /// What is waited for.
 pub(super) enum Asked {
     /// What there is that an upload could go on with, or need not send.
-    Find(catalog::Reply<catalog::Found>),
+    Find { path: DocumentPath, found: catalog::Reply<catalog::Found> },
     /// Whether a document has this very place and these bytes, where no other can be
     /// made.
     SamePlace { begun: Box<Begun>, documents: catalog::Reply<Vec<Document>> },
@@ -81,9 +81,9 @@ impl ChannelDesk {
     /// Goes on once the answer is there.
     pub(super) fn heard(&mut self, asked: Asked) -> Result<Option<Asked>, Failure> {
         match asked {
-            Asked::Find(found) => {
+            Asked::Find { path, found } => {
                 match found.wait() {
-                    Ok(found) => self.found(found),
+                    Ok(found) => self.found(&path, found),
                     Err(error) => self.answer_no(&error.into(), None),
                 }
                 Ok(None)
@@ -111,7 +111,7 @@ impl ChannelDesk {
             Ok(Created::SameBytes(documents)) => self.copy_one_of(begun, documents),
             Ok(Created::Found(found)) => {
                 self.slot = Slot::Refused;
-                self.found(*found);
+                self.found(&begun.path, *found);
                 Ok(None)
             }
             Err(CatalogError::Refused(PathTaken | FolderTaken))
@@ -129,12 +129,14 @@ impl ChannelDesk {
         let path = request.path().map_err(Failure::from);
         let path = path.inspect_err(|failure| self.answer_no(failure, None)).ok()?;
         let Find { filesize, blake3, .. } = *request;
-        Some(Asked::Find(self.service.catalog.find(self.user, &path, filesize, blake3)))
+        let found = self.service.catalog.find(self.user, &path, filesize, blake3);
+        Some(Asked::Find { path, found })
     }
 
-    fn found(&self, found: catalog::Found) {
+    fn found(&self, path: &DocumentPath, found: catalog::Found) {
         // A file that takes long to read is not vouched for: `upload` reads it.
         let is_there = |document: &&Document| match self.service.presence(document) {
+            _ if !self.service.stands_for(document, path) => false,
             Presence::Promised => true,
             Presence::Unread(file) if document.filesize.get() <= SHORT_FILE_BYTES => {
                 let is_document = self.service.is_document(document, &file, &mut |_| true);

@@ -58,6 +58,7 @@ impl ChannelDesk {
         let mut unread = Vec::new();
         for document in documents {
             match self.service.presence(&document) {
+                _ if !self.service.stands_for(&document, &begun.path) => {}
                 Presence::Promised => return Ok(self.is_there(document)),
                 Presence::Unread(_) => unread.push(document),
                 Presence::Gone => drop(self.service.give_up_gone(&document)),

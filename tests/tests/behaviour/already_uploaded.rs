@@ -109,6 +109,31 @@ async fn a_file_that_got_a_number_is_there_already_by_its_own_name_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_numbered_name_does_not_stand_for_a_name_that_is_free() {
+    let server = TestServer::start().await;
+    let (first, second) = (Corpus::new(70_000, 188), Corpus::new(70_000, 189));
+    let mut speaker = server.speaker().await;
+    put(&mut speaker, "a.txt", &first).await;
+    let numbered = put(&mut speaker, "a.txt", &second).await;
+    // Another file of the folder says that its disk is mounted.
+    put(&mut speaker, "b.txt", &first).await;
+    fs::remove_file(server.site.document(&server.person, "a.txt")).unwrap();
+    let question = Find { blake3: Some(second.hash()), ..find("a.txt", second.filesize()) };
+    let found = speaker.find(question).await;
+    assert_eq!((found.document_id, found.known), (None, true));
+    speaker.send(&Request::Upload(known("a.txt", &second))).await;
+    let success = speaker.success_on(ZERO).await;
+    assert!(success.copied && !success.existing);
+    assert_eq!(success.filename, "a.txt");
+    server.site.assert_published(&server.person, "a.txt", &second);
+    // The numbered one is still a document of its own.
+    speaker.send(&Request::Upload(known("a (1).txt", &second))).await;
+    let success = speaker.success_on(ZERO).await;
+    assert!(success.existing);
+    assert_eq!(success.document_id, numbered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_removed_gives_its_name_to_the_next() {
     let mut server = TestServer::start().await;
     let mut speaker = server.speaker().await;
