@@ -277,7 +277,13 @@ impl Uploads {
     pub(crate) fn job_stands_at(&self, job: JobEntry) {
         drop(self.write(move |state| {
             match state.jobs.iter_mut().find(|known| known.is_same_command(&job)) {
-                Some(known) => *known = job,
+                Some(known) => {
+                    let before = std::mem::replace(known, job);
+                    // Fields of another Towline stay.
+                    for (name, value) in before.other {
+                        known.other.entry(name).or_insert(value);
+                    }
+                }
                 None => state.jobs.push(job),
             }
         }));

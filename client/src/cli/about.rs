@@ -73,11 +73,13 @@ fn client_for(about: &About) -> Result<Client, Complaint> {
         ));
     }
     let server = meaning::server(&about.reach, entry)?;
-    let credential = meaning::credential(&about.reach, entry)?;
-    // A server that was typed is asked for its own document of that number.
+    // A server that was typed is asked for its own document of that number. The token that
+    // the list knows is another server's, and is not sent there.
     let expected = entry.filter(|entry| {
-        about.reach.to.is_none() || entry.server.as_deref() == Some(&server.to_string())
+        about.reach.to.is_none()
+            || entry.server.as_ref().is_none_or(|known| *known == server.to_string())
     });
+    let credential = meaning::credential(&about.reach, expected)?;
     let store = expected.and_then(|entry| entry.server_id);
     Ok(client(server, credential, &memory, None).expecting(store))
 }

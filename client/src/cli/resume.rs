@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::text::shell_word;
 use crate::transfer::PutOptions;
 use crate::uploads;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use towline_protocol::DocumentId;
 use towline_protocol::name::DocumentPath;
@@ -89,11 +90,28 @@ impl<'a> Run<'a> {
             |other: &(ServerAddress, Credential)| *other == (server.clone(), credential.clone());
         Ok(self.known.iter().position(same).unwrap_or_else(|| {
             meaning::warn_of_open_token(&credential, self.resume.manner.quiet);
+            self.tell_of_token(entry, &server, &credential);
             let retries = self.resume.manner.retries;
             self.clients.push(client(server.clone(), credential.clone(), self.memory, retries));
             self.known.push((server, credential));
             self.known.len() - 1
         }))
+    }
+
+    /// A token that was another address's so far goes to the one that was typed: the server
+    /// may have moved. That is said.
+    fn tell_of_token(&self, entry: &UploadEntry, server: &ServerAddress, token: &Credential) {
+        let before = entry.server.as_deref().filter(|before| *before != server.to_string());
+        let is_listed = self.resume.reach.token_file.is_none();
+        if let (Some(before), Some(file), true, false) =
+            (before, &token.file, is_listed, self.resume.manner.quiet)
+        {
+            say(&format!(
+                "the token in {} is sent to {server}; so far it was for {}",
+                shown(file),
+                crate::printable(before)
+            ));
+        }
     }
 
     fn complain(&mut self, about: &str, complaint: &Complaint) {
@@ -177,7 +195,9 @@ struct Chosen<'a> {
 
 fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, Complaint> {
     if !resume.documents.is_empty() {
-        let named = resume.documents.iter().map(|document| {
+        let mut seen = HashSet::new();
+        let once = resume.documents.iter().filter(|document| seen.insert(**document));
+        let named = once.map(|document| {
             let entry = meaning::entry(state, *document, resume.reach.to.as_ref())?;
             let unknown = || {
                 Complaint::new(

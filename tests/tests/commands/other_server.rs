@@ -31,9 +31,19 @@ async fn the_same_one_under_another_address_goes_on() {
         assert!(desk.state().uploads.values().next().unwrap().server_id.is_some());
         drop(proxy);
         desk.to = server.address();
+        // These are about that server's own document of the number, with a token for it.
+        for name in ["status", "cancel"] {
+            let mut command = desk.command(name);
+            command.arg(document.to_string()).arg("--to").arg(desk.to.to_string());
+            let outcome = run(command).await;
+            outcome.assert_code(2);
+            assert!(outcome.err.contains("a token is needed"), "{outcome:?}");
+        }
         let mut again = if resume {
             let mut command = desk.command("resume");
-            command.arg(document.to_string()).arg("--to").arg(desk.to.to_string());
+            // Named twice, it is resumed once.
+            command.args([document.to_string(), document.to_string()]);
+            command.arg("--to").arg(desk.to.to_string());
             command
         } else {
             desk.put(&desk.path("a.bin"))
@@ -41,6 +51,8 @@ async fn the_same_one_under_another_address_goes_on() {
         again.arg("--json");
         let outcome = run(again).await;
         let completed = outcome.assert_done().event("completed");
+        let told = format!("is sent to {}; so far", desk.to);
+        assert_eq!(outcome.err.contains(&told), resume, "{outcome:?}");
         assert_eq!(completed["document_id"], document);
         assert!(completed["sent_bytes"].as_u64() < Some(corpus.size() as u64), "{completed}");
         assert!(desk.state().uploads.is_empty(), "{:?}", desk.state());
