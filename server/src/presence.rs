@@ -22,8 +22,8 @@ pub(crate) enum Presence {
     Other,
     /// Nothing. The file was removed.
     Gone,
-    /// Nobody can say: it cannot be looked at, or the disk of its owner's folder may not be
-    /// mounted.
+    /// Not known: it cannot be looked at, or it may be on a disk that is not mounted. Its row
+    /// keeps its name, and `SUCCESS` is not said for it: the next file gets another name.
     Unknown,
 }
 
@@ -39,11 +39,15 @@ impl Service {
             Ok(Some(found)) if found.filesize != document.filesize => Presence::Other,
             Ok(Some(found)) if Some(found.stamp) == document.stamp => Presence::Promised,
             Ok(Some(found)) => Presence::Unread(found),
-            Ok(None) if self.storage.has_user_folder(document.user_id).is_ok_and(|has| has) => {
-                Presence::Gone
+            Ok(None) => {
+                let stamp = document.stamp;
+                match self.storage.may_be_unmounted(document.user_id, path, stamp) {
+                    Ok(false) => Presence::Gone,
+                    Ok(true) | Err(_) => Presence::Unknown,
+                }
             }
             Err(StorageError::Unsafe { .. } | StorageError::NotAFolder) => Presence::Other,
-            Ok(None) | Err(_) => Presence::Unknown,
+            Err(_) => Presence::Unknown,
         }
     }
 

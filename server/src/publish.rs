@@ -425,7 +425,14 @@ fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Rec
     // Without it the file is read when it is asked for, that is all.
     let found = service.storage.published(order.owner, &place.path);
     let stamp = found.ok().flatten().map(|found| found.stamp);
-    record(service, order, stamp, created_at)
+    let receipt = record(service, order, stamp, created_at)?;
+    // A copy on another disk has left it. It was the place of the promised bytes until the
+    // row was committed (P1). What cannot be removed now, the next start removes.
+    if let Err(error) = service.storage.discard(order.document_id) {
+        let id = order.document_id;
+        tracing::warn!(document_id = %id, %error, "the staging file of a published document could not be removed");
+    }
+    Ok(receipt)
 }
 
 /// Step 4. Blocks.

@@ -69,6 +69,10 @@ fn decide(phase: Phase, filesize: FileSize, durable_end: Offset, found: Found) -
 /// and the server does not start.
 pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     failpoint::reach("recovery.begun");
+    // Before anything is published: an empty mount point takes no document (P3).
+    for (user, path, depth) in service.catalog.mount_points().wait()? {
+        service.storage.note_mount_point(user, &path, depth);
+    }
     let mut staged: HashMap<DocumentId, Staged> = HashMap::new();
     let mut strays = Vec::new();
     for entry in service.storage.staged()? {

@@ -121,7 +121,9 @@ pub trait Storage: Send + Sync + 'static {
     /// ([`Publishable::sync_data`]) and recorded the intent. On `Ok` the name is there
     /// and survives a power cut (P2, P3). Where the final name is this very file
     /// already, because a crash cut an earlier call off, the rest is done. Where the final
-    /// folder is on another file system, the file is copied there, and must have that hash.
+    /// folder is on another file system, the file is copied there, and must have that hash; the
+    /// staging area is then still there, and the caller [discards](Self::discard) it when the
+    /// row says that the document is completed.
     ///
     /// # Errors
     /// [`StorageError::Exists`] where another file has the name,
@@ -167,12 +169,23 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Unsafe`] where a link does.
     fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError>;
 
-    /// Whether a user has a folder at all: where there is none its disk may not be
-    /// mounted.
+    /// Whether a file that is not in its place may be on a disk that is not mounted, or be
+    /// hidden below one. `known` is what it was known by when it was last there. Else it was
+    /// removed.
     ///
     /// # Errors
     /// Where the system does not say.
-    fn has_user_folder(&self, user: UserId) -> Result<bool, StorageError>;
+    fn may_be_unmounted(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+        known: Option<FileStamp>,
+    ) -> Result<bool, StorageError>;
+
+    /// A disk belongs at one of the folders of that document: the user's own, or the one to
+    /// which `depth` of its folders lead. Nothing is published there from now on where that
+    /// folder is empty and no disk is mounted at it.
+    fn note_mount_point(&self, user: UserId, path: &DocumentPath, depth: u16);
 
     /// Makes a published file durable whose [`publish`](Self::publish) may have been
     /// cut off between the move and its promise. Twice is fine.

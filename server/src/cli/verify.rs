@@ -72,9 +72,9 @@ impl fmt::Display for Told<'_> {
             Wrong::Missing { deserted: true, .. } => {
                 writeln!(
                     f,
-                    "  the file is not there, nor anything else of this user; it is left as"
+                    "  the file is not there; its document is left as it is: perhaps a disk"
                 )?;
-                writeln!(f, "  it is: perhaps a disk is not mounted")?;
+                writeln!(f, "  is not mounted, or the whole folder was removed")?;
             }
             Wrong::Missing { replaced: false, .. } => writeln!(f, "  the file is not there")?,
             Wrong::Missing { replaced: true, .. } => {

@@ -3,7 +3,7 @@
 //! that is moved while we work in it stays the folder we meant.
 
 use crate::failpoint;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -137,11 +137,22 @@ pub(super) fn is_plain_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// What the file is known by.
+/// What the file is known by, where it lies on the file system of all users' folders.
 pub(super) fn stamp(stat: &Stat) -> FileStamp {
     let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     let modified_ns = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
-    FileStamp { inode: stat.st_ino, modified_ns }
+    FileStamp { inode: stat.st_ino, modified_ns, mount_depth: None }
+}
+
+/// On which mount that is. Where the kernel (before 5.8) does not say, on which device. A
+/// folder that is shown a second time by a bind mount is on the same device, and is as empty
+/// as any where it is not mounted.
+pub(super) fn mount(held: impl AsFd) -> Result<u64, Errno> {
+    let flags = AtFlags::EMPTY_PATH;
+    match rustix::fs::statx(&held, "", flags, StatxFlags::MNT_ID) {
+        Ok(found) if found.stx_mask & StatxFlags::MNT_ID.bits() != 0 => Ok(found.stx_mnt_id),
+        _ => Ok(rustix::fs::fstat(&held)?.st_dev),
+    }
 }
 
 /// Whether that is a folder.

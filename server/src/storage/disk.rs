@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use towline_protocol::DocumentPath;
 use towline_protocol::{DocumentId, FileHash, FileSize, Offset, UserId};
+use towline_state::catalog::FileStamp;
 
 /// Documents in the data folder of a local file system.
 #[derive(Debug)]
@@ -190,8 +191,17 @@ impl Storage for DiskStorage {
         checked.map_err(|error| error.at(|| paths::final_place(user, path)))
     }
 
-    fn has_user_folder(&self, user: UserId) -> Result<bool, StorageError> {
-        self.volume.user_folders.has_folder(user)
+    fn may_be_unmounted(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+        known: Option<FileStamp>,
+    ) -> Result<bool, StorageError> {
+        self.volume.user_folders.may_be_unmounted(user, path, known)
+    }
+
+    fn note_mount_point(&self, user: UserId, path: &DocumentPath, depth: u16) {
+        self.volume.user_folders.note_mount_point(user, path, depth);
     }
 
     fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {

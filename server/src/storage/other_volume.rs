@@ -8,10 +8,12 @@
 //! 3. The copy is synced before it has its name (P2).
 //! 4. It is renamed to a name that nothing has (P2: never over another file).
 //! 5. Its folder is synced, then the folders above it (P3).
-//! 6. The staging file is removed. Until here the bytes that were promised are where they
-//!    were promised (P1).
 //!
-//! The row says `publishing` from before step 1 to behind step 6, so that a start behind a
+//! The staging file stays. The caller records the row as `completed` and discards the
+//! staging file then: until that commit the bytes that were promised are where they were
+//! promised (P1), also for a start at which the other disk is not mounted.
+//!
+//! The row says `publishing` from before step 1 to that commit, so that a start behind a
 //! crash comes back here (P4). Before step 4 it finds the staging file and the copy: the
 //! copy is removed and made anew. Behind step 4 it finds both the staging file and a file
 //! with these very bytes under the final name: that one is synced again, and the rest done.
@@ -40,7 +42,7 @@ const BLOCK_BYTES: usize = BLOCK_SIZE_BYTES as usize;
 const WHAT: &str = "copy the file to the file system of its folder";
 
 /// Copies a staging file to its final name; see the module's description. The folders
-/// above are settled by the caller, as for every file, and before `remove` is called.
+/// above are settled here too. The staging file is the caller's to discard.
 pub(super) fn publish(
     volume: &Volume,
     id: DocumentId,
@@ -94,9 +96,6 @@ pub(super) fn publish(
     // The document is in its place for good. A start removes what cannot be removed now.
     if moved == Some(Moved::OldNameStays) {
         let _ = there.remove(copy_name);
-    }
-    if let Err(error) = staging.remove(old) {
-        tracing::warn!(document_id = %id, %error, "the staging file of a copied document could not be removed");
     }
     Ok(())
 }
@@ -203,7 +202,7 @@ fn read_all(
 }
 
 /// A failed sync of another file system is no failure of the staging files' own.
-fn elsewhere(error: StorageError) -> StorageError {
+pub(super) fn elsewhere(error: StorageError) -> StorageError {
     match error {
         StorageError::SyncFailed(_) | StorageError::ReadOnly => {
             StorageError::new("make the file durable on the file system of its folder", Errno::IO)

@@ -191,10 +191,16 @@ pub(super) fn settle(
     if !is_plain_file(&stat) {
         return Err(StorageError::in_the_way(WHAT));
     }
-    volume.latch.sync(|| rustix::fs::fsync(&file))?;
-    failpoint::reach("recovery.settling");
-    volume.latch.sync_names(|| folder.directory.sync())?;
-    volume.user_folders.settle(&folder, &volume.latch)
+    // On a user's own disk a failed sync closes that disk alone (P5), not the volume.
+    let latch = folder.latch(&volume.latch);
+    let settled = latch
+        .sync(|| rustix::fs::fsync(&file))
+        .and_then(|()| {
+            failpoint::reach("recovery.settling");
+            latch.sync_names(|| folder.directory.sync())
+        })
+        .and_then(|()| volume.user_folders.settle(&folder, &volume.latch));
+    if folder.is_on_usual() { settled } else { settled.map_err(other_volume::elsewhere) }
 }
 
 /// Makes all that is on the volume durable, by one sync: bytes (P2), names and folders

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towline_protocol::limits::FOLDER_DEPTH;
 use towline_protocol::{DocumentId, DocumentPath, FileSize, UserId};
+use towline_state::catalog::FileStamp;
 
 const WHAT: &str = "look through the data folder";
 
@@ -94,19 +95,17 @@ impl Survey {
         Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
     }
 
-    /// Whether nothing lies in a user's folder, or there is none: its disk may not be
-    /// mounted.
+    /// As [`Storage::may_be_unmounted`](super::Storage::may_be_unmounted).
     ///
     /// # Errors
-    /// Where the folder cannot be listed.
-    pub fn is_deserted(&self, user: UserId) -> Result<bool, StorageError> {
-        let folder = match self.uploads.folder(paths::user_folder(user)) {
-            Ok(folder) => folder,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(true),
-            Err(errno) => return Err(StorageError::opening(WHAT, errno)),
-        };
-        let first = folder.entries().map(|mut entries| entries.next());
-        Ok(first.map_err(|errno| StorageError::new(WHAT, errno))?.is_none())
+    /// Where a folder on the way cannot be looked at.
+    pub fn may_be_unmounted(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+        known: Option<FileStamp>,
+    ) -> Result<bool, StorageError> {
+        self.user_folders.may_be_unmounted(user, path, known)
     }
 
     /// Whether the damaged file of that document was set aside.

@@ -6,19 +6,20 @@
 //! this process remembers which folders it has seen durable itself, and syncs above
 //! any other, whoever made it (P3).
 
-use super::directory::{Directory, is_plain_file, stamp};
+use super::directory::{Directory, is_plain_file, mount, stamp};
 use super::kept_folders::KeptFolders;
 use super::latch::Latch;
 use super::turns::{Ticket, Turns};
 use super::{Published, StorageError, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use towline_protocol::{DocumentPath, FileSize, UserId};
+use towline_state::catalog::FileStamp;
 
 /// How many folders are remembered. A path has at most 2 KiB, so this is at most
 /// 2 MiB (P6); to forget one costs a sync and nothing else.
@@ -46,6 +47,10 @@ pub(super) struct UserFolders {
     /// Of folders that were synced lately, by device and inode.
     turns: Mutex<HashMap<(u64, u64), Arc<Turns>>>,
     kept: KeptFolders,
+    /// The mount that they are on.
+    mount: Option<u64>,
+    /// Where disks are mounted, as far as a document there has told; seen from `uploads`.
+    mount_points: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// The folder of a final file, held open. Clones are the same.
@@ -98,6 +103,11 @@ impl UserFolder {
         self.other.as_deref().unwrap_or(usual)
     }
 
+    /// Whether it is on the same file system as the rest.
+    pub(super) fn is_on_usual(&self) -> bool {
+        self.other.is_none()
+    }
+
     /// The same without the folders above it, which it may hold open.
     pub(super) fn alone(&self) -> Self {
         let way = if self.is_settled() { self.way.clone() } else { Way::Forgotten };
@@ -109,11 +119,13 @@ impl UserFolders {
     pub(super) fn new(uploads: Arc<Directory>) -> Self {
         Self {
             device: rustix::fs::fstat(&*uploads).ok().map(|stat| stat.st_dev),
+            mount: mount(&*uploads).ok(),
             others: Mutex::default(),
             uploads,
             durable: Mutex::default(),
             turns: Mutex::default(),
             kept: KeptFolders::default(),
+            mount_points: Mutex::default(),
         }
     }
 
@@ -125,6 +137,9 @@ impl UserFolders {
         missing: Missing,
     ) -> Result<UserFolder, Errno> {
         let folder = paths::final_folder(user, path);
+        if missing == Missing::Make {
+            self.refuse_if_unmounted(&folder)?;
+        }
         if !self.remembered().contains(&folder) {
             return self.walk(&folder, missing);
         }
@@ -150,7 +165,7 @@ impl UserFolders {
         work: impl Fn(&Directory) -> Result<(), Errno>,
     ) -> Result<(UserFolder, Result<(), Errno>), Errno> {
         let place = paths::final_folder(user, path);
-        if let Some(kept) = self.kept.get(&place) {
+        if let Some(kept) = self.kept.get(&place).filter(|_| !self.has_mount_point_on(&place)) {
             match work(&kept.directory) {
                 // Somebody may have removed it meanwhile.
                 Err(Errno::NOENT) => {}
@@ -183,26 +198,133 @@ impl UserFolders {
         }
         let filesize = FileSize::from_i64(stat.st_size)
             .map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
-        Ok(Some(Published { file: File::from(file), filesize, stamp: stamp(&stat) }))
+        let mut stamp = stamp(&stat);
+        let looking = |errno| StorageError::new("look at the folders of the file", errno);
+        if Some(mount(&file).map_err(looking)?) != self.mount {
+            stamp.mount_depth = self.mount_depth(user, path).map_err(looking)?;
+            if let Some(depth) = stamp.mount_depth {
+                self.note_mount_point(user, path, depth);
+            }
+        }
+        Ok(Some(Published { file: File::from(file), filesize, stamp }))
+    }
+
+    /// Where the innermost disk is mounted on the way to a file: how many of its document's
+    /// folders lead to the mount point. Nothing where there is none, as far as the folders
+    /// are there.
+    fn mount_depth(&self, user: UserId, path: &DocumentPath) -> Result<Option<u16>, Errno> {
+        let (mut above, mut on) = (None::<Directory>, self.mount);
+        let mut found = None;
+        for (depth, name) in (0..).zip(&paths::final_folder(user, path)) {
+            let next = match above.as_ref().unwrap_or(&self.uploads).folder(name) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => break,
+                next => next?,
+            };
+            let mount = Some(mount(&next)?);
+            if mount != on {
+                (found, on) = (Some(depth), mount);
+            }
+            above = Some(next);
+        }
+        Ok(found)
+    }
+
+    /// Whether a file that is not there may be on a disk that is not mounted, or below one
+    /// that is mounted over it. `known` is what the file was known by when it was last there.
+    ///
+    /// A file whose folders are on the same mounts as then was removed, also where its folder
+    /// is empty or missing: only the user's own folder must be there. Of a file of which
+    /// nothing is known that is said only where its nearest folder is on the usual file
+    /// system and holds something, for a mount point without its disk is empty.
+    pub(super) fn may_be_unmounted(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+        known: Option<FileStamp>,
+    ) -> Result<bool, StorageError> {
+        let io = |errno| StorageError::opening("look at the folders of the file", errno);
+        match self.uploads.folder(paths::user_folder(user)) {
+            Ok(_) => {}
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(true),
+            Err(errno) => return Err(io(errno)),
+        }
+        let depth = self.mount_depth(user, path).map_err(io)?;
+        if let Some(known) = known {
+            return Ok(depth != known.mount_depth);
+        }
+        let folder = paths::final_folder(user, path);
+        Ok(depth.is_some() || self.is_nearest_empty(&folder).map_err(io)?)
+    }
+
+    /// Whether nothing lies in that folder, or in the nearest above it that is there.
+    fn is_nearest_empty(&self, folder: &Path) -> Result<bool, Errno> {
+        for path in folder.ancestors().take_while(|path| *path != Path::new("")) {
+            match self.uploads.folder(path) {
+                Err(Errno::NOENT) => {}
+                nearest => return Ok(nearest?.entries()?.next().is_none()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// From now on nothing is written to that folder where it is empty and no disk is
+    /// mounted there.
+    pub(super) fn note_mount_point(&self, user: UserId, path: &DocumentPath, depth: u16) {
+        let folder = paths::final_folder(user, path);
+        let point = folder.iter().take(1 + usize::from(depth)).collect();
+        self.mount_points.lock().unwrap_or_else(PoisonError::into_inner).insert(point);
+    }
+
+    fn has_mount_point_on(&self, folder: &Path) -> bool {
+        let points = self.mount_points.lock().unwrap_or_else(PoisonError::into_inner);
+        !points.is_empty() && folder.ancestors().any(|above| points.contains(above))
+    }
+
+    /// Refuses a folder on whose way a mount point lacks its disk: it is missing, or is empty
+    /// and on the same mount as the folder above. A file there would be hidden as soon as the
+    /// disk is mounted (P3), and the documents on the disk would seem to be removed. Where
+    /// something lies there, the operator has moved the documents off their disk.
+    fn refuse_if_unmounted(&self, folder: &Path) -> Result<(), Errno> {
+        if !self.has_mount_point_on(folder) {
+            return Ok(());
+        }
+        let points = self.mount_points.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let above = folder.ancestors().filter(|above| points.contains(*above));
+        for point in above {
+            let is_mounted_or_used = match self.uploads.folder(point) {
+                Err(Errno::NOENT) => false,
+                held => {
+                    let held = held?;
+                    let parent = point.parent().filter(|parent| *parent != Path::new(""));
+                    let outside = match parent {
+                        Some(parent) => mount(self.uploads.folder(parent)?)?,
+                        None => mount(&*self.uploads)?,
+                    };
+                    mount(&held)? != outside || held.entries()?.next().is_some()
+                }
+            };
+            if !is_mounted_or_used {
+                tracing::error!(
+                    folder = %Path::new(paths::UPLOADS).join(point).display(),
+                    "the disk of this folder is not mounted: nothing is written there; mount it again"
+                );
+                return Err(Errno::NOMEDIUM);
+            }
+        }
+        Ok(())
     }
 
     /// Whether nothing stands in the way of the folder of a final file.
     pub(super) fn check(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
+        const WHAT: &str = "look at the document's folder";
+        let folder = paths::final_folder(user, path);
+        self.refuse_if_unmounted(&folder).map_err(|errno| StorageError::opening(WHAT, errno))?;
         if path.folder().is_empty() {
             return Ok(());
         }
-        match self.uploads.folder(paths::final_folder(user, path)) {
+        match self.uploads.folder(folder) {
             Ok(_) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(StorageError::opening("look at the document's folder", errno)),
-        }
-    }
-
-    /// Whether a user has a folder.
-    pub(super) fn has_folder(&self, user: UserId) -> Result<bool, StorageError> {
-        match self.uploads.folder(paths::user_folder(user)) {
-            Ok(_) => Ok(true),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
-            Err(errno) => Err(StorageError::opening("open the user's folder", errno)),
+            Err(errno) => Err(StorageError::opening(WHAT, errno)),
         }
     }
 

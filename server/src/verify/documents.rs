@@ -22,7 +22,7 @@ impl Verification<'_> {
             Ok(None) => {
                 // What a repair has moved away itself, before it was cut off, is no
                 // sign of a disk that is not mounted.
-                let deserted = self.survey.is_deserted(row.user_id)?
+                let deserted = self.survey.may_be_unmounted(row.user_id, place, row.stamp)?
                     && !self.survey.was_set_aside(row.document_id);
                 return Ok(Some((path, Wrong::Missing { replaced: false, deserted })));
             }

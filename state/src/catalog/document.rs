@@ -12,7 +12,8 @@ use towline_upload::Phase;
 /// The columns that [`Document`] is read from.
 pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesize, blake3, \
     status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
-    last_chunk_at, created_at, finished_at, cached_inode, file_inode, file_modified";
+    last_chunk_at, created_at, finished_at, cached_inode, file_inode, file_modified, \
+    file_mount_depth";
 
 /// What is known of a document when its upload begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,10 @@ pub struct FileStamp {
     pub inode: u64,
     /// When it was last written to, in nanoseconds since 1970-01-01 UTC.
     pub modified_ns: i64,
+    /// Where it lies on a disk that is mounted at its user's folder or below it: how many of
+    /// the document's folders lead to the mount point. Nothing where it lies on the file
+    /// system of all users' folders.
+    pub mount_depth: Option<u16>,
 }
 
 /// A row of the documents table.
@@ -130,8 +135,12 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
 fn stamp(row: &NamedRow<'_, '_>) -> Result<Option<FileStamp>, CatalogError> {
     let inode = row.plain::<Option<i64>>("file_inode")?;
     let modified_ns = row.plain::<Option<i64>>("file_modified")?;
-    let stamp =
-        |(inode, modified_ns): (i64, _)| FileStamp { inode: inode.cast_unsigned(), modified_ns };
+    let mount_depth = row.get_option("file_mount_depth", |depth: i64| u16::try_from(depth))?;
+    let stamp = |(inode, modified_ns): (i64, _)| FileStamp {
+        inode: inode.cast_unsigned(),
+        modified_ns,
+        mount_depth,
+    };
     Ok(inode.zip(modified_ns).map(stamp))
 }
 

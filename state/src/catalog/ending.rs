@@ -59,7 +59,8 @@ impl Catalog {
                 .prepare_cached(
                     "UPDATE documents SET status = $1, reason = $2, finished_at = $3, \
                      created_at = NULL, blake3 = NULL, file_path = NULL, path_key = NULL, \
-                     file_inode = NULL, file_modified = NULL WHERE document_id = $4",
+                     file_inode = NULL, file_modified = NULL, file_mount_depth = NULL \
+                     WHERE document_id = $4",
                 )?
                 .execute(params![
                     Phase::Failed.as_str(),

@@ -103,12 +103,13 @@ impl Catalog {
         self.write(move |connection| {
             connection
                 .prepare_cached(
-                    "UPDATE documents SET file_inode = $1, file_modified = $2 \
-                     WHERE document_id = $3 AND status = $4",
+                    "UPDATE documents SET file_inode = $1, file_modified = $2, \
+                     file_mount_depth = $3 WHERE document_id = $4 AND status = $5",
                 )?
                 .execute(params![
                     stamp.inode.cast_signed(),
                     stamp.modified_ns,
+                    stamp.mount_depth,
                     document_id.to_i64(),
                     Phase::Completed.as_str(),
                 ])?;

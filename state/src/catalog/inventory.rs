@@ -43,6 +43,28 @@ impl Catalog {
         })
     }
 
+    /// The folders at which disks were mounted when a file there was last known to be the
+    /// right one: whose, a document there, and how many of its folders lead to the mount
+    /// point. Each folder is told once.
+    pub fn mount_points(&self) -> Reply<Vec<(UserId, DocumentPath, u16)>> {
+        self.read(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM documents WHERE file_mount_depth IS NOT NULL");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([])?;
+            let mut found = std::collections::BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                // A row that does not read names no folder.
+                let Ok(document) = document(row) else { continue };
+                let depth = document.stamp.and_then(|stamp| stamp.mount_depth);
+                let (Some(path), Some(depth)) = (document.file_path, depth) else { continue };
+                let above: Vec<_> = path.folder().iter().take(depth.into()).cloned().collect();
+                found.insert((document.user_id, above, depth), path);
+            }
+            let points = found.into_iter();
+            Ok(points.map(|((user, _, depth), path)| (user, path, depth)).collect())
+        })
+    }
+
     /// The document whose file has exactly that name, or is promised it.
     pub fn document_at(&self, user_id: UserId, path: &DocumentPath) -> Reply<Option<DocumentId>> {
         let (key, text) = (path.key(), path.to_string());

@@ -182,7 +182,7 @@ impl Catalog {
                 .prepare_cached(
                     "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
                      finished_at = $3, cached_inode = NULL, file_inode = $4, \
-                     file_modified = $5 WHERE document_id = $6",
+                     file_modified = $5, file_mount_depth = $6 WHERE document_id = $7",
                 )?
                 .execute(params![
                     Phase::Completed.as_str(),
@@ -190,6 +190,7 @@ impl Catalog {
                     now.to_i64(),
                     stamp.map(|stamp| stamp.inode.cast_signed()),
                     stamp.map(|stamp| stamp.modified_ns),
+                    stamp.and_then(|stamp| stamp.mount_depth),
                     document_id.to_i64(),
                 ])?;
             blocks::forget(connection, document_id)?;

@@ -75,12 +75,12 @@ fn a_place_is_the_one_that_it_has_or_was_to_have() {
 #[test]
 fn what_a_file_is_known_by_lasts_as_long_as_its_document() {
     let f = Fixture::new();
-    let stamp = FileStamp { inode: u64::MAX, modified_ns: -5 };
+    let stamp = FileStamp { inode: u64::MAX, modified_ns: -5, mount_depth: None };
     let a = f.create("a", 7);
     f.begin(a).unwrap();
     let completed = f.catalog.complete_publish(a, Some(stamp), at(30)).wait().unwrap();
     assert_eq!((completed.stamp, &completed), (Some(stamp), &f.document(a)));
-    let later = FileStamp { modified_ns: i64::MAX, ..stamp };
+    let later = FileStamp { modified_ns: i64::MAX, mount_depth: Some(3), ..stamp };
     f.catalog.note_stamp(a, later).wait().unwrap();
     assert_eq!(f.document(a).stamp, Some(later));
     f.catalog.lose(a, "gone", at(40)).wait().unwrap();

@@ -7,7 +7,7 @@ use towline_protocol::Code;
 use towline_protocol::request::{Complete, Upload};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, run};
-use towline_tests::process::Launch;
+use towline_tests::process::{Launch, output, towlined};
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, resume, upload};
 use towline_tests::volume::{Shown, Volume};
@@ -137,4 +137,127 @@ async fn that_is_full_says_so_and_keeps_what_came() {
     assert_nothing_is_left(&site, &person, &["doc"]);
     server.gone().await;
     drop(shown);
+}
+
+/// The disk is not mounted for a while: no document on it is given up, and nothing is written
+/// to the empty folder, where the disk would hide it. What was removed from the disk by hand
+/// while it was mounted is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    for folder in ["", "big"] {
+        let site = Site::in_memory();
+        let person = site.add_user("ada").await;
+        let mount_point = site.documents(&person).join(folder);
+        std::fs::create_dir_all(&mount_point).expect("a folder");
+        let shown = volume.show_at(&mount_point);
+        let (old, new) = (Corpus::new(BLOCK + 7, 985), Corpus::new(1000, 986));
+        let late = Corpus::new(2000, 990);
+        let within = |name: &str, corpus: &Corpus| {
+            let folder = (!folder.is_empty()).then(|| folder.to_owned()).into_iter().collect();
+            Upload { folder, blake3: Some(corpus.hash()), ..upload(name, corpus) }
+        };
+        let name = |name: &str| Path::new(folder).join(name).display().to_string();
+
+        let mut server = Launch::over(&site).start().await;
+        let mut speaker = server.speaker(&person).await;
+        let mut ids = Vec::new();
+        for document in ["kept", "removed"] {
+            let corpus = Corpus::new(BLOCK + 7, if document == "kept" { 985 } else { 987 });
+            ids.push(speaker.upload(within(document, &corpus)).await.document_id);
+            speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+            speaker.complete(ZERO).await;
+        }
+        // Removed by hand, with the disk in its place: the name is free again.
+        std::fs::remove_file(site.document(&person, &name("removed"))).unwrap();
+        speaker.upload(within("removed", &new)).await;
+        speaker.chunks(ZERO, &new, 0..new.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.filename, "removed");
+        assert_eq!(speaker.status(ids[1]).await.status, "failed");
+
+        // An upload waits, and the disk is not there at the next start.
+        let waiting = speaker.upload(within("waiting", &late)).await.document_id;
+        speaker.chunks(ZERO, &late, 0..late.size()).await;
+        speaker.has_received(waiting, late.size()).await;
+        server.signal(Signal::TERM);
+        assert!(server.ended().await.success());
+        shown.hide();
+        let mut server = Launch::over(&site).start().await;
+        let mut speaker = server.speaker(&person).await;
+        for corpus in [&old, &new] {
+            speaker.upload_refused(within("kept", corpus), Code::Internal).await;
+        }
+        speaker.resume(resume(waiting)).await;
+        speaker.complete_refused(Complete::default(), Code::Internal).await;
+        assert_eq!(files(&mount_point), Vec::<String>::new(), "the disk would hide it");
+        assert_eq!(speaker.status(ids[0]).await.status, "completed");
+        server.signal(Signal::TERM);
+        assert!(server.ended().await.success());
+        let mut repair = towlined();
+        let repair = repair.args(["verify", "--repair", "--data-dir"]).arg(site.path());
+        let repaired = output(repair).await;
+        assert_eq!(repaired.status.code(), Some(1), "{repaired:?}");
+
+        let shown = volume.show_at(&mount_point);
+        let mut server = Launch::over(&site).start().await;
+        let mut speaker = server.speaker(&person).await;
+        speaker.send(&towline_protocol::Request::Upload(within("kept", &old))).await;
+        let success = speaker.success_on(ZERO).await;
+        assert!(success.existing && success.document_id == ids[0]);
+        speaker.resume(resume(waiting)).await;
+        speaker.complete(ZERO).await;
+        site.assert_published(&person, &name("waiting"), &late);
+        server.signal(Signal::TERM);
+        assert!(server.ended().await.success());
+        for name in ["kept", "removed", "waiting"] {
+            std::fs::remove_file(mount_point.join(name)).unwrap();
+        }
+        shown.hide();
+    }
+}
+
+/// The server dies between the copy and the row, and the disk is not there at the next start:
+/// the bytes are still where they were promised.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_is_gone_behind_a_crash_takes_no_promised_byte_along() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    for point in ["publish.copy_settled", "publish.in_place"] {
+        let (site, person, shown) = beside(&volume).await;
+        let (first, corpus) = (Corpus::new(10, 988), Corpus::new(2 * BLOCK + 5, 989));
+        let server = Launch::over(&site).start().await;
+        let mut speaker = server.speaker(&person).await;
+        speaker.upload(upload("first", &first)).await;
+        speaker.chunks(ZERO, &first, 0..first.size()).await;
+        speaker.complete(ZERO).await;
+        server.gone().await;
+
+        let mut server = Launch::over(&site).failpoints(&format!("{point}=kill@1")).start().await;
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        let _ = speaker.try_send(&towline_protocol::Request::Complete(Complete::default())).await;
+        server.ended().await;
+        assert!(server.was_killed().await, "{point}");
+        shown.hide();
+
+        let server = Launch::over(&site).start().await;
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        assert_ne!(speaker.status(id).await.status, "failed", "{point}");
+        server.gone().await;
+        let shown = volume.show_at(&site.documents(&person));
+        let server = Launch::over(&site).start().await;
+        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        // Its row takes bytes again, and what was promised of them is not asked for again.
+        let granted = speaker.resume(resume(id)).await;
+        let from = towline_tests::speaker::position(granted.offset);
+        speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.filename, "doc", "{point}");
+        site.assert_published(&person, "doc", &corpus);
+        assert_nothing_is_left(&site, &person, &["doc", "first"]);
+        server.gone().await;
+        for name in ["doc", "first"] {
+            std::fs::remove_file(site.document(&person, name)).unwrap();
+        }
+        shown.hide();
+    }
 }
