@@ -6,6 +6,7 @@ use super::meaning::{self, Purpose};
 use super::printer::{line, shown};
 use super::{forget, job};
 use crate::exit::Exit;
+use crate::text::printable_json;
 use crate::{printable, units};
 use console::measure_text_width;
 use serde::Serialize;
@@ -36,12 +37,12 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
         for job in &state.jobs {
             let begun = job::begun(job, &state);
             if let Ok(json) = serde_json::to_string(&JobLine { job: true, begun, entry: job }) {
-                line(&json);
+                line(&printable_json(&json));
             }
         }
         for (document_id, _, entry) in entries {
             if let Ok(json) = serde_json::to_string(&Line { document_id, entry }) {
-                line(&json);
+                line(&printable_json(&json));
             }
         }
         return Ok(Exit::Done);

@@ -57,6 +57,10 @@ pub(super) struct Printer {
     /// How many files the run has.
     files: usize,
     sum: Summary,
+    /// The command has `--skip-refused`, and it was not given.
+    offers_skipping: bool,
+    /// Something was refused that the option would have left out.
+    is_skippable: bool,
 }
 
 /// How an upload that rests goes on.
@@ -137,7 +141,14 @@ impl Printer {
             begun,
             files: 1,
             sum: Summary::default(),
+            offers_skipping: false,
+            is_skippable: false,
         }
+    }
+
+    /// The command has an option that leaves refused files out.
+    pub(super) fn offer_skipping(&mut self) {
+        self.offers_skipping = true;
     }
 
     /// These files are to be sent.
@@ -233,7 +244,8 @@ impl Printer {
             Event::Stalled { .. } => {}
             Event::Summary(summary) => {
                 screen.clear();
-                self.line_on(&screen, &lines::summary(summary));
+                let can_skip = self.offers_skipping && self.is_skippable;
+                self.line_on(&screen, &lines::summary(summary, can_skip));
             }
         }
         if self.manners.json {
@@ -247,6 +259,8 @@ impl Printer {
             let counter =
                 if failure.is_of_name() { &mut self.sum.refused } else { &mut self.sum.failed };
             *counter += 1;
+            // Standard input is refused with the option, too.
+            self.is_skippable |= failure.is_of_name() && !matches!(failure, Failure::StandardInput);
         }
         let advice = failure.advice();
         self.show(&Event::Error(Trouble {
@@ -290,10 +304,11 @@ impl Printer {
         let Summary { paused, begun, .. } = self.sum;
         let word = if was_interrupted { "paused" } else { "stopped" };
         self.note(&format!(
-            "{word}: {} of {} done, {begun} begun, {} to go. {how}",
+            "{word}: {} of {} done, {begun} begun, {} to go{}{how}",
             self.done(),
             units::count(self.files, "file"),
-            paused - begun
+            paused - begun,
+            if how.is_empty() { "" } else { ". " }
         ));
     }
 

@@ -56,6 +56,9 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
     });
     let mut clients = [client(server, credential, &memory, put.manner.retries)];
     let mut printer = Printer::new(put.manner.manners(), memory.resuming(&put.reach));
+    if !put.skip_refused {
+        printer.offer_skipping();
+    }
     let refused = report(&selection, &mut printer);
     let mut jobs: Vec<Job> = job.into_iter().map(|entry| Job::begin(&memory, entry)).collect();
     if refused == Exit::Resumable {
@@ -159,6 +162,7 @@ async fn all_until(
 ) -> Exit {
     let mut worst = Exit::Done;
     let mut is_paused = false;
+    let mut refused_all = None;
     let mut begun = 0;
     let mut unbegun: Vec<(PathBuf, Option<usize>)> = Vec::new();
     let file_count = tasks.len();
@@ -212,6 +216,7 @@ async fn all_until(
                 }
                 failure => lock(&printer).failed(Some(local), failure),
             }
+            refused_all = refused_all.or(failure.code().filter(|code| refuses_all(*code)));
             !is_paused && !concerns_all(&failure)
         };
         if !cancel.is_cancelled() {
@@ -237,6 +242,10 @@ async fn all_until(
             printer.note(&interrupted_before(&unbegun[0].0));
         }
     }
+    // A new token goes on with the files that were not begun.
+    if refused_all == Some(Code::AuthExpired) && !unbegun.is_empty() {
+        worst = worst.max(Exit::Resumable);
+    }
     let mut jobs = jobs.into_inner().unwrap_or_else(PoisonError::into_inner);
     for job in unbegun.iter().filter_map(|(_, job)| *job) {
         if let Some(job) = jobs.get_mut(job) {
@@ -257,7 +266,14 @@ async fn all_until(
         let begun_before = unbegun.iter().filter(|(path, _)| was_begun(path)).count();
         printer.unfinished(begun + begun_before, unbegun.len() - begun_before);
         if file_count > 1 {
-            let how = how_to_go_on(memory, &state, printer.options_to_resume());
+            let how = match refused_all {
+                None => how_to_go_on(memory, &state, printer.options_to_resume()),
+                Some(Code::AuthExpired) => {
+                    "Run the same command again with a new token to go on.".to_owned()
+                }
+                // The same command would be refused again; the failure says what helps.
+                Some(_) => String::new(),
+            };
             printer.rests(is_paused, &how);
         }
     }
@@ -292,11 +308,14 @@ fn concerns_all(failure: &Failure) -> bool {
         Failure::Unreachable { .. } | Failure::NoServer { .. } | Failure::Protocol(_) => true,
         // Where no attempt is to be repeated, the first loss ends it all.
         Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
-        Failure::Refused { reply, .. } => {
-            matches!(reply.code, Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported)
-        }
+        Failure::Refused { reply, .. } => refuses_all(reply.code),
         _ => false,
     }
+}
+
+/// Whether the server refuses the client as a whole, whatever it sends.
+fn refuses_all(code: Code) -> bool {
+    matches!(code, Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported)
 }
 
 #[cfg(test)]

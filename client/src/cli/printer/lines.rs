@@ -83,8 +83,9 @@ pub(super) fn paused(standing: &Standing, how: &str) -> String {
     format!("{}: paused at {share}{how}", shown(&standing.path))
 }
 
-/// The last line of a run of several files.
-pub(super) fn summary(summary: &Summary) -> String {
+/// The last line of a run of several files. `can_skip`: the command has an option that
+/// leaves the refused files out.
+pub(super) fn summary(summary: &Summary, can_skip: bool) -> String {
     let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = *summary;
     let mut text = format!("{sent} sent");
     if copied > 0 {
@@ -92,7 +93,10 @@ pub(super) fn summary(summary: &Summary) -> String {
     }
     text += &format!(", {existing} already there, {skipped} skipped");
     if refused > 0 {
-        text += &format!(", {refused} refused (--skip-refused leaves such files out)");
+        text += &format!(", {refused} refused");
+        if can_skip {
+            text += " (--skip-refused leaves such files out)";
+        }
     }
     text += &format!(", {failed} failed");
     if paused > 0 {
@@ -220,8 +224,12 @@ mod tests {
             ..Summary::default()
         };
         assert_eq!(
-            summary(&all),
+            summary(&all, true),
             "661 sent, 28 already there, 0 skipped, 0 failed; 9.2 MiB in 0.9 s"
         );
+        // Only what the command can do is advised.
+        let refused = Summary { refused: 2, ..all };
+        assert!(summary(&refused, true).contains("2 refused (--skip-refused leaves"));
+        assert!(summary(&refused, false).contains("2 refused, 0 failed"));
     }
 }
