@@ -298,6 +298,13 @@ impl ChannelDesk {
         let place = self.place.take();
         let next = match done {
             Ok(None) => Next::Done,
+            Ok(Some(Step::Hear(Asked::Known(known)))) if known.wants_place() => {
+                let known = self.with_place(known);
+                Next::GoesAfter(Box::pin(async move {
+                    let known = known.await;
+                    Begun { step: Step::Hear(Asked::Known(known)), place }
+                }))
+            }
             Ok(Some(step)) if !step.is_long() => Next::Goes(Begun { step, place }),
             Ok(Some(step)) => Next::GoesAlone(Begun { step, place }),
             // What follows for the upload may have to wait for who else is at it.

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use tokio_util::task::TaskTracker;
@@ -68,7 +69,13 @@ pub(crate) enum Next<B> {
     /// More of the same, which must not keep others waiting. Where the lane is alone
     /// already that is no different.
     GoesAlone(B),
+    /// More of the same, on a thread of its own, when that is over. Until then no thread
+    /// waits for it.
+    GoesAfter(Waiting<B>),
 }
+
+/// What is waited for before a lane goes on.
+pub(crate) type Waiting<B> = Pin<Box<dyn Future<Output = B> + Send>>;
 
 /// See the module's description.
 pub(crate) struct Lane<H: Handler> {
@@ -191,6 +198,16 @@ impl<H: Handler> Crew<H> {
         self.tracker.spawn_blocking(move || run_alone(&crew, &lane, begun));
     }
 
+    /// The same, once that is over. The lane counts as running meanwhile: what is queued
+    /// waits behind what was begun.
+    fn lend_thread_after(self: &Arc<Self>, lane: Arc<Shared<H>>, waiting: Waiting<H::Begun>) {
+        let crew = Arc::clone(self);
+        self.tracker.spawn(async move {
+            let begun = waiting.await;
+            crew.lend_thread(lane, Some(begun));
+        });
+    }
+
     /// Begins one piece of short work in each lane that has some, and only then goes
     /// on with each: what they wait for comes together.
     fn run_together(self: &Arc<Self>, lanes: Vec<Arc<Shared<H>>>) {
@@ -222,6 +239,7 @@ impl<H: Handler> Crew<H> {
         match next {
             Next::Goes(begun) => return Some((lane, begun)),
             Next::GoesAlone(begun) => self.lend_thread(lane, Some(begun)),
+            Next::GoesAfter(waiting) => self.lend_thread_after(lane, waiting),
             Next::Done => self.hand_on(lane),
         }
         None
@@ -307,7 +325,11 @@ impl<H: Handler> Shared<H> {
 /// Does a lane's work on a thread of its own, for a turn.
 fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>, begun: Option<H::Begun>) {
     let mut handler = lock(&lane.handler);
-    finish(&mut *handler, begun.map_or(Next::Done, Next::Goes));
+    let waiting = finish(&mut *handler, begun.map_or(Next::Done, Next::Goes));
+    if let Some(waiting) = waiting {
+        drop(handler);
+        return crew.lend_thread_after(Arc::clone(lane), waiting);
+    }
     for _ in 0..TURN {
         let work = {
             let mut queue = lock(&lane.queue);
@@ -319,16 +341,25 @@ fn run_alone<H: Handler>(crew: &Arc<Crew<H>>, lane: &Arc<Shared<H>>, begun: Opti
             work
         };
         let next = guarded(&mut *handler, |handler| handler.begin(work, Manner::Alone));
-        finish(&mut *handler, next);
+        if let Some(waiting) = finish(&mut *handler, next) {
+            drop(handler);
+            return crew.lend_thread_after(Arc::clone(lane), waiting);
+        }
     }
     drop(handler);
     crew.hand_on(Arc::clone(lane));
 }
 
-/// Goes on until it is done.
-fn finish<H: Handler>(handler: &mut H, mut next: Next<H::Begun>) {
-    while let Next::Goes(begun) | Next::GoesAlone(begun) = next {
-        next = guarded(handler, |handler| handler.go_on(begun, Manner::Alone));
+/// Goes on until it is done, or until there is something to wait for.
+fn finish<H: Handler>(handler: &mut H, mut next: Next<H::Begun>) -> Option<Waiting<H::Begun>> {
+    loop {
+        next = match next {
+            Next::Goes(begun) | Next::GoesAlone(begun) => {
+                guarded(handler, |handler| handler.go_on(begun, Manner::Alone))
+            }
+            Next::GoesAfter(waiting) => return Some(waiting),
+            Next::Done => return None,
+        };
     }
 }
 
@@ -361,9 +392,10 @@ mod tests {
         waits: usize,
         panics: bool,
         alone: bool,
+        after: bool,
     }
 
-    const SHORT: Job = Job { short: true, waits: 1, panics: false, alone: false };
+    const SHORT: Job = Job { short: true, waits: 1, panics: false, alone: false, after: false };
 
     impl Handler for Scribe {
         type Work = Job;
@@ -395,6 +427,12 @@ mod tests {
 
     impl Scribe {
         fn next(&self, job: Job) -> Next<Job> {
+            if job.waits > 0 && job.after {
+                return Next::GoesAfter(Box::pin(async move {
+                    tokio::task::yield_now().await;
+                    job
+                }));
+            }
             if job.waits > 0 {
                 return if job.alone { Next::GoesAlone(job) } else { Next::Goes(job) };
             }
@@ -440,6 +478,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_thread_waits_for_what_is_to_come_and_nothing_overtakes_it() {
+        let (log, heard) = mpsc::channel();
+        let tracker = TaskTracker::new();
+        let lane = Lane::new(Scribe('a', log), Crew::new(tracker.clone()));
+        for short in [true, false] {
+            lane.push(Job { after: true, short, ..SHORT });
+            lane.push(SHORT);
+        }
+        tracker.close();
+        tracker.wait().await;
+        let heard: Vec<_> = heard.try_iter().collect();
+        let heard = heard.join(", ").replace(" alone", "");
+        let each = ["a begins, a goes on, a is done"; 4];
+        assert_eq!(heard, each.join(", "));
+    }
+
+    #[tokio::test]
     async fn what_is_queued_quietly_waits_for_a_word_or_for_more() {
         let (log, heard) = mpsc::channel();
         let tracker = TaskTracker::new();
@@ -470,7 +525,8 @@ mod tests {
         let mut expected = Vec::new();
         for turn in 0..200 {
             let (short, alone) = (turn % 3 != 0, turn % 5 == 0);
-            let job = Job { short, waits: turn % 3, panics: turn % 7 == 0, alone };
+            let after = turn % 11 == 0;
+            let job = Job { short, waits: turn % 3, panics: turn % 7 == 0, alone, after };
             lane.push(job);
             expected.push("a begins");
             expected.extend((0..job.waits).map(|_| "a goes on"));

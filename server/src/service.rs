@@ -43,7 +43,8 @@ pub(crate) struct Service {
     pub(crate) newborns: Arc<Newborns>,
     /// Who does the short work of all channels.
     pub(crate) crew: Arc<Crew<ChannelDesk>>,
-    /// Places for large copies: who finds none is sent for the bytes instead.
+    /// Places for reading large files, to copy them or to look at them: see
+    /// [`COPIES_MAX`](crate::channel::COPIES_MAX).
     pub(crate) copies: Arc<Semaphore>,
     /// Places for taps: one for each core, for each has a thread of its own.
     pub(crate) taps: Arc<Semaphore>,

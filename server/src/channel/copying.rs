@@ -15,14 +15,18 @@ use crate::failure::Failure;
 use crate::presence::Presence;
 use crate::publish::{Order, Receipt};
 use crate::storage::{Copied, Published};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
 use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::reply::{Progress, Reply};
 use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
 use towline_state::catalog::Document;
 
-/// Large copies at a time, over all connections: each of them is as much work for the disk
-/// as many clients together. A client that finds no place sends the bytes.
+/// Large files that are read at a time, over all connections, to be copied or to be looked
+/// at: each of them is as much work for the disk as many clients together. A client that
+/// finds no place for a copy sends the bytes; a look waits for its place (P6).
 pub(crate) const COPIES_MAX: usize = 4;
 
 /// Documents whose bytes may do.
@@ -30,6 +34,8 @@ pub(super) struct Known {
     begun: Box<Begun>,
     documents: Vec<Document>,
     wanted: Wanted,
+    /// For a look at large ones.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// What is wanted of them.
@@ -44,6 +50,12 @@ enum Wanted {
 impl Known {
     pub(super) fn filesize(&self) -> FileSize {
         self.begun.request.filesize
+    }
+
+    /// Whether nothing is to be read before there is a place for it.
+    pub(super) fn wants_place(&self) -> bool {
+        let is_large = self.filesize().get() > BLOCK_SIZE_BYTES;
+        is_large && self.wanted == Wanted::Look && self.place.is_none()
     }
 }
 
@@ -65,7 +77,7 @@ impl ChannelDesk {
                 Presence::Other | Presence::Unknown => {}
             }
         }
-        let known = Known { begun, documents: unread, wanted: Wanted::Look };
+        let known = Known { begun, documents: unread, wanted: Wanted::Look, place: None };
         if known.filesize().get() > SHORT_FILE_BYTES && !known.documents.is_empty() {
             return Ok(Some(Asked::Known(Box::new(known))));
         }
@@ -78,16 +90,49 @@ impl ChannelDesk {
         begun: Box<Begun>,
         documents: Vec<Document>,
     ) -> Result<Option<Asked>, Failure> {
-        let known = Known { begun, documents, wanted: Wanted::Copy };
+        let known = Known { begun, documents, wanted: Wanted::Copy, place: None };
         if known.filesize().get() > SHORT_FILE_BYTES {
             return Ok(Some(Asked::Known(Box::new(known))));
         }
         self.make_use_of(known)
     }
 
+    /// Waits for a place, or for the end of the connection, and says now and then that the
+    /// client is not forgotten. Where no place was found nothing is said of the files: the
+    /// answer is [`Failure::CutShort`], and not that they are not there.
+    pub(super) fn with_place(
+        &self,
+        mut known: Box<Known>,
+    ) -> impl Future<Output = Box<Known>> + Send + use<> {
+        let places = Arc::clone(&self.service.copies);
+        let (ending, every) = (self.ending.clone(), self.service.config.timings.report);
+        let first = known.documents.first().map(|document| document.document_id);
+        let mut say = first.map(|id| self.at_work(id, known.filesize()));
+        async move {
+            let mut place = pin!(places.acquire_owned());
+            loop {
+                tokio::select! {
+                    place = &mut place => {
+                        known.place = place.ok();
+                        return known;
+                    }
+                    () = ending.cancelled() => return known,
+                    () = tokio::time::sleep(every) => {
+                        if let Some(say) = &mut say {
+                            say(Offset::ZERO);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// Does what may take long: it reads the files.
     pub(super) fn make_use_of(&mut self, known: Known) -> Result<Option<Asked>, Failure> {
-        let Known { mut begun, documents, wanted } = known;
+        if known.wants_place() {
+            return Err(Failure::CutShort);
+        }
+        let Known { mut begun, documents, wanted, place } = known;
         match wanted {
             Wanted::Look => {
                 for document in documents {
@@ -106,6 +151,7 @@ impl ChannelDesk {
                 begun.unless.same_bytes = None;
             }
         }
+        drop(place);
         self.begin_without(begun).map(Some)
     }
 
