@@ -142,8 +142,12 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
             // What is put in order at a start may be cut off at any time (P4).
             () = stop.asked() => return Ok(()),
         };
-        let welcome =
-            tokio::task::spawn_blocking(move || first_start::welcome(&data_dir, address)).await??;
+        let welcome = tokio::task::spawn_blocking(move || first_start::welcome(&data_dir, address));
+        let welcome = tokio::select! {
+            welcome = welcome => welcome??,
+            // It may wait for another program that keeps the catalog locked.
+            () = stop.asked() => return Ok(()),
+        };
         let mut out = std::io::stdout();
         // Whoever started us may have closed its end; serving matters more.
         let _ = writeln!(out, "listening on {address}\n{about}");

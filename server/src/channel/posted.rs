@@ -141,8 +141,17 @@ impl ChannelDesk {
         let row = match created.wait() {
             Ok(Created::New(row)) => row,
             needless => {
-                // Where the catalog failed there may be a row behind a restart.
-                file.is_nobodys = matches!(needless, Ok(_) | Err(CatalogError::Refused(_)));
+                // Nothing was committed, so no row speaks of the file: on a full disk it
+                // would keep room from the next try. Where the catalog failed otherwise there
+                // may be a row behind a restart.
+                file.is_nobodys = matches!(
+                    needless,
+                    Ok(_)
+                        | Err(CatalogError::Refused(_)
+                            | CatalogError::Busy
+                            | CatalogError::DiskFull
+                            | CatalogError::ReadOnly)
+                );
                 drop((file, birth));
                 return self.came_to_nothing(source, needless.err());
             }

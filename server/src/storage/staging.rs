@@ -311,6 +311,11 @@ impl Staging for StagingFile {
         space::reserve(&self.file, filesize).inspect_err(|_| {
             // Half a reservation helps nobody, and others may need the room.
             let _ = rustix::fs::ftruncate(&self.file, length_bytes(&stat));
+            // That gives up what was reserved before, too, on which an upload that was to
+            // grow still counts.
+            if let Ok(held) = FileSize::try_from(held_bytes.min(filesize.get())) {
+                let _ = space::reserve(&self.file, held);
+            }
         })
     }
 

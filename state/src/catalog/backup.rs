@@ -36,10 +36,36 @@ pub fn back_up(path: impl AsRef<Path>, into: impl AsRef<Path>) -> Result<(), Cat
     source.execute("VACUUM INTO $1", [text])?;
     source.close().map_err(|(_, error)| error)?;
     let copy = rusqlite::Connection::open(into)?;
-    copy.execute(
+    let updated = copy.execute(
         "UPDATE sqlite_sequence SET seq = seq + $1 WHERE name = 'documents'",
         [SKIPPED_DOCUMENTS],
     )?;
+    // SQLite makes the row with the first document.
+    if updated == 0 {
+        copy.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES ('documents', $1)",
+            [SKIPPED_DOCUMENTS],
+        )?;
+    }
     copy.close().map_err(|(_, error)| error)?;
     File::open(into).and_then(|file| file.sync_all()).map_err(failed("sync"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Catalog;
+
+    #[test]
+    fn a_copy_skips_numbers_also_where_no_document_was_ever_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, into) = (folder.path().join("catalog.db"), folder.path().join("copy.db"));
+        let catalog = Catalog::open(&path).unwrap();
+        back_up(&path, &into).unwrap();
+        catalog.close().wait().unwrap();
+        let copy = rusqlite::Connection::open(&into).unwrap();
+        let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'documents'";
+        let skipped: i64 = copy.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(skipped, SKIPPED_DOCUMENTS);
+    }
 }

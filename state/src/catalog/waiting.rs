@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// One attempt waits this long for a lock.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(1);
 
+/// Between two attempts: some locks are refused without a wait.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// After this time the log says what is waited for, and again and again after as long.
 const SILENCE: Duration = Duration::from_secs(2);
 const SAID_EVERY: Duration = Duration::from_secs(30);
@@ -42,6 +45,7 @@ pub(super) fn for_others<T>(
                 path.display()
             );
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
