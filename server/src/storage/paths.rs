@@ -116,9 +116,10 @@ pub(super) fn final_in_data_folder(user: UserId, path: &DocumentPath) -> PathBuf
 }
 
 /// The name under which a document is copied into its folder, where that is on another
-/// file system. No document can have it: device names of Windows are refused.
+/// file system. No document can have it: a space at the beginning is refused. All file
+/// systems take it, FAT and its kin too, which refuse `AUX`, `:`, and control characters.
 pub(super) fn copy_in_final_folder(id: DocumentId) -> String {
-    format!("AUX.{id}.towline-copy")
+    format!(" {id}.towline-copy")
 }
 
 /// The place of a document, for messages.
