@@ -52,10 +52,13 @@ impl Known {
         self.begun.request.filesize
     }
 
-    /// Whether nothing is to be read before there is a place for it.
+    /// Whether there is something to read, and it has no place yet.
     pub(super) fn wants_place(&self) -> bool {
         let is_large = self.filesize().get() > BLOCK_SIZE_BYTES;
-        is_large && self.wanted == Wanted::Look && self.place.is_none()
+        is_large
+            && !self.documents.is_empty()
+            && self.wanted == Wanted::Look
+            && self.place.is_none()
     }
 }
 

@@ -184,6 +184,20 @@ async fn a_file_that_was_removed_gives_its_name_to_the_next() {
     }
 }
 
+/// There is nothing to read of it, so nothing is waited for either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_that_was_removed_is_asked_for() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let corpus = Corpus::new(2 * BLOCK + 5, 187);
+    put(&mut speaker, "doc.bin", &corpus).await;
+    fs::remove_file(server.site.document(&server.person, "doc.bin")).unwrap();
+    speaker.upload(known("doc.bin", &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    assert!(!speaker.complete(ZERO).await.existing);
+    server.site.assert_published(&server.person, "doc.bin", &corpus);
+}
+
 /// A disk that is not mounted takes no document away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_there_says_nothing_of_its_documents() {
