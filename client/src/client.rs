@@ -27,7 +27,7 @@ use towline_state::StateFile;
 use towline_state::state_file::KnownServer;
 use work::{Work, Worked};
 
-/// After one run the server is asked about so many uploads that have rested for long.
+/// After one run the client asks the server about at most this number of old entries.
 const ASKED_ABOUT_MAX: usize = 64;
 
 /// Uploads files to one server, one after another over one connection, which
@@ -96,8 +96,8 @@ impl Client {
         self
     }
 
-    /// Gives a file up after so many attempts in a row in which nothing of it became
-    /// durable. Where `None`, never, except where there has never been a server at all.
+    /// The number of attempts in a row, each without a durable byte, after which the client
+    /// gives a file up. `None` sets no limit, except for a server that never answered.
     #[must_use]
     pub fn retries(mut self, retries: Option<u32>) -> Self {
         self.retries = retries;
@@ -143,7 +143,7 @@ impl Client {
         let mut work = Work::new(Before::Nothing, self.retries);
         match self.work_on(&mut work, document, options, false, cancel, listener).await {
             Worked::Ended(ended) => *ended,
-            // Nobody waits, so nobody was let go first.
+            // Only a file behind which others wait is put off, and here is one file alone.
             Worked::Later(_) => Err(Failure::Interrupted(None)),
         }
     }

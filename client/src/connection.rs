@@ -260,8 +260,8 @@ impl Connection {
         }
     }
 
-    /// A question that was just queued. The answer takes `work` longer than others, and has
-    /// so many bytes besides its words.
+    /// A question that was just queued. The server may take `work` longer than for others,
+    /// and `answer_bytes` may come besides control messages.
     fn question(&self, work: Duration, answer_bytes: u64) -> Question {
         let patience = self.patience.answer + work;
         let heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX + answer_bytes);

@@ -119,8 +119,8 @@ fn file(entry: &UploadEntry) -> String {
     printable(&format!("{folder}{}", entry.filename))
 }
 
-/// Columns as wide as their widest cell. On a terminal of so many `columns` the last cell of
-/// a line loses its beginning where the line would not fit.
+/// The rows as lines, each column as wide as its widest cell. `columns` is the width of the
+/// terminal: a line that is longer loses the beginning of its last cell.
 fn table<const N: usize>(rows: Vec<[String; N]>, columns: Option<usize>) -> Vec<String> {
     let mut widths = [0; N];
     for row in &rows {

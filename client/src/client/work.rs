@@ -27,7 +27,7 @@ pub(super) enum Worked {
 }
 
 impl Work {
-    /// Nothing was done yet by a client that gives up after so many retries.
+    /// A file of which nothing was sent in this run. `retries` is the client's limit.
     pub(super) fn new(before: Before, retries: Option<u32>) -> Self {
         Self { before, transfer: None, attempts: Attempts::new(retries) }
     }

@@ -45,7 +45,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// Whether it takes so long that others should not wait for it.
+    /// Whether it reads a large file: other channels of the batch do not wait for it.
     pub(super) fn is_long(&self) -> bool {
         matches!(self, Self::Known(known) if known.filesize().get() > SHORT_FILE_BYTES)
     }

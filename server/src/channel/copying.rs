@@ -29,7 +29,7 @@ use towline_state::catalog::Document;
 /// finds no place for a copy sends the bytes; a look waits for its place (P6).
 pub(crate) const COPIES_MAX: usize = 4;
 
-/// Documents whose bytes may do.
+/// Documents that may have the bytes that the client is about to send.
 pub(super) struct Known {
     begun: Box<Begun>,
     documents: Vec<Document>,

@@ -166,8 +166,8 @@ impl ChannelDesk {
         if stage.is_err() {
             let row = self.service.catalog.document(id).wait();
             if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Failed)) {
-                // It came to nothing, and nobody has heard of it: the long way says why,
-                // and may keep the bytes.
+                // The row has failed and the client was not answered yet: the resumable path
+                // answers with the reason, and may keep the bytes.
                 return self.came_to_nothing(source, None);
             }
         }

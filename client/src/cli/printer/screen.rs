@@ -133,7 +133,7 @@ impl Screen {
         self.silent_since = None;
     }
 
-    /// Several files are to be sent, of so many bytes together.
+    /// Begins the line of a job: this number of files, with these bytes together.
     pub(super) fn expect(&mut self, files: usize, bytes: u64, now: Instant) {
         let moved = Meter::new(JOB_WINDOW, now, 0, bytes);
         self.job = Some(Job { files, bytes, done_files: 0, done_bytes: 0, moved, news: now });
