@@ -11,6 +11,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 use towline_protocol::StoreId;
 use towline_state::catalog::{self, Catalog, CatalogError};
 use towline_upload::Phase;
@@ -88,22 +89,28 @@ pub(crate) fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup,
     Ok(backup)
 }
 
-/// Makes the folder, or accepts an empty one.
+/// Makes the folder, or accepts an empty one. Where the backup is refused nothing is made.
 fn prepare(data_dir: &Path, into: &Path) -> Result<(), BackupError> {
-    match into.read_dir() {
-        Ok(mut entries) => {
-            if entries.next().is_some() {
-                return Err(BackupError::NotEmpty { path: into.to_owned() });
-            }
+    // A folder that does not exist yet would lie where the nearest one above it really is.
+    let mut there = into;
+    let real = loop {
+        match (there.canonicalize(), there.parent()) {
+            (Ok(real), _) => break real,
+            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => there = parent,
+            (Err(error), _) => return Err(failed("find", there)(error)),
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(into)?,
-        Err(error) => return Err(failed("read", into)(error)),
-    }
-    let real = |path: &Path| path.canonicalize().map_err(failed("find", path));
-    if real(into)?.starts_with(real(data_dir)?) {
+    };
+    if real.starts_with(data_dir.canonicalize().map_err(failed("find", data_dir))?) {
         return Err(BackupError::Inside { path: into.to_owned() });
     }
-    Ok(())
+    match into.read_dir() {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(BackupError::NotEmpty { path: into.to_owned() }),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(into),
+        Err(error) => Err(failed("read", into)(error)),
+    }
 }
 
 fn make(folder: &Path) -> Result<(), BackupError> {
@@ -180,9 +187,10 @@ fn explain(
 ) -> Result<(), BackupError> {
     let path = into.join("README.txt");
     let Backup { store_id, documents, uploads } = backup;
-    let (seconds, data_dir) = (clock.now().as_secs(), data_dir.display());
+    let now = UNIX_EPOCH + Duration::from_secs(clock.now().as_secs());
+    let (now, data_dir) = (humantime::format_rfc3339_seconds(now), data_dir.display());
     let text = format!(
-        "Backup of the Towline store {store_id}, made {seconds} seconds after 1970-01-01 UTC from\n\
+        "Backup of the Towline store {store_id}, made at {now} (UTC) from\n\
          {data_dir}: {documents} documents, {uploads} unfinished uploads.\n\
          \n\
          It holds state/ (the catalog), keys/ (the key that signs tokens) and {LIST}, the list of\n\

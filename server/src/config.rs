@@ -37,6 +37,9 @@ pub struct Config {
     /// Takes the folders of the data folder as they are, whatever their markers say: for a
     /// store of which a part is lost for good.
     pub adopt_folders: bool,
+    /// Makes no new store: where there is none in the data folder, the server does not start.
+    /// A folder below which no disk is mounted looks like one for a first start.
+    pub require_store: bool,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -92,6 +95,7 @@ impl Config {
             limits: Limits::default(),
             timings: Timings::default(),
             adopt_folders: false,
+            require_store: false,
             clock: Clock::system(),
         }
     }

@@ -5,7 +5,9 @@
 //! against the catalog. Where they do not agree the start is refused, and nothing has been
 //! made or changed by then.
 
-use crate::storage::{DataFolder, FolderError, Found, Look, Part};
+use crate::Config;
+use crate::storage::{Contents, DataFolder, Enclosing, FolderError, Found, Look, Part};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use towline_protocol::{StoreId, Timestamp, UserId};
@@ -32,6 +34,34 @@ pub enum IdentityError {
     NoStore {
         /// Where it was looked for.
         path: PathBuf,
+    },
+    /// There is no store, and the server was told not to make one.
+    #[error(
+        "there is no Towline store in {}, and --require-store (require_store in the \
+         configuration file) forbids to make one. Nothing was changed. If the store is on a disk \
+         that is not mounted, mount it and start again. To make a new store, start the server \
+         once without --require-store",
+        path.display()
+    )]
+    NoneToServe {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The folder lies in another store, and no store is made inside another.
+    #[error(
+        "there is no Towline store in {path}: it lies in the store {store}, and no store is made \
+         inside another one. Nothing was changed. Name that store with --data-dir {store}, or, for \
+         a new one, a folder outside of it. Only if there is no store any more, remove {marker} and \
+         try again",
+        path = path.display(),
+        store = store.path.display(),
+        marker = store.marker.display()
+    )]
+    Inside {
+        /// The folder that was named.
+        path: PathBuf,
+        /// The store around it.
+        store: Enclosing,
     },
 }
 
@@ -68,17 +98,39 @@ enum Fault {
     NoFolderOf(UserId),
     /// Uploads have received bytes, and there is no staging file.
     NoStagingFiles,
+    /// There is no catalog, but something in one of the parts that belong to a store.
+    PartWithoutCatalog(Contents),
+    /// There is no store, and the folder holds other things.
+    NotEmpty(Contents),
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        writeln!(f, "{path} is not the whole store, so it is not used. Nothing was changed.")?;
+        if self.faults.iter().all(|fault| matches!(fault, Fault::NotEmpty(_))) {
+            writeln!(
+                f,
+                "{path} holds no Towline store and is not empty, so no store is made there. Nothing \
+                 was changed."
+            )?;
+        } else {
+            writeln!(f, "{path} is not the whole store, so it is not used. Nothing was changed.")?;
+        }
         for fault in &self.faults {
             writeln!(f, "  {}", Told { fault, path: &self.path, store_id: self.store_id })?;
         }
-        let remedy = if self.faults.iter().any(Fault::is_of_the_catalog) {
-            "Mount the disk with state/, or put the backup of state/ back, and start again."
+        if self.faults.iter().any(|fault| matches!(fault, Fault::NotEmpty(_))) {
+            writeln!(
+                f,
+                "For a new store, name a folder that is empty or does not exist yet: --data-dir DIR."
+            )?;
+        }
+        let remedy = if self.faults.iter().any(|fault| matches!(fault, Fault::NotEmpty(_))) {
+            "If a store was in this folder, its catalog is missing: mount the disk with state/, or \
+             put state/ back from a backup (its README.txt says how), and start again."
+        } else if self.faults.iter().any(Fault::is_of_the_catalog) {
+            "Mount the disk with state/, or put state/ back from a backup (its README.txt says how), \
+             and start again."
         } else {
             "Mount the disk that is missing, or put the backup of that folder back, and start again."
         };
@@ -93,7 +145,13 @@ impl fmt::Display for Mismatch {
 
 impl Fault {
     const fn is_of_the_catalog(&self) -> bool {
-        matches!(self, Self::NoCatalog(..) | Self::OlderCatalog(..) | Self::FoldersWithoutCatalog)
+        matches!(
+            self,
+            Self::NoCatalog(..)
+                | Self::OlderCatalog(..)
+                | Self::FoldersWithoutCatalog
+                | Self::PartWithoutCatalog(_)
+        )
     }
 }
 
@@ -159,14 +217,35 @@ impl fmt::Display for Told<'_> {
                 "{} has no file, though unfinished uploads have received bytes",
                 at(Part::Staging)
             ),
+            Fault::PartWithoutCatalog(contents) => write!(
+                f,
+                "there is no catalog in {}, or an empty one, but {} holds {}",
+                at(Part::State),
+                at(contents.part),
+                Names(contents)
+            ),
+            Fault::NotEmpty(contents) => {
+                write!(f, "{} holds {}", at(contents.part), Names(contents))
+            }
         }
+    }
+}
+
+/// Names of files and folders. Each may hold any character, so it is escaped.
+struct Names<'a>(&'a Contents);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Contents { names, has_more, .. } = self.0;
+        let quoted = |name: &OsString| format!("{name:?}");
+        f.write_str(&names.iter().map(quoted).collect::<Vec<_>>().join(", "))?;
+        if *has_more { f.write_str(" and more") } else { Ok(()) }
     }
 }
 
 /// The rule: what is wrong, given what was found. Pure but for the look at users' folders.
 fn faults(
-    parts: &[(Part, Found)],
-    has_folders_of_users: bool,
+    Look { parts, has_folders_of_users, contents, .. }: &Look,
     peek: &Peek,
     has_folder_of: impl Fn(UserId) -> bool,
 ) -> Vec<Fault> {
@@ -202,8 +281,15 @@ fn faults(
         !matches!(found, None | Some(Found::Missing | Found::Empty))
     };
     if !peek.has_users && !peek.has_documents {
-        if has_folders_of_users {
+        if *has_folders_of_users {
             faults.push(Fault::FoldersWithoutCatalog);
+        }
+        if is_first_start(peek) {
+            faults.extend(contents.iter().filter_map(|contents| match contents.part {
+                Part::Root => Some(Fault::NotEmpty(contents.clone())),
+                Part::Uploads if *has_folders_of_users => None,
+                _ => Some(Fault::PartWithoutCatalog(contents.clone())),
+            }));
         }
         return faults;
     }
@@ -216,39 +302,72 @@ fn faults(
     faults
 }
 
-/// Holds the data folder against its catalog, and says what the catalog promises. Nothing is
-/// made or changed. Blocks.
-///
-/// # Errors
-/// [`IdentityError::Mismatch`] where something of the store is missing or of another store.
-pub(crate) fn check(data_dir: &Path) -> Result<Peek, IdentityError> {
-    let look = Look::at(data_dir)?;
-    let peek = Peek::at(look.catalog_path())?;
-    let has_folder_of = |user| look.has_folder_of(user);
-    let faults = faults(&look.parts, look.has_folders_of_users, &peek, has_folder_of);
-    if faults.is_empty() {
-        return Ok(peek);
-    }
-    let store_id = peek.store.map(|store| store.store_id);
-    Err(IdentityError::Mismatch(Mismatch { path: look.path().to_owned(), store_id, faults }))
+/// Whether the start that finds this catalog would make a new store: there is no catalog, or
+/// only the empty file of one.
+fn is_first_start(peek: &Peek) -> bool {
+    peek.store.is_none() && !peek.has_users && !peek.has_documents
 }
 
-/// The same for a server, which must be able to write there: unless the folders are to be
-/// taken as they are.
-pub(crate) fn check_unless(adopt: bool, data_dir: &Path) -> Result<(), IdentityError> {
-    Look::at(data_dir)?.require_writable()?;
-    if adopt { Ok(()) } else { check(data_dir).map(drop) }
+/// What is wrong with the data folder, held against its catalog. Nothing is made or changed.
+fn mismatch(look: &Look, peek: &Peek) -> Mismatch {
+    let faults = faults(look, peek, |user| look.has_folder_of(user));
+    let store_id = peek.store.map(|store| store.store_id);
+    Mismatch { path: look.path().to_owned(), store_id, faults }
+}
+
+fn refuse_inside_a_store(look: &Look, peek: &Peek) -> Result<(), IdentityError> {
+    if !is_first_start(peek) {
+        return Ok(());
+    }
+    match look.enclosing_store()? {
+        Some(store) => Err(IdentityError::Inside { path: look.path().to_owned(), store }),
+        None => Ok(()),
+    }
+}
+
+/// Holds the data folder of a server that starts against its catalog. Nothing is made or
+/// changed. Blocks.
+///
+/// Where the folders are to be adopted, what they hold is not a reason to refuse. But no
+/// store is made in the folders of another one: it would serve that one's documents (P6).
+///
+/// # Errors
+/// Where a part of the store is missing or of another store, where the folder cannot become a
+/// new one, and where the server may not write there.
+pub(crate) fn check_for_server(config: &Config) -> Result<(), IdentityError> {
+    let look = Look::at(&config.data_dir)?;
+    look.require_writable()?;
+    let peek = Peek::at(look.catalog_path())?;
+    refuse_inside_a_store(&look, &peek)?;
+    if config.adopt_folders {
+        return Ok(());
+    }
+    let mismatch = mismatch(&look, &peek);
+    if !mismatch.faults.is_empty() {
+        return Err(IdentityError::Mismatch(mismatch));
+    }
+    if is_first_start(&peek) && config.require_store {
+        return Err(IdentityError::NoneToServe { path: look.path().to_owned() });
+    }
+    Ok(())
 }
 
 /// The same for a command that works in a store and never makes one.
 ///
 /// # Errors
-/// As [`check`]; and [`IdentityError::NoStore`].
+/// Where a part of the store is missing or of another store; and [`IdentityError::NoStore`].
 pub(crate) fn require(data_dir: &Path) -> Result<Peek, IdentityError> {
-    let peek = check(data_dir)?;
-    if peek.store.is_none() && !peek.has_users && !peek.has_documents {
-        let path = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-        return Err(IdentityError::NoStore { path });
+    let look = Look::at(data_dir)?;
+    let peek = Peek::at(look.catalog_path())?;
+    refuse_inside_a_store(&look, &peek)?;
+    let mut mismatch = mismatch(&look, &peek);
+    // What a folder without a store holds is only of interest where one is to be made.
+    mismatch.faults.retain(|fault| !matches!(fault, Fault::NotEmpty(_)));
+    if !mismatch.faults.is_empty() {
+        return Err(IdentityError::Mismatch(mismatch));
+    }
+    if is_first_start(&peek) {
+        return Err(IdentityError::NoStore { path: look.path().to_owned() });
     }
     Ok(peek)
 }

@@ -200,11 +200,11 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
     config.limits.connections = config.limits.connections.min(descriptors / 2);
     config.limits.paused_kept_open = config.limits.paused_kept_open.min(descriptors / 8);
     // Before anything is made: a disk that is not mounted must not become a store (P1).
-    identity::check_unless(config.adopt_folders, &config.data_dir)?;
+    identity::check_for_server(&config)?;
     let folder = DataFolder::open(&config.data_dir)?;
     let lock = folder.lock()?;
     // And under the lock, for the folder may be another server's by now.
-    identity::check_unless(config.adopt_folders, &config.data_dir)?;
+    identity::check_for_server(&config)?;
     if config.durability == Durability::Relaxed && !DiskStorage::can_settle_together(&lock) {
         tracing::warn!(
             "durability cannot be relaxed here: it takes Linux 5.8 and a local file system (ext4, \

@@ -20,6 +20,7 @@
 //! What the caller owes in return: one writer to a staging area at a time (the
 //! lease sees to that), and no write once verification has begun.
 
+mod contents;
 mod copy;
 mod directory;
 mod disk;
@@ -39,9 +40,10 @@ mod turns;
 mod user_folders;
 mod volume_sync;
 
+pub use contents::Contents;
 pub use disk::DiskStorage;
 pub use error::{Denial, Loss, Place, Resource, StorageError};
-pub use folder::{DataFolder, FolderError, FolderLock, Look};
+pub use folder::{DataFolder, Enclosing, FolderError, FolderLock, Look};
 pub use marker::{Found, Marker, Part};
 pub use survey::{Lying, Survey};
 

@@ -110,8 +110,14 @@ impl Launch {
     /// Over that data folder, on a free port.
     #[must_use]
     pub fn over(site: &Site) -> Self {
+        Self::over_path(site.path())
+    }
+
+    /// Over whatever lies at that path, if anything does.
+    #[must_use]
+    pub fn over_path(data_dir: &Path) -> Self {
         Self {
-            data_dir: site.path().to_owned(),
+            data_dir: data_dir.to_owned(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string(),
             arguments: Vec::new(),
             surroundings: Vec::new(),

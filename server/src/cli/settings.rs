@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Where nobody says otherwise.
+/// The data folder where neither an option, a variable nor the configuration file names one.
 const DATA_DIR: &str = "./storage";
 
 /// What can be said to a server on the command line.
@@ -31,15 +31,19 @@ pub struct ServeArgs {
     /// its place and will be durable within seconds [default: durable]
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
-    /// A TOML file with these settings: data_dir, listen, max_file_size, durability, and
-    /// reserve, expire_after, max_connections, max_unfinished_per_user. Options on the
-    /// command line override it
+    /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
+    /// require_store, and reserve, expire_after, max_connections, max_unfinished_per_user.
+    /// Options on the command line override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Start although a part of the store is lost, or its folders belong to no catalog, and
     /// take the folders as they are from now on. To be said once
     #[arg(long)]
     pub adopt_folders: bool,
+    /// Start only if there is a store in the data folder, and never make a new one: the disk
+    /// with the store may not be mounted
+    #[arg(long)]
+    pub require_store: bool,
 }
 
 /// What may stand in the configuration file.
@@ -52,6 +56,8 @@ struct File {
     #[serde(default, deserialize_with = "text_or_integer")]
     max_file_size: Option<MaxFileSize>,
     durability: Option<Durability>,
+    #[serde(default)]
+    require_store: bool,
     /// Disk space that uploads never claim.
     #[serde(default, deserialize_with = "text_or_integer")]
     reserve: Option<Size>,
@@ -79,6 +85,7 @@ impl ServeArgs {
         let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let mut config = Config::new(data_dir_of(self.data_dir.as_deref(), &file));
         config.adopt_folders = self.adopt_folders;
+        config.require_store = self.require_store || file.require_store;
         if let Some(max) = self.max_file_size.or(file.max_file_size) {
             config.max_filesize = max.filesize();
         }

@@ -1,5 +1,6 @@
 //! The data folder: everything Towline keeps, under one path, for one server.
 
+use super::contents::{self, Contents};
 use super::directory::Directory;
 use super::marker::{self, Found, Marker, Part};
 use super::paths;
@@ -73,6 +74,17 @@ pub struct Look {
     pub parts: Vec<(Part, Found)>,
     /// There is something in a folder of a user.
     pub has_folders_of_users: bool,
+    /// What lies in each part that no first start leaves there.
+    pub contents: Vec<Contents>,
+}
+
+/// A store in whose folders another folder lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enclosing {
+    /// The data folder of the store, or the part of it that was found.
+    pub path: PathBuf,
+    /// The marker that was found there.
+    pub marker: PathBuf,
 }
 
 impl Look {
@@ -96,7 +108,44 @@ impl Look {
         }
         let has_folders_of_users = marker::has_folders_of_users(root.as_ref())
             .map_err(|errno| opening(&path.join(paths::UPLOADS), errno))?;
-        Ok(Self { path, root, parts, has_folders_of_users })
+        let contents = contents::of(root.as_ref());
+        Ok(Self { path, root, parts, has_folders_of_users, contents })
+    }
+
+    /// The store that the folder lies in: one of the folders above it has a marker, or the
+    /// folder itself is a part of a store. Links on the way are followed, and what does not
+    /// exist yet is left out.
+    ///
+    /// # Errors
+    /// Where a folder on the way cannot be found.
+    pub fn enclosing_store(&self) -> Result<Option<Enclosing>, FolderError> {
+        let mut path = self.path.as_path();
+        let real = loop {
+            match (path.canonicalize(), path.parent()) {
+                (Ok(real), _) => break real,
+                (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+                    path = parent;
+                }
+                (Err(source), _) => return Err(io("find", path, source)),
+            }
+        };
+        let is_here = path == self.path;
+        let mut nearest = None;
+        for (distance, folder) in real.ancestors().enumerate() {
+            let Some(found) = marker::at(folder) else { continue };
+            let is_data_folder = found.is_some_and(|marker| marker.part == Part::Root);
+            // Its own catalog is missing, and that is another fault.
+            if is_here && distance == 0 && is_data_folder {
+                continue;
+            }
+            let marker = folder.join(paths::MARKER);
+            let enclosing = Enclosing { path: folder.to_owned(), marker };
+            if is_data_folder {
+                return Ok(Some(enclosing));
+            }
+            nearest = nearest.or(Some(enclosing));
+        }
+        Ok(nearest)
     }
 
     /// Refuses where the system lets nothing be written into the folder, or into that of the

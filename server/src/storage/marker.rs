@@ -182,6 +182,16 @@ pub(super) fn look(root: Option<&Directory>, part: Part) -> Result<Found, Errno>
     }
 }
 
+/// The marker in the folder at that path: the outer `Option` is whether there is one, the
+/// inner one whether it can be read as one.
+pub(super) fn at(path: &Path) -> Option<Option<Marker>> {
+    match Directory::at_path(path).and_then(|folder| Marker::read(&folder)) {
+        Ok(found) => found,
+        // A folder that may be passed through and not be read.
+        Err(_) => path.join(paths::MARKER).symlink_metadata().is_ok().then_some(None),
+    }
+}
+
 /// Whether there is anything in a folder of a user, which is one that is named by a number.
 pub(super) fn has_folders_of_users(root: Option<&Directory>) -> Result<bool, Errno> {
     let Some(root) = root else { return Ok(false) };
@@ -196,10 +206,12 @@ pub(super) fn has_folders_of_users(root: Option<&Directory>) -> Result<bool, Err
             continue;
         }
         // A file, or a folder that may not be read, is not a reason to refuse.
-        if let Ok(folder) = uploads.folder(&name)
-            && folder.entries()?.next().is_some()
-        {
-            return Ok(true);
+        let Ok(folder) = uploads.folder(&name) else { continue };
+        for name in folder.entries()? {
+            // Not the root of a disk on which nothing was stored yet.
+            if !paths::is_of_the_file_system(&name?) {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

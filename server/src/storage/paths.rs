@@ -33,7 +33,7 @@ pub(super) const MARKER_TMP: &str = ".towline-store.tmp";
 
 const CATALOG_FILE: &str = "catalog.db";
 const STATE_FILE: &str = "uploads_state.json";
-/// Held for a moment by whoever opens the one or writes the other.
+/// Held for a moment by a process that opens the one or writes the other.
 pub(super) const STATE_LOCKS: [&str; 2] = ["catalog.db.lock", "uploads_state.json.lock"];
 const STAGING_SUFFIX: &str = ".tmp";
 const WHOLE_SUFFIX: &str = ".new";
@@ -150,6 +150,15 @@ pub(super) fn is_of_the_file_system(name: &OsStr) -> bool {
 /// Whether that is the name of a marker, or of one that is being written.
 pub(super) fn is_marker(name: &OsStr) -> bool {
     name == MARKER || name == MARKER_TMP
+}
+
+/// Whether a catalog that is just being made has files of that name: its own, its journals,
+/// and the one that gets its name when it is ready.
+pub(super) fn is_of_new_catalog(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let journal = name.strip_prefix(CATALOG_FILE);
+    journal.is_some_and(|end| matches!(end, "" | "-wal" | "-shm" | "-journal"))
+        || (name.starts_with(".catalog.") && name.ends_with(".tmp"))
 }
 
 /// A user's folder, seen from [`UPLOADS`].

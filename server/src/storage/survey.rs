@@ -1,4 +1,4 @@
-//! Everything that lies in a data folder, for whoever only looks: no lock is needed
+//! Everything that lies in a data folder, for a command that only looks: no lock is needed
 //! and nothing is changed.
 //!
 //! A server may be at work beside it, so each answer is true for the moment only.
@@ -69,7 +69,19 @@ impl Survey {
         Ok(found.map(|found| (found.file, found.filesize)))
     }
 
-    /// The same for a staging file.
+    /// What the published file is known by; nothing where there is none.
+    ///
+    /// # Errors
+    /// As [`published`](Self::published).
+    pub fn stamp(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<FileStamp>, StorageError> {
+        Ok(self.user_folders.published(user, path)?.map(|found| found.stamp))
+    }
+
+    /// Opens the staging file of an upload, and tells its size; nothing where there is none.
     ///
     /// # Errors
     /// [`StorageError::Lost`] where it is no plain file.

@@ -58,6 +58,11 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     busy.abort();
     let said = String::from_utf8(made.stdout).unwrap();
     assert!(said.contains("documents themselves are not in it"), "{said}");
+    let explained = fs::read_to_string(into.join("README.txt")).unwrap();
+    let made_at = explained.split(" made at ").nth(1).and_then(|rest| rest.split(' ').next());
+    let shape: String =
+        made_at.unwrap().chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00T00:00:00Z", "{explained}");
     let listed = fs::read_to_string(into.join("documents.b3sum")).unwrap();
     assert!(listed.contains(&format!("{}  uploads/1/before.txt\n", before.hash())), "{listed}");
     for (path, _) in contents(&into) {
@@ -70,7 +75,7 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     // The disk with the catalog is lost.
     fs::remove_dir_all(site.path().join("state")).unwrap();
     let ended = Launch::over(&site).try_start().await.unwrap_err();
-    assert!(ended.said.join("\n").contains("put the backup of state/ back"), "{:?}", ended.said);
+    assert!(ended.said.join("\n").contains("put state/ back from a backup"), "{:?}", ended.said);
     put_back(&into, &site);
     let server = Launch::over(&site).start().await;
     let mut speaker = server.speaker(&ada).await;
@@ -106,7 +111,13 @@ async fn it_goes_into_a_new_or_empty_folder_outside_of_the_data_folder() {
         assert_eq!(refused.status.code(), Some(1), "{why}");
         let said = String::from_utf8(refused.stderr).unwrap();
         assert!(said.contains(why) && said.contains(into.to_str().unwrap()), "{said}");
+        assert!(into == empty || !into.exists(), "{why}: nothing is left of it");
     }
+    // A link leads into the data folder as well.
+    let link = site.outside().join("link");
+    std::os::unix::fs::symlink(site.path(), &link).unwrap();
+    assert!(!backup(&site, &link.join("backup")).await.status.success());
+    assert!(!site.path().join("backup").exists());
     assert_eq!(contents(&empty), before);
     // Nothing is made where there is no store.
     let nowhere = site.outside().join("nowhere");

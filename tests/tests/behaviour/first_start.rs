@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use towline_state::catalog::Catalog;
 use towline_tests::process::{Launch, ServerProcess, output, towline};
 use towline_tests::site::Site;
 
@@ -16,6 +17,8 @@ async fn the_first_one_says_what_was_made_and_each_one_which_store_it_is() {
     let elsewhere = site.outside().join("elsewhere");
     fs::write(&elsewhere, "kept").unwrap();
     symlink(&elsewhere, site.path().join("ann.token")).unwrap();
+    // The catalog of a first start that was cut off: without one the start would be refused.
+    Catalog::open(site.catalog_path()).unwrap().close().await.unwrap();
     let launch = Launch::over(&site).variable("USER", "ann");
     let server = launch.start().await;
     server.says("try it:").await;

@@ -18,6 +18,7 @@ mod integrity;
 mod log;
 mod names;
 mod new_only;
+mod new_store;
 mod parallel;
 mod progress;
 mod recovery;
