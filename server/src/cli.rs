@@ -42,6 +42,9 @@ struct Arguments {
     serve: ServeArgs,
 }
 
+/// What the result of a command could not be written to.
+const NOT_WRITTEN: &str = "cannot write to standard output";
+
 /// The end of the help text.
 const EXIT_CODES: &str = "\
 Exit codes: 0 done (a server: stopped by SIGTERM or SIGINT); 1 failed, or `verify` has found \

@@ -37,7 +37,7 @@ impl Service {
         let Some(path) = &document.file_path else { return Presence::Unknown };
         match self.storage.published(document.user_id, path) {
             Ok(Some(found)) if found.filesize != document.filesize => Presence::Other,
-            Ok(Some(found)) if Some(found.stamp) == document.stamp => Presence::Promised,
+            Ok(Some(found)) if found.stamp.is_known_by(document.stamp) => Presence::Promised,
             Ok(Some(found)) => Presence::Unread(found),
             Ok(None) => {
                 let stamp = document.stamp;
@@ -73,11 +73,12 @@ impl Service {
             Ok(None) => return Ok(None),
             // Shorter than it was, or not to be read: either way it is not vouched for.
             Err(error) => {
-                tracing::warn!(document_id = %document.document_id, %error, "a document's file cannot be read");
+                self.summary.damaged(document, &format!("it cannot be read: {error}"));
                 return Ok(Some(false));
             }
         };
         let (Some(path), true) = (&document.file_path, Some(hash) == document.blake3) else {
+            self.summary.damaged(document, "it does not have the bytes that were uploaded");
             return Ok(Some(false));
         };
         match self.storage.settle_published(document.user_id, path) {
@@ -95,6 +96,19 @@ impl Service {
             tracing::debug!(document_id = %id, %error, "its file is read again the next time");
         }
         Ok(Some(true))
+    }
+
+    /// The file of a document was read, and is damaged. From now on its stamp vouches for
+    /// nothing: the next question for the document reads the file again (P5). The document and
+    /// the file stay, for `towlined verify --repair` to set the file aside. Blocks.
+    pub(crate) fn doubt(&self, document: &Document) {
+        self.summary.damaged(document, "it does not have the bytes that were uploaded");
+        let id = document.document_id;
+        if let Some(stamp) = document.stamp
+            && let Err(error) = self.catalog.doubt_file(id, stamp).wait()
+        {
+            tracing::error!(document_id = %id, %error, "that its file is damaged was not recorded");
+        }
     }
 
     /// Ends a completed document whose file is gone: its row keeps no name, and says why.

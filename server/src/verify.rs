@@ -6,7 +6,8 @@
 //! What is found is shown one by one; rows come in pages and files one after the
 //! other, so that memory does not grow with their number.
 //!
-//! Without [`repair`] nothing is changed, and no lock is taken.
+//! Without [`repair`] no file is changed, and no lock is taken. The catalog only learns which
+//! files the server must not believe in unread.
 
 mod bytes;
 mod documents;
@@ -45,8 +46,8 @@ pub(crate) enum VerifyError {
     /// The storage in it.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Nobody listens any more.
-    #[error("cannot print what was found")]
+    /// What was found cannot be shown, so the rest is not looked at.
+    #[error("cannot write to standard output")]
     Show(#[source] io::Error),
 }
 
@@ -98,8 +99,10 @@ pub(crate) fn verify(
     };
     let survey = Arc::new(Survey::of(&folder));
     let summary = Summary::default();
+    let reader = Reader::default();
+    let catalog_path = folder.catalog_path();
     let mut verification =
-        Verification { catalog, survey, repair, show, summary, reader: Reader::default() };
+        Verification { catalog, catalog_path, survey, repair, show, summary, reader };
     verification.rows()?;
     verification.strays()?;
     let Verification { catalog, repair, mut summary, .. } = verification;
@@ -121,6 +124,7 @@ fn open(path: PathBuf) -> Result<Catalog, CatalogError> {
 
 struct Verification<'a> {
     catalog: Catalog,
+    catalog_path: PathBuf,
     survey: Arc<Survey>,
     repair: Option<Repair>,
     show: Show<'a>,
@@ -206,10 +210,37 @@ impl Verification<'_> {
     fn found_of(&mut self, row: &Document, path: PathBuf, wrong: Wrong) -> Result<(), VerifyError> {
         let done = match &self.repair {
             Some(repair) => repair.row(row, &wrong)?,
-            None => Done::Nothing,
+            None => self.doubt(row, &wrong),
         };
         let subject = Some(self.subject(row.document_id, row.user_id)?);
         self.found(Finding { path: Some(path), subject, wrong, done })
+    }
+
+    /// A damaged file that looks unchanged is one that the server would say is uploaded,
+    /// without a read: the catalog is told not to believe its stamp any more (P5). Nothing
+    /// that was promised changes by this, so it needs no repair, and the server may run.
+    fn doubt(&self, row: &Document, wrong: &Wrong) -> Done {
+        let (Wrong::Damaged { .. } | Wrong::Unreadable(_), Some(stamp)) = (wrong, row.stamp) else {
+            return Done::Nothing;
+        };
+        let found = row.file_path.as_ref().map(|path| self.survey.stamp(row.user_id, path));
+        if !matches!(found, Some(Ok(Some(found))) if found.is_known_by(Some(stamp))) {
+            return Done::Nothing;
+        }
+        let doubted = Catalog::open(&self.catalog_path).and_then(|catalog| {
+            catalog.doubt_file(row.document_id, stamp).wait()?;
+            catalog.close().wait()
+        });
+        match doubted {
+            Ok(()) => Done::Doubted,
+            Err(error) => {
+                tracing::warn!(
+                    document = %row.document_id, %error,
+                    "that the file is damaged was not recorded; run this with --repair"
+                );
+                Done::Nothing
+            }
+        }
     }
 
     fn found(&mut self, finding: Finding) -> Result<(), VerifyError> {

@@ -19,6 +19,17 @@ pub fn flip(path: &Path, at: usize) {
     file.write_all_at(&byte, at as u64).expect("a file that can be written");
 }
 
+/// The same as a disk that has lost the bit does it: the time of modification stays too.
+///
+/// # Panics
+/// Where the file has no such byte.
+pub fn rot(path: &Path, at: usize) {
+    let file = open(path);
+    let modified = file.metadata().and_then(|about| about.modified()).expect("a time");
+    flip(path, at);
+    file.set_modified(modified).expect("a file of ours");
+}
+
 /// Makes a file shorter, or longer with zeros, without replacing it.
 ///
 /// # Panics

@@ -210,10 +210,7 @@ impl ChannelDesk {
                     return Ok(Some(Posted::new(service, order, begun, (staging, birth), room)));
                 }
                 Ok(Copied::Stopped) => return Err(Failure::CutShort),
-                // `towlined verify` says more, and can repair it.
-                Ok(Copied::OtherBytes) => {
-                    tracing::error!(document_id = %from, "its file is damaged: it was to be copied");
-                }
+                Ok(Copied::OtherBytes) => service.doubt(document),
                 // What stands in the way of a copy the upload meets as well, and says so.
                 Err(error) => {
                     tracing::warn!(document_id = %from, %error, "its file could not be copied");

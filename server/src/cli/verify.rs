@@ -1,9 +1,10 @@
 //! `towlined verify`: what was typed, and what a person or a program is told.
 
+use super::NOT_WRITTEN;
 use super::store::StoreArgs;
 use crate::storage::FolderError;
 use crate::verify::{self, Content, Done, Finding, Subject, Summary, VerifyError, Wrong};
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub(super) store: StoreArgs,
     /// Put right what can be put right without losing anything; the server must be
-    /// stopped. Without this nothing is changed, and the server may run
+    /// stopped. Without this no file is changed, and the server may run
     #[arg(long)]
     repair: bool,
     /// One JSON object a line on standard output
@@ -47,11 +48,11 @@ pub(super) fn run(arguments: &VerifyArgs, store: &StoreArgs) -> anyhow::Result<b
         verified => verified?,
     };
     if arguments.json {
-        line(&mut out, &closing(&summary))?;
+        line(&mut out, &closing(&summary)).context(NOT_WRITTEN)?;
     } else {
-        write!(out, "{}", Closing(&summary, arguments.repair))?;
+        write!(out, "{}", Closing(&summary, arguments.repair)).context(NOT_WRITTEN)?;
     }
-    out.flush()?;
+    out.flush().context(NOT_WRITTEN)?;
     Ok(summary.findings == 0)
 }
 
@@ -119,6 +120,13 @@ impl fmt::Display for Told<'_> {
         }
         match done {
             Done::Nothing => Ok(()),
+            Done::Doubted => {
+                writeln!(
+                    f,
+                    "  → the server does not call this file uploaded any more; its owner can"
+                )?;
+                writeln!(f, "    upload it again, under another name until it is repaired")
+            }
             Done::SetAside(place) => {
                 writeln!(f, "  → moved to {}; the document counts as", printable(place))?;
                 writeln!(f, "    failed, and can be uploaded again")
@@ -194,7 +202,7 @@ impl fmt::Display for Closing<'_> {
         if *repair {
             return writeln!(f, "{found}, {repaired} dealt with; nothing was deleted");
         }
-        writeln!(f, "{found}; nothing was changed")?;
+        writeln!(f, "{found}; no file was changed")?;
         if *repairable > 0 {
             writeln!(f, "With the server stopped, `towlined verify --repair` moves damaged files")?;
             writeln!(f, "aside and lets their owners send them again. It deletes nothing.")?;
@@ -236,6 +244,7 @@ fn event(finding: &Finding) -> Value {
     }
     let (done, moved_to) = match done {
         Done::Nothing => ("nothing", None),
+        Done::Doubted => ("doubted", None),
         Done::SetAside(place) => ("set_aside", Some(place)),
         Done::Failed => ("failed", None),
         Done::Withdrawn => ("withdrawn", None),

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use towline_protocol::{Code, DocumentId, UserId};
+use towline_state::catalog::Document;
 use tracing::field::{debug, display};
 
 /// How often what was left out is told.
@@ -24,6 +25,7 @@ pub(crate) struct Summary {
     refusals: Limiter<(Code, UserId)>,
     /// By the code and what the system said.
     faults: Limiter<(Code, Option<i32>)>,
+    damaged: Limiter<DocumentId>,
 }
 
 /// Addresses that one person has as a rule: a /24 of IPv4, a /64 of IPv6.
@@ -89,6 +91,18 @@ impl Summary {
         }
     }
 
+    /// The file of a completed document is not what was uploaded.
+    pub(crate) fn damaged(&self, document: &Document, reason: &str) {
+        let id = document.document_id;
+        if let Some(others) = self.damaged.due(id) {
+            let path = document.file_path.as_ref().map(|path| debug(path.to_string()));
+            tracing::error!(
+                document = %id, user = %document.user_id, path, others, reason,
+                "the file of a document is damaged; stop the server and run towlined verify --repair"
+            );
+        }
+    }
+
     fn tell(&self) {
         let told = |what: &str, LeftOut { kinds, others }: LeftOut<String>| {
             for (kind, count) in kinds {
@@ -105,6 +119,10 @@ impl Summary {
         told(
             "requests were refused",
             self.refusals.left_out().named(|(code, user)| format!("{code} to user {user}")),
+        );
+        told(
+            "damaged files were met",
+            self.damaged.left_out().named(|id| format!("document {id}")),
         );
         told(
             "requests met the same fault of the storage",

@@ -65,6 +65,8 @@ pub(crate) enum Wrong {
 pub(crate) enum Done {
     /// Nothing: no repair was asked for, or none is possible without losing something.
     Nothing,
+    /// The server does not believe in the file any more before it has read it.
+    Doubted,
     /// The damaged file was set aside, and its document can be uploaded again.
     SetAside(PathBuf),
     /// The document can be uploaded again.
@@ -76,9 +78,9 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    /// Whether something was done.
+    /// Whether a repair has done something.
     pub(crate) fn is_repair(&self) -> bool {
-        !matches!(self, Self::Nothing)
+        !matches!(self, Self::Nothing | Self::Doubted)
     }
 }
 

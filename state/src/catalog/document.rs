@@ -59,6 +59,18 @@ pub struct FileStamp {
     pub mount_depth: Option<u16>,
 }
 
+impl FileStamp {
+    /// The time of modification of a file that was found damaged. It is the smallest number,
+    /// in the year 1677; no file is believed in by it.
+    pub const DOUBTED_NS: i64 = i64::MIN;
+
+    /// Whether a file with this stamp is the one that the catalog knows by `known`.
+    #[must_use]
+    pub fn is_known_by(self, known: Option<Self>) -> bool {
+        known == Some(self) && self.modified_ns != Self::DOUBTED_NS
+    }
+}
+
 /// A row of the documents table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {

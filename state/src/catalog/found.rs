@@ -118,6 +118,31 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Records that the file of a completed document was read and holds other bytes: it is
+    /// read again before anything is said of it. Where the catalog knows the file by another
+    /// stamp by now, nothing is recorded.
+    ///
+    /// The inode and the mount stay: they say where the file is expected.
+    pub fn doubt_file(&self, document_id: DocumentId, stamp: FileStamp) -> Reply<()> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE documents SET file_modified = $1 WHERE document_id = $2 \
+                     AND status = $3 AND file_inode = $4 AND file_modified = $5",
+                )?
+                .execute(params![
+                    FileStamp::DOUBTED_NS,
+                    document_id.to_i64(),
+                    Phase::Completed.as_str(),
+                    stamp.inode.cast_signed(),
+                    stamp.modified_ns,
+                ])?;
+            Ok(())
+        })
+    }
+}
+
 /// Whose bytes, and which.
 #[derive(Clone, Copy)]
 pub(super) struct Content {

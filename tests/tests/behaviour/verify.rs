@@ -2,6 +2,7 @@
 //! right as far as nothing can be lost by it.
 
 mod repair;
+mod rot;
 mod uploads;
 
 use serde_json::Value;
@@ -131,7 +132,7 @@ async fn every_kind_of_damage_is_named_and_nothing_is_changed() {
         let (code, text) = told(&server.site, &[]).await;
         assert_eq!(code, Some(1));
         assert!(text.contains("uploads/1/\\u{1b}[31m\\xFF.txt\n"), "{text}");
-        assert!(text.contains("9 findings; nothing was changed\n"), "{text}");
+        assert!(text.contains("9 findings; no file was changed\n"), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
         assert_eq!(contents(&watched), before, "running: {running}");
     }
