@@ -1,9 +1,11 @@
 //! `towlined backup`: what was typed, and what a person is told.
 
+use super::NOT_WRITTEN;
 use super::store::StoreArgs;
 use crate::Clock;
 use crate::backup;
 use crate::storage::Look;
+use anyhow::Context as _;
 use clap::Args;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -30,6 +32,6 @@ pub(super) fn run(arguments: &BackupArgs, store: &StoreArgs) -> anyhow::Result<(
          keys, to {}\nThe documents themselves are not in it: copy {} now",
         arguments.into.display(),
         look.path().join("uploads").display()
-    )?;
-    Ok(())
+    )
+    .context(NOT_WRITTEN)
 }

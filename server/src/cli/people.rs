@@ -1,8 +1,10 @@
 //! `towlined user` and `towlined token`: who may upload. They work whether or not
 //! the server is running: the catalog takes short changes from several processes.
 
+use super::NOT_WRITTEN;
 use super::store::StoreArgs;
 use crate::Clock;
+use crate::config::Timings;
 use crate::storage::{DataFolder, Survey};
 use crate::token::Tokens;
 use crate::user_numbers::UserNumbers;
@@ -34,7 +36,8 @@ enum UserAction {
     },
     /// List the users
     List,
-    /// Remove a user: the user's tokens are refused from then on, the documents stay
+    /// Remove a user: the user's tokens are refused from then on, open connections end within
+    /// 30 seconds, the documents stay
     Remove {
         /// The user's name or number
         name: String,
@@ -50,8 +53,17 @@ pub struct TokenArgs {
     #[arg(long, value_name = "NAME_OR_ID")]
     user: String,
     /// How long the token is valid
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = ttl)]
     ttl: Duration,
+}
+
+/// How long a token is valid. A token names whole seconds, so less than one is expired at once.
+fn ttl(typed: &str) -> Result<Duration, String> {
+    let ttl = humantime::parse_duration(typed).map_err(|error| error.to_string())?;
+    if ttl < Duration::from_secs(1) {
+        return Err("the token would be expired at once; write a time of 1s or more".to_owned());
+    }
+    Ok(ttl)
 }
 
 pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()> {
@@ -61,14 +73,15 @@ pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()
     match &arguments.action {
         UserAction::Add { name, id } => {
             let user = add(&folder, &catalog, name, *id, now)?;
-            writeln!(out, "added {} as user {}", user.name, user.user_id)?;
+            writeln!(out, "added {} as user {}", user.name, user.user_id).context(NOT_WRITTEN)?;
         }
         UserAction::List => {
             for user in catalog.users().wait()? {
                 match user {
                     Ok(user) => {
                         let removed = if user.removed_at.is_some() { "  (removed)" } else { "" };
-                        writeln!(out, "{:>6}  {}{removed}", user.user_id, user.name)?;
+                        writeln!(out, "{:>6}  {}{removed}", user.user_id, user.name)
+                            .context(NOT_WRITTEN)?;
                     }
                     Err(error) => writeln!(std::io::stderr(), "towlined: {error}")?,
                 }
@@ -77,7 +90,15 @@ pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()
         UserAction::Remove { name } => {
             let user = find(&catalog, name)?;
             catalog.remove_user(user.user_id, now).wait()?;
-            writeln!(out, "removed {} (user {}); the documents stay", user.name, user.user_id)?;
+            writeln!(
+                out,
+                "removed {} (user {}): new connections are refused from now on, and open ones end \
+                 within {} s; the documents stay",
+                user.name,
+                user.user_id,
+                Timings::default().recheck.as_secs()
+            )
+            .context(NOT_WRITTEN)?;
         }
     }
     catalog.close().wait()?;
@@ -89,7 +110,7 @@ pub(super) fn token(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<
     let user = find(&catalog, &arguments.user)?;
     let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
     let token = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
-    writeln!(std::io::stdout(), "{token}")?;
+    writeln!(std::io::stdout(), "{token}").context(NOT_WRITTEN)?;
     catalog.close().wait()?;
     Ok(())
 }
@@ -102,8 +123,10 @@ fn open(store: &StoreArgs) -> anyhow::Result<(DataFolder, Catalog)> {
 
 /// Adds a user, under that number or under the next one that no user has ever had.
 ///
-/// After the loss of a catalog the numbers in it begin anew. The folders of the earlier users
-/// are still there: nobody is to inherit them by chance (P6).
+/// After the loss of a catalog its numbers begin anew, while the folders of the earlier users
+/// are still there. A new user must not get the number, and with it the folder, of an earlier
+/// one (P6): so the number is above every folder of a user, and above the highest number that
+/// is recorded beside the keys.
 pub(super) fn add(
     folder: &DataFolder,
     catalog: &Catalog,

@@ -1,10 +1,12 @@
 //! Starting and stopping the real `towlined`, and its other commands.
 
 use rustix::process::Signal;
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use towline_protocol::request::Upload;
-use towline_protocol::{Code, Reply};
+use towline_protocol::{Code, Reply, UserId};
 use towline_state::state_file::EntryStatus;
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
@@ -86,11 +88,14 @@ async fn a_second_server_over_the_same_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn users_and_tokens_while_it_runs_and_while_it_does_not() {
     let site = Site::new();
-    let run = async |arguments: &[&str]| {
-        stdout(towlined().args(arguments).arg("--data-dir").arg(site.path())).await
+    let command = |arguments: &[&str]| {
+        let mut command = towlined();
+        command.args(arguments).arg("--data-dir").arg(site.path());
+        command
     };
+    let run = async |arguments: &[&str]| stdout(&mut command(arguments)).await;
     let fails = async |arguments: &[&str]| {
-        let output = output(towlined().args(arguments).arg("--data-dir").arg(site.path())).await;
+        let output = output(&mut command(arguments)).await;
         assert!(!output.status.success() && !output.stderr.is_empty(), "{arguments:?}");
     };
     // Only the server makes a store.
@@ -118,10 +123,27 @@ async fn users_and_tokens_while_it_runs_and_while_it_does_not() {
     assert!(matches!(welcome(&bobs).await, Reply::Welcome(_)));
     let by_number = run(&["token", "--user", "123"]).await;
     assert!(matches!(welcome(&by_number).await, Reply::Welcome(_)));
-    let ended = run(&["token", "--user", "bob", "--ttl", "0s"]).await;
+    let ended = site.token(UserId::try_from(124).unwrap(), Duration::ZERO);
     is_refused(welcome(&ended).await, Code::AuthExpired);
+    for ttl in ["0", "0s", "999ms"] {
+        let refused = output(&mut command(&["token", "--user", "bob", "--ttl", ttl])).await;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{ttl}: {said}");
+        assert!(said.contains("expired at once") && refused.stdout.is_empty(), "{said}");
+    }
+    // What was asked for cannot be handed over.
+    for arguments in [&["user", "list"][..], &["token", "--user", "ada"], &["verify"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut child = command(arguments);
+        let child = child.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let done = child.wait_with_output().await.unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("cannot write to standard output: No space left"), "{said}");
+    }
 
-    run(&["user", "remove", "bob"]).await;
+    let removed = run(&["user", "remove", "bob"]).await;
+    assert!(removed.contains("open ones end within 30 s"), "{removed}");
     is_refused(welcome(&bobs).await, Code::Unauthorized);
     fails(&["token", "--user", "bob"]).await;
     fails(&["token", "--user", "nobody"]).await;
