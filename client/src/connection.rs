@@ -18,7 +18,7 @@ use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
 use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_MAX};
 use towline_protocol::reply::Welcome;
-use towline_protocol::request::{About, Hello, Ping, VERSION};
+use towline_protocol::request::{About, Hello, Ping, Resume, VERSION};
 use towline_protocol::{BlockIndex, ChainingValue, Channel, DocumentId, Reply, Request};
 
 /// How long to wait for what.
@@ -462,6 +462,8 @@ struct Question {
 fn work_of(request: &Request) -> Duration {
     match request {
         Request::Upload(upload) => slow_disk(upload.filesize.get()),
+        // It may be complete, and on its way to another disk.
+        Request::Resume(Resume { filesize: Some(filesize), .. }) => slow_disk(filesize.get()),
         _ => Duration::ZERO,
     }
 }

@@ -115,6 +115,10 @@ pub struct Progress {
     pub filesize: FileSize,
     /// The same for people.
     pub progress: String,
+    /// How many bytes of a complete file the server has copied to the file system of its
+    /// folder, while it does that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<Offset>,
 }
 
 impl Progress {

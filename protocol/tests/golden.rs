@@ -266,6 +266,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         durable: offset(0),
         filesize: size(1_048_576),
         progress: Progress::words(offset(65_536), size(1_048_576)),
+        copied: None,
     };
     let success = Success {
         channel: Channel(0),

@@ -128,6 +128,8 @@ enum Step {
     Hear(Asked),
     /// To complete the channel's upload, for as long as that takes.
     Complete(Complete),
+    /// To answer, when that document is no longer being copied to another file system.
+    Again(DocumentId, Request),
     /// To do what follows from a failure.
     Refuse(Failure),
 }
@@ -137,7 +139,7 @@ impl Step {
     fn is_long(&self) -> bool {
         match self {
             Self::Hear(asked) => asked.is_long(),
-            Self::Complete(_) | Self::Refuse(_) => true,
+            Self::Complete(_) | Self::Again(..) | Self::Refuse(_) => true,
         }
     }
 }
@@ -263,6 +265,10 @@ impl ChannelDesk {
                 self.look_at_lease();
                 self.complete(complete, manner)
             }
+            Step::Again(_, request) => {
+                self.look_at_lease();
+                self.answer(request, manner)
+            }
             Step::Refuse(failure) => Err(failure),
         };
         self.conclude(done, manner)
@@ -299,10 +305,24 @@ impl ChannelDesk {
         let next = match done {
             Ok(None) => Next::Done,
             Ok(Some(Step::Hear(Asked::Known(known)))) if known.wants_place() => {
-                let known = self.with_place(known);
+                let turn = self.turn(known.first());
                 Next::GoesAfter(Box::pin(async move {
-                    let known = known.await;
-                    Begun { step: Step::Hear(Asked::Known(known)), place }
+                    let step = Step::Hear(Asked::Known(Box::new(known.with_place(turn.await))));
+                    Begun { step, place }
+                }))
+            }
+            Ok(Some(Step::Hear(Asked::Publishing(mut publishing)))) if publishing.wants_turn() => {
+                let turn = self.turn(None);
+                Next::GoesAfter(Box::pin(async move {
+                    publishing.take_turn(turn.await);
+                    Begun { step: Step::Hear(Asked::Publishing(publishing)), place }
+                }))
+            }
+            Ok(Some(Step::Again(id, request))) => {
+                let copied = self.copied(id);
+                Next::GoesAfter(Box::pin(async move {
+                    copied.await;
+                    Begun { step: Step::Again(id, request), place }
                 }))
             }
             Ok(Some(step)) if !step.is_long() => Next::Goes(Begun { step, place }),
@@ -343,8 +363,12 @@ impl ChannelDesk {
                 return Ok(None);
             }
         };
-        if let Err(failure) = answered {
-            self.answer_no(&failure, id);
+        match (answered, id) {
+            (Err(Failure::StillPublishing), Some(id)) if !self.ending.is_cancelled() => {
+                return Ok(Some(Step::Again(id, request)));
+            }
+            (Err(failure), _) => self.answer_no(&failure, id),
+            (Ok(()), _) => {}
         }
         Ok(None)
     }
@@ -382,7 +406,7 @@ impl ChannelDesk {
                     return self.receipt(document);
                 }
                 Phase::Publishing => {
-                    self.service.settle(id)?;
+                    self.service.settle(id, &mut self.says_copied(id))?;
                     continue;
                 }
                 _ => {}
@@ -398,7 +422,9 @@ impl ChannelDesk {
                 }
                 // Retired, or ending just now: the row will say.
                 Ok(None) => {}
-                Err(Failure::Refused(Refusal::NotUploading(_))) => self.service.settle(id)?,
+                Err(Failure::Refused(Refusal::NotUploading(_))) => {
+                    self.service.settle(id, &mut self.says_copied(id))?;
+                }
                 Err(failure @ Failure::Storage(StorageError::Lost(_))) => {
                     self.service.lose(id, failure)?;
                 }
@@ -533,7 +559,7 @@ impl ChannelDesk {
             self.is_cancelling = false;
         }
         if document.phase == Phase::Publishing {
-            self.service.settle(id)?;
+            self.service.settle(id, &mut self.says_copied(id))?;
         }
         match self.service.document_of(self.user, id)?.phase {
             Phase::Cancelled => {}

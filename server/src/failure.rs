@@ -30,6 +30,12 @@ pub(crate) enum Failure {
         "the file was being made from one that is here already, and was not finished; try again"
     )]
     CutShort,
+    /// Nothing went wrong: the file is being copied to the file system of its folder.
+    #[error(
+        "the whole file has arrived, and the server is still putting it in its place; nothing of \
+         it is lost, ask again in a while"
+    )]
+    StillPublishing,
     /// The client's fault: the request names a user who is not the token's.
     #[error("the token belongs to another user than the request names")]
     WrongUser,
@@ -111,6 +117,7 @@ impl Failure {
             | Self::NothingOpen
             | Self::Restless
             | Self::CutShort
+            | Self::StillPublishing
             | Self::WrongUser
             | Self::TooLong { .. }
             | Self::Ended { .. } => false,
@@ -141,7 +148,9 @@ impl Failure {
             Self::Refused(refusal) => refused(refusal, self.to_string()),
             Self::Name(_) => ErrorReply::new(Code::BadName, self.to_string()),
             Self::NothingOpen => ErrorReply::new(Code::BadState, self.to_string()),
-            Self::Restless | Self::CutShort => ErrorReply::new(Code::Internal, self.to_string()),
+            Self::Restless | Self::CutShort | Self::StillPublishing => {
+                ErrorReply::new(Code::Internal, self.to_string())
+            }
             Self::WrongUser => ErrorReply::new(Code::WrongUser, self.to_string()),
             Self::TooLong { field, max } => {
                 let mut reply = ErrorReply::new(Code::BadRequest, self.to_string());

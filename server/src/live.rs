@@ -608,6 +608,7 @@ impl Core {
             durable: progress.durable(),
             filesize,
             progress: Progress::words(received, filesize),
+            copied: None,
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Whether the file of a completed document is still what was promised. The catalog says
 //! what should be there; the disk decides.
 
-use crate::failpoint;
 use crate::service::Service;
-use crate::storage::{Published, StorageError};
+use crate::storage::{GoesOn, Published, StorageError};
+use crate::{failpoint, file_hash};
 use std::os::unix::fs::FileExt as _;
-use towline_protocol::block::{block_count, hash_block, hash_file};
-use towline_protocol::{BlockIndex, DocumentPath, FileHash, FileSize, Offset, UserId};
+use towline_protocol::{BlockIndex, DocumentPath, Offset, UserId};
 use towline_state::CatalogError;
 use towline_state::catalog::{Document, Refusal};
 
@@ -65,10 +64,12 @@ impl Service {
         &self,
         document: &Document,
         found: &Published,
-        goes_on: &mut dyn FnMut(Offset) -> bool,
+        goes_on: GoesOn<'_>,
     ) -> Result<Option<bool>, StorageError> {
         let read = |buffer: &mut [u8], at: Offset| found.file.read_exact_at(buffer, at.get());
-        let hash = match hash(document.filesize, read, goes_on) {
+        let filesize = document.filesize;
+        let take = |_: &[u8], index: BlockIndex| Ok(goes_on(index.end(filesize)));
+        let hash = match file_hash::of_blocks(filesize, read, take) {
             Ok(Some(hash)) => hash,
             Ok(None) => return Ok(None),
             // Shorter than it was, or not to be read: either way it is not vouched for.
@@ -173,24 +174,4 @@ impl Service {
         let lies_there = document.file_path.as_ref().is_some_and(|path| path.key() == asked.key());
         lies_there || !matches!(self.storage.published(document.user_id, asked), Ok(None))
     }
-}
-
-/// The hash of a whole file, read block by block; nothing where it was not to go on.
-pub(crate) fn hash<E>(
-    filesize: FileSize,
-    mut read: impl FnMut(&mut [u8], Offset) -> Result<(), E>,
-    mut goes_on: impl FnMut(Offset) -> bool,
-) -> Result<Option<FileHash>, E> {
-    let mut buffer = Vec::new();
-    let mut values = Vec::new();
-    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
-        let length = usize::try_from(index.length_bytes(filesize)).expect("a block fits in memory");
-        buffer.resize(length, 0);
-        read(&mut buffer, index.start())?;
-        values.push(hash_block(index, filesize, &buffer));
-        if !goes_on(index.end(filesize)) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(hash_file(filesize, values)))
 }

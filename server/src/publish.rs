@@ -5,12 +5,15 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::{Live, Recording};
 use crate::log::UploadEnd;
+use crate::moving::{Move, Standing};
 use crate::newborn::Birth;
 use crate::service::Service;
 use crate::settling::{self, Named};
-use crate::storage::{NewName, Publishable, StorageError};
+use crate::storage::{GoesOn, NewName, Publishable, Put, StorageError};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::reply::Success;
 use towline_protocol::{
     Channel, DocumentId, DocumentPath, FileHash, Offset, OnConflict, Timestamp, UserId,
@@ -195,10 +198,20 @@ enum Stride {
     Sync,
     /// To hear which name it got.
     Name { chosen: catalog::Reply<(Document, u32)>, room: Option<settling::Place> },
+    /// To copy it to the file system of its folder, and all that follows.
+    Copy(Box<Copying>),
     /// To make the name durable.
     Settle(Box<dyn NewName>),
     /// To hear that the row says so.
     Record(catalog::Reply<Document>),
+}
+
+/// A copy to another file system that is to be made.
+struct Copying {
+    place: Place,
+    copy: Move,
+    /// Its place among the large files that are read at a time.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 /// How far a publishing is.
@@ -249,10 +262,33 @@ impl Publishing {
         Self::after(service, order, subject, went)
     }
 
-    /// Waits for what it waits for, and goes on from there. Blocks.
-    pub(crate) fn go_on(self, service: &Service) -> Result<Stage, Failure> {
+    /// Whose bytes are published.
+    pub(crate) fn document_id(&self) -> DocumentId {
+        self.order.document_id
+    }
+
+    /// Whether it has to wait for its turn to be copied to another file system.
+    pub(crate) fn wants_turn(&self) -> bool {
+        matches!(&self.stride, Stride::Copy(copying) if copying.turn.is_none())
+    }
+
+    /// It is its turn; or, with nothing, the connection has ended before.
+    pub(crate) fn take_turn(&mut self, turn: Option<OwnedSemaphorePermit>) {
+        if let Stride::Copy(copying) = &mut self.stride {
+            copying.turn = turn;
+        }
+    }
+
+    /// Waits for what it waits for, and goes on from there. `say` hears how far a copy to
+    /// another file system is. Blocks.
+    pub(crate) fn go_on(
+        self,
+        service: &Service,
+        say: &mut dyn FnMut(Standing),
+    ) -> Result<Stage, Failure> {
         let Self { order, subject, stride } = self;
         let went = match stride {
+            Stride::Copy(copying) => copy(service, order, *copying, say),
             Stride::Sync => sync(service, order, subject.staging()),
             Stride::Name { chosen, room } => match chosen.wait() {
                 Ok(row) => name(service, order, &subject, Place::of(row), room),
@@ -377,9 +413,39 @@ fn name(
                 let synced = staging.sync_data();
                 synced.map_err(|error| not_moved(service, order, None, error))?;
             }
-            Ok(Went::Done(Box::new(put_in_place(service, order, place)?)))
+            let filesize = place.document.filesize;
+            if filesize.get() <= BLOCK_SIZE_BYTES {
+                let receipt = put_in_place(service, order, place, &mut |_| true)?;
+                return Ok(Went::Done(Box::new(receipt)));
+            }
+            let copy = service.moving.begin(document_id, filesize);
+            let copy = copy.ok_or(Failure::StillPublishing)?;
+            Ok(Went::On(Stride::Copy(Box::new(Copying { place, copy, turn: None }))))
         }
     }
+}
+
+/// The end of step 3 and step 4, where the folder is on another file system. The connection
+/// may end meanwhile, the copy goes on: only a stop of the server cuts it off.
+fn copy(
+    service: &Service,
+    order: Order,
+    copying: Copying,
+    say: &mut dyn FnMut(Standing),
+) -> Result<Went, Failure> {
+    let Copying { place, copy, turn } = copying;
+    let filesize = place.document.filesize;
+    let Some(_turn) = turn else {
+        drop(copy);
+        service.moving.leave(order.document_id);
+        return Err(Failure::StillPublishing);
+    };
+    let receipt = put_in_place(service, order, place, &mut |copied| {
+        copy.reached(copied);
+        say(Standing { copied, filesize });
+        !service.stopping.is_cancelled()
+    });
+    Ok(Went::Done(Box::new(receipt?)))
 }
 
 /// The end of step 3, and step 4 is asked for.
@@ -402,17 +468,26 @@ pub(crate) fn publish_again(
     service: &Service,
     order: Order,
     document: Document,
+    goes_on: GoesOn<'_>,
 ) -> Result<Receipt, Failure> {
-    put_in_place(service, order, Place::of((document, 0)))
+    put_in_place(service, order, Place::of((document, 0)), goes_on)
 }
 
-/// Steps 3 and 4 at once.
-fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Receipt, Failure> {
+/// Steps 3 and 4 at once. Where a copy to another file system is not to go on, the row goes
+/// on saying `publishing`.
+fn put_in_place(
+    service: &Service,
+    order: Order,
+    mut place: Place,
+    goes_on: GoesOn<'_>,
+) -> Result<Receipt, Failure> {
+    let Order { document_id: id, owner, blake3, .. } = order;
     // Where `SUCCESS` may have been said already, it was said with that moment in it.
     let said_at = said_at(&place.document);
     loop {
-        match service.storage.publish(order.document_id, order.owner, &place.path, order.blake3) {
-            Ok(()) => break,
+        match service.storage.publish(id, owner, &place.path, blake3, goes_on) {
+            Ok(Put::InPlace) => break,
+            Ok(Put::Stopped) => return Err(Failure::StillPublishing),
             Err(error) => {
                 let aside = step_aside(service, order, &place, error);
                 let chosen =
@@ -423,13 +498,12 @@ fn put_in_place(service: &Service, order: Order, mut place: Place) -> Result<Rec
     }
     let created_at = said_at.unwrap_or_else(|| service.clock().now());
     // Without it the file is read when it is asked for, that is all.
-    let found = service.storage.published(order.owner, &place.path);
+    let found = service.storage.published(owner, &place.path);
     let stamp = found.ok().flatten().map(|found| found.stamp);
     let receipt = record(service, order, stamp, created_at)?;
     // A copy on another disk has left it. It was the place of the promised bytes until the
     // row was committed (P1). What cannot be removed now, the next start removes.
-    if let Err(error) = service.storage.discard(order.document_id) {
-        let id = order.document_id;
+    if let Err(error) = service.storage.discard(id) {
         tracing::warn!(document_id = %id, %error, "the staging file of a published document could not be removed");
     }
     Ok(receipt)

@@ -12,7 +12,7 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::publish::{self, Order, Receipt};
 use crate::service::Service;
-use crate::storage::{Staged, StorageError};
+use crate::storage::{GoesOn, Staged, StorageError};
 use cached::Look;
 use std::collections::HashMap;
 use towline_protocol::{DocumentId, FileSize, Offset};
@@ -104,8 +104,13 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
         };
         let id = row.document.document_id;
         let staging_bytes = staged.remove(&id).map(|staging| staging.length_bytes);
-        if let Err(error) = restore(service, &row, staging_bytes) {
-            tracing::error!(document_id = %id, %error, "an upload could not be restored; it stays as it is");
+        match restore(service, &row, staging_bytes) {
+            Ok(()) => {}
+            // Not before the first connection is taken: the copy may take minutes.
+            Err(Failure::StillPublishing) => service.moving.leave(id),
+            Err(error) => {
+                tracing::error!(document_id = %id, %error, "an upload could not be restored; it stays as it is")
+            }
         }
         failpoint::reach("recovery.restored");
     }
@@ -182,7 +187,9 @@ fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> R
         Action::Keep => return Ok(()),
         Action::Truncate(end) => service.storage.open(id)?.truncate(end)?,
         Action::Renew => drop(service.storage.create(id, FileSize::MIN)?),
-        Action::Publish | Action::Record => drop(carry_out(service, document, action)?),
+        Action::Publish | Action::Record => {
+            drop(carry_out(service, document, action, &mut |_| false)?)
+        }
         Action::Fail => {
             let (phase, durable) = (document.phase, row.durable_end);
             tracing::warn!(document_id = %id, %phase, ?found, %durable, "bytes are missing");
@@ -194,8 +201,14 @@ fn restore(service: &Service, row: &Unfinished, staging_bytes: Option<u64>) -> R
 }
 
 /// Finishes what a row that says `publishing` has begun, at start-up or later.
-/// The caller keeps others from doing the same. Blocks.
-pub(crate) fn finish_publishing(service: &Service, row: &Document) -> Result<Receipt, Failure> {
+/// The caller keeps others from doing the same. Where the file has to be copied to another
+/// file system, `goes_on` hears how far that is; where it says no the answer is
+/// [`Failure::StillPublishing`]. Blocks.
+pub(crate) fn finish_publishing(
+    service: &Service,
+    row: &Document,
+    goes_on: GoesOn<'_>,
+) -> Result<Receipt, Failure> {
     cached::sync(service, [row])?;
     let staging_bytes = match service.storage.open(row.document_id) {
         Ok(staging) => Some(staging.length_bytes()?),
@@ -203,7 +216,7 @@ pub(crate) fn finish_publishing(service: &Service, row: &Document) -> Result<Rec
         Err(error) => return Err(error.into()),
     };
     let found = Found { staging_bytes, published: published(service, row)? };
-    carry_out(service, row, decide(row.phase, row.filesize, Offset::ZERO, found))
+    carry_out(service, row, decide(row.phase, row.filesize, Offset::ZERO, found), goes_on)
 }
 
 /// Why an upload ends whose bytes are not there.
@@ -220,7 +233,12 @@ fn lose(service: &Service, row: &Document) -> Result<(), Failure> {
     service.end_and_log(row.document_id, Phase::Failed, LOST)
 }
 
-fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receipt, Failure> {
+fn carry_out(
+    service: &Service,
+    row: &Document,
+    action: Action,
+    goes_on: GoesOn<'_>,
+) -> Result<Receipt, Failure> {
     let id = row.document_id;
     let lost = || Failure::Ended { phase: Phase::Failed, reason: LOST.to_owned() };
     let (Some(blake3), Some(path)) = (row.blake3, row.file_path.clone()) else {
@@ -234,7 +252,9 @@ fn carry_out(service: &Service, row: &Document, action: Action) -> Result<Receip
         Action::Keep | Action::Truncate(_) | Action::Renew | Action::Fail => Look::NotWhole,
     };
     match (action, look) {
-        (Action::Publish, Look::Whole) => publish::publish_again(service, order, row.clone()),
+        (Action::Publish, Look::Whole) => {
+            publish::publish_again(service, order, row.clone(), goes_on)
+        }
         (Action::Record, Look::Whole) => {
             let settled = service.storage.settle_published(row.user_id, &path);
             settled.map_err(|error| match error {

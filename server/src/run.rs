@@ -8,6 +8,7 @@ use crate::identity::{self, IdentityError};
 use crate::lane::Crew;
 use crate::log::{self, Summary};
 use crate::mirror::{self, Mirror, MirrorError};
+use crate::moving;
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::service::Service;
@@ -116,6 +117,7 @@ impl Server {
         let helpers = [
             tokio::spawn(checkpoint::run(Arc::clone(service))),
             tokio::spawn(settling::run(Arc::clone(service))),
+            tokio::spawn(moving::run(Arc::clone(service))),
             tokio::spawn(mirror::run(Arc::clone(service))),
             tokio::spawn(expiry::run(Arc::clone(service))),
             tokio::spawn(log::run(Arc::clone(service))),
@@ -233,6 +235,7 @@ fn open(mut config: Config) -> Result<Arc<Service>, RunError> {
         calendar: Calendar::new(config.clock.clone(), config.patience),
         pool: Pool::new(config.limits.buffers),
         newborns: Arc::default(),
+        moving: Arc::default(),
         crew: Crew::new(tracker.clone()),
         copies: Arc::new(Semaphore::new(COPIES_MAX)),
         taps: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),

@@ -9,6 +9,7 @@ use crate::lane::Crew;
 use crate::live::{Live, Recording};
 use crate::log::{Summary, UploadEnd};
 use crate::mirror::Mirror;
+use crate::moving::{Move, Moving, Standing};
 use crate::newborn::Newborns;
 use crate::pool::Pool;
 use crate::registry::Registry;
@@ -18,7 +19,7 @@ use crate::storage::{Loss, Storage, StorageError};
 use crate::token::Tokens;
 use crate::{Clock, Config, recovery};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_protocol::{DocumentId, FileSize, Offset, UserId};
@@ -43,6 +44,8 @@ pub(crate) struct Service {
     pub(crate) newborns: Arc<Newborns>,
     /// Who does the short work of all channels.
     pub(crate) crew: Arc<Crew<ChannelDesk>>,
+    /// Documents that are being copied to another file system.
+    pub(crate) moving: Arc<Moving>,
     /// Places for reading large files, to copy them or to look at them: see
     /// [`COPIES_MAX`](crate::channel::COPIES_MAX).
     pub(crate) copies: Arc<Semaphore>,
@@ -134,32 +137,82 @@ impl Service {
         })
     }
 
-    /// Finishes a publishing that was begun and not ended, and tells the rules what
-    /// the row says. Waits for whoever is at it. Blocks.
-    pub(crate) fn settle(&self, id: DocumentId) -> Result<(), Failure> {
+    /// Finishes a publishing that was begun and not ended, and tells the rules what the row
+    /// says. `say` hears how far a copy to another file system is. Where another thread is at
+    /// it the answer is [`Failure::StillPublishing`]. Blocks.
+    pub(crate) fn settle(
+        &self,
+        id: DocumentId,
+        say: &mut dyn FnMut(Standing),
+    ) -> Result<(), Failure> {
+        let turn = Arc::clone(&self.copies).try_acquire_owned().ok();
+        self.settle_with(id, turn, say)
+    }
+
+    /// The same; a copy to another file system is made where there is a `turn`, else it is
+    /// left to [`moving`](crate::moving).
+    ///
+    /// While the row says `publishing`, the upload takes no bytes and cannot be given up, and
+    /// whoever would finish it comes here. So neither its slot nor the settling of other
+    /// documents is held while a copy is made.
+    pub(crate) fn settle_with(
+        &self,
+        id: DocumentId,
+        turn: Option<OwnedSemaphorePermit>,
+        say: &mut dyn FnMut(Standing),
+    ) -> Result<(), Failure> {
+        let (row, copy) = match self.settle_at_once(id)? {
+            Some(left) => left,
+            None => return Ok(()),
+        };
+        if turn.is_none() {
+            drop(copy);
+            self.moving.leave(id);
+            return Err(Failure::StillPublishing);
+        }
+        let goes_on = &mut |copied| {
+            copy.reached(copied);
+            say(Standing { copied, filesize: row.filesize });
+            !self.stopping.is_cancelled()
+        };
+        let settled = recovery::finish_publishing(self, &row, goes_on).map(drop);
+        self.registry.exclusively(id, |live| self.tell_what_row_says(id, live))?;
+        settled
+    }
+
+    /// The same as far as nothing is to be copied to another file system; else the row, and
+    /// the copy that is begun.
+    fn settle_at_once(&self, id: DocumentId) -> Result<Option<(Document, Move)>, Failure> {
         self.registry.exclusively(id, |live| {
-            let _recording = live.map(Live::recording);
+            let recording = live.map(|live| live.try_recording().ok_or(Failure::StillPublishing));
+            let _recording = recording.transpose()?;
             // Not beside the settling of what was named: it may be about to complete this
             // very document, and the row has to say so.
             let _alone = self.settling.alone();
-            let phase = |row: Option<Document>| row.map(|row| row.phase);
-            let row = self.catalog.document(id).wait()?;
-            let settled = match row {
-                Some(row) if row.phase == Phase::Publishing => {
-                    self.mirror.changed();
-                    recovery::finish_publishing(self, &row).map(drop)
-                }
-                _ => Ok(()),
+            let row = match self.catalog.document(id).wait()? {
+                Some(row) if row.phase == Phase::Publishing => row,
+                _ => return self.tell_what_row_says(id, live).map(|()| None),
             };
-            if let Some(live) = live {
-                match phase(self.catalog.document(id).wait()?) {
-                    Some(Phase::Uploading) => live.tell(Upload::unpublish),
-                    Some(Phase::Completed) => live.published(),
-                    _ => {}
+            let copy = self.moving.begin(id, row.filesize).ok_or(Failure::StillPublishing)?;
+            self.mirror.changed();
+            match recovery::finish_publishing(self, &row, &mut |_| false) {
+                Err(Failure::StillPublishing) => Ok(Some((row, copy))),
+                settled => {
+                    self.tell_what_row_says(id, live)?;
+                    settled.map(|_| None)
                 }
             }
-            settled
         })
+    }
+
+    fn tell_what_row_says(&self, id: DocumentId, live: Option<&Live>) -> Result<(), Failure> {
+        let Some(live) = live else { return Ok(()) };
+        match self.catalog.document(id).wait()?.map(|row| row.phase) {
+            Some(Phase::Uploading) => live.tell(Upload::unpublish),
+            Some(Phase::Completed) => live.published(),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Ends an upload without a document. The row goes first: bytes without a

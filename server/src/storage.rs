@@ -107,7 +107,7 @@ pub trait Storage: Send + Sync + 'static {
         id: DocumentId,
         source: &File,
         content: (FileSize, FileHash),
-        goes_on: &mut dyn FnMut(Offset) -> bool,
+        goes_on: GoesOn<'_>,
     ) -> Result<Copied, StorageError>;
 
     /// Opens the staging area that an earlier run left. One that was
@@ -125,7 +125,8 @@ pub trait Storage: Send + Sync + 'static {
     /// already, because a crash cut an earlier call off, the rest is done. Where the final
     /// folder is on another file system, the file is copied there, and must have that hash; the
     /// staging area is then still there, and the caller [discards](Self::discard) it when the
-    /// row says that the document is completed.
+    /// row says that the document is completed. `goes_on` hears how far the copy is, before it
+    /// begins and after each block, and says whether to go on; without a copy it is not asked.
     ///
     /// # Errors
     /// [`StorageError::Exists`] where another file has the name,
@@ -138,7 +139,8 @@ pub trait Storage: Send + Sync + 'static {
         user: UserId,
         path: &DocumentPath,
         blake3: FileHash,
-    ) -> Result<(), StorageError>;
+        goes_on: GoesOn<'_>,
+    ) -> Result<Put, StorageError>;
 
     /// Opens a published file for reading; nothing where there is none.
     ///
@@ -302,6 +304,18 @@ pub struct Published {
     pub filesize: FileSize,
     /// What it is known by.
     pub stamp: FileStamp,
+}
+
+/// Hears how far a copy is, and says whether it goes on.
+pub type GoesOn<'a> = &'a mut dyn FnMut(Offset) -> bool;
+
+/// How a [publishing](Storage::publish) ended, where nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The file is in its place, for good.
+    InPlace,
+    /// It has to be copied, and the copy was not to go on. Nothing of it is left.
+    Stopped,
 }
 
 /// How making a [copy](Storage::create_copy) ended.

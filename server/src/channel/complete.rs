@@ -8,7 +8,7 @@ use crate::live::{Live, Recording};
 use crate::publish::{Order, Publishing, Stage};
 use std::sync::Arc;
 use towline_protocol::reply::Reply;
-use towline_protocol::request::Complete;
+use towline_protocol::request::{Complete, Request};
 use towline_upload::{Phase, Upload as Rules};
 
 impl ChannelDesk {
@@ -34,6 +34,9 @@ impl ChannelDesk {
             _ => {
                 let answered = self.complete_again(&request);
                 match (answered, request.document_id) {
+                    (Err(Failure::StillPublishing), Some(id)) if !self.ending.is_cancelled() => {
+                        return Ok(Some(Step::Again(id, Request::Complete(request))));
+                    }
                     // A no to a question, as above.
                     (Err(failure), Some(id)) => self.answer_no(&failure, Some(id)),
                     (answered, _) => answered?,
@@ -76,7 +79,8 @@ impl ChannelDesk {
 
     /// The next stride of a publishing.
     pub(super) fn publish(&mut self, publishing: Publishing) -> Result<Option<Asked>, Failure> {
-        let stage = publishing.go_on(&self.service)?;
+        let say = &mut self.says_copied(publishing.document_id());
+        let stage = publishing.go_on(&self.service, say)?;
         Ok(self.went(stage))
     }
 
@@ -108,7 +112,7 @@ impl ChannelDesk {
         };
         let mut document = self.service.document_of(self.user, id)?;
         if document.phase == Phase::Publishing {
-            self.service.settle(id)?;
+            self.service.settle(id, &mut self.says_copied(id))?;
             document = self.service.document_of(self.user, id)?;
         }
         match document.phase {

@@ -12,6 +12,7 @@ use super::posted::{Posted, Source};
 use super::{ChannelDesk, SHORT_FILE_BYTES};
 use crate::event::Event;
 use crate::failure::Failure;
+use crate::moving::Standing;
 use crate::presence::Presence;
 use crate::publish::{Order, Receipt};
 use crate::storage::{Copied, Published};
@@ -21,7 +22,7 @@ use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::reply::{Progress, Reply};
-use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
+use towline_protocol::{Channel, DocumentId, FileHash, FileSize, Offset};
 use towline_state::catalog::Document;
 
 /// Large files that are read at a time, over all connections, to be copied or to be looked
@@ -50,6 +51,17 @@ enum Wanted {
 impl Known {
     pub(super) fn filesize(&self) -> FileSize {
         self.begun.request.filesize
+    }
+
+    /// The document that is looked at first.
+    pub(super) fn first(&self) -> Option<(DocumentId, FileSize)> {
+        self.documents.first().map(|document| (document.document_id, self.filesize()))
+    }
+
+    /// The same when it is its turn. Without a place nothing is said of the files: the answer
+    /// is [`Failure::CutShort`], and not that they are not there.
+    pub(super) fn with_place(self, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { place, ..self }
     }
 
     /// Whether there is something to read, and it has no place yet.
@@ -100,31 +112,54 @@ impl ChannelDesk {
         self.make_use_of(known)
     }
 
-    /// Waits for a place, or for the end of the connection, and says now and then that the
-    /// client is not forgotten. Where no place was found nothing is said of the files: the
-    /// answer is [`Failure::CutShort`], and not that they are not there.
-    pub(super) fn with_place(
+    /// Waits for a turn among the large files that are read at a time, or for the end of the
+    /// connection, and says now and then that the client is not forgotten: by the progress of
+    /// `document`, where there is one.
+    pub(super) fn turn(
         &self,
-        mut known: Box<Known>,
-    ) -> impl Future<Output = Box<Known>> + Send + use<> {
-        let places = Arc::clone(&self.service.copies);
+        document: Option<(DocumentId, FileSize)>,
+    ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        let turns = Arc::clone(&self.service.copies);
         let (ending, every) = (self.ending.clone(), self.service.config.timings.report);
-        let first = known.documents.first().map(|document| document.document_id);
-        let mut say = first.map(|id| self.at_work(id, known.filesize()));
+        let mut say = document.map(|(id, filesize)| self.at_work(id, filesize));
         async move {
-            let mut place = pin!(places.acquire_owned());
+            let mut turn = pin!(turns.acquire_owned());
             loop {
                 tokio::select! {
-                    place = &mut place => {
-                        known.place = place.ok();
-                        return known;
-                    }
-                    () = ending.cancelled() => return known,
+                    turn = &mut turn => return turn.ok(),
+                    () = ending.cancelled() => return None,
                     () = tokio::time::sleep(every) => {
                         if let Some(say) = &mut say {
                             say(Offset::ZERO);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Waits until another thread has copied a document to the file system of its folder, or
+    /// for the end of the connection, and says now and then how far that is.
+    pub(super) fn copied(&self, id: DocumentId) -> impl Future<Output = ()> + Send + use<> {
+        let service = Arc::clone(&self.service);
+        let (ending, every) = (self.ending.clone(), self.service.config.timings.report);
+        let mut say = self.says_copied(id);
+        async move {
+            let mut was_under_way = false;
+            while let Some(standing) = service.moving.standing(id) {
+                was_under_way = true;
+                say(standing);
+                tokio::select! {
+                    () = service.moving.over(id) => return,
+                    () = ending.cancelled() => return,
+                    () = tokio::time::sleep(every) => {}
+                }
+            }
+            // It is before its copy, or behind it, for a moment; or it waits for its turn.
+            if !was_under_way {
+                tokio::select! {
+                    () = ending.cancelled() => {}
+                    () = tokio::time::sleep(every) => {}
                 }
             }
         }
@@ -243,18 +278,42 @@ impl ChannelDesk {
         document_id: DocumentId,
         filesize: FileSize,
     ) -> impl FnMut(Offset) -> bool + use<> {
-        let (channel, every) = (self.channel, self.service.config.timings.report);
-        let (events, ending) = (self.events.clone(), self.ending.clone());
-        let mut reported = Instant::now();
+        let (channel, ending, mut say) = (self.channel, self.ending.clone(), self.now_and_then());
         move |received| {
-            if reported.elapsed() >= every && !events.is_backed_up() {
-                reported = Instant::now();
-                let (durable, progress) = (Offset::ZERO, Progress::words(received, filesize));
-                let progress =
-                    Progress { channel, document_id, received, durable, filesize, progress };
-                events.send(Event::AtWork(Box::new(Reply::Progress(progress))));
-            }
+            say(&|| {
+                let (durable, copied) = (Offset::ZERO, None);
+                let progress = Progress::words(received, filesize);
+                Progress { channel, document_id, received, durable, filesize, progress, copied }
+            });
             received == filesize.end() || !ending.is_cancelled()
         }
     }
+
+    /// Tells the client now and then how far the copy of a document to the file system of its
+    /// folder is.
+    pub(super) fn says_copied(&self, id: DocumentId) -> impl FnMut(Standing) + Send + use<> {
+        let (channel, mut say) = (self.channel, self.now_and_then());
+        move |standing| say(&|| has_copied(channel, id, standing))
+    }
+
+    /// Says how far long work is, unless that was said a moment ago or the client does not
+    /// read.
+    fn now_and_then(&self) -> impl FnMut(&dyn Fn() -> Progress) + Send + use<> {
+        let (events, every) = (self.events.clone(), self.service.config.timings.report);
+        let mut reported = Instant::now();
+        move |progress| {
+            if reported.elapsed() >= every && !events.is_backed_up() {
+                reported = Instant::now();
+                events.send(Event::AtWork(Box::new(Reply::Progress(progress()))));
+            }
+        }
+    }
+}
+
+/// Of a document that is copied all bytes are there and durable.
+fn has_copied(channel: Channel, document_id: DocumentId, standing: Standing) -> Progress {
+    let Standing { copied, filesize } = standing;
+    let (received, durable) = (filesize.end(), filesize.end());
+    let (progress, copied) = (Progress::words(received, filesize), Some(copied));
+    Progress { channel, document_id, received, durable, filesize, progress, copied }
 }

@@ -8,7 +8,7 @@
 //! place (P2).
 
 use crate::failure::Failure;
-use crate::presence::hash;
+use crate::file_hash;
 use crate::service::Service;
 use crate::storage::{Loss, StorageError};
 use std::fs::File;
@@ -68,7 +68,8 @@ pub(super) fn look_at_staged(
         answer => answer?,
     };
     staging.drop_cached();
-    look(hash(row.filesize, |buffer, at| staging.read_exact_at(buffer, at), |_| true), blake3)
+    let read = |buffer: &mut [u8], at: Offset| staging.read_exact_at(buffer, at);
+    look(file_hash::of_blocks(row.filesize, read, |_, _| Ok(true)), blake3)
 }
 
 /// Looks at the file under its name.
@@ -92,7 +93,7 @@ pub(super) fn look_at_named(
         }
         answer => answer.map_err(StorageError::unreadable),
     };
-    look(hash(row.filesize, read, |_| true), blake3)
+    look(file_hash::of_blocks(row.filesize, read, |_, _| Ok(true)), blake3)
 }
 
 fn look(found: Result<Option<FileHash>, StorageError>, blake3: FileHash) -> Result<Look, Failure> {

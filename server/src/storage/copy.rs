@@ -6,18 +6,16 @@
 
 use super::disk::Volume;
 use super::error::StorageError;
-use super::staging::{StagingFile, write_all_at};
-use super::{Copied, Publishable as _, Staging as _, paths, space};
-use crate::failpoint;
+use super::staging::{StagingFile, read_exact_at, write_all_at};
+use super::{Copied, GoesOn, Publishable as _, Staging as _, paths, space};
+use crate::{failpoint, file_hash};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use towline_protocol::block::{block_count, hash_block, hash_file};
-use towline_protocol::{BlockIndex, DocumentId, FileHash, FileSize, Offset};
+use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
 
-/// Write-back is started whenever so much has been copied, as it is for bytes that come.
+/// Write-back is started whenever that much has been copied, as it is for received bytes.
 const WRITEBACK_BYTES: u64 = 8 << 20;
 
 /// How the bytes get from one file to the other.
@@ -45,7 +43,7 @@ pub(super) fn create(
     id: DocumentId,
     source: &File,
     (filesize, blake3): (FileSize, FileHash),
-    goes_on: &mut dyn FnMut(Offset) -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Result<Copied, StorageError> {
     let mut filled = Filled::Stopped;
     let copy = StagingFile::create_to_fill(volume, id, |copy| {
@@ -64,9 +62,9 @@ fn fill(
     copy: &StagingFile,
     source: &File,
     (filesize, blake3): (FileSize, FileHash),
-    goes_on: &mut dyn FnMut(Offset) -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Result<Filled, StorageError> {
-    let mut way = if rustix::fs::ioctl_ficlone(copy.descriptor(), source).is_ok() {
+    let way = if rustix::fs::ioctl_ficlone(copy.descriptor(), source).is_ok() {
         Way::Shared
     } else {
         // Only what shares no place needs one of its own.
@@ -75,54 +73,68 @@ fn fill(
         Way::Kernel
     };
     failpoint::reach("copy.begun");
-    let (mut buffer, mut values) = (Vec::new(), Vec::new());
-    let mut written_back = Offset::ZERO;
-    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
-        let (start, length) = (index.start(), index.length_bytes(filesize));
-        buffer.resize(usize::try_from(length).expect("a block fits in memory"), 0);
-        if way == Way::Kernel && !copy_in_kernel(source, copy, start, length)? {
-            way = Way::Memory;
+    let way = Cell::new(way);
+    let read = |buffer: &mut [u8], start: Offset| {
+        let length = buffer.len() as u64;
+        if way.get() == Way::Kernel && !copy_in_kernel(source, copy, start, length)? {
+            way.set(Way::Memory);
         }
-        match way {
-            Way::Shared | Way::Kernel => match copy.read_exact_at(&mut buffer, start) {
-                Ok(()) => {}
-                Err(StorageError::Lost(_)) => return Ok(Filled::OtherBytes),
-                // What cannot be read is no copy of anything; the client has the bytes.
-                Err(error) if error.is_damage() => return Ok(Filled::OtherBytes),
-                Err(error) => return Err(error),
-            },
+        match way.get() {
+            Way::Shared | Way::Kernel => {
+                Ok(copy.read_exact_at(buffer, start).map_err(of_the_source)?)
+            }
             Way::Memory => {
-                match source.read_exact_at(&mut buffer, start.get()) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                        return Ok(Filled::OtherBytes);
-                    }
-                    Err(error) => {
-                        let error = StorageError::unreadable(error);
-                        return if error.is_damage() { Ok(Filled::OtherBytes) } else { Err(error) };
-                    }
-                }
-                write_all_at(copy.descriptor(), &buffer, start)?;
+                let read = read_exact_at(source, buffer, start, "read the published file");
+                read.map_err(of_the_source)?;
+                Ok(write_all_at(copy.descriptor(), buffer, start)?)
             }
         }
-        values.push(hash_block(index, filesize, &buffer));
+    };
+    let mut written_back = Offset::ZERO;
+    let hash = file_hash::of_blocks(filesize, read, |_, index| {
         let end = index.end(filesize);
         let since_bytes = end.get() - written_back.get();
-        if way != Way::Shared && since_bytes >= WRITEBACK_BYTES {
+        if way.get() != Way::Shared && since_bytes >= WRITEBACK_BYTES {
             copy.start_writeback(written_back, since_bytes);
             written_back = end;
         }
         failpoint::reach("copy.block");
-        if !goes_on(end) {
-            return Ok(Filled::Stopped);
+        Ok(goes_on(end))
+    });
+    match hash {
+        Ok(None) => Ok(Filled::Stopped),
+        Ok(Some(hash)) if hash == blake3 && copy.length_bytes()? == filesize.get() => {
+            Ok(Filled::Whole)
         }
+        Ok(Some(_)) | Err(NotFilled::OtherBytes) => Ok(Filled::OtherBytes),
+        Err(NotFilled::Error(error)) => Err(error),
     }
-    let is_whole = hash_file(filesize, values) == blake3 && copy.length_bytes()? == filesize.get();
-    Ok(if is_whole { Filled::Whole } else { Filled::OtherBytes })
 }
 
-/// Has the kernel copy one block; says whether it could. What it has not copied of it
-/// then, whoever copies the block in another way writes anew.
+/// Why a block was not copied.
+enum NotFilled {
+    OtherBytes,
+    Error(StorageError),
+}
+
+impl From<StorageError> for NotFilled {
+    fn from(error: StorageError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A source that ends too early, or that the disk does not give out, is no source of a copy:
+/// the client has the bytes.
+fn of_the_source(error: StorageError) -> NotFilled {
+    match error {
+        StorageError::Lost(_) => NotFilled::OtherBytes,
+        error if error.is_damage() => NotFilled::OtherBytes,
+        error => NotFilled::Error(error),
+    }
+}
+
+/// Has the kernel copy one block, and says whether it could. Where it could not, it may have
+/// copied a part: the caller copies the whole block in another way, over that part.
 fn copy_in_kernel(
     source: &File,
     copy: &StagingFile,

@@ -8,7 +8,7 @@ use super::staging::drop_cached;
 use super::staging::{StagingFile, StagingFolder};
 use super::user_folders::UserFolders;
 use super::volume_sync::{self, VolumeSync};
-use super::{Copied, Publishable, Published, Staged, Staging, Storage};
+use super::{Copied, GoesOn, Publishable, Published, Put, Staged, Staging, Storage};
 use super::{copy, paths, publish, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, FileHash, FileSize, Offset, UserId};
+use towline_protocol::{DocumentId, FileHash, FileSize, UserId};
 use towline_state::catalog::FileStamp;
 
 /// Documents in the data folder of a local file system.
@@ -162,8 +162,9 @@ impl Storage for DiskStorage {
         user: UserId,
         path: &DocumentPath,
         blake3: FileHash,
-    ) -> Result<(), StorageError> {
-        let published = publish::publish(&self.volume, id, user, path, blake3);
+        goes_on: GoesOn<'_>,
+    ) -> Result<Put, StorageError> {
+        let published = publish::publish(&self.volume, id, user, path, (blake3, goes_on));
         published.map_err(|error| self.volume.explain_final(error, user, path))
     }
 
@@ -172,7 +173,7 @@ impl Storage for DiskStorage {
         id: DocumentId,
         source: &File,
         content: (FileSize, FileHash),
-        goes_on: &mut dyn FnMut(Offset) -> bool,
+        goes_on: GoesOn<'_>,
     ) -> Result<Copied, StorageError> {
         copy::create(&self.volume, id, source, content, goes_on)
     }

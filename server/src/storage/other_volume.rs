@@ -1,6 +1,6 @@
 //! The last step of a document whose folder is on another file system than the staging
-//! files: somebody has mounted a disk as the folder of a user, or below it. A rename does
-//! not lead there, so the file is copied, by the recipe that all published files get:
+//! files: a disk is mounted at the folder of a user, or below it. A rename does not lead
+//! there, so the file is copied, by the recipe that all published files get:
 //!
 //! 1. It is copied into its folder, under a name that no document can have. Of the final
 //!    name there is nothing yet (P2).
@@ -18,6 +18,10 @@
 //! copy is removed and made anew. Behind step 4 it finds both the staging file and a file
 //! with these very bytes under the final name: that one is synced again, and the rest done.
 //!
+//! Reading, copying and comparing may take minutes, so the caller is asked before the first
+//! block and after each whether to go on. Where the answer is no, the half copy is removed,
+//! and the row goes on saying `publishing`: it is as behind a crash before step 4.
+//!
 //! A sync that fails there says nothing about the staging files: the other file system
 //! takes no more copies until the server is started again, and all else goes on (P5).
 
@@ -25,68 +29,89 @@ use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
 use super::publish::{Moved, move_to_free_name};
-use super::staging::{FILE_MODE, write_all_at};
+use super::staging::{FILE_MODE, read_exact_at, start_writeback, write_all_at};
 use super::user_folders::UserFolder;
-use super::{paths, space};
-use crate::failpoint;
+use super::{GoesOn, Put, space};
+use crate::{failpoint, file_hash};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use towline_protocol::block::{BLOCK_SIZE_BYTES, hash_block, hash_file};
-use towline_protocol::{BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Offset};
-
-#[expect(clippy::cast_possible_truncation, reason = "a block is 1 MiB")]
-const BLOCK_BYTES: usize = BLOCK_SIZE_BYTES as usize;
+use towline_protocol::{BlockIndex, FileHash, FileSize, Offset};
 
 const WHAT: &str = "copy the file to the file system of its folder";
+
+/// Write-back is started whenever that much has been copied: else the sync at the end could
+/// take longer than a server has for its stop.
+const WRITEBACK_BYTES: u64 = 8 << 20;
+
+/// The names that a document has on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// That of its staging file.
+    pub(super) old: &'a OsStr,
+    /// That of the copy, as long as it is not its final one.
+    pub(super) copy: &'a OsStr,
+    /// The final one.
+    pub(super) new: &'a OsStr,
+}
 
 /// Copies a staging file to its final name; see the module's description. The folders
 /// above are settled here too. The staging file is the caller's to discard.
 pub(super) fn publish(
     volume: &Volume,
-    id: DocumentId,
-    old: &OsStr,
     folder: &UserFolder,
-    new: &OsStr,
+    names: Names<'_>,
     blake3: FileHash,
-) -> Result<(), StorageError> {
-    let staging = &volume.staging.directory;
+    goes_on: GoesOn<'_>,
+) -> Result<Put, StorageError> {
+    let Names { old, copy: copy_name, new } = names;
     let there = &*folder.directory;
-    let from = staging
+    if !goes_on(Offset::ZERO) {
+        return Ok(Put::Stopped);
+    }
+    let from = (volume.staging.directory)
         .file(old, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
         .map_err(|errno| StorageError::opening(WHAT, errno))?;
     let stat = rustix::fs::fstat(&from).map_err(|errno| StorageError::new(WHAT, errno))?;
     let filesize =
         FileSize::from_i64(stat.st_size).map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
-    let copy_name = paths::copy_in_final_folder(id);
-    let copy_name = OsStr::new(&copy_name);
     let mut moved = None;
-    match look(there, new, filesize, blake3)? {
+    match look(there, new, (filesize, blake3), goes_on)? {
         InPlace::Nothing => {
-            let copied = copy(volume, &from, filesize, folder, copy_name, blake3).and_then(|()| {
+            let copied = copy(volume, &from, folder, copy_name, (filesize, blake3), goes_on);
+            let named = copied.and_then(|put| {
+                if put == Put::Stopped {
+                    return Ok(None);
+                }
                 failpoint::reach("publish.copied");
-                move_to_free_name(there, copy_name, there, new).map_err(|errno| match errno {
-                    Errno::EXIST => StorageError::Exists,
-                    errno => StorageError::new(WHAT, errno),
-                })
+                match move_to_free_name(there, copy_name, there, new) {
+                    Ok(moved) => Ok(Some(moved)),
+                    Err(Errno::EXIST) => Err(StorageError::Exists),
+                    Err(errno) => Err(StorageError::new(WHAT, errno)),
+                }
             });
-            // Where the removal fails too, the next try removes it.
-            moved = Some(copied.inspect_err(|_| {
+            if !matches!(named, Ok(Some(_))) {
+                // Where the removal fails too, the next try removes it.
                 let _ = there.remove(copy_name);
-            })?);
+            }
+            moved = named?;
+            if moved.is_none() {
+                return Ok(Put::Stopped);
+            }
         }
         // An earlier call came as far as that.
         InPlace::Same(file) => {
             folder.latch(&volume.latch).sync(|| rustix::fs::fsync(&file)).map_err(elsewhere)?;
         }
         InPlace::Other => return Err(StorageError::Exists),
+        InPlace::NotRead => return Ok(Put::Stopped),
     }
     failpoint::reach("publish.copy_named");
     let synced = folder.sync(folder.ticket(), &volume.latch).map_err(elsewhere);
     let settled = synced.and_then(|()| volume.user_folders.settle(folder, &volume.latch));
     if let Err(error) = settled {
-        // Nobody was told of what was named just now, and the staging file is still there.
+        // `SUCCESS` was not said for what was named just now, and the staging file is there.
         if moved.is_some() {
             let _ = there.remove(new);
         }
@@ -97,44 +122,56 @@ pub(super) fn publish(
     if moved == Some(Moved::OldNameStays) {
         let _ = there.remove(copy_name);
     }
-    Ok(())
+    Ok(Put::InPlace)
 }
 
 /// Steps 1 to 3.
 fn copy(
     volume: &Volume,
     from: &OwnedFd,
-    filesize: FileSize,
     folder: &UserFolder,
     name: &OsStr,
-    blake3: FileHash,
-) -> Result<(), StorageError> {
+    (filesize, blake3): (FileSize, FileHash),
+    goes_on: GoesOn<'_>,
+) -> Result<Put, StorageError> {
     let there = &*folder.directory;
     let make = || {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         there.file(name, flags, FILE_MODE)
     };
     let made = match make() {
-        // What an earlier call left that was cut off. Nobody else works on this document.
+        // What an earlier call left that was cut off. No other thread copies this document.
         Err(Errno::EXIST) => there.remove(name).and_then(|()| make()),
         answer => answer,
     };
     let full = |error| space::name_resource(error, there);
     let to = made.map_err(|errno| full(StorageError::opening(WHAT, errno)))?;
     space::reserve(&to, filesize).map_err(full)?;
-    let hash = read_all(from, filesize, |bytes, at| {
-        write_all_at(&to, bytes, at).map_err(|error| match error {
+    let mut written_back = Offset::ZERO;
+    let hash = hash(from, filesize, |bytes, index| {
+        write_all_at(&to, bytes, index.start()).map_err(|error| match error {
             // How much is missing in all is not known here.
             StorageError::NoSpace { resource, .. } => {
                 StorageError::NoSpace { resource, missing_bytes: None }
             }
             error => error,
-        })
+        })?;
+        let end = index.end(filesize);
+        let since_bytes = end.get() - written_back.get();
+        if since_bytes >= WRITEBACK_BYTES {
+            start_writeback(&to, written_back, since_bytes);
+            written_back = end;
+        }
+        failpoint::reach("publish.copy_block");
+        Ok(goes_on(end))
     })?;
-    if hash != blake3 {
-        return Err(StorageError::Lost(Loss::Altered));
+    match hash {
+        None => return Ok(Put::Stopped),
+        Some(hash) if hash != blake3 => return Err(StorageError::Lost(Loss::Altered)),
+        Some(_) => {}
     }
-    folder.latch(&volume.latch).sync(|| rustix::fs::fdatasync(&to)).map_err(elsewhere)
+    folder.latch(&volume.latch).sync(|| rustix::fs::fdatasync(&to)).map_err(elsewhere)?;
+    Ok(Put::InPlace)
 }
 
 /// What has the final name.
@@ -143,13 +180,15 @@ enum InPlace {
     /// A file with the very bytes of the document, held open.
     Same(OwnedFd),
     Other,
+    /// A file that was not read to its end, because it was not to go on.
+    NotRead,
 }
 
 fn look(
     there: &Directory,
     name: &OsStr,
-    filesize: FileSize,
-    blake3: FileHash,
+    (filesize, blake3): (FileSize, FileHash),
+    goes_on: GoesOn<'_>,
 ) -> Result<InPlace, StorageError> {
     let stat = match there.stat(name) {
         Ok(stat) => stat,
@@ -162,43 +201,21 @@ fn look(
     let Ok(file) = there.file(name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) else {
         return Ok(InPlace::Other);
     };
-    match read_all(&file, filesize, |_, _| Ok(())) {
-        Ok(hash) if hash == blake3 => Ok(InPlace::Same(file)),
+    match hash(&file, filesize, |_, index| Ok(goes_on(index.end(filesize)))) {
+        Ok(Some(hash)) if hash == blake3 => Ok(InPlace::Same(file)),
+        Ok(None) => Ok(InPlace::NotRead),
         _ => Ok(InPlace::Other),
     }
 }
 
-/// Reads a file of that size block by block, hands each on and tells the hash of all.
-fn read_all(
+/// The hash of a file of that size; nothing where `take`, which gets each block, says that it
+/// is not to go on.
+fn hash(
     file: impl AsFd,
     filesize: FileSize,
-    mut take: impl FnMut(&[u8], Offset) -> Result<(), StorageError>,
-) -> Result<FileHash, StorageError> {
-    let mut block = vec![0; BLOCK_BYTES];
-    let mut values: Vec<ChainingValue> = Vec::new();
-    let mut index = BlockIndex::FIRST;
-    let mut at = 0;
-    while at < filesize.get() {
-        let length = usize::try_from(filesize.get() - at).unwrap_or(usize::MAX).min(block.len());
-        let bytes = &mut block[..length];
-        let mut filled = 0;
-        while filled < length {
-            match rustix::io::pread(&file, &mut bytes[filled..], at + filled as u64) {
-                Ok(0) => {
-                    let (expected_bytes, found_bytes) = (filesize.get(), at + filled as u64);
-                    return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
-                }
-                Ok(read) => filled += read,
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(errno) => return Err(StorageError::new(WHAT, errno)),
-            }
-        }
-        values.push(hash_block(index, filesize, bytes));
-        take(bytes, Offset::try_from(at).unwrap_or(Offset::ZERO))?;
-        at += length as u64;
-        index = index.next();
-    }
-    Ok(hash_file(filesize, values))
+    take: impl FnMut(&[u8], BlockIndex) -> Result<bool, StorageError>,
+) -> Result<Option<FileHash>, StorageError> {
+    file_hash::of_blocks(filesize, |buffer, at| read_exact_at(&file, buffer, at, WHAT), take)
 }
 
 /// A failed sync of another file system is no failure of the staging files' own.

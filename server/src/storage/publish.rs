@@ -1,12 +1,13 @@
 //! The move of a staging file to its final name. Nothing else renames.
 
-use super::NewName;
 use super::directory::{Directory, is_plain_file};
 use super::disk::Volume;
 use super::error::{Loss, StorageError};
+use super::other_volume::{self, Names};
+use super::paths;
 use super::turns::Ticket;
 use super::user_folders::{Missing, UserFolder};
-use super::{other_volume, paths};
+use super::{GoesOn, NewName, Put};
 use crate::failpoint;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -36,8 +37,8 @@ pub(super) fn publish(
     id: DocumentId,
     user: UserId,
     path: &DocumentPath,
-    blake3: FileHash,
-) -> Result<(), StorageError> {
+    (blake3, goes_on): (FileHash, GoesOn<'_>),
+) -> Result<Put, StorageError> {
     let staging = &volume.staging.directory;
     let old = paths::staging_file(id);
     volume.latch.refuse_if_closed()?;
@@ -58,7 +59,9 @@ pub(super) fn publish(
     let new = OsStr::new(path.filename().as_str());
     let moved = match move_to_free_name(staging, OsStr::new(&old), &folder.directory, new) {
         Err(Errno::XDEV) => {
-            return other_volume::publish(volume, id, OsStr::new(&old), &folder, new, blake3);
+            let (old, copy) = (OsStr::new(&old), paths::copy_in_final_folder(id));
+            let names = Names { old, copy: OsStr::new(&copy), new };
+            return other_volume::publish(volume, &folder, names, blake3, goes_on);
         }
         moved => moved.map_err(not_moved)?,
     };
@@ -68,7 +71,8 @@ pub(super) fn publish(
     if let Moved::OldNameStays = moved {
         staging.remove(&old).map_err(|errno| StorageError::new(PUBLISH, errno))?;
     }
-    volume.user_folders.settle(&folder, &volume.latch)
+    volume.user_folders.settle(&folder, &volume.latch)?;
+    Ok(Put::InPlace)
 }
 
 /// The first two steps of [`publish`]; [`Settle`] does the rest, or [`settle_all`] for

@@ -211,18 +211,45 @@ impl StagingFile {
     }
 }
 
+/// Begins write-back by `POSIX_FADV_DONTNEED`, since nothing safe offers `sync_file_range`: in
+/// the kernel both begin with the same call, write-back without waiting, and the pages just
+/// written stay in the cache because they are then under write-back.
+///
+/// No errors: those of the device stay with the descriptor until its sync, which this, unlike
+/// a waiting call, does not take from it.
+pub(super) fn start_writeback(file: impl AsFd, from: Offset, length_bytes: u64) {
+    if let Some(length) = NonZeroU64::new(length_bytes) {
+        let _ = rustix::fs::fadvise(&file, from.get(), Some(length), Advice::DontNeed);
+    }
+}
+
+/// Fills the buffer from that position of a file.
+pub(super) fn read_exact_at(
+    file: impl AsFd,
+    buffer: &mut [u8],
+    at: Offset,
+    what: &'static str,
+) -> Result<(), StorageError> {
+    let expected_bytes = at.get() + buffer.len() as u64;
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let found_bytes = at.get() + filled as u64;
+        match rustix::io::pread(&file, rest, found_bytes) {
+            Ok(0) => {
+                return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
+            }
+            Ok(read) => filled += read,
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(errno) => return Err(StorageError::new(what, errno)),
+        }
+    }
+    Ok(())
+}
+
 impl Publishable for StagingFile {
-    /// By `POSIX_FADV_DONTNEED`, since nothing safe offers `sync_file_range`: in the
-    /// kernel both begin with the same call, write-back without waiting, and the pages
-    /// just written stay in the cache because they are then under write-back.
-    ///
-    /// No errors: those of the device stay with the descriptor until its sync, which
-    /// this, unlike a waiting call, does not take from it.
     fn start_writeback(&self, from: Offset, length_bytes: u64) {
-        if let Some(length) = NonZeroU64::new(length_bytes)
-            && self.volume.is_paced
-        {
-            let _ = rustix::fs::fadvise(&self.file, from.get(), Some(length), Advice::DontNeed);
+        if self.volume.is_paced {
+            start_writeback(&self.file, from, length_bytes);
         }
     }
 
@@ -263,20 +290,7 @@ impl Staging for StagingFile {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError> {
-        let expected_bytes = at.get() + buffer.len() as u64;
-        let mut filled = 0;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let found_bytes = at.get() + filled as u64;
-            match rustix::io::pread(&self.file, rest, found_bytes) {
-                Ok(0) => {
-                    return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
-                }
-                Ok(read) => filled += read,
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(errno) => return Err(StorageError::new("read the staging file", errno)),
-            }
-        }
-        Ok(())
+        read_exact_at(&self.file, buffer, at, "read the staging file")
     }
 
     fn drop_cached(&self) {

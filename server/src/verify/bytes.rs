@@ -1,10 +1,11 @@
 //! Reads files block by block through one buffer, and hashes what it reads.
 
+use crate::file_hash;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use towline_protocol::block::{block_count, hash_block, hash_file};
-use towline_protocol::{BlockIndex, ChainingValue, FileHash, FileSize};
+use towline_protocol::block::hash_block;
+use towline_protocol::{BlockIndex, ChainingValue, FileHash, FileSize, Offset};
 
 /// See the module's description.
 #[derive(Debug, Default)]
@@ -24,30 +25,33 @@ impl Reader {
     ) -> io::Result<Option<ChainingValue>> {
         let length = index.length_bytes(filesize);
         self.buffer.resize(usize::try_from(length).expect("a block fits in memory"), 0);
-        match file.read_exact_at(&mut self.buffer, index.start().get()) {
-            Ok(()) => {
-                self.bytes += length;
-                Ok(Some(hash_block(index, filesize, &self.buffer)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
-        }
+        let read = file.read_exact_at(&mut self.buffer, index.start().get());
+        Ok(whole(read)?.map(|()| {
+            self.bytes += length;
+            hash_block(index, filesize, &self.buffer)
+        }))
     }
 
     /// The hash of the whole file; nothing where it is shorter than that.
     pub(super) fn hash(&mut self, file: &File, filesize: FileSize) -> io::Result<Option<FileHash>> {
-        let mut values = Vec::new();
-        for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
-            match self.value(file, filesize, index)? {
-                Some(value) => values.push(value),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(hash_file(filesize, values)))
+        let read = |buffer: &mut [u8], at: Offset| file.read_exact_at(buffer, at.get());
+        let hash = file_hash::of_blocks(filesize, read, |block, _| {
+            self.bytes += block.len() as u64;
+            Ok(true)
+        });
+        Ok(whole(hash)?.flatten())
     }
 
     /// How many bytes were hashed.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+/// What was read; nothing where the file ended before.
+fn whole<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        read => read.map(Some),
     }
 }

@@ -19,6 +19,7 @@ const ELSEWHERE: &[&str] = &[
     "block.check",
     "gone.found",
     "publish.copied",
+    "publish.copy_block",
     "publish.copy_named",
     "publish.copy_settled",
     "refuse.begun",

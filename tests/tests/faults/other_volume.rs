@@ -3,8 +3,9 @@
 
 use rustix::process::Signal;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use towline_protocol::Code;
-use towline_protocol::request::{Complete, Upload};
+use towline_protocol::request::{Complete, Request, Upload};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, run};
 use towline_tests::process::{Launch, output, towlined};
@@ -89,6 +90,7 @@ async fn gets_each_document_once_wherever_the_server_dies() {
     let corpus = Corpus::new(2 * BLOCK + 5, 983);
     let points = [
         "publish.row_publishing",
+        "publish.copy_block",
         "publish.copied",
         "publish.copy_named",
         "publish.copy_settled",
@@ -100,7 +102,7 @@ async fn gets_each_document_once_wherever_the_server_dies() {
         let mut speaker = Speaker::login(server.address(), &person.token).await;
         let id = speaker.upload(upload(point, &corpus)).await.document_id;
         speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        let _ = speaker.try_send(&towline_protocol::Request::Complete(Complete::default())).await;
+        let _ = speaker.try_send(&Request::Complete(Complete::default())).await;
         server.ended().await;
         assert!(server.was_killed().await, "{point}");
 
@@ -201,7 +203,7 @@ async fn that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
         let shown = volume.show_at(&mount_point);
         let mut server = Launch::over(&site).start().await;
         let mut speaker = server.speaker(&person).await;
-        speaker.send(&towline_protocol::Request::Upload(within("kept", &old))).await;
+        speaker.send(&Request::Upload(within("kept", &old))).await;
         let success = speaker.success_on(ZERO).await;
         assert!(success.existing && success.document_id == ids[0]);
         speaker.resume(resume(waiting)).await;
@@ -235,7 +237,7 @@ async fn that_is_gone_behind_a_crash_takes_no_promised_byte_along() {
         let mut speaker = Speaker::login(server.address(), &person.token).await;
         let id = speaker.upload(upload("doc", &corpus)).await.document_id;
         speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        let _ = speaker.try_send(&towline_protocol::Request::Complete(Complete::default())).await;
+        let _ = speaker.try_send(&Request::Complete(Complete::default())).await;
         server.ended().await;
         assert!(server.was_killed().await, "{point}");
         shown.hide();
@@ -258,6 +260,67 @@ async fn that_is_gone_behind_a_crash_takes_no_promised_byte_along() {
         for name in ["doc", "first"] {
             std::fs::remove_file(site.document(&person, name)).unwrap();
         }
+        shown.hide();
+    }
+}
+
+/// A copy that takes long: its client hears how far it is, another client that asks for the
+/// document as well, and SIGTERM does not wait for it. The next start listens before it is
+/// done, and finishes it whether or not a client waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_is_slow_holds_up_neither_the_stop_nor_the_start() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    for durability in ["durable", "relaxed"] {
+        let (site, person, shown) = beside(&volume).await;
+        let other = site.add_user("bob").await;
+        let corpus = Corpus::new(30 * BLOCK + 9, 991);
+        let arguments = ["--durability", durability];
+        let launch = || Launch::over(&site).arguments(&arguments);
+        let mut server = launch().failpoints("publish.copy_block=wait:1000").start().await;
+        let mut speaker = server.speaker(&person).await;
+        let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        speaker.send(&Request::Complete(Complete::default())).await;
+        let whole = corpus.filesize().end();
+        let far = |at: usize| towline_tests::speaker::offset(at * BLOCK);
+        let told = speaker.progress_that("a copy", |progress| progress.copied > Some(far(1))).await;
+        assert_eq!((told.received, told.durable), (whole, whole), "{told:?}");
+        let mut second = server.speaker(&person).await;
+        assert_eq!(second.status(id).await.status, "publishing");
+        second.send(&Request::Resume(resume(id))).await;
+        let is_it = |progress: &towline_protocol::reply::Progress| progress.copied > told.copied;
+        second.progress_that("the copy under way", is_it).await;
+
+        let began = Instant::now();
+        server.signal(Signal::TERM);
+        assert!(server.ended().await.success());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert_eq!(files(&site.documents(&person)), Vec::<String>::new(), "no half copy is left");
+
+        let began = Instant::now();
+        let server = launch().failpoints("publish.copy_block=wait:300").start().await;
+        let mut speaker = server.speaker(&person).await;
+        let mut second = server.speaker(&other).await;
+        // Other documents become durable meanwhile.
+        let small = Corpus::new(1000, 992);
+        let small_id = second.upload(upload("small", &small)).await.document_id;
+        second.chunks(ZERO, &small, 0..small.size()).await;
+        second.complete(ZERO).await;
+        let again = Complete { document_id: Some(small_id), ..Complete::default() };
+        assert!(second.complete_with(again).await.durable);
+        assert_eq!(speaker.status(id).await.status, "publishing");
+        assert!(began.elapsed() < Duration::from_secs(9), "the copy alone takes that long");
+        // Without a client that waits for it.
+        speaker.send(&Request::Resume(resume(id))).await;
+        speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
+        speaker.reset();
+        let mut speaker = server.speaker(&person).await;
+        speaker.send(&Request::Resume(resume(id))).await;
+        assert_eq!(speaker.success_on(ZERO).await.filename, "doc");
+        site.assert_published(&person, "doc", &corpus);
+        assert_nothing_is_left(&site, &person, &["doc"]);
+        server.gone().await;
+        std::fs::remove_file(site.document(&person, "doc")).unwrap();
         shown.hide();
     }
 }

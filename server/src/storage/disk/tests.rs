@@ -53,6 +53,12 @@ fn id(number: u64) -> DocumentId {
     DocumentId::try_from(number).unwrap()
 }
 
+/// Publishes on the usual file system, where nothing is copied.
+fn put(storage: &DiskStorage, id: DocumentId, path: &DocumentPath) -> Result<(), StorageError> {
+    let put = storage.publish(id, user(), path, any_hash(), &mut |_| false);
+    put.map(|put| assert_eq!(put, Put::InPlace))
+}
+
 fn user() -> UserId {
     UserId::try_from(5).unwrap()
 }
@@ -102,7 +108,7 @@ fn what_is_written_in_any_order_is_read_and_published() {
     staging.check_holds(offset(5)).unwrap();
 
     assert_eq!(disk.storage.published_size(user(), &path("a.bin")).unwrap(), None);
-    disk.storage.publish(id(1), user(), &path("a.bin"), any_hash()).unwrap();
+    put(&disk.storage, id(1), &path("a.bin")).unwrap();
     assert!(!disk.staging(1).exists());
     assert_eq!(disk.storage.published_size(user(), &path("a.bin")).unwrap(), Some(whole));
     let mut bytes = Vec::new();
@@ -120,7 +126,7 @@ fn an_empty_file_is_a_file() {
     staging.write_all_at(b"", Offset::ZERO).unwrap();
     staging.sync_data().unwrap();
     staging.check(size(0)).unwrap();
-    disk.storage.publish(id(1), user(), &path("empty"), any_hash()).unwrap();
+    put(&disk.storage, id(1), &path("empty")).unwrap();
     assert_eq!(disk.storage.published_size(user(), &path("empty")).unwrap(), Some(size(0)));
 }
 
@@ -128,19 +134,19 @@ fn an_empty_file_is_a_file() {
 fn a_name_that_is_taken_keeps_its_file_and_the_upload_its_bytes() {
     let disk = Disk::new();
     disk.upload(1, b"first");
-    disk.storage.publish(id(1), user(), &path("doc"), any_hash()).unwrap();
+    put(&disk.storage, id(1), &path("doc")).unwrap();
     let second = disk.upload(2, b"second");
-    let refused = disk.storage.publish(id(2), user(), &path("doc"), any_hash());
+    let refused = put(&disk.storage, id(2), &path("doc"));
     assert!(matches!(refused, Err(StorageError::Exists)));
     assert_eq!(fs::read(disk.at("5/doc")).unwrap(), b"first");
     second.check(size(6)).unwrap();
 
-    disk.storage.publish(id(2), user(), &path("doc (1)"), any_hash()).unwrap();
+    put(&disk.storage, id(2), &path("doc (1)")).unwrap();
     assert_eq!(fs::read(disk.at("5/doc (1)")).unwrap(), b"second");
     // A folder has the name, even an empty one.
     fs::create_dir(disk.at("5/taken")).unwrap();
     disk.upload(3, b"third");
-    let refused = disk.storage.publish(id(3), user(), &path("taken"), any_hash());
+    let refused = put(&disk.storage, id(3), &path("taken"));
     assert!(matches!(refused, Err(StorageError::Exists)));
     let refused = disk.storage.published_size(user(), &path("taken"));
     assert!(matches!(refused, Err(StorageError::Unsafe { .. })));
@@ -150,14 +156,11 @@ fn a_name_that_is_taken_keeps_its_file_and_the_upload_its_bytes() {
 fn a_file_in_the_way_of_a_folder_is_told_before_and_at_publish() {
     let disk = Disk::new();
     disk.upload(1, b"file");
-    disk.storage.publish(id(1), user(), &path("a"), any_hash()).unwrap();
+    put(&disk.storage, id(1), &path("a")).unwrap();
     let staging = disk.upload(2, b"other");
     let below = path("a/b");
     assert!(matches!(disk.storage.published_size(user(), &below), Err(StorageError::NotAFolder)));
-    assert!(matches!(
-        disk.storage.publish(id(2), user(), &below, any_hash()),
-        Err(StorageError::NotAFolder)
-    ));
+    assert!(matches!(put(&disk.storage, id(2), &below), Err(StorageError::NotAFolder)));
     staging.check(size(5)).unwrap();
 }
 
@@ -166,12 +169,12 @@ fn folders_are_made_found_and_shared() {
     let disk = Disk::new();
     for (number, name) in [(1, "a/b/c/one"), (2, "a/b/c/two"), (3, "a/three"), (4, "b/four")] {
         disk.upload(number, b"x");
-        disk.storage.publish(id(number), user(), &path(name), any_hash()).unwrap();
+        put(&disk.storage, id(number), &path(name)).unwrap();
         assert_eq!(disk.storage.published_size(user(), &path(name)).unwrap(), Some(size(1)));
     }
     let deepest = vec!["d"; towline_protocol::limits::FOLDER_DEPTH].join("/") + "/file";
     disk.upload(5, b"x");
-    disk.storage.publish(id(5), user(), &path(&deepest), any_hash()).unwrap();
+    put(&disk.storage, id(5), &path(&deepest)).unwrap();
     let disk = disk.restarted();
     assert_eq!(disk.storage.published_size(user(), &path(&deepest)).unwrap(), Some(size(1)));
 }
@@ -186,9 +189,7 @@ fn publishes_at_the_same_time_make_the_same_folders() {
         for number in 1..=16 {
             let storage = &disk.storage;
             scope.spawn(move || {
-                storage
-                    .publish(id(number), user(), &path(&format!("a/b/{number}")), any_hash())
-                    .unwrap();
+                put(storage, id(number), &path(&format!("a/b/{number}"))).unwrap();
             });
         }
     });
@@ -200,8 +201,7 @@ fn publishes_at_the_same_time_make_the_same_folders() {
     }
     let published = std::thread::scope(|scope| {
         let storage = &disk.storage;
-        let publish =
-            |number| move || storage.publish(id(number), user(), &path("one"), any_hash()).is_ok();
+        let publish = |number| move || put(storage, id(number), &path("one")).is_ok();
         let threads: Vec<_> = (21..=28).map(|number| scope.spawn(publish(number))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).filter(|&ok| ok).count()
     });
@@ -225,10 +225,7 @@ fn a_planted_link_is_refused_and_nothing_outside_is_touched() {
 
         let staging = disk.upload(1, b"x");
         let unsafe_path = |answer| matches!(answer, Err(StorageError::Unsafe { .. }));
-        assert!(
-            unsafe_path(disk.storage.publish(id(1), user(), &path("a/b/doc"), any_hash())),
-            "{link}"
-        );
+        assert!(unsafe_path(put(&disk.storage, id(1), &path("a/b/doc"))), "{link}");
         let secret = path("a/b/secret");
         assert!(unsafe_path(disk.storage.settle_published(user(), &secret)));
         assert!(unsafe_path(disk.storage.published_size(user(), &secret).map(drop)));
@@ -262,7 +259,7 @@ fn a_link_in_the_place_of_a_final_file_is_neither_read_nor_replaced() {
     let doc = path("doc");
     let refused = disk.storage.open_published(user(), &doc);
     assert!(matches!(refused, Err(StorageError::Unsafe { .. })));
-    let refused = disk.storage.publish(id(1), user(), &doc, any_hash());
+    let refused = put(&disk.storage, id(1), &doc);
     assert!(matches!(refused, Err(StorageError::Exists)));
     assert_eq!(fs::read(&secret).unwrap(), b"secret");
 }
@@ -290,27 +287,18 @@ fn a_staging_file_that_was_tampered_with_is_noticed() {
     fs::rename(&file, disk.at("elsewhere")).unwrap();
     assert_eq!(loss(staging.check(size(5))), Some(Loss::Missing));
     assert_eq!(loss(disk.storage.open(id(1))), Some(Loss::Missing));
-    assert_eq!(
-        loss(disk.storage.publish(id(1), user(), &path("doc"), any_hash())),
-        Some(Loss::Missing)
-    );
+    assert_eq!(loss(put(&disk.storage, id(1), &path("doc"))), Some(Loss::Missing));
     fs::write(&file, "54321").unwrap();
     assert_eq!(loss(staging.check(size(5))), Some(Loss::Replaced));
     fs::remove_file(&file).unwrap();
     symlink(disk.at("elsewhere"), &file).unwrap();
     assert_eq!(loss(staging.check(size(5))), Some(Loss::NotAFile));
     assert_eq!(loss(disk.storage.open(id(1))), Some(Loss::NotAFile));
-    assert_eq!(
-        loss(disk.storage.publish(id(1), user(), &path("doc"), any_hash())),
-        Some(Loss::NotAFile)
-    );
+    assert_eq!(loss(put(&disk.storage, id(1), &path("doc"))), Some(Loss::NotAFile));
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     assert_eq!(loss(disk.storage.open(id(1))), Some(Loss::NotAFile));
-    assert_eq!(
-        loss(disk.storage.publish(id(1), user(), &path("doc"), any_hash())),
-        Some(Loss::NotAFile)
-    );
+    assert_eq!(loss(put(&disk.storage, id(1), &path("doc"))), Some(Loss::NotAFile));
 }
 
 #[test]
@@ -413,7 +401,7 @@ fn a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room() {
     other.write_all_at(&block, Offset::ZERO).unwrap();
     other.sync_data().unwrap();
     other.check(size(1 << 20)).unwrap();
-    disk.storage.publish(id(2), user(), &path("doc"), any_hash()).unwrap();
+    put(&disk.storage, id(2), &path("doc")).unwrap();
 }
 
 #[test]
@@ -473,7 +461,7 @@ fn a_cut_off_publish_is_taken_up_again() {
     // Killed between link and unlink, where there is no NOREPLACE.
     disk.upload(2, b"bytes");
     fs::hard_link(disk.staging(2), disk.at("5/a/linked")).unwrap();
-    disk.storage.publish(id(2), user(), &path("a/linked"), any_hash()).unwrap();
+    put(&disk.storage, id(2), &path("a/linked")).unwrap();
     assert!(!disk.staging(2).exists());
     assert_eq!(fs::read(disk.at("5/a/linked")).unwrap(), b"bytes");
 }
@@ -492,7 +480,7 @@ fn discarding_is_forgetting_even_twice() {
 fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
     let disk = Disk::new();
     disk.upload(1, b"published");
-    disk.storage.publish(id(1), user(), &path("doc"), any_hash()).unwrap();
+    put(&disk.storage, id(1), &path("doc")).unwrap();
     let staging = disk.upload(2, b"staged");
     let storage = &disk.storage;
     assert!(!storage.is_read_only());
@@ -501,7 +489,7 @@ fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
 
     for refused in [
         storage.create(id(3), size(1)).map(drop),
-        storage.publish(id(2), user(), &path("other"), any_hash()),
+        put(storage, id(2), &path("other")),
         storage.settle_published(user(), &path("doc")),
         storage.discard(id(2)),
         storage.set_aside(OsStr::new("2.tmp")).map(drop),
@@ -522,7 +510,7 @@ fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
 
     let disk = disk.restarted();
     assert!(!disk.storage.is_read_only());
-    disk.storage.publish(id(2), user(), &path("other"), any_hash()).unwrap();
+    put(&disk.storage, id(2), &path("other")).unwrap();
 }
 
 #[test]
@@ -546,7 +534,7 @@ fn a_damaged_file_is_set_aside_and_its_name_is_free() {
     let disk = Disk::new();
     for (number, name) in [(1, "5/a/doc"), (2, "5/a/doc"), (1, "5/a/doc")] {
         disk.upload(number, b"bytes");
-        disk.storage.publish(id(number), user(), &path("a/doc"), any_hash()).unwrap();
+        put(&disk.storage, id(number), &path("a/doc")).unwrap();
         let place = disk.storage.set_damaged_aside(id(number), user(), &path("a/doc")).unwrap();
         assert_eq!(fs::read(disk.folder.path().join(&place)).unwrap(), b"bytes");
         assert!(!disk.at(name).exists());
@@ -582,7 +570,7 @@ fn what_came_whole_is_published_or_becomes_a_staging_file_or_nothing() {
     // Whoever opens it may promise something of it.
     assert_eq!(disk.storage.open(id(1)).unwrap().length_bytes().unwrap(), 5);
     assert!(disk.staging(1).exists() && !whole(1).exists());
-    disk.storage.publish(id(2), user(), &path("doc"), any_hash()).unwrap();
+    put(&disk.storage, id(2), &path("doc")).unwrap();
     assert_eq!(fs::read(disk.at("5/doc")).unwrap(), b"bytes");
     disk.storage.discard_whole(id(3)).unwrap();
     assert!(!whole(3).exists());

@@ -1,0 +1,25 @@
+//! The hash of a file, made block by block through one buffer.
+
+use towline_protocol::block::{block_count, hash_block, hash_file};
+use towline_protocol::{BlockIndex, FileHash, FileSize, Offset};
+
+/// The hash of a file of that size; nothing where it was not to go on. `read` fills the buffer
+/// from that position on, `take` gets each block then and says whether to go on.
+pub(crate) fn of_blocks<E>(
+    filesize: FileSize,
+    mut read: impl FnMut(&mut [u8], Offset) -> Result<(), E>,
+    mut take: impl FnMut(&[u8], BlockIndex) -> Result<bool, E>,
+) -> Result<Option<FileHash>, E> {
+    let mut buffer = Vec::new();
+    let mut values = Vec::new();
+    for index in (0..block_count(filesize)).map_while(BlockIndex::new) {
+        let length = usize::try_from(index.length_bytes(filesize)).expect("a block fits in memory");
+        buffer.resize(length, 0);
+        read(&mut buffer, index.start())?;
+        values.push(hash_block(index, filesize, &buffer));
+        if !take(&buffer, index)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(hash_file(filesize, values)))
+}
