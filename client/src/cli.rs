@@ -4,6 +4,7 @@
 mod about;
 mod arguments;
 mod forget;
+mod habits;
 mod job;
 mod list;
 mod meaning;
@@ -15,6 +16,7 @@ mod signals;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::system::in_words;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
 use std::ffi::OsString;
@@ -31,7 +33,11 @@ pub fn main() -> ExitCode {
 pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
+        Err(error) if habits::is_help_of_help(&error) => {
+            return run_from(["towline".into(), "--help".into()]);
+        }
         Err(error) => {
+            let error = habits::with_tip(error);
             // Where even that cannot be printed, the code must say it all.
             let printed = error.print();
             if error.use_stderr() {
@@ -123,10 +129,10 @@ impl From<Failure> for Complaint {
 /// Everything of a client is one task, which waits for the socket most of the
 /// time; a second worker would only cost it wake-ups.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Complaint> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::new(Exit::Refused, format!("cannot start: {error}")))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Complaint::new(Exit::Refused, format!("cannot start: {}", in_words(&error)))
+        })?;
     let done = runtime.block_on(work);
     // Nobody waits for a name server that does not answer.
     runtime.shutdown_background();

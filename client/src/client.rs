@@ -19,6 +19,7 @@ use crate::uploads::Uploads;
 use crate::volley::Before;
 pub use many::Ending;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::reply::{Cancelled, Status};
 use towline_protocol::request::About;
@@ -26,6 +27,9 @@ use towline_protocol::{Code, DocumentId, Reply, Request, StoreId};
 use towline_state::StateFile;
 use towline_state::state_file::KnownServer;
 use work::{Work, Worked};
+
+/// How long a login may take where no server is known to be.
+const FIRST_LOGIN: Duration = Duration::from_secs(10);
 
 /// After one run the client asks the server about at most this number of old entries.
 const ASKED_ABOUT_MAX: usize = 64;
@@ -253,7 +257,10 @@ impl Client {
 
     async fn connected(&mut self) -> Result<&mut Connection, Stop> {
         if self.connection.is_none() {
-            let opened = Connection::open(&self.route, &self.token, self.patience).await?;
+            // Of a server that was never heard of nothing says that it is one.
+            let login = self.patience.answer_within;
+            let login = if self.was_met { login } else { login.min(FIRST_LOGIN) };
+            let opened = Connection::open(&self.route, &self.token, self.patience, login).await?;
             self.was_met = true;
             self.known.id = opened.welcome().server_id;
             self.connection = Some(opened);
@@ -286,7 +293,7 @@ impl Client {
     fn tidy_after(&mut self, failure: &Failure) {
         let usable = match failure {
             Failure::Refused { reply, .. } => !reply.code.closes(),
-            Failure::Changed(_)
+            Failure::Changed { .. }
             | Failure::File { .. }
             | Failure::NotYours { .. }
             | Failure::OtherServer { .. }
@@ -444,11 +451,13 @@ mod tests {
             assert!(matches!(failure, Failure::Protocol(_)), "{script:?}: {failure}");
             assert_eq!(failure.exit(), Exit::Refused);
         }
-        // A damaged link looks like this, too: it is tried again, but not for ever.
-        let scripts: [&'static [&'static str]; 2] = [&[HUGE], &[WELCOME, CHUNK]];
-        for script in scripts {
+        // A damaged link looks like this, too: it is tried again, but not for ever. Before
+        // the first welcome it is no server at all.
+        let scripts: [(&'static [&'static str], Exit); 2] =
+            [(&[HUGE], Exit::Refused), (&[WELCOME, CHUNK], Exit::Resumable)];
+        for (script, exit) in scripts {
             let failure = put(script).await.unwrap_err();
-            assert_eq!(failure.exit(), Exit::Resumable, "{script:?}: {failure}");
+            assert_eq!(failure.exit(), exit, "{script:?}: {failure}");
             assert!(failure.to_string().contains("tried 3 times"), "{script:?}: {failure}");
         }
     }

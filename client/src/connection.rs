@@ -2,8 +2,9 @@
 
 use crate::feeder::Block;
 use crate::outbox::{Outbox, SLICES};
-use crate::route::{Route, in_words};
+use crate::route::{Greeting, NoServer, Route};
 use crate::stop::Stop;
+use crate::system::in_words;
 use crate::token::Token;
 use socket2::{SockRef, TcpKeepalive};
 use std::collections::BTreeMap;
@@ -17,9 +18,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
 use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_MAX};
-use towline_protocol::reply::Welcome;
+use towline_protocol::reply::{Progress, Welcome};
 use towline_protocol::request::{About, Hello, Ping, Resume, VERSION};
-use towline_protocol::{BlockIndex, ChainingValue, Channel, DocumentId, Reply, Request};
+use towline_protocol::{
+    BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, Reply, Request,
+};
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +88,11 @@ pub(crate) struct Connection {
     wrote: Instant,
     /// All that it has sent, in bytes.
     heard_bytes: u64,
+    /// The first bytes of that.
+    greeting: Greeting,
     pinged: bool,
+    /// The server has closed its side in order.
+    is_closed: bool,
     /// Writing has failed; what the server said before may still be read.
     broken: Option<io::Error>,
     channel: u32,
@@ -93,11 +100,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and logs in.
+    /// Connects and logs in. `login` is how long the answer to that may take.
     pub(crate) async fn open(
         route: &Route,
         token: &Token,
         patience: Patience,
+        login: Duration,
     ) -> Result<Self, Stop> {
         let stream = route.connect(patience.connect).await?;
         tune(&stream, patience)?;
@@ -109,7 +117,9 @@ impl Connection {
             alive: Instant::now(),
             wrote: Instant::now(),
             heard_bytes: 0,
+            greeting: Greeting::default(),
             pinged: false,
+            is_closed: false,
             broken: None,
             channel: 0,
             welcome: nobody(),
@@ -121,15 +131,28 @@ impl Connection {
             client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
         }));
         // `ask` would send a ping into the silence, which before login is an error.
-        let deadline = Instant::now() + patience.answer_within;
-        let said = timeout_at(deadline, connection.next(false)).await;
-        match said.map_err(|_| Stop::Silent("the server does not answer".to_owned()))?? {
+        let said = timeout(login, connection.next(false)).await;
+        match said
+            .unwrap_or(Err(NoServer::Silent.into()))
+            .map_err(|stop| connection.at_login(stop))?
+        {
             Step::Said(Said::Reply(Reply::Welcome(welcome))) => {
                 connection.welcome = checked(welcome)?;
                 Ok(connection)
             }
             Step::Said(Said::Reply(Reply::Error(error))) => Err(Stop::refused(error)),
             other => Err(Stop::protocol(format!("'welcome' was expected, not {other:?}"))),
+        }
+    }
+
+    /// What the end of a login means. What came is no frame, or none that a server may send:
+    /// another service answers there.
+    fn at_login(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Garbled(_) | Stop::Failed(_) => NoServer::OtherService(self.greeting).into(),
+            _ if self.greeting.is_foreign() => NoServer::OtherService(self.greeting).into(),
+            Stop::Lost(_) if self.is_closed && self.heard_bytes == 0 => NoServer::Closes.into(),
+            stop => stop,
         }
     }
 
@@ -243,17 +266,25 @@ impl Connection {
     /// Asks, and waits for the answer on the same channel. What is said on
     /// other channels, about uploads that are over, is passed over.
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, Stop> {
+        self.ask_and_watch(request, |_| {}).await
+    }
+
+    /// The same for a question over which the server works for a while: `watch` is told how
+    /// far it is.
+    pub(crate) async fn ask_and_watch(
+        &mut self,
+        request: &Request,
+        mut watch: impl FnMut(&Progress),
+    ) -> Result<Reply, Stop> {
         self.queue(request);
         let mut question = self.question(work_of(request), 0);
         loop {
             match self.next_in_time(&mut question).await? {
-                Step::Said(Said::Reply(reply)) => {
-                    if let Some(reply) = for_channel(reply, request.channel())?
-                        && !matches!(reply, Reply::Progress(_))
-                    {
-                        return Ok(reply);
-                    }
-                }
+                Step::Said(Said::Reply(reply)) => match for_channel(reply, request.channel())? {
+                    Some(Reply::Progress(progress)) => watch(&progress),
+                    Some(reply) => return Ok(reply),
+                    None => {}
+                },
                 Step::Said(Said::BlockList { channel, .. }) if channel != request.channel() => {}
                 other => return Err(Stop::protocol(format!("unexpected: {other:?}"))),
             }
@@ -414,12 +445,17 @@ impl Connection {
     }
 
     fn read_some(&mut self) -> Result<bool, Stop> {
-        match self.stream.try_read(self.decoder.space()) {
+        let space = self.decoder.space();
+        match self.stream.try_read(space) {
             Ok(0) => Err(Stop::Lost(match self.broken.take() {
                 Some(error) => in_words(&error),
-                None => "the server has closed the connection".to_owned(),
+                None => {
+                    self.is_closed = true;
+                    "the server has closed the connection".to_owned()
+                }
             })),
             Ok(count) => {
+                self.greeting.came(&space[..count]);
                 self.decoder.filled(count);
                 self.heard_bytes += count as u64;
                 Ok(true)
@@ -508,11 +544,14 @@ fn nobody() -> Welcome {
 
 /// The server's terms, if this client can live with them.
 fn checked(mut welcome: Welcome) -> Result<Welcome, Stop> {
-    if welcome.version != VERSION || welcome.block_size != BLOCK_SIZE_BYTES {
-        return Err(Stop::protocol(format!(
-            "version {} with blocks of {} bytes is not spoken here",
-            welcome.version, welcome.block_size
-        )));
+    if welcome.version != VERSION {
+        let mut reply = ErrorReply::new(Code::VersionUnsupported, "");
+        reply.max = Some(welcome.version.into());
+        return Err(Stop::refused(reply));
+    }
+    if welcome.block_size != BLOCK_SIZE_BYTES {
+        let bytes = welcome.block_size;
+        return Err(Stop::protocol(format!("blocks of {bytes} bytes, and not of 1 MiB")));
     }
     if welcome.max_chunk_size == 0 || welcome.max_channels == 0 {
         return Err(Stop::protocol("a server that takes no chunk or no channel"));

@@ -64,6 +64,16 @@ pub enum Event {
         /// How many of them have been read.
         checked_bytes: u64,
     },
+    /// The server has these bytes as another document, and makes the file from that.
+    Copying {
+        /// The local file.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// Its length in bytes.
+        bytes: u64,
+        /// How many of them are copied.
+        copied_bytes: u64,
+    },
     /// The server has taken nothing for some seconds, though the connection is not known
     /// to be lost. The next `progress` ends it.
     Stalled {
@@ -106,8 +116,10 @@ pub struct Summary {
     pub paused: usize,
     /// Those of them that were begun: the server has a part.
     pub begun: usize,
-    /// The bytes that were sent, repetitions included.
+    /// The bytes that were sent, repetitions and those of unfinished files included.
     pub sent_bytes: u64,
+    /// The bytes of unfinished files that are safe on the server.
+    pub safe_bytes: u64,
     /// How long the run took, in milliseconds.
     pub milliseconds: u64,
     /// The exit code that it leads to.
@@ -131,8 +143,14 @@ pub struct Standing {
     pub filesize: FileSize,
     /// The bytes that the server holds without a gap.
     pub received: Offset,
-    /// The bytes that survive a power cut there.
+    /// The bytes without a gap that survive a power cut there.
     pub durable: Offset,
+    /// The bytes that the server holds, those beyond a gap included.
+    pub held_bytes: u64,
+    /// Those of them that are known to survive a power cut there.
+    pub safe_bytes: u64,
+    /// The bytes of the file that this run has sent, repetitions included.
+    pub sent_bytes: u64,
     /// The same for people: `65536/1048576 bytes`.
     pub progress: String,
 }

@@ -5,6 +5,7 @@ mod refused;
 use crate::address::ServerAddress;
 use crate::exit::Exit;
 use crate::route::NoServer;
+use crate::system::in_words;
 use crate::text::printable;
 use crate::units;
 use std::io;
@@ -19,7 +20,7 @@ use towline_state::StateFileError;
 #[non_exhaustive]
 pub enum Failure {
     /// The local file does not let itself be read.
-    #[error("cannot {action} it: {}", system(source))]
+    #[error("cannot {action} it: {}", in_words(source))]
     File {
         /// What was tried.
         action: &'static str,
@@ -83,8 +84,14 @@ pub enum Failure {
         name: String,
     },
     /// The local file changed while it was being sent.
-    #[error("the file was changed while it was being sent")]
-    Changed(Option<Kept>),
+    #[error("the file was changed while it was being sent{}", shorter(*is_shorter))]
+    Changed {
+        /// How far the upload is; nothing where the file is shorter now.
+        kept: Option<Kept>,
+        /// It is shorter than when its upload began: the server takes no upload back to
+        /// fewer bytes, so nothing of it stays.
+        is_shorter: bool,
+    },
     /// The server could not be reached, or not for long enough, and the
     /// retries are used up.
     #[error("{server} cannot be reached: {reason}{}", tried(*attempts))]
@@ -173,10 +180,14 @@ pub enum Failure {
 pub struct Kept {
     /// The upload.
     pub document_id: DocumentId,
-    /// The bytes that are safe there.
+    /// The bytes without a gap that survive a power cut there.
     pub durable: Offset,
+    /// The bytes that are known to survive a power cut there, those beyond a gap included.
+    pub safe_bytes: u64,
     /// The whole length in bytes.
     pub filesize: FileSize,
+    /// The bytes of the file that this run has sent, repetitions included.
+    pub sent_bytes: u64,
 }
 
 impl Failure {
@@ -200,7 +211,9 @@ impl Failure {
             | Self::OtherServer { .. }
             | Self::Protocol(_)
             | Self::StateFile(_) => Exit::Refused,
-            Self::Changed(_)
+            // It is no server now, and would not be one a moment later.
+            Self::NoServer { why: NoServer::OtherService(_), kept: None, .. } => Exit::Refused,
+            Self::Changed { .. }
             | Self::Unreachable { .. }
             | Self::NoServer { .. }
             | Self::ConnectionLost { .. }
@@ -247,8 +260,8 @@ impl Failure {
     #[must_use]
     pub fn kept(&self) -> Option<Kept> {
         match self {
-            Self::Changed(kept) => *kept,
             Self::Unreachable { kept, .. }
+            | Self::Changed { kept, .. }
             | Self::NoServer { kept, .. }
             | Self::ConnectionLost { kept, .. }
             | Self::File { kept, .. }
@@ -271,7 +284,7 @@ impl Failure {
     /// What is kept and what to do now, in sentences.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
-        let kept = self.kept().map(Kept::sentence);
+        let kept = self.kept().and_then(Kept::sentence);
         let todo = match self {
             Self::File { .. } if self.exit() == Exit::Resumable => {
                 Some("run the same command again when the file can be read".to_owned())
@@ -285,7 +298,12 @@ impl Failure {
                 "the server's operator can raise the limit: towlined --max-file-size SIZE"
                     .to_owned(),
             ),
-            Self::Changed(_) => Some(
+            Self::Changed { is_shorter: true, .. } => Some(
+                "run the same command again when the file no longer changes: it is sent from its \
+                 beginning if it stays shorter"
+                    .to_owned(),
+            ),
+            Self::Changed { .. } => Some(
                 "run the same command again when the file no longer changes: only what changed is sent"
                     .to_owned(),
             ),
@@ -342,10 +360,12 @@ impl Failure {
 }
 
 impl Kept {
-    fn sentence(self) -> String {
-        let Self { document_id, durable, filesize } = self;
-        let share = units::share(durable.get(), filesize.get());
-        format!("{share} are safe on the server as document {document_id}")
+    /// Nothing where nothing is.
+    fn sentence(self) -> Option<String> {
+        let Self { document_id, safe_bytes, filesize, .. } = self;
+        let share = units::share(safe_bytes, filesize.get());
+        (safe_bytes > 0)
+            .then(|| format!("{share} are safe on the server as document {document_id}"))
     }
 }
 
@@ -360,15 +380,6 @@ pub(crate) fn ends_upload(code: Code) -> bool {
             | Code::StorageFailed
             | Code::HashMismatch
     )
-}
-
-/// What the system says, without its number.
-fn system(error: &io::Error) -> String {
-    let text = error.to_string();
-    match error.raw_os_error() {
-        Some(number) => text.replace(&format!(" (os error {number})"), ""),
-        None => printable(&text),
-    }
 }
 
 fn too_large(filesize: FileSize, max_bytes: u64) -> String {
@@ -425,17 +436,23 @@ fn may_come_back(error: &io::Error, has_begun: bool) -> bool {
     has_begun && error.kind() == io::ErrorKind::NotFound
 }
 
+fn shorter(is_shorter: bool) -> &'static str {
+    if is_shorter { " and is shorter now" } else { "" }
+}
+
 fn tried(attempts: u32) -> String {
     if attempts > 1 { format!(" (tried {attempts} times)") } else { String::new() }
 }
 
 fn state_file(error: &StateFileError) -> String {
     use std::error::Error as _;
-    let mut text = error.to_string();
-    if let Some(source) = error.source() {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-    }
+    let text = match error {
+        StateFileError::Io { source, .. } => format!("{error}: {}", in_words(source)),
+        _ => match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    };
     printable(&text)
 }
 
@@ -446,8 +463,13 @@ mod tests {
 
     #[test]
     fn what_may_be_there_again_later_is_not_refused_for_good() {
-        let kept =
-            Kept { document_id: DocumentId::MIN, durable: Offset::ZERO, filesize: FileSize::MIN };
+        let kept = Kept {
+            document_id: DocumentId::MIN,
+            durable: Offset::ZERO,
+            safe_bytes: 10,
+            filesize: FileSize::try_from(20).unwrap(),
+            sent_bytes: 10,
+        };
         let failure = |action, errno: Errno, kept| Failure::File {
             action,
             path: "/media/disk/a.bin".into(),

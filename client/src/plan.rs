@@ -45,9 +45,12 @@ impl Plan {
     /// misses, where it holds the blocks of `held`.
     ///
     /// `values` are those of the local file, as far as known. A held block of
-    /// unknown local value is taken to be the same: whoever does not know that
-    /// the file is unchanged must hash the held blocks first. `fills` says how
+    /// unknown local value is taken to be the same: where the file may have changed,
+    /// the caller hashes the held blocks first. `fills` says how
     /// much of a begun block above the offset is there.
+    ///
+    /// The bytes of a begun block cannot be compared, as a value is one of a whole block.
+    /// Where a held block has changed they are not relied on: such a block is sent whole.
     pub(crate) fn resume(
         filesize: FileSize,
         offset: Offset,
@@ -56,6 +59,11 @@ impl Plan {
         fills: &BTreeMap<u64, u64>,
     ) -> Self {
         let mut plan = Self::default();
+        let is_changed = |(number, held): (&u64, &ChainingValue)| {
+            let here = usize::try_from(*number).ok().and_then(|number| values.get(number));
+            here.copied().flatten().is_some_and(|here| here != *held)
+        };
+        let has_changed = held.iter().any(is_changed);
         for (number, value) in (0..block_count(filesize)).zip(values) {
             match (held.get(&number), value) {
                 (Some(held), Some(value)) if held != value => {
@@ -68,7 +76,12 @@ impl Plan {
                     let below = offset.get().saturating_sub(block.start().get());
                     let fill = if below > 0 { Some(&below) } else { fills.get(&number) };
                     let there = fill.map_or(0, |fill| block.length_bytes(filesize).min(*fill));
-                    plan.send(number, there);
+                    if has_changed && there > 0 {
+                        plan.take_back(number);
+                        plan.send(number, 0);
+                    } else {
+                        plan.send(number, there);
+                    }
                 }
             }
         }
@@ -90,22 +103,21 @@ impl Plan {
         self.withdraw.chunks(WITHDRAW_RANGES_MAX)
     }
 
-    /// How many bytes of the file will travel.
+    /// The bytes of the file that will travel, as ranges in ascending order.
+    pub(crate) fn missing(&self, filesize: FileSize) -> Vec<Range<u64>> {
+        let starts_at = |number| {
+            let block = BlockIndex::new(number);
+            block.map_or(filesize.get(), |block| block.start().get().min(filesize.get()))
+        };
+        let of_piece = |piece: &Piece| {
+            starts_at(piece.blocks.start) + piece.skip_bytes..starts_at(piece.blocks.end)
+        };
+        self.pieces.iter().map(of_piece).collect()
+    }
+
+    /// How many bytes that is.
     pub(crate) fn bytes(&self, filesize: FileSize) -> u64 {
-        self.pieces
-            .iter()
-            .map(|piece| {
-                let length: u64 = [piece.blocks.start, piece.blocks.end]
-                    .map(|number| {
-                        BlockIndex::new(number)
-                            .map_or(filesize.get(), |block| block.start().get().min(filesize.get()))
-                    })
-                    .windows(2)
-                    .map(|ends| ends[1] - ends[0])
-                    .sum();
-                length - piece.skip_bytes
-            })
-            .sum()
+        self.missing(filesize).into_iter().map(|range| range.end - range.start).sum()
     }
 
     fn send(&mut self, number: u64, skip_bytes: u64) {
@@ -164,6 +176,7 @@ mod tests {
     fn a_block_cut_in_the_middle_is_sent_from_the_cut() {
         let plan = resume(4 * MIB, 2 * MIB + 9, &[(0, 1), (1, 2)], &[None; 4]);
         assert_eq!(plan.pieces, [piece(2..4, 9)]);
+        assert_eq!(plan.missing(size(4 * MIB)).first(), Some(&(2 * MIB + 9..4 * MIB)));
         assert_eq!(plan.bytes(size(4 * MIB)), 2 * MIB - 9);
     }
 
@@ -187,8 +200,11 @@ mod tests {
     fn changed_blocks_are_taken_back_and_sent() {
         let held = [(0, 1), (1, 2), (2, 3), (3, 4)];
         let plan = resume(5 * MIB, 4 * MIB + 3, &held, &[Some(1), Some(9), Some(9), Some(4), None]);
-        assert_eq!(plan.withdraw, [(BlockIndex::new(1).unwrap(), 2)]);
-        assert_eq!(plan.pieces, [piece(1..3, 0), piece(4..5, 3)]);
+        // The three bytes of the last block may have changed as well.
+        let of = |first: u64, count| (BlockIndex::new(first).unwrap(), count);
+        assert_eq!(plan.withdraw, [of(1, 2), of(4, 1)]);
+        assert_eq!(plan.pieces, [piece(1..3, 0), piece(4..5, 0)]);
+        assert_eq!(plan.missing(size(5 * MIB)), [MIB..3 * MIB, 4 * MIB..5 * MIB]);
     }
 
     #[test]

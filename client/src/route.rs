@@ -1,9 +1,12 @@
 //! The way to a server: from its name to a connection.
 
 mod addresses;
+mod greeting;
 
 use crate::address::ServerAddress;
+use crate::system::in_words;
 use addresses::{interleaved, look_up};
+pub use greeting::Greeting;
 use socket2::SockRef;
 use std::fmt;
 use std::io;
@@ -59,6 +62,12 @@ pub enum NoServer {
     Refused,
     /// No router knows the way to any of the addresses.
     HostUnreachable,
+    /// Another service listens there, and that is what it has answered.
+    OtherService(Greeting),
+    /// Connections are taken there, and nothing is ever said.
+    Silent,
+    /// Connections are taken there and closed before anything is said.
+    Closes,
 }
 
 impl NoServer {
@@ -76,6 +85,21 @@ impl NoServer {
                 crate::DEFAULT_PORT
             ),
             Self::HostUnreachable => format!("there is no route to {server}"),
+            Self::OtherService(greeting) => format!(
+                "this is no Towline server: {server} is another service ({greeting}); is the port \
+                 right? The default port of Towline is {}",
+                crate::DEFAULT_PORT
+            ),
+            Self::Silent => format!(
+                "{server} takes connections and does not answer: is it a Towline server? The \
+                 default port of Towline is {}",
+                crate::DEFAULT_PORT
+            ),
+            Self::Closes => format!(
+                "{server} takes connections and closes them before any answer: is it a Towline \
+                 server? The default port of Towline is {}",
+                crate::DEFAULT_PORT
+            ),
         }
     }
 }
@@ -88,6 +112,11 @@ impl fmt::Display for NoServer {
             Self::NoSuchInterface => "no such network interface",
             Self::Refused => "connection refused",
             Self::HostUnreachable => "no route to the host",
+            Self::OtherService(greeting) => {
+                return write!(f, "no Towline server there: {greeting}");
+            }
+            Self::Silent => "the server does not answer",
+            Self::Closes => "the connection is closed before any answer",
         })
     }
 }
@@ -219,27 +248,6 @@ fn verdict(errors: &[io::Error]) -> Unreached {
     } else {
         Unreached::Definite(NoServer::HostUnreachable)
     }
-}
-
-/// An error of the network as people say it, without the system's number for it.
-pub(crate) fn in_words(error: &io::Error) -> String {
-    use io::ErrorKind as Kind;
-    let text = match error.kind() {
-        Kind::ConnectionRefused => "connection refused",
-        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
-            "the connection was reset"
-        }
-        Kind::TimedOut => "no answer",
-        Kind::HostUnreachable => "no route to the host",
-        Kind::NetworkUnreachable => "the network is unreachable",
-        Kind::NetworkDown => "the network is down",
-        _ => {
-            let text = error.to_string();
-            let number = error.raw_os_error().map(|number| format!(" (os error {number})"));
-            return number.map_or_else(|| text.clone(), |number| text.replace(&number, ""));
-        }
-    };
-    text.to_owned()
 }
 
 #[cfg(test)]

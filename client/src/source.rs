@@ -113,7 +113,7 @@ impl Source {
                 });
             }
         }
-        Err(Failure::Changed(None))
+        Err(Failure::Changed { kept: None, is_shorter: false })
     }
 
     /// Where it lies: absolute, without symbolic links.

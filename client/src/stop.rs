@@ -1,7 +1,8 @@
 //! Why one attempt at an upload ended, and hence what comes next.
 
 use crate::failure::Failure;
-use crate::route::{Unreached, in_words};
+use crate::route::{NoServer, Unreached};
+use crate::system::in_words;
 use towline_protocol::frame::FrameError;
 use towline_protocol::{Channel, Code, ErrorReply};
 
@@ -90,6 +91,12 @@ impl From<Failure> for Stop {
 impl From<Unreached> for Stop {
     fn from(unreached: Unreached) -> Self {
         Self::Unreached(unreached)
+    }
+}
+
+impl From<NoServer> for Stop {
+    fn from(no_server: NoServer) -> Self {
+        Self::Unreached(Unreached::Definite(no_server))
     }
 }
 

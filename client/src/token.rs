@@ -25,7 +25,7 @@ pub enum BadToken {
     #[error("this is no token: a token is one word of letters, digits and . - _")]
     NoToken,
     /// The file cannot be read.
-    #[error("the token file cannot be read: {0}")]
+    #[error("the token file cannot be read: {}", crate::system::in_words(.0))]
     Unreadable(#[from] io::Error),
 }
 

@@ -4,6 +4,7 @@ mod agree;
 mod headway;
 mod mending;
 mod pace;
+mod position;
 mod sending;
 mod strands;
 
@@ -19,6 +20,7 @@ use crate::stop::Stop;
 use crate::token::Token;
 use crate::uploads::{Granted, Uploads};
 use headway::Headway;
+use position::Position;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -103,8 +105,7 @@ pub(crate) struct Transfer {
     channel: Channel,
     /// The lease under which the channel writes, where the server has told.
     lease: Option<Generation>,
-    received: Offset,
-    durable: Offset,
+    position: Position,
     headway: Headway,
     /// Something became durable in the last attempt that had not been before.
     made_headway: bool,
@@ -112,9 +113,19 @@ pub(crate) struct Transfer {
     was_in_vain: bool,
     /// How much of a begun block is there, where the server said so.
     fills: BTreeMap<u64, u64>,
-    sent_bytes: u64,
-    /// The same on connections besides the main one.
+    /// What earlier attempts of this run have sent on their main connections.
+    sent_before_bytes: u64,
+    sent_here: SentHere,
+    /// What connections besides the main ones have sent in this run.
     strands_sent_bytes: Arc<AtomicU64>,
+}
+
+/// What this attempt has sent on its main connection.
+#[derive(Debug, Default)]
+struct SentHere {
+    /// What the connection had sent of other files before.
+    before_bytes: u64,
+    bytes: u64,
 }
 
 impl Transfer {
@@ -137,13 +148,13 @@ impl Transfer {
             believed: None,
             channel: Channel::default(),
             lease: None,
-            received: Offset::ZERO,
-            durable: Offset::ZERO,
+            position: Position::at(Offset::ZERO),
             headway: Headway::default(),
             made_headway: false,
             was_in_vain: false,
             fills: BTreeMap::new(),
-            sent_bytes: 0,
+            sent_before_bytes: 0,
+            sent_here: SentHere::default(),
             strands_sent_bytes: Arc::default(),
         }
     }
@@ -161,13 +172,16 @@ impl Transfer {
 
     /// Uploads over one connection, from wherever it stands to the receipt.
     pub(crate) async fn attempt(&mut self, mut means: Means<'_>) -> Result<Receipt, Stop> {
-        let (before, received) = (means.link.payload_bytes(), self.received);
+        let (before, received) = (means.link.payload_bytes(), self.position.received());
+        self.sent_before_bytes += std::mem::take(&mut self.sent_here).bytes;
+        self.sent_here.before_bytes = before;
         let ended = self.try_until_agreed(&mut means).await;
-        let sent_here_bytes = means.link.payload_bytes() - before;
-        self.sent_bytes += sent_here_bytes;
-        let sent_bytes = self.sent_bytes + self.strands_sent_bytes.load(Ordering::Relaxed);
+        self.count_sent(means.link);
+        let sent_here_bytes = std::mem::take(&mut self.sent_here).bytes;
+        self.sent_before_bytes += sent_here_bytes;
+        let sent_bytes = self.sent_bytes();
         self.made_headway = self.headway.was_made(sent_bytes);
-        self.was_in_vain = sent_here_bytes > 0 && self.received <= received;
+        self.was_in_vain = sent_here_bytes > 0 && self.position.received() <= received;
         ended.map(|success| Receipt::of(&self.document, success, sent_bytes))
     }
 
@@ -192,11 +206,24 @@ impl Transfer {
         Err(Stop::Lost("client and server could not agree on how far the upload is".to_owned()))
     }
 
-    /// Takes in a reply at a pause, when nobody waits for any.
+    /// Takes in a reply that comes after the sending was stopped.
     pub(crate) fn hear(&mut self, reply: &Reply) {
-        if let Reply::Progress(progress) = reply {
-            self.progressed(progress);
+        if let Reply::Progress(progress) = reply
+            && self.progressed(progress)
+        {
+            self.position.rests();
         }
+    }
+
+    /// Takes in how much the connection has sent of this file.
+    fn count_sent(&mut self, link: &Connection) {
+        self.sent_here.bytes = link.payload_bytes() - self.sent_here.before_bytes;
+    }
+
+    /// The bytes of the file that this run has sent, repetitions included.
+    fn sent_bytes(&self) -> u64 {
+        let by_strands = self.strands_sent_bytes.load(Ordering::Relaxed);
+        self.sent_before_bytes + self.sent_here.bytes + by_strands
     }
 
     /// Whether something became durable since this was last asked that had not been before.
@@ -215,7 +242,13 @@ impl Transfer {
 
     pub(crate) fn kept(&self) -> Option<Kept> {
         let filesize = self.source.filesize();
-        Some(Kept { document_id: self.document_id?, durable: self.durable, filesize })
+        Some(Kept {
+            document_id: self.document_id?,
+            durable: self.position.durable(),
+            safe_bytes: self.position.safe_bytes(filesize),
+            filesize,
+            sent_bytes: self.sent_bytes(),
+        })
     }
 
     pub(crate) fn standing(&self) -> Option<Standing> {
@@ -225,9 +258,12 @@ impl Transfer {
             filename: self.document.remote.filename().to_string(),
             folder: self.folder(),
             filesize: self.filesize(),
-            received: self.received,
-            durable: self.durable,
-            progress: Progress::words(self.received, self.filesize()),
+            received: self.position.received(),
+            durable: self.position.durable(),
+            held_bytes: self.position.held_bytes(self.filesize()),
+            safe_bytes: self.position.safe_bytes(self.filesize()),
+            sent_bytes: self.sent_bytes(),
+            progress: Progress::words(self.position.received(), self.filesize()),
         })
     }
 
@@ -268,7 +304,7 @@ impl Transfer {
             modified: self.source.modified(),
             chunk_bytes: self.chunk_bytes(means),
             user_id: Self::user(means),
-            offset: self.durable,
+            offset: self.position.durable(),
             token_file: means.token_file.cloned(),
             proof: self.proof_now(),
         }
@@ -276,7 +312,7 @@ impl Transfer {
 
     /// What a later run may count on.
     pub(crate) fn proof_now(&self) -> Proof {
-        Proof::of(self.source.identity(), &self.values, self.durable)
+        Proof::of(self.source.identity(), &self.values, self.position.durable())
     }
 
     /// Whether the progress is about this upload and can be true.
@@ -287,8 +323,7 @@ impl Transfer {
             && progress.received <= self.filesize().end();
         if legal {
             self.headway.durable(progress.durable.get());
-            self.received = progress.received;
-            self.durable = progress.durable;
+            self.position.reported(progress.received, progress.durable);
         }
         legal
     }
@@ -410,8 +445,12 @@ impl Transfer {
         Failure::File { action: "read", path, source: error, kept: self.kept() }
     }
 
+    /// A file that is shorter now loses its upload: the next run begins anew, and nothing
+    /// that the server has is called safe.
     fn changed(&self) -> Failure {
-        Failure::Changed(self.kept())
+        let found = std::fs::metadata(self.source.path());
+        let is_shorter = found.is_ok_and(|found| found.len() < self.filesize().get());
+        Failure::Changed { kept: self.kept().filter(|_| !is_shorter), is_shorter }
     }
 
     fn notice(&self, means: &mut Means<'_>, message: String) {

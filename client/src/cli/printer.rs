@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::text::shell_word;
 use crate::{printable, units};
 pub(super) use output::{line, lost, note as note_output, say};
-use screen::{Screen, Viewer};
+use screen::{Deed, Screen, Viewer};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Of more files than that, only problems and the sum are told, unless `--verbose`.
 const FEW_FILES: usize = 20;
+
+/// Of many files, only one of which the server has at least this part is said to go on.
+const PART_WORTH_SAYING: u64 = 8 << 20;
 
 /// Reading less than that takes no time to speak of.
 const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
@@ -184,8 +187,13 @@ impl Printer {
             }
             Event::Resumed { standing, left_bytes, changed } => {
                 screen.begin(standing, now);
-                if std::mem::take(&mut self.resuming_is_news) {
-                    self.note_on(&screen, &lines::resumed(standing, *left_bytes, *changed));
+                // Of many small files that go on, a line for each would hide the others.
+                let is_worth_saying = self.tells_each() || standing.held_bytes >= PART_WORTH_SAYING;
+                if let Some(text) = lines::resumed(standing, *left_bytes, *changed)
+                    && is_worth_saying
+                    && std::mem::take(&mut self.resuming_is_news)
+                {
+                    self.note_on(&screen, &text);
                 }
             }
             Event::Progress(standing) => {
@@ -195,6 +203,8 @@ impl Printer {
             Event::Paused(standing) => {
                 screen.end(Some(&standing.path), now);
                 screen.clear();
+                self.sum.sent_bytes += standing.sent_bytes;
+                self.sum.safe_bytes += standing.safe_bytes;
                 let how = self.how_to_resume(standing.document_id);
                 self.note_on(&screen, &lines::paused(standing, &how));
             }
@@ -231,10 +241,19 @@ impl Printer {
                 }
             }
             Event::Checking { path, bytes, checked_bytes } => {
-                let is_new = screen.check(path, *bytes, *checked_bytes, now);
+                let is_new = screen.check(Deed::Compares, path, *bytes, *checked_bytes, now);
                 if is_new && *bytes >= CHECK_WORTH_SAYING_BYTES {
                     let size = units::size(*bytes);
                     self.note_on(&screen, &format!("{}: reading {size} to compare", shown(path)));
+                }
+            }
+            Event::Copying { path, bytes, copied_bytes } => {
+                let is_new = screen.check(Deed::Copies, path, *bytes, *copied_bytes, now);
+                if is_new && *bytes >= CHECK_WORTH_SAYING_BYTES {
+                    let size = units::size(*bytes);
+                    let text =
+                        format!("the server has these bytes already and copies them ({size})");
+                    self.note_on(&screen, &format!("{}: {text}", shown(path)));
                 }
             }
             Event::Skipped { path, reason } => {
@@ -261,6 +280,10 @@ impl Printer {
             *counter += 1;
             // Standard input is refused with the option, too.
             self.is_skippable |= failure.is_of_name() && !matches!(failure, Failure::StandardInput);
+        }
+        if let Some(kept) = failure.kept() {
+            self.sum.sent_bytes += kept.sent_bytes;
+            self.sum.safe_bytes += kept.safe_bytes;
         }
         let advice = failure.advice();
         self.show(&Event::Error(Trouble {

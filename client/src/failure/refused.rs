@@ -4,6 +4,7 @@
 use super::Kept;
 use crate::text::printable;
 use crate::units;
+use towline_protocol::request::VERSION;
 use towline_protocol::{Code, ErrorReply};
 
 /// What the server's operator does for a person who needs a token.
@@ -13,9 +14,15 @@ const NEW_TOKEN: &str = "ask the server's operator for a token (towlined token -
 /// for people.
 pub(super) fn sentence(reply: &ErrorReply) -> String {
     let own = match reply.code {
-        Code::VersionUnsupported => {
-            "this towline and the server speak no common version of the protocol"
-        }
+        Code::VersionUnsupported => match reply.max {
+            Some(max) if max > VERSION.into() => {
+                "the server speaks only later versions of the protocol than this towline"
+            }
+            Some(max) if max < VERSION.into() => {
+                "the server speaks only earlier versions of the protocol than this towline"
+            }
+            _ => "this towline and the server speak no common version of the protocol",
+        },
         Code::WrongUser => "the token belongs to another user",
         Code::NotFound => "the server has no such document of yours",
         Code::SizeLimit => {
@@ -94,7 +101,11 @@ pub(super) fn advice(reply: &ErrorReply, kept: Option<Kept>) -> Option<String> {
         Code::Exists if is_about_folder(reply) => "choose another --folder",
         Code::Exists => "rename the file, or use --on-conflict rename to store it beside the other",
         Code::HashMismatch => "run the same command again to send it anew",
-        Code::VersionUnsupported => "update the older of the two",
+        Code::VersionUnsupported => match reply.max {
+            Some(max) if max > VERSION.into() => "update towline",
+            Some(max) if max < VERSION.into() => "ask the server's operator to update towlined",
+            _ => "update the older of the two",
+        },
         Code::Cancelled | Code::Expired => "put the file again to begin a new upload",
         Code::BadProtocol
         | Code::BadFrame
@@ -128,6 +139,20 @@ mod tests {
             let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
             assert!(digits <= Some(4), "{text}");
             assert!(!text.contains("\":"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_side_that_is_to_be_updated_is_named() {
+        let mut reply = ErrorReply::new(Code::VersionUnsupported, "x");
+        for (max, side) in [
+            (None, "older of the two"),
+            (Some(u64::from(VERSION) + 1), "update towline"),
+            (Some(u64::from(VERSION) - 1), "towlined"),
+        ] {
+            reply.max = max;
+            let text = format!("{}; {}", sentence(&reply), advice(&reply, None).unwrap());
+            assert!(text.ends_with(side), "{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Finding out with the server what is to be done: nothing, all of it, or the rest.
 
-use super::{Means, Transfer};
+use super::{Means, Position, Transfer};
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::plan::Plan;
@@ -8,7 +8,7 @@ use crate::stop::Stop;
 use crate::units;
 use crate::uploads::{self, BegunWith, Remembered, Wanted};
 use std::collections::BTreeMap;
-use towline_protocol::reply::{Granted, Success};
+use towline_protocol::reply::{Granted, Progress, Success};
 use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
 use towline_protocol::{ChainingValue, Code, DocumentId, ErrorReply, Offset, Reply, Request};
 
@@ -110,8 +110,7 @@ impl Transfer {
         }
         self.document_id = Some(document_id);
         self.believed = Some(entry.offset).filter(|_| !self.grows);
-        self.durable = entry.offset.min(self.filesize().end());
-        self.received = self.durable;
+        self.position = Position::at(entry.offset.min(self.filesize().end()));
         self.inherited = true;
         self.proof = uploads::proof(&entry);
         if entry.modified_ns.is_none() || entry.modified_ns != self.source.modified() {
@@ -158,8 +157,7 @@ impl Transfer {
         self.lease = None;
         self.inherited = false;
         self.believed = None;
-        self.received = Offset::ZERO;
-        self.durable = Offset::ZERO;
+        self.position = Position::at(Offset::ZERO);
         self.fills.clear();
     }
 
@@ -221,11 +219,10 @@ impl Transfer {
         let plan = Plan::resume(self.filesize(), granted.offset, &held, &self.values, &self.fills);
         let withdrawn = self.withdraw(means, &plan, document_id).await?;
         let offset = withdrawn.unwrap_or(granted.offset);
+        self.position.planned(&plan, self.filesize(), offset);
         // More may have come than the server found the time to say.
         let left_bytes = plan.bytes(self.filesize());
-        self.headway.granted(self.filesize().get().saturating_sub(left_bytes));
-        self.received = offset;
-        self.durable = self.durable.min(offset);
+        self.headway.granted(self.position.held_bytes(self.filesize()));
         if let Some(standing) = self.standing() {
             let changed = !plan.withdraw.is_empty();
             (means.listener)(Event::Resumed { standing, left_bytes, changed });
@@ -321,8 +318,7 @@ impl Transfer {
             && self.is_ours(means, unfinished.document_id).await?
         {
             self.document_id = Some(unfinished.document_id);
-            self.durable = unfinished.offset.min(self.filesize().end());
-            self.received = self.durable;
+            self.position = Position::at(unfinished.offset.min(self.filesize().end()));
             self.inherited = true;
             return Ok(None);
         }
@@ -341,7 +337,19 @@ impl Transfer {
             blocks: true,
             new_only,
         });
-        match means.link.ask(&upload).await? {
+        let (local, filesize) = (self.document.local.clone(), self.filesize());
+        let Means { link, listener, .. } = means;
+        // A server that has these bytes elsewhere copies them, and says how far it is.
+        let mut watch = |progress: &Progress| {
+            if blake3.is_some() && progress.filesize == filesize {
+                listener(Event::Copying {
+                    path: local.clone(),
+                    bytes: filesize.get(),
+                    copied_bytes: progress.received.get().min(filesize.get()),
+                });
+            }
+        };
+        match link.ask_and_watch(&upload, &mut watch).await? {
             // Look again.
             Reply::Find(_) if new_only => Ok(None),
             Reply::Upload(granted) => {
@@ -352,10 +360,12 @@ impl Transfer {
                 self.document_id = Some(granted.document_id);
                 self.lease = granted.lease;
                 self.headway.granted(0);
+                let plan = Plan::whole_file(self.filesize());
+                self.position.planned(&plan, self.filesize(), Offset::ZERO);
                 if let Some(standing) = self.standing() {
                     (means.listener)(Event::Started(standing));
                 }
-                Ok(Some(Agreed::Granted(Plan::whole_file(self.filesize()))))
+                Ok(Some(Agreed::Granted(plan)))
             }
             // An earlier server names whatever document has the same bytes.
             Reply::Success(success)

@@ -37,8 +37,7 @@ impl Transfer {
             course.handed.iter().copied().filter(|number| !held.contains_key(number)).collect();
         let plan = Plan::anew(missing.iter().copied());
         if let Some(offset) = self.withdraw(means, &plan, document_id).await? {
-            self.received = offset;
-            self.durable = self.durable.min(offset);
+            self.position.went_back_to(offset);
         }
         for number in &missing {
             course.handed.remove(number);

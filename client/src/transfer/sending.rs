@@ -95,7 +95,7 @@ impl Transfer {
             } else if !course.asked && !course.strands.settle().await {
                 if !means.link.is_idle() {
                     course.strands.are_in_time();
-                } else if course.strands.give_up_late(self.received.get()).await {
+                } else if course.strands.give_up_late(self.position.received().get()).await {
                     continue;
                 }
             } else if !course.asked {
@@ -149,9 +149,10 @@ impl Transfer {
     }
 
     /// When this has been without effect for too long, whatever the server says meanwhile.
-    pub(super) fn stall_ends(&self, means: &Means<'_>, course: &mut Course) -> Instant {
+    pub(super) fn stall_ends(&mut self, means: &Means<'_>, course: &mut Course) -> Instant {
+        self.count_sent(means.link);
         let sent_bytes = means.link.payload_bytes() + course.strands.sent_bytes();
-        let stands = [sent_bytes, self.received.get(), self.durable.get()];
+        let stands = [sent_bytes, self.position.received().get(), self.position.durable().get()];
         if stands != course.stands.0 {
             course.stands = (stands, Instant::now());
         }
@@ -250,12 +251,12 @@ impl Transfer {
         match reply {
             None => {}
             Some(Reply::Progress(progress)) => {
-                let before = (self.received, self.durable);
+                let before = (self.position.received(), self.position.durable());
                 if !self.progressed(&progress) {
                     return Err(Stop::protocol(format!("impossible progress: {progress:?}")));
                 }
                 // A server that says the same over and over is no news.
-                if before != (self.received, self.durable) {
+                if before != (self.position.received(), self.position.durable()) {
                     self.note_down(means, course);
                     if let Some(standing) = self.standing() {
                         (means.listener)(Event::Progress(standing));
@@ -276,15 +277,20 @@ impl Transfer {
 
     /// Tells the state file how far the upload is, now and then.
     fn note_down(&self, means: &Means<'_>, course: &mut Course) {
-        let due = course
-            .noted
-            .is_none_or(|(when, what)| when.elapsed() >= NOTED_EVERY && what != self.durable);
+        let due = course.noted.is_none_or(|(when, what)| {
+            when.elapsed() >= NOTED_EVERY && what != self.position.durable()
+        });
         if let Some(document_id) = self.document_id
             && due
-            && self.durable > Offset::ZERO
+            && self.position.durable() > Offset::ZERO
         {
-            course.noted = Some((Instant::now(), self.durable));
-            means.uploads.reached(means.server, document_id, self.durable, self.proof_now());
+            course.noted = Some((Instant::now(), self.position.durable()));
+            means.uploads.reached(
+                means.server,
+                document_id,
+                self.position.durable(),
+                self.proof_now(),
+            );
         }
     }
 

@@ -17,6 +17,7 @@ mod other_server;
 mod output;
 mod pause;
 mod places;
+mod progress;
 mod put;
 mod refused;
 mod server_settings;

@@ -13,6 +13,7 @@ mod half_open;
 mod ipv6;
 mod lost_answers;
 mod mute_server;
+mod other_service;
 mod resets;
 mod restarts;
 mod slow_line;

@@ -61,24 +61,26 @@ pub(super) fn renamed(receipt: &Receipt) -> Option<String> {
     receipt.asked_filename.clone()
 }
 
-/// An upload goes on. `left_bytes` have yet to be sent.
-pub(super) fn resumed(standing: &Standing, left_bytes: u64, changed: bool) -> String {
+/// An upload goes on. `left_bytes` have yet to be sent. Nothing where the server has nothing
+/// of the file: then it begins.
+pub(super) fn resumed(standing: &Standing, left_bytes: u64, changed: bool) -> Option<String> {
     let path = shown(&standing.path);
-    let whole = standing.filesize.get();
-    let there = whole.saturating_sub(left_bytes);
-    if changed {
-        return format!(
-            "{path}: {} are unchanged and stay; sending {}",
-            units::part_of(there, whole),
-            units::size(left_bytes)
-        );
-    }
-    format!("{path}: resuming at {}", units::share(there, whole))
+    let (held, whole) = (standing.held_bytes, standing.filesize.get());
+    let left = units::size(left_bytes);
+    Some(match (changed, held) {
+        (true, 0) => format!("{path}: it was changed everywhere; sending {left}"),
+        (true, _) => {
+            let stays = units::part_of(held, whole);
+            format!("{path}: {stays} are unchanged and stay; sending {left}")
+        }
+        (false, 0) => return None,
+        (false, _) => format!("{path}: resuming at {}", units::share(held, whole)),
+    })
 }
 
 /// An upload rests, and how it goes on, unless that is said of several files together.
 pub(super) fn paused(standing: &Standing, how: &str) -> String {
-    let share = units::share(standing.durable.get(), standing.filesize.get());
+    let share = units::share(standing.safe_bytes, standing.filesize.get());
     let how = if how.is_empty() { String::new() } else { format!("; {how}") };
     format!("{}: paused at {share}{how}", shown(&standing.path))
 }
@@ -103,7 +105,12 @@ pub(super) fn summary(summary: &Summary, can_skip: bool) -> String {
         text += &format!(", {paused} not finished");
     }
     let took = units::took(Duration::from_millis(summary.milliseconds));
-    format!("{text}; {} in {took}", units::size(summary.sent_bytes))
+    text += &format!("; {} in {took}", units::size(summary.sent_bytes));
+    if summary.safe_bytes > 0 {
+        let safe = units::size(summary.safe_bytes);
+        text += &format!("; of what is not finished, {safe} are safe on the server");
+    }
+    text
 }
 
 /// A line a minute, where there is no terminal.
@@ -203,15 +210,26 @@ mod tests {
             filesize: FileSize::try_from(2_147_483_648).unwrap(),
             received: Offset::try_from(38_017_979).unwrap(),
             durable: Offset::try_from(38_017_979).unwrap(),
+            // A block beyond the first gap is there as well: it does not have to be sent.
+            held_bytes: 38_017_979 + (1 << 20),
+            safe_bytes: 38_017_979,
+            sent_bytes: 0,
             progress: String::new(),
         };
-        // A block beyond the first gap is there as well: it does not have to be sent.
-        let left = 2_147_483_648 - 38_017_979 - (1 << 20);
-        let text = resumed(&standing, left, false);
+        let left = 2_147_483_648 - standing.held_bytes;
+        let text = resumed(&standing, left, false).unwrap();
         assert!(text.contains("resuming at 37.3 MiB of 2.0 GiB (1 %)"), "{text}");
-        let text = resumed(&standing, 1 << 30, true);
+        let text = paused(&standing, "");
+        assert!(text.contains("paused at 36.3 MiB of 2.0 GiB (1 %)"), "{text}");
+        let half = Standing { held_bytes: 1 << 30, ..standing.clone() };
+        let text = resumed(&half, 1 << 30, true).unwrap();
         assert!(text.contains("1.0 of 2.0 GiB are unchanged"), "{text}");
         assert!(text.contains("sending 1.0 GiB"), "{text}");
+        // What begins is not resumed, and of what is wholly other nothing stays.
+        let none = Standing { held_bytes: 0, ..standing };
+        assert_eq!(resumed(&none, 2_147_483_648, false), None);
+        let text = resumed(&none, 2_147_483_648, true).unwrap();
+        assert!(!text.contains("stay") && text.contains("sending 2.0 GiB"), "{text}");
     }
 
     #[test]
@@ -227,6 +245,11 @@ mod tests {
             summary(&all, true),
             "661 sent, 28 already there, 0 skipped, 0 failed; 9.2 MiB in 0.9 s"
         );
+        // What was sent of a file that is not finished was sent all the same.
+        let cut = Summary { sent: 0, paused: 1, safe_bytes: 5 << 20, ..all.clone() };
+        let text = summary(&cut, true);
+        assert!(text.contains("1 not finished; 9.2 MiB in 0.9 s; of what"), "{text}");
+        assert!(text.ends_with("5.0 MiB are safe on the server"), "{text}");
         // Only what the command can do is advised.
         let refused = Summary { refused: 2, ..all };
         assert!(summary(&refused, true).contains("2 refused (--skip-refused leaves"));

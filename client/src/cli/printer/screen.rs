@@ -21,6 +21,10 @@ const JOB_WINDOW: Duration = Duration::from_secs(10);
 /// Without a terminal, a line comes as often as that.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The first of them comes after this time: a run that takes minutes is seen to be alive
+/// before the first one is over, and a short run says what it has done and nothing else.
+const FIRST_LINE: Duration = Duration::from_secs(10);
+
 /// A server that has not said anything for this long is worth a line.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -55,8 +59,8 @@ pub(super) struct Screen {
     silent_since: Option<Instant>,
     job: Option<Job>,
     bar: Option<ProgressBar>,
-    /// When a log got its last line.
-    logged: Instant,
+    /// When a log gets its next line.
+    log_due: Instant,
 }
 
 /// The file that is being sent.
@@ -83,11 +87,21 @@ struct Standby {
     reason: String,
 }
 
-/// A file that is being read to compare it.
+/// A file that is being read to compare it, or that the server copies.
 #[derive(Debug)]
 struct Checking {
+    deed: Deed,
     name: String,
     meter: Meter,
+}
+
+/// What is done with a file before it is sent, or instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// It is read here, to compare it with what the server has.
+    Compares,
+    /// The server has its bytes as another document, and copies that.
+    Copies,
 }
 
 /// All files of a run.
@@ -115,7 +129,7 @@ impl Screen {
             silent_since: None,
             job: None,
             bar: None,
-            logged: now,
+            log_due: now + FIRST_LINE,
         }
     }
 
@@ -152,14 +166,14 @@ impl Screen {
         {
             self.standbys.push(Standby { path, name, reason });
         }
-        let (received, filesize) = (standing.received.get(), standing.filesize.get());
+        let (held_bytes, filesize) = (standing.held_bytes, standing.filesize.get());
         self.checking = None;
         self.file = Some(File {
             path: standing.path.clone(),
             document_id: standing.document_id,
             name: printable(&standing.filename),
             begun,
-            meter: Meter::new(FILE_WINDOW, now, received, filesize),
+            meter: Meter::new(FILE_WINDOW, now, held_bytes, filesize),
             waiting: None,
             is_stall_told: false,
         });
@@ -168,7 +182,7 @@ impl Screen {
     pub(super) fn advance(&mut self, standing: &Standing, now: Instant) {
         let Some(file) = &mut self.file else { return };
         let before = file.meter.position();
-        file.meter.reach(now, standing.received.get());
+        file.meter.reach(now, standing.held_bytes);
         if file.meter.position() > before {
             file.waiting = None;
             file.is_stall_told = false;
@@ -202,19 +216,22 @@ impl Screen {
         self.standbys.retain(|standby| standby.path != path);
     }
 
-    /// A file is being compared; says whether that is new.
+    /// This is being done with a file, and so far; says whether that is new.
     pub(super) fn check(
         &mut self,
+        deed: Deed,
         path: &Path,
         bytes: u64,
         checked_bytes: u64,
         now: Instant,
     ) -> bool {
-        let is_new = self.checking.is_none();
         self.is_not_standby(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("comparing {}", printable(&name));
+        let name = printable(&name);
+        self.checking.take_if(|checking| (checking.deed, &checking.name) != (deed, &name));
+        let is_new = self.checking.is_none();
         let checking = self.checking.get_or_insert_with(|| Checking {
+            deed,
             name,
             meter: Meter::new(FILE_WINDOW, now, checked_bytes, bytes),
         });
@@ -303,8 +320,8 @@ impl Screen {
     /// What a terminal shows: a line for the file, one for the job.
     fn lines(&self, width: usize, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(Checking { name, meter }) = &self.checking {
-            lines.push(bar::moving(width, moving(name, meter, now), self.glyphs));
+        if let Some(checking) = &self.checking {
+            lines.push(checking.line(width, now, self.glyphs));
         } else if let Some(file) = &self.file {
             lines.push(file.line(width, now, self.glyphs));
         }
@@ -329,13 +346,11 @@ impl Screen {
 
     /// The line of this minute, if it is time for it.
     fn minute(&mut self, now: Instant) -> Option<String> {
-        if now.duration_since(self.logged) < MINUTE {
+        if now < self.log_due {
             return None;
         }
         let mut text = match (&self.checking, &self.file) {
-            (Some(Checking { name, meter }), _) => {
-                format!("{name}: {}", units::share(meter.position(), meter.total()))
-            }
+            (Some(checking), _) => checking.minute(),
             (None, Some(file)) => file.minute(now),
             (None, None) => self.standbys.last().map_or_else(String::new, Standby::minute),
         };
@@ -343,7 +358,7 @@ impl Screen {
             let line = self.job_line(job, now);
             text = if text.is_empty() { line } else { format!("{text}; {line}") };
         }
-        self.logged = now;
+        self.log_due = now + MINUTE;
         (!text.is_empty()).then_some(text)
     }
 
@@ -392,6 +407,38 @@ impl File {
             return format!("{line}, stalled for {}", units::took(silence));
         }
         lines::minute(&self.path, part, whole, self.meter.rate(now), self.meter.left(now))
+    }
+}
+
+impl Checking {
+    fn line(&self, width: usize, now: Instant, glyphs: Glyphs) -> String {
+        let Self { deed, name, meter } = self;
+        if *deed == Deed::Compares {
+            let name = format!("comparing {name}");
+            return bar::moving(width, moving(&name, meter, now), glyphs);
+        }
+        // No bar: nothing of it travels.
+        let (part, whole) = (meter.position(), meter.total());
+        let percent = units::percent(part, whole);
+        let pair = units::pair(part, whole);
+        let left = meter
+            .left(now)
+            .map_or_else(String::new, |left| format!("  {} left", units::clock(left)));
+        let texts = [
+            format!("the server copies it: {percent}%  {pair}{left}"),
+            format!("the server copies it: {percent}%"),
+            format!("copied there: {percent}%"),
+        ];
+        bar::beside(width, name, &texts, glyphs)
+    }
+
+    fn minute(&self) -> String {
+        let Self { deed, name, meter } = self;
+        let share = units::share(meter.position(), meter.total());
+        match deed {
+            Deed::Compares => format!("comparing {name}: {share}"),
+            Deed::Copies => format!("{name}: the server copies it, {share}"),
+        }
     }
 }
 
@@ -472,6 +519,9 @@ mod tests {
             filesize: FileSize::try_from(filesize).unwrap(),
             received: Offset::try_from(received).unwrap(),
             durable: Offset::ZERO,
+            held_bytes: received,
+            safe_bytes: 0,
+            sent_bytes: 0,
             progress: String::new(),
         }
     }
@@ -516,10 +566,10 @@ mod tests {
         screen.wait(Path::new("/x/a"), "connection refused");
         let text = at(&screen, 3);
         assert!(text.starts_with("a  connection refused; Ctrl-C"), "{text}");
-        let minute = screen.minute(after(begin, 61)).unwrap();
+        let minute = screen.minute(after(begin, 11)).unwrap();
         assert_eq!(minute, "/x/a: connection refused");
         // Comparing is over where the file waits.
-        screen.check(Path::new("/x/a"), 100, 100, begin);
+        screen.check(Deed::Compares, Path::new("/x/a"), 100, 100, begin);
         screen.wait(Path::new("/x/a"), "connection refused");
         assert!(!at(&screen, 3).contains("comparing"), "{}", at(&screen, 3));
         screen.begin(&standing("a", 0, MIB), begin);
@@ -546,7 +596,7 @@ mod tests {
         screen.expect(3, 40 * MIB, begin);
         let last = |screen: &Screen| screen.lines(79, after(begin, 9)).pop().unwrap();
         assert!(last(&screen).contains("stalled"), "{}", last(&screen));
-        screen.check(Path::new("/x/a"), 100, 0, begin);
+        screen.check(Deed::Compares, Path::new("/x/a"), 100, 0, begin);
         assert!(!last(&screen).contains("stalled"), "{}", last(&screen));
         screen.wait(Path::new("/x/a"), "no connection");
         assert!(!last(&screen).contains("stalled"), "{}", last(&screen));
@@ -565,8 +615,9 @@ mod tests {
             screen.count(MIB, MIB, now);
             said.extend(screen.minute(now));
         }
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("60 of 300 files, 60.0 of 300 MiB"), "{said:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].starts_with("10 of 300 files, 10.0 of 300 MiB"), "{said:?}");
+        assert!(said[1].starts_with("70 of 300 files, 70.0 of 300 MiB"), "{said:?}");
     }
 
     #[test]
@@ -591,11 +642,21 @@ mod tests {
     fn comparing_has_a_bar_until_the_sending_begins() {
         let begin = Instant::now();
         let mut screen = Screen::new(Viewer::Terminal, begin);
-        assert!(screen.check("/x/two.bin".as_ref(), 2048 * MIB, 0, begin), "it is new");
-        assert!(!screen.check("/x/two.bin".as_ref(), 2048 * MIB, 512 * MIB, after(begin, 1)));
+        let path = Path::new("/x/two.bin");
+        assert!(screen.check(Deed::Compares, path, 2048 * MIB, 0, begin), "it is new");
+        assert!(!screen.check(Deed::Compares, path, 2048 * MIB, 512 * MIB, after(begin, 1)));
         let line = screen.lines(79, after(begin, 1)).join("\n");
         for part in ["comparing", " 25%", "0.5/2.0 GiB", "512 MiB/s", "0:03 left"] {
             assert!(line.contains(part), "{line}");
+        }
+        // What follows the comparison is another thing, with a rate of its own.
+        assert!(screen.check(Deed::Copies, path, 2048 * MIB, 0, after(begin, 2)));
+        assert!(!screen.check(Deed::Copies, path, 2048 * MIB, MIB, after(begin, 3)));
+        let line = screen.lines(79, after(begin, 3)).join("\n");
+        assert!(line.starts_with("two.bin  the server copies it: 0%"), "{line}");
+        for width in 36..120 {
+            let line = screen.lines(width, after(begin, 3)).join("\n");
+            assert!(line.starts_with("two.bin") && line.contains("0%"), "{line}");
         }
         screen.begin(&standing("two.bin", 0, 2048 * MIB), after(begin, 4));
         let line = screen.lines(79, after(begin, 4)).join("\n");
@@ -614,9 +675,10 @@ mod tests {
             said.extend(screen.minute(after(begin, second)));
         }
         assert_eq!(said.len(), 3, "{said:?}");
-        for part in ["two.bin", "30.0 MiB of 100 MiB (30 %)", "512 KiB/s", "2:20 left"] {
+        for part in ["two.bin", "5.0 MiB of 100 MiB (5 %)", "512 KiB/s", "3:10 left"] {
             assert!(said[0].contains(part), "{said:?}");
         }
-        assert!(said[2].contains("stalled for 1 min"), "{said:?}");
+        assert!(said[1].contains("35.0 MiB of 100 MiB"), "{said:?}");
+        assert!(said[2].contains("stalled for 50 s"), "{said:?}");
     }
 }

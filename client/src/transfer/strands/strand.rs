@@ -129,7 +129,7 @@ impl Worker {
 
     async fn connect(&self) -> Result<Joined, Stop> {
         let Errand { route, token, patience, document_id, lease, chunk_bytes, .. } = &self.errand;
-        let mut link = Connection::open(route, token, *patience).await?;
+        let mut link = Connection::open(route, token, *patience, patience.answer_within).await?;
         let channel = link.new_channel();
         let join = Join { channel, document_id: *document_id, lease: *lease };
         match link.ask(&Request::Join(join)).await? {

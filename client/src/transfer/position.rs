@@ -1,0 +1,171 @@
+//! How much of a file is at the server: the one place that knows. What a bar shows, what a
+//! pause calls safe and what a resumption begins with are taken from here. Pure.
+
+use crate::plan::Plan;
+use std::ops::Range;
+use towline_protocol::{FileSize, Offset};
+
+/// How far an upload is.
+///
+/// The server reports two offsets, and an offset ends at the first gap. An upload over
+/// several connections, or of a file that was changed, has blocks beyond its first gap:
+/// what was missing when the last plan was made tells how many bytes they are.
+#[derive(Debug)]
+pub(super) struct Position {
+    received: Offset,
+    durable: Offset,
+    /// What was missing when the last plan was made, in ascending order. Nothing before the
+    /// first plan: then all that lies beyond an offset counts as missing.
+    missing: Option<Vec<Range<u64>>>,
+    /// The durable offset when the last plan was made.
+    planned_at: Offset,
+    /// The blocks beyond the gaps that were there when the plan was made are durable by now.
+    is_all_durable: bool,
+}
+
+impl Position {
+    /// An upload that begins, or that was found at that offset; no plan is made yet.
+    pub(super) fn at(offset: Offset) -> Self {
+        Self {
+            received: offset,
+            durable: offset,
+            missing: None,
+            planned_at: offset,
+            is_all_durable: false,
+        }
+    }
+
+    /// The server goes on at that offset, and this is what it lacks.
+    pub(super) fn planned(&mut self, plan: &Plan, filesize: FileSize, offset: Offset) {
+        self.went_back_to(offset);
+        self.missing = Some(plan.missing(filesize));
+        self.planned_at = self.durable;
+        self.is_all_durable = false;
+    }
+
+    /// The server has taken something back: nothing beyond that offset is without a gap.
+    pub(super) fn went_back_to(&mut self, offset: Offset) {
+        self.received = offset;
+        self.durable = self.durable.min(offset);
+    }
+
+    /// The server has said how far it is.
+    pub(super) fn reported(&mut self, received: Offset, durable: Offset) {
+        // A sync that was recorded after the plan covers all that was there before it.
+        self.is_all_durable |= durable > self.planned_at;
+        (self.received, self.durable) = (received, durable);
+    }
+
+    /// The upload rests: the server makes everything durable before it says its last word.
+    pub(super) fn rests(&mut self) {
+        self.is_all_durable |= self.durable == self.received;
+    }
+
+    /// The bytes that the server has without a gap.
+    pub(super) fn received(&self) -> Offset {
+        self.received
+    }
+
+    /// Those of them that survive a power cut.
+    pub(super) fn durable(&self) -> Offset {
+        self.durable
+    }
+
+    /// The bytes that the server has, also those beyond a gap.
+    pub(super) fn held_bytes(&self, filesize: FileSize) -> u64 {
+        filesize.get().saturating_sub(self.missing_bytes(filesize, self.received))
+    }
+
+    /// The bytes that are known to survive a power cut of the server, also those beyond a gap.
+    pub(super) fn safe_bytes(&self, filesize: FileSize) -> u64 {
+        if self.is_all_durable {
+            filesize.get().saturating_sub(self.missing_bytes(filesize, self.durable))
+        } else {
+            self.durable.get()
+        }
+    }
+
+    /// How many bytes were missing beyond that offset.
+    fn missing_bytes(&self, filesize: FileSize, offset: Offset) -> u64 {
+        let offset = offset.get();
+        let Some(missing) = &self.missing else { return filesize.get().saturating_sub(offset) };
+        let beyond = |range: &Range<u64>| range.end.saturating_sub(range.start.max(offset));
+        missing.iter().map(beyond).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use towline_protocol::ChainingValue;
+
+    const MIB: u64 = 1 << 20;
+
+    fn at(bytes: u64) -> Offset {
+        Offset::try_from(bytes).unwrap()
+    }
+
+    fn size(bytes: u64) -> FileSize {
+        FileSize::try_from(bytes).unwrap()
+    }
+
+    /// Eight blocks of which the server has those, and goes on at that offset.
+    fn plan(offset: u64, held: &[u64]) -> Plan {
+        let value = ChainingValue::from_bytes([1; 32]);
+        let held = held.iter().map(|number| (*number, value)).collect();
+        Plan::resume(size(8 * MIB), at(offset), &held, &[None; 8], &BTreeMap::new())
+    }
+
+    #[test]
+    fn blocks_beyond_a_gap_count_from_the_beginning_and_not_when_the_gap_closes() {
+        let (filesize, mut position) = (size(8 * MIB), Position::at(at(MIB)));
+        assert_eq!(position.held_bytes(filesize), MIB, "nothing else is known yet");
+        position.planned(&plan(MIB, &[0, 2, 3, 4]), filesize, at(MIB));
+        assert_eq!(position.held_bytes(filesize), 4 * MIB);
+        // Half of the gap, and then the other half: the offset jumps, what is held does not.
+        position.reported(at(MIB + MIB / 2), at(MIB));
+        assert_eq!(position.held_bytes(filesize), 4 * MIB + MIB / 2);
+        position.reported(at(5 * MIB), at(MIB));
+        assert_eq!(position.held_bytes(filesize), 5 * MIB);
+        position.reported(at(8 * MIB), at(8 * MIB));
+        assert_eq!(position.held_bytes(filesize), 8 * MIB);
+    }
+
+    #[test]
+    fn only_what_the_server_has_promised_is_called_safe() {
+        let (filesize, mut position) = (size(8 * MIB), Position::at(at(MIB)));
+        position.planned(&plan(MIB, &[0, 2, 3, 4]), filesize, at(MIB));
+        assert_eq!(position.safe_bytes(filesize), MIB, "blocks 2 to 4 may be in a cache");
+        position.reported(at(MIB + 7), at(MIB));
+        assert_eq!(position.safe_bytes(filesize), MIB);
+        position.reported(at(MIB + 7), at(MIB + 7));
+        assert_eq!(position.safe_bytes(filesize), 4 * MIB + 7);
+
+        // A pause at once makes them durable, too.
+        position.planned(&plan(MIB, &[0, 2]), filesize, at(MIB));
+        position.rests();
+        assert_eq!(position.safe_bytes(filesize), 2 * MIB);
+        position.planned(&plan(MIB, &[0, 2]), filesize, at(MIB));
+        position.reported(at(MIB + 7), at(MIB));
+        position.rests();
+        assert_eq!(position.safe_bytes(filesize), MIB, "the last word did not come");
+    }
+
+    #[test]
+    fn what_is_taken_back_is_missing_again() {
+        let (filesize, mut position) = (size(8 * MIB), Position::at(Offset::ZERO));
+        position.planned(&plan(0, &[]), filesize, Offset::ZERO);
+        position.reported(at(6 * MIB), at(6 * MIB));
+        position.went_back_to(at(2 * MIB));
+        assert_eq!(position.held_bytes(filesize), 2 * MIB);
+        assert_eq!(position.safe_bytes(filesize), 2 * MIB);
+    }
+
+    #[test]
+    fn an_empty_file_is_whole() {
+        let mut position = Position::at(Offset::ZERO);
+        position.planned(&Plan::whole_file(size(0)), size(0), Offset::ZERO);
+        assert_eq!((position.held_bytes(size(0)), position.safe_bytes(size(0))), (0, 0));
+    }
+}
