@@ -119,17 +119,13 @@ impl Service {
     /// owner of the disk who made it so: no byte is removed by this.
     pub(crate) fn give_up_gone(&self, document: &Document) -> bool {
         let id = document.document_id;
-        let place = document.file_path.as_ref().map_or_else(String::new, ToString::to_string);
-        let blake3 = document.blake3.as_ref().map_or_else(String::new, ToString::to_string);
-        let reason = format!(
-            "the file was removed from the server's disk; upload it again (it was {place}, with \
-             the BLAKE3 hash {blake3})"
-        );
+        let place = document.file_path.as_ref().map(tracing::field::display);
+        let reason = lost_because(document, "was removed from the server's disk");
         failpoint::reach("gone.found");
         match self.catalog.lose(id, reason, self.clock().now()).wait() {
             Ok(()) => {
                 tracing::warn!(
-                    document_id = %id, user = %document.user_id, %place,
+                    document_id = %id, user = %document.user_id, place,
                     "the file of a document was removed; its name is free again"
                 );
                 true
@@ -143,9 +139,9 @@ impl Service {
         }
     }
 
-    /// Gives up those documents whose files are gone and that keep this place from
-    /// somebody, the first `copies` numbered names of it, or one of its folders. Says
-    /// whether there were any. Blocks.
+    /// Gives up those documents of a user whose files are gone and whose rows keep a name that
+    /// a new file needs: the place, one of its first `copies` numbered names, or the name of
+    /// one of its folders. Says whether there were any. Blocks.
     pub(crate) fn give_up_gone_at(&self, owner: UserId, path: &DocumentPath, copies: u32) -> bool {
         let mut places = vec![path.clone()];
         places.extend((1..copies.min(NAMES_LOOKED_AT)).filter_map(|copy| path.numbered(copy)));
@@ -174,4 +170,12 @@ impl Service {
         let lies_there = document.file_path.as_ref().is_some_and(|path| path.key() == asked.key());
         lies_there || !matches!(self.storage.published(document.user_id, asked), Ok(None))
     }
+}
+
+/// Why a completed document is one no longer. For its owner; and it keeps what the row loses,
+/// the place and the hash.
+pub(crate) fn lost_because(document: &Document, what: &str) -> String {
+    let place = document.file_path.as_ref().map_or_else(String::new, ToString::to_string);
+    let blake3 = document.blake3.as_ref().map_or_else(String::new, ToString::to_string);
+    format!("the file {what}; upload it again (it was {place}, with the BLAKE3 hash {blake3})")
 }

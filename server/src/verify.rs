@@ -18,9 +18,9 @@ mod uploads;
 
 pub(crate) use finding::{Content, Done, Finding, Subject, Wrong};
 
-use crate::Clock;
 use crate::identity::{self, IdentityError};
 use crate::storage::{DataFolder, FolderError, StorageError, Survey};
+use crate::{Clock, log};
 use bytes::Reader;
 use repair::Repair;
 use std::io;
@@ -168,6 +168,13 @@ impl Verification<'_> {
                 Ok(Some(wrong)) => wrong,
                 Ok(None) => return Ok(()),
                 Err(VerifyError::Catalog(error)) => return self.unreadable(&error).map(drop),
+                Err(VerifyError::Storage(error)) => {
+                    let path = row.file_path.as_ref().map_or_else(
+                        || self.survey.staging_path(row.document_id),
+                        |path| self.survey.path_of(row.user_id, path),
+                    );
+                    return self.found_of(&row, path, documents::unreadable(&error));
+                }
                 Err(error) => return Err(error),
             };
             let again = match self.catalog.document(row.document_id).wait() {
@@ -209,9 +216,12 @@ impl Verification<'_> {
     /// Something is wrong with the bytes of a row.
     fn found_of(&mut self, row: &Document, path: PathBuf, wrong: Wrong) -> Result<(), VerifyError> {
         let done = match &self.repair {
-            Some(repair) => repair.row(row, &wrong)?,
+            Some(repair) => done_or_refused(repair.row(row, &wrong))?,
             None => self.doubt(row, &wrong),
         };
+        if let Done::Refused(_) = done {
+            self.doubt(row, &wrong);
+        }
         let subject = Some(self.subject(row.document_id, row.user_id)?);
         self.found(Finding { path: Some(path), subject, wrong, done })
     }
@@ -258,6 +268,18 @@ impl Verification<'_> {
             Err(error) => return Err(error.into()),
         };
         Ok(Subject { document_id, owner, name })
+    }
+}
+
+/// What was done of a repair. What the disk refuses for one row or file says nothing about
+/// the others; a catalog that records nothing more ends the repair.
+fn done_or_refused(done: Result<Done, VerifyError>) -> Result<Done, VerifyError> {
+    match done {
+        Err(VerifyError::Storage(error)) => Ok(Done::Refused(log::chain(&error))),
+        Err(VerifyError::Catalog(
+            error @ (CatalogError::Refused(_) | CatalogError::BadRow { .. }),
+        )) => Ok(Done::Refused(log::chain(&error))),
+        done => done,
     }
 }
 

@@ -120,6 +120,10 @@ impl fmt::Display for Told<'_> {
         }
         match done {
             Done::Nothing => Ok(()),
+            Done::Refused(why) => {
+                writeln!(f, "  → not repaired: {}", why.escape_debug())?;
+                writeln!(f, "    see to that, and repair again")
+            }
             Done::Doubted => {
                 writeln!(
                     f,
@@ -244,6 +248,10 @@ fn event(finding: &Finding) -> Value {
     }
     let (done, moved_to) = match done {
         Done::Nothing => ("nothing", None),
+        Done::Refused(why) => {
+            set("refused", json!(why));
+            ("refused", None)
+        }
         Done::Doubted => ("doubted", None),
         Done::SetAside(place) => ("set_aside", Some(place)),
         Done::Failed => ("failed", None),

@@ -122,6 +122,24 @@ pub(super) fn copy_in_final_folder(id: DocumentId) -> String {
     format!(" {id}.towline-copy")
 }
 
+/// The name under which the damaged file of a document is set aside in its folder, where that
+/// is on another file system. No document can have it, as that of a copy.
+pub(super) fn damaged_in_final_folder(id: DocumentId) -> OsString {
+    format!(" {id}{DAMAGED_SUFFIX}").into()
+}
+
+/// Whether a name in a folder of documents is that of a file that was set aside there, with a
+/// number behind it or without.
+pub(super) fn is_set_aside(name: &OsStr) -> bool {
+    let id_of = |name: &str| {
+        let (id, behind) = name.strip_prefix(' ')?.split_once(DAMAGED_SUFFIX)?;
+        let attempt = behind.strip_prefix('.').map_or(Some(0), |attempt| attempt.parse().ok())?;
+        let id = id.parse().ok()?;
+        (orphan(&damaged_in_final_folder(id), attempt) == name).then_some(())
+    };
+    name.to_str().is_some_and(|name| id_of(name).is_some())
+}
+
 /// The place of a document, for messages.
 pub(super) fn final_place(user: UserId, path: &DocumentPath) -> Place {
     Place { path: final_in_data_folder(user, path), document: Some(path.to_string()) }
@@ -243,8 +261,19 @@ mod tests {
 
     #[test]
     fn no_document_has_the_name_of_a_copy() {
-        let name = copy_in_final_folder(DocumentId::try_from(17).unwrap());
+        let id = DocumentId::try_from(17).unwrap();
+        let name = copy_in_final_folder(id);
         assert!(DocumentPath::parse(&name).is_err(), "{name}");
+        for attempt in [0, 1, 20] {
+            let name = orphan(&damaged_in_final_folder(id), attempt);
+            assert!(is_set_aside(&name), "{name:?}");
+            assert!(DocumentPath::parse(name.to_str().unwrap()).is_err(), "{name:?}");
+        }
+        for other in
+            [" 17.towline-copy", "17.damaged", " 017.damaged", " 17.damaged.01", " 17.damaged5"]
+        {
+            assert!(!is_set_aside(OsStr::new(other)), "{other}");
+        }
     }
 
     #[test]

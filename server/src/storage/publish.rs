@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 use towline_protocol::DocumentPath;
@@ -243,12 +243,13 @@ pub(super) fn set_aside(volume: &Volume, name: &OsStr) -> Result<PathBuf, Storag
     Ok(orphan)
 }
 
-/// Moves a final file that is not what its document was to where nobody is served
-/// from, and tells where it is now, seen from the data folder.
+/// Moves a final file that is not what its document was to where no file is served from, and
+/// tells where it is now, seen from the data folder.
 ///
 /// 1. The file moves, to a name that nothing has: a damaged file is still the best
 ///    copy that anybody may have, so it is neither deleted nor written over. What is
-///    left under the final name is nothing (P2).
+///    left under the final name is nothing (P2). Where its folder is on another file system
+///    it stays in it, under a name that no document can have.
 /// 2. Its new name is synced, and only then its old folder: a power cut may leave
 ///    it under both names, never under none.
 pub(super) fn set_damaged_aside(
@@ -263,17 +264,32 @@ pub(super) fn set_damaged_aside(
         Errno::NOENT => StorageError::Lost(Loss::Missing),
         _ => StorageError::opening(WHAT, errno),
     };
-    let folder = volume.user_folders.open(user, path, Missing::Refuse).map_err(lost_or)?.directory;
+    let folder = volume.user_folders.open(user, path, Missing::Refuse).map_err(lost_or)?;
+    let there = &folder.directory;
     let filename = OsStr::new(path.filename().as_str());
-    if !is_plain_file(&folder.stat(filename).map_err(lost_or)?) {
+    if !is_plain_file(&there.stat(filename).map_err(lost_or)?) {
         return Err(StorageError::Lost(Loss::NotAFile));
     }
-    let (orphan, moved) = move_aside(volume, &folder, filename, &paths::damaged(id), WHAT)?;
+    let (aside, moved) = match move_aside(volume, there, filename, &paths::damaged(id), WHAT) {
+        Err(error) if error.errno() == Some(Errno::XDEV) => {
+            let wanted = paths::damaged_in_final_folder(id);
+            let (aside, moved) = move_to_numbered(there, filename, there, &wanted)
+                .map_err(|errno| StorageError::new(WHAT, errno))?;
+            (paths::final_in_data_folder(user, path).with_file_name(aside), moved)
+        }
+        moved => moved?,
+    };
     if let Moved::OldNameStays = moved {
-        folder.remove(filename).map_err(|errno| StorageError::new(WHAT, errno))?;
+        there.remove(filename).map_err(|errno| StorageError::new(WHAT, errno))?;
     }
-    volume.latch.sync_names(|| folder.sync())?;
-    Ok(orphan)
+    // On a user's own disk a failed sync closes that disk alone (P5), not the volume.
+    let synced = folder.latch(&volume.latch).sync_names(|| there.sync());
+    if folder.is_on_usual() {
+        synced?
+    } else {
+        synced.map_err(other_volume::elsewhere)?
+    }
+    Ok(aside)
 }
 
 /// Moves a file among what was set aside, under that name or the next free one, and
@@ -293,17 +309,28 @@ fn move_aside(
     }
     let orphans =
         staging.folder(paths::ORPHANS).map_err(|errno| StorageError::opening(what, errno))?;
+    let (orphan, moved) = move_to_numbered(from, name, &orphans, wanted).map_err(|errno| {
+        if errno == Errno::NOENT { StorageError::Lost(Loss::Missing) } else { io(errno) }
+    })?;
+    volume.latch.sync_names(|| orphans.sync())?;
+    Ok((paths::orphan_in_data_folder(&orphan), moved))
+}
+
+/// Gives a file that name, or the first numbered one that nothing has.
+fn move_to_numbered(
+    from: &Directory,
+    name: &OsStr,
+    to: &Directory,
+    wanted: &OsStr,
+) -> Result<(OsString, Moved), Errno> {
     for attempt in 0..=u32::MAX {
-        let orphan = paths::orphan(wanted, attempt);
-        let moved = match move_to_free_name(from, name, &orphans, &orphan) {
-            Err(Errno::EXIST) => continue,
-            Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
-            answer => answer.map_err(io)?,
-        };
-        volume.latch.sync_names(|| orphans.sync())?;
-        return Ok((paths::orphan_in_data_folder(&orphan), moved));
+        let numbered = paths::orphan(wanted, attempt);
+        match move_to_free_name(from, name, to, &numbered) {
+            Err(Errno::EXIST) => {}
+            moved => return Ok((numbered, moved?)),
+        }
     }
-    Err(io(Errno::EXIST))
+    Err(Errno::EXIST)
 }
 
 /// How a file came to its new name.

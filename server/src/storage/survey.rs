@@ -122,9 +122,11 @@ impl Survey {
 
     /// Whether the damaged file of that document was set aside.
     #[must_use]
-    pub fn was_set_aside(&self, id: DocumentId) -> bool {
+    pub fn was_set_aside(&self, id: DocumentId, user: UserId, path: &DocumentPath) -> bool {
         let aside = self.staging.directory.folder(paths::ORPHANS);
+        let folder = self.uploads.folder(paths::final_folder(user, path));
         aside.is_ok_and(|aside| aside.stat(paths::damaged(id)).is_ok())
+            || folder.is_ok_and(|folder| folder.stat(paths::damaged_in_final_folder(id)).is_ok())
     }
 
     /// Where the file of a document lies, or would, seen from the data folder.
@@ -188,8 +190,8 @@ impl Survey {
         Ok(())
     }
 
-    /// Shows every file where documents lie, one by one, and every folder that cannot
-    /// be listed or lies deeper than any document. Whatever the number of files, memory
+    /// Shows every file where documents lie, one by one, but for what was set aside, and every
+    /// folder that cannot be listed or lies deeper than any document. Whatever the number of files, memory
     /// holds one name for each folder on the way.
     ///
     /// # Errors
@@ -218,7 +220,8 @@ fn walk<E>(
             Ok(name) => name,
             Err(errno) => return show(closed(below, errno)),
         };
-        if below.as_os_str().is_empty() && paths::is_no_users(&name) {
+        let is_on_top = below.as_os_str().is_empty();
+        if is_on_top && paths::is_no_users(&name) || !is_on_top && paths::is_set_aside(&name) {
             continue;
         }
         let path = below.join(&name);

@@ -23,7 +23,7 @@ impl Verification<'_> {
                 // What a repair has moved away itself, before it was cut off, is no
                 // sign of a disk that is not mounted.
                 let deserted = self.survey.may_be_unmounted(row.user_id, place, row.stamp)?
-                    && !self.survey.was_set_aside(row.document_id);
+                    && !self.survey.was_set_aside(row.document_id, row.user_id, place);
                 return Ok(Some((path, Wrong::Missing { replaced: false, deserted })));
             }
             // A link, a folder, or a file in the place of one of the folders.

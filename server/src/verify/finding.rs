@@ -67,6 +67,8 @@ pub(crate) enum Done {
     Nothing,
     /// The server does not believe in the file any more before it has read it.
     Doubted,
+    /// A repair was tried and did not succeed, for that reason. The file is where it was.
+    Refused(String),
     /// The damaged file was set aside, and its document can be uploaded again.
     SetAside(PathBuf),
     /// The document can be uploaded again.
@@ -80,7 +82,7 @@ pub(crate) enum Done {
 impl Done {
     /// Whether a repair has done something.
     pub(crate) fn is_repair(&self) -> bool {
-        !matches!(self, Self::Nothing | Self::Doubted)
+        !matches!(self, Self::Nothing | Self::Doubted | Self::Refused(_))
     }
 }
 

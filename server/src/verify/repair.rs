@@ -4,10 +4,11 @@
 //! crash: the next repair finds what is left to do (P4).
 
 use super::{Done, VerifyError, Wrong};
+use crate::presence::lost_because;
 use crate::storage::{DiskStorage, FolderLock, Staged, Storage as _, StorageError};
 use crate::{Clock, failpoint};
 use std::ops::Range;
-use towline_protocol::{BlockIndex, DocumentPath, FileHash};
+use towline_protocol::BlockIndex;
 use towline_state::catalog::{Catalog, Document};
 use towline_upload::Phase;
 
@@ -60,7 +61,7 @@ impl Repair {
     /// not there (P5), a search for the content does not find them, and the owner is
     /// free to send the file again.
     fn give_up(&self, row: &Document, what: &str) -> Result<(), VerifyError> {
-        let reason = reason(row, what);
+        let reason = lost_because(row, what);
         let (id, now) = (row.document_id, self.clock.now());
         match row.phase {
             Phase::Completed => self.catalog.lose(id, reason, now).wait()?,
@@ -94,11 +95,4 @@ impl Repair {
     pub(super) fn out_of_the_way(&self, staged: &Staged) -> Result<Done, VerifyError> {
         Ok(Done::OutOfTheWay(self.storage.set_aside(&staged.name)?))
     }
-}
-
-/// For the owner; and it keeps what the row loses, the hash and the place.
-fn reason(row: &Document, what: &str) -> String {
-    let place = row.file_path.as_ref().map_or_else(String::new, DocumentPath::to_string);
-    let blake3 = row.blake3.as_ref().map_or_else(String::new, FileHash::to_string);
-    format!("the file {what}; upload it again (it was {place}, with the BLAKE3 hash {blake3})")
 }

@@ -5,7 +5,7 @@
 //! has a file first, under a name that says so.
 
 use super::documents::unreadable;
-use super::{Done, Finding, Verification, VerifyError, Wrong};
+use super::{Done, Finding, Verification, VerifyError, Wrong, done_or_refused};
 use crate::storage::{Lying, Staged, Survey};
 use std::sync::Arc;
 use towline_protocol::DocumentId;
@@ -54,7 +54,7 @@ impl Verification<'_> {
             return Ok(());
         }
         let done = match &self.repair {
-            Some(repair) => repair.out_of_the_way(&staged)?,
+            Some(repair) => done_or_refused(repair.out_of_the_way(&staged))?,
             None => Done::Nothing,
         };
         let wrong = Wrong::NoUpload;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use towline_protocol::Code;
 use towline_protocol::request::{Complete, Request, Upload};
+use towline_tests::by_hand::flip;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, run};
 use towline_tests::process::{Launch, output, towlined};
@@ -323,4 +324,62 @@ async fn that_is_slow_holds_up_neither_the_stop_nor_the_start() {
         std::fs::remove_file(site.document(&person, "doc")).unwrap();
         shown.hide();
     }
+}
+
+/// A damaged file on such a disk is set aside on that disk, and where that is not possible
+/// either, the repair says so of this one file and goes on with the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_files_are_damaged_is_repaired_as_far_as_it_can_be() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, ada, shown) = beside(&volume).await;
+    let bob = site.add_user("bob").await;
+    let corpus = Corpus::new(BLOCK + 7, 993);
+    let server = Launch::over(&site).start().await;
+    for person in [&ada, &bob] {
+        let mut speaker = server.speaker(person).await;
+        speaker.upload(upload("doc", &corpus)).await;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        speaker.complete(ZERO).await;
+    }
+    server.gone().await;
+    for person in [&ada, &bob] {
+        flip(&site.document(person, "doc"), 3);
+    }
+    let damaged = std::fs::read(site.document(&ada, "doc")).unwrap();
+
+    volume.remount("ro");
+    let (code, told) = repair(&site).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("2 findings, 1 dealt with"), "{told}");
+    assert!(told.contains("not repaired"), "{told}");
+    assert_eq!(std::fs::read(site.document(&ada, "doc")).unwrap(), damaged);
+    assert!(!site.document(&bob, "doc").exists());
+    volume.remount("rw");
+    // Something has the name to which it would be moved.
+    let in_the_way = site.document(&ada, " 1.damaged");
+    std::fs::write(&in_the_way, "a stranger's").unwrap();
+    let (code, told) = repair(&site).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("1 finding, 1 dealt with"), "{told}");
+    assert!(!site.document(&ada, "doc").exists());
+    assert_eq!(std::fs::read(site.document(&ada, " 1.damaged.1")).unwrap(), damaged);
+    assert_eq!(std::fs::read(&in_the_way).unwrap(), b"a stranger's");
+    let (code, told) = repair(&site).await;
+    assert_eq!(code, Some(0), "{told}");
+
+    let server = Launch::over(&site).start().await;
+    let mut speaker = server.speaker(&ada).await;
+    let again = Upload { blake3: Some(corpus.hash()), ..upload("doc", &corpus) };
+    speaker.upload(again).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    assert_eq!(speaker.complete(ZERO).await.filename, "doc");
+    server.gone().await;
+    drop(shown);
+}
+
+async fn repair(site: &Site) -> (Option<i32>, String) {
+    let mut repair = towlined();
+    let repaired = output(repair.args(["verify", "--repair", "--data-dir"]).arg(site.path())).await;
+    let told = String::from_utf8([repaired.stdout, repaired.stderr].concat()).expect("text");
+    (repaired.status.code(), told)
 }
