@@ -8,7 +8,6 @@ use crate::config::Durability;
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
-use crate::log::Limiter;
 use crate::service::Service;
 use crate::storage::StorageError;
 use std::collections::HashMap;
@@ -33,7 +32,6 @@ pub(crate) struct Checkpoints {
     waiting: Mutex<Waiting>,
     moved: Notify,
     urgent: Notify,
-    unrecorded: Limiter,
 }
 
 #[derive(Default)]
@@ -76,7 +74,6 @@ impl Checkpoints {
             waiting: Mutex::default(),
             moved: Notify::new(),
             urgent: Notify::new(),
-            unrecorded: Limiter::default(),
         }
     }
 
@@ -335,9 +332,8 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
         // Nothing was promised, nothing is lost: the next checkpoint tries again,
         // unless the catalog has closed itself.
         Err(error) => {
-            if let Some(others) = service.checkpoints.unrecorded.due(()) {
-                tracing::error!(%error, others, "the catalog did not record a checkpoint");
-            }
+            // In one line with the requests that meet the same: the operator mends it once.
+            service.summary.fault(None, &Failure::Catalog(error));
             service.storage_follows_catalog();
             if !service.catalog.is_read_only() {
                 for (live, ..) in synced {

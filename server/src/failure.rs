@@ -3,6 +3,7 @@
 
 use crate::storage::{Denial, Place, Resource, StorageError};
 use crate::units::{self, Size};
+use rustix::io::Errno;
 use std::path::Path;
 use towline_protocol::frame::FrameError;
 use towline_protocol::{BadName, Code, ErrorReply};
@@ -92,7 +93,7 @@ impl Failure {
     }
 
     /// The upload cannot be trusted any more and has to be given up (P5): its bytes
-    /// are not what was sent, or nobody can say whether they are kept. A call that
+    /// are not what was sent, or it is not known whether the disk keeps them. A call that
     /// failed before it did anything is no such reason: what was promised stays, and
     /// the upload goes on when the fault is over (P1).
     pub(crate) fn is_fatal_to_upload(&self) -> bool {
@@ -133,12 +134,26 @@ impl Failure {
 
     /// What the system said, as the number that it has for it.
     pub(crate) fn errno(&self) -> Option<i32> {
-        self.of_storage()?.errno().map(rustix::io::Errno::raw_os_error)
+        let errno = match self {
+            Self::NoRoom { .. } | Self::Catalog(CatalogError::DiskFull) => Some(Errno::NOSPC),
+            _ => self.of_storage()?.errno(),
+        };
+        errno.map(Errno::raw_os_error)
     }
 
     /// Where, seen from the data folder. For the log alone.
     pub(crate) fn path(&self) -> Option<&Path> {
-        Some(&self.of_storage()?.place()?.path)
+        let path = self.of_storage().and_then(StorageError::place).map(|place| &*place.path);
+        match self {
+            _ if path.is_some_and(|path| !path.as_os_str().is_empty()) => path,
+            Self::Catalog(_) => Some(Path::new("state/catalog.db")),
+            // It concerns the whole volume.
+            Self::NoRoom { .. }
+            | Self::Storage(
+                StorageError::NoSpace { .. } | StorageError::ReadOnly | StorageError::SyncFailed(_),
+            ) => Some(Path::new("uploads")),
+            _ => None,
+        }
     }
 
     /// The answer to the client. Exhaustive on purpose: a new failure has to
@@ -165,13 +180,15 @@ impl Failure {
                 reply
             }
             Self::Storage(error) => storage(error),
-            Self::Unsettled(StorageError::ReadOnly | StorageError::SyncFailed(_)) => {
-                ErrorReply::new(
-                    Code::StorageReadOnly,
-                    "the whole file has arrived, but the server's storage takes no changes until \
+            Self::Unsettled(
+                StorageError::ReadOnly
+                | StorageError::SyncFailed(_)
+                | StorageError::FolderRemoved { .. },
+            ) => ErrorReply::new(
+                Code::StorageReadOnly,
+                "the whole file has arrived, but the server's storage takes no changes until \
                      its operator has looked at it; complete it again later",
-                )
-            }
+            ),
             Self::Unsettled(_) => ErrorReply::new(
                 Code::Internal,
                 "the whole file has arrived, and the server could not finish just now; nothing of \
@@ -290,7 +307,14 @@ fn storage(error: &StorageError) -> ErrorReply {
             Code::Failed,
             format!("the stored bytes were lost on the server ({loss}); send the file again"),
         ),
-        StorageError::NoSpace { resource, missing_bytes } => no_space(*resource, *missing_bytes),
+        StorageError::NoSpace { resource, missing_bytes, .. } => {
+            no_space(*resource, *missing_bytes)
+        }
+        StorageError::FolderRemoved { .. } => ErrorReply::new(
+            Code::StorageReadOnly,
+            "the folder in which the server keeps uploads was removed while the server ran; its \
+             operator has to restore it and to start the server again",
+        ),
         StorageError::ReadOnly => ErrorReply::new(
             Code::StorageReadOnly,
             "the server's storage takes no changes until its operator has looked at it; what is on \
@@ -370,7 +394,7 @@ fn denied(denial: Denial, place: &Place) -> String {
     }
 }
 
-/// The file, as its owner names it. A path of the server's own is nobody's business.
+/// The file, as its owner names it. A path on the server's disk is not told to a client.
 fn file(place: &Place) -> String {
     place.document.as_ref().map_or_else(|| "the file".to_owned(), |path| format!("{path:?}"))
 }
@@ -379,7 +403,7 @@ fn catalog(error: &CatalogError) -> ErrorReply {
     match error {
         CatalogError::Refused(refusal) => unrecorded(refusal),
         CatalogError::ReadOnly => storage(&StorageError::ReadOnly),
-        // How much would be enough nobody knows.
+        // SQLite does not say how many bytes are missing.
         CatalogError::DiskFull => ErrorReply::new(
             Code::NoSpace,
             "the server's disk is full; what was received is kept, continue when there is room",

@@ -1,7 +1,7 @@
 //! Keeps the state file saying what the catalog says, for people and tools. It is
 //! a copy: nothing is ever decided by it while there is a catalog.
 
-use crate::log::Limiter;
+use crate::log::chain;
 use crate::service::Service;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(crate) enum MirrorError {
     Stopping,
 }
 
-/// The state file is written again after so many times the time that writing
+/// The pause after the state file was written, in multiples of the time that the writing
 /// took: ten thousand unfinished uploads must not keep the disk busy with it.
 const REST: u32 = 20;
 
@@ -55,8 +55,8 @@ impl Mirror {
         self.looking.close().wait()
     }
 
-    /// Shows every upload that waits for bytes, in the order of their numbers. A row that
-    /// does not read is left out. Blocks.
+    /// Calls `show` for every upload that waits for bytes, in the order of the numbers. A row
+    /// that cannot be read is left out. Blocks.
     fn each_uploading<E: From<CatalogError>>(
         &self,
         mut show: impl FnMut(Document) -> Result<(), E>,
@@ -67,7 +67,7 @@ impl Mirror {
             let rows: Vec<_> = page.iter().map(|id| self.looking.document(*id)).collect();
             for row in rows {
                 match row.wait() {
-                    // What is being published by now waits for nobody any more.
+                    // An upload that is being published by now waits for no more bytes.
                     Ok(Some(row)) if row.phase == Phase::Uploading => show(row)?,
                     Ok(_) | Err(CatalogError::BadRow { .. }) => {}
                     Err(error) => return Err(error.into()),
@@ -85,22 +85,55 @@ impl Mirror {
 
 /// Writes the state file whenever something has changed, until it is dropped.
 pub(crate) async fn run(service: Arc<Service>) {
-    let failing = Limiter::default();
+    let mut failing = Failing::default();
     loop {
         service.mirror.changed.notified().await;
         let begun = Instant::now();
         let here = Arc::clone(&service);
         match service.tracker.spawn_blocking(move || write_until_stop(&here)).await {
-            Ok(Ok(()) | Err(MirrorError::Stopping)) => {}
-            Ok(Err(error)) => {
-                if let Some(others) = failing.due(()) {
-                    tracing::warn!(%error, others, "the state file could not be written");
-                }
-            }
+            Ok(Ok(())) => failing.ends(),
+            Ok(Err(MirrorError::Stopping)) => {}
+            Ok(Err(error)) => failing.goes_on(&error),
             Err(panic) => tracing::error!(%panic, "writing the state file panicked"),
         }
         let rest = (begun.elapsed() * REST).max(Duration::from_millis(20));
         tokio::time::sleep(rest.min(service.config.timings.checkpoint * 30)).await;
+    }
+}
+
+/// Between two lines that say that the state file cannot be written. It is a copy, and what
+/// is wrong with the disk is said by the requests that meet it.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// Whether the state file can be written, for the log.
+#[derive(Default)]
+struct Failing {
+    /// When that was last said.
+    said_at: Option<Instant>,
+    /// How often it could not be written since then.
+    others: u64,
+}
+
+impl Failing {
+    fn goes_on(&mut self, error: &MirrorError) {
+        if self.said_at.is_some_and(|at| at.elapsed() < SAID_EVERY) {
+            self.others += 1;
+            return;
+        }
+        let (error, others) = (chain(error), std::mem::take(&mut self.others));
+        self.said_at = Some(Instant::now());
+        tracing::warn!(
+            error,
+            others,
+            "the state file could not be written; it is a copy, and nothing depends on it"
+        );
+    }
+
+    fn ends(&mut self) {
+        if self.said_at.take().is_some() {
+            let others = std::mem::take(&mut self.others);
+            tracing::info!(others, "the state file is written again");
+        }
     }
 }
 

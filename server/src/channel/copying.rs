@@ -248,7 +248,7 @@ impl ChannelDesk {
                 Ok(Copied::OtherBytes) => service.doubt(document),
                 // What stands in the way of a copy the upload meets as well, and says so.
                 Err(error) => {
-                    tracing::warn!(document_id = %from, %error, "its file could not be copied");
+                    tracing::debug!(document_id = %from, %error, "its file could not be copied");
                     return Ok(None);
                 }
             }

@@ -82,12 +82,14 @@ impl Summary {
 
     /// Something happened that the operator has to mend.
     pub(crate) fn fault(&self, id: Option<DocumentId>, failure: &Failure) {
-        let code = failure.reply().code;
-        if let Some(others) = self.faults.due((code, failure.errno())) {
-            let path = failure.path().filter(|path| !path.as_os_str().is_empty());
-            let (document, path) = (id.map(display), path.map(debug));
+        let (code, errno) = (failure.reply().code, failure.errno());
+        if let Some(others) = self.faults.due((code, errno)) {
+            let (document, path) = (id.map(display), failure.path().map(debug));
             let error = chain(failure);
-            tracing::warn!(document, path, %code, others, error, "the server's storage refused or failed");
+            tracing::warn!(
+                document, path, errno, %code, others, error,
+                "the server's storage refused or failed"
+            );
         }
     }
 

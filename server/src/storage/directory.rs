@@ -28,6 +28,12 @@ impl Directory {
         retry_on_intr(|| rustix::fs::openat(CWD, path, OPEN_FOLDER, Mode::empty())).map(Self)
     }
 
+    /// Whether the folder has lost its name: it was removed after it was opened. Nothing can
+    /// be made in it any more.
+    pub(super) fn was_removed(&self) -> bool {
+        rustix::fs::fstat(self).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// Opens a folder below this one. `ELOOP` where a link is on the way.
     pub(super) fn folder(&self, below: impl AsRef<Path>) -> Result<Self, Errno> {
         self.file(below, OPEN_FOLDER, Mode::empty()).map(Self)

@@ -91,7 +91,24 @@ impl Volume {
         error: StorageError,
         place: impl FnOnce() -> Place,
     ) -> StorageError {
-        space::name_resource(error, &self.staging.directory).at(place)
+        match error {
+            StorageError::Io { source, .. }
+                if Errno::from_io_error(&source) == Some(Errno::NOENT)
+                    && let Some(place) = self.removed_folder() =>
+            {
+                StorageError::FolderRemoved { place, source }
+            }
+            error => space::name_resource(error, &self.staging.directory).at(place),
+        }
+    }
+
+    /// The folder that this holds open and that was removed.
+    fn removed_folder(&self) -> Option<Place> {
+        if self.user_folders.were_removed() {
+            Some(Place { path: paths::UPLOADS.into(), document: None })
+        } else {
+            self.staging.directory.was_removed().then(paths::staging_place)
+        }
     }
 
     /// The same for the place of a document. Where that is on another file system, which
@@ -146,7 +163,11 @@ impl Storage for DiskStorage {
         bytes: &[u8],
     ) -> Result<Arc<dyn Publishable>, StorageError> {
         match self.volume.nameless.way(&self.volume.staging.directory) {
-            Some(way) => Ok(Arc::new(NamelessFile::create(&self.volume, way, bytes)?)),
+            Some(way) => {
+                let made = NamelessFile::create(&self.volume, way, bytes);
+                let explained = |error| self.volume.explain(error, paths::staging_place);
+                Ok(Arc::new(made.map_err(explained)?))
+            }
             None => self.create_whole(id, bytes),
         }
     }
@@ -175,7 +196,8 @@ impl Storage for DiskStorage {
         content: (FileSize, FileHash),
         goes_on: GoesOn<'_>,
     ) -> Result<Copied, StorageError> {
-        copy::create(&self.volume, id, source, content, goes_on)
+        let copied = copy::create(&self.volume, id, source, content, goes_on);
+        copied.map_err(|error| self.explain_staged(error, &paths::whole_file(id)))
     }
 
     fn published(

@@ -27,10 +27,22 @@ pub enum StorageError {
         resource: Resource,
         /// How many more bytes had to be free, where that is known; at least one.
         missing_bytes: Option<u64>,
+        /// Where.
+        place: Place,
     },
     /// The volume takes no changes: it is mounted so, or a sync failed before.
-    #[error("the volume is read-only")]
+    #[error("the volume takes no changes: it is mounted read-only, or a sync failed earlier")]
     ReadOnly,
+    /// A folder that the server holds open was removed: whatever was in it is not there any
+    /// more, and nothing can be put there before the server starts anew.
+    #[error("the folder was removed while the server uses it")]
+    FolderRemoved {
+        /// The folder.
+        place: Place,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The device did not keep what was written. The volume is closed from now on.
     #[error("the device failed to keep what was written")]
     SyncFailed(#[source] io::Error),
@@ -205,9 +217,12 @@ impl StorageError {
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Io { source, .. } | Self::Refused { source, .. } | Self::SyncFailed(source) => {
-                Errno::from_io_error(source)
-            }
+            Self::Io { source, .. }
+            | Self::Refused { source, .. }
+            | Self::FolderRemoved { source, .. }
+            | Self::SyncFailed(source) => Errno::from_io_error(source),
+            Self::NoSpace { resource: Resource::Quota, .. } => Some(Errno::DQUOT),
+            Self::NoSpace { .. } => Some(Errno::NOSPC),
             _ => None,
         }
     }
@@ -216,17 +231,21 @@ impl StorageError {
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         match self {
-            Self::Io { place, .. } | Self::Refused { place, .. } | Self::Unsafe { place, .. } => {
-                Some(place)
-            }
+            Self::Io { place, .. }
+            | Self::Refused { place, .. }
+            | Self::Unsafe { place, .. }
+            | Self::NoSpace { place, .. }
+            | Self::FolderRemoved { place, .. } => Some(place),
             _ => None,
         }
     }
 
     /// The same with the place in it, unless a nearer one is known.
     pub(super) fn at(mut self, where_it_is: impl FnOnce() -> Place) -> Self {
-        if let Self::Io { place, .. } | Self::Refused { place, .. } | Self::Unsafe { place, .. } =
-            &mut self
+        if let Self::Io { place, .. }
+        | Self::Refused { place, .. }
+        | Self::Unsafe { place, .. }
+        | Self::NoSpace { place, .. } = &mut self
             && place.path.as_os_str().is_empty()
         {
             *place = where_it_is();
@@ -240,8 +259,9 @@ impl StorageError {
     }
 
     /// So many bytes do not fit.
-    pub(crate) const fn no_room(missing_bytes: u64) -> Self {
-        Self::NoSpace { resource: Resource::Bytes, missing_bytes: Some(missing_bytes) }
+    pub(crate) fn no_room(missing_bytes: u64) -> Self {
+        let (missing_bytes, place) = (Some(missing_bytes), Place::default());
+        Self::NoSpace { resource: Resource::Bytes, missing_bytes, place }
     }
 
     /// What is in the way is no plain file or folder.
@@ -254,7 +274,7 @@ impl StorageError {
         let (place, source) = (Place::default(), io::Error::from(errno));
         match meaning(errno) {
             Meaning::ReadOnly => Self::ReadOnly,
-            Meaning::Short(resource) => Self::NoSpace { resource, missing_bytes: None },
+            Meaning::Short(resource) => Self::NoSpace { resource, missing_bytes: None, place },
             Meaning::TooLarge => Self::TooLarge { what },
             Meaning::Denied(denial) => Self::Refused { what, denial, place, source },
             Meaning::Passing => Self::Io { what, place, source },
@@ -306,7 +326,7 @@ mod tests {
         assert!(matches!(of(Errno::ROFS), StorageError::ReadOnly));
         for (errno, used_up) in [(Errno::NOSPC, Resource::Bytes), (Errno::DQUOT, Resource::Quota)] {
             // How much is missing is not known, and no number is made up.
-            let StorageError::NoSpace { resource, missing_bytes: None } = of(errno) else {
+            let StorageError::NoSpace { resource, missing_bytes: None, .. } = of(errno) else {
                 panic!("{errno}")
             };
             assert_eq!(resource, used_up);

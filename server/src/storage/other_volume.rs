@@ -151,8 +151,8 @@ fn copy(
     let hash = hash(from, filesize, |bytes, index| {
         write_all_at(&to, bytes, index.start()).map_err(|error| match error {
             // How much is missing in all is not known here.
-            StorageError::NoSpace { resource, .. } => {
-                StorageError::NoSpace { resource, missing_bytes: None }
+            StorageError::NoSpace { resource, place, .. } => {
+                StorageError::NoSpace { resource, missing_bytes: None, place }
             }
             error => error,
         })?;

@@ -150,6 +150,11 @@ pub(super) fn staged_place(name: &OsStr) -> Place {
     Place { path: staged_in_data_folder(name), document: None }
 }
 
+/// The folder of the staging files, for messages.
+pub(super) fn staging_place() -> Place {
+    Place { path: Path::new(UPLOADS).join(STAGING), document: None }
+}
+
 /// A thing among the staging files, seen from the data folder.
 pub(super) fn staged_in_data_folder(name: &OsStr) -> PathBuf {
     Path::new(UPLOADS).join(STAGING).join(name)

@@ -28,10 +28,10 @@ fn has_no_files_left(folder: &Directory) -> bool {
 /// word for bytes and files.
 pub(super) fn name_resource(error: StorageError, folder: &Directory) -> StorageError {
     match error {
-        StorageError::NoSpace { resource: Resource::Bytes, missing_bytes: None }
+        StorageError::NoSpace { resource: Resource::Bytes, missing_bytes: None, place }
             if has_no_files_left(folder) =>
         {
-            StorageError::NoSpace { resource: Resource::Files, missing_bytes: None }
+            StorageError::NoSpace { resource: Resource::Files, missing_bytes: None, place }
         }
         error => error,
     }

@@ -116,6 +116,11 @@ impl UserFolder {
 }
 
 impl UserFolders {
+    /// Whether the folder of all users' folders was removed.
+    pub(super) fn were_removed(&self) -> bool {
+        self.uploads.was_removed()
+    }
+
     pub(super) fn new(uploads: Arc<Directory>) -> Self {
         Self {
             device: rustix::fs::fstat(&*uploads).ok().map(|stat| stat.st_dev),

@@ -95,6 +95,9 @@ async fn under_the_bytes(data: Volume) {
         late.upload_refused(upload("late", &Corpus::new(2 << 20, 930)), Code::NoSpace).await;
     println!("a new upload: {} {}", refused.code, refused.message);
     late.find(find("0.bin", Corpus::new(900_000, 920).filesize())).await;
+    let said = server.said();
+    let line = said.iter().find(|line| line.contains("code=no_space")).expect("it says so");
+    assert!(line.contains("path=\"uploads") && line.contains("errno=28"), "{line}");
 
     std::fs::remove_file(ballast).expect("the ballast is there");
     for mut client in waiting {
@@ -162,12 +165,15 @@ async fn assert_tries_and_says_it_once_a_second(
         ended += 1;
     }
     let said = server.said();
-    let tells = |line: &&String| line.contains("did not record a checkpoint");
-    assert!(said.iter().any(|line| tells(&line)), "it says so");
+    // Once for requests and checkpoints together, with the place and the error's number.
+    let tells = |line: &&String| line.contains("the disk with the catalog is full");
+    let line = said.iter().find(tells).expect("it says so");
+    for word in ["WARN", "path=\"state/catalog.db\"", "errno=28", "code=no_space"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
     let lines: Vec<_> = said[before..].iter().filter(tells).collect();
     let left_out = |line: &&String| -> u32 {
-        // The last word of the line, coloured or not.
-        let number = line.rsplit(['m', '=']).next();
+        let number = line.split(" others=").nth(1).and_then(|rest| rest.split(' ').next());
         number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{line:?}"))
     };
     let tried =

@@ -17,6 +17,7 @@ mod panics;
 mod read_only;
 mod refused_place;
 mod relaxed;
+mod removed_folder;
 mod short_writes;
 mod slow_disk;
 mod table;

@@ -1,0 +1,69 @@
+//! The folder of the uploads, or that of the staging files, is removed while the server runs.
+//! Clients and the operator are told that, and not that what was on the disk is kept.
+
+use std::fs;
+use std::process::Command;
+use towline_protocol::Code;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Person, Site};
+use towline_tests::speaker::{ZERO, upload};
+
+async fn put(server: &ServerProcess, person: &Person, name: &str, corpus: &Corpus) {
+    let mut speaker = server.speaker(person).await;
+    speaker.upload(upload(name, corpus)).await;
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_named_to_clients_and_to_the_operator() {
+    let (small, large) = (Corpus::new(1000, 960), Corpus::new(3 * BLOCK, 961));
+    for (how, path) in [
+        ("removed", "uploads"),
+        ("emptied", "uploads/.staging"),
+        ("without its staging files", "uploads/.staging"),
+    ] {
+        let site = Site::new();
+        let ada = site.add_user("ada").await;
+        let server = Launch::over(&site).start().await;
+        put(&server, &ada, "before.bin", &large).await;
+        let backup = site.outside().join("backup");
+        let copied = Command::new("cp").arg("-a").arg(site.uploads()).arg(&backup).status();
+        assert!(copied.unwrap().success());
+        match how {
+            "removed" => fs::remove_dir_all(site.uploads()).unwrap(),
+            "emptied" => {
+                for entry in fs::read_dir(site.uploads()).unwrap() {
+                    let path = entry.unwrap().path();
+                    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+                        .unwrap();
+                }
+            }
+            _ => fs::remove_dir_all(site.staging_folder()).unwrap(),
+        }
+        for (name, corpus) in [("small.bin", &small), ("large.bin", &large)] {
+            let mut speaker = server.speaker(&ada).await;
+            let told = speaker.upload_refused(upload(name, corpus), Code::StorageReadOnly).await;
+            assert!(told.message.contains("was removed"), "{how}: {}", told.message);
+            assert!(told.message.contains("start the server again"), "{how}: {}", told.message);
+            assert!(!told.message.contains("kept"), "{how}: {}", told.message);
+            assert!(told.retry);
+        }
+        server.says("was removed while").await;
+        let lines = server.said();
+        let line = lines.iter().find(|line| line.contains("was removed while")).unwrap();
+        assert!(line.contains(&format!("path=\"{path}\"")), "{how}: {line}");
+        assert!(line.contains("WARN") && line.contains("errno=2"), "{how}: {line}");
+        server.gone().await;
+        // The advice works.
+        let refused = Launch::over(&site).try_start().await.expect_err("a part is missing");
+        assert!(refused.said.join("\n").contains(path), "{:?}", refused.said);
+        let _ = fs::remove_dir_all(site.uploads());
+        fs::rename(&backup, site.uploads()).unwrap();
+        let server = Launch::over(&site).start().await;
+        site.assert_published(&ada, "before.bin", &large);
+        put(&server, &ada, "after.bin", &small).await;
+        server.gone().await;
+    }
+}
