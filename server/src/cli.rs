@@ -129,8 +129,8 @@ const LAST_THREADS: Duration = Duration::from_millis(300);
 /// # Errors
 /// Where the server cannot start, or cannot write down what it knows at the end.
 pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
-    let Settings { listen, config } = arguments.settings()?;
-    log::begin();
+    let Settings { listen, config, log_format } = arguments.settings()?;
+    log::begin(log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         signals::pass_over()?;

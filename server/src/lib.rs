@@ -52,4 +52,5 @@ mod verify;
 pub use clock::Clock;
 pub use config::{Config, Durability, Limits, Timings};
 pub use identity::{IdentityError, Mismatch};
+pub use log::LogFormat;
 pub use run::{RunError, Server, run};

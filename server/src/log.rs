@@ -2,23 +2,25 @@
 //! line goes into a queue in memory, and one thread writes the queue out. Where lines
 //! come faster than they are read, lines are left out and counted.
 
+mod format;
 mod limiter;
 mod queue;
 mod summary;
 mod upload_end;
 
+pub use format::LogFormat;
 pub(crate) use limiter::Limiter;
 pub(crate) use summary::{Summary, chain, run};
 pub(crate) use upload_end::{Since, UploadEnd};
 
+use format::Level;
 use queue::Queue;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -34,19 +36,24 @@ static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// Begins the log of this process: what the server says, and what a panic says. A second
 /// call changes nothing.
-pub(crate) fn begin() {
-    let Ok(queue) = Queue::to_standard_error() else { return };
+pub(crate) fn begin(format: LogFormat) {
+    let Ok(queue) = Queue::to_standard_error(format) else { return };
     if QUEUE.set(Arc::clone(&queue)).is_err() {
         return;
     }
     let (filter, complaint) = filter(std::env::var(VARIABLE).ok());
-    let is_coloured = io::stderr().is_terminal()
+    let is_coloured = format == LogFormat::Text
+        && io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(is_coloured)
-        .with_writer(Lines { queue, is_coloured });
-    if log.try_init().is_err() {
+        .with_writer(Lines { queue, format, is_coloured });
+    let begun = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    if begun.is_err() {
         return;
     }
     // The usual one writes to standard error itself, and would wait for it.
@@ -61,11 +68,17 @@ pub(crate) fn begin() {
 pub(crate) fn finish(last: Option<&str>) {
     match (QUEUE.get(), last) {
         (Some(queue), last) => {
-            if let Some(last) = last {
-                // It may have several lines; each is made printable by itself.
-                for line in last.split_inclusive('\n') {
-                    queue.push(printable(line.as_bytes(), false).as_bytes());
+            match (queue.format(), last) {
+                (format @ LogFormat::Json, Some(last)) => {
+                    queue.push(format.line(Level::Error, last.trim_end()).as_bytes());
                 }
+                (format @ LogFormat::Text, Some(last)) => {
+                    // It may have several lines; each is made printable by itself.
+                    for line in last.split_inclusive('\n') {
+                        queue.push(format.printable(line.as_bytes(), false).as_bytes());
+                    }
+                }
+                (_, None) => {}
             }
             queue.wait_until_written(LAST_LINES);
         }
@@ -111,16 +124,18 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let said = panic.payload_as_str().unwrap_or("a panic without a message");
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");
-    let now = humantime::format_rfc3339_micros(SystemTime::now());
-    let mut line = format!("{now} ERROR thread {thread:?} panicked");
+    let mut message = format!("thread {thread:?} panicked");
     if let Some(place) = panic.location() {
-        let _ = write!(line, " at {place}");
+        let _ = write!(message, " at {place}");
     }
-    let _ = write!(line, ": {said}");
-    let mut text = printable(line.as_bytes(), false).into_owned();
-    text.push('\n');
+    let _ = write!(message, ": {said}");
     let trace = Backtrace::capture();
-    if trace.status() == BacktraceStatus::Captured {
+    let has_trace = trace.status() == BacktraceStatus::Captured;
+    if has_trace && queue.format() == LogFormat::Json {
+        let _ = write!(message, "\n{trace}");
+    }
+    let mut text = queue.format().line(Level::Error, &message);
+    if has_trace && queue.format() == LogFormat::Text {
         let _ = writeln!(text, "{trace}");
     }
     queue.push(text.as_bytes());
@@ -130,6 +145,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 #[derive(Clone)]
 struct Lines {
     queue: Arc<Queue>,
+    format: LogFormat,
     is_coloured: bool,
 }
 
@@ -144,7 +160,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Write for Lines {
     /// One call is one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.queue.push(printable(line, self.is_coloured).as_bytes());
+        self.queue.push(self.format.printable(line, self.is_coloured).as_bytes());
         Ok(line.len())
     }
 
@@ -153,52 +169,9 @@ impl Write for Lines {
     }
 }
 
-/// A line that is one line, whatever stands in it: a path, a name and a message of the
-/// system may hold any character, and control characters of a terminal among them.
-fn printable(line: &[u8], is_coloured: bool) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(line);
-    let (body, end) = text.strip_suffix('\n').map_or((&*text, ""), |body| (body, "\n"));
-    let is_colour = |rest: &str| {
-        is_coloured
-            && rest.strip_prefix("\x1b[").is_some_and(|rest| {
-                rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
-            })
-    };
-    let is_hostile = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !body.contains(is_hostile) {
-        return text;
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for (at, c) in body.char_indices() {
-        if is_hostile(c) && !is_colour(&body[at..]) {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped.push_str(end);
-    Cow::Owned(escaped)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_stays_one_line_and_moves_no_cursor() {
-        let hostile = b"moved a\x1b[2Jb\nWARN forged \xe2\x80\xae\xc2\x9b1m\xff\n";
-        let printed = printable(hostile, false);
-        assert_eq!(printed, "moved a\\u{1b}[2Jb\\nWARN forged \\u{202e}\\u{9b}1m\u{fffd}\n");
-        // Colours of our own stay, where there are any, and nothing else does.
-        assert_eq!(
-            printable(b"\x1b[32mINFO\x1b[0m \x1b[1A\n", true),
-            "\x1b[32mINFO\x1b[0m \\u{1b}[1A\n"
-        );
-        assert_eq!(printable(b"\x1b[32mINFO\n", false), "\\u{1b}[32mINFO\n");
-    }
 
     #[test]
     fn what_cannot_be_meant_is_said() {

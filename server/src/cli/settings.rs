@@ -2,6 +2,7 @@
 
 use super::listen::ListenAddress;
 use super::size::{MaxFileSize, Size};
+use crate::log::LogFormat;
 use crate::{Config, Durability};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
@@ -32,7 +33,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
-    /// require_store, and reserve, expire_after, max_connections, max_unfinished_per_user.
+    /// require_store, log_format, and reserve, expire_after, max_connections, max_unfinished_per_user.
     /// Options on the command line override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -44,6 +45,9 @@ pub struct ServeArgs {
     /// with the store may not be mounted
     #[arg(long)]
     pub require_store: bool,
+    /// Lines for people, or one JSON object a line with the same fields [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// What may stand in the configuration file.
@@ -58,6 +62,7 @@ struct File {
     durability: Option<Durability>,
     #[serde(default)]
     require_store: bool,
+    log_format: Option<LogFormat>,
     /// Disk space that uploads never claim.
     #[serde(default, deserialize_with = "text_or_integer")]
     reserve: Option<Size>,
@@ -73,6 +78,7 @@ struct File {
 pub(super) struct Settings {
     pub(super) listen: ListenAddress,
     pub(super) config: Config,
+    pub(super) log_format: LogFormat,
 }
 
 /// What was typed, or stands in the configuration file, cannot be meant.
@@ -97,7 +103,8 @@ impl ServeArgs {
             config.limits.unfinished_per_user = unfinished;
         }
         let listen = self.listen.clone().or(file.listen).unwrap_or_default();
-        Ok(Settings { listen, config })
+        let log_format = self.log_format.or(file.log_format).unwrap_or_default();
+        Ok(Settings { listen, config, log_format })
     }
 }
 

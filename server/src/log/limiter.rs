@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// Between two lines of one kind.
 const REST: Duration = Duration::from_secs(1);
 
-/// Kinds that are told apart at the same time. What comes beyond is counted together,
-/// so that nobody fills the log, or the memory, with kinds.
+/// The most kinds that are counted one by one at the same time. Further kinds are counted
+/// together, so that a client cannot fill the log, or the memory, with kinds.
 const KINDS_MAX: usize = 32;
 
 /// See the module's description.
@@ -75,7 +75,7 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
         Some(0)
     }
 
-    /// What was left out and has not been told, for whoever tells it every second.
+    /// What was left out and was not written yet. The caller writes it, once a second.
     pub(crate) fn left_out(&self) -> LeftOut<K> {
         self.left_out_at(Instant::now())
     }

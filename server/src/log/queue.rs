@@ -1,5 +1,6 @@
 //! The lines that wait to be written, and the thread that writes them.
 
+use super::format::{Level, LogFormat};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -16,6 +17,7 @@ const LINE_BYTES_MAX: usize = 16 << 10;
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    format: LogFormat,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -35,17 +37,22 @@ impl Queue {
     ///
     /// # Errors
     /// Where standard error is closed, or there is no thread to be had.
-    pub(super) fn to_standard_error() -> io::Result<Arc<Self>> {
+    pub(super) fn to_standard_error(format: LogFormat) -> io::Result<Arc<Self>> {
         // Not by way of `io::stderr`: its lock would be held for as long as a pipe that
         // is full is not read.
-        Self::to(File::from(io::stderr().as_fd().try_clone_to_owned()?))
+        Self::to(File::from(io::stderr().as_fd().try_clone_to_owned()?), format)
     }
 
-    fn to(file: File) -> io::Result<Arc<Self>> {
-        let queue = Arc::new(Self::default());
+    fn to(file: File, format: LogFormat) -> io::Result<Arc<Self>> {
+        let queue = Arc::new(Self { format, ..Self::default() });
         let here = Arc::clone(&queue);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || here.write_to(file))?;
         Ok(queue)
+    }
+
+    /// The form of the lines.
+    pub(super) fn format(&self) -> LogFormat {
+        self.format
     }
 
     /// Adds a line, or counts it where there is no room. Does not wait for the writing.
@@ -98,15 +105,15 @@ impl Queue {
             drop(state);
             if left_out > 0 {
                 lines += left_out;
-                let _ = writeln!(
-                    batch,
+                let message = format!(
                     "{left_out} lines of the log are missing here: they came faster than the log was read"
                 );
+                batch.extend_from_slice(self.format.line(Level::Warn, &message).as_bytes());
             }
             let written = write(&mut file, &batch);
             state = self.state();
             if written.is_err() {
-                // Nobody can be told; with the next line it is tried again.
+                // The loss cannot be written now: the next line tries it again.
                 state.left_out += lines;
             }
             if batch.capacity() > BYTES_MAX / 4 {
@@ -146,7 +153,7 @@ mod tests {
     #[test]
     fn a_pipe_that_is_not_read_costs_lines_and_no_time() {
         let (reader, writer) = io::pipe().unwrap();
-        let queue = Queue::to(File::from(OwnedFd::from(writer))).unwrap();
+        let queue = Queue::to(File::from(OwnedFd::from(writer)), LogFormat::Text).unwrap();
         let line = [b'x'; 99];
         let pushed = 100_000_u64;
         let start = Instant::now();
@@ -163,7 +170,10 @@ mod tests {
         while read + missing < pushed {
             let text = lines.next().unwrap().unwrap();
             match text.split_once(" lines of the log are missing") {
-                Some((count, _)) => missing += count.parse::<u64>().unwrap(),
+                Some((before, _)) => {
+                    let count = before.rsplit(' ').next().unwrap();
+                    missing += count.parse::<u64>().unwrap();
+                }
                 None => read += 1,
             }
         }
@@ -177,7 +187,7 @@ mod tests {
     #[test]
     fn an_end_that_nobody_holds_is_no_panic() {
         let (reader, writer) = io::pipe().unwrap();
-        let queue = Queue::to(File::from(OwnedFd::from(writer))).unwrap();
+        let queue = Queue::to(File::from(OwnedFd::from(writer)), LogFormat::Text).unwrap();
         drop(reader);
         for _ in 0..3 {
             queue.push(b"a line");

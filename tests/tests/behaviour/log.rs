@@ -2,6 +2,7 @@
 //! each upload's end, no colours in a pipe, nothing that a stranger can fill it with.
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -54,6 +55,54 @@ async fn tells_the_start_and_each_end_in_plain_lines() {
     assert!(!said.iter().any(|line| line.contains('\x1b')), "no colours in a pipe: {said:#?}");
     let ends = said.iter().filter(|line| line.contains("outcome=")).count();
     assert_eq!(ends, 4, "one line for each: {said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_one_json_object_a_line_where_that_is_asked_for() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let launch = Launch::over(&site).arguments(&["--log-format", "json"]);
+    let mut server = launch.start().await;
+    let mut speaker = server.speaker(&person).await;
+    let (corpus, name) = (Corpus::new(1000, 993), "a \"quoted\" e\u{301}.bin");
+    speaker.upload(upload(name, &corpus)).await;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.complete(ZERO).await;
+    let refused = launch.try_start().await.expect_err("it is in use");
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+    let objects = |said: Vec<String>| -> Vec<Value> {
+        let is_output =
+            |line: &&String| line.starts_with("listening on ") || line.starts_with("towlined 0.");
+        let lines = said.iter().filter(|line| !is_output(line));
+        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+    };
+    let said = objects(server.said());
+    for object in &said {
+        for key in ["timestamp", "level", "message", "target"] {
+            assert!(object[key].is_string(), "{key}: {object}");
+        }
+    }
+    let of = |message: &str| {
+        let found = said.iter().find(|object| object["message"] == message);
+        found.unwrap_or_else(|| panic!("{message}: {said:#?}"))
+    };
+    assert_eq!(of("serving")["version"], env!("CARGO_PKG_VERSION"));
+    let end = of("upload");
+    assert_eq!((&end["outcome"], &end["user"]), (&"completed".into(), &"1".into()));
+    assert_eq!((&end["bytes"], &end["level"]), (&1000.into(), &"INFO".into()));
+    assert!(end["path"].as_str().unwrap().contains("quoted"), "{end}");
+    of("stopping");
+    // What ends a start is an object too, of one line.
+    let said = objects(refused.said);
+    let last = said.last().expect("it says why");
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["message"].as_str().unwrap().contains("in use by another server"), "{last}");
+
+    let file = site.settings("log_format = 'json'");
+    let server = Launch::over(&site).settings(&file).start().await;
+    server.says("\"message\":\"serving\"").await;
+    server.gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
