@@ -1,10 +1,10 @@
-//! Whether a user who is logged in still may be: not beyond the end of the token, and not
-//! long after the user was removed.
+//! Ends a connection when its token expires, and soon after its user was removed.
 //!
-//! A yes of the catalog holds for a time, at first that of the login. The next look begins
-//! when two thirds of it have passed, so that an answer can be late. Where none has come by
-//! the end, the connection is closed: a catalog that is too busy to say that a user was
-//! removed must not keep that user in.
+//! The catalog is asked whether the user is still there. Its answer is valid for
+//! `Timings::recheck` (30 s), beginning with the login. The next question is asked after two
+//! thirds of that time, so that an answer may take 10 s. If there is no answer by the end of
+//! the 30 s, the connection is closed: a removed user must not stay connected because the
+//! catalog is too busy to say so.
 
 use crate::service::Service;
 use crate::token::TokenError;

@@ -1,5 +1,5 @@
-//! Gives up what nobody has come back for, once the clock is believed: see
-//! [`Calendar`](crate::calendar::Calendar).
+//! Ends unfinished uploads that got no new data for too long (7 days by default), once the
+//! clock is trusted: see [`Calendar`](crate::calendar::Calendar).
 
 use crate::failure::Failure;
 use crate::service::Service;
@@ -55,14 +55,14 @@ pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
 /// How many uploads are asked for at a time.
 const PAGE: u32 = 1000;
 
-/// Gives up those of these uploads that nobody has come back to; says how many.
+/// Gives up those of these uploads that no client has resumed meanwhile; returns their number.
 fn give_up(service: &Service, quiet: &[DocumentId], now: Timestamp, why: &str) -> usize {
     let patience = service.config.patience;
     let mut count = 0;
     for &id in quiet {
         let live = service.registry.get(id);
         if live.is_some_and(|live| !live.ask(|upload| upload.has_expired(now, patience))) {
-            // Somebody has just come back, or is here and silent.
+            // A client has just resumed it, or is connected and silent.
             continue;
         }
         match service.give_up(id, Phase::Expired, why) {

@@ -37,12 +37,12 @@ pub(crate) struct Service {
     pub(crate) settling: Settling,
     pub(crate) mirror: Mirror,
     pub(crate) calendar: Calendar,
-    /// What would fill the log.
+    /// Counts log lines that a client could cause without limit.
     pub(crate) summary: Summary,
     pub(crate) pool: Arc<Pool>,
     /// Uploads that are just being begun: see [`Service::document_of`].
     pub(crate) newborns: Arc<Newborns>,
-    /// Who does the short work of all channels.
+    /// The worker threads for the short work of all channels.
     pub(crate) crew: Arc<Crew<ChannelDesk>>,
     /// Documents that are being copied to another file system.
     pub(crate) moving: Arc<Moving>,

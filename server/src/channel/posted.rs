@@ -141,9 +141,10 @@ impl ChannelDesk {
         let row = match created.wait() {
             Ok(Created::New(row)) => row,
             needless => {
-                // Nothing was committed, so no row speaks of the file: on a full disk it
-                // would keep room from the next try. Where the catalog failed otherwise there
-                // may be a row behind a restart.
+                // After these answers no row was committed, so the file belongs to no document
+                // and is removed: on a full disk it would take the room of the next try. After
+                // any other failure of the catalog the row may be there after a restart, and
+                // the file stays for it.
                 file.is_nobodys = matches!(
                     needless,
                     Ok(_)
@@ -183,7 +184,8 @@ impl ChannelDesk {
         Ok(self.went(stage?))
     }
 
-    /// What there is in its place, or what is wrong, the long way finds out again.
+    /// The file that came whole, or was copied, got no row. The steps of a resumable upload
+    /// follow instead: they find out the reason, and answer with it.
     fn came_to_nothing(
         &mut self,
         source: Source,

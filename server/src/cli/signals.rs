@@ -1,5 +1,6 @@
-//! What signals do to a server: two stop it in good order, and none ends it otherwise
-//! that somebody may send without meaning its end.
+//! What signals do to a server. SIGTERM and SIGINT stop it in good order. Signals that have
+//! another meaning for many programs (a closed terminal, a reload) are logged and change
+//! nothing, although their default is to end the process.
 
 use crate::log::Limiter;
 use rustix::process::Signal as Number;
@@ -29,14 +30,14 @@ impl Stop {
     }
 }
 
-/// Signals that end a process which says nothing about them, with what they are taken for.
+/// Signals that end a process by default, and the reason that the log gives for ignoring each.
 /// SIGPIPE is not among them: a Rust program ignores it from the beginning.
 const PASSED_OVER: [(&str, Number, &str); 4] = [
     // A closed terminal, `systemctl reload`, a rotated log.
     ("SIGHUP", Number::HUP, "settings are read only at the start"),
     ("SIGUSR1", Number::USR1, "it has no meaning here"),
     ("SIGUSR2", Number::USR2, "it has no meaning here"),
-    // Any user's file may be larger than `ulimit -f` lets the process write.
+    // A file of any user may be larger than `ulimit -f` allows the process to write.
     ("SIGXFSZ", Number::XFSZ, "a file is larger than a limit of the process (ulimit -f)"),
 ];
 

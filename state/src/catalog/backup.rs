@@ -8,13 +8,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A catalog that is put back goes on with numbers that are larger by this: those that were
-/// given to documents after the copy was made must not be given to others, for clients
-/// remember them.
+/// The gap in the document numbers of a catalog that was put back. Clients remember the numbers
+/// of documents that were made after the copy, so these must not be given to other documents.
 const SKIPPED_DOCUMENTS: i64 = 1_000_000;
 
-/// Copies the catalog at `path` into a new file at `into`, as it is at one moment, whoever
-/// works with it meanwhile. The copy is for its owner alone, and durable on return. Blocks.
+/// Copies the catalog at `path` into a new file at `into`, as it is at one moment; other
+/// processes may change the catalog meanwhile. Only the owner may read the copy, and it is
+/// durable on return. Blocks.
 ///
 /// # Errors
 /// Where the catalog cannot be read, where `into` is there already, or the copy cannot be

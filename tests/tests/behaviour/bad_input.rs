@@ -1,6 +1,9 @@
-//! What a client must not say, and what it hears: the code, whether the
-//! connection stays, and that nothing new is on the disk. The numbers are rows of
-//! the first table in `CHECKLISTS.md`.
+//! What a client must not say. Each test holds three things: the code of the answer, whether
+//! the connection stays open, and that nothing new is on the disk.
+//!
+//! The rule: broken framing, and anything that is wrong before the login, closes the
+//! connection. A request after the login that is wrong in itself is answered, and the
+//! connection stays; chunks for the refused channel are read and dropped.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,7 +60,7 @@ fn hello(token: &str, version: u32) -> Request {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_1_a_length_beyond_its_cap() {
+async fn a_length_beyond_its_cap() {
     let watched = Watched::start().await;
     for length in [1_048_590_u32, 1 << 24, u32::MAX] {
         for logged_in in [false, true] {
@@ -66,7 +69,7 @@ async fn row_1_a_length_beyond_its_cap() {
                 false => watched.stranger().await,
             };
             if !logged_in && length.to_be_bytes()[0] != 0 {
-                // The first byte belongs to no door then: see row 4.
+                // The first byte is one of no protocol that is served here: see [`another_protocol`].
                 continue;
             }
             speaker.send_raw(&length.to_be_bytes()).await;
@@ -92,7 +95,7 @@ async fn row_1_a_length_beyond_its_cap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_1_the_longest_that_is_legal() {
+async fn the_longest_that_is_legal() {
     let server = TestServer::start().await;
     let mut speaker = server.speaker().await;
     let text = br#"{"action":"ping"}"#;
@@ -107,7 +110,7 @@ async fn row_1_the_longest_that_is_legal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_2_and_3_broken_framing() {
+async fn broken_framing() {
     let watched = Watched::start().await;
     let position = |kind: u8, position: u64, rest: &[u8]| {
         let length = u32::try_from(13 + rest.len()).unwrap();
@@ -146,7 +149,7 @@ async fn rows_2_and_3_broken_framing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_4_another_protocol() {
+async fn another_protocol() {
     let watched = Watched::start().await;
     let tls: &[u8] = &[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
     // What a browser and `curl` say gets an answer that they show to their user.
@@ -172,7 +175,7 @@ async fn row_4_another_protocol() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_5_versions() {
+async fn versions() {
     let watched = Watched::start().await;
     let token = watched.server.person.token.clone();
     let mut speaker = watched.stranger().await;
@@ -204,7 +207,7 @@ async fn hurried(tweak: fn(&mut towline_server::Timings)) -> TestServer {
 const SHORT: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_6_and_8_nobody_logs_in() {
+async fn nobody_logs_in() {
     let watched = Watched::over(hurried(|timings| timings.login = SHORT).await);
     // Silent.
     let begun = Instant::now();
@@ -228,7 +231,7 @@ async fn rows_6_and_8_nobody_logs_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_7_a_frame_that_does_not_end() {
+async fn a_frame_that_does_not_end() {
     let server = hurried(|timings| timings.frame = SHORT).await;
     let corpus = Corpus::new(BLOCK, 110);
     let mut speaker = server.speaker().await;
@@ -247,7 +250,7 @@ async fn row_7_a_frame_that_does_not_end() {
 /// Row 7 by drips: no byte that comes gives a frame more time, in a chunk as in a control
 /// frame.
 #[tokio::test(flavor = "multi_thread")]
-async fn row_7_a_frame_that_trickles() {
+async fn a_frame_that_trickles() {
     let server = hurried(|timings| timings.frame = SHORT).await;
     let corpus = Corpus::new(BLOCK, 112);
     let chunk = frame::chunk_head(ZERO, offset(0), 65_536).to_vec();
@@ -281,7 +284,7 @@ async fn row_7_a_frame_that_trickles() {
 
 /// A line of 9,600 baud brings 56 KiB in a minute: its chunks end.
 #[tokio::test(flavor = "multi_thread")]
-async fn row_7_a_long_frame_on_a_slow_line() {
+async fn a_long_frame_on_a_slow_line() {
     const TIME: Duration = Duration::from_secs(2);
     let server = hurried(|timings| timings.frame = TIME).await;
     let corpus = Corpus::new(4 * FRAME_STRETCH, 113);
@@ -344,7 +347,7 @@ async fn a_client_that_falls_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_9_and_10_anything_before_login() {
+async fn anything_before_login() {
     let watched = Watched::start().await;
     let chunk = [&frame::chunk_head(ZERO, offset(0), 5)[..], b"hello"].concat();
     let corpus = Corpus::new(1, 1);
@@ -376,7 +379,7 @@ async fn rows_9_and_10_anything_before_login() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_11_a_second_hello() {
+async fn a_second_hello() {
     let server = TestServer::start().await;
     let bob = server.site.add_user("bob").await;
     let corpus = Corpus::new(10, 112);
@@ -390,7 +393,7 @@ async fn row_11_a_second_hello() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_12_to_15_no_json() {
+async fn no_json() {
     let watched = Watched::start().await;
     let mut speaker = watched.server.speaker().await;
     let upload = r#""action":"upload","filename":"a.bin","filesize":1"#;
@@ -436,7 +439,7 @@ async fn rows_12_to_15_no_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_16_and_17_bad_fields() {
+async fn bad_fields() {
     let watched = Watched::start().await;
     let mut speaker = watched.server.speaker().await;
     for (text, field) in [
@@ -493,7 +496,7 @@ async fn rows_16_and_17_bad_fields() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_18_larger_than_the_server_takes() {
+async fn larger_than_the_server_takes() {
     let server = TestServer::start_with(|config| {
         config.max_filesize = FileSize::try_from(100_000).unwrap();
     })
@@ -511,7 +514,7 @@ async fn row_18_larger_than_the_server_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_20_no_room() {
+async fn no_room() {
     let server = TestServer::start_with(|config| {
         // All of a disk that nobody has.
         config.reserve_bytes = 1 << 60;
@@ -537,7 +540,7 @@ async fn a_file_for_another_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_21_to_23_names() {
+async fn names() {
     let watched = Watched::start().await;
     let mut speaker = watched.server.speaker().await;
     let too_long = "ü".repeat(128);
@@ -641,7 +644,7 @@ async fn names_that_look_odd_and_are_legal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_32_documents_that_are_not_there_or_not_yours() {
+async fn documents_that_are_not_there_or_not_yours() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(1000, 114);
     let mut speaker = server.speaker().await;
@@ -681,7 +684,7 @@ async fn row_32_documents_that_are_not_there_or_not_yours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_33_to_35_chunks_in_the_wrong_place() {
+async fn chunks_in_the_wrong_place() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(BLOCK, 115);
     let mut speaker = server.speaker().await;
@@ -700,7 +703,7 @@ async fn rows_33_to_35_chunks_in_the_wrong_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_33_and_34_with_blocks() {
+async fn with_blocks() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(3 * BLOCK, 116);
     let mut speaker = server.speaker().await;
@@ -729,7 +732,7 @@ async fn rows_33_and_34_with_blocks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_36_more_than_was_announced() {
+async fn more_than_was_announced() {
     let server = TestServer::start().await;
     for blocks in [false, true] {
         for size in [0, 1, 100_000, BLOCK, BLOCK + 1] {
@@ -762,7 +765,7 @@ async fn row_36_more_than_was_announced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_39_complete_while_bytes_are_missing() {
+async fn complete_while_bytes_are_missing() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(BLOCK, 118);
     let mut speaker = server.speaker().await;
@@ -782,7 +785,7 @@ async fn row_39_complete_while_bytes_are_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_41_and_42_what_is_finished_stays_finished() {
+async fn what_is_finished_stays_finished() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(5000, 119);
     let mut speaker = server.speaker().await;
@@ -801,7 +804,7 @@ async fn rows_41_and_42_what_is_finished_stays_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_45_too_many_uploads() {
+async fn too_many_uploads() {
     let server = TestServer::start_with(|config| config.limits.unfinished_per_user = 3).await;
     let corpus = Corpus::new(100, 120);
     let mut speaker = server.speaker().await;
@@ -822,7 +825,7 @@ async fn row_45_too_many_uploads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_45_too_many_channels() {
+async fn too_many_channels() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(10, 121);
     let mut speaker = server.speaker().await;
@@ -842,7 +845,7 @@ async fn row_45_too_many_channels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_45_too_many_open_blocks() {
+async fn too_many_open_blocks() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(66 * BLOCK, 122);
     let mut speaker = server.speaker().await;
@@ -868,7 +871,7 @@ async fn row_45_too_many_open_blocks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_45_too_many_connections() {
+async fn too_many_connections() {
     let server = TestServer::start_with(|config| config.limits.connections = 2).await;
     let one = server.speaker().await;
     let two = server.speaker().await;
@@ -888,7 +891,7 @@ async fn row_45_too_many_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_47_a_client_that_never_reads() {
+async fn a_client_that_never_reads() {
     let server = hurried(|timings| timings.unread = SHORT).await;
     let corpus = Corpus::new(BLOCK, 123);
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
@@ -916,7 +919,7 @@ async fn row_47_a_client_that_never_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_49_the_sending_half_closed_right_after_complete() {
+async fn the_sending_half_closed_right_after_complete() {
     let server = TestServer::start().await;
     let corpus = Corpus::new(3 * BLOCK, 124);
     for i in 0..10 {

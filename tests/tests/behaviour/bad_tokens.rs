@@ -1,4 +1,7 @@
-//! Tokens that open nothing: rows 26 to 29 of the first table in `CHECKLISTS.md`.
+//! Tokens that open nothing: malformed or too long ones; other algorithms than EdDSA and other
+//! keys; an end in the past, missing or not a number; headers that name a key or a place to
+//! get one from. All are answered with `unauthorized` or `auth_expired` and one text for each,
+//! and the connection is closed.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
@@ -39,7 +42,7 @@ async fn refused(server: &TestServer, token: &str, code: Code) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_26_to_29() {
+async fn are_refused_with_one_text() {
     let server = TestServer::start().await;
     let site = &server.site;
     let before = site.on_disk();
