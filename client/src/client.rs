@@ -25,7 +25,7 @@ use towline_protocol::reply::{Cancelled, Status};
 use towline_protocol::request::About;
 use towline_protocol::{Code, DocumentId, Reply, Request, StoreId};
 use towline_state::StateFile;
-use towline_state::state_file::KnownServer;
+use towline_state::state_file::{JobEntry, KnownServer};
 use work::{Work, Worked};
 
 /// How long a login may take where no server is known to be.
@@ -45,8 +45,10 @@ pub struct Client {
     route: Route,
     /// Where that leads to, with what the server has told of itself.
     known: KnownServer,
-    /// The store that `status` and `cancel` are about, where that is known.
+    /// The store that the questions or the files are for, where that is known.
     expected: Option<StoreId>,
+    /// The commands that it works for, as the list is to have them.
+    jobs: Vec<JobEntry>,
     /// It has logged in there in this run, or in an earlier one.
     was_met: bool,
     /// How often in a row all that was sent behind a login was lost.
@@ -67,6 +69,7 @@ impl Client {
             known: KnownServer::new(server.to_string(), None),
             route: Route::to(server),
             expected: None,
+            jobs: Vec::new(),
             was_met: false,
             in_vain: 0,
             token,
@@ -108,12 +111,28 @@ impl Client {
         self
     }
 
-    /// Asks about documents of that store alone: the same number means something else in
-    /// another one.
+    /// Works for that store alone: the same number means something else in another one, and
+    /// the files may not be meant for it.
     #[must_use]
     pub fn expecting(mut self, store: Option<StoreId>) -> Self {
         self.expected = store;
         self
+    }
+
+    /// Says in the list which server has these commands, as soon as that is known.
+    pub(crate) fn working_on(&mut self, jobs: Vec<JobEntry>) {
+        self.jobs = jobs;
+    }
+
+    /// The store that has answered, where one has, and has said which one it is.
+    pub(crate) fn store(&self) -> Option<StoreId> {
+        self.known.id
+    }
+
+    /// Whether the server has answered in this run, or in an earlier one that the list tells
+    /// of.
+    pub(crate) fn has_met_server(&self) -> bool {
+        self.was_met
     }
 
     /// How long to wait for what.
@@ -163,7 +182,8 @@ impl Client {
         }
     }
 
-    /// Gives an upload up, on the server and in the list.
+    /// Gives an upload up, on the server and in the list. One that is complete is complete: it
+    /// leaves the list as well.
     ///
     /// # Errors
     /// Where the server cannot be reached (it is tried once) or says no.
@@ -177,13 +197,19 @@ impl Client {
             }
             Ok(_) => false,
         };
-        if over {
+        let is_refused = matches!(&answer, Err(failure) if failure.code() == Some(Code::BadState));
+        if over || (is_refused && self.is_completed(document_id).await) {
             self.uploads.remove(&self.known, document_id).await?;
         }
         match answer? {
             Reply::Cancel(cancelled) => Ok(cancelled),
             other => Err(Failure::Protocol(format!("'cancel' was answered {other:?}"))),
         }
+    }
+
+    /// Whether the server says so. Not while it still publishes the document.
+    async fn is_completed(&mut self, document_id: DocumentId) -> bool {
+        self.status(document_id).await.is_ok_and(|status| status.status == "completed")
     }
 
     /// Asks the server about uploads of the list that have rested for more than a week by the
@@ -223,13 +249,8 @@ impl Client {
         document_id: DocumentId,
         request: impl FnOnce(About) -> Request,
     ) -> Result<Reply, Failure> {
-        let (expected, address) = (self.expected, self.known.address.clone());
         let answer = async {
             let connection = self.connected().await?;
-            let store = connection.welcome().server_id;
-            if expected.is_some() && store.is_some() && expected != store {
-                return Err(Failure::OtherServer { document_id, server: address }.into());
-            }
             let channel = connection.new_channel();
             match connection.ask(&request(About { channel, document_id })).await? {
                 Reply::Error(error) => Err(Stop::refused(error)),
@@ -242,6 +263,9 @@ impl Client {
             let server = self.server().clone();
             let (attempts, kept) = (1, None);
             match stop {
+                Stop::Failed(Failure::OtherServer { server, .. }) => {
+                    Failure::OtherServer { document_id: Some(document_id), server }
+                }
                 Stop::Failed(failure) | Stop::Garbled(failure) => failure,
                 Stop::Later(reply) => Failure::Refused { reply, kept },
                 Stop::Unreached(Unreached::Definite(why)) => {
@@ -261,11 +285,27 @@ impl Client {
             let login = self.patience.answer_within;
             let login = if self.was_met { login } else { login.min(FIRST_LOGIN) };
             let opened = Connection::open(&self.route, &self.token, self.patience, login).await?;
+            let store = opened.welcome().server_id;
+            if self.expected.is_some() && store.is_some() && self.expected != store {
+                let server = self.known.address.clone();
+                return Err(Failure::OtherServer { document_id: None, server }.into());
+            }
             self.was_met = true;
-            self.known.id = opened.welcome().server_id;
+            self.note_store(store);
             self.connection = Some(opened);
         }
         self.connection.as_mut().ok_or_else(|| Stop::Lost(String::new()))
+    }
+
+    /// Remembers who has answered. A command over several files that is killed later on is
+    /// told apart by that; the one file of a command has it in the entry of its upload.
+    fn note_store(&mut self, store: Option<StoreId>) {
+        if store.is_some() && store != self.known.id {
+            for job in self.jobs.iter().filter(|job| job.files > 1) {
+                self.uploads.job_stands_at(JobEntry { server_id: store, ..job.clone() });
+            }
+        }
+        self.known.id = store;
     }
 
     async fn attempt(

@@ -31,6 +31,12 @@ pub enum Failure {
         /// How far the upload is.
         kept: Option<Kept>,
     },
+    /// The local file was there when the command began, and is not there now.
+    #[error("it was there when this command began and is not there now")]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// The upload that was asked for by number is another user's, or another file's.
     #[error(
         "document {document_id} was not begun with this file by the user of this token; put the \
@@ -40,15 +46,16 @@ pub enum Failure {
         /// The upload.
         document_id: DocumentId,
     },
-    /// The upload that was asked for by number is on another server than the one that
-    /// answers at this address.
+    /// The upload that was asked for by number, or the command that was to go on, is on
+    /// another server than the one that answers at this address.
     #[error(
-        "document {document_id} is on another server than the one that answers at {} now",
+        "{} is on another server than the one that answers at {} now",
+        document_id.map_or("what this command has begun".to_owned(), |id| format!("document {id}")),
         printable(server)
     )]
     OtherServer {
-        /// The upload.
-        document_id: DocumentId,
+        /// The upload; nothing where it is about a whole command.
+        document_id: Option<DocumentId>,
         /// The address.
         server: String,
     },
@@ -213,7 +220,8 @@ impl Failure {
             | Self::StateFile(_) => Exit::Refused,
             // It is no server now, and would not be one a moment later.
             Self::NoServer { why: NoServer::OtherService(_), kept: None, .. } => Exit::Refused,
-            Self::Changed { .. }
+            Self::Gone { .. }
+            | Self::Changed { .. }
             | Self::Unreachable { .. }
             | Self::NoServer { .. }
             | Self::ConnectionLost { .. }
@@ -277,6 +285,7 @@ impl Failure {
         match self {
             Self::Integrity { document_id, .. } => *document_id,
             Self::OtherHash { document_id, .. } => Some(*document_id),
+            Self::OtherServer { document_id, .. } => *document_id,
             _ => self.kept().map(|kept| kept.document_id),
         }
     }
@@ -289,6 +298,11 @@ impl Failure {
             Self::File { .. } if self.exit() == Exit::Resumable => {
                 Some("run the same command again when the file can be read".to_owned())
             }
+            Self::Gone { .. } => Some(
+                "run the same command again when it is back; if it was moved, put it where it \
+                 lies now"
+                    .to_owned(),
+            ),
             // An upload that was interrupted reads its file again.
             Self::NotAFile { .. } | Self::StandardInput | Self::UnknownSize { .. } => {
                 Some("save what it holds to a file, and put that".to_owned())
@@ -313,6 +327,11 @@ impl Failure {
             Self::StateFile(StateFileError::NewerVersion { .. }) => {
                 Some("update towline, or name another file with --state-file".to_owned())
             }
+            Self::OtherServer { document_id: None, .. } => Some(
+                "if its server has a new address, run the same `towline put` with that address \
+                 (--to); nothing was sent, and the entry stays in the list (towline uploads)"
+                    .to_owned(),
+            ),
             Self::OtherServer { .. } => Some(
                 "if its server has a new address, name that with --to; to upload the file to this \
                  server, put it"

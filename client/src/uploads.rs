@@ -1,6 +1,9 @@
 //! The list of unfinished uploads that outlives a run: the state file.
 
+mod jobs;
+
 use crate::proof::Proof;
+pub(crate) use jobs::covers;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -175,13 +178,18 @@ impl Uploads {
         found.await.flatten().unwrap_or(Remembered::Nothing)
     }
 
-    /// Whether the list tells of an upload that was begun at that address: a server was
-    /// there.
+    /// Whether the list tells of an upload that was begun at that address, or of a command
+    /// that has reached its server there: a server was there.
     pub(crate) async fn knows(&self, server: &KnownServer) -> bool {
         let server = server.clone();
         let found = self.run(move |file| {
             let state = file.read().ok()?;
-            Some(state.uploads.values().any(|entry| server.relation(entry).is_same()))
+            let is_command = |job: &JobEntry| {
+                job.server_id.is_some()
+                    && server.relation_to(job.server.as_deref(), job.server_id).is_same()
+            };
+            let is_upload = |entry: &UploadEntry| server.relation(entry).is_same();
+            Some(state.uploads.values().any(is_upload) || state.jobs.iter().any(is_command))
         });
         found.await.flatten().unwrap_or(false)
     }
@@ -270,28 +278,6 @@ impl Uploads {
         })
         .await
         .unwrap_or(Ok(()))
-    }
-
-    /// Writes down how a command over several files stands, in place of what was said of
-    /// the same command before. Does not wait: see [`settle`](Self::settle).
-    pub(crate) fn job_stands_at(&self, job: JobEntry) {
-        drop(self.write(move |state| {
-            match state.jobs.iter_mut().find(|known| known.is_same_command(&job)) {
-                Some(known) => {
-                    let before = std::mem::replace(known, job);
-                    // Fields of another Towline stay.
-                    for (name, value) in before.other {
-                        known.other.entry(name).or_insert(value);
-                    }
-                }
-                None => state.jobs.push(job),
-            }
-        }));
-    }
-
-    /// Forgets a command that has come to its end. Does not wait.
-    pub(crate) fn job_is_over(&self, job: JobEntry) {
-        drop(self.write(move |state| state.jobs.retain(|known| !known.is_same_command(&job))));
     }
 
     /// Uploads of that user on that server that have rested for more than a week by the clock
@@ -453,6 +439,8 @@ fn write_down(state: &mut UploadsState, granted: Granted) {
     if let Some(token_file) = &granted.token_file {
         set_token_file(entry, token_file);
     }
+    let entry = entry.clone();
+    jobs::now_an_upload(state, &entry);
 }
 
 #[cfg(test)]
@@ -614,23 +602,6 @@ mod tests {
         assert_eq!(uploads.resting(&at("a"), UserId::MIN).await, [DocumentId::MIN]);
         let other = UserId::try_from(9).unwrap();
         assert!(uploads.resting(&at("a"), other).await.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_command_has_one_entry_until_it_is_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = StateFile::at(folder.path().join("uploads_state.json"));
-        let uploads = Uploads::kept_in(file.clone());
-        let job = |text: &str| -> JobEntry { serde_json::from_str(text).unwrap() };
-        uploads.job_stands_at(job(r#"{"paths":["/a"],"files":5,"done":1}"#));
-        uploads.job_stands_at(job(r#"{"paths":["/b"],"files":2}"#));
-        uploads.job_stands_at(job(r#"{"paths":["/a"],"files":5,"done":4}"#));
-        uploads.settle().await;
-        let done: Vec<_> = file.read().unwrap().jobs.iter().map(|job| job.done).collect();
-        assert_eq!(done, [4, 0]);
-        uploads.job_is_over(job(r#"{"paths":["/a"]}"#));
-        uploads.settle().await;
-        assert_eq!(file.read().unwrap().jobs.len(), 1);
     }
 
     #[tokio::test]

@@ -44,8 +44,10 @@ fn not_cancelled(document: DocumentId, failure: Failure) -> Complaint {
     if failure.code() != Some(Code::BadState) {
         return of_document(document, failure);
     }
-    let message =
-        format!("document {document} is complete; only an unfinished upload can be cancelled");
+    let message = format!(
+        "document {document} is complete and not in the list any more; only an unfinished upload \
+         can be cancelled"
+    );
     Complaint::new(Exit::Refused, message)
 }
 

@@ -7,13 +7,14 @@ use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::text::shell_word;
 use crate::token::Token;
 use crate::uploads::{self, Found, Uploads};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use towline_protocol::name::Name;
-use towline_protocol::{BadName, DocumentId};
+use towline_protocol::{BadName, DocumentId, StoreId};
 use towline_state::state_file::{JobEntry, KnownServer, UploadEntry};
 use towline_state::{StateFile, StateFileError, UploadsState};
 
@@ -75,6 +76,12 @@ impl Memory {
     /// Whether what is begun now can be found in the list later.
     pub(super) fn keeps(&self) -> bool {
         self.file.is_some() && self.is_writable && !LOCK_IS_HELD.load(Ordering::Relaxed)
+    }
+
+    /// What `towline uploads` has to be told to find it, with a space before it.
+    pub(super) fn option(&self) -> String {
+        let path = self.elsewhere.as_deref();
+        path.map(|path| format!(" --state-file {}", shell_word(path))).unwrap_or_default()
     }
 
     /// Changes what it says, durably.
@@ -208,7 +215,7 @@ pub(super) fn warn_of_open_token(credential: &Credential, quiet: bool) {
             say(&format!(
                 "warning: {} can be read by every user of this machine; chmod 600 {}",
                 shown(path),
-                crate::text::shell_word(path)
+                shell_word(path)
             ));
         }
     }
@@ -267,13 +274,15 @@ pub(super) fn memory(
             }
             state
         }
-        // What was asked for by name must work, and who asks for the list must not be told
-        // that it is empty.
-        Err(error @ StateFileError::Io { .. }) if elsewhere.is_none() && !is_about_list => {
+        // At the usual place nobody has asked for a list: the files are sent without one, and
+        // that is said. A file that was named has to be usable, before anything is sent: a
+        // person who names it counts on it. And the answer to a question about the list must
+        // not be that it is empty.
+        Err(error) if elsewhere.is_none() && !is_about_list => {
             warn(&Failure::from(error).to_string());
             return Ok(none(elsewhere));
         }
-        Err(error) => return Err(Failure::from(error).into()),
+        Err(error) => return Err(unusable(error, purpose)),
     };
     // A list that could not be written says nothing of what is unfinished.
     if is_about_list && !file.path().exists() {
@@ -286,11 +295,26 @@ pub(super) fn memory(
                 warn(&Failure::from(error).to_string());
                 false
             }
-            Err(error) => return Err(Failure::from(error).into()),
+            Err(error) => return Err(unusable(error, purpose)),
         },
         Purpose::List | Purpose::Hint => true,
     };
     Ok(Memory { file: Some(file), is_writable, state, elsewhere })
+}
+
+/// A state file that was named cannot be used.
+fn unusable(error: StateFileError, purpose: Purpose) -> Complaint {
+    let complaint = Complaint::from(Failure::from(error));
+    if purpose != Purpose::Remember {
+        return complaint;
+    }
+    Complaint::new(
+        complaint.exit,
+        format!(
+            "{complaint}; nothing was sent, because an interruption could not be remembered there. \
+             Name another file with --state-file, or leave the option out"
+        ),
+    )
 }
 
 /// The one entry of a document: on that server if one is named, or else on whichever.
@@ -316,47 +340,57 @@ pub(super) fn entry<'a>(
     }
 }
 
-/// The entries that may be about that server, in the order of their numbers: those at its
-/// address and those of the same store. Where none is, it may be any of them under another
-/// address; which ones is found out when it has answered.
+/// The stores that the list has seen at that address.
+fn stores_at(state: &UploadsState, address: &str) -> Vec<StoreId> {
+    let uploads = state.uploads.values().map(|entry| (&entry.server, entry.server_id));
+    let jobs = state.jobs.iter().map(|job| (&job.server, job.server_id));
+    let is_there = |server: &Option<String>| server.as_deref() == Some(address);
+    uploads.chain(jobs).filter(|(server, _)| is_there(server)).filter_map(|(_, id)| id).collect()
+}
+
+/// Whether something of the list belongs to the server that was typed: it was begun at that
+/// address or with a store that was seen there, or it names no server. All of it does, where
+/// none was typed.
+///
+/// What was begun elsewhere is not sent to an address that was typed without a number: its
+/// files and its token may be meant for that other server alone.
+fn belongs(
+    state: &UploadsState,
+    typed: Option<&ServerAddress>,
+) -> impl Fn(Option<&str>, Option<StoreId>) -> bool {
+    let address = typed.map(ToString::to_string);
+    let stores = address.as_deref().map_or_else(Vec::new, |address| stores_at(state, address));
+    move |server, store| match (&address, server) {
+        (None, _) | (_, None) => true,
+        (Some(address), Some(server)) => {
+            server == address || store.is_some_and(|store| stores.contains(&store))
+        }
+    }
+}
+
+/// The uploads that belong to that server, in the order of their numbers.
 pub(super) fn entries<'a>(
     state: &'a UploadsState,
     server: Option<&ServerAddress>,
 ) -> Vec<(DocumentId, &'a UploadEntry)> {
-    let address = server.map(ToString::to_string);
-    let is_there = |entry: &UploadEntry| entry.server.is_some() && entry.server == address;
-    let ids: Vec<_> = state
-        .uploads
-        .values()
-        .filter(|entry| is_there(entry))
-        .map(|entry| entry.server_id)
-        .collect();
-    let may_be = |entry: &UploadEntry| {
-        ids.is_empty()
-            || entry.server.is_none()
-            || is_there(entry)
-            || (entry.server_id.is_some() && ids.contains(&entry.server_id))
-    };
+    let belongs = belongs(state, server);
     let mut found: Vec<_> = state
         .uploads
         .iter()
-        .filter(|(_, entry)| may_be(entry))
+        .filter(|(_, entry)| belongs(entry.server.as_deref(), entry.server_id))
         .filter_map(|(key, entry)| Some((UploadsState::document_id_of(key)?, entry)))
         .collect();
     found.sort_by_key(|(document, _)| *document);
     found
 }
 
-/// The commands over several files that belong to that server; all, where none is named. The
-/// files of a command for another server go to that one alone: they may be meant for
-/// other eyes, and so may its token.
+/// The commands that belong to that server.
 pub(super) fn jobs<'a>(
     state: &'a UploadsState,
     server: Option<&ServerAddress>,
 ) -> Vec<&'a JobEntry> {
-    let address = server.map(ToString::to_string);
-    let is_there = |job: &JobEntry| job.server.is_none() || job.server == address;
-    state.jobs.iter().filter(|job| address.is_none() || is_there(job)).collect()
+    let belongs = belongs(state, server);
+    state.jobs.iter().filter(|job| belongs(job.server.as_deref(), job.server_id)).collect()
 }
 
 /// `a/b` as a list of names.

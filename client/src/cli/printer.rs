@@ -7,6 +7,7 @@ mod meter;
 mod output;
 mod screen;
 
+use super::Complaint;
 use crate::address::ServerAddress;
 use crate::events::{Event, Receipt, Summary, Trouble};
 use crate::exit::Exit;
@@ -302,6 +303,35 @@ impl Printer {
             text = format!("{text}; {advice}");
         }
         lock(&self.screen).suspend(|| say(&text));
+    }
+
+    /// The run has no files: that is said, and a program gets its summary all the same.
+    pub(super) fn nothing_to_do(&mut self, text: &str) {
+        if self.manners.json {
+            self.finish(Exit::Done);
+        } else {
+            self.line_on(&lock(&self.screen), text);
+        }
+    }
+
+    /// Something of the list could not even be begun with.
+    pub(super) fn complained(
+        &mut self,
+        about: &str,
+        path: Option<&Path>,
+        document_id: Option<DocumentId>,
+        complaint: &Complaint,
+    ) {
+        self.sum.failed += 1;
+        self.show(&Event::Error(Trouble {
+            path: path.map(Path::to_owned),
+            document_id,
+            code: None,
+            message: complaint.to_string(),
+            advice: None,
+            exit: complaint.exit.code(),
+        }));
+        lock(&self.screen).suspend(|| say(&format!("{about}: {complaint}")));
     }
 
     /// Something worth knowing, unless the person wants errors only.

@@ -1,7 +1,7 @@
 //! `towline put`, and what it has in common with `towline resume`.
 
 use super::arguments::Put;
-use super::job::{self, Job};
+use super::job::Job;
 use super::meaning::{self, Credential, Memory, Purpose};
 use super::printer::{Printer, line, say, shown};
 use super::selection::Selection;
@@ -12,9 +12,10 @@ use crate::document::Document;
 use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::text::shell_word;
 use crate::transfer::PutOptions;
 use crate::{units, uploads};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -40,17 +41,21 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         document_id: None,
         parallel: put.manner.parallel,
     };
-    let job = selection.is_a_job().then(|| JobEntry {
+    let files = selection.files_to_send();
+    // Every command is remembered until it is done: one that is interrupted before the server
+    // has a byte of its one file as well.
+    let job = (files > 0).then(|| JobEntry {
         // What is not there is refused, once: no later run has to look for it.
         paths: put.paths.iter().filter(|path| is_there(path)).map(|path| absolute(path)).collect(),
         folder,
         server: Some(server.to_string()),
+        server_id: None,
         on_conflict: options.on_conflict,
         chunk_size: options.chunk_bytes,
         skip_refused: put.skip_refused,
         token_file: credential.file.clone(),
         start_time: Some(clock::now()),
-        files: selection.documents.len() as u64,
+        files,
         done: 0,
         other: serde_json::Map::new(),
     });
@@ -163,8 +168,10 @@ async fn all_until(
     let mut worst = Exit::Done;
     let mut is_paused = false;
     let mut refused_all = None;
+    let mut is_other_server = false;
     let mut begun = 0;
     let mut unbegun: Vec<(PathBuf, Option<usize>)> = Vec::new();
+    let mut never_met = BTreeSet::new();
     let file_count = tasks.len();
     printer.expect(tasks.iter().map(|task| task.document.local.as_path()));
     if file_count > 1 {
@@ -177,6 +184,8 @@ async fn all_until(
             tasks.into_iter().partition(|task| task.client == number);
         tasks = others;
         let parts: Vec<_> = mine.iter().map(|task| task.job).collect();
+        let commands: BTreeSet<usize> = parts.iter().copied().flatten().collect();
+        client.working_on(entries_of(&lock(&jobs), &commands));
         let mine: Vec<_> = mine.into_iter().map(|task| (task.document, task.options)).collect();
         let mut has_ended = vec![false; mine.len()];
         let mut listener = |event| lock(&printer).show(&event);
@@ -192,15 +201,11 @@ async fn all_until(
                 Err(failure) => failure,
             };
             let local: &Path = &mine[n].0.local;
+            let failure = gone_meanwhile(failure);
             worst = worst.max(failure.exit());
             let may_go_on = failure.exit() == Exit::Resumable || failure.kept().is_some();
-            if let Some(job) = job {
-                if may_go_on || concerns_all(&failure) {
-                    job.stays_open();
-                }
-                if matches!(failure, Failure::NoServer { kept: None, .. }) {
-                    job.found_no_server();
-                }
+            if let Some(job) = job.filter(|_| may_go_on || concerns_all(&failure)) {
+                job.stays_open();
             }
             match &failure {
                 Failure::Interrupted(kept) => {
@@ -209,13 +214,10 @@ async fn all_until(
                     if kept.is_none() {
                         unbegun.push((local.to_owned(), None));
                     }
-                    // Of one that was begun the event has said it; the others are counted.
-                    if kept.is_none() && file_count == 1 {
-                        lock(&printer).note(&interrupted_before(local));
-                    }
                 }
                 failure => lock(&printer).failed(Some(local), failure),
             }
+            is_other_server |= matches!(failure, Failure::OtherServer { document_id: None, .. });
             refused_all = refused_all.or(failure.code().filter(|code| refuses_all(*code)));
             !is_paused && !concerns_all(&failure)
         };
@@ -224,6 +226,17 @@ async fn all_until(
         }
         let left = mine.iter().zip(&parts).zip(&has_ended).filter(|(_, has_ended)| !**has_ended);
         unbegun.extend(left.map(|(((document, _), job), _)| (document.local.clone(), *job)));
+        for number in commands {
+            let mut jobs = lock(&jobs);
+            let Some(job) = jobs.get_mut(number) else { continue };
+            match client.store() {
+                Some(store) if !is_other_server => job.is_at(store),
+                _ if !client.has_met_server() => {
+                    never_met.insert(number);
+                }
+                _ => {}
+            }
+        }
         if !cancel.is_cancelled() {
             for document_id in client.forget_what_is_gone().await {
                 let text = format!(
@@ -238,9 +251,6 @@ async fn all_until(
     if cancel.is_cancelled() && !is_paused && !unbegun.is_empty() {
         is_paused = true;
         worst = worst.max(Exit::Resumable);
-        if file_count == 1 {
-            printer.note(&interrupted_before(&unbegun[0].0));
-        }
     }
     // A new token goes on with the files that were not begun.
     if refused_all == Some(Code::AuthExpired) && !unbegun.is_empty() {
@@ -252,6 +262,7 @@ async fn all_until(
             job.stays_open();
         }
     }
+    let mistyped = entries_of(&jobs, &never_met);
     for job in jobs {
         job.end().await;
     }
@@ -265,32 +276,69 @@ async fn all_until(
         };
         let begun_before = unbegun.iter().filter(|(path, _)| was_begun(path)).count();
         printer.unfinished(begun + begun_before, unbegun.len() - begun_before);
+        let how = match refused_all {
+            // The same command would be refused again; the failure says what helps.
+            _ if is_other_server => String::new(),
+            None => how_to_go_on(memory, &state, printer.options_to_resume()),
+            Some(Code::AuthExpired) => {
+                "Run the same command again with a new token to go on.".to_owned()
+            }
+            Some(_) => String::new(),
+        };
         if file_count > 1 {
-            let how = match refused_all {
-                None => how_to_go_on(memory, &state, printer.options_to_resume()),
-                Some(Code::AuthExpired) => {
-                    "Run the same command again with a new token to go on.".to_owned()
-                }
-                // The same command would be refused again; the failure says what helps.
-                Some(_) => String::new(),
-            };
             printer.rests(is_paused, &how);
+        } else if let (true, Some((path, _))) = (is_paused, unbegun.first()) {
+            // Of a file that was begun the event has said it.
+            printer.note(&interrupted_before(path, &how));
+        }
+    }
+    if memory.keeps() {
+        let state = memory.state_now();
+        for job in mistyped.iter().filter(|job| state.jobs.iter().any(|it| it.is_same_command(job)))
+        {
+            printer.note(&never_answered(job, &memory.option()));
         }
     }
     worst
 }
 
-fn interrupted_before(path: &Path) -> String {
-    format!("{}: interrupted before anything was sent", shown(path))
+fn entries_of(jobs: &[Job], some: &BTreeSet<usize>) -> Vec<JobEntry> {
+    some.iter().filter_map(|job| Some(jobs.get(*job)?.entry().clone())).collect()
 }
 
-/// What goes on with a command over several files: advice that works.
+fn interrupted_before(path: &Path, how: &str) -> String {
+    let how = if how.is_empty() { String::new() } else { format!(". {how}") };
+    format!("{}: interrupted before anything was sent{how}", shown(path))
+}
+
+/// A command is in the list whose server has never answered: its address may be mistyped.
+fn never_answered(job: &JobEntry, options: &str) -> String {
+    let server = crate::printable(job.server.as_deref().unwrap_or_default());
+    let path = job.paths.first().map_or_else(|| "PATH".to_owned(), |path| shell_word(path));
+    format!(
+        "{server} has never answered; what was to go there stays in the list (towline uploads). \
+         If the address is wrong, `towline uploads --forget {path}{options}` takes it off"
+    )
+}
+
+/// A file that was there when the command began and is away now may be on a disk that was
+/// unplugged, or in a folder that was moved: it may come back.
+fn gone_meanwhile(failure: Failure) -> Failure {
+    match failure {
+        Failure::File { source, path, .. } if uploads::is_not_there(&source) => {
+            Failure::Gone { path }
+        }
+        other => other,
+    }
+}
+
+/// What goes on with a command: advice that works.
 fn how_to_go_on(memory: &Memory, state: &UploadsState, options: &str) -> String {
     if !memory.keeps() || state.jobs.is_empty() {
         return "Run the same command again to go on.".to_owned();
     }
     let others = state.jobs.len() > 1
-        || state.uploads.values().any(|entry| !job::covers(&state.jobs[0], entry));
+        || state.uploads.values().any(|entry| !uploads::covers(&state.jobs[0], entry));
     let mut command = "towline resume".to_owned();
     if others {
         command.push_str(" --all");
@@ -305,7 +353,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn concerns_all(failure: &Failure) -> bool {
     match failure {
-        Failure::Unreachable { .. } | Failure::NoServer { .. } | Failure::Protocol(_) => true,
+        Failure::Unreachable { .. }
+        | Failure::NoServer { .. }
+        | Failure::Protocol(_)
+        | Failure::OtherServer { document_id: None, .. } => true,
         // Where no attempt is to be repeated, the first loss ends it all.
         Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
         Failure::Refused { reply, .. } => refuses_all(reply.code),

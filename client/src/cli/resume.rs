@@ -3,7 +3,7 @@
 use super::arguments::Resume;
 use super::job::{self, Job};
 use super::meaning::{self, Credential, Memory, Purpose};
-use super::printer::{Printer, line, say, shown};
+use super::printer::{Printer, say, shown};
 use super::put::{Task, all, client, report};
 use super::selection::Selection;
 use super::{Complaint, block_on};
@@ -17,8 +17,8 @@ use crate::transfer::PutOptions;
 use crate::uploads;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use towline_protocol::DocumentId;
 use towline_protocol::name::DocumentPath;
+use towline_protocol::{DocumentId, StoreId};
 use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
 
@@ -26,29 +26,21 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
     let quiet = resume.manner.quiet;
     let memory = meaning::memory(&resume.keeping, Purpose::GoOn, quiet)?;
     let chosen = choose(&resume, &memory.state)?;
+    let mut printer = Printer::new(resume.manner.manners(), memory.resuming(&resume.reach));
     if chosen.jobs.is_empty() && chosen.uploads.is_empty() {
-        if let (Some(server), false) = (&resume.reach.to, memory.state.jobs.is_empty()) {
-            return Err(Complaint::new(
-                Exit::Refused,
-                format!(
-                    "nothing unfinished is known of {server}; `towline uploads` lists what other \
-                     servers have. If one of them has this address now, run the same `towline put` \
-                     again with --to {server}"
-                ),
-            ));
+        let is_empty = memory.state.jobs.is_empty() && memory.state.uploads.is_empty();
+        if let (Some(server), false) = (&resume.reach.to, is_empty) {
+            return Err(none_of(server));
         }
-        if !resume.manner.json && !quiet {
-            line("no unfinished uploads");
-        }
+        printer.nothing_to_do("no unfinished uploads");
         return Ok(Exit::Done);
     }
-    let mut printer = Printer::new(resume.manner.manners(), memory.resuming(&resume.reach));
     let mut run = Run::new(&resume, &memory);
     for entry in chosen.jobs {
         run.add_job(entry, &mut printer);
     }
     for (document_id, entry) in chosen.uploads {
-        run.add_upload(document_id, entry);
+        run.add_upload(document_id, entry, &mut printer);
     }
     let Run { mut clients, tasks, jobs, worst, .. } = run;
     let sent = block_on(all(&mut clients, tasks, jobs, &memory, &mut printer))?;
@@ -57,13 +49,24 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
     Ok(exit)
 }
 
+fn none_of(server: &ServerAddress) -> Complaint {
+    Complaint::new(
+        Exit::Refused,
+        format!(
+            "nothing unfinished is known of {server}; `towline uploads` lists what other servers \
+             have. If one of them has this address now, run the same `towline put` again with \
+             --to {server}, or `towline resume DOCUMENT_ID --to {server}` for one upload"
+        ),
+    )
+}
+
 /// What is put together from the list.
 struct Run<'a> {
     resume: &'a Resume,
     memory: &'a Memory,
     clients: Vec<Client>,
-    /// Whose they are, one by one.
-    known: Vec<(ServerAddress, Credential)>,
+    /// Whose they are, one by one, and the store that has to answer.
+    known: Vec<(ServerAddress, Credential, Option<StoreId>)>,
     tasks: Vec<Task>,
     jobs: Vec<Job>,
     worst: Exit,
@@ -82,20 +85,28 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The client for an upload, or for a command whose memory has the form of one.
-    fn client(&mut self, entry: &UploadEntry) -> Result<usize, Complaint> {
+    /// The client for an upload, or for a command whose memory has the form of one. With
+    /// `store`, no other one gets anything; an upload is looked up once the server has said
+    /// who it is.
+    fn client(&mut self, entry: &UploadEntry, store: Option<StoreId>) -> Result<usize, Complaint> {
         let server = meaning::server(&self.resume.reach, Some(entry))?;
         let credential = meaning::credential(&self.resume.reach, Some(entry))?;
-        let same =
-            |other: &(ServerAddress, Credential)| *other == (server.clone(), credential.clone());
-        Ok(self.known.iter().position(same).unwrap_or_else(|| {
+        let wanted = (server, credential, store);
+        if let Some(known) = self.known.iter().position(|known| *known == wanted) {
+            return Ok(known);
+        }
+        let (server, credential, store) = wanted.clone();
+        // Of two clients of one address the token is the same.
+        let is_told = self.known.iter().any(|(at, with, _)| (at, with) == (&server, &credential));
+        if !is_told {
             meaning::warn_of_open_token(&credential, self.resume.manner.quiet);
             self.tell_of_token(entry, &server, &credential);
-            let retries = self.resume.manner.retries;
-            self.clients.push(client(server.clone(), credential.clone(), self.memory, retries));
-            self.known.push((server, credential));
-            self.known.len() - 1
-        }))
+        }
+        let retries = self.resume.manner.retries;
+        let client = client(server, credential, self.memory, retries).expecting(store);
+        self.clients.push(client);
+        self.known.push(wanted);
+        Ok(self.known.len() - 1)
     }
 
     /// A token that was another address's so far goes to the one that was typed: the server
@@ -114,33 +125,46 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn complain(&mut self, about: &str, complaint: &Complaint) {
-        say(&format!("{about}: {complaint}"));
+    /// Says that something of the list cannot be begun with now, in every form of the output,
+    /// and counts it.
+    fn complain(&mut self, what: &Part<'_>, complaint: &Complaint, printer: &mut Printer) {
+        let (about, path, document_id) = match what {
+            Part::Job(entry) => {
+                (job::title(entry), entry.paths.first().map(PathBuf::as_path), None)
+            }
+            Part::Path(path) => (shown(path), Some(*path), None),
+            Part::Upload(document_id, entry) => {
+                (format!("document {document_id}"), entry.path.as_deref(), Some(*document_id))
+            }
+        };
+        printer.complained(&about, path, document_id, complaint);
         self.worst = self.worst.max(complaint.exit);
     }
 
     /// All that an interrupted command named: what is done by now is found to be there.
     fn add_job(&mut self, entry: &JobEntry, printer: &mut Printer) {
-        let client = match self.client(&job::as_upload(entry)) {
+        let client = match self.client(&job::as_upload(entry), entry.server_id) {
             Ok(client) => client,
-            Err(complaint) => return self.complain(&job::title(entry), &complaint),
+            Err(complaint) => return self.complain(&Part::Job(entry), &complaint, printer),
         };
         let mut selection = Selection::of(&entry.paths, &entry.folder, entry.skip_refused);
         let lost = selection.refused.extract_if(.., |(_, failure)| is_lost(failure));
         let lost: Vec<PathBuf> = lost.map(|(path, _)| path).collect();
         for path in &lost {
-            self.complain(&shown(path), &away(path));
+            self.complain(&Part::Path(path), &away(path), printer);
         }
         let refused = report(&selection, printer);
         self.worst = self.worst.max(refused);
         // What lies below a path that was named and is away was said with that path.
         let is_below = |path: &Path| lost.iter().any(|lost| path.starts_with(lost));
         let begun = self.memory.state.uploads.iter().filter(|(_, upload)| {
-            job::covers(entry, upload) && upload.path.as_deref().is_some_and(|path| !is_below(path))
+            uploads::covers(entry, upload)
+                && upload.path.as_deref().is_some_and(|path| !is_below(path))
         });
         for (key, upload) in begun {
+            let Some(document_id) = UploadsState::document_id_of(key) else { continue };
             if let Err(complaint) = document(upload) {
-                self.complain(&format!("document {}", crate::printable(key)), &complaint);
+                self.complain(&Part::Upload(document_id, upload), &complaint, printer);
             }
         }
         let options = PutOptions {
@@ -150,7 +174,9 @@ impl<'a> Run<'a> {
             document_id: None,
             parallel: self.resume.manner.parallel,
         };
-        let files = selection.documents.len() as u64;
+        let found = selection.files_to_send();
+        // Of a folder that is away the number of its files is what it was.
+        let files = if lost.is_empty() { found } else { found.max(entry.files) };
         let number = self.jobs.len();
         self.tasks.extend(selection.documents.into_iter().map(|document| Task {
             client,
@@ -166,12 +192,13 @@ impl<'a> Run<'a> {
         self.jobs.push(job);
     }
 
-    fn add_upload(&mut self, document_id: DocumentId, entry: &UploadEntry) {
-        let prepared = document(entry).and_then(|document| Ok((document, self.client(entry)?)));
+    fn add_upload(&mut self, document_id: DocumentId, entry: &UploadEntry, printer: &mut Printer) {
+        let prepared =
+            document(entry).and_then(|document| Ok((document, self.client(entry, None)?)));
         let (document, client) = match prepared {
             Ok(prepared) => prepared,
             Err(complaint) => {
-                return self.complain(&format!("document {document_id}"), &complaint);
+                return self.complain(&Part::Upload(document_id, entry), &complaint, printer);
             }
         };
         let options = PutOptions {
@@ -181,8 +208,32 @@ impl<'a> Run<'a> {
             document_id: Some(document_id),
             parallel: self.resume.manner.parallel,
         };
-        self.tasks.push(Task { client, document, options, job: None });
+        let (server, credential, _) = &self.known[client];
+        let command = JobEntry {
+            paths: vec![document.local.clone()],
+            folder: document.remote.folder().to_vec(),
+            server: Some(server.to_string()),
+            server_id: entry.server_id,
+            on_conflict: None,
+            chunk_size: entry.chunk_size,
+            skip_refused: false,
+            token_file: credential.file.clone(),
+            start_time: entry.start_time,
+            files: 1,
+            done: 0,
+            other: serde_json::Map::new(),
+        };
+        let job = Some(self.jobs.len());
+        self.jobs.push(Job::of_upload(self.memory, command));
+        self.tasks.push(Task { client, document, options, job });
     }
+}
+
+/// A part of what is to go on, which may be impossible now.
+enum Part<'a> {
+    Job(&'a JobEntry),
+    Path(&'a Path),
+    Upload(DocumentId, &'a UploadEntry),
 }
 
 /// What was asked for.
@@ -216,7 +267,7 @@ fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, Co
     let jobs = meaning::jobs(state, resume.reach.to.as_ref());
     let mut uploads = meaning::entries(state, resume.reach.to.as_ref());
     // A file of a command goes on with its command, also where that is another server's.
-    uploads.retain(|(_, entry)| !state.jobs.iter().any(|job| job::covers(job, entry)));
+    uploads.retain(|(_, entry)| !state.jobs.iter().any(|job| uploads::covers(job, entry)));
     if jobs.len() + uploads.len() > 1 && !resume.all {
         return Err(Complaint::usage(
             "there are several unfinished uploads; name one (`towline uploads` lists them) or say --all",

@@ -1,6 +1,7 @@
 //! Which files the paths of a command line stand for.
 
 use crate::document::{Document, own_name};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::source::special;
 use std::io;
@@ -35,9 +36,10 @@ impl Selection {
         selection
     }
 
-    /// Whether it is more than one file: a later run goes on with all of it together.
-    pub(super) fn is_a_job(&self) -> bool {
-        self.documents.len() > 1
+    /// How many files there are to send, now or when they can be read.
+    pub(super) fn files_to_send(&self) -> u64 {
+        let for_later = self.refused.iter().filter(|(_, why)| why.exit() == Exit::Resumable);
+        (self.documents.len() + for_later.count()) as u64
     }
 
     /// A path that somebody typed; a symbolic link stands for its target.
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!(refused, [top.join("a/con")]);
         #[cfg(unix)]
         assert_eq!(paths(&selection.skipped), [top.join("link"), top.join("b/nothing")]);
-        assert!(selection.is_a_job() && selection.barren.is_empty());
+        assert!(selection.barren.is_empty());
 
         // The name is left out, and counted with the rest.
         let selection = Selection::of(std::slice::from_ref(&top), &folder, true);

@@ -60,10 +60,19 @@ impl Client {
         let Work { before, transfer, attempts } = work;
         let transfer = match transfer {
             Some(transfer) => transfer,
-            None => match open(document, options, *before).await {
-                Ok(opened) => transfer.insert(Box::new(opened)),
-                Err(failure) => return Worked::Ended(Box::new(Err(failure))),
-            },
+            None => {
+                let opened = tokio::select! {
+                    biased;
+                    // Cancel-safe: of a file that is not open yet nothing is lost. The thread
+                    // that opens it may wait for a device, and is left behind.
+                    () = cancel.cancelled() => Err(Failure::Interrupted(None)),
+                    opened = open(document, options, *before) => opened,
+                };
+                match opened {
+                    Ok(opened) => transfer.insert(Box::new(opened)),
+                    Err(failure) => return Worked::Ended(Box::new(Err(failure))),
+                }
+            }
         };
         let outcome = tokio::select! {
             biased;

@@ -63,8 +63,8 @@ impl Transfer {
 
     fn other_server(&self, means: &Means<'_>) -> String {
         format!(
-            "another server answers at {} than the one that has a part of this file; the upload \
-             begins anew here, and the other one stays in the list (towline uploads)",
+            "another server answers at {} than the one that has a part of this file; that part \
+             stays in the list (towline uploads) and is of no use here",
             means.server.address
         )
     }
@@ -83,6 +83,7 @@ impl Transfer {
             (Remembered::Entry(document_id, entry), _) => (document_id, entry),
             (Remembered::OtherServer, Some(document_id)) => {
                 let server = means.server.address.clone();
+                let document_id = Some(document_id);
                 return Err(Failure::OtherServer { document_id, server }.into());
             }
             // To begin another upload in its place would surprise.

@@ -1,13 +1,14 @@
-//! One command over several files in the state file.
+//! One command in the state file.
 
-use super::unix_seconds;
+use super::{KnownServer, unix_seconds};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
-use towline_protocol::{Name, OnConflict, Timestamp};
+use towline_protocol::{Name, OnConflict, StoreId, Timestamp};
 
-/// A `put` of a folder or of several files that has not come to its end: what was named,
-/// so that a later run can find all of its files again, also those that were not begun.
+/// A `put` that has not come to its end: what was named, so that a later run can find all of
+/// its files again, also those that were not begun. As soon as the one file of a `put` has an
+/// upload, the entry of that upload stands for the command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobEntry {
     /// The paths that were named, absolute.
@@ -18,6 +19,10 @@ pub struct JobEntry {
     /// The server, as `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// The identity of the server's store, which outlives its address. Absent until the
+    /// server was reached, and for older servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_id: Option<StoreId>,
     /// What to do where a name is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_conflict: Option<OnConflict>,
@@ -46,9 +51,27 @@ pub struct JobEntry {
 
 impl JobEntry {
     /// Whether the two are the same command: the same paths to the same place of the same
-    /// server.
+    /// server. The identities of the two stores decide where both are known, else the
+    /// addresses.
     #[must_use]
     pub fn is_same_command(&self, other: &Self) -> bool {
-        self.paths == other.paths && self.folder == other.folder && self.server == other.server
+        let is_same_server = match (self.server_id, other.server_id) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.server == other.server,
+        };
+        self.names_the_same(other) && is_same_server
+    }
+
+    /// Whether the two have the same paths and the same folder on the server, whichever
+    /// server that is.
+    #[must_use]
+    pub fn names_the_same(&self, other: &Self) -> bool {
+        self.paths == other.paths && self.folder == other.folder
+    }
+
+    /// Where the command was to go; nothing where the entry names no server.
+    #[must_use]
+    pub fn known_server(&self) -> Option<KnownServer> {
+        Some(KnownServer::new(self.server.clone()?, self.server_id))
     }
 }

@@ -56,7 +56,13 @@ impl KnownServer {
     /// What the entry's server is to this one.
     #[must_use]
     pub fn relation(&self, entry: &UploadEntry) -> Relation {
-        match (self.id, entry.server_id, &entry.server) {
+        self.relation_to(entry.server.as_deref(), entry.server_id)
+    }
+
+    /// What the server with that address and that identity is to this one.
+    #[must_use]
+    pub fn relation_to(&self, address: Option<&str>, id: Option<StoreId>) -> Relation {
+        match (self.id, id, address) {
             (Some(here), Some(there), _) if here == there => Relation::Same,
             (Some(_), Some(_), _) => Relation::Other,
             (_, _, Some(address)) if *address == self.address => Relation::SameAddress,

@@ -21,7 +21,7 @@ pub struct UploadsState {
     /// The uploads by their key.
     #[serde(serialize_with = "in_order_of_number")]
     pub uploads: BTreeMap<String, UploadEntry>,
-    /// Commands over several files that have not come to their end. The client's.
+    /// Commands that have not come to their end. The client's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<JobEntry>,
     /// Fields that this Towline does not know; they are kept.

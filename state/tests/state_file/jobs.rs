@@ -1,4 +1,4 @@
-//! Commands over several files, beside the uploads.
+//! Commands that have not come to their end, beside the uploads.
 
 use super::{entry, fresh, put};
 use towline_protocol::{OnConflict, Timestamp};
@@ -16,6 +16,7 @@ fn a_job_is_written_beside_the_uploads_and_read_back() {
         paths: vec!["/home/ann/photos".into(), "/home/ann/notes.txt".into()],
         folder: vec!["2024".to_owned().try_into().unwrap()],
         server: Some("example.org:8695".to_owned()),
+        server_id: "0123456789abcdef0123456789abcdef".parse().ok(),
         on_conflict: Some(OnConflict::Reject),
         chunk_size: Some(4096),
         skip_refused: true,
@@ -59,5 +60,25 @@ fn the_same_paths_to_the_same_place_are_one_command() {
         r#"{"paths":["/a","/b"],"server":"h:1","folder":["x"]}"#,
     ] {
         assert!(!one.is_same_command(&job(other)), "{other}");
+    }
+}
+
+#[test]
+fn the_identity_of_the_store_decides_where_both_know_one() {
+    let at = |server: &str, digit: Option<&str>| JobEntry {
+        server_id: digit.and_then(|digit| digit.repeat(32).parse().ok()),
+        ..job(&format!(r#"{{"paths":["/a"],"server":"{server}"}}"#))
+    };
+    for (one, other, is_same) in [
+        // The server has moved.
+        (at("h:1", Some("a")), at("h:2", Some("a")), true),
+        // Its data was made anew at the same address.
+        (at("h:1", Some("a")), at("h:1", Some("b")), false),
+        // As in the file of an older Towline, and before the server was reached.
+        (at("h:1", Some("a")), at("h:1", None), true),
+        (at("h:1", Some("a")), at("h:2", None), false),
+    ] {
+        assert_eq!(one.is_same_command(&other), is_same, "{one:?} {other:?}");
+        assert_eq!(other.is_same_command(&one), is_same, "{one:?} {other:?}");
     }
 }

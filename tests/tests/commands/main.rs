@@ -9,6 +9,7 @@ mod damage;
 mod demo;
 mod documents;
 mod folder;
+mod jobs;
 mod kills;
 mod many;
 mod messages;

@@ -1,0 +1,266 @@
+//! Every command is remembered until it is done: with one file or many, whether the server
+//! has a byte of it or not.
+
+use rustix::process::Signal;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::desk::{Desk, Outcome, run};
+use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::server::TestServer;
+
+/// The signal comes while the client waits for the first word of the server.
+async fn interrupted_at_the_door(desk: &Desk, proxy: &FaultProxy, signal: Signal) -> Outcome {
+    proxy.otherwise(Faults::stall_after(0));
+    let before = proxy.connections();
+    let sending = desk.start(desk.put(&desk.path("a.bin")));
+    proxy.link(before).await;
+    let is_noted = async {
+        while !desk.state_path().exists() || desk.state().jobs.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_noted).await.unwrap();
+    sending.signal(signal);
+    let outcome = sending.end().await;
+    proxy.otherwise(Faults::none());
+    outcome
+}
+
+async fn resumed(desk: &Desk, more: &[&str]) -> Outcome {
+    let mut resume = desk.command("resume");
+    resume.arg("--json").args(more);
+    run(resume).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_of_which_nothing_was_sent_is_resumed() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    for (signal, salt) in [(Signal::INT, 1), (Signal::KILL, 2)] {
+        let corpus = Corpus::new(3 * BLOCK, 900 + salt);
+        desk.write("a.bin", &corpus);
+        let outcome = interrupted_at_the_door(&desk, &proxy, signal).await;
+        if signal == Signal::INT {
+            outcome.assert_code(3);
+            assert!(outcome.err.contains("before anything was sent"), "{outcome:?}");
+            assert!(outcome.err.contains("`towline resume --state-file"), "{outcome:?}");
+        }
+        assert_eq!((desk.state().jobs.len(), desk.state().uploads.len()), (1, 0));
+        let listed = run(desk.command("uploads")).await;
+        assert!(listed.assert_done().out.contains("a.bin"), "{listed:?}");
+        let outcome = resumed(&desk, &[]).await;
+        assert_eq!(outcome.assert_done().event("summary")["sent"], 1, "{outcome:?}");
+        assert!(desk.state().jobs.is_empty());
+    }
+    let place = server.site.document(&server.person, "a.bin");
+    assert_eq!(std::fs::read(place).unwrap(), Corpus::new(3 * BLOCK, 901).bytes);
+    server.site.assert_published(&server.person, "a (1).bin", &Corpus::new(3 * BLOCK, 902));
+    assert!(run(desk.command("resume")).await.assert_done().out.contains("no unfinished"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_has_begun_stands_for_the_command_with_its_one_file() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    desk.write("a.bin", &Corpus::new(24 * BLOCK, 910));
+    for signal in [Signal::INT, Signal::KILL] {
+        proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+        let mut sending = desk.start(desk.put(&desk.path("a.bin")));
+        sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+        sending.signal(signal);
+        sending.end().await;
+        proxy.otherwise(Faults::none());
+        let state = desk.state();
+        assert_eq!(state.uploads.len(), 1);
+        // A client that is killed has perhaps not written yet that the upload goes on.
+        assert!(state.jobs.is_empty() || signal == Signal::KILL, "{state:?}");
+    }
+    resumed(&desk, &[]).await.assert_done();
+    assert!(desk.state().uploads.is_empty() && desk.state().jobs.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_server_never_answered_is_listed_and_can_be_forgotten() {
+    let server = TestServer::start().await;
+    let mut desk = Desk::new(&server.site, &server.person, server.address());
+    desk.write("a.bin", &Corpus::new(1000, 920));
+    desk.write("photos/b.bin", &Corpus::new(1001, 921));
+    desk.write("photos/c.bin", &Corpus::new(1002, 922));
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    desk.to = nobody.local_addr().unwrap();
+    drop(nobody);
+    for name in ["a.bin", "photos"] {
+        let path = desk.path(name);
+        let mut sending = desk.start(desk.put(&path));
+        sending.until(|event| event["event"] == "waiting").await;
+        sending.signal(Signal::INT);
+        let paused = sending.end().await;
+        paused.assert_code(3);
+        let given_up = run(desk.put(&path)).await;
+        given_up.assert_code(3);
+        for outcome in [paused, given_up] {
+            let line = outcome.err.lines().find(|line| line.contains("--forget")).unwrap();
+            assert!(line.contains(&desk.to.to_string()), "{outcome:?}");
+            assert!(line.contains(path.to_str().unwrap()), "{outcome:?}");
+        }
+        let listed = run(desk.command("uploads")).await;
+        assert!(listed.assert_done().out.contains(&desk.to.to_string()), "{listed:?}");
+        resumed(&desk, &["--retries", "0"]).await.assert_code(3);
+        assert_eq!(desk.state().jobs.len(), 1, "one command");
+        let mut forget = desk.command("uploads");
+        forget.arg("--forget").arg(&path);
+        run(forget).await.assert_done();
+        assert!(desk.state().jobs.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_resume_cannot_begin_with_is_an_event_and_counts() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    for name in ["a.bin", "b.bin", "photos"] {
+        let path = desk.path(name);
+        if name == "photos" {
+            for n in 0..2u64 {
+                desk.write(&format!("photos/{n}.bin"), &Corpus::new(24 * BLOCK, 930 + n));
+            }
+        } else {
+            desk.write(name, &Corpus::new(24 * BLOCK, 932));
+        }
+        let mut sending = desk.start(desk.put(&path));
+        sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+        sending.signal(Signal::INT);
+        sending.end().await.assert_code(3);
+    }
+    proxy.otherwise(Faults::none());
+    std::fs::remove_file(desk.path("a.bin")).unwrap();
+    std::fs::rename(desk.path("photos"), desk.path("elsewhere")).unwrap();
+    let outcome = resumed(&desk, &["--all"]).await;
+    outcome.assert_code(3);
+    let summary = outcome.event("summary");
+    assert_eq!((&summary["sent"], &summary["failed"]), (&1.into(), &2.into()), "{outcome:?}");
+    assert_eq!(summary["exit"], 3);
+    let mut told: Vec<_> = outcome
+        .events()
+        .iter()
+        .filter(|event| event["event"] == "error")
+        .map(|event| {
+            assert_eq!(event["exit"], 3, "{event}");
+            assert!(event["message"].as_str().unwrap().contains("not there now"), "{event}");
+            event["path"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    told.sort();
+    let expected = ["a.bin", "photos"].map(|name| desk.path(name).to_str().unwrap().to_owned());
+    assert_eq!(told, expected);
+    assert_eq!((desk.state().uploads.len(), desk.state().jobs.len()), (2, 1), "all of it stays");
+
+    // A person reads the sum, too.
+    let mut resume = desk.command("resume");
+    resume.arg("--all");
+    let outcome = run(resume).await;
+    outcome.assert_code(3);
+    assert!(outcome.out.contains("2 failed"), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_follows_its_server_and_goes_to_no_other() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let mut desk = Desk::new(&server.site, &server.person, proxy.address());
+    for n in 0..3u64 {
+        desk.write(&format!("photos/{n}.bin"), &Corpus::new(24 * BLOCK, 940 + n));
+    }
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let mut sending = desk.start(desk.put(&desk.path("photos")));
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    // Also without a word of farewell the list has the identity of the server.
+    sending.signal(Signal::KILL);
+    sending.end().await;
+    let address = proxy.address();
+    drop(proxy);
+    let before = desk.state();
+    assert!(before.jobs[0].server_id.is_some(), "{before:?}");
+
+    // Another server at the same address, whose user has the same token file.
+    let bind = move || TcpListener::bind((Ipv4Addr::LOCALHOST, address.port())).unwrap();
+    let other = TestServer::start_on(bind, |_| {}).await;
+    let ours = std::fs::read(desk.path("token")).unwrap();
+    std::fs::write(desk.path("token"), &other.person.token).unwrap();
+    let outcome = resumed(&desk, &[]).await;
+    outcome.assert_code(1);
+    assert!(outcome.err.contains("on another server"), "{outcome:?}");
+    assert_eq!(desk.state().jobs[0].server_id, before.jobs[0].server_id);
+    assert_eq!(desk.state().uploads, before.uploads);
+    assert!(!other.site.document(&other.person, "photos").exists());
+
+    // The same server under another address: the same command there takes the entry over.
+    std::fs::write(desk.path("token"), ours).unwrap();
+    desk.to = server.address();
+    let outcome = resumed(&desk, &["--to", &desk.to.to_string()]).await;
+    outcome.assert_code(1);
+    assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
+    run(desk.put(&desk.path("photos"))).await.assert_done();
+    for n in 0..3u64 {
+        let name = format!("photos/{n}.bin");
+        server.site.assert_published(&server.person, &name, &Corpus::new(24 * BLOCK, 940 + n));
+    }
+    let after = desk.state();
+    assert!(after.jobs.is_empty() && after.uploads.is_empty(), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_to_another_address_only_by_its_number() {
+    let server = TestServer::start().await;
+    let other = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    desk.write("a.bin", &Corpus::new(24 * BLOCK, 950));
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let mut sending = desk.start(desk.put(&desk.path("a.bin")));
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    let there = other.address().to_string();
+    for more in [&[][..], &["--all"]] {
+        let outcome = resumed(&desk, &[&["--to", &there], more].concat()).await;
+        outcome.assert_code(1);
+        assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
+        assert!(!outcome.err.contains("is sent to"), "no token goes there: {outcome:?}");
+    }
+    // The number says that this upload is meant, and what happens is said once.
+    let outcome = resumed(&desk, &["1", "--to", &server.address().to_string()]).await;
+    outcome.assert_done();
+    assert_eq!(outcome.err.matches("is sent to").count(), 1, "{outcome:?}");
+    server.site.assert_published(&server.person, "a.bin", &Corpus::new(24 * BLOCK, 950));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_cancel_what_is_complete_takes_it_off_the_list() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpus = Corpus::new(24 * BLOCK, 960);
+    let file = desk.write("a.bin", &corpus);
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let mut sending = desk.start(desk.put(&file));
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+    proxy.otherwise(Faults::none());
+    // Another machine of the same person ends it.
+    run(desk.elsewhere(&file, "other_state.json")).await.assert_done();
+    let mut cancel = desk.command("cancel");
+    cancel.arg("1");
+    let outcome = run(cancel).await;
+    outcome.assert_code(1);
+    assert!(outcome.err.contains("is complete"), "{outcome:?}");
+    assert!(desk.state().uploads.is_empty());
+    server.site.assert_published(&server.person, "a.bin", &corpus);
+}
