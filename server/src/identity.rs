@@ -116,7 +116,16 @@ impl fmt::Display for Mismatch {
         } else {
             writeln!(f, "{path} is not the whole store, so it is not used. Nothing was changed.")?;
         }
+        // That the catalog of a store is missing is said once, however many of its parts are
+        // there without it.
+        let mut without_catalog = Vec::new();
         for fault in &self.faults {
+            if let Fault::NoCatalog(_, id) = fault {
+                if without_catalog.contains(id) {
+                    continue;
+                }
+                without_catalog.push(*id);
+            }
             writeln!(f, "  {}", Told { fault, path: &self.path, store_id: self.store_id })?;
         }
         if self.faults.iter().any(|fault| matches!(fault, Fault::NotEmpty(_))) {
@@ -135,11 +144,12 @@ impl fmt::Display for Mismatch {
             "Mount the disk that is missing, or put the backup of that folder back, and start again."
         };
         writeln!(f, "{remedy}")?;
-        write!(
-            f,
-            "Only if what is missing is lost for good, or the folders shall be taken as they are: \
-             start the server once with --adopt-folders."
-        )
+        let when = if self.faults.iter().all(|fault| matches!(fault, Fault::NotEmpty(_))) {
+            "a new store shall be made among these files"
+        } else {
+            "what is missing is lost for good, or the folders shall be taken as they are"
+        };
+        write!(f, "Only if {when}: start the server once with --adopt-folders.")
     }
 }
 

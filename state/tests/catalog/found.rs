@@ -83,6 +83,19 @@ fn what_a_file_is_known_by_lasts_as_long_as_its_document() {
     let later = FileStamp { modified_ns: i64::MAX, mount_depth: Some(3), ..stamp };
     f.catalog.note_stamp(a, later).wait().unwrap();
     assert_eq!(f.document(a).stamp, Some(later));
+    // What was seen of an earlier file says nothing about this one.
+    f.catalog.doubt_file(a, stamp).wait().unwrap();
+    assert_eq!(f.document(a).stamp, Some(later));
+    f.catalog.doubt_file(a, later).wait().unwrap();
+    let doubted = f.document(a).stamp.unwrap();
+    assert_eq!(
+        (doubted.inode, doubted.mount_depth),
+        (later.inode, Some(3)),
+        "where it is expected"
+    );
+    assert!(!later.is_known_by(Some(doubted)) && !doubted.is_known_by(Some(doubted)));
+    f.catalog.note_stamp(a, later).wait().unwrap();
+    assert!(later.is_known_by(f.document(a).stamp), "it was read, and is the right one");
     f.catalog.lose(a, "gone", at(40)).wait().unwrap();
     assert_eq!(f.document(a).stamp, None);
     f.catalog.note_stamp(a, later).wait().unwrap();

@@ -43,7 +43,7 @@ async fn a_folder_that_holds_other_things_is_named_with_them_and_stays_as_it_is(
         let name = Path::new(file).components().next().unwrap();
         assert!(said.contains(&format!("holds {:?}", name.as_os_str())), "{said}");
         assert!(!said.contains('\u{1b}'), "{said:?}");
-        for advice in ["empty or does not exist yet", "state/", "--adopt-folders"] {
+        for advice in ["empty or does not exist yet", "state/", "shall be made among these files"] {
             assert!(said.contains(advice), "{advice}: {said}");
         }
     }

@@ -60,7 +60,7 @@ async fn everything_is_kept_and_named() {
     // Not by itself: its disk may not be mounted.
     let ended = Launch::over(&site).try_start().await.unwrap_err();
     let said = ended.said.join("\n");
-    assert!(said.contains("there is no catalog in"), "{said}");
+    assert_eq!(said.matches("there is no catalog in").count(), 1, "said once: {said}");
     assert!(!site.catalog_path().exists());
     let mut server = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
     // The same person under the same number, given by hand; documents count from 1.
