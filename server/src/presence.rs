@@ -7,7 +7,7 @@ use crate::{failpoint, file_hash};
 use std::os::unix::fs::FileExt as _;
 use towline_protocol::{BlockIndex, DocumentPath, Offset, UserId};
 use towline_state::CatalogError;
-use towline_state::catalog::{Document, Refusal};
+use towline_state::catalog::{Document, Refusal, Reply};
 
 /// What lies in a document's place.
 #[derive(Debug)]
@@ -26,9 +26,13 @@ pub(crate) enum Presence {
     Unknown,
 }
 
-/// How many numbered names of rows whose files may be gone are looked at. A name that a
-/// row keeps beyond these is passed over; another is always found.
-const NAMES_LOOKED_AT: u32 = 8;
+/// How many names, the plain one and numbered ones, of rows whose files may be gone are looked
+/// at where a file gets a numbered name. A name that a row keeps beyond these is passed over:
+/// there is another.
+pub(crate) const NAMES_LOOKED_AT: u32 = 8;
+
+/// The same where no name is free, as far as the rows say.
+pub(crate) const ALL_NAMES_LOOKED_AT: u32 = 1000;
 
 impl Service {
     /// Looks at the file of a completed document, and reads nothing. Blocks.
@@ -118,47 +122,80 @@ impl Service {
     /// The row changes after what it says has become true on the disk (P3), and it was the
     /// owner of the disk who made it so: no byte is removed by this.
     pub(crate) fn give_up_gone(&self, document: &Document) -> bool {
-        let id = document.document_id;
-        let place = document.file_path.as_ref().map(tracing::field::display);
+        let lost = self.ask_to_lose(document);
+        has_lost(document, lost)
+    }
+
+    fn ask_to_lose(&self, document: &Document) -> Reply<()> {
         let reason = lost_because(document, "was removed from the server's disk");
         failpoint::reach("gone.found");
-        match self.catalog.lose(id, reason, self.clock().now()).wait() {
-            Ok(()) => {
-                tracing::warn!(
-                    document_id = %id, user = %document.user_id, place,
-                    "the file of a document was removed; its name is free again"
-                );
-                true
-            }
-            // Another channel has found out as well.
-            Err(CatalogError::Refused(Refusal::WrongPhase(_))) => true,
-            Err(error) => {
-                tracing::error!(document_id = %id, %error, "a document without a file was not ended");
-                false
-            }
-        }
+        self.catalog.lose(document.document_id, reason, self.clock().now())
     }
 
     /// Gives up those documents of a user whose files are gone and whose rows keep a name that
-    /// a new file needs: the place, one of its first `copies` numbered names, or the name of
-    /// one of its folders. Says whether there were any. Blocks.
+    /// a new file needs: the place itself, one of its first `copies` numbered names, the name
+    /// of one of its folders, or a name in a folder that has the file's own. Says whether there
+    /// were any. Blocks.
     pub(crate) fn give_up_gone_at(&self, owner: UserId, path: &DocumentPath, copies: u32) -> bool {
-        let mut places = vec![path.clone()];
-        places.extend((1..copies.min(NAMES_LOOKED_AT)).filter_map(|copy| path.numbered(copy)));
+        let mut were_any = false;
+        // A folder may have had more documents than are looked up at a time.
+        while self.give_up_some_gone_at(owner, path, copies) {
+            were_any = true;
+        }
+        were_any
+    }
+
+    fn give_up_some_gone_at(&self, owner: UserId, path: &DocumentPath, copies: u32) -> bool {
+        let mut names = vec![path.clone()];
+        names.extend((1..copies).map_while(|copy| path.numbered(copy)));
+        let below = self.catalog.below_places(owner, &names);
         for (depth, name) in path.folder().iter().enumerate() {
             let above = path.folder().iter().take(depth).cloned().collect();
-            places.extend(DocumentPath::new(above, name.clone()));
+            names.extend(DocumentPath::new(above, name.clone()));
         }
-        let documents = match self.catalog.at_places(owner, &places).wait() {
+        let at = self.catalog.at_places(owner, &names);
+        let documents = at.wait().and_then(|mut documents| {
+            documents.extend(below.wait()?);
+            Ok(documents)
+        });
+        let documents = match documents {
             Ok(documents) => documents,
             Err(error) => {
-                tracing::error!(user = %owner, %error, "who has a name cannot be looked up");
+                tracing::error!(user = %owner, %error, "the documents that keep a name cannot be looked up");
                 return false;
             }
         };
         let is_gone = |document: &&Document| matches!(self.presence(document), Presence::Gone);
-        let given_up = documents.iter().filter(is_gone).map(|document| self.give_up_gone(document));
-        given_up.filter(|has_ended| *has_ended).count() > 0
+        // All are asked for before the first answer: many share a commit.
+        let gone: Vec<_> = documents.iter().filter(is_gone).collect();
+        let gone: Vec<_> =
+            gone.into_iter().map(|document| (document, self.ask_to_lose(document))).collect();
+        gone.into_iter()
+            .map(|(document, lost)| has_lost(document, lost))
+            .filter(|lost| *lost)
+            .count()
+            > 0
+    }
+}
+
+/// Hears whether a document without a file was ended.
+fn has_lost(document: &Document, lost: Reply<()>) -> bool {
+    let id = document.document_id;
+    match lost.wait() {
+        Ok(()) => {
+            let place = document.file_path.as_ref().map(tracing::field::display);
+            tracing::warn!(
+                document_id = %id, user = %document.user_id, place,
+                "the file of a document was removed; its name is free again"
+            );
+            true
+        }
+        // Another channel has found out as well.
+        Err(CatalogError::Refused(Refusal::WrongPhase(_))) => true,
+        Err(error) => {
+            tracing::error!(document_id = %id, %error, "a document without a file was not ended");
+            false
+        }
     }
 }
 

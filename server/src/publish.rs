@@ -7,6 +7,7 @@ use crate::live::{Live, Recording};
 use crate::log::UploadEnd;
 use crate::moving::{Move, Standing};
 use crate::newborn::Birth;
+use crate::presence::{ALL_NAMES_LOOKED_AT, NAMES_LOOKED_AT};
 use crate::service::Service;
 use crate::settling::{self, Named};
 use crate::storage::{GoesOn, NewName, Publishable, Put, StorageError};
@@ -148,11 +149,16 @@ impl Subject {
         }
     }
 
-    /// Gives up the documents without a file that keep the place from it that was asked
-    /// for. One that came whole is asked for anew by whoever brings it.
-    fn give_up_gone(&self, service: &Service, owner: UserId) -> bool {
+    /// Gives up the documents without a file whose rows keep every name from it that it may
+    /// have. A file that came whole begins anew, as an upload that can be resumed.
+    fn give_up_gone(&self, service: &Service, order: Order) -> bool {
+        let Order { owner, on_conflict, .. } = order;
         let Self::Live(live, _) = self else { return false };
-        service.give_up_gone_at(owner, &live.ask(|upload| upload.path().clone()), 1)
+        let copies = match on_conflict {
+            OnConflict::Rename => ALL_NAMES_LOOKED_AT,
+            OnConflict::Reject => 1,
+        };
+        service.give_up_gone_at(owner, &live.ask(|upload| upload.path().clone()), copies)
     }
 
     /// What it leaves that a file did not get its name. Of one that came whole, nothing:
@@ -293,7 +299,7 @@ impl Publishing {
             Stride::Name { chosen, room } => match chosen.wait() {
                 Ok(row) => name(service, order, &subject, Place::of(row), room),
                 Err(CatalogError::Refused(PathTaken | FolderTaken))
-                    if subject.give_up_gone(service, order.owner) =>
+                    if subject.give_up_gone(service, order) =>
                 {
                     let chosen = choose(service, order, subject.bytes(room.is_some()), 0);
                     Ok(Went::On(Stride::Name { chosen, room }))
@@ -382,7 +388,8 @@ fn name(
     let Order { document_id, owner, blake3, is_copy, .. } = order;
     let staging = subject.staging();
     // A name that only a row has is free: the disk decides. Each time there is a row less.
-    if place.copy > 0 && service.give_up_gone_at(owner, &place.document.path, place.copy) {
+    let copies = place.copy.min(NAMES_LOOKED_AT);
+    if copies > 0 && service.give_up_gone_at(owner, &place.document.path, copies) {
         let chosen = choose(service, order, place.document.bytes, 0);
         return Ok(Went::On(Stride::Name { chosen, room }));
     }

@@ -97,6 +97,24 @@ impl Catalog {
         })
     }
 
+    /// Completed documents that lie in a folder with one of those names, or below. At most 64
+    /// for each name; a row that does not read is not among them.
+    pub fn below_places(&self, user_id: UserId, names: &[DocumentPath]) -> Reply<Vec<Document>> {
+        let keys: Vec<_> = names.iter().map(DocumentPath::key).collect();
+        self.look(Share::Of(user_id), move |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM documents \
+                 WHERE user_id = $1 AND path_key > $2 || '/' AND path_key < $2 || '0' \
+                 AND created_at IS NOT NULL LIMIT 64"
+            );
+            let mut found = Vec::new();
+            for key in keys {
+                found.extend(readable(connection, &sql, params![user_id.to_i64(), key])?);
+            }
+            Ok(found)
+        })
+    }
+
     /// Records what the file of a completed document is known by: it was read, and is the
     /// right one. Of a document that is not completed any more nothing is recorded.
     pub fn note_stamp(&self, document_id: DocumentId, stamp: FileStamp) -> Reply<()> {

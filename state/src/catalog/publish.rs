@@ -6,11 +6,16 @@ use super::documents::{self, Created, Unless, in_phase};
 use super::error::{CatalogError, Refusal};
 use super::{Catalog, Reply, blocks, users};
 use rusqlite::{Connection, params};
+use std::iter;
 use towline_protocol::{DocumentId, DocumentPath, FileHash, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// How many names are tried one by one before the search takes larger steps.
 const SMALL_STEPS: u32 = 8;
+
+/// How many are tried one by one after these, where the last name that the path has room for
+/// is taken.
+const SCANNED_MAX: usize = 1000;
 
 impl Catalog {
     /// Reserves the final place of a document whose every byte is verified, and makes
@@ -280,7 +285,8 @@ fn free_place(
         Ok(!is_taken(connection, wish.owner, &key, Some(document_id))?)
     };
     let copy = match wish.on_conflict {
-        OnConflict::Rename => first_free(first_copy, is_free)?,
+        OnConflict::Rename if first_copy == 0 && is_free(0)? => 0,
+        OnConflict::Rename => first_free(first_copy, last_copy(wish.path), is_free)?,
         OnConflict::Reject if first_copy == 0 && is_free(0)? => 0,
         OnConflict::Reject => return Err(Refusal::PathTaken.into()),
     };
@@ -316,29 +322,49 @@ fn numbered(path: &DocumentPath, copy: u32) -> Result<DocumentPath, CatalogError
     path.numbered(copy).ok_or_else(|| Refusal::PathTaken.into())
 }
 
-/// The first copy from `first` on that is free: one by one for the few copies
+/// The last copy that the path has room for.
+fn last_copy(path: &DocumentPath) -> u32 {
+    // All numbers of as many digits take the same room.
+    let longest = iter::successors(Some(u32::MAX), |copy| {
+        let digits = copy.ilog10();
+        (digits > 0).then(|| 10_u32.pow(digits) - 1)
+    });
+    longest.into_iter().find(|copy| path.numbered(*copy).is_some()).unwrap_or(0)
+}
+
+/// The first copy from `first` to `last` that is free: one by one for the few copies
 /// that people make, then doubling the step and bisecting, so that the thousandth
-/// upload of `scan.pdf` costs some twenty look-ups and not a thousand.
+/// upload of `scan.pdf` costs some twenty look-ups and not a thousand. Where `last` is
+/// taken, there may be a free one before it: some are tried one by one.
 fn first_free(
     first: u32,
+    last: u32,
     mut is_free: impl FnMut(u32) -> Result<bool, CatalogError>,
 ) -> Result<u32, CatalogError> {
-    let all_taken = || CatalogError::from(Refusal::PathTaken);
     let mut taken = first;
-    for copy in (first..=u32::MAX).take(SMALL_STEPS as usize) {
+    for copy in (first..=last).take(SMALL_STEPS as usize) {
         if is_free(copy)? {
             return Ok(copy);
         }
         taken = copy;
     }
+    let looked_at = taken;
     let mut step = SMALL_STEPS;
     let mut free = loop {
-        let copy = taken.checked_add(step).ok_or_else(all_taken)?;
-        if is_free(copy)? {
+        let copy = taken.saturating_add(step).min(last);
+        if copy > taken && is_free(copy)? {
             break copy;
         }
+        if copy >= last {
+            for copy in (looked_at..last).skip(1).take(SCANNED_MAX) {
+                if is_free(copy)? {
+                    return Ok(copy);
+                }
+            }
+            return Err(Refusal::PathTaken.into());
+        }
         taken = copy;
-        step = step.checked_mul(2).ok_or_else(all_taken)?;
+        step = step.saturating_mul(2);
     };
     while free - taken > 1 {
         let middle = taken + (free - taken) / 2;
@@ -353,7 +379,7 @@ fn first_free(
 
 #[cfg(test)]
 mod tests {
-    use super::{Keys, first_free};
+    use super::{Keys, first_free, last_copy};
     use towline_protocol::DocumentPath;
 
     #[test]
@@ -370,7 +396,7 @@ mod tests {
 
     fn search(first: u32, taken: impl Fn(u32) -> bool) -> (u32, u32) {
         let mut looks = 0;
-        let found = first_free(first, |copy| {
+        let found = first_free(first, u32::MAX, |copy| {
             looks += 1;
             Ok(!taken(copy))
         });
@@ -398,7 +424,36 @@ mod tests {
 
     #[test]
     fn a_search_that_finds_nothing_ends() {
-        assert!(first_free(0, |_| Ok(false)).is_err());
-        assert!(first_free(u32::MAX, |_| Ok(false)).is_err());
+        for (first, last) in [(0, u32::MAX), (u32::MAX, u32::MAX), (0, 0), (0, 9), (3, 99), (10, 9)]
+        {
+            assert!(first_free(first, last, |_| Ok(false)).is_err(), "{first} to {last}");
+        }
+    }
+
+    #[test]
+    fn every_free_copy_up_to_the_last_is_found() {
+        for last in [0, 1, 7, 8, 9, 15, 16, 99, 999] {
+            for free in 0..=last {
+                assert_eq!(first_free(0, last, |copy| Ok(copy == free)).unwrap(), free, "{last}");
+                // In order, as uploads take them.
+                assert_eq!(first_free(0, last, |copy| Ok(copy >= free)).unwrap(), free, "{last}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_copy_is_the_longest_number_that_fits() {
+        for (digits, last) in [(1, 9), (2, 99), (5, 99_999), (10, u32::MAX)] {
+            let folder = "d".repeat(255);
+            let mut path = [folder.as_str(); 7].join("/");
+            path.push('/');
+            // Seven bytes for the extension, three for a blank and brackets, one for a letter.
+            let last_folder_bytes = 2048 - path.len() - "/".len() - digits - 7 - 3 - 1;
+            path.push_str(&"e".repeat(last_folder_bytes));
+            path.push_str("/a.234567");
+            let path = DocumentPath::parse(&path).unwrap();
+            assert_eq!(last_copy(&path), last, "{digits}");
+        }
+        assert_eq!(last_copy(&DocumentPath::parse("doc.pdf").unwrap()), u32::MAX);
     }
 }

@@ -184,6 +184,38 @@ async fn a_file_that_was_removed_gives_its_name_to_the_next() {
     }
 }
 
+/// A folder that was removed by hand keeps its name from no file, however many documents were
+/// in it; one with a document left does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_removed_gives_its_name_to_a_file() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    put(&mut speaker, "keep", &Corpus::new(10, 190)).await;
+    for on_conflict in [OnConflict::Rename, OnConflict::Reject] {
+        for n in 0..150 {
+            let corpus = Corpus::new(10 + n, 191);
+            let folder = vec!["dir".to_owned(), format!("{}", n % 3)];
+            speaker.upload(Upload { folder, ..upload(&format!("{n}"), &corpus) }).await;
+            speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+            speaker.complete(ZERO).await;
+        }
+        let dir = server.site.document(&server.person, "dir");
+        let corpus = Corpus::new(20, 192);
+        fs::remove_dir_all(dir.join("1")).unwrap();
+        put(&mut speaker, "dir", &corpus).await;
+        server.site.assert_published(&server.person, "dir (1)", &corpus);
+        fs::remove_file(server.site.document(&server.person, "dir (1)")).unwrap();
+
+        fs::remove_dir_all(&dir).unwrap();
+        let begin = Upload { on_conflict, ..upload("dir", &corpus) };
+        speaker.upload(begin).await;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.filename, "dir");
+        server.site.assert_published(&server.person, "dir", &corpus);
+        fs::remove_file(dir).unwrap();
+    }
+}
+
 /// There is nothing to read of it, so nothing is waited for either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_that_was_removed_is_asked_for() {

@@ -204,6 +204,36 @@ async fn a_number_in_the_longest_path() {
     }
 }
 
+/// A path with room for one digit, or for two, has as many numbered names as it has room for.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_numbers_that_a_long_path_has_room_for() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let folder: Vec<_> = (0..7).map(|_| "d".repeat(255)).chain(["e".repeat(245)]).collect();
+    let begin = |name: &str, corpus: &Corpus| {
+        let on_conflict = OnConflict::Rename;
+        Upload { folder: folder.clone(), on_conflict, ..upload(name, corpus) }
+    };
+    for (extension, last) in [("2345", 9), ("234", 99)] {
+        let name = format!("a.{extension}");
+        for copy in 0..=last {
+            let corpus = Corpus::new(10 + copy, 152);
+            let expected = if copy == 0 { name.clone() } else { format!("a ({copy}).{extension}") };
+            assert_eq!(put(&mut speaker, begin(&name, &corpus), &corpus).await, expected);
+        }
+        let corpus = Corpus::new(500, 153);
+        speaker.upload(begin(&name, &corpus)).await;
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        let told = speaker.complete_refused(Complete::default(), Code::Exists).await;
+        speaker.cancel(told.document_id.unwrap()).await;
+        // A name whose file is gone is free again, whichever it is.
+        let free = server.site.document(&server.person, &folder.join("/"));
+        std::fs::remove_file(free.join(format!("a ({last}).{extension}"))).unwrap();
+        let got = put(&mut speaker, begin(&name, &corpus), &corpus).await;
+        assert_eq!(got, format!("a ({last}).{extension}"));
+    }
+}
+
 /// What lies in a folder of that name is beside it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_in_a_folder_of_the_name_of_a_document() {
