@@ -76,6 +76,12 @@ pub enum Failure {
         /// The file.
         path: PathBuf,
     },
+    /// A file without an end: a reader waits for what comes next.
+    #[error("it has no end: a reader of it waits for what comes next")]
+    NoEnd {
+        /// The file.
+        path: PathBuf,
+    },
     /// The name would be refused by every server.
     #[error("its name cannot be used: {reason}")]
     BadName {
@@ -211,6 +217,7 @@ impl Failure {
             Self::NotAFile { .. }
             | Self::StandardInput
             | Self::UnknownSize { .. }
+            | Self::NoEnd { .. }
             | Self::BadName { .. }
             | Self::NotUnicode { .. }
             | Self::NotYours { .. }
@@ -304,7 +311,10 @@ impl Failure {
                     .to_owned(),
             ),
             // An upload that was interrupted reads its file again.
-            Self::NotAFile { .. } | Self::StandardInput | Self::UnknownSize { .. } => {
+            Self::NotAFile { .. }
+            | Self::StandardInput
+            | Self::UnknownSize { .. }
+            | Self::NoEnd { .. } => {
                 Some("save what it holds to a file, and put that".to_owned())
             }
             Self::Refused { reply, kept } => refused::advice(reply, *kept),

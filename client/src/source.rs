@@ -78,13 +78,15 @@ impl Source {
             return Err(not_a_file(kind));
         }
         let absolute = std::fs::canonicalize(path).map_err(failed)?;
-        let file = File::open(&absolute).map_err(failed)?;
+        let file = open_without_waiting(&absolute).map_err(failed)?;
         let kind = file.metadata().map_err(failed)?.file_type();
         if !kind.is_file() {
             return Err(not_a_file(kind));
         }
-        let unreadable =
-            |source| Failure::File { action: "read", path: path.to_owned(), source, kept: None };
+        let unreadable = |source: io::Error| match source.kind() {
+            io::ErrorKind::WouldBlock => Failure::NoEnd { path: path.to_owned() },
+            _ => Failure::File { action: "read", path: path.to_owned(), source, kept: None },
+        };
         for _ in 0..LOOKS_MAX {
             let metadata = file.metadata().map_err(failed)?;
             let (filesize, modified) = look(&metadata).map_err(failed)?;
@@ -311,6 +313,25 @@ fn ends_at(file: &File, filesize: FileSize) -> io::Result<bool> {
             count => return Ok(count? == expected),
         }
     }
+}
+
+/// Opens a file so that no read of it waits for more to come: some files of the kernel, as
+/// `/proc/kmsg`, say that they are regular and have no end. To others it makes no difference.
+#[cfg(unix)]
+pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    match File::options().read(true).custom_flags(flags).open(path) {
+        // Another program holds a lease on the file (fcntl(2), `F_SETLEASE`), and gives it up
+        // to an opener that waits.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => File::open(path),
+        opened => opened,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// Everything up to the end; nothing where that is more than `max_bytes`.

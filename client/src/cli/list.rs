@@ -18,7 +18,7 @@ use towline_state::state_file::{JobEntry, UploadEntry};
 /// Columns between two cells.
 const GAP: usize = 2;
 
-/// A narrower last cell tells nothing.
+/// In columns; a narrower last cell tells nothing.
 const LAST_CELL_MIN: usize = 12;
 
 pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
@@ -58,12 +58,10 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
     if entries.is_empty() {
         return Ok(Exit::Done);
     }
-    let mut rows =
-        vec![["DOCUMENT", "DONE", "SIZE", "LAST DATA", "SERVER", "FILE"].map(str::to_owned)];
-    rows.extend(entries.into_iter().map(|(_, key, entry)| row(key, entry, now)));
+    let rows = entries.into_iter().map(|(_, key, entry)| row(key, entry, now)).collect();
     let terminal = console::Term::stdout();
     let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
-    for text in table(rows, columns) {
+    for text in listed(rows, columns) {
         line(&text);
     }
     Ok(Exit::Done)
@@ -117,6 +115,33 @@ fn file(entry: &UploadEntry) -> String {
     }
     let folder: String = entry.folder.iter().map(|name| format!("{name}/")).collect();
     printable(&format!("{folder}{}", entry.filename))
+}
+
+/// The uploads as a table, or one below the other where the terminal is too narrow for one.
+fn listed(mut rows: Vec<[String; 6]>, columns: Option<usize>) -> Vec<String> {
+    let heads = ["DOCUMENT", "DONE", "SIZE", "LAST DATA", "SERVER", "FILE"];
+    let widest = |column: usize| {
+        let cells = rows.iter().map(|row| measure_text_width(&row[column]));
+        cells.max().unwrap_or(0).max(heads[column].len())
+    };
+    let before: usize = (0..heads.len() - 1).map(|column| widest(column) + GAP).sum();
+    match columns.filter(|columns| *columns < before + LAST_CELL_MIN) {
+        Some(columns) => rows.iter().flat_map(|row| stacked(row, columns)).collect(),
+        None => {
+            rows.insert(0, heads.map(str::to_owned));
+            table(rows, columns)
+        }
+    }
+}
+
+/// One upload in several lines, none of them longer than the terminal is wide.
+fn stacked([number, done, size, last, server, file]: &[String; 6], columns: usize) -> [String; 3] {
+    let room = columns.saturating_sub(GAP).max(LAST_CELL_MIN);
+    [
+        end_of(&format!("document {number}: {done} of {size}, {last}"), columns),
+        format!("{:GAP$}{}", "", end_of(&format!("to {server}"), room)),
+        format!("{:GAP$}{}", "", end_of(file, room)),
+    ]
 }
 
 /// The rows as lines, each column as wide as its widest cell. `columns` is the width of the
@@ -189,6 +214,28 @@ mod tests {
         assert_eq!(table(rows(), Some(21))[2], "ccc  …ath/to/file.bin");
         // A terminal that is narrower than the other columns still shows the end of the path.
         assert!(table(rows(), Some(3))[2].ends_with("file.bin"));
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_no_line_that_is_too_long() {
+        let row = |number: &str, path: &str| {
+            [number, "58%", "2.0 GiB", "13 min ago", "files.example.org:8695", path]
+                .map(str::to_owned)
+        };
+        let rows = || {
+            vec![row("9", "/home/ann/films/a very long name of 日本語.mkv"), row("12345", "/a/b")]
+        };
+        for columns in [20, 40, 60, 80, 200] {
+            let lines = listed(rows(), Some(columns));
+            for line in &lines {
+                assert!(measure_text_width(line) <= columns, "{columns}: {line}");
+            }
+            for what in ["日本語.mkv", "/a/b"] {
+                assert!(lines.iter().any(|line| line.ends_with(what)), "{columns}: {lines:?}");
+            }
+        }
+        assert_eq!(listed(rows(), Some(40))[0], "document 9: 58% of 2.0 GiB, 13 min ago");
+        assert!(listed(rows(), None)[0].starts_with("DOCUMENT"));
     }
 
     #[test]

@@ -274,7 +274,7 @@ pub(super) fn memory(
             }
             state
         }
-        // At the usual place nobody has asked for a list: the files are sent without one, and
+        // At the usual place the list is not asked for: the files are sent without one, and
         // that is said. A file that was named has to be usable, before anything is sent: a
         // person who names it counts on it. And the answer to a question about the list must
         // not be that it is empty.

@@ -42,7 +42,8 @@ impl Selection {
         (self.documents.len() + for_later.count()) as u64
     }
 
-    /// A path that somebody typed; a symbolic link stands for its target.
+    /// A path of the command line. A symbolic link there stands for its target; one that is
+    /// found inside a folder is passed over, and counted.
     fn add_path(&mut self, path: &Path, folder: &[Name]) {
         // As everywhere; a file of that name is `./-`.
         if path == Path::new("-") {

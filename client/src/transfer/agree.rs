@@ -55,7 +55,7 @@ impl Transfer {
                 self.notice(means, self.other_server(means));
             }
             self.begin_at_zero();
-            // A number that was asked for is none of this server's.
+            // A number that a person gave is the number of an upload on the other server.
             self.looked_up &= self.options.document_id.is_none();
         }
         self.store = store.or(self.store);
@@ -125,7 +125,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Cancels an upload that nobody will go on with.
+    /// Cancels an upload that will not be continued.
     async fn give_up(
         &mut self,
         means: &mut Means<'_>,
@@ -162,7 +162,7 @@ impl Transfer {
         self.fills.clear();
     }
 
-    /// Goes on with an upload; nothing where it is no more.
+    /// Continues an upload. Returns nothing where the server does not have it any more.
     async fn resume(
         &mut self,
         means: &mut Means<'_>,

@@ -1,7 +1,8 @@
 //! The thread that reads small files ahead of the socket, each whole and at once.
 
+use crate::source::open_without_waiting;
 use std::collections::HashSet;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
@@ -70,7 +71,7 @@ fn load(path: &Path) -> io::Result<Option<Small>> {
     if !is_small(&path.metadata()?) {
         return Ok(None);
     }
-    let file = File::open(path)?;
+    let file = open_without_waiting(path)?;
     let before = file.metadata()?;
     if !is_small(&before) {
         return Ok(None);

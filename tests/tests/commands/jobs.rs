@@ -264,3 +264,40 @@ async fn to_cancel_what_is_complete_takes_it_off_the_list() {
     assert!(desk.state().uploads.is_empty());
     server.site.assert_published(&server.person, "a.bin", &corpus);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_an_end_holds_nothing_up() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let corpora = [970, 971].map(|salt| Corpus::new(1000, salt));
+    // It says that it is a regular file of 0 bytes, and gives what the kernel will say next.
+    // Where only root may read it, it is refused for that.
+    let mut put = desk.put(std::path::Path::new("/proc/kmsg"));
+    for (name, corpus) in ["a.bin", "b.bin"].iter().zip(&corpora) {
+        put.arg(desk.write(name, corpus));
+    }
+    put.arg("--json");
+    let outcome = run(put).await;
+    outcome.assert_code(1);
+    assert_eq!(outcome.event("error")["path"], "/proc/kmsg");
+    for (name, corpus) in ["a.bin", "b.bin"].iter().zip(&corpora) {
+        server.site.assert_published(&server.person, name, corpus);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_a_later_version_at_the_usual_place_ends_no_put() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.path("home/towline/uploads_state.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let later = b"{\"version\": 999, \"uploads\": {}}";
+    std::fs::write(&file, later).unwrap();
+    let mut put = desk.at_home("put", &desk.path("home"));
+    desk.reach(&mut put);
+    put.arg(desk.write("a.bin", &Corpus::new(1000, 980)));
+    let outcome = run(put).await;
+    outcome.assert_done();
+    assert_eq!(outcome.err.matches("nothing is remembered").count(), 1, "{outcome:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), later);
+}
