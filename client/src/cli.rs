@@ -134,7 +134,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Complaint> {
             Complaint::new(Exit::Refused, format!("cannot start: {}", in_words(&error)))
         })?;
     let done = runtime.block_on(work);
-    // Nobody waits for a name server that does not answer.
+    // A thread may still wait for a name server that does not answer; the process ends without it.
     runtime.shutdown_background();
     Ok(done)
 }

@@ -122,7 +122,7 @@ impl Connection {
             is_closed: false,
             broken: None,
             channel: 0,
-            welcome: nobody(),
+            welcome: nothing_said(),
         };
         connection.queue(&Request::Hello(Hello {
             channel: Channel::default(),
@@ -526,7 +526,7 @@ fn tune(stream: &TcpStream, patience: Patience) -> io::Result<()> {
 }
 
 /// What is known of a server before it has said anything.
-fn nobody() -> Welcome {
+fn nothing_said() -> Welcome {
     Welcome {
         version: VERSION,
         server: String::new(),

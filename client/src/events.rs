@@ -64,7 +64,8 @@ pub enum Event {
         /// How many of them have been read.
         checked_bytes: u64,
     },
-    /// The server has these bytes as another document, and makes the file from that.
+    /// The server copies the file: it has these bytes as another document, or all of them
+    /// have arrived and its folder lies on another disk.
     Copying {
         /// The local file.
         #[serde(serialize_with = "lossy")]

@@ -62,7 +62,7 @@ pub(crate) struct Feeder {
 
 #[derive(Debug)]
 enum Reader {
-    /// Whoever asks for a block reads it.
+    /// The task that asks for a block reads it.
     Here { todo: VecDeque<Piece>, free: mpsc::Receiver<Vec<u8>> },
     /// A thread, which ends when this is dropped.
     Ahead { pieces: mpsc::Sender<Piece>, blocks: ready::UnboundedReceiver<io::Result<Block>> },
@@ -77,7 +77,7 @@ impl Feeder {
         feeder
     }
 
-    /// Reads so far ahead that so many connections are kept busy.
+    /// Reads so far ahead that `connections` connections are kept busy.
     ///
     /// # Errors
     /// Where the system has no thread for that.
@@ -173,7 +173,7 @@ impl Feeder {
     }
 }
 
-/// Reads until nobody wants any more.
+/// Reads until the channel of the blocks is closed.
 fn read(
     source: &Source,
     todo: &mpsc::Receiver<Piece>,

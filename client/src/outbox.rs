@@ -93,7 +93,7 @@ impl Outbox {
         count
     }
 
-    /// So many bytes of it were written.
+    /// `written` bytes of it were written.
     pub(crate) fn advance(&mut self, count: usize) {
         let mut from = self.written;
         self.written += count;

@@ -11,7 +11,7 @@ pub enum Parallel {
     /// One, and more while that makes a long upload faster.
     #[default]
     Auto,
-    /// So many, where the file has as many blocks.
+    /// This number, where the file has as many blocks.
     Connections(NonZeroUsize),
 }
 

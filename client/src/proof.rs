@@ -2,7 +2,7 @@
 //! client sent of this very file.
 //!
 //! That the local file has not changed says nothing about the server's blocks:
-//! somebody else may have gone on with the upload meanwhile, with another file of
+//! another client may have gone on with the upload meanwhile, with another file of
 //! the same name. So the state file keeps a digest over the values of the blocks
 //! that were sent. A resume is as quick as without it: values are compared, and
 //! no byte of the file is read for those that agree.
@@ -19,7 +19,7 @@ pub(crate) struct Proof {
     /// The file that the blocks were read from.
     #[serde(flatten)]
     identity: Identity,
-    /// So many blocks, from the first on.
+    /// The number of blocks, from the first on.
     blocks: u64,
     /// BLAKE3 over their values, one after the other.
     blake3: ChainingValue,

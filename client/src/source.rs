@@ -51,7 +51,7 @@ enum Content {
 /// behind an old time of modification. Not every system has all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    /// When content, name or rights last changed; nobody can set it.
+    /// When content, name or rights last changed; no program can set it.
     pub(crate) changed_ns: Option<i64>,
     pub(crate) device: Option<u64>,
     pub(crate) inode: Option<u64>,
@@ -96,9 +96,12 @@ impl Source {
                 return Ok(Self { path: absolute, content, filesize, modified, identity });
             }
             let after = file.metadata().map_err(failed)?;
-            // A file that is being written says another size now; if not, the size is none.
+            // The file does not end where its size says. A file that is being written has
+            // another size by now, and is looked at again. A file with the same size as
+            // before is one of `/proc` or `/sys`, whose size means nothing: it is read.
             if look(&after).map_err(failed)? == (filesize, modified) {
-                // Where reading at a place moves the file's own.
+                // Some of these files read from the descriptor's offset, which the look at
+                // the end has moved.
                 (&file).rewind().map_err(unreadable)?;
                 let Some(bytes) = read_up_to(&file, UNKNOWN_SIZE_BYTES_MAX).map_err(unreadable)?
                 else {

@@ -76,7 +76,9 @@ pub(crate) fn reason(reply: &ErrorReply) -> String {
         Code::TooMany => "the server has too many connections".to_owned(),
         Code::NoSpace => "the server is out of disk space".to_owned(),
         Code::Internal => {
-            format!("the server has a fault of its own: {}", crate::printable(&reply.message))
+            // What is kept and when it is tried again stands behind it.
+            let what = reply.message.split(';').next().unwrap_or_default();
+            format!("the server has a fault of its own: {}", crate::printable(what))
         }
         _ => crate::printable(&reply.message),
     }

@@ -1,4 +1,4 @@
-//! The token that says who somebody is.
+//! The token by which the server knows its user.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -80,7 +80,7 @@ pub(crate) struct Transfer {
     options: PutOptions,
     source: Arc<Source>,
     /// The values of the local file's blocks: as read, or proven by what an earlier
-    /// run wrote down. Never merely believed of the server: somebody else may have
+    /// run wrote down. Never merely believed of the server: another client may have
     /// gone on with the upload.
     values: Vec<Option<ChainingValue>>,
     /// What an earlier run wrote down.

@@ -1,8 +1,8 @@
 //! Many small files over one connection, none of them waiting for another's answer.
 //!
 //! Each file has a channel of its own: `upload`, its bytes and `complete` in one go, as
-//! long as the server has not got the files already. With a hundred on their way nobody
-//! waits for the link. The wish names the file's hash and that nothing is to begin beside
+//! long as the server has not got the files already. With a hundred on their way the
+//! link is never idle. The wish names the file's hash and that nothing is to begin beside
 //! an older upload of it: so a lost SUCCESS is found again, and the same file is never
 //! published twice. Where a second copy is wanted, bytes wait for the grant: from then on
 //! the file has a number.

@@ -3,6 +3,7 @@
 mod bar;
 mod json;
 mod lines;
+mod margin;
 mod meter;
 mod output;
 mod screen;
@@ -54,7 +55,8 @@ pub(super) struct Printer {
     screen: Arc<Mutex<Screen>>,
     /// Dropped with the printer: then the thread that moves the bar ends.
     _ticks: Sender<()>,
-    /// A resumption is news: the first is, and one after a wait that was told.
+    /// Whether the next resumption is printed: the first one, and each one after a wait that
+    /// was printed.
     resuming_is_news: bool,
     waiting: Waiting,
     begun: Instant,
@@ -82,13 +84,13 @@ pub(super) enum Resuming {
     WithTheRest,
 }
 
-/// What was last said of why it does not go on, and when.
+/// The last reason for a wait that was printed, and when that was.
 #[derive(Debug, Default)]
 struct Waiting(Option<(String, Instant)>);
 
 impl Waiting {
-    /// Every attempt in a row is no news: another reason is, and that it still is so, now
-    /// and then.
+    /// Whether the reason is printed: one that differs from the last, and the same one again
+    /// a minute after it was printed.
     fn is_news(&mut self, reason: &str, now: Instant) -> bool {
         let is_news = self
             .0
@@ -126,7 +128,7 @@ impl Printer {
         let (ticks, ended) = channel();
         if viewer != Viewer::None {
             let screen = Arc::clone(&screen);
-            // Without the thread nothing moves; the upload does.
+            // Where the thread cannot be started the bar stands still, and the upload goes on.
             let _ =
                 std::thread::Builder::new().name("towline-screen".to_owned()).spawn(move || {
                     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
@@ -183,7 +185,7 @@ impl Printer {
         match event {
             Event::Started(standing) => {
                 screen.begin(standing, now);
-                // On a terminal that was all the time to be seen.
+                // A terminal shows the upload all the time.
                 self.resuming_is_news = false;
             }
             Event::Resumed { standing, left_bytes, changed } => {
@@ -252,8 +254,7 @@ impl Printer {
                 let is_new = screen.check(Deed::Copies, path, *bytes, *copied_bytes, now);
                 if is_new && *bytes >= CHECK_WORTH_SAYING_BYTES {
                     let size = units::size(*bytes);
-                    let text =
-                        format!("the server has these bytes already and copies them ({size})");
+                    let text = format!("the server has all of it and copies it ({size})");
                     self.note_on(&screen, &format!("{}: {text}", shown(path)));
                 }
             }

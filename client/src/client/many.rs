@@ -228,7 +228,7 @@ impl Queue {
     }
 }
 
-/// What may go with others: no upload that somebody wants to go on with.
+/// A file that may go together with others: not one whose upload is named by its number.
 fn shot(index: usize, (document, options): &(Document, PutOptions)) -> Option<Shot<'_>> {
     let PutOptions { on_conflict, again, document_id, chunk_bytes, parallel: _ } = *options;
     let plain = document_id.is_none() && chunk_bytes.is_none();

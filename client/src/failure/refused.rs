@@ -40,7 +40,7 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
                     units::size(missing)
                 ),
                 // The number of files or a quota may be used up: the server says which.
-                None => printable(&reply.message),
+                None => what(reply),
             };
         }
         Code::Exists if is_about_folder(reply) => {
@@ -71,16 +71,24 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
                 printable(&reply.message)
             );
         }
+        Code::Internal => return what(reply),
         // What the server says of these depends on its state.
         _ => return printable(&reply.message),
     };
     own.to_owned()
 }
 
+/// What happened, of a server's sentence that also says what is kept and what to do. Both are
+/// said here, with figures: twice would be once too often.
+fn what(reply: &ErrorReply) -> String {
+    printable(reply.message.split(';').next().unwrap_or_default())
+}
+
 /// What can be done about it.
 pub(super) fn advice(reply: &ErrorReply, kept: Option<Kept>) -> Option<String> {
     let todo = match reply.code {
         Code::NoSpace => "run the same command again when there is room",
+        Code::Internal => "run the same command again in a while",
         // The account may have been removed; then a new token is not all that is missing.
         Code::Unauthorized => {
             "ask the server's operator (towlined user list shows the accounts, towlined token \
@@ -139,6 +147,42 @@ mod tests {
             let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
             assert!(digits <= Some(4), "{text}");
             assert!(!text.contains("\":"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_and_what_to_do_is_said_once() {
+        let kept = Kept {
+            document_id: towline_protocol::DocumentId::MIN,
+            durable: towline_protocol::Offset::ZERO,
+            safe_bytes: 10,
+            filesize: towline_protocol::FileSize::try_from(20).unwrap(),
+            sent_bytes: 10,
+        };
+        for (code, message, word) in [
+            (
+                Code::NoSpace,
+                "the server's disk is full; what was received is kept, continue when there is room",
+                "room",
+            ),
+            (
+                Code::NoSpace,
+                "the server's disk quota is used up; what was received is kept, continue when \
+                 there is room",
+                "room",
+            ),
+            (
+                Code::Internal,
+                "the server's disk reported an error; what is on it is kept, try again in a while",
+                "again",
+            ),
+        ] {
+            let reply = Box::new(ErrorReply::new(code, message));
+            let failure = crate::Failure::Refused { reply, kept: Some(kept) };
+            let text = format!("{failure}; {}", failure.advice().unwrap());
+            assert_eq!(text.matches(word).count(), 1, "{text}");
+            assert_eq!(text.matches("safe").count(), 1, "{text}");
+            assert!(!text.contains("kept"), "{text}");
         }
     }
 

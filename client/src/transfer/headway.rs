@@ -1,22 +1,23 @@
 //! Whether an attempt has brought an upload further, for good.
 
-/// How much of a file is for good at the server, as far as that can be true: not more
-/// than was there when this run first asked, and what this run has sent since.
+/// How many bytes of a file the server keeps for good, as far as that can be true. At most
+/// they are the bytes that were there when this run first asked and those that it has sent
+/// since.
 ///
-/// A server that says more than that is not believed, and one that says the same again
-/// has made nothing durable.
+/// A server that says more than that is not believed. A server that says the same number
+/// again has made nothing durable.
 #[derive(Debug, Default)]
 pub(super) struct Headway {
     /// What was there at the first answer; nothing before it.
     base_bytes: Option<u64>,
-    /// The most that was believed.
+    /// The highest number that was believed.
     best_bytes: u64,
-    /// The most that the server has said since.
+    /// The highest number that the server has said in this attempt.
     said_bytes: u64,
 }
 
 impl Headway {
-    /// The server has told at the beginning of an attempt what it has.
+    /// An attempt begins, and the server has said that it holds this number of bytes.
     pub(super) fn granted(&mut self, bytes: u64) {
         if self.base_bytes.is_none() {
             self.base_bytes = Some(bytes);
@@ -25,13 +26,13 @@ impl Headway {
         self.durable(bytes);
     }
 
-    /// The server has said that so much is durable.
+    /// The server has said that this number of bytes is durable.
     pub(super) fn durable(&mut self, bytes: u64) {
         self.said_bytes = self.said_bytes.max(bytes);
     }
 
-    /// An attempt has ended, and so much was sent in this run: whether there is more at the
-    /// server than after any attempt before.
+    /// An attempt has ended, and this run has sent `sent_bytes` by now. Whether the server
+    /// keeps more bytes than after every earlier attempt.
     pub(super) fn was_made(&mut self, sent_bytes: u64) -> bool {
         let possible_bytes = self.base_bytes.unwrap_or(0).saturating_add(sent_bytes);
         let believed_bytes = self.said_bytes.min(possible_bytes);

@@ -161,8 +161,8 @@ impl Transfer {
         course.stands.1 + means.patience.headway + work
     }
 
-    /// The connections besides the main one for sending so many blocks, and the rule for
-    /// adding some.
+    /// The connections besides the main one, for an upload with `blocks` blocks to send, and
+    /// the rule by which more are added.
     fn strands(&self, means: &Means<'_>, blocks: u64) -> (Strands, Ramp) {
         let errand = self.document_id.zip(self.lease).filter(|_| means.link.knows("join"));
         let errand = errand.map(|(document_id, lease)| Errand {
@@ -175,7 +175,8 @@ impl Transfer {
             sent_bytes: Arc::clone(&self.strands_sent_bytes),
         });
         let wanted = match self.options.parallel {
-            // Whatever there were before: that they were worth it is to be seen anew.
+            // An attempt begins with one connection, also where the last one had more: only
+            // the rate on this connection tells whether more are worth it.
             Parallel::Auto => 0,
             Parallel::Connections(count) => count.get() - 1,
         };
@@ -246,7 +247,9 @@ impl Transfer {
             Said::Reply(reply) => for_channel(reply, self.channel)?,
             // An answer to an earlier upload's question.
             Said::BlockList { channel, .. } if channel != self.channel => None,
-            Said::BlockList { .. } => return Err(Stop::protocol("a block list nobody asked for")),
+            Said::BlockList { .. } => {
+                return Err(Stop::protocol("a block list that was not asked for"));
+            }
         };
         match reply {
             None => {}
@@ -254,6 +257,11 @@ impl Transfer {
                 let before = (self.position.received(), self.position.durable());
                 if !self.progressed(&progress) {
                     return Err(Stop::protocol(format!("impossible progress: {progress:?}")));
+                }
+                if let Some(copied) = progress.copied {
+                    let (path, bytes) = (self.document.local.clone(), self.filesize().get());
+                    let copied_bytes = copied.get().min(bytes);
+                    (means.listener)(Event::Copying { path, bytes, copied_bytes });
                 }
                 // A server that says the same over and over is no news.
                 if before != (self.position.received(), self.position.durable()) {
@@ -294,7 +302,7 @@ impl Transfer {
         }
     }
 
-    /// Mends what can be mended without ado.
+    /// Repairs a damaged block; every other error ends the attempt.
     fn objected(&mut self, course: &mut Course, error: ErrorReply) -> Result<(), Stop> {
         match (error.code, error.index) {
             (Code::BlockMismatch, Some(index)) => self.repair(course, index),

@@ -291,7 +291,7 @@ mod tests {
             lease: None,
         };
 
-        // Nobody knows yet whether the server wants any: the bytes wait for its word.
+        // The server has granted nothing yet: the bytes wait for its first grant.
         let wish = flights.launch(first, 0, small(), &welcome);
         let rest = flights.granted(first, &granted(first), &welcome).unwrap();
         assert!(flights.succeeded(first, success(first, "a", false)).is_some());

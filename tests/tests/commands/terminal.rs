@@ -96,8 +96,9 @@ async fn the_bar_is_as_wide_as_the_terminal_and_follows_it() {
     };
     let shown = terminal.shows(has_bar(1..40)).await;
     for frame in frames(&shown).iter().filter(|frame| frame.contains("日本語")) {
-        // Each of the three takes two columns.
-        assert!(frame.chars().count() + 3 <= 70, "{frame:?}");
+        // Each of the three takes two columns. Where a terminal writes `^C` for Ctrl-C, with
+        // the spaces behind the line, no new line begins.
+        assert!(frame.chars().count() + 3 + 3 <= 70, "{frame:?}");
         assert!(frame.contains('%'), "{frame:?}");
     }
     terminal.resize(140);
@@ -114,4 +115,26 @@ async fn the_bar_is_as_wide_as_the_terminal_and_follows_it() {
     let shown = terminal.shows(|text| text.contains("verified")).await;
     let last = frames(&shown).pop().unwrap();
     assert!(last.contains("verified"), "no bar is left behind: {last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_and_the_job_have_a_line_each() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(20), ..Faults::none() });
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    for name in ["d/a.bin", "d/b.bin"] {
+        desk.write(name, &Corpus::new(20 * BLOCK, 243));
+    }
+    let mut terminal = Terminal::run(desk.put(&desk.path("d")), 80);
+    let shown = terminal
+        .shows(|text| frames(text).iter().any(|frame| frame.starts_with("0 of 2 files, 1")))
+        .await;
+    let has_file = |frame: &String| frame.contains("MiB/s");
+    assert!(frames(&shown).iter().filter(|frame| has_file(frame)).count() > 0, "{shown:?}");
+    for frame in frames(&shown) {
+        assert!(!(has_file(&frame) && frame.contains("of 2 files")), "two lines: {frame:?}");
+    }
+    let ended = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
 }

@@ -4,19 +4,19 @@ use crate::units;
 use console::{measure_text_width, truncate_str};
 use std::time::Duration;
 
-/// Shorter, a name no longer tells files apart.
+/// The least columns of a name: a shorter one does not tell two files apart.
 const NAME_MIN: usize = 8;
 
-/// The bar keeps this much while the name is being shortened.
+/// The columns that the bar keeps while the name is shortened.
 const BAR_USUAL: usize = 10;
 
-/// A shorter bar shows nothing.
+/// The least columns of a bar: a shorter one shows no difference.
 const BAR_MIN: usize = 4;
 
-/// Columns between two parts of a line.
+/// The columns between two parts of a line.
 const GAP: usize = 2;
 
-/// The characters that a terminal is believed to have.
+/// The characters that a terminal is taken to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Glyphs {
     Unicode,
@@ -24,7 +24,7 @@ pub(super) enum Glyphs {
 }
 
 impl Glyphs {
-    /// As the locale says; one that is not set says nothing against Unicode.
+    /// ASCII where the locale is `C` or `POSIX`; Unicode for every other one, and for none.
     pub(super) fn of_environment() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));

@@ -7,7 +7,7 @@ use crate::{printable, units};
 use std::path::Path;
 use std::time::Duration;
 
-/// A rate over less time than this is chance.
+/// A rate that was measured over less time than this is not printed.
 const RATE_WORTH_SAYING: Duration = Duration::from_millis(100);
 
 /// What the server has confirmed. `took` is how long the sending took, where that is known.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 /// Silence of this length is a stall that a person is told of.
 pub(super) const STALL: Duration = Duration::from_secs(3);
 
-/// Points closer together than this are one.
+/// Points that are closer together in time than this are merged.
 const CLOSE: Duration = Duration::from_millis(100);
 
-/// A rate over less time than this is chance.
+/// A rate that was measured over less time than this is not shown.
 const SETTLES: Duration = Duration::from_millis(400);
 
 /// A position that grows towards a total. What was there at the beginning does not count

@@ -4,10 +4,10 @@ use std::io::{self, Write as _};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-/// Why something could not be written to standard output; the first reason counts.
+/// The kind of the first error of a write to standard output.
 static LOST: Mutex<Option<io::ErrorKind>> = Mutex::new(None);
 
-/// One line on standard error. Who has closed it does not want to know.
+/// One line on standard error. Where that is closed, the line is dropped.
 pub(in crate::cli) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "towline: {text}");
 }

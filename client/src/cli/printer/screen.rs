@@ -2,6 +2,7 @@
 //! minute elsewhere, as an event for a program.
 
 use super::bar::{self, Glyphs, Moving};
+use super::margin::Margin;
 use super::meter::{Meter, STALL};
 use super::output::say;
 use super::{json, lines};
@@ -28,9 +29,8 @@ const FIRST_LINE: Duration = Duration::from_secs(10);
 /// A server that has not said anything for this long is worth a line.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// What a terminal writes at the end of the line for Ctrl-C: `^C`. A line that leaves no
-/// room for it would wrap, and could not be taken away any more.
-const ECHO_COLUMNS: usize = 3;
+/// How often in a second the terminal is drawn to at most.
+const DRAWN_HERTZ: u8 = 20;
 
 /// Who looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ struct Checking {
 pub(super) enum Deed {
     /// It is read here, to compare it with what the server has.
     Compares,
-    /// The server has its bytes as another document, and copies that.
+    /// The server copies it, from another document or to another disk.
     Copies,
 }
 
@@ -299,13 +299,13 @@ impl Screen {
     }
 
     fn draw(&mut self, now: Instant) {
-        let columns = usize::from(console::Term::stderr().size().1);
-        let lines = self.lines(columns.saturating_sub(ECHO_COLUMNS), now);
+        let terminal = Margin::of(console::Term::stderr());
+        let lines = self.lines(terminal.columns(), now);
         if lines.is_empty() {
             return self.clear();
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let target = ProgressDrawTarget::stderr();
+            let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal), DRAWN_HERTZ);
             let bar = ProgressBar::with_draw_target(None, target);
             // A template of one field is always good.
             if let Ok(style) = ProgressStyle::with_template("{msg}") {

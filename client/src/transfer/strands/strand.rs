@@ -58,7 +58,7 @@ pub(super) enum News {
     Over,
 }
 
-/// The task behind a strand. It ends when nobody is left who could give it orders.
+/// The task behind a strand. It ends when the channel of its orders is closed.
 pub(super) struct Worker {
     pub(super) number: u32,
     pub(super) errand: Errand,
@@ -187,7 +187,7 @@ impl Worker {
         let reply = match said {
             Said::Reply(reply) => for_channel(reply, joined.channel)?,
             Said::BlockList { .. } => {
-                return Err(Stop::protocol("a block list nobody asked for"));
+                return Err(Stop::protocol("a block list that was not asked for"));
             }
         };
         match reply {
@@ -199,7 +199,7 @@ impl Worker {
                     self.report(News::Confirmed(ticket));
                     Ok(())
                 }
-                None => Err(Stop::protocol("a status nobody asked for")),
+                None => Err(Stop::protocol("a status that was not asked for")),
             },
             Some(Reply::Error(ErrorReply {
                 code: Code::BlockMismatch,
@@ -229,7 +229,7 @@ impl Worker {
     }
 
     fn report(&self, news: News) {
-        // Where nobody listens any more, there are no more orders either.
+        // The transfer has ended: no more orders come either.
         let _ = self.reports.send((self.number, news));
     }
 }
