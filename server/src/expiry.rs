@@ -2,6 +2,7 @@
 //! clock is trusted: see [`Calendar`](crate::calendar::Calendar).
 
 use crate::failure::Failure;
+use crate::log;
 use crate::service::Service;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,9 @@ pub(crate) async fn run(service: Arc<Service>) {
         match service.tracker.spawn_blocking(move || sweep(&here)).await {
             Ok(Ok(0)) => {}
             Ok(Ok(count)) => tracing::info!(count, "uploads have expired"),
-            Ok(Err(error)) => tracing::warn!(%error, "expired uploads could not be given up"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = log::chain(&error), "expired uploads could not be given up")
+            }
             Err(panic) => tracing::error!(%panic, "the expiry sweep panicked"),
         }
     }
@@ -67,7 +70,9 @@ fn give_up(service: &Service, quiet: &[DocumentId], now: Timestamp, why: &str) -
         }
         match service.give_up(id, Phase::Expired, why) {
             Ok(()) => count += 1,
-            Err(error) => tracing::warn!(document_id = %id, %error, "an upload did not expire"),
+            Err(error) => {
+                tracing::warn!(document_id = %id, error = log::chain(&error), "an upload did not expire")
+            }
         }
     }
     count

@@ -2,6 +2,7 @@
 
 use crate::access::REMOVED;
 use crate::inlet::{Incoming, Inlet, InletError};
+use crate::log;
 use crate::service::Service;
 use crate::token::TokenError;
 use tokio::io::AsyncRead;
@@ -113,7 +114,7 @@ async fn check<R: AsyncRead + Unpin>(
         }
         Ok(_) => refused(Code::Unauthorized, REMOVED),
         Err(error) => {
-            tracing::error!(%error, "a login could not be checked");
+            tracing::error!(error = log::chain(&error), "a login could not be checked");
             refused(Code::Internal, "the server could not look the user up; try again")
         }
     }

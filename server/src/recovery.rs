@@ -10,6 +10,7 @@ mod cached;
 
 use crate::failpoint;
 use crate::failure::Failure;
+use crate::log;
 use crate::publish::{self, Order, Receipt};
 use crate::service::Service;
 use crate::storage::{GoesOn, Staged, StorageError};
@@ -92,7 +93,7 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     let count = unfinished.len();
     let rows = unfinished.iter().flatten().map(|row| &row.document);
     if let Err(error) = cached::sync(service, rows) {
-        tracing::error!(%error, "what was not durable yet stays as it is");
+        tracing::error!(error = log::chain(&error), "what was not durable yet stays as it is");
     }
     for row in unfinished {
         let row = match row {
@@ -109,7 +110,7 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             // Not before the first connection is taken: the copy may take minutes.
             Err(Failure::StillPublishing) => service.moving.leave(id),
             Err(error) => {
-                tracing::error!(document_id = %id, %error, "an upload could not be restored; it stays as it is")
+                tracing::error!(document_id = %id, error = log::chain(&error), "an upload could not be restored; it stays as it is")
             }
         }
         failpoint::reach("recovery.restored");
@@ -133,7 +134,7 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             Err(error) => return Err(error.into()),
         };
         if let Err(error) = removed {
-            tracing::warn!(document_id = %id, %error, "a staging area could not be removed");
+            tracing::warn!(document_id = %id, error = log::chain(&error), "a staging area could not be removed");
         }
     }
     for stray in strays {
@@ -142,7 +143,9 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
                 let place = place.display();
                 tracing::warn!(name = ?stray.name, %place, "no upload knows this; it was set aside");
             }
-            Err(error) => tracing::warn!(name = ?stray.name, %error, "no upload knows this"),
+            Err(error) => {
+                tracing::warn!(name = ?stray.name, error = log::chain(&error), "no upload knows this")
+            }
         }
     }
     if !service.catalog.has_documents().wait()? && service.storage.highest_user()?.is_some() {
@@ -160,7 +163,10 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
 /// nobody else: row and bytes stay as they are, for whoever can tell what was meant,
 /// and the start needs neither (P4).
 fn keep(error: &CatalogError) {
-    tracing::error!(%error, "an upload stays as it is until somebody has mended its row");
+    tracing::error!(
+        error = log::chain(error),
+        "an upload stays as it is until somebody has mended its row"
+    );
 }
 
 /// Whether the staging area of a finished row can be deleted: the document is in its place,

@@ -7,7 +7,7 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::lane::Crew;
 use crate::live::{Live, Recording};
-use crate::log::{Summary, UploadEnd};
+use crate::log::{self, Summary, UploadEnd};
 use crate::mirror::Mirror;
 use crate::moving::{Move, Moving, Standing};
 use crate::newborn::Newborns;
@@ -220,7 +220,7 @@ impl Service {
     pub(crate) fn end(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
         self.record_end(id, phase, why)?;
         if let Err(error) = self.storage.discard(id) {
-            tracing::warn!(document_id = %id, %error, "the staging area could not be removed");
+            tracing::warn!(document_id = %id, error = log::chain(&error), "the staging area could not be removed");
         }
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Service {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(document_id = %id, %error, "the staging area could not be set aside; it stays");
+                tracing::warn!(document_id = %id, error = log::chain(&error), "the staging area could not be set aside; it stays");
             }
         }
         self.log_end(id, Phase::Failed, why);
@@ -291,7 +291,7 @@ impl Service {
             Err(_) => return,
         };
         if let Err(error) = self.end_failed(document_id, failure) {
-            tracing::error!(%document_id, %error, "the failure was not recorded");
+            tracing::error!(%document_id, error = log::chain(&error), "the failure was not recorded");
         }
         writers.hear(reply);
     }

@@ -8,6 +8,7 @@
 
 use crate::config::Durability;
 use crate::failpoint;
+use crate::log;
 use crate::service::Service;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -144,7 +145,7 @@ pub(crate) fn settle(service: &Service) -> bool {
     if let Err(error) = service.storage.settle_all(&places) {
         // The volume is closed. The rows go on saying `publishing`, and the next start
         // reads what the disk has kept (P5).
-        tracing::error!(documents = named.len(), %error, "not durable");
+        tracing::error!(documents = named.len(), error = log::chain(&error), "not durable");
         named.iter().for_each(|one| service.settling.forget(one.document_id));
         return true;
     }
@@ -168,7 +169,7 @@ fn record(service: &Service, named: &[Arc<Named>]) -> bool {
                 // Somebody asked for it before, and it was completed for them.
                 Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(Phase::Completed))) => {}
                 Err(error) => {
-                    tracing::error!(document_id = %id, %error, "not recorded as complete");
+                    tracing::error!(document_id = %id, error = log::chain(&error), "not recorded as complete");
                     if may_be_recorded_later(&error) {
                         all = false;
                         continue;

@@ -9,6 +9,7 @@
 
 use crate::failure::Failure;
 use crate::file_hash;
+use crate::log;
 use crate::service::Service;
 use crate::storage::{Loss, StorageError};
 use std::fs::File;
@@ -101,7 +102,10 @@ fn look(found: Result<Option<FileHash>, StorageError>, blake3: FileHash) -> Resu
         Ok(found) if found == Some(blake3) => Ok(Look::Whole),
         Ok(_) | Err(StorageError::Lost(_)) => Ok(Look::NotWhole),
         Err(error) if error.is_damage() => {
-            tracing::error!(%error, "the disk does not give out what was written");
+            tracing::error!(
+                error = log::chain(&error),
+                "the disk does not give out what was written"
+            );
             Ok(Look::Unreadable)
         }
         Err(error) => Err(error.into()),
