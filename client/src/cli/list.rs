@@ -52,15 +52,17 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
         return Ok(Exit::Done);
     }
     let now = clock::now();
+    let terminal = console::Term::stdout();
+    let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
     for job in &state.jobs {
-        line(&job_line(job, job::begun(job, &state), now));
+        for text in job_lines(job, job::begun(job, &state), now, columns) {
+            line(&text);
+        }
     }
     if entries.is_empty() {
         return Ok(Exit::Done);
     }
     let rows = entries.into_iter().map(|(_, key, entry)| row(key, entry, now)).collect();
-    let terminal = console::Term::stdout();
-    let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
     for text in listed(rows, columns) {
         line(&text);
     }
@@ -84,16 +86,24 @@ struct JobLine<'a> {
     entry: &'a JobEntry,
 }
 
-fn job_line(job: &JobEntry, begun: usize, now: Timestamp) -> String {
+/// A command in one line, or in several where the terminal is too narrow for it.
+fn job_lines(job: &JobEntry, begun: usize, now: Timestamp, columns: Option<usize>) -> Vec<String> {
     let to_go = job.files.saturating_sub(job.done).saturating_sub(begun as u64);
     let when = job.start_time.map_or_else(String::new, |begun| format!(", {}", ago(begun, now)));
-    format!(
-        "put {}: {} of {} files done, {begun} begun, {to_go} to go (to {}{when})",
-        job::title(job),
-        job.done,
-        job.files,
-        printable(job.server.as_deref().unwrap_or("-")),
-    )
+    let title = format!("put {}", job::title(job));
+    let files = usize::try_from(job.files).unwrap_or(usize::MAX);
+    let files = units::count(files, "file");
+    let stands = format!("{} of {files} done, {begun} begun, {to_go} to go", job.done);
+    let server = format!("to {}{when}", printable(job.server.as_deref().unwrap_or("-")));
+    let whole = format!("{title}: {stands} ({server})");
+    match columns.filter(|columns| measure_text_width(&whole) > *columns) {
+        None => vec![whole],
+        Some(columns) => {
+            let room = columns.saturating_sub(GAP).max(LAST_CELL_MIN);
+            let below = |text: &str| format!("{:GAP$}{}", "", end_of(text, room));
+            vec![end_of(&title, columns), below(&stands), below(&server)]
+        }
+    }
 }
 
 fn row(key: &str, entry: &UploadEntry, now: Timestamp) -> [String; 6] {
@@ -138,8 +148,8 @@ fn listed(mut rows: Vec<[String; 6]>, columns: Option<usize>) -> Vec<String> {
 fn stacked([number, done, size, last, server, file]: &[String; 6], columns: usize) -> [String; 3] {
     let room = columns.saturating_sub(GAP).max(LAST_CELL_MIN);
     [
-        end_of(&format!("document {number}: {done} of {size}, {last}"), columns),
-        format!("{:GAP$}{}", "", end_of(&format!("to {server}"), room)),
+        end_of(&format!("document {number}: {done} of {size}"), columns),
+        format!("{:GAP$}{}", "", end_of(&format!("to {server}, last data: {last}"), room)),
         format!("{:GAP$}{}", "", end_of(file, room)),
     ]
 }
@@ -234,7 +244,7 @@ mod tests {
                 assert!(lines.iter().any(|line| line.ends_with(what)), "{columns}: {lines:?}");
             }
         }
-        assert_eq!(listed(rows(), Some(40))[0], "document 9: 58% of 2.0 GiB, 13 min ago");
+        assert_eq!(listed(rows(), Some(40))[0], "document 9: 58% of 2.0 GiB");
         assert!(listed(rows(), None)[0].starts_with("DOCUMENT"));
     }
 

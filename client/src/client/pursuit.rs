@@ -36,7 +36,7 @@ pub(super) struct Attempts {
 pub(super) enum Pursuit {
     Done(Receipt),
     Over(Failure),
-    /// Others may fare better meanwhile.
+    /// The file is put off, and the other files of the command are tried first.
     Later(Duration),
 }
 
@@ -48,7 +48,7 @@ struct Trouble {
     refusal: Option<Box<ErrorReply>>,
     /// There is no server.
     no_server: Option<NoServer>,
-    /// It was logged in: other files may fare better.
+    /// The client was logged in when it happened: other files can perhaps be sent.
     was_connected: bool,
 }
 
