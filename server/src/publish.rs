@@ -126,9 +126,9 @@ pub(crate) struct Publishing {
 
 /// Whose bytes are published.
 enum Subject {
-    /// An upload's, and nobody else changes what the catalog says of it.
+    /// An upload's; no other thread changes what the catalog says of it.
     Live(Arc<Live>, #[allow(dead_code, reason = "held, not read")] Recording),
-    /// Those of a file that came whole: whoever finds its number waits until it has its
+    /// Those of a file that came whole: a request that names its number waits until it has its
     /// place.
     Whole(Arc<dyn Publishable>, #[allow(dead_code, reason = "held, not read")] Birth),
 }
@@ -161,9 +161,10 @@ impl Subject {
         service.give_up_gone_at(owner, &live.ask(|upload| upload.path().clone()), copies)
     }
 
-    /// What it leaves that a file did not get its name. Of one that came whole, nothing:
-    /// nobody has heard of it, and it may have no name at all to be found by. Only where
-    /// the disk does not say what it did is the row left for whoever can look.
+    /// What becomes of the document where its file did not get its name. One that came whole
+    /// is ended: no client has heard of it, and its file may have no name at all to be found
+    /// by. Only where the disk does not say what it did, the row stays as it is, for the next
+    /// request that names it or the next start.
     fn not_moved(
         &self,
         service: &Service,
@@ -182,8 +183,8 @@ impl Subject {
         }
     }
 
-    /// What it leaves that there is no name for it. A row has none yet, or another's file
-    /// has the one that it says; so what came whole is not kept waiting for one.
+    /// What becomes of the document where no name was found for it. One that came whole is
+    /// ended: its row has no name yet, or says one that another's file has.
     fn no_place(&self, service: &Service, id: DocumentId, failure: Failure) -> Failure {
         if let Self::Whole(..) = self {
             end_whole(service, id, &failure);
@@ -341,8 +342,8 @@ enum Went {
     Done(Box<Receipt>),
 }
 
-/// The row decides what a failed publishing leaves: an upload that can be completed
-/// again, or a move that is finished when somebody asks. What came whole comes whole
+/// The row decides what a failed publishing leaves: an upload that can be completed again, or
+/// a move that the next request for the document finishes. A file that came whole is sent
 /// again.
 fn after_failure(service: &Service, id: DocumentId, subject: &Subject, failure: &Failure) {
     let row = service.catalog.document(id).wait();
@@ -561,8 +562,8 @@ fn step_aside(
 
 /// What a failed move leaves. While the staging area still has its name, and the place
 /// is not the same file already, nothing has moved, and the upload can be completed again.
-/// Else nobody can say whether the new name is durable: the row goes on saying
-/// `publishing`, and whoever asks next, or recovery, finishes it.
+/// Else it is not known whether the new name is durable: the row goes on saying
+/// `publishing`, and the next request for the document, or the next start, finishes it.
 fn not_moved(
     service: &Service,
     order: Order,

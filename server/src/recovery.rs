@@ -89,19 +89,18 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             staged.insert(id, entry);
         }
     }
-    let unfinished = service.catalog.unfinished().wait()?;
-    let count = unfinished.len();
-    let rows = unfinished.iter().flatten().map(|row| &row.document);
-    if let Err(error) = cached::sync(service, rows) {
-        tracing::error!(error = log::chain(&error), "what was not durable yet stays as it is");
-    }
-    for row in unfinished {
+    each_unfinished(service, |rows| {
+        let rows = rows.iter().flatten().map(|row| &row.document);
+        if let Err(error) = cached::sync(service, rows) {
+            tracing::error!(error = log::chain(&error), "what was not durable yet stays as it is");
+        }
+    })?;
+    let mut count = 0;
+    let mut restore_one = |row: Result<Unfinished, CatalogError>| {
+        count += 1;
         let row = match row {
             Ok(row) => row,
-            Err(error) => {
-                keep(&error);
-                continue;
-            }
+            Err(error) => return keep(&error),
         };
         let id = row.document.document_id;
         let staging_bytes = staged.remove(&id).map(|staging| staging.length_bytes);
@@ -114,7 +113,8 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             }
         }
         failpoint::reach("recovery.restored");
-    }
+    };
+    each_unfinished(service, |rows| rows.into_iter().for_each(&mut restore_one))?;
     for (id, entry) in staged {
         let removed = match service.catalog.document(id).wait() {
             Ok(Some(row)) if is_wanted_no_more(service, &row) => service.storage.discard(id),
@@ -157,6 +157,25 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     failpoint::reach("recovery.done");
     tracing::info!(unfinished = count, "recovered");
     Ok(())
+}
+
+/// How many rows are in memory at a time.
+const PAGE: u32 = 256;
+
+/// Does something with all unfinished uploads, a page of rows at a time.
+fn each_unfinished(
+    service: &Service,
+    mut work: impl FnMut(Vec<Result<Unfinished, CatalogError>>),
+) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = service.catalog.unfinished(after, PAGE).wait()?;
+        if page.last.is_none() {
+            return Ok(());
+        }
+        after = page.last;
+        work(page.rows);
+    }
 }
 
 /// A row that does not read, because somebody has edited it, concerns its owner and

@@ -225,7 +225,13 @@ impl Service {
         Ok(())
     }
 
-    fn record_end(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
+    /// The same for an upload without a staging file. Blocks.
+    pub(crate) fn record_end(
+        &self,
+        id: DocumentId,
+        phase: Phase,
+        why: &str,
+    ) -> Result<(), Failure> {
         self.catalog.finish(id, phase, why.to_owned(), self.clock().now()).wait()?;
         self.mirror.changed();
         failpoint::reach("end.recorded");

@@ -57,7 +57,7 @@ pub use peek::Peek;
 pub use reply::Reply;
 pub use store::Store;
 pub use thread::Counters;
-pub use unfinished::Unfinished;
+pub use unfinished::{Unfinished, UnfinishedPage};
 pub use users::User;
 
 use lookup::{Looker, Share};

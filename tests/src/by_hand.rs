@@ -43,11 +43,19 @@ pub fn cut(path: &Path, length: usize) {
 /// # Panics
 /// Where it is not one row that changes.
 pub fn edit(site: &Site, sql: &str) {
+    edit_rows(site, sql, 1);
+}
+
+/// The same for that many rows.
+///
+/// # Panics
+/// Where another number of rows changes.
+pub fn edit_rows(site: &Site, sql: &str, rows: usize) {
     let connection = rusqlite::Connection::open(site.catalog_path()).expect("a database");
     let unchecked = connection.execute_batch("PRAGMA ignore_check_constraints = ON");
     unchecked.expect("a pragma");
     let changed = connection.execute(sql, []).expect("a statement");
-    assert_eq!(changed, 1, "{sql}");
+    assert_eq!(changed, rows, "{sql}");
 }
 
 /// Every file below a folder and what is in it. Links are taken for what they

@@ -247,6 +247,7 @@ impl ChannelDesk {
                 return Err(failure);
             }
         };
+        newborn.has_file = true;
         failpoint::reach("upload.file_made");
         let (rules, lease) = Rules::begin(self.user, path, filesize, order(blocks), now);
         let (live, part) = Live::begin(id, staging, rules, lease, self.writer());
@@ -262,18 +263,21 @@ impl ChannelDesk {
     }
 }
 
-/// A row that nobody has heard of. Where it comes to nothing, by a mistake of our own
+/// A row that no client has heard of. Where the upload does not begin, by a mistake of our own
 /// too, its place among the user's unfinished uploads is given back at once.
 pub(super) struct Newborn {
     service: Arc<Service>,
     birth: Birth,
+    /// Its staging file was made. Before that a file of that name is another program's, and
+    /// no upload deletes it.
+    has_file: bool,
     was_announced: bool,
     why: String,
 }
 
 impl Newborn {
     fn new(service: Arc<Service>, birth: Birth) -> Self {
-        Self { service, birth, was_announced: false, why: CUT_OFF.to_owned() }
+        Self { service, birth, has_file: false, was_announced: false, why: CUT_OFF.to_owned() }
     }
 }
 
@@ -283,7 +287,11 @@ impl Drop for Newborn {
             return;
         }
         let id = self.birth.id;
-        if let Err(error) = self.service.end(id, Phase::Failed, &self.why) {
+        let ended = match self.has_file {
+            true => self.service.end(id, Phase::Failed, &self.why),
+            false => self.service.record_end(id, Phase::Failed, &self.why),
+        };
+        if let Err(error) = ended {
             tracing::error!(document_id = %id, %error, "an upload that was not begun was not ended");
         }
     }

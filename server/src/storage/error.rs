@@ -158,7 +158,7 @@ pub enum Loss {
 
 /// What an error of the system comes to.
 enum Meaning {
-    /// Nothing is to be written until somebody has looked.
+    /// The file system takes no changes until its operator has looked at it.
     ReadOnly,
     /// Something is used up.
     Short(Resource),
@@ -192,7 +192,7 @@ const fn meaning(errno: Errno) -> Meaning {
         | Errno::OVERFLOW
         | Errno::NOSYS
         | Errno::OPNOTSUPP => Meaning::Denied(Denial::Impossible),
-        // EIO, EAGAIN, EINTR, EBUSY, ESTALE, ENOENT (somebody has removed a folder), and
+        // EIO, EAGAIN, EINTR, EBUSY, ESTALE, ENOENT (a folder was removed meanwhile), and
         // EMFILE, ENFILE and ENOMEM: nothing is wrong with the place.
         _ => Meaning::Passing,
     }

@@ -141,8 +141,8 @@ pub(super) fn needless<N>(
 fn admit(connection: &Connection, new: &NewDocument) -> Result<(), CatalogError> {
     users::require(connection, new.user_id)?;
     publish::refuse_taken_folder(connection, new.user_id, &new.path)?;
-    // Where no number fits behind the name, to wait with the answer until all bytes are
-    // here would help nobody.
+    // Where no number fits behind the name, a taken name is refused now, and not after all
+    // bytes were sent.
     let must_be_free = new.on_conflict == OnConflict::Reject || new.path.numbered(1).is_none();
     if must_be_free && publish::is_taken(connection, new.user_id, &new.path.key(), None)? {
         return Err(Refusal::PathTaken.into());

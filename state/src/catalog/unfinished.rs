@@ -20,13 +20,24 @@ pub struct Unfinished {
     pub durable_end: Offset,
 }
 
+/// Some of them, in the order of their numbers.
+#[derive(Debug, Default)]
+pub struct UnfinishedPage {
+    /// The rows; one that does not read is an error in its place.
+    pub rows: Vec<Result<Unfinished, CatalogError>>,
+    /// The number of the last row as it is recorded; nothing where there was none.
+    pub last: Option<i64>,
+}
+
 impl Catalog {
-    /// Every upload that is uploading or publishing, in the order of their numbers.
+    /// Uploads behind `after` that are uploading or publishing, in the order of their numbers,
+    /// and at most `limit` of them. Besides them the number of the last, where there may be
+    /// more.
     ///
     /// A row that does not read is a [`CatalogError::BadRow`] in its turn: it
-    /// concerns its owner and nobody else.
-    pub fn unfinished(&self) -> Reply<Vec<Result<Unfinished, CatalogError>>> {
-        self.read(all)
+    /// concerns its owner and no other user.
+    pub fn unfinished(&self, after: Option<i64>, limit: u32) -> Reply<UnfinishedPage> {
+        self.read(move |connection| page(connection, after.unwrap_or(i64::MIN), limit))
     }
 
     /// The numbers of all uploads that wait for bytes, in order.
@@ -115,20 +126,22 @@ pub(super) fn find(
     Ok(None)
 }
 
-fn all(connection: &Connection) -> Result<Vec<Result<Unfinished, CatalogError>>, CatalogError> {
+fn page(connection: &Connection, after: i64, limit: u32) -> Result<UnfinishedPage, CatalogError> {
     // The highest block is one step down the primary key, not a scan.
     let sql = format!(
         "SELECT {COLUMNS}, (SELECT max(block_index) FROM blocks \
          WHERE blocks.document_id = documents.document_id) AS highest_block \
-         FROM documents WHERE finished_at IS NULL ORDER BY document_id"
+         FROM documents WHERE finished_at IS NULL AND document_id > $1 \
+         ORDER BY document_id LIMIT $2"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([])?;
-    let mut all = Vec::new();
+    let mut rows = statement.query(params![after, limit])?;
+    let mut page = UnfinishedPage::default();
     while let Some(row) = rows.next()? {
-        all.push(unfinished(row));
+        page.last = Some(row.get("document_id")?);
+        page.rows.push(unfinished(row));
     }
-    Ok(all)
+    Ok(page)
 }
 
 fn unfinished(row: &Row<'_>) -> Result<Unfinished, CatalogError> {

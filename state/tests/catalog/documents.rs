@@ -123,7 +123,7 @@ fn a_row_edited_by_hand_is_an_error_that_names_it() {
         f.edit(&format!("UPDATE documents SET {edit} WHERE document_id = {bad}"));
         for error in [
             f.catalog.document(bad).wait().unwrap_err(),
-            f.catalog.unfinished().wait().unwrap()[1].clone().unwrap_err(),
+            f.catalog.unfinished(None, 100).wait().unwrap().rows[1].clone().unwrap_err(),
             f.catalog.complete_publish(bad, None, at(30)).wait().unwrap_err(),
         ] {
             let named = matches!(&error, CatalogError::BadRow { table: "document", id: 2, column: found, .. } if *found == column);

@@ -27,9 +27,10 @@ fn the_durable_end_is_behind_the_highest_block() {
     f.begin(publishing).unwrap();
     let ends: Vec<_> = f
         .catalog
-        .unfinished()
+        .unfinished(None, 100)
         .wait()
         .unwrap()
+        .rows
         .into_iter()
         .map(|found| found.unwrap())
         .map(|found| (found.document.document_id, found.durable_end))
@@ -53,7 +54,7 @@ fn a_row_that_does_not_read_hides_no_other() {
     let newer = f.create("a", 7);
     f.edit(&format!("UPDATE documents SET chunk_size = -1 WHERE document_id IN ({bad})"));
     f.edit(&format!("UPDATE documents SET chunk_size = -1 WHERE document_id IN ({newer})"));
-    let found = f.catalog.unfinished().wait().unwrap();
+    let found = f.catalog.unfinished(None, 100).wait().unwrap().rows;
     let ids: Vec<_> =
         found.iter().map(|row| row.as_ref().ok().map(|row| row.document.document_id)).collect();
     assert_eq!(ids, [Some(a), None, Some(c), None]);

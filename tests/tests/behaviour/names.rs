@@ -4,7 +4,7 @@
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::symlink;
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Channel, Code, OnConflict, Reply, Request};
+use towline_protocol::{Channel, Code, DocumentId, OnConflict, Reply, Request};
 use towline_tests::corpus::Corpus;
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, offset, upload};
@@ -375,6 +375,29 @@ async fn a_file_that_no_row_knows_refuses_the_name_and_not_the_upload() {
     let rename = Complete { on_conflict: Some(OnConflict::Rename), ..Complete::default() };
     assert_eq!(speaker.complete_with(rename).await.filename, "doc (1).pdf");
     assert_eq!(std::fs::read(by_hand).unwrap(), b"somebody's");
+}
+
+/// A stranger's file that has the name of the next staging file is not deleted: that upload
+/// is refused, and the next one begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_has_the_name_of_the_next_staging_file_stays() {
+    let server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let corpus = Corpus::new(100_000, 154);
+    for suffix in ["tmp", "new"] {
+        let id = speaker.upload(upload("first", &corpus)).await.document_id;
+        speaker.cancel(id).await;
+        let next = DocumentId::try_from(id.get() + 1).unwrap();
+        let strange = server.site.staging(next).with_extension(suffix);
+        std::fs::write(&strange, "a stranger's").unwrap();
+        if suffix == "tmp" {
+            speaker.upload_refused(upload("doc", &corpus), Code::Internal).await;
+            assert_eq!(speaker.status(next).await.status, "failed");
+        }
+        assert_eq!(std::fs::read(&strange).unwrap(), b"a stranger's");
+        let got = put(&mut speaker, upload(suffix, &corpus), &corpus).await;
+        assert_eq!(got, suffix);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Resume, Upload};
 use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_tests::by_hand::edit_rows;
 use towline_tests::corpus::{BLOCK, Corpus, chance};
 use towline_tests::process::ServerProcess;
 use towline_tests::proxy::FaultProxy;
@@ -326,4 +327,34 @@ async fn a_document_that_is_gone_by_hand_stays_completed_and_harms_nobody() {
     speaker.chunks(ZERO, &corpus, 0..1000).await;
     let success = speaker.complete(ZERO).await;
     server.site.assert_published(&server.person, &success.filename, &corpus);
+}
+
+/// Rows are read in pages at a start, and none between two pages is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_unfinished_uploads_are_all_there_after_a_start() {
+    const MANY: usize = 10_001;
+    let mut server = TestServer::start().await;
+    let mut speaker = server.speaker().await;
+    let corpus = Corpus::new(100_000, 155);
+    let first = speaker.upload(upload("doc", &corpus)).await.document_id;
+    drop(speaker);
+    server.stop().await;
+    let sql = format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT {MANY}) \
+         INSERT INTO documents (user_id, folder, filename, filesize, status, on_conflict, \
+         chunk_size, durable_offset, started_at, last_chunk_at) \
+         SELECT user_id, folder, 'doc ' || n, filesize, status, on_conflict, chunk_size, 0, \
+         started_at, last_chunk_at FROM numbers, documents WHERE document_id = {first}"
+    );
+    edit_rows(&server.site, &sql, MANY);
+    server.start_again().await;
+    // A file for each, though none was there.
+    assert_eq!(server.site.staged_names().len(), MANY + 1);
+    let mut speaker = server.speaker().await;
+    for n in [1, 256, 257, MANY as u64] {
+        let id = DocumentId::try_from(first.get() + n).unwrap();
+        assert_eq!(speaker.resume(resume(id)).await.offset, offset(0));
+        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        assert_eq!(speaker.complete(ZERO).await.filename, format!("doc {n}"));
+    }
 }
