@@ -149,8 +149,21 @@ impl Volume {
     /// # Panics
     /// Where somebody still holds the volume, or it does not mount.
     pub fn mount_again(&self) {
-        self.unmount().expect("nobody holds the volume");
-        self.mount().expect("a file system mounts again");
+        let began = Instant::now();
+        loop {
+            self.unmount().expect("nobody holds the volume");
+            self.mount().expect("a file system mounts again");
+            // A mount namespace that another test makes has a copy of the mount. Until that
+            // namespace has ended, the kernel gives the same file system again, which has no
+            // power.
+            match std::fs::read_dir(&self.mount_point)
+                .and_then(|mut names| names.next().transpose())
+            {
+                Ok(_) => return,
+                Err(error) if began.elapsed() > crate::PATIENCE => panic!("no power: {error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     /// Turns a bit of a file's first bytes where they lie on the disk, behind the file
