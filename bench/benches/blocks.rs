@@ -3,8 +3,8 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use towline_protocol::block::{hash_block, hash_file};
-use towline_protocol::{BlockHasher, BlockIndex, ChainingValue, FileSize};
+use towline_types::block::{hash_block, hash_file};
+use towline_types::{BlockHasher, BlockIndex, ChainingValue, FileSize};
 
 fn main() {
     divan::main();

@@ -4,11 +4,11 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use tempfile::TempDir;
-use towline_protocol::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId,
-};
 use towline_state::Catalog;
 use towline_state::catalog::{Checkpoint, Created, NewDocument, OnConflict, Unless};
+use towline_types::{
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId,
+};
 
 fn main() {
     divan::main();

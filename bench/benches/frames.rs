@@ -3,7 +3,7 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use towline_protocol::frame::{self, Caps, Channel, Decoder, Part};
-use towline_protocol::{BlockIndex, ChainingValue, Offset};
+use towline_types::{BlockIndex, ChainingValue, Offset};
 
 fn main() {
     divan::main();

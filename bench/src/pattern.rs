@@ -3,8 +3,8 @@
 //! that is measured on the same machine.
 
 use fastrand::Rng;
-use towline_protocol::block::{BLOCK_SIZE_BYTES, hash_block};
-use towline_protocol::{BlockIndex, ChainingValue, FileSize};
+use towline_types::block::{BLOCK_SIZE_BYTES, hash_block};
+use towline_types::{BlockIndex, ChainingValue, FileSize};
 
 /// See the module's description.
 #[derive(Debug)]

@@ -10,13 +10,12 @@ use std::ops::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
-use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
 use towline_protocol::reply::Granted;
 use towline_protocol::request::{About, Complete, Hello, Resume, Upload};
-use towline_protocol::{
-    BlockIndex, Channel, DocumentId, FileSize, Offset, OnConflict, Reply, Request,
-};
+use towline_protocol::{Channel, Reply, Request};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{BlockIndex, DocumentId, FileSize, Offset, OnConflict};
 
 /// A connection that is logged in.
 #[derive(Debug)]

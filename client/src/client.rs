@@ -23,9 +23,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::reply::{Cancelled, Status};
 use towline_protocol::request::About;
-use towline_protocol::{Code, DocumentId, Reply, Request, StoreId};
+use towline_protocol::{Code, Reply, Request};
 use towline_state::StateFile;
 use towline_state::state_file::{JobEntry, KnownServer};
+use towline_types::{DocumentId, StoreId};
 use work::{Work, Worked};
 
 /// How long a login may take where no server is known to be.
@@ -517,7 +518,7 @@ mod tests {
         let cancel = CancellationToken::new();
         cancel.cancel();
         let file = tempfile::NamedTempFile::with_suffix("a").unwrap();
-        let name = towline_protocol::DocumentPath::parse("a").unwrap();
+        let name = towline_types::DocumentPath::parse("a").unwrap();
         let document = Document { local: file.path().to_owned(), remote: name };
         let mut client = Client::new("127.0.0.1:1".parse().unwrap(), Token::new("t").unwrap());
         let put = client.put(&document, &PutOptions::default(), &cancel, &mut |_| {}).await;

@@ -15,14 +15,13 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
-use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
 use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_MAX};
 use towline_protocol::reply::{Progress, Welcome};
 use towline_protocol::request::{About, Hello, Ping, Resume, VERSION};
-use towline_protocol::{
-    BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, Reply, Request,
-};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{BlockIndex, ChainingValue, DocumentId};
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -531,9 +530,9 @@ fn nothing_said() -> Welcome {
         version: VERSION,
         server: String::new(),
         server_id: None,
-        user_id: towline_protocol::UserId::MIN,
+        user_id: towline_types::UserId::MIN,
         user: String::new(),
-        max_filesize: towline_protocol::FileSize::MIN,
+        max_filesize: towline_types::FileSize::MIN,
         chunk_size: 1,
         max_chunk_size: 1,
         block_size: BLOCK_SIZE_BYTES,

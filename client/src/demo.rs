@@ -19,7 +19,7 @@ use std::time::Duration;
 use story::Story;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
-use towline_protocol::Name;
+use towline_types::Name;
 
 /// The link is as slow as it takes to make the sending last so long: an upload
 /// over loopback would be over before anybody could interrupt it.
@@ -110,7 +110,7 @@ fn send(mut client: Client, path: &Path) -> anyhow::Result<(Upload, UnboundedRec
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
     // A file with a name that the rules refuse can still show how it goes.
     let name = Name::new(name).or_else(|_| Name::new("file"))?;
-    let remote = towline_protocol::DocumentPath::new(Vec::new(), name)?;
+    let remote = towline_types::DocumentPath::new(Vec::new(), name)?;
     let document = Document { local: path.to_owned(), remote };
     let (tell, events) = unbounded_channel();
     let upload = tokio::spawn(async move {

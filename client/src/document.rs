@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
-use towline_protocol::{DocumentPath, Name};
+use towline_types::{DocumentPath, Name};
 
 /// A local file and the place it is to have among its owner's documents.
 #[derive(Debug, Clone, PartialEq, Eq)]

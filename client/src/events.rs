@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use towline_protocol::reply::Success;
-use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
+use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
 /// Something happened. As JSON each has its name in the field `event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,8 +10,9 @@ use crate::text::printable;
 use crate::units;
 use std::io;
 use std::path::PathBuf;
-use towline_protocol::{BadName, Code, DocumentId, ErrorReply, FileHash, FileSize, Offset};
+use towline_protocol::{Code, ErrorReply};
 use towline_state::StateFileError;
+use towline_types::{BadName, DocumentId, FileHash, FileSize, Offset};
 
 /// Why something was not done. Its text says what happened, [`exit`](Self::exit)
 /// what that means for a script and [`advice`](Self::advice) what is kept and

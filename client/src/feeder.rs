@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc as ready;
-use towline_protocol::{BlockIndex, ChainingValue};
+use towline_types::{BlockIndex, ChainingValue};
 
 /// One block being written and one being read: with more of them, none is in a
 /// processor's cache any more when its turn comes.

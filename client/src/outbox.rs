@@ -229,8 +229,8 @@ mod tests {
     use crate::source::Source;
     use std::io::Write as _;
     use std::sync::Arc;
-    use towline_protocol::BlockIndex;
     use towline_protocol::frame::{Caps, Decoder, Part};
+    use towline_types::BlockIndex;
 
     async fn block(bytes: &[u8], skip_bytes: u64) -> Block {
         let mut file = tempfile::NamedTempFile::new().unwrap();

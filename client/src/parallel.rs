@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
-use towline_protocol::limits::WRITERS_MAX;
+use towline_types::limits::WRITERS_MAX;
 
 /// See the module's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,9 +1,8 @@
 //! Whether a document lies where its file was to go.
 
 use crate::text::printable;
-use towline_protocol::name::Name;
 use towline_protocol::reply::Success;
-use towline_protocol::{DocumentPath, OnConflict};
+use towline_types::{DocumentPath, Name, OnConflict};
 
 /// Whether `SUCCESS` for a file that was to go to `asked` may speak of that place: the
 /// folder is the same, and the name is the same, or one that the server takes for the
@@ -31,7 +30,8 @@ fn path(success: &Success) -> Option<DocumentPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::{Channel, DocumentId, FileHash, FileSize, Timestamp};
+    use towline_protocol::Channel;
+    use towline_types::{DocumentId, FileHash, FileSize, Timestamp};
 
     fn success(place: &str) -> Success {
         let mut folder: Vec<_> = place.split('/').map(str::to_owned).collect();

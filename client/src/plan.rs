@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use towline_protocol::block::block_count;
 use towline_protocol::limits::WITHDRAW_RANGES_MAX;
-use towline_protocol::{BlockIndex, ChainingValue, FileSize, Offset};
+use towline_types::block::block_count;
+use towline_types::{BlockIndex, ChainingValue, FileSize, Offset};
 
 /// Consecutive blocks to send.
 #[derive(Debug, Clone, PartialEq, Eq)]

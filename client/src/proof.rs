@@ -10,8 +10,8 @@
 use crate::source::Identity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
-use towline_protocol::{ChainingValue, Offset};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{ChainingValue, Offset};
 
 /// See the module's description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

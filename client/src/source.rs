@@ -14,9 +14,9 @@ use std::fs::{File, FileType, Metadata};
 use std::io::IoSliceMut;
 use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
-use towline_protocol::block::{BlockHasher, block_count};
-use towline_protocol::{BlockIndex, ChainingValue, FileSize};
 use towline_state::state_file::ModifiedNs;
+use towline_types::{BlockHasher, block::block_count};
+use towline_types::{BlockIndex, ChainingValue, FileSize};
 
 /// Read and hashed in one go, so that the hash finds the bytes in the cache.
 const PIECE_BYTES: usize = 256 << 10;
@@ -380,7 +380,7 @@ fn read_exact_at(file: &File, mut buffer: &mut [u8], mut position: u64) -> io::R
 mod tests {
     use super::*;
     use std::io::Write as _;
-    use towline_protocol::block::hash_file;
+    use towline_types::block::hash_file;
 
     #[test]
     fn blocks_hash_to_the_file_and_a_change_is_noticed() {

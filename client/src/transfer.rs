@@ -28,14 +28,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use towline_protocol::block::{BLOCK_SIZE_BYTES, block_count, hash_file};
-use towline_protocol::name::Name;
 use towline_protocol::reply::{Progress, Success};
-use towline_protocol::{
-    ChainingValue, Channel, DocumentId, FileHash, FileSize, Generation, Offset, OnConflict, Reply,
-    StoreId, UserId,
-};
+use towline_protocol::{Channel, Reply};
 use towline_state::state_file::KnownServer;
+use towline_types::block::{BLOCK_SIZE_BYTES, block_count, hash_file};
+use towline_types::{
+    ChainingValue, DocumentId, FileHash, FileSize, Generation, Name, Offset, OnConflict, StoreId,
+    UserId,
+};
 
 /// How a file is to be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
 use towline_state::state_file::{
     EntryStatus, JobEntry, KnownServer, ModifiedNs, Relation, UploadEntry,
 };
 use towline_state::{StateFile, StateFileError, UploadsState, clock};
+use towline_types::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
 
 /// After that time without a byte a server may have given an upload up. It is asked: the
 /// clock of this machine alone decides nothing.
@@ -446,7 +446,7 @@ fn write_down(state: &mut UploadsState, granted: Granted) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::Name;
+    use towline_types::Name;
 
     fn granted(document_id: u64, server: &str, name: &str) -> Granted {
         Granted {

@@ -23,7 +23,8 @@ use loader::{Loaded, Loader};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use tokio::time::{Instant, sleep_until};
-use towline_protocol::{Channel, DocumentId, OnConflict, Reply};
+use towline_protocol::{Channel, Reply};
+use towline_types::{DocumentId, OnConflict};
 
 /// Files on their way at a time: as many as share a commit on the server.
 const FILES: usize = 256;

@@ -1,11 +1,10 @@
 //! The error table: every way in which a server says no.
 
-use crate::block::BlockIndex;
 use crate::frame::Channel;
 use crate::limits::MESSAGE_BYTES_MAX;
-use crate::number::{DocumentId, Offset};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use towline_types::{BlockIndex, DocumentId, Offset};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident $word:literal $number:literal $retry:ident $fate:ident,)*) => {

@@ -16,11 +16,10 @@ mod decoder;
 
 pub use decoder::{Caps, Decoder, FrameError, Part};
 
-use crate::block::{BlockIndex, ChainingValue};
 use crate::limits::{BLOCK_LIST_VALUES_MAX, CHUNK_HEADER_BYTES, LENGTH_PREFIX_BYTES, VALUE_BYTES};
-use crate::number::Offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// Which of a connection's uploads a frame belongs to; the client chooses it.
 #[derive(

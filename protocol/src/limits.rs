@@ -1,7 +1,7 @@
 //! Every cap of the wire, each with its reason. A length is held against its
 //! cap before anything is allocated for it.
 
-use crate::block::BLOCK_SIZE_BYTES;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// The length of the prefix that every frame begins with.
 pub const LENGTH_PREFIX_BYTES: usize = 4;
@@ -28,7 +28,7 @@ pub const CHUNK_BYTES_DEFAULT: u32 = 64 << 10;
 pub const FRAME_STRETCH_BYTES: u64 = 32 << 10;
 
 /// The largest control message. The longest legal one is an `upload` with a
-/// folder of [`PATH_BYTES`] in which every character is escaped.
+/// folder of [`PATH_BYTES`](towline_types::limits::PATH_BYTES) in which every character is escaped.
 pub const CONTROL_BYTES_MAX: u32 = 32 << 10;
 
 /// The largest control message before login: a token and little more.
@@ -51,28 +51,11 @@ pub const BLOCK_LIST_VALUES_MAX: u32 = CHUNK_BYTES_MAX / VALUE_BYTES;
 /// the first byte of a connection that speaks Towline is always zero.
 pub const FRAME_BYTES_MAX: u32 = CHUNK_BYTES_MAX + CHUNK_HEADER_BYTES;
 
-/// One component of a path; the limit of Linux, Windows and macOS alike.
-pub const NAME_BYTES: usize = 255;
-
-/// How many folders may lie one inside the other.
-pub const FOLDER_DEPTH: usize = 32;
-
-/// A whole path: below PATH_MAX with room for the server's own folders.
-pub const PATH_BYTES: usize = 2048;
-
 /// Ranges of blocks in one `withdraw`; a client with more sends several.
 pub const WITHDRAW_RANGES_MAX: usize = 256;
 
 /// Channels that one connection may have in use at the same time.
 pub const CHANNELS_MAX: usize = 1024;
-
-/// Blocks of one upload that are begun and unfinished at the same time. Each
-/// costs the server a hasher of 2 KiB.
-pub const OPEN_BLOCKS_MAX: usize = 64;
-
-/// Channels that may write to one upload at the same time. Each leaves at most a
-/// block or two unfinished, so all of them stay far below [`OPEN_BLOCKS_MAX`].
-pub const WRITERS_MAX: usize = 16;
 
 const _: () = assert!(CHUNK_BYTES_MAX as u64 == BLOCK_SIZE_BYTES);
 const _: () = assert!(FRAME_BYTES_MAX < 1 << 24);

@@ -1,13 +1,13 @@
 //! What a server says to a client. Unknown fields are passed over, so that a
 //! later server may say more to an earlier client.
 
-use crate::block::FileHash;
 use crate::error::ErrorReply;
 use crate::frame::Channel;
-use crate::number::{DocumentId, FileSize, Generation, Offset, Timestamp, UserId};
 use crate::request::is_default;
-use crate::store_id::StoreId;
 use serde::{Deserialize, Serialize};
+use towline_types::{
+    DocumentId, FileHash, FileSize, Generation, Offset, StoreId, Timestamp, UserId,
+};
 
 /// A control message from a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,14 +1,15 @@
 //! What a client asks of a server.
 
-use crate::block::{BlockIndex, FileHash};
 use crate::error::{self, Code, ErrorReply};
 use crate::frame::Channel;
 use crate::json;
-use crate::name::{BadName, DocumentPath, Name};
-use crate::number::{DocumentId, FileSize, Generation, Offset, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use towline_types::{
+    BadName, BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Generation, Name, Offset,
+    OnConflict, UserId,
+};
 
 /// The highest version of the protocol that is spoken here.
 pub const VERSION: u32 = 1;
@@ -21,34 +22,6 @@ pub const LOWEST_VERSION: u32 = 1;
 #[must_use]
 pub fn common_version(highest: u32) -> Option<u32> {
     (highest >= LOWEST_VERSION).then_some(highest.min(VERSION))
-}
-
-/// What to do where the final name is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnConflict {
-    /// Publish under the next free name: `doc (1).pdf`.
-    #[default]
-    Rename,
-    /// Refuse with `exists`.
-    Reject,
-}
-
-impl OnConflict {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rename => "rename",
-            Self::Reject => "reject",
-        }
-    }
-
-    /// What that word means.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Rename, Self::Reject].into_iter().find(|choice| choice.as_str() == word)
-    }
 }
 
 macro_rules! requests {

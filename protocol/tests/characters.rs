@@ -4,7 +4,7 @@
 
 use regex_syntax::hir::{Class, HirKind};
 use std::ops::RangeInclusive;
-use towline_protocol::{BadName, DocumentPath, Name};
+use towline_types::{BadName, DocumentPath, Name};
 
 const SPEC: &str = include_str!("../SPEC.md");
 

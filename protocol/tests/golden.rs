@@ -11,11 +11,11 @@ use towline_protocol::reply::{
     Blocks, Cancelled, Found, Granted, Pong, Progress, Reply, Status, Success, Unfinished, Welcome,
 };
 use towline_protocol::request::{
-    About, Complete, Find, Hello, Join, OnConflict, Ping, Request, Resume, Upload, Withdraw,
+    About, Complete, Find, Hello, Join, Ping, Request, Resume, Upload, Withdraw,
 };
-use towline_protocol::{
-    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset, Timestamp,
-    UserId,
+use towline_types::{
+    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset, OnConflict,
+    Timestamp, UserId,
 };
 
 const TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl";

@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may stop where a test may")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use towline_protocol::block::{self, BLOCK_SIZE_BYTES};
 use towline_protocol::error::{Code, ErrorReply};
-use towline_protocol::{BlockIndex, FileSize, Offset, Reply, Request, frame, limits};
+use towline_protocol::{Reply, Request, frame, limits};
+use towline_types::block::{self, BLOCK_SIZE_BYTES};
+use towline_types::{BlockIndex, FileSize, Offset};
 
 const SPEC: &str = include_str!("../SPEC.md");
 const GOLDEN: &[&str] = &[
@@ -124,23 +125,26 @@ fn its_errors_have_no_field_that_the_code_has_not() {
 }
 
 macro_rules! values {
-    ($($name:ident)*) => { [$((stringify!($name), limits::$name as u64)),*] };
+    ($($limits:ident: $($name:ident)*;)*) => {
+        [$($((stringify!($name), $limits::$name as u64)),*),*]
+    };
 }
 
 #[test]
 fn its_limits_are_the_constants() {
     let mut constants: BTreeMap<String, String> = values![
-        LENGTH_PREFIX_BYTES CHUNK_HEADER_BYTES VALUE_BYTES CHUNK_BYTES_MAX CHUNK_BYTES_DEFAULT
+        limits: LENGTH_PREFIX_BYTES CHUNK_HEADER_BYTES VALUE_BYTES CHUNK_BYTES_MAX CHUNK_BYTES_DEFAULT
         CONTROL_BYTES_MAX HELLO_BYTES_MAX MESSAGE_BYTES_MAX TOKEN_BYTES_MAX JSON_DEPTH_MAX
-        BLOCK_LIST_VALUES_MAX FRAME_BYTES_MAX NAME_BYTES FOLDER_DEPTH PATH_BYTES
-        WITHDRAW_RANGES_MAX CHANNELS_MAX OPEN_BLOCKS_MAX WRITERS_MAX FRAME_STRETCH_BYTES
+        BLOCK_LIST_VALUES_MAX FRAME_BYTES_MAX WITHDRAW_RANGES_MAX CHANNELS_MAX FRAME_STRETCH_BYTES;
+        file_limits: NAME_BYTES FOLDER_DEPTH PATH_BYTES OPEN_BLOCKS_MAX WRITERS_MAX;
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_string()))
     .collect();
-    // The list above cannot forget one: the source is asked.
-    let source = include_str!("../src/limits.rs");
-    let declared = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+    // The list above cannot forget one: the sources are asked.
+    let sources =
+        [include_str!("../src/limits.rs"), include_str!("../../types/src/limits.rs")].concat();
+    let declared = sources.lines().filter_map(|line| line.strip_prefix("pub const "));
     let declared: BTreeSet<&str> = declared.map(|rest| rest.split(':').next().unwrap()).collect();
     assert_eq!(constants.keys().map(String::as_str).collect::<BTreeSet<_>>(), declared);
 

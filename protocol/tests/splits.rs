@@ -9,7 +9,7 @@ use towline_protocol::limits::{
     BLOCK_LIST_VALUES_MAX, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CONTROL_BYTES_MAX,
     LENGTH_PREFIX_BYTES, VALUE_BYTES,
 };
-use towline_protocol::{BlockIndex, ChainingValue, Offset};
+use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// Everything at once, so that one stream can hold every kind.
 const ANY: Caps = Caps {

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
-use towline_protocol::{Code, ErrorReply, Timestamp, UserId};
+use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Reply, User};
+use towline_types::{Timestamp, UserId};
 
 /// See the module's description.
 pub(crate) struct Access {

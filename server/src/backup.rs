@@ -12,8 +12,8 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
-use towline_protocol::StoreId;
 use towline_state::catalog::{self, Catalog, CatalogError};
+use towline_types::StoreId;
 use towline_upload::Phase;
 
 /// What was copied.
@@ -154,9 +154,7 @@ fn list(copy: &Path, into: &Path) -> Result<Backup, BackupError> {
         let Some(last) = page.last() else { break };
         after = match last {
             Ok(row) => Some(row.document_id),
-            Err(CatalogError::BadRow { id, .. }) => {
-                towline_protocol::DocumentId::from_i64(*id).ok()
-            }
+            Err(CatalogError::BadRow { id, .. }) => towline_types::DocumentId::from_i64(*id).ok(),
             Err(error) => return Err(error.clone().into()),
         };
         // A row that does not read is in the copy as it is.

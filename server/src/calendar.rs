@@ -12,7 +12,7 @@
 use crate::Clock;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use towline_protocol::Timestamp;
+use towline_types::Timestamp;
 
 /// Long enough for somebody to notice a wrong clock, short enough that a server
 /// which is restarted every night still gives up what nobody came back for.

@@ -29,14 +29,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
-use towline_protocol::block::block_count;
 use towline_protocol::reply::{Blocks, Cancelled, Granted, Reply, Status};
 use towline_protocol::request::{About, Complete, Join, Request, Resume, Withdraw};
-use towline_protocol::{
-    BlockIndex, ChainingValue, Channel, DocumentId, ErrorReply, Offset, OnConflict, UserId, frame,
-    limits,
-};
+use towline_protocol::{Channel, ErrorReply, frame, limits};
 use towline_state::catalog::Document;
+use towline_types::block::block_count;
+use towline_types::{BlockIndex, ChainingValue, DocumentId, Offset, OnConflict, UserId};
 use towline_upload::{Ask, Order, Phase, Refusal, Upload as Rules};
 
 /// The first piece of a file is short up to this: as a rule it is all of a small one.

@@ -16,9 +16,9 @@ use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
-use towline_protocol::{DocumentId, UserId};
 use towline_state::catalog::Checkpoint;
 use towline_state::turns::Turns;
+use towline_types::{DocumentId, UserId};
 
 /// Uploads that have moved since their last checkpoint.
 ///

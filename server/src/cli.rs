@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use towline_protocol::FileSize;
+use towline_types::FileSize;
 
 /// Receives files; an interrupted upload continues where it stopped.
 #[derive(Debug, Parser)]

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use towline_protocol::Timestamp;
+use towline_types::Timestamp;
 
 /// A wall clock, and one that cannot be set.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use crate::Clock;
 use std::path::PathBuf;
 use std::time::Duration;
-use towline_protocol::FileSize;
+use towline_types::FileSize;
 
 /// What `SUCCESS` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]

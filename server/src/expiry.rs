@@ -6,7 +6,7 @@ use crate::log;
 use crate::service::Service;
 use std::sync::Arc;
 use std::time::Duration;
-use towline_protocol::{DocumentId, Timestamp};
+use towline_types::{DocumentId, Timestamp};
 use towline_upload::Phase;
 
 /// How often is looked. An upload that has expired in between is refused anyway.

@@ -6,8 +6,9 @@ use crate::units::{self, Size};
 use rustix::io::Errno;
 use std::path::Path;
 use towline_protocol::frame::FrameError;
-use towline_protocol::{BadName, Code, ErrorReply};
+use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Refusal as Unrecorded};
+use towline_types::BadName;
 use towline_upload::{Phase, Refusal};
 
 /// Why a request was not done.

@@ -1,7 +1,7 @@
 //! The hash of a file, made block by block through one buffer.
 
-use towline_protocol::block::{block_count, hash_block, hash_file};
-use towline_protocol::{BlockIndex, FileHash, FileSize, Offset};
+use towline_types::block::{block_count, hash_block, hash_file};
+use towline_types::{BlockIndex, FileHash, FileSize, Offset};
 
 /// The hash of a file of that size; nothing where it was not to go on. `read` fills the buffer
 /// from that position on, `take` gets each block then and says whether to go on.

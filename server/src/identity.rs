@@ -10,8 +10,8 @@ use crate::storage::{Contents, DataFolder, Enclosing, FolderError, Found, Look, 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use towline_protocol::{StoreId, Timestamp, UserId};
 use towline_state::catalog::{Catalog, CatalogError, Peek};
+use towline_types::{StoreId, Timestamp, UserId};
 
 /// Why a data folder is not used.
 #[derive(Debug, thiserror::Error)]

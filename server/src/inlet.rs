@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, timeout_at};
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::Channel;
 use towline_protocol::frame::{Caps, Decoder, FrameError, Part};
 use towline_protocol::limits::FRAME_STRETCH_BYTES;
-use towline_protocol::{BlockIndex, ChainingValue, Channel, Offset};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// See the module's description.
 pub(crate) struct Inlet<R> {

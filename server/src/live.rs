@@ -20,11 +20,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use towline_protocol::reply::{Granted, Progress, Reply};
-use towline_protocol::{
-    BlockHasher, BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize,
-    Generation, Offset, Timestamp, UserId,
-};
+use towline_protocol::{Channel, Code, ErrorReply};
 use towline_state::catalog::Catalog;
+use towline_types::{
+    BlockHasher, BlockIndex, ChainingValue, DocumentId, FileSize, Generation, Offset, Timestamp,
+    UserId,
+};
 use towline_upload::{Ask, Lease, Phase, Refusal, Snapshot, Upload};
 
 /// Write-back is started whenever so much has come, so that the sync at the next

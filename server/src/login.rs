@@ -6,15 +6,16 @@ use crate::log;
 use crate::service::Service;
 use crate::token::TokenError;
 use tokio::io::AsyncRead;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::frame::{Caps, FrameError};
 use towline_protocol::limits::{
     CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
 };
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::{Hello, LOWEST_VERSION, Request, VERSION, common_version};
-use towline_protocol::{Code, ErrorReply, Timestamp};
+use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::User;
+use towline_types::Timestamp;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// What became of a stranger.
 pub(crate) enum Login {

@@ -6,11 +6,11 @@ use crate::service::Service;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use towline_protocol::DocumentId;
 use towline_state::catalog::{Catalog, CatalogError, Document};
 use towline_state::state_file::{
     EntryStatus, StateFile, StateFileError, UploadEntry, UploadsState,
 };
+use towline_types::DocumentId;
 use towline_upload::Phase;
 
 /// See the module's description.

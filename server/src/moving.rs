@@ -12,7 +12,7 @@ use crate::service::Service;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-use towline_protocol::{DocumentId, FileSize, Offset};
+use towline_types::{DocumentId, FileSize, Offset};
 
 /// See the module's description.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use towline_protocol::DocumentId;
+use towline_types::DocumentId;
 
 /// See the module's description.
 #[derive(Debug, Default)]

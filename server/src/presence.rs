@@ -5,9 +5,9 @@ use crate::service::Service;
 use crate::storage::{GoesOn, Published, StorageError};
 use crate::{failpoint, file_hash};
 use std::os::unix::fs::FileExt as _;
-use towline_protocol::{BlockIndex, DocumentPath, Offset, UserId};
 use towline_state::CatalogError;
 use towline_state::catalog::{Document, Refusal, Reply};
+use towline_types::{BlockIndex, DocumentPath, Offset, UserId};
 
 /// What lies in a document's place.
 #[derive(Debug)]

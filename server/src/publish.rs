@@ -14,14 +14,13 @@ use crate::storage::{GoesOn, NewName, Publishable, Put, StorageError};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::Channel;
 use towline_protocol::reply::Success;
-use towline_protocol::{
-    Channel, DocumentId, DocumentPath, FileHash, Offset, OnConflict, Timestamp, UserId,
-};
 use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Bytes, Document, FileStamp};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{DocumentId, DocumentPath, FileHash, Offset, OnConflict, Timestamp, UserId};
 use towline_upload::{Phase, Upload};
 
 /// Proof that the document is in its place. Where it says `durable`, file, name and

@@ -16,8 +16,8 @@ use crate::service::Service;
 use crate::storage::{GoesOn, Staged, StorageError};
 use cached::Look;
 use std::collections::HashMap;
-use towline_protocol::{DocumentId, FileSize, Offset};
 use towline_state::catalog::{Bytes, CatalogError, Document, Unfinished};
+use towline_types::{DocumentId, FileSize, Offset};
 use towline_upload::Phase;
 
 /// What to do about one unfinished upload.

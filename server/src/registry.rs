@@ -7,7 +7,7 @@
 use crate::live::Live;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use towline_protocol::DocumentId;
+use towline_types::DocumentId;
 
 /// See the module's description.
 #[derive(Default)]

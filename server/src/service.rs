@@ -22,8 +22,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_protocol::{DocumentId, FileSize, Offset, UserId};
 use towline_state::catalog::{Catalog, CatalogError, Document};
+use towline_types::{DocumentId, FileSize, Offset, UserId};
 use towline_upload::{Phase, Progress, Refusal, Upload};
 
 /// See the module's description.

@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use towline_protocol::frame::Caps;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Pong;
-use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, UserId};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
+use towline_types::UserId;
 
 /// Requests of one connection that wait or are being done, and answers that wait.
 const REQUESTS_MAX: u32 = 256;

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Timestamp, UserId};
 use towline_state::catalog::{CatalogError, FileStamp, Refusal};
+use towline_types::{DocumentId, DocumentPath, FileSize, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// See the module's description.

@@ -51,9 +51,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, FileHash, FileSize, Offset, UserId};
 use towline_state::catalog::FileStamp;
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
 
 /// A volume that keeps documents.
 pub trait Storage: Send + Sync + 'static {

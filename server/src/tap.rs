@@ -19,7 +19,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use towline_protocol::Channel;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// Two whole blocks that come within it are the beginning of many.
 const FAST: Duration = Duration::from_millis(10);
@@ -250,7 +250,7 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::task::spawn_blocking;
     use towline_protocol::frame::{self, Caps};
-    use towline_protocol::{BlockIndex, ChainingValue, Offset};
+    use towline_types::{BlockIndex, ChainingValue, Offset};
 
     const BLOCK: usize = 1 << 20;
     const ONE: Channel = Channel(1);

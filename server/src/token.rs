@@ -14,8 +14,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use towline_protocol::{StoreId, Timestamp, UserId};
 use towline_state::catalog::Store;
+use towline_types::{StoreId, Timestamp, UserId};
 
 /// Signs and checks tokens.
 pub struct Tokens {

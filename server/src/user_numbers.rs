@@ -4,7 +4,7 @@
 use crate::token::KeyError;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use towline_protocol::UserId;
+use towline_types::UserId;
 
 /// The file with the number.
 #[derive(Debug)]

@@ -27,8 +27,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use towline_protocol::{DocumentId, UserId};
 use towline_state::catalog::{Catalog, CatalogError, Document};
+use towline_types::{DocumentId, UserId};
 use towline_upload::Phase;
 
 /// Why a verification did not come to its end.

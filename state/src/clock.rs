@@ -1,7 +1,7 @@
 //! The wall clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
-use towline_protocol::Timestamp;
+use towline_types::Timestamp;
 
 /// What time it is. The only place that asks: everything else is told.
 ///

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use towline_protocol::Timestamp;
+use towline_types::Timestamp;
 
 /// The end of a temporary file's name.
 const TEMPORARY: &str = ".tmp";
@@ -346,7 +346,7 @@ fn temporary_prefix(target: &Path) -> std::ffi::OsString {
 /// The user's schema counts in whole seconds; we count in milliseconds.
 mod unix_seconds {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-    use towline_protocol::Timestamp;
+    use towline_types::Timestamp;
 
     pub(super) fn serialize<S: Serializer>(
         time: &Option<Timestamp>,

@@ -5,7 +5,7 @@ use blake3::hazmat::HasherExt as _;
 use std::cell::Cell;
 use std::fmt;
 use std::sync::OnceLock;
-use towline_protocol::{ChainingValue, FileHash, FileSize};
+use towline_types::{ChainingValue, FileHash, FileSize};
 
 /// The length of a block, as `SPEC.md` has it.
 pub const BLOCK: usize = 1 << 20;

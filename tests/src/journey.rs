@@ -14,7 +14,8 @@ use crate::speaker::{Heard, Speaker, offset, upload};
 use leg::Leg;
 use std::net::SocketAddr;
 use towline_protocol::request::{Complete, Withdraw};
-use towline_protocol::{BlockIndex, Channel, Code, Reply, Request};
+use towline_protocol::{Channel, Code, Reply, Request};
+use towline_types::BlockIndex;
 
 /// See the module's description.
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 use crate::corpus::Corpus;
 use crate::speaker::offset;
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{BlockIndex, Request, frame};
+use towline_protocol::{Request, frame};
+use towline_types::BlockIndex;
 
 /// The frames for that wish.
 #[must_use]

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use towline_protocol::Timestamp;
 use towline_server::{Clock, Config, RunError, Server};
+use towline_types::Timestamp;
 
 /// A clock that runs as the system's does, and jumps where it is told to.
 #[derive(Debug, Clone, Default)]

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use towline_protocol::{DocumentId, Timestamp, UserId};
 use towline_server::Clock;
 use towline_server::storage::DataFolder;
 use towline_server::token::Tokens;
 use towline_state::catalog::{Catalog, Peek};
 use towline_state::state_file::{StateFile, UploadsState};
+use towline_types::{DocumentId, Timestamp, UserId};
 
 /// Long enough for every test, also for one that moves the clock by weeks.
 const TOKEN_TTL: Duration = Duration::from_secs(90 * 86_400);

@@ -24,10 +24,8 @@ use towline_protocol::reply::{Blocks, Cancelled, Found, Granted, Progress, Statu
 use towline_protocol::request::{
     About, Complete, Find, Hello, Join, Ping, Resume, Upload, Withdraw,
 };
-use towline_protocol::{
-    BlockIndex, ChainingValue, Channel, Code, DocumentId, ErrorReply, FileSize, Offset, OnConflict,
-    Reply, Request,
-};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
+use towline_types::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset, OnConflict};
 
 /// The payload of a chunk where a test has no wish of its own.
 pub const CHUNK: usize = 64 << 10;

@@ -1,6 +1,6 @@
 //! The right to write to one upload.
 
-use towline_protocol::Generation;
+use towline_types::Generation;
 
 /// In which order a writer sends its blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

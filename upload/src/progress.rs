@@ -7,9 +7,9 @@
 use crate::{Order, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use towline_protocol::block::{self, block_count};
-use towline_protocol::limits::OPEN_BLOCKS_MAX;
-use towline_protocol::{BlockIndex, ChainingValue, FileHash, FileSize, Offset};
+use towline_types::block::{self, block_count};
+use towline_types::limits::OPEN_BLOCKS_MAX;
+use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize, Offset};
 
 /// See the module's description.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Every no that the rules of an upload can say.
 
 use crate::Phase;
-use towline_protocol::{BlockIndex, FileHash, FileSize, Offset};
+use towline_types::{BlockIndex, FileHash, FileSize, Offset};
 
 /// Why a command is not legal now. A refused command has changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

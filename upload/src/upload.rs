@@ -4,8 +4,8 @@ use crate::progress::{Append, Progress, Snapshot, Verdict};
 use crate::{Lease, Order, Phase, Refusal};
 use std::ops::Range;
 use std::time::Duration;
-use towline_protocol::limits::WRITERS_MAX;
-use towline_protocol::{
+use towline_types::limits::WRITERS_MAX;
+use towline_types::{
     BlockIndex, ChainingValue, DocumentPath, FileHash, FileSize, Generation, Offset, Timestamp,
     UserId,
 };

@@ -7,11 +7,9 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use towline_protocol::block::{self, BLOCK_SIZE_BYTES, block_count};
-use towline_protocol::limits::WRITERS_MAX;
-use towline_protocol::{
-    BlockIndex, ChainingValue, DocumentPath, FileSize, Offset, Timestamp, UserId,
-};
+use towline_types::block::{self, BLOCK_SIZE_BYTES, block_count};
+use towline_types::limits::WRITERS_MAX;
+use towline_types::{BlockIndex, ChainingValue, DocumentPath, FileSize, Offset, Timestamp, UserId};
 use towline_upload::{Ask, Lease, Order, Phase, Progress, Refusal, Upload, Verdict};
 
 const FILESIZE: u64 = 4 * BLOCK_SIZE_BYTES + 1000;
@@ -241,7 +239,7 @@ impl World {
                 });
                 let indexes = (0..block_count(filesize())).map(|n| BlockIndex::new(n).unwrap());
                 let hash = block::hash_file(filesize(), indexes.map(value));
-                let wrong = towline_protocol::FileHash::from_bytes([9; 32]);
+                let wrong = towline_types::FileHash::from_bytes([9; 32]);
                 match self.upload.complete(lease, Some(if honest { hash } else { wrong })) {
                     Ok(actual) => {
                         assert!(whole && honest);

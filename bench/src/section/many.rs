@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use towline_protocol::FileSize;
+use towline_types::FileSize;
 
 const MIB: u64 = 1 << 20;
 

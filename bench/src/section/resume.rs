@@ -12,8 +12,8 @@ use crate::vitals;
 use anyhow::Result;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
-use towline_protocol::DocumentId;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_types::DocumentId;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 const MIB: u64 = 1 << 20;
 

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 const MIB: u64 = 1 << 20;
 

@@ -11,8 +11,9 @@ use crate::failure::Failure;
 use crate::{printable, units};
 use serde::Serialize;
 use std::time::{Duration, UNIX_EPOCH};
+use towline_protocol::Code;
 use towline_protocol::reply::Status;
-use towline_protocol::{Code, DocumentId};
+use towline_types::DocumentId;
 
 pub(super) fn status(about: About) -> Result<Exit, Complaint> {
     let mut client = client_for(&about)?;

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use towline_protocol::limits::CHUNK_BYTES_MAX;
-use towline_protocol::{DocumentId, OnConflict};
+use towline_types::{DocumentId, OnConflict};
 
 /// What every command ends with.
 macro_rules! exit_codes {

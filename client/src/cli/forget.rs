@@ -5,8 +5,8 @@ use super::meaning::Memory;
 use super::printer::{line, shown};
 use crate::exit::Exit;
 use std::path::{Path, PathBuf};
-use towline_protocol::DocumentId;
 use towline_state::UploadsState;
+use towline_types::DocumentId;
 
 /// What is to be forgotten.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use super::printer::shown;
 use crate::uploads::{self, Uploads};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use towline_protocol::{FileSize, Offset, StoreId};
 use towline_state::UploadsState;
 use towline_state::state_file::{EntryStatus, JobEntry, UploadEntry};
+use towline_types::{FileSize, Offset, StoreId};
 
 /// How often the state file is told how many files are done.
 const NOTED_EVERY: Duration = Duration::from_secs(5);

@@ -10,10 +10,10 @@ use crate::text::printable_json;
 use crate::{printable, units};
 use console::measure_text_width;
 use serde::Serialize;
-use towline_protocol::{DocumentId, Timestamp};
 use towline_state::UploadsState;
 use towline_state::clock;
 use towline_state::state_file::{JobEntry, UploadEntry};
+use towline_types::{DocumentId, Timestamp};
 
 /// Columns between two cells.
 const GAP: usize = 2;

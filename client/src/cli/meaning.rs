@@ -13,10 +13,9 @@ use crate::uploads::{self, Found, Uploads};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use towline_protocol::name::Name;
-use towline_protocol::{BadName, DocumentId, StoreId};
 use towline_state::state_file::{JobEntry, KnownServer, UploadEntry};
 use towline_state::{StateFile, StateFileError, UploadsState};
+use towline_types::{BadName, DocumentId, Name, StoreId};
 
 /// The environment variable for `--to`.
 const SERVER_VARIABLE: &str = "TOWLINE_SERVER";

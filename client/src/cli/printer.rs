@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use towline_protocol::DocumentId;
+use towline_types::DocumentId;
 
 /// How often the bar moves.
 const TICK: Duration = Duration::from_millis(200);

@@ -17,10 +17,9 @@ use crate::transfer::PutOptions;
 use crate::uploads;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use towline_protocol::name::DocumentPath;
-use towline_protocol::{DocumentId, StoreId};
 use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
+use towline_types::{DocumentId, DocumentPath, StoreId};
 
 pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
     let quiet = resume.manner.quiet;

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::source::special;
 use std::io;
 use std::path::{Path, PathBuf};
-use towline_protocol::name::Name;
+use towline_types::Name;
 
 /// What was found under the paths.
 #[derive(Debug, Default)]

@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn what_is_kept_and_what_to_do_is_said_once() {
         let kept = Kept {
-            document_id: towline_protocol::DocumentId::MIN,
-            durable: towline_protocol::Offset::ZERO,
+            document_id: towline_types::DocumentId::MIN,
+            durable: towline_types::Offset::ZERO,
             safe_bytes: 10,
-            filesize: towline_protocol::FileSize::try_from(20).unwrap(),
+            filesize: towline_types::FileSize::try_from(20).unwrap(),
             sent_bytes: 10,
         };
         for (code, message, word) in [

@@ -10,7 +10,8 @@ use crate::uploads::{self, BegunWith, Remembered, Wanted};
 use std::collections::BTreeMap;
 use towline_protocol::reply::{Granted, Progress, Success};
 use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
-use towline_protocol::{ChainingValue, Code, DocumentId, ErrorReply, Offset, Reply, Request};
+use towline_protocol::{Code, ErrorReply, Reply, Request};
+use towline_types::{ChainingValue, DocumentId, Offset};
 
 /// How often the server may answer that something else is to be asked: an upload that is
 /// gone, another one that another run has begun meanwhile.
@@ -437,7 +438,7 @@ impl Transfer {
                 if let Some(expected) = error.expected
                     && expected < self.filesize().end()
                 {
-                    let block = towline_protocol::BlockIndex::at(expected);
+                    let block = towline_types::BlockIndex::at(expected);
                     let fill = expected.get() - block.start().get();
                     self.fills.insert(block.get(), fill);
                 }

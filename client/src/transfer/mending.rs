@@ -8,7 +8,8 @@ use crate::stop::Stop;
 use tokio::time::{Instant, timeout_at};
 use towline_protocol::reply::Success;
 use towline_protocol::request::About;
-use towline_protocol::{DocumentId, Reply, Request};
+use towline_protocol::{Reply, Request};
+use towline_types::DocumentId;
 
 /// How often that may be done before client and server agree anew.
 const MENDS: u32 = 64;

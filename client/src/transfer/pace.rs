@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 use tokio::time::Instant;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// What a chunk should take on its way.
 const CHUNK: Duration = Duration::from_millis(100);

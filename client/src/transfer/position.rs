@@ -3,7 +3,7 @@
 
 use crate::plan::Plan;
 use std::ops::Range;
-use towline_protocol::{FileSize, Offset};
+use towline_types::{FileSize, Offset};
 
 /// How far an upload is.
 ///
@@ -98,7 +98,7 @@ impl Position {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use towline_protocol::ChainingValue;
+    use towline_types::ChainingValue;
 
     const MIB: u64 = 1 << 20;
 

@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-use towline_protocol::block::{BLOCK_SIZE_BYTES, hash_file};
 use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
-use towline_protocol::{BlockIndex, Code, ErrorReply, Offset, Reply, Request};
+use towline_protocol::{Code, ErrorReply, Reply, Request};
+use towline_types::block::{BLOCK_SIZE_BYTES, hash_file};
+use towline_types::{BlockIndex, Offset};
 
 /// How often one block may arrive damaged before the link, or a machine at one
 /// of its ends, is beyond help.

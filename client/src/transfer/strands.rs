@@ -26,7 +26,7 @@ use strand::{News, Order, Worker};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use towline_protocol::BlockIndex;
+use towline_types::BlockIndex;
 
 /// After the main connection is lost, strands may go on for so long with what they have,
 /// and no longer than this without a sign that they do.

@@ -78,9 +78,9 @@ fn remove(state: &mut UploadsState, job: &JobEntry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::{FileSize, Name, Offset};
     use towline_state::StateFile;
     use towline_state::state_file::EntryStatus;
+    use towline_types::{FileSize, Name, Offset};
 
     fn job(text: &str) -> JobEntry {
         serde_json::from_str(text).unwrap()

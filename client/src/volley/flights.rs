@@ -6,10 +6,10 @@ use crate::document::Document;
 use crate::events::Receipt;
 use crate::place;
 use std::collections::{BTreeMap, BTreeSet};
-use towline_protocol::name::Name;
 use towline_protocol::reply::{Granted, Success, Welcome};
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{BlockIndex, Channel, DocumentId, Offset, Request, frame};
+use towline_protocol::{Channel, Request, frame};
+use towline_types::{BlockIndex, DocumentId, Name, Offset};
 
 /// How far a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,8 +240,9 @@ fn folder(document: &Document) -> Vec<String> {
 mod tests {
     use super::*;
     use std::path::PathBuf;
-    use towline_protocol::block::{hash_block, hash_file};
-    use towline_protocol::{FileSize, Reply, Timestamp};
+    use towline_protocol::Reply;
+    use towline_types::block::{hash_block, hash_file};
+    use towline_types::{FileSize, Timestamp};
 
     const WELCOME: &[u8] = br#"{"action":"welcome","version":1,"server":"x","user_id":1,"user":"u",
         "max_filesize":1000,"chunk_size":64,"max_chunk_size":1024,"block_size":1048576,

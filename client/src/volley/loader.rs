@@ -6,8 +6,8 @@ use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
-use towline_protocol::block::{hash_block, hash_file};
-use towline_protocol::{BlockIndex, ChainingValue, FileHash, FileSize};
+use towline_types::block::{hash_block, hash_file};
+use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize};
 
 /// Beyond this a file has blocks enough to be worth a transfer of its own.
 const SMALL_BYTES: u64 = 256 << 10;

@@ -8,12 +8,11 @@
 //! not copied through here.
 
 use super::{CHUNK_HEAD_BYTES, Channel, Kind};
-use crate::block::{BlockIndex, ChainingValue};
 use crate::limits::{
     BLOCK_LIST_VALUES_MAX, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CONTROL_BYTES_MAX, FRAME_BYTES_MAX,
     HELLO_BYTES_MAX, LENGTH_PREFIX_BYTES, VALUE_BYTES,
 };
-use crate::number::Offset;
+use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// What one side accepts from the other. Zero forbids a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,10 +18,10 @@ use crate::storage::StorageError;
 use std::sync::Arc;
 use towline_protocol::reply::{Found, Granted, Reply, Unfinished};
 use towline_protocol::request::{Find, Upload};
-use towline_protocol::{DocumentPath, Offset, OnConflict, Timestamp, UserId};
 use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
+use towline_types::{DocumentPath, Offset, OnConflict, Timestamp, UserId};
 use towline_upload::{Phase, Upload as Rules};
 
 /// What is waited for.

@@ -20,10 +20,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_protocol::Channel;
 use towline_protocol::reply::{Progress, Reply};
-use towline_protocol::{Channel, DocumentId, FileHash, FileSize, Offset};
 use towline_state::catalog::Document;
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
 /// Large files that are read at a time, over all connections, to be copied or to be looked
 /// at: each of them is as much work for the disk as many clients together. A client that

@@ -14,10 +14,10 @@ use super::{ChannelDesk, Queued, SHORT_PIECE_BYTES, Task};
 use crate::log::Since;
 use crate::publish::Order;
 use std::collections::VecDeque;
-use towline_protocol::block::{hash_block, hash_file};
 use towline_protocol::request::{Complete, Request, Upload};
-use towline_protocol::{BlockIndex, ChainingValue, FileHash, Offset};
 use towline_state::catalog::{NewDocument, Unless};
+use towline_types::block::{hash_block, hash_file};
+use towline_types::{BlockIndex, ChainingValue, FileHash, Offset};
 use towline_upload::Upload as Rules;
 
 /// See the module's description: the tasks that it was made of, in order.

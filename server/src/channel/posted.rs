@@ -20,9 +20,9 @@ use crate::settling::Place;
 use crate::storage::Publishable;
 use std::sync::Arc;
 use towline_protocol::reply::{Granted, Reply};
-use towline_protocol::{DocumentId, Offset};
 use towline_state::CatalogError;
 use towline_state::catalog::{self, Bytes, Catalog, Created, Document, NewDocument, Unless};
+use towline_types::{DocumentId, Offset};
 use towline_upload::Phase;
 
 /// See the module's description: step 1 is done.

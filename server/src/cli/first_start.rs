@@ -9,8 +9,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use towline_protocol::FileSize;
 use towline_state::catalog::{Catalog, User};
+use towline_types::FileSize;
 
 /// As long as `towlined token` gives where nothing else is said.
 const TTL: Duration = Duration::from_secs(30 * 86_400);

@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use std::io::Write as _;
 use std::time::Duration;
-use towline_protocol::{Timestamp, UserId};
 use towline_state::catalog::{Catalog, User};
+use towline_types::{Timestamp, UserId};
 
 /// `towlined user …`
 #[derive(Debug, Args)]

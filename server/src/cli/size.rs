@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 use std::str::FromStr;
-use towline_protocol::FileSize;
+use towline_types::FileSize;
 
 /// A number of bytes: `500MB`, `2GiB`, or a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

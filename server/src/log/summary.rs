@@ -11,8 +11,9 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use towline_protocol::{Code, DocumentId, UserId};
+use towline_protocol::Code;
 use towline_state::catalog::Document;
+use towline_types::{DocumentId, UserId};
 use tracing::field::{debug, display};
 
 /// How often what was left out is told.

@@ -3,8 +3,8 @@
 use crate::units::Size;
 use std::net::SocketAddr;
 use std::time::Instant;
-use towline_protocol::{DocumentId, DocumentPath, FileSize, UserId};
 use towline_state::catalog::Document;
+use towline_types::{DocumentId, DocumentPath, FileSize, UserId};
 use towline_upload::Phase;
 
 /// Which upload it was.

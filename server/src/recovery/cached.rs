@@ -15,8 +15,8 @@ use crate::storage::{Loss, StorageError};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use towline_protocol::{DocumentPath, FileHash, Offset};
 use towline_state::catalog::{Bytes, Document};
+use towline_types::{DocumentPath, FileHash, Offset};
 use towline_upload::Phase;
 
 /// Syncs what such rows speak of. To be done before anything is believed of them.

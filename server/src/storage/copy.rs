@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::cell::Cell;
 use std::fs::File;
 use std::sync::Arc;
-use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
+use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
 /// Write-back is started whenever that much has been copied, as it is for received bytes.
 const WRITEBACK_BYTES: u64 = 8 << 20;
@@ -169,8 +169,8 @@ mod tests {
     use crate::storage::{Copied, DataFolder, DiskStorage, FolderLock, Storage as _};
     use std::fs::{self, File};
     use tempfile::TempDir;
-    use towline_protocol::block::{hash_block, hash_file};
-    use towline_protocol::{BlockIndex, DocumentId, FileHash, FileSize, Offset};
+    use towline_types::block::{hash_block, hash_file};
+    use towline_types::{BlockIndex, DocumentId, FileHash, FileSize, Offset};
 
     struct Disk {
         storage: DiskStorage,

@@ -15,9 +15,8 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, FileHash, FileSize, UserId};
 use towline_state::catalog::FileStamp;
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, UserId};
 
 /// Documents in the data folder of a local file system.
 #[derive(Debug)]

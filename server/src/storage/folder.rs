@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use towline_protocol::{StoreId, UserId};
+use towline_types::{StoreId, UserId};
 
 /// Readable to the service's group: final files are there to be used.
 const SHARED: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);

@@ -12,7 +12,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use towline_protocol::StoreId;
+use towline_types::StoreId;
 
 /// A part of the data folder that may be a mount of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,7 +218,7 @@ pub(super) fn has_folders_of_users(root: Option<&Directory>) -> Result<bool, Err
 }
 
 /// Whether something lies in the folder of a user, or at least the folder is there.
-pub(super) fn has_folder_of(root: &Directory, user: towline_protocol::UserId) -> bool {
+pub(super) fn has_folder_of(root: &Directory, user: towline_types::UserId) -> bool {
     let below = Path::new(paths::UPLOADS).join(paths::user_folder(user));
     rustix::fs::statat(root, &below, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }

@@ -14,8 +14,8 @@ use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use towline_protocol::{DocumentPath, FileSize, Offset, UserId};
 use towline_state::catalog::FileStamp;
+use towline_types::{DocumentPath, FileSize, Offset, UserId};
 
 /// How a file without a name gets one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,7 +37,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use towline_protocol::{BlockIndex, FileHash, FileSize, Offset};
+use towline_types::{BlockIndex, FileHash, FileSize, Offset};
 
 const WHAT: &str = "copy the file to the file system of its folder";
 

@@ -9,8 +9,7 @@ use super::error::Place;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
-use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, UserId};
+use towline_types::{DocumentId, DocumentPath, UserId};
 
 /// Final files, a folder per user; seen from the data folder.
 pub(super) const UPLOADS: &str = "uploads";

@@ -16,8 +16,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
-use towline_protocol::DocumentPath;
-use towline_protocol::{DocumentId, FileHash, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, UserId};
 
 /// Moves a staging file to its final name, and returns when it is there for good.
 ///

@@ -5,8 +5,8 @@ use super::error::{Resource, StorageError};
 use rustix::fs::{FallocateFlags, Stat};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
-use towline_protocol::FileSize;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_types::FileSize;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// What the kernel counts `st_blocks` in, whatever the file system's own block.
 const STAT_BLOCK_BYTES: u64 = 512;

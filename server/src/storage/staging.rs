@@ -13,8 +13,8 @@ use std::ffi::OsStr;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, UserId};
 use towline_state::catalog::FileStamp;
+use towline_types::{DocumentId, DocumentPath, FileSize, Offset, UserId};
 
 /// A published file keeps this mode: its owner writes, its group reads, less what the
 /// process' umask takes. Until then the staging folder itself shuts everyone out.

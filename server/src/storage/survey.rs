@@ -15,9 +15,9 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use towline_protocol::limits::FOLDER_DEPTH;
-use towline_protocol::{DocumentId, DocumentPath, FileSize, UserId};
 use towline_state::catalog::FileStamp;
+use towline_types::limits::FOLDER_DEPTH;
+use towline_types::{DocumentId, DocumentPath, FileSize, UserId};
 
 const WHAT: &str = "look through the data folder";
 

@@ -18,8 +18,8 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use towline_protocol::{DocumentPath, FileSize, UserId};
 use towline_state::catalog::FileStamp;
+use towline_types::{DocumentPath, FileSize, UserId};
 
 /// How many folders are remembered. A path has at most 2 KiB, so this is at most
 /// 2 MiB (P6); to forget one costs a sync and nothing else.

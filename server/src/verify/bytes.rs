@@ -4,8 +4,8 @@ use crate::file_hash;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use towline_protocol::block::hash_block;
-use towline_protocol::{BlockIndex, ChainingValue, FileHash, FileSize, Offset};
+use towline_types::block::hash_block;
+use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize, Offset};
 
 /// See the module's description.
 #[derive(Debug, Default)]

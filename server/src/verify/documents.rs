@@ -3,8 +3,8 @@
 use super::{Content, Verification, VerifyError, Wrong};
 use crate::storage::StorageError;
 use std::path::PathBuf;
-use towline_protocol::FileSize;
 use towline_state::catalog::Document;
+use towline_types::FileSize;
 
 impl Verification<'_> {
     /// What is wrong with the file of a row that says where it lies, and with which

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use towline_protocol::{DocumentId, FileHash, FileSize, Offset, UserId};
+use towline_types::{DocumentId, FileHash, FileSize, Offset, UserId};
 
 /// One thing that is not as it should be.
 #[derive(Debug)]

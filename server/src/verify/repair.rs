@@ -8,8 +8,8 @@ use crate::presence::lost_because;
 use crate::storage::{DiskStorage, FolderLock, Staged, Storage as _, StorageError};
 use crate::{Clock, failpoint};
 use std::ops::Range;
-use towline_protocol::BlockIndex;
 use towline_state::catalog::{Catalog, Document};
+use towline_types::BlockIndex;
 use towline_upload::Phase;
 
 /// See the module's description. The lock keeps servers out as long as it lives.

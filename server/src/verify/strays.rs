@@ -8,8 +8,8 @@ use super::documents::unreadable;
 use super::{Done, Finding, Verification, VerifyError, Wrong, done_or_refused};
 use crate::storage::{Lying, Staged, Survey};
 use std::sync::Arc;
-use towline_protocol::DocumentId;
 use towline_state::catalog::{Catalog, CatalogError};
+use towline_types::DocumentId;
 
 impl Verification<'_> {
     /// Everything that no row knows.

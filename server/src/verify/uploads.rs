@@ -13,8 +13,8 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use towline_protocol::{BlockIndex, ChainingValue, Offset};
 use towline_state::catalog::{Bytes, Document};
+use towline_types::{BlockIndex, ChainingValue, Offset};
 
 impl Verification<'_> {
     /// What is wrong with the promised bytes of an upload on its way.

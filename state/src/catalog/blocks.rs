@@ -7,7 +7,7 @@ use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, params};
 use std::ops::Range;
-use towline_protocol::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset};
+use towline_types::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset};
 use towline_upload::Phase;
 
 impl Catalog {

@@ -3,7 +3,7 @@
 use super::error::CatalogError;
 use super::{Catalog, Reply, blocks};
 use rusqlite::{Connection, params};
-use towline_protocol::{BlockIndex, ChainingValue, DocumentId, Offset, Timestamp};
+use towline_types::{BlockIndex, ChainingValue, DocumentId, Offset, Timestamp};
 use towline_upload::Phase;
 
 /// What has become durable of one upload since its last checkpoint. The bytes

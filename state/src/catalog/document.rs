@@ -3,8 +3,8 @@
 use super::error::CatalogError;
 use super::row::NamedRow;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
-pub use towline_protocol::OnConflict;
-use towline_protocol::{
+pub use towline_types::OnConflict;
+use towline_types::{
     DocumentId, DocumentPath, FileHash, FileSize, Name, Offset, Timestamp, UserId,
 };
 use towline_upload::Phase;

@@ -7,7 +7,7 @@ use super::lookup::Share;
 use super::{Catalog, Reply, publish, users};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
-use towline_protocol::{DocumentId, FileHash, UserId};
+use towline_types::{DocumentId, FileHash, UserId};
 use towline_upload::Phase;
 
 /// What makes a new upload needless, where it is there.
@@ -48,7 +48,7 @@ impl Catalog {
     /// that is its twin by [`DocumentPath::key`], or lies in a folder of that name;
     /// [`Refusal::FolderTaken`] where one has the name of one of the folders.
     ///
-    /// [`DocumentPath::key`]: towline_protocol::DocumentPath::key
+    /// [`DocumentPath::key`]: towline_types::DocumentPath::key
     pub fn create_document<N: Send + 'static>(
         &self,
         new: NewDocument,

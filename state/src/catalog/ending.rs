@@ -4,7 +4,7 @@ use super::documents::in_phase;
 use super::error::Refusal;
 use super::{Catalog, Reply, blocks};
 use rusqlite::params;
-use towline_protocol::{DocumentId, Timestamp};
+use towline_types::{DocumentId, Timestamp};
 use towline_upload::Phase;
 
 impl Catalog {

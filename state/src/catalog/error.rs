@@ -4,7 +4,7 @@ use rusqlite::{ErrorCode, ffi};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use towline_protocol::UserId;
+use towline_types::UserId;
 use towline_upload::Phase;
 
 /// Why a call on the catalog did not do what it was asked to. Nothing of the

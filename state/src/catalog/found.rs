@@ -5,7 +5,7 @@ use super::error::CatalogError;
 use super::lookup::Share;
 use super::{Catalog, Reply, unfinished};
 use rusqlite::{Connection, Params, params};
-use towline_protocol::{DocumentId, DocumentPath, FileHash, FileSize, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, UserId};
 use towline_upload::Phase;
 
 /// As many documents are named as have the same bytes, up to this: whether a file is

@@ -4,7 +4,7 @@ use super::document::{COLUMNS, Document, document};
 use super::error::CatalogError;
 use super::{Catalog, Reply};
 use rusqlite::params;
-use towline_protocol::{DocumentId, DocumentPath, UserId};
+use towline_types::{DocumentId, DocumentPath, UserId};
 use towline_upload::Phase;
 
 impl Catalog {

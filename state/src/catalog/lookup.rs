@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
-use towline_protocol::UserId;
+use towline_types::UserId;
 
 /// How many looks share a transaction at most: enough to take the file's locks seldom, few
 /// enough that one that has just come has its turn soon.

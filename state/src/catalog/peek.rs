@@ -5,7 +5,7 @@ use super::error::CatalogError;
 use super::store::{self, Store};
 use rusqlite::Connection;
 use std::path::Path;
-use towline_protocol::UserId;
+use towline_types::UserId;
 
 /// What a catalog promises, as far as a start has to know it before it opens the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

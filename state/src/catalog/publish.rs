@@ -7,7 +7,7 @@ use super::error::{CatalogError, Refusal};
 use super::{Catalog, Reply, blocks, users};
 use rusqlite::{Connection, params};
 use std::iter;
-use towline_protocol::{DocumentId, DocumentPath, FileHash, Offset, Timestamp, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// How many names are tried one by one before the search takes larger steps.
@@ -380,7 +380,7 @@ fn first_free(
 #[cfg(test)]
 mod tests {
     use super::{Keys, first_free, last_copy};
-    use towline_protocol::DocumentPath;
+    use towline_types::DocumentPath;
 
     #[test]
     fn the_key_of_a_name_in_a_folder_is_that_of_its_path() {

@@ -6,7 +6,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Row, Statement};
 use std::cell::Cell;
 use std::fmt::Display;
-use towline_protocol::{Timestamp, UserId};
+use towline_types::{Timestamp, UserId};
 
 /// A row with its name, so that an error can tell which one it is.
 pub(super) struct NamedRow<'row, 'statement> {

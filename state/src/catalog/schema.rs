@@ -5,7 +5,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
-use towline_protocol::DocumentPath;
+use towline_types::DocumentPath;
 
 mod embedded {
     refinery::embed_migrations!("migrations");

@@ -4,7 +4,7 @@ use super::error::CatalogError;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::Connection;
-use towline_protocol::{StoreId, Timestamp};
+use towline_types::{StoreId, Timestamp};
 
 /// What the catalog says of its store; only `marked_at` ever changes, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

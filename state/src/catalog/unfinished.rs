@@ -6,7 +6,7 @@ use super::error::CatalogError;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, Row, params};
-use towline_protocol::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
+use towline_types::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// An upload that is on its way, as recovery wants to know it.

@@ -6,7 +6,7 @@ use super::lookup::Share;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
-use towline_protocol::{Timestamp, UserId};
+use towline_types::{Timestamp, UserId};
 
 const COLUMNS: &str = "user_id, name, created_at, removed_at";
 

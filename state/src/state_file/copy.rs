@@ -72,7 +72,7 @@ impl StateFile {
 mod tests {
     use super::super::{EntryStatus, UploadsState};
     use super::*;
-    use towline_protocol::{FileSize, Name, Offset};
+    use towline_types::{FileSize, Name, Offset};
 
     fn name(text: &str) -> Name {
         Name::try_from(text.to_owned()).unwrap()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
-use towline_protocol::{FileSize, Name, Offset, StoreId, Timestamp, UserId};
+use towline_types::{FileSize, Name, Offset, StoreId, Timestamp, UserId};
 
 /// What the state file says about one upload.
 ///

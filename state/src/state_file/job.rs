@@ -4,7 +4,7 @@ use super::{KnownServer, unix_seconds};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
-use towline_protocol::{Name, OnConflict, StoreId, Timestamp};
+use towline_types::{Name, OnConflict, StoreId, Timestamp};
 
 /// A `put` that has not come to its end: what was named, so that a later run can find all of
 /// its files again, also those that were not begun. As soon as the one file of a `put` has an

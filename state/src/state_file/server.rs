@@ -1,7 +1,7 @@
 //! Which server an entry is about.
 
 use super::UploadEntry;
-use towline_protocol::StoreId;
+use towline_types::StoreId;
 
 /// A server as a client knows it: the address under which it is reached and, once it has
 /// said so, the identity of its store.

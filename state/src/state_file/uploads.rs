@@ -4,7 +4,7 @@ use super::{JobEntry, KnownServer, Relation, UploadEntry};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use towline_protocol::DocumentId;
+use towline_types::DocumentId;
 
 /// The version of the schema that is written here.
 pub const STATE_VERSION: u64 = 1;

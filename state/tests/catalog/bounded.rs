@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, at, hash, path, size};
 use std::time::Instant;
-use towline_protocol::DocumentId;
 use towline_state::catalog::{Created, OnConflict, Unless};
+use towline_types::DocumentId;
 
 const ROWS: u32 = 100_000;
 

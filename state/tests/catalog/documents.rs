@@ -1,9 +1,9 @@
 //! Documents begin, and read back as they were written.
 
 use crate::fixture::{Fixture, at, id, path, refusal, size, user};
-use towline_protocol::Offset;
 use towline_state::catalog::{Bytes, Document, OnConflict, Refusal};
 use towline_state::{Catalog, CatalogError};
+use towline_types::Offset;
 use towline_upload::Phase;
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 use tempfile::TempDir;
-use towline_protocol::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, Timestamp,
-    UserId,
-};
 use towline_state::catalog::{
     Bytes, Checkpoint, Created, Document, NewDocument, OnConflict, Refusal, Unless,
 };
 use towline_state::{Catalog, CatalogError};
+use towline_types::{
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, Timestamp,
+    UserId,
+};
 
 pub(crate) const MIB: u64 = 1 << 20;
 

@@ -1,8 +1,8 @@
 //! Completed documents are found by place and by content.
 
 use crate::fixture::{Fixture, at, hash, path, size, user};
-use towline_protocol::{DocumentId, OnConflict};
 use towline_state::catalog::{Created, Document, FileStamp, Unless};
+use towline_types::{DocumentId, OnConflict};
 
 fn ids(documents: Vec<Document>) -> Vec<DocumentId> {
     documents.into_iter().map(|document| document.document_id).collect()

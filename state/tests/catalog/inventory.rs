@@ -1,8 +1,8 @@
 //! What ought to lie on disk, gone through in pages and asked for by place.
 
 use crate::fixture::{Fixture, at, id, path, user};
-use towline_protocol::DocumentId;
 use towline_state::{Catalog, CatalogError};
+use towline_types::DocumentId;
 use towline_upload::Phase;
 
 /// The numbers of all rows, and whether each could be read.

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, MIB, at, block, checkpoint, hash, id, offset, path, refusal, user};
 use std::iter::once;
-use towline_protocol::{DocumentId, DocumentPath};
 use towline_state::catalog::{Bytes, Created, NewDocument, OnConflict, Refusal, Unless};
+use towline_types::{DocumentId, DocumentPath};
 use towline_upload::Phase;
 
 #[test]

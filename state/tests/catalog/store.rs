@@ -3,8 +3,8 @@
 use crate::fixture::{Fixture, at};
 use rusqlite::Connection;
 use std::path::Path;
-use towline_protocol::Timestamp;
 use towline_state::{Catalog, CatalogError};
+use towline_types::Timestamp;
 
 /// The catalog as a Towline made it that knew no identity, with these users.
 fn of_before(path: &Path, users: &[&str]) {

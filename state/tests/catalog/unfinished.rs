@@ -1,9 +1,9 @@
 //! What recovery, resuming and expiry find.
 
 use crate::fixture::{Fixture, MIB, at, block, checkpoint, hash, offset, path, size, user};
-use towline_protocol::DocumentId;
 use towline_state::CatalogError;
 use towline_state::catalog::Checkpoint;
+use towline_types::DocumentId;
 use towline_upload::Phase;
 
 #[test]

@@ -1,8 +1,8 @@
 //! Files that are torn, foreign, newer or missing.
 
 use super::{entry, fresh, put};
-use towline_protocol::Timestamp;
 use towline_state::{StateFileError, UploadsState};
+use towline_types::Timestamp;
 
 fn is_corrupt(result: Result<UploadsState, StateFileError>) -> bool {
     matches!(result, Err(StateFileError::Corrupt { .. }))

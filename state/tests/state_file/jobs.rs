@@ -1,9 +1,9 @@
 //! Commands that have not come to their end, beside the uploads.
 
 use super::{entry, fresh, put};
-use towline_protocol::{OnConflict, Timestamp};
 use towline_state::UploadsState;
 use towline_state::state_file::JobEntry;
+use towline_types::{OnConflict, Timestamp};
 
 fn job(text: &str) -> JobEntry {
     serde_json::from_str(text).unwrap()

@@ -1,9 +1,9 @@
 //! Two servers may hand out the same number.
 
 use super::entry;
-use towline_protocol::{DocumentId, StoreId};
 use towline_state::UploadsState;
 use towline_state::state_file::{KnownServer, Relation};
+use towline_types::{DocumentId, StoreId};
 
 const HERE: &str = "here:7400";
 const THERE: &str = "there:7400";

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use towline_protocol::Timestamp;
 use towline_state::{StateFile, StateFileError};
+use towline_types::Timestamp;
 
 fn add(file: &StateFile, key: &str) {
     file.update(|state| state.uploads.insert(key.to_owned(), entry("a"))).unwrap();

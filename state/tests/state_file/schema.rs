@@ -4,9 +4,9 @@ use super::{entry, fresh, put};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use towline_protocol::{Name, Timestamp};
 use towline_state::UploadsState;
 use towline_state::state_file::{EntryStatus, ModifiedNs, UploadEntry};
+use towline_types::{Name, Timestamp};
 
 /// The example of `seeds/004`, without its comments.
 const SEED: &str = r#"{

@@ -4,8 +4,8 @@
 
 use super::input::Input;
 use std::collections::BTreeSet;
-use towline_protocol::limits::{FOLDER_DEPTH, NAME_BYTES, PATH_BYTES};
-use towline_protocol::{DocumentPath, Name};
+use towline_types::limits::{FOLDER_DEPTH, NAME_BYTES, PATH_BYTES};
+use towline_types::{DocumentPath, Name};
 use unicode_normalization::UnicodeNormalization as _;
 
 /// The first byte and the next four choose numbers of copies; the rest is a path.

@@ -5,10 +5,10 @@
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::Path;
-use towline_protocol::{FileSize, Name, Offset, Timestamp};
 use towline_state::state_file::{
     EntryStatus, STATE_VERSION, StateFile, StateFileError, UploadEntry, UploadsState,
 };
+use towline_types::{FileSize, Name, Offset, Timestamp};
 
 /// Fields that stand for something; all others are to be kept.
 const KNOWN: [&str; 12] = [

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 use towline_protocol::request::Hello;
-use towline_protocol::{Channel, Request, Timestamp, UserId};
+use towline_protocol::{Channel, Request};
 use towline_server::Clock;
 use towline_server::token::{Identity, TokenError, Tokens};
 use towline_state::catalog::Store;
+use towline_types::{Timestamp, UserId};
 
 /// A key that is no secret: the corpus holds tokens of it. PKCS#8 around the bytes 1 to 32.
 const KEY: &[u8; 48] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20\

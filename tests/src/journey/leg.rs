@@ -9,9 +9,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 use towline_protocol::reply::Success;
 use towline_protocol::request::{About, Resume, Upload};
-use towline_protocol::{
-    BlockIndex, Channel, Code, DocumentId, ErrorReply, Offset, Reply, Request, frame,
-};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, frame};
+use towline_types::{BlockIndex, DocumentId, Offset};
 
 /// See the module's description.
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use towline_protocol::reply::Status;
 use towline_protocol::request::{About, Complete};
-use towline_protocol::{DocumentId, Reply, Request};
+use towline_protocol::{Reply, Request};
 use towline_state::state_file::StateFile;
+use towline_types::DocumentId;
 
 /// What has been looked at on this ground, with its hash, so that no file is read every time.
 #[derive(Debug, Default)]

@@ -5,7 +5,8 @@ use crate::corpus::{BLOCK, Corpus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use towline_protocol::reply::{Status, Success};
-use towline_protocol::{Code, DocumentId, ErrorReply, FileHash, Offset, Reply, UserId};
+use towline_protocol::{Code, ErrorReply, Reply};
+use towline_types::{DocumentId, FileHash, Offset, UserId};
 
 /// What was promised. Clones are the same ledger.
 #[derive(Debug, Clone, Default)]

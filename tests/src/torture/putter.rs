@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
-use towline_protocol::{DocumentId, Offset};
+use towline_types::{DocumentId, Offset};
 
 /// A person at a desk with one file to put after the other.
 pub(super) struct Putter {

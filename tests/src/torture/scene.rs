@@ -15,7 +15,7 @@ use crate::site::Person;
 use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt as _;
 use tokio::task::JoinSet;
-use towline_protocol::DocumentId;
+use towline_types::DocumentId;
 
 /// Everything on one ground.
 pub(super) struct Scene {

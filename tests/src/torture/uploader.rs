@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
-use towline_protocol::{BlockIndex, Channel, Code, DocumentId, Offset, Reply, Request, frame};
+use towline_protocol::{Channel, Code, Reply, Request, frame};
+use towline_types::{BlockIndex, DocumentId, Offset};
 
 /// One connection's work.
 pub(super) struct Uploader {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use towline_protocol::request::{Hello, Ping};
-use towline_protocol::{Code, FileSize, Request, frame};
+use towline_protocol::{Code, Request, frame};
 use towline_tests::process::{output, towlined};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, find};
+use towline_types::FileSize;
 
 /// How long a look at the user holds here; 30 seconds by default.
 const HOLDS: Duration = Duration::from_secs(2);

@@ -3,12 +3,13 @@
 use crate::verify::verify;
 use std::fs;
 use towline_protocol::request::{Find, Upload};
-use towline_protocol::{Code, OnConflict, Request};
+use towline_protocol::{Code, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, find, upload};
+use towline_types::OnConflict;
 
-async fn put(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> towline_protocol::DocumentId {
+async fn put(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> towline_types::DocumentId {
     let document_id = speaker.upload(upload(name, corpus)).await.document_id;
     speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
     speaker.complete(ZERO).await;

@@ -11,9 +11,9 @@ mod second_server;
 mod state_copy;
 mod versions;
 
-use towline_protocol::DocumentId;
 use towline_tests::corpus::Corpus;
 use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_types::DocumentId;
 
 /// An upload of which the first bytes are durable and nobody sends the rest.
 async fn paused(mut speaker: Speaker, name: &str, corpus: &Corpus, bytes: usize) -> DocumentId {

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use towline_protocol::request::{Complete, Hello, Upload};
-use towline_protocol::{Channel, Code, FileSize, Offset, Reply, Request, frame, limits};
+use towline_protocol::{Channel, Code, Reply, Request, frame, limits};
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
@@ -20,6 +20,7 @@ use towline_tests::speaker::{
     CHUNK, Heard, Speaker, ZERO, about, exchange, nobodys_document, offset, resume, upload,
     upload_of_size,
 };
+use towline_types::{FileSize, Offset};
 
 /// See [`limits::FRAME_STRETCH_BYTES`].
 const FRAME_STRETCH: usize = 32 << 10;
@@ -351,7 +352,7 @@ async fn anything_before_login() {
     let watched = Watched::start().await;
     let chunk = [&frame::chunk_head(ZERO, offset(0), 5)[..], b"hello"].concat();
     let corpus = Corpus::new(1, 1);
-    let block = frame::block(ZERO, towline_protocol::BlockIndex::FIRST, corpus.value(0));
+    let block = frame::block(ZERO, towline_types::BlockIndex::FIRST, corpus.value(0));
     for (what, bytes) in [
         ("upload", frame::control(&Request::Upload(upload("a", &corpus)))),
         ("ping", frame::control(&Request::Ping(Default::default()))),

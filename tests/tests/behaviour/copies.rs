@@ -3,11 +3,12 @@
 
 use std::fs;
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Code, OnConflict, Reply, Request};
+use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::parcel::parcel;
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Heard, Speaker, ZERO, upload};
+use towline_types::OnConflict;
 
 async fn put(speaker: &mut Speaker, name: &str, corpus: &Corpus) {
     speaker.upload(upload(name, corpus)).await;

@@ -1,10 +1,11 @@
 //! A file that has become longer keeps the blocks that are still its own.
 
+use towline_protocol::Code;
 use towline_protocol::request::Resume;
-use towline_protocol::{Code, DocumentId, FileSize};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+use towline_types::{DocumentId, FileSize};
 
 /// The same bytes, and more behind them.
 fn longer(corpus: &Corpus, by: usize) -> Corpus {

@@ -1,8 +1,9 @@
 //! The identity of a server's store, as its clients see it.
 
-use towline_protocol::{Reply, StoreId};
+use towline_protocol::Reply;
 use towline_tests::server::TestServer;
 use towline_tests::speaker::Speaker;
+use towline_types::StoreId;
 
 async fn told(server: &TestServer) -> StoreId {
     let mut speaker = Speaker::connect(server.address()).await;

@@ -1,12 +1,13 @@
 //! What arrives is what was sent, or it is noticed: at once with blocks, at the
 //! end with a hash.
 
+use towline_protocol::Code;
 use towline_protocol::request::{Complete, Resume, Upload};
-use towline_protocol::{Code, FileHash};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{CHUNK, Speaker, ZERO, offset, resume, upload};
+use towline_types::FileHash;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_byte_turned_on_the_wire_costs_one_block() {

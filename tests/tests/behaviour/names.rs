@@ -4,10 +4,11 @@
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::symlink;
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Channel, Code, DocumentId, OnConflict, Reply, Request};
+use towline_protocol::{Channel, Code, Reply, Request};
 use towline_tests::corpus::Corpus;
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+use towline_types::{DocumentId, OnConflict};
 
 /// Uploads a whole file; the name it got.
 async fn put(speaker: &mut Speaker, begin: Upload, corpus: &Corpus) -> String {

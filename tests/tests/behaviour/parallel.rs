@@ -3,12 +3,13 @@
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use towline_protocol::request::{About, Complete, Join, Resume, Upload};
-use towline_protocol::{Channel, Code, Offset, Reply, Request};
+use towline_protocol::{Channel, Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{CHUNK, Heard, Speaker, ZERO, join, offset, resume, upload};
+use towline_types::Offset;
 
 /// What a writer that announces its blocks says first.
 fn in_blocks(name: &str, corpus: &Corpus) -> Upload {
@@ -20,7 +21,7 @@ fn is_progress(heard: &Heard) -> bool {
 }
 
 /// The blocks that are held, by number.
-async fn held(speaker: &mut Speaker, document_id: towline_protocol::DocumentId) -> Vec<usize> {
+async fn held(speaker: &mut Speaker, document_id: towline_types::DocumentId) -> Vec<usize> {
     speaker.blocks(document_id).await.into_iter().map(|(index, _)| index).collect()
 }
 
@@ -412,7 +413,7 @@ async fn a_takeover_ends_all_connections_of_the_client() {
         proxy.link(number).await.has_passed(500_000).await;
     }
     let document_id = started["document_id"].as_u64().unwrap();
-    let document_id = towline_protocol::DocumentId::try_from(document_id).unwrap();
+    let document_id = towline_types::DocumentId::try_from(document_id).unwrap();
     let mut newer = server.speaker().await;
     newer.resume(Resume { blocks: true, ..resume(document_id) }).await;
     let outcome = run.end().await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Resume, Upload};
-use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_protocol::{Code, Reply, Request};
 use towline_tests::by_hand::edit_rows;
 use towline_tests::corpus::{BLOCK, Corpus, chance};
 use towline_tests::process::ServerProcess;
@@ -10,6 +10,7 @@ use towline_tests::proxy::FaultProxy;
 use towline_tests::server::TestServer;
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Heard, Speaker, ZERO, offset, position, resume, upload};
+use towline_types::DocumentId;
 
 /// Passes a moment that is shorter than a timer of tokio can be.
 fn pass(moment: Duration) {
@@ -39,7 +40,7 @@ async fn sends_the_rest(
             at = end;
         }
         if blocks {
-            let index = towline_protocol::BlockIndex::new(index as u64).unwrap();
+            let index = towline_types::BlockIndex::new(index as u64).unwrap();
             let value = corpus.value(usize::try_from(index.get()).unwrap());
             let frame = towline_protocol::frame::block(ZERO, index, value);
             let _ = speaker.try_send_raw(&frame).await;

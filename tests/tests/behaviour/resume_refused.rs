@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 use towline_protocol::request::{Complete, Resume, Upload};
-use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, nobodys_document, offset, resume, upload};
+use towline_types::DocumentId;
 
 const SENT: usize = 200_000;
 

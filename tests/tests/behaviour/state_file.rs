@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 use std::fs;
-use towline_protocol::Offset;
 use towline_protocol::request::Upload;
 use towline_server::RunError;
 use towline_state::state_file::EntryStatus;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{ZERO, position, resume, upload};
+use towline_types::Offset;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_paused_uploads_in_the_users_schema() {

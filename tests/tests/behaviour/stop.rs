@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use towline_protocol::request::Upload;
-use towline_protocol::{Code, Reply, UserId};
+use towline_protocol::{Code, Reply};
 use towline_state::state_file::EntryStatus;
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{ServerProcess, output, stdout, towlined};
 use towline_tests::site::Site;
 use towline_tests::speaker::{Heard, Speaker, ZERO, offset, position, resume, upload};
+use towline_types::UserId;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_with_uploads_under_way() {

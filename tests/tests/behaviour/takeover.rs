@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Resume, Upload};
-use towline_protocol::{Channel, Code, DocumentId, Reply, Request, frame};
+use towline_protocol::{Channel, Code, Reply, Request, frame};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{CHUNK, Heard, Speaker, ZERO, offset, position, resume, upload};
+use towline_types::DocumentId;
 
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3

@@ -9,13 +9,13 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use tokio::process::Command;
-use towline_protocol::DocumentId;
 use towline_tests::by_hand::{contents, cut, edit, flip};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, output, towlined};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
 use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_types::DocumentId;
 
 /// What one verification said.
 pub(crate) struct Verified {

@@ -5,7 +5,7 @@ use crate::verify::verify;
 use std::fs;
 use towline_protocol::reply::Success;
 use towline_protocol::request::{Complete, Find, Upload};
-use towline_protocol::{Channel, Code, DocumentId, OnConflict, Reply, Request, UserId, frame};
+use towline_protocol::{Channel, Code, Reply, Request, frame};
 use towline_server::Durability;
 use towline_tests::corpus::Corpus;
 use towline_tests::parcel::parcel;
@@ -13,6 +13,7 @@ use towline_tests::process::Launch;
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
 use towline_tests::speaker::{Speaker, ZERO, about, find, resume, upload};
+use towline_types::{DocumentId, OnConflict, UserId};
 
 async fn sent(speaker: &mut Speaker, upload: Upload, corpus: &Corpus) -> Success {
     let channel = upload.channel;
@@ -106,7 +107,7 @@ async fn complete_about_another_document() {
 /// Everything that is wrong is found on the long way, which says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_said() {
-    let limit = towline_protocol::FileSize::try_from(50_000).unwrap();
+    let limit = towline_types::FileSize::try_from(50_000).unwrap();
     let server = TestServer::start_with(move |config| config.max_filesize = limit).await;
     let mut speaker = server.speaker().await;
     let corpus = Corpus::new(100, 1003);

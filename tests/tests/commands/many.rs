@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use towline_protocol::OnConflict;
 use towline_protocol::request::Upload;
 use towline_tests::corpus::{BLOCK, Corpus, chance};
 use towline_tests::desk::{Desk, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{ZERO, upload};
+use towline_types::OnConflict;
 
 /// Writes so many files of a few bytes to a few hundred KiB into `many/`.
 fn write(desk: &Desk, count: usize) -> Vec<(String, Corpus)> {

@@ -5,13 +5,14 @@ use rustix::process::Signal;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
-use towline_protocol::{Code, FileSize, UserId};
+use towline_protocol::Code;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, Outcome, run};
 use towline_tests::process::{program, towline, towlined};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::terminal::Terminal;
+use towline_types::{FileSize, UserId};
 
 /// Whatever a person reads has no code word, no number of bytes that has to be counted in
 /// digits, and no JSON.

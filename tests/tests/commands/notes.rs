@@ -8,13 +8,13 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
-use towline_protocol::Timestamp;
 use towline_state::StateFile;
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, Run, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_types::Timestamp;
 
 /// Much more than sockets and proxy can hold between them.
 const LONG: usize = 40 * BLOCK;

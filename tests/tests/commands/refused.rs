@@ -1,11 +1,11 @@
 //! What is refused, and how it is said.
 
 use std::time::Duration;
-use towline_protocol::FileSize;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_types::FileSize;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_token_makes_nothing() {

@@ -4,11 +4,12 @@
 use rustix::process::Signal;
 use std::net::Ipv6Addr;
 use std::process::Output;
-use towline_protocol::{Code, FileSize, Reply};
+use towline_protocol::{Code, Reply};
 use towline_tests::process::{Launch, ServerProcess, output, towlined};
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, upload_of_size};
 use towline_tests::volume::skipped;
+use towline_types::FileSize;
 
 /// Runs `towlined` with arguments that it cannot mean.
 async fn refused(arguments: &[&str]) -> String {

@@ -5,13 +5,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 use towline_protocol::request::Complete;
-use towline_protocol::{Code, DocumentId, ErrorReply, Offset, Reply, Request};
+use towline_protocol::{Code, ErrorReply, Reply, Request};
 use towline_tests::corpus::Corpus;
 use towline_tests::disks::Disks;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::Person;
 use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
 use towline_tests::volume::Volume;
+use towline_types::{DocumentId, Offset};
 
 /// One of three that upload at once.
 struct Client {

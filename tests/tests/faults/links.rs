@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::Corpus;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, position, resume, upload};
+use towline_types::DocumentId;
 
 /// Swaps a folder and a link until it is dropped; then the folder has its name.
 struct Swapper {

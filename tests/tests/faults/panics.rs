@@ -3,13 +3,14 @@
 
 use towline_protocol::frame::chunk_head;
 use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
-use towline_protocol::{BlockIndex, Code, DocumentId, Reply, Request};
+use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::site::Site;
 use towline_tests::speaker::{
     Heard, Speaker, ZERO, about, find, join, offset, position, resume, upload,
 };
+use towline_types::{BlockIndex, DocumentId};
 
 /// Points that a channel passes while it uploads and completes.
 const ON_A_CHANNEL: &[&str] = &[

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Channel, Code, OnConflict, Reply, Request};
+use towline_protocol::{Channel, Code, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, run};
 use towline_tests::process::{Launch, ServerProcess};
@@ -14,6 +14,7 @@ use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, resume, upload};
 use towline_tests::strace::Strace;
 use towline_tests::volume::has;
+use towline_types::OnConflict;
 
 fn within(folder: &str, name: &str, corpus: &Corpus) -> Upload {
     Upload { folder: vec![folder.to_owned()], ..upload(name, corpus) }

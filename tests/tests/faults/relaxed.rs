@@ -4,7 +4,7 @@
 use std::path::Path;
 use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
-use towline_protocol::{Code, DocumentId, Request};
+use towline_protocol::{Code, Request};
 use towline_tests::PATIENCE;
 use towline_tests::by_hand::{cut, flip};
 use towline_tests::corpus::{BLOCK, Corpus};
@@ -15,6 +15,7 @@ use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, about, resume, upload};
 use towline_tests::strace::Strace;
 use towline_tests::volume::{self, Volume};
+use towline_types::DocumentId;
 
 fn relaxed(site: &Site) -> Launch {
     Launch::without_reserve(site).arguments(&["--durability", "relaxed"])

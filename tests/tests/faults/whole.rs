@@ -4,7 +4,7 @@
 
 use std::fs;
 use towline_protocol::request::Upload;
-use towline_protocol::{Code, DocumentId, Reply, Request};
+use towline_protocol::{Code, Reply, Request};
 use towline_tests::corpus::Corpus;
 use towline_tests::disks::Disks;
 use towline_tests::parcel::parcel;
@@ -14,6 +14,7 @@ use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Heard, Speaker, ZERO, about, upload};
 use towline_tests::strace::Strace;
 use towline_tests::volume;
+use towline_types::DocumentId;
 
 /// Points that such a file passes on its way, in order.
 const ON_THE_WAY: &[&str] = &[

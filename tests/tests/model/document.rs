@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use towline_protocol::Code;
 use towline_protocol::reply::Success;
-use towline_protocol::{ChainingValue, Code, DocumentId, FileHash};
 use towline_tests::corpus::{BLOCK, Corpus};
+use towline_types::{ChainingValue, DocumentId, FileHash};
 
 /// How the one who sends said that blocks come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,14 +9,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use towline_protocol::reply::{Progress, Status, Success};
 use towline_protocol::request::{About, Complete, Find, Resume, Upload, Withdraw};
-use towline_protocol::{
-    BlockIndex, ChainingValue, Channel, Code, ErrorReply, FileHash, OnConflict, Reply, Request,
-};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::site::Person;
 use towline_tests::speaker::{
     Heard, Speaker, ZERO, find, nobodys_document, offset, position, resume, upload,
 };
+use towline_types::{BlockIndex, ChainingValue, FileHash, OnConflict};
 
 const NAMES: [&str; 2] = ["a.bin", "b.bin"];
 

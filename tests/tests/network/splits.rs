@@ -22,7 +22,7 @@ fn whole_upload(token: &str, begin: Request, corpus: &Corpus, from: usize) -> Ve
             frames.push([&head[..], &corpus.bytes[at..end]].concat());
             at = end;
         }
-        let number = towline_protocol::BlockIndex::new(index as u64).unwrap();
+        let number = towline_types::BlockIndex::new(index as u64).unwrap();
         frames.push(frame::block(ZERO, number, corpus.value(index)).to_vec());
     }
     let complete = Complete { blake3: Some(corpus.hash()), ..Complete::default() };

@@ -138,7 +138,7 @@ fn place(folder: &[String], filename: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::{DocumentId, FileHash, FileSize, Offset};
+    use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
     fn receipt(path: &str, filename: &str) -> Receipt {
         let asked = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());

@@ -11,7 +11,7 @@ use crate::{printable, units};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use towline_protocol::DocumentId;
+use towline_types::DocumentId;
 
 /// What a rate is taken over: it follows a stall within three seconds.
 const FILE_WINDOW: Duration = Duration::from_secs(3);
@@ -506,7 +506,7 @@ fn whole_seconds(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::{FileSize, Offset};
+    use towline_types::{FileSize, Offset};
 
     const MIB: u64 = 1 << 20;
 

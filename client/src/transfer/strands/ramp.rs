@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 use tokio::time::Instant;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// What a new connection needs to find its pace; what it fills first, socket buffers,
 /// says nothing of the link.

@@ -14,11 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
-use towline_protocol::block::BLOCK_SIZE_BYTES;
 use towline_protocol::request::{About, Join};
-use towline_protocol::{
-    BlockIndex, Channel, Code, DocumentId, ErrorReply, Generation, Reply, Request,
-};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{BlockIndex, DocumentId, Generation};
 
 /// What all strands of a transfer have in common.
 #[derive(Debug, Clone)]

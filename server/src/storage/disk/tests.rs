@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use tempfile::TempDir;
-use towline_protocol::Offset;
+use towline_types::Offset;
 
 struct Disk {
     storage: DiskStorage,
@@ -73,7 +73,7 @@ fn offset(bytes: u64) -> Offset {
 
 fn any_hash() -> FileHash {
     // Looked at where the file has to be copied, and nowhere here.
-    towline_protocol::block::hash_file(FileSize::MIN, [])
+    towline_types::block::hash_file(FileSize::MIN, [])
 }
 
 fn path(text: &str) -> DocumentPath {
@@ -172,7 +172,7 @@ fn folders_are_made_found_and_shared() {
         put(&disk.storage, id(number), &path(name)).unwrap();
         assert_eq!(disk.storage.published_size(user(), &path(name)).unwrap(), Some(size(1)));
     }
-    let deepest = vec!["d"; towline_protocol::limits::FOLDER_DEPTH].join("/") + "/file";
+    let deepest = vec!["d"; towline_types::limits::FOLDER_DEPTH].join("/") + "/file";
     disk.upload(5, b"x");
     put(&disk.storage, id(5), &path(&deepest)).unwrap();
     let disk = disk.restarted();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use towline_protocol::FileSize;
+use towline_types::FileSize;
 
 /// The longest file: three blocks and a little.
 pub(super) const FILESIZE_MAX: u64 = (3 << 20) + 7;

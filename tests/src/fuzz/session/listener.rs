@@ -10,7 +10,8 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc::UnboundedSender;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
 use towline_protocol::reply::{Granted, Progress, Success};
-use towline_protocol::{Channel, Code, DocumentId, ErrorReply, FileHash, Offset, Reply};
+use towline_protocol::{Channel, Code, ErrorReply, Reply};
+use towline_types::{DocumentId, FileHash, Offset};
 
 /// What the connections of one session know together.
 #[derive(Debug, Default)]

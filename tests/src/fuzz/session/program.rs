@@ -16,11 +16,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use towline_protocol::block::BlockHasher;
 use towline_protocol::request::{Hello, Ping};
-use towline_protocol::{
-    BlockIndex, ChainingValue, Channel, FileSize, Offset, Request, frame, limits,
-};
+use towline_protocol::{Channel, Request, frame, limits};
+use towline_types::{BlockHasher, BlockIndex, ChainingValue, FileSize, Offset};
 
 /// Every file of every session is a beginning of this one.
 pub(super) static CONTENT: LazyLock<Vec<u8>> =

@@ -3,10 +3,11 @@
 
 use super::paused;
 use std::time::Duration;
-use towline_protocol::{Code, DocumentId};
+use towline_protocol::Code;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+use towline_types::DocumentId;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY_MS: i64 = 86_400_000;

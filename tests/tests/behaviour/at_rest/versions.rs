@@ -6,7 +6,6 @@
 use super::paused;
 use std::path::{Path, PathBuf};
 use towline_protocol::request::{Complete, Resume, Upload};
-use towline_protocol::{DocumentId, FileHash, OnConflict};
 use towline_state::catalog::{Bytes, Catalog};
 use towline_tests::by_hand::{contents, edit};
 use towline_tests::corpus::{BLOCK, Corpus};
@@ -14,6 +13,7 @@ use towline_tests::process::Launch;
 use towline_tests::server::TestServer;
 use towline_tests::site::{Person, Site};
 use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+use towline_types::{DocumentId, FileHash, OnConflict};
 
 /// Where the fixture of a schema lies.
 fn fixture(version: u32) -> PathBuf {

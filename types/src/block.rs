@@ -10,6 +10,7 @@
 //! A file of one block or none has no merge: its only block *is* the root, and
 //! the block's value is then the file's hash itself.
 
+use crate::digest::{ChainingValue, FileHash};
 use crate::number::{FileSize, Offset};
 use blake3::hazmat::{self, HasherExt as _};
 use serde::{Deserialize, Serialize};
@@ -103,70 +104,6 @@ pub const fn block_count(filesize: FileSize) -> u64 {
     filesize.get().div_ceil(BLOCK_SIZE_BYTES)
 }
 
-macro_rules! digest {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name([u8; 32]);
-
-        impl $name {
-            /// The value with these bytes.
-            #[must_use]
-            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-                Self(bytes)
-            }
-
-            /// The 32 bytes.
-            #[must_use]
-            pub const fn as_bytes(&self) -> &[u8; 32] {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from(hex: String) -> Result<Self, String> {
-                // The decoder of the library takes upper case too: one value would then
-                // have many spellings, and a client that compares texts would be wrong.
-                let read = blake3::Hash::from_hex(&hex).ok();
-                read.filter(|_| !hex.bytes().any(|byte| byte.is_ascii_uppercase()))
-                    .map(|hash| Self(*hash.as_bytes()))
-                    .ok_or_else(|| "64 lower-case hexadecimal digits expected".to_owned())
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> String {
-                value.to_string()
-            }
-        }
-    };
-}
-
-digest!(
-    /// The BLAKE3 hash of a whole file; the same that `b3sum` prints.
-    FileHash
-);
-digest!(
-    /// BLAKE3's value of one block at its position in the file. Where the file
-    /// has but one block, this is the hash of the file.
-    ChainingValue
-);
-
 /// Hashes one block, piece by piece, in order.
 #[derive(Debug, Clone)]
 pub struct BlockHasher {
@@ -191,7 +128,7 @@ impl BlockHasher {
     /// The value of the block.
     #[must_use]
     pub fn finish(&self) -> ChainingValue {
-        ChainingValue(if self.alone {
+        ChainingValue::from_bytes(if self.alone {
             *self.hasher.finalize().as_bytes()
         } else {
             self.hasher.finalize_non_root()
@@ -214,11 +151,11 @@ pub fn hash_block(index: BlockIndex, filesize: FileSize, bytes: &[u8]) -> Chaini
 /// caller has forgotten blocks, and any hash would be a lie.
 #[must_use]
 pub fn hash_file(filesize: FileSize, values: impl IntoIterator<Item = ChainingValue>) -> FileHash {
-    let mut level: Vec<[u8; 32]> = values.into_iter().map(|value| value.0).collect();
+    let mut level: Vec<[u8; 32]> = values.into_iter().map(|value| *value.as_bytes()).collect();
     assert_eq!(level.len() as u64, block_count(filesize), "one value for every block");
     match level.len() {
-        0 => return FileHash(*blake3::hash(b"").as_bytes()),
-        1 => return FileHash(level[0]),
+        0 => return FileHash::from_bytes(*blake3::hash(b"").as_bytes()),
+        1 => return FileHash::from_bytes(level[0]),
         _ => {}
     }
     while level.len() > 2 {
@@ -231,7 +168,7 @@ pub fn hash_file(filesize: FileSize, values: impl IntoIterator<Item = ChainingVa
             .collect();
     }
     let root = hazmat::merge_subtrees_root(&level[0], &level[1], hazmat::Mode::Hash);
-    FileHash(*root.as_bytes())
+    FileHash::from_bytes(*root.as_bytes())
 }
 
 #[cfg(test)]
@@ -275,12 +212,5 @@ mod tests {
             }
             prop_assert_eq!(hasher.finish(), hash_block(index, filesize, &bytes));
         }
-    }
-
-    #[test]
-    fn digests_read_back_from_their_text() {
-        let value = ChainingValue::from_bytes([0xab; 32]);
-        assert_eq!(ChainingValue::try_from(value.to_string()), Ok(value));
-        assert!(ChainingValue::try_from("ab".to_owned()).is_err());
     }
 }

@@ -1,0 +1,20 @@
+//! What every layer of Towline says: numbers, names, digests, and how a file is hashed
+//! block by block.
+//!
+//! Nothing here reads or writes, opens a socket or looks at a clock, and nothing here
+//! knows a protocol.
+
+pub mod block;
+mod digest;
+pub mod limits;
+pub mod name;
+mod number;
+mod on_conflict;
+mod store_id;
+
+pub use block::{BlockHasher, BlockIndex};
+pub use digest::{ChainingValue, FileHash};
+pub use name::{BadName, DocumentPath, Name};
+pub use number::{DocumentId, FileSize, Generation, Offset, OutOfRange, Timestamp, UserId};
+pub use on_conflict::OnConflict;
+pub use store_id::{BadStoreId, StoreId};
