@@ -8,14 +8,15 @@ mod parcel;
 mod posted;
 
 use crate::backlog::Backlog;
-use crate::event::{Event, Events};
+use crate::command::{Command, CompleteRequest, Query, RejectedRequest, ResumeRequest};
+use crate::event::{Answer, EventKind, EventSender, Position, Status, Tag};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::lane::{Handler, Manner, Next};
 use crate::live::{Live, Part, Writer};
 use crate::log::{Since, UploadEnd};
-use crate::pool::Buffer;
 use crate::publish::Receipt;
+use crate::rejection::Rejection;
 use crate::service::Service;
 use crate::storage::{Resource, StorageError};
 use crate::tap::Tap;
@@ -29,13 +30,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
-use towline_protocol::reply::{Blocks, Cancelled, Granted, Reply, Status};
-use towline_protocol::request::{About, Complete, Join, Request, Resume, Withdraw};
-use towline_protocol::{Channel, ErrorReply, frame, limits};
 use towline_state::catalog::Document;
 use towline_types::block::block_count;
-use towline_types::{BlockIndex, ChainingValue, DocumentId, Offset, OnConflict, UserId};
-use towline_upload::{Ask, Order, Phase, Refusal, Upload as Rules};
+use towline_types::{
+    BlockIndex, ChainingValue, DocumentId, Generation, Offset, OnConflict, UserId,
+};
+use towline_upload::{Ask, Phase, Refusal, Upload as Rules};
 
 /// The first piece of a file is short up to this: as a rule it is all of a small one.
 /// Others take a thread of their own: a kernel that lets dirty pages wait for the disk
@@ -51,8 +51,8 @@ pub(crate) struct ChannelDesk {
     service: Arc<Service>,
     user: UserId,
     peer: SocketAddr,
-    channel: Channel,
-    events: Events,
+    tag: Tag,
+    events: EventSender,
     backlog: Backlog,
     /// Cancelled when the connection, or the server, comes to its end.
     ending: CancellationToken,
@@ -82,7 +82,7 @@ enum Slot {
     /// A request was refused: what still comes for it is dropped.
     Refused,
     /// The document is complete: what still comes for it is dropped.
-    Done(Box<Receipt>),
+    Done(Arc<Receipt>),
 }
 
 #[derive(Clone)]
@@ -94,16 +94,10 @@ struct Open {
 
 /// Something to be done.
 pub(crate) enum Task {
-    /// A control message.
-    Request(Request),
-    /// Bytes of one block, in order.
-    Piece { offset: Offset, buffer: Buffer },
-    /// The value of a block.
-    Block { index: BlockIndex, value: ChainingValue },
+    /// What the door asks.
+    Command(Command),
     /// A whole upload.
     Parcel(Parcel),
-    /// What comes through it.
-    Tap(Box<dyn Tap>),
     /// The connection has ended. Answers with the upload that it lets go of.
     Release(oneshot::Sender<Option<Arc<Live>>>),
 }
@@ -125,9 +119,9 @@ enum Step {
     /// To take in what was asked for.
     Hear(Asked),
     /// To complete the channel's upload, for as long as that takes.
-    Complete(Complete),
+    Complete(CompleteRequest),
     /// To answer, when that document is no longer being copied to another file system.
-    Again(DocumentId, Request),
+    Again(DocumentId, Command),
     /// To do what follows from a failure.
     Refuse(Failure),
 }
@@ -148,13 +142,9 @@ impl Handler for ChannelDesk {
 
     fn is_short(work: &Queued) -> bool {
         match &work.task {
-            Task::Request(Request::Find(_) | Request::Upload(_) | Request::Complete(_))
-            | Task::Block { .. }
-            | Task::Parcel(_) => true,
-            Task::Piece { offset, buffer } => {
-                *offset == Offset::ZERO && buffer.bytes().len() <= SHORT_PIECE_BYTES
-            }
-            Task::Request(_) | Task::Tap(_) | Task::Release(_) => false,
+            Task::Parcel(_) => true,
+            Task::Command(command) => is_short(command),
+            Task::Release(_) => false,
         }
     }
 
@@ -183,7 +173,7 @@ impl Handler for ChannelDesk {
     fn panicked(&mut self) {
         self.taken.clear();
         self.leave();
-        self.events.send(Event::Broken);
+        self.tell(None, EventKind::Panicked);
     }
 }
 
@@ -198,8 +188,8 @@ impl ChannelDesk {
     pub(crate) fn new(
         service: Arc<Service>,
         (user, peer): (UserId, SocketAddr),
-        channel: Channel,
-        events: Events,
+        tag: Tag,
+        events: EventSender,
         backlog: Backlog,
         ending: CancellationToken,
     ) -> Self {
@@ -209,7 +199,7 @@ impl ChannelDesk {
             peer,
             since: Since::now(0),
             is_cancelling: false,
-            channel,
+            tag,
             events,
             backlog,
             ending,
@@ -234,18 +224,8 @@ impl ChannelDesk {
         self.place = work.place;
         self.look_at_lease();
         let done = match work.task {
-            Task::Request(request) => self.answer(request, manner),
-            Task::Piece { offset, buffer } => {
-                let written = self.write(offset, buffer.bytes());
-                self.backlog.settled();
-                written.map(|()| None)
-            }
-            Task::Block { index, value } => self.announce(index, value).map(|()| None),
+            Task::Command(command) => self.carry_out(command, manner),
             Task::Parcel(parcel) => Ok(self.send_whole(parcel).map(Step::Hear)),
-            Task::Tap(mut tap) => {
-                self.draw(&mut *tap);
-                Ok(None)
-            }
             Task::Release(done) => {
                 let _ = done.send(self.leave());
                 Ok(None)
@@ -265,7 +245,7 @@ impl ChannelDesk {
             }
             Step::Again(_, request) => {
                 self.look_at_lease();
-                self.answer(request, manner)
+                self.carry_out(request, manner)
             }
             Step::Refuse(failure) => Err(failure),
         };
@@ -275,12 +255,13 @@ impl ChannelDesk {
     /// Does what comes through a tap, for as long as there is an upload for it.
     fn draw(&mut self, tap: &mut dyn Tap) {
         while let Slot::Open(_) = self.slot
-            && let Some(task) = tap.draw()
+            && let Some(command) = tap.draw()
         {
             failpoint::reach("tap.drawn");
-            if let Task::Piece { .. } = task {
+            if let Command::Data { .. } = command {
                 self.backlog.arrived();
             }
+            let task = Task::Command(command);
             // Pieces and values, done alone, never go on: what they meet is dealt with.
             let next = self.begin_one(Queued { task, place: None }, Manner::Alone);
             debug_assert!(matches!(next, Next::Done));
@@ -340,54 +321,89 @@ impl ChannelDesk {
         next
     }
 
-    fn answer(&mut self, request: Request, manner: Manner) -> Result<Option<Step>, Failure> {
-        // A no to a question about some document leaves the channel's own upload
-        // as it is.
-        let request = match request {
-            Request::Upload(upload) => return self.upload(upload).map(|a| Some(Step::Hear(a))),
-            Request::Complete(complete) => return self.complete(complete, manner),
-            other => other,
-        };
-        let (id, answered) = match &request {
-            Request::Resume(resume) => (Some(resume.document_id), self.resume(resume)),
-            Request::Join(join) => (Some(join.document_id), self.join(join)),
-            Request::Withdraw(withdraw) => return self.withdraw(withdraw).map(|()| None),
-            Request::Status(about) => (Some(about.document_id), self.status(about)),
-            Request::Blocks(about) => (Some(about.document_id), self.blocks(about)),
-            Request::Cancel(about) => (Some(about.document_id), self.cancel(about)),
-            Request::Find(find) => return Ok(self.find(find).map(Step::Hear)),
-            // See above; the session answers the others itself.
-            Request::Upload(_) | Request::Complete(_) | Request::Hello(_) | Request::Ping(_) => {
+    fn carry_out(&mut self, command: Command, manner: Manner) -> Result<Option<Step>, Failure> {
+        let done = match command {
+            Command::Begin(upload) => return self.upload(*upload).map(|a| Some(Step::Hear(a))),
+            Command::Complete(complete) => return self.complete(complete, manner),
+            Command::Data { offset, buffer } => {
+                let written = self.write(offset, buffer.bytes());
+                self.backlog.settled();
+                return written.map(|()| None);
+            }
+            Command::Announce { index, value } => {
+                return self.announce(index, value).map(|()| None);
+            }
+            Command::Withdraw(ranges) => return self.withdraw(&ranges).map(|()| None),
+            Command::Pull(mut tap) => {
+                self.draw(&mut *tap);
                 return Ok(None);
             }
-        };
-        match (answered, id) {
-            (Err(Failure::StillPublishing), Some(id)) if !self.ending.is_cancelled() => {
-                return Ok(Some(Step::Again(id, request)));
+            Command::Query(Query::Find { path, filesize, hash }) => {
+                return Ok(Some(Step::Hear(self.find(path, filesize, hash))));
             }
-            (Err(failure), _) => self.answer_no(&failure, id),
-            (Ok(()), _) => {}
+            Command::Reject { rejection, request } => {
+                return self.refuse_for_door(rejection, request).map(|()| None);
+            }
+            Command::Resume(request) => {
+                let answered = self.resume(&request);
+                (request.id, answered, Command::Resume(request))
+            }
+            Command::Join { id, lease } => (id, self.join(id, lease), command),
+            Command::Query(Query::Status(id)) => (id, self.status(id), command),
+            Command::Query(Query::HeldBlocks(id)) => (id, self.blocks(id), command),
+            Command::Query(Query::Cancel(id)) => (id, self.cancel(id), command),
+        };
+        // A no to a question about some document leaves the channel's own upload
+        // as it is.
+        match done {
+            (id, Err(Failure::StillPublishing), command) if !self.ending.is_cancelled() => {
+                return Ok(Some(Step::Again(id, command)));
+            }
+            (id, Err(failure), _) => self.answer_no(&failure, Some(id)),
+            (_, Ok(()), _) => {}
         }
         Ok(None)
+    }
+
+    /// Says what the door found wrong with a request.
+    fn refuse_for_door(
+        &mut self,
+        rejection: Rejection,
+        request: RejectedRequest,
+    ) -> Result<(), Failure> {
+        let document = match request {
+            RejectedRequest::Upload(document) => {
+                self.leave_for_another();
+                self.slot = Slot::Refused;
+                self.vacate();
+                document
+            }
+            RejectedRequest::Change => {
+                let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
+                Some(open.live.document_id)
+            }
+            RejectedRequest::Query => None,
+        };
+        self.reject(rejection, document);
+        Ok(())
     }
 
     /// A no to a question: the channel's own upload stays as it is.
     fn answer_no(&self, failure: &Failure, id: Option<DocumentId>) {
         self.service.storage_follows_catalog();
-        self.reply(Reply::Error(self.error(failure, id)));
+        self.refuse_with(failure, id);
     }
 
     /// Finds the upload as it is now. What happens to it meanwhile (it is completed,
     /// given up, read back by somebody else) is a reason to look again.
-    fn resume(&mut self, request: &Resume) -> Result<(), Failure> {
+    fn resume(&mut self, request: &ResumeRequest) -> Result<(), Failure> {
         self.leave_for_another();
         // Until it is granted, what comes on this channel is for nobody.
         self.slot = Slot::Refused;
-        self.check_user(request.user_id)?;
-        let id = request.document_id;
+        let id = request.id;
         let ask = Ask {
             user: self.user,
-            order: order(request.blocks),
+            order: request.order,
             filename: request.filename.as_deref(),
             filesize: request.filesize,
             grow: request.grow,
@@ -446,16 +462,16 @@ impl ChannelDesk {
 
     /// Writes beside others. Unlike [`Self::resume`] it takes nothing up: an upload that
     /// nobody works on has no lease.
-    fn join(&mut self, request: &Join) -> Result<(), Failure> {
+    fn join(&mut self, id: DocumentId, lease: Generation) -> Result<(), Failure> {
         self.leave_for_another();
         self.slot = Slot::Refused;
-        let document = still_open(self.service.document_of(self.user, request.document_id)?)?;
+        let document = still_open(self.service.document_of(self.user, id)?)?;
         let live = match (document.phase, self.service.registry.get(document.document_id)) {
             (Phase::Uploading, Some(live)) => live,
             (Phase::Uploading, None) => return Err(Failure::Refused(Refusal::Superseded)),
             (past, _) => return Err(Failure::Refused(Refusal::NotUploading(past))),
         };
-        let part = live.join(self.user, request.lease, self.writer())?;
+        let part = live.join(self.user, lease, self.writer())?;
         self.since = since(&live);
         self.slot = Slot::Open(Open { live, part, on_conflict: document.on_conflict });
         Ok(())
@@ -483,71 +499,58 @@ impl ChannelDesk {
         Ok(())
     }
 
-    fn withdraw(&mut self, request: &Withdraw) -> Result<(), Failure> {
+    fn withdraw(&mut self, ranges: &[Range<BlockIndex>]) -> Result<(), Failure> {
         let Slot::Open(open) = &self.slot else { return self.drop_or_complain() };
-        if request.ranges.len() > limits::WITHDRAW_RANGES_MAX {
-            let max = limits::WITHDRAW_RANGES_MAX as u64;
-            return Err(Failure::TooLong { field: "ranges", max });
-        }
         let count = block_count(open.live.filesize());
-        let ranges: Vec<_> =
-            request.ranges.iter().filter_map(|range| within(*range, count)).collect();
+        let ranges: Vec<_> = ranges.iter().filter_map(|range| within(range, count)).collect();
         let offset = open.live.withdraw(open.part.lease, &ranges, &self.service.catalog)?;
-        self.reply(Reply::Withdraw(self.standing(&open.live, offset)));
+        let (id, filesize) = (open.live.document_id, open.live.filesize());
+        self.tell(Some(id), EventKind::Withdrawn { offset, filesize });
         Ok(())
     }
 
-    fn status(&self, request: &About) -> Result<(), Failure> {
-        let document = self.service.document_of(self.user, request.document_id)?;
+    fn status(&self, id: DocumentId) -> Result<(), Failure> {
+        let document = self.service.document_of(self.user, id)?;
         let live = self.service.registry.get(document.document_id);
-        let path = document.file_path.as_ref().unwrap_or(&document.path);
         let waiting = document.phase == Phase::Uploading;
-        let status = |received, durable, active| {
-            self.reply(Reply::Status(Status {
-                channel: self.channel,
-                document_id: document.document_id,
-                status: document.phase.to_string(),
-                filename: path.filename().to_string(),
-                folder: path.folder().iter().map(ToString::to_string).collect(),
-                filesize: document.filesize,
-                received,
-                durable,
-                active,
-                blake3: document.blake3,
+        let (durable, filesize) = (document.durable_offset, document.filesize);
+        let status = |position, is_active| {
+            let status = Status {
+                phase: document.phase,
+                path: document.file_path.unwrap_or(document.path),
+                position,
+                is_active,
+                hash: document.blake3,
                 created_at: document.created_at,
                 expires_at: waiting
                     .then(|| document.last_chunk_at.plus(self.service.config.patience)),
-                reason: document.reason.clone(),
-            }));
+                reason: document.reason,
+            };
+            self.answer_with(Some(document.document_id), Answer::Status(status));
         };
         match live {
-            Some(live) => live.say_standing(self.channel, |progress, active| {
-                status(progress.received, progress.durable, active);
+            Some(live) => live.say_standing(|position, active| {
+                // The name, the size and the rest are the row's.
+                status(Position { filesize, ..position }, active);
             }),
-            None => status(document.durable_offset, document.durable_offset, false),
+            None => status(Position { received: durable, durable, filesize }, false),
         }
         Ok(())
     }
 
-    fn blocks(&mut self, request: &About) -> Result<(), Failure> {
-        let document = self.service.document_of(self.user, request.document_id)?;
+    fn blocks(&mut self, id: DocumentId) -> Result<(), Failure> {
+        let document = self.service.document_of(self.user, id)?;
         let blocks = match self.service.registry.get(document.document_id) {
             Some(live) => live.ask(|upload| upload.progress().held().collect()),
             None => self.service.catalog.blocks(document.document_id).wait()?,
         };
-        let frames = frame::block_lists(self.channel, &blocks);
-        self.events.send(Event::Frames { frames, place: self.place.take() });
-        self.reply(Reply::Blocks(Blocks {
-            channel: self.channel,
-            document_id: document.document_id,
-            count: blocks.len() as u64,
-        }));
+        let permit = self.place.take();
+        self.answer_with(Some(document.document_id), Answer::HeldBlocks { blocks, permit });
         Ok(())
     }
 
-    fn cancel(&mut self, request: &About) -> Result<(), Failure> {
-        let document = self.service.document_of(self.user, request.document_id)?;
-        let id = document.document_id;
+    fn cancel(&mut self, id: DocumentId) -> Result<(), Failure> {
+        let document = self.service.document_of(self.user, id)?;
         if let Slot::Open(open) = &self.slot
             && open.live.document_id == id
         {
@@ -564,8 +567,7 @@ impl ChannelDesk {
             Phase::Uploading => self.service.give_up(id, Phase::Cancelled, GIVEN_UP)?,
             ended => return Err(Failure::Refused(Refusal::NotUploading(ended))),
         }
-        let status = Phase::Cancelled.to_string();
-        self.reply(Reply::Cancel(Cancelled { channel: self.channel, document_id: id, status }));
+        self.answer_with(Some(id), Answer::Cancelled);
         Ok(())
     }
 
@@ -579,15 +581,15 @@ impl ChannelDesk {
     }
 
     fn finish(&mut self, receipt: Receipt, existing: bool) {
-        let success = Reply::Success(receipt.success(self.channel, existing));
+        let receipt = Arc::new(receipt);
         // A receipt asked for by number leaves the channel's own upload as it is.
         let other = matches!(&self.slot, Slot::Open(open) if receipt.document_id() != open.live.document_id);
         if !other {
             self.leave();
-            self.slot = Slot::Done(Box::new(receipt));
+            self.slot = Slot::Done(Arc::clone(&receipt));
         }
         self.vacate();
-        self.reply(success);
+        self.tell_completed(receipt, existing);
     }
 
     /// The step under way has only its last word to say: the channel is free for the
@@ -614,7 +616,7 @@ impl ChannelDesk {
             }
             self.service.storage_follows_catalog();
             self.vacate();
-            self.reply(Reply::Error(self.error(failure, id)));
+            self.refuse_with(failure, id);
             return;
         };
         // It stays in its slot until it is let go of: a panic on the way finds it there.
@@ -639,7 +641,7 @@ impl ChannelDesk {
         if failure.refuses_channel() {
             self.let_go(&open, failure);
         } else {
-            self.reply(Reply::Error(self.error(failure, Some(live.document_id))));
+            self.refuse_with(failure, Some(live.document_id));
         }
     }
 
@@ -650,15 +652,15 @@ impl ChannelDesk {
         self.slot = Slot::Refused;
         self.vacate();
         if self.pause(open) || open.live.ask(|upload| upload.phase() == Phase::Completed) {
-            self.reply(Reply::Error(self.error(failure, Some(open.live.document_id))));
+            self.refuse_with(failure, Some(open.live.document_id));
         }
     }
 
     /// Lets go of the channel's upload, because the channel is wanted for another.
     fn leave_for_another(&mut self) {
         if let Slot::Open(open) = &self.slot {
-            open.live.say_standing(self.channel, |progress, _| {
-                self.reply(Reply::Progress(progress));
+            open.live.say_standing(|position, _| {
+                self.tell(Some(open.live.document_id), EventKind::Progress(position));
             });
         }
         self.leave();
@@ -705,30 +707,36 @@ impl ChannelDesk {
         });
     }
 
-    fn check_user(&self, named: Option<UserId>) -> Result<(), Failure> {
-        match named {
-            Some(user) if user != self.user => Err(Failure::WrongUser),
-            _ => Ok(()),
+    fn refuse_with(&self, failure: &Failure, document: Option<DocumentId>) {
+        if failure.is_for_operator() {
+            self.service.summary.fault(document, failure);
+            self.tell(document, EventKind::Rejected(failure.rejection()));
+        } else {
+            self.reject(failure.rejection(), document);
         }
     }
 
-    fn standing(&self, live: &Live, offset: Offset) -> Granted {
-        let (document_id, filesize) = (live.document_id, live.filesize());
-        Granted { channel: self.channel, document_id, offset, filesize, lease: None }
-    }
-
-    fn error(&self, failure: &Failure, document_id: Option<DocumentId>) -> ErrorReply {
-        self.service.summary.refused(self.peer, self.user, document_id, failure);
-        failure.reply().on(self.channel, document_id)
+    /// Tells the client why a request was not done, and the log.
+    fn reject(&self, rejection: Rejection, document: Option<DocumentId>) {
+        self.service.summary.refused(self.peer, self.user, document, &rejection);
+        self.tell(document, EventKind::Rejected(rejection));
     }
 
     fn writer(&self) -> Writer {
-        let (channel, events) = (self.channel, self.events.clone());
-        Writer { channel, events, backlog: self.backlog.clone() }
+        let (tag, events) = (self.tag, self.events.clone());
+        Writer { tag, events, backlog: self.backlog.clone() }
     }
 
-    fn reply(&self, reply: Reply) {
-        self.events.reply(reply);
+    fn answer_with(&self, document: Option<DocumentId>, answer: Answer) {
+        self.tell(document, EventKind::Answer(Box::new(answer)));
+    }
+
+    fn tell_completed(&self, receipt: Arc<Receipt>, existing: bool) {
+        self.tell(Some(receipt.document_id()), EventKind::Completed { receipt, existing });
+    }
+
+    fn tell(&self, document: Option<DocumentId>, kind: EventKind) {
+        self.events.send(self.tag, document, kind);
     }
 }
 
@@ -743,13 +751,28 @@ fn since(live: &Live) -> Since {
     Since::now(live.ask(|upload| upload.progress().received().get()))
 }
 
-const fn order(blocks: bool) -> Order {
-    if blocks { Order::AnyBlock } else { Order::Sequence }
+/// Whether it is done in a moment, so that a batch may wait for it.
+pub(crate) fn is_short(command: &Command) -> bool {
+    match command {
+        Command::Begin(_)
+        | Command::Complete(_)
+        | Command::Announce { .. }
+        | Command::Reject { .. }
+        | Command::Query(Query::Find { .. }) => true,
+        Command::Data { offset, buffer } => {
+            *offset == Offset::ZERO && buffer.bytes().len() <= SHORT_PIECE_BYTES
+        }
+        Command::Resume(_)
+        | Command::Join { .. }
+        | Command::Withdraw(_)
+        | Command::Pull(_)
+        | Command::Query(_) => false,
+    }
 }
 
 /// Whether what a request says of the file is so of the document that it became: its size,
 /// and its name, the one that was asked for or the one that it got.
-fn check_same_file(request: &Resume, document: &Document) -> Result<(), Failure> {
+fn check_same_file(request: &ResumeRequest, document: &Document) -> Result<(), Failure> {
     if request.filesize.is_some_and(|filesize| filesize != document.filesize) {
         return Err(Failure::Refused(Refusal::FileChanged { what: "filesize" }));
     }
@@ -774,8 +797,8 @@ fn still_open(document: Document) -> Result<Document, Failure> {
     }
 }
 
-/// A range of blocks from the wire, as far as the file has them.
-fn within((first, length): (BlockIndex, u64), count: u64) -> Option<Range<BlockIndex>> {
-    let end = BlockIndex::new(first.get().saturating_add(length).min(count))?;
-    (first < end).then_some(first..end)
+/// A range of blocks, as far as a file of that many has them.
+fn within(range: &Range<BlockIndex>, count: u64) -> Option<Range<BlockIndex>> {
+    let end = range.end.min(BlockIndex::new(count)?);
+    (range.start < end).then_some(range.start..end)
 }

@@ -1,85 +1,186 @@
-//! What the rooms behind a session tell it, to be passed on to the client.
+//! What the engine tells a door, for the client behind it.
 
+use crate::publish::Receipt;
+use crate::rejection::Rejection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use towline_protocol::Reply;
+use towline_types::{
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
+    Timestamp,
+};
+use towline_upload::Phase;
 
-/// Where so many wait, nobody reads them: how far an upload is it hears later.
-const BACKED_UP: usize = 256;
+/// The number of events that may wait in one queue before reports of progress are left
+/// out: the next report says all that the one before it would have said.
+const BACKLOG_MAX: usize = 256;
+
+/// Which writer of its session an event is for. The door chooses the numbers; the TCP
+/// door takes the number of the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tag(pub(crate) u32);
 
 /// Something for the client.
 #[derive(Debug)]
-pub(crate) enum Event {
-    /// A control message; short.
-    Reply(Box<Reply>),
-    /// How far work is that the client waits for, and that may take long: a control
-    /// message. As long as it is said, the client's own silence does not count.
-    AtWork(Box<Reply>),
-    /// Frames that are encoded already: block lists. They are long, so their
-    /// request keeps its place in the queue until they are on their way.
-    Frames { frames: Vec<u8>, place: Option<OwnedSemaphorePermit> },
-    /// The code behind a channel has panicked; the connection must go.
-    Broken,
+pub(crate) struct Event {
+    pub(crate) tag: Tag,
+    /// The document that it is about, where there is one.
+    pub(crate) document: Option<DocumentId>,
+    pub(crate) kind: EventKind,
+}
+
+/// What an event says.
+#[derive(Debug)]
+pub(crate) enum EventKind {
+    /// The writer may send bytes from `offset` on.
+    Granted(Grant),
+    /// Blocks are taken back; the writer goes on at `offset`.
+    Withdrawn { offset: Offset, filesize: FileSize },
+    /// How far the upload is.
+    Progress(Position),
+    /// How far work is that the client waits for, and that may take long. While such
+    /// events come, the client's own silence does not count.
+    AtWork {
+        position: Position,
+        /// How many bytes of a whole file were copied to another disk, where that is the work.
+        copied: Option<Offset>,
+    },
+    /// The document is in its place.
+    Completed { receipt: Arc<Receipt>, existing: bool },
+    /// The answer to a question.
+    Answer(Box<Answer>),
+    /// A request was not done, or an upload has ended without a document.
+    Rejected(Rejection),
+    /// The code behind a writer has panicked; the session must end.
+    Panicked,
+}
+
+/// A right to write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grant {
+    pub(crate) by: GrantedBy,
+    pub(crate) offset: Offset,
+    pub(crate) filesize: FileSize,
+    /// None where the upload was over before it could be shared.
+    pub(crate) lease: Option<Generation>,
+}
+
+/// The request that a grant answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GrantedBy {
+    /// A new upload.
+    Begin,
+    /// An upload that goes on.
+    Resume,
+    /// A further writer of an upload.
+    Join,
+}
+
+/// How far an upload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) received: Offset,
+    pub(crate) durable: Offset,
+    pub(crate) filesize: FileSize,
+}
+
+/// The answer to a question.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// What is known of bytes that a client has.
+    Found(Found),
+    /// How a document stands.
+    Status(Status),
+    /// The blocks that the server holds. The answer is long, so its request keeps its
+    /// permit until the answer is on its way.
+    HeldBlocks {
+        blocks: Vec<(BlockIndex, ChainingValue)>,
+        #[allow(dead_code, reason = "held, not read")]
+        permit: Option<OwnedSemaphorePermit>,
+    },
+    /// The upload is given up.
+    Cancelled,
+}
+
+/// What is known of bytes that a client has.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The user has a complete document of that size.
+    pub(crate) same_size: bool,
+    /// The document that has this very place and these bytes.
+    pub(crate) same_place: Option<DocumentId>,
+    /// A document elsewhere has these bytes.
+    pub(crate) is_known: bool,
+    /// An unfinished upload to this place, and how much of it is durable.
+    pub(crate) unfinished: Option<(DocumentId, Offset)>,
+}
+
+/// How a document stands.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) phase: Phase,
+    pub(crate) path: DocumentPath,
+    pub(crate) position: Position,
+    /// A writer has its lease.
+    pub(crate) is_active: bool,
+    pub(crate) hash: Option<FileHash>,
+    pub(crate) created_at: Option<Timestamp>,
+    /// When the upload is given up if no byte comes.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Why it ended without a document.
+    pub(crate) reason: Option<String>,
 }
 
 /// The way to one session. What waits in it is bounded: a session takes no more
-/// requests while answers wait, long answers are few, and what others have done is
-/// passed over while it [is backed up](Self::is_backed_up). Whoever writes to a
-/// session that is gone writes to nobody, and that is fine; whoever might still write
-/// keeps one that is ending from its end for a moment.
+/// requests while answers wait, long answers are few, and reports of what others have
+/// done are left out while it [is backed up](Self::is_backed_up). An event for a session
+/// that has ended is dropped. A session that is ending waits a moment for the last sender
+/// to be dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Events {
+pub(crate) struct EventSender {
     sender: mpsc::UnboundedSender<Event>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// The session's end of [`Events`].
+/// The session's end of [`EventSender`].
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct EventReceiver {
     receiver: mpsc::UnboundedReceiver<Event>,
     waiting: Arc<AtomicUsize>,
 }
 
-impl Events {
-    pub(crate) fn new() -> (Self, Heard) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        (Self { sender, waiting: Arc::clone(&waiting) }, Heard { receiver, waiting })
-    }
+/// A queue of events.
+pub(crate) fn queue() -> (EventSender, EventReceiver) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (EventSender { sender, waiting: Arc::clone(&waiting) }, EventReceiver { receiver, waiting })
+}
 
-    pub(crate) fn send(&self, event: Event) {
-        // Before it is there to be taken, so that the count is never below nothing.
+impl EventSender {
+    pub(crate) fn send(&self, tag: Tag, document: Option<DocumentId>, kind: EventKind) {
+        // Counted before it can be taken, so that the count never goes below zero.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _ = self.sender.send(event);
+        let _ = self.sender.send(Event { tag, document, kind });
     }
 
-    pub(crate) fn reply(&self, reply: Reply) {
-        self.send(Event::Reply(Box::new(reply)));
-    }
-
-    /// Whether so much waits that the next report, which says all that this one would,
-    /// is soon enough.
+    /// Whether so many events wait that the next report is soon enough.
     pub(crate) fn is_backed_up(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= BACKED_UP
+        self.waiting.load(Ordering::Relaxed) >= BACKLOG_MAX
     }
 }
 
-impl Heard {
-    /// The next one. Cancel-safe: it is taken or still there.
+impl EventReceiver {
+    /// The next event; none where no sender is left. Cancel-safe: the event is taken, or
+    /// it is still there.
     pub(crate) async fn recv(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await;
-        self.taken(event.is_some());
+        self.waiting.fetch_sub(usize::from(event.is_some()), Ordering::Relaxed);
         event
     }
 
-    /// How many wait.
+    /// How many events wait.
     pub(crate) fn len(&self) -> usize {
         self.receiver.len()
-    }
-
-    fn taken(&self, one: bool) {
-        self.waiting.fetch_sub(usize::from(one), Ordering::Relaxed);
     }
 }
 
@@ -89,22 +190,23 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_read_backs_up_and_what_is_read_makes_room() {
-        let (events, mut heard) = Events::new();
+        let (events, mut heard) = queue();
         let others = events.clone();
-        for _ in 0..BACKED_UP {
+        let send = |sender: &EventSender| sender.send(Tag(1), None, EventKind::Panicked);
+        for _ in 0..BACKLOG_MAX {
             assert!(!events.is_backed_up());
-            others.send(Event::Broken);
+            send(&others);
         }
         assert!(events.is_backed_up());
-        assert_eq!(heard.len(), BACKED_UP);
+        assert_eq!(heard.len(), BACKLOG_MAX);
         assert!(heard.recv().await.is_some());
         assert!(!events.is_backed_up());
         while heard.len() > 0 {
             heard.recv().await;
         }
-        for _ in 0..BACKED_UP {
+        for _ in 0..BACKLOG_MAX {
             assert!(!events.is_backed_up());
-            events.send(Event::Broken);
+            send(&events);
         }
         assert!(events.is_backed_up());
     }

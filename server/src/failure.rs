@@ -1,14 +1,12 @@
-//! Everything that can go wrong with a request, and the one place that says
-//! which error of the wire it becomes.
+//! Everything that can go wrong with a request, and the one place that says what a
+//! client hears of it.
 
+use crate::rejection::{Rejection, RejectionKind};
 use crate::storage::{Denial, Place, Resource, StorageError};
 use crate::units::{self, Size};
 use rustix::io::Errno;
 use std::path::Path;
-use towline_protocol::frame::FrameError;
-use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Refusal as Unrecorded};
-use towline_types::BadName;
 use towline_upload::{Phase, Refusal};
 
 /// Why a request was not done.
@@ -17,11 +15,8 @@ pub(crate) enum Failure {
     /// The client's fault, or its luck: the rules of an upload say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The client's fault: a name.
-    #[error(transparent)]
-    Name(#[from] BadName),
-    /// The client's fault: no upload is open on the channel.
-    #[error("nothing is being uploaded on this channel")]
+    /// The client's fault: the writer has no upload open.
+    #[error("nothing is being uploaded here")]
     NothingOpen,
     /// Nobody's fault: the upload changed whenever it was looked at.
     #[error("the upload is being changed by others just now; try again")]
@@ -38,17 +33,6 @@ pub(crate) enum Failure {
          it is lost, ask again in a while"
     )]
     StillPublishing,
-    /// The client's fault: the request names a user who is not the token's.
-    #[error("the token belongs to another user than the request names")]
-    WrongUser,
-    /// The client's fault: a request with more in it than is allowed.
-    #[error("{field}: at most {max}")]
-    TooLong {
-        /// The field.
-        field: &'static str,
-        /// The most that is allowed.
-        max: u64,
-    },
     /// The upload ended without a document; why is for the person.
     #[error("{}: {reason}", ending(*phase))]
     Ended {
@@ -89,7 +73,6 @@ impl Failure {
                 | Self::Catalog(CatalogError::Refused(
                     Unrecorded::PathTaken | Unrecorded::FolderTaken
                 ))
-                | Self::TooLong { .. }
         )
     }
 
@@ -115,13 +98,10 @@ impl Failure {
             Self::Catalog(error) => !matches!(error, CatalogError::Refused(_)),
             Self::NoRoom { .. } | Self::Unsettled(_) => true,
             Self::Refused(_)
-            | Self::Name(_)
             | Self::NothingOpen
             | Self::Restless
             | Self::CutShort
             | Self::StillPublishing
-            | Self::WrongUser
-            | Self::TooLong { .. }
             | Self::Ended { .. } => false,
         }
     }
@@ -157,123 +137,81 @@ impl Failure {
         }
     }
 
-    /// The answer to the client. Exhaustive on purpose: a new failure has to
-    /// find its code here before it compiles.
-    pub(crate) fn reply(&self) -> ErrorReply {
-        match self {
-            Self::Refused(refusal) => refused(refusal, self.to_string()),
-            Self::Name(_) => ErrorReply::new(Code::BadName, self.to_string()),
-            Self::NothingOpen => ErrorReply::new(Code::BadState, self.to_string()),
-            Self::Restless | Self::CutShort | Self::StillPublishing => {
-                ErrorReply::new(Code::Internal, self.to_string())
-            }
-            Self::WrongUser => ErrorReply::new(Code::WrongUser, self.to_string()),
-            Self::TooLong { field, max } => {
-                let mut reply = ErrorReply::new(Code::BadRequest, self.to_string());
-                reply.field = Some((*field).to_owned());
-                reply.max = Some(*max);
-                reply
-            }
-            Self::Ended { phase, .. } => ErrorReply::new(ended(*phase), self.to_string()),
+    /// What the client hears. Exhaustive on purpose: a new failure has to find its kind
+    /// here before it compiles.
+    pub(crate) fn rejection(&self) -> Rejection {
+        let kind = match self {
+            Self::Refused(refusal) => return refused(refusal),
+            Self::NothingOpen => RejectionKind::NoActiveUpload,
+            Self::Restless => RejectionKind::Contended,
+            Self::CutShort | Self::StillPublishing => RejectionKind::Internal,
+            Self::Ended { phase, .. } => ended(*phase),
             Self::NoRoom { missing_bytes } => {
-                let mut reply = ErrorReply::new(Code::NoSpace, self.to_string());
-                reply.missing = Some(*missing_bytes);
-                reply
+                RejectionKind::NoSpace { missing_bytes: Some(*missing_bytes) }
             }
-            Self::Storage(error) => storage(error),
+            Self::Storage(error) => return storage(error),
             Self::Unsettled(
                 StorageError::ReadOnly
                 | StorageError::SyncFailed(_)
                 | StorageError::FolderRemoved { .. },
-            ) => ErrorReply::new(
-                Code::StorageReadOnly,
-                "the whole file has arrived, but the server's storage takes no changes until \
+            ) => {
+                return Rejection::new(
+                    RejectionKind::StorageReadOnly,
+                    "the whole file has arrived, but the server's storage takes no changes until \
                      its operator has looked at it; complete it again later",
-            ),
-            Self::Unsettled(_) => ErrorReply::new(
-                Code::Internal,
-                "the whole file has arrived, and the server could not finish just now; nothing of \
-                 it is lost, try again in a moment",
-            ),
-            Self::Catalog(error) => catalog(error),
-        }
+                );
+            }
+            Self::Unsettled(_) => {
+                return Rejection::new(
+                    RejectionKind::Internal,
+                    "the whole file has arrived, and the server could not finish just now; \
+                     nothing of it is lost, try again in a moment",
+                );
+            }
+            Self::Catalog(error) => return catalog(error),
+        };
+        Rejection::new(kind, self.to_string())
     }
 }
 
-/// The error for framing that cannot be followed.
-pub(crate) fn broken_framing(error: &FrameError) -> ErrorReply {
-    let code = match error {
-        FrameError::TooLarge { .. } => Code::FrameTooLarge,
-        FrameError::Empty
-        | FrameError::UnknownKind(_)
-        | FrameError::BadLength { .. }
-        | FrameError::BadPosition(_) => Code::BadFrame,
-    };
-    let mut reply = ErrorReply::new(code, error.to_string());
-    if let FrameError::TooLarge { max, .. } = error {
-        reply.max = Some(u64::from(*max));
-    }
-    reply
-}
-
-fn refused(refusal: &Refusal, message: String) -> ErrorReply {
-    let code = match refusal {
-        Refusal::NotFound => Code::NotFound,
-        Refusal::SizeLimit { .. } => Code::SizeLimit,
-        Refusal::NotUploading(phase) => ended(*phase),
-        Refusal::Superseded => Code::Superseded,
-        Refusal::NotShared => Code::BadState,
-        Refusal::TooManyWriters { .. } => Code::TooMany,
-        Refusal::OffsetMismatch { .. } => Code::OffsetMismatch,
-        Refusal::SizeExceeded { .. } => Code::SizeExceeded,
-        Refusal::TooManyOpen { .. } => Code::TooMany,
-        Refusal::NoSuchBlock { .. } => Code::BadRequest,
-        Refusal::BlockMismatch { .. } => Code::BlockMismatch,
-        Refusal::Incomplete { .. } => Code::Incomplete,
-        Refusal::HashMismatch { .. } => Code::HashMismatch,
-        Refusal::FileChanged { .. } => Code::FileChanged,
-        Refusal::Expired { .. } => Code::Expired,
-    };
-    let message = match *refusal {
+fn refused(refusal: &Refusal) -> Rejection {
+    let kind = match *refusal {
+        Refusal::NotFound => RejectionKind::NotFound,
         Refusal::SizeLimit { filesize, max } => {
+            let kind = RejectionKind::SizeLimit { max: Some(max) };
             let (filesize, max) = units::beside(filesize.get(), max.get());
-            format!(
+            let message = format!(
                 "the file is {filesize}; this server takes files up to {max}. The operator can \
                  raise it: towlined --max-file-size"
-            )
+            );
+            return Rejection::new(kind, message);
         }
-        _ => message,
-    };
-    let mut reply = ErrorReply::new(code, message);
-    match *refusal {
-        Refusal::SizeLimit { max, .. } => reply.max = Some(max.get()),
-        Refusal::SizeExceeded { filesize } => reply.max = Some(filesize.get()),
+        Refusal::NotUploading(phase) => ended(phase),
+        Refusal::Superseded => RejectionKind::Superseded,
+        Refusal::NotShared => RejectionKind::NotShared,
         Refusal::TooManyOpen { max } | Refusal::TooManyWriters { max } => {
-            reply.max = Some(max as u64);
+            RejectionKind::TooMany { max: max as u64 }
         }
-        Refusal::OffsetMismatch { expected } | Refusal::Incomplete { expected } => {
-            reply.expected = Some(expected);
-        }
-        Refusal::BlockMismatch { index } | Refusal::NoSuchBlock { index } => {
-            reply.index = Some(index);
-        }
-        Refusal::NotFound
-        | Refusal::NotUploading(_)
-        | Refusal::Superseded
-        | Refusal::NotShared
-        | Refusal::HashMismatch { .. }
-        | Refusal::FileChanged { .. }
-        | Refusal::Expired { .. } => {}
-    }
-    reply
+        Refusal::OffsetMismatch { expected } => RejectionKind::OffsetMismatch { expected },
+        Refusal::SizeExceeded { filesize } => RejectionKind::SizeExceeded { filesize },
+        Refusal::NoSuchBlock { index } => RejectionKind::NoSuchBlock { index },
+        Refusal::BlockMismatch { index } => RejectionKind::BlockMismatch { index },
+        Refusal::Incomplete { expected } => RejectionKind::Incomplete { expected },
+        Refusal::HashMismatch { .. } => RejectionKind::HashMismatch,
+        Refusal::FileChanged { .. } => RejectionKind::FileChanged,
+        Refusal::Expired { .. } => RejectionKind::Expired,
+    };
+    Rejection::new(kind, refusal.to_string())
 }
 
-const fn ended(phase: Phase) -> Code {
+const fn ended(phase: Phase) -> RejectionKind {
     match phase {
-        Phase::Uploading | Phase::Publishing | Phase::Completed => Code::BadState,
-        Phase::Failed => Code::Failed,
-        Phase::Cancelled => Code::Cancelled,
-        Phase::Expired => Code::Expired,
+        Phase::Uploading | Phase::Publishing | Phase::Completed => {
+            RejectionKind::WrongPhase { phase }
+        }
+        Phase::Failed => RejectionKind::Failed,
+        Phase::Cancelled => RejectionKind::Cancelled,
+        Phase::Expired => RejectionKind::Expired,
     }
 }
 
@@ -290,44 +228,40 @@ const fn ending(phase: Phase) -> &'static str {
 }
 
 /// What the system says of paths and devices is for the log, not for a stranger.
-fn storage(error: &StorageError) -> ErrorReply {
+fn storage(error: &StorageError) -> Rejection {
     match error {
-        StorageError::Exists => ErrorReply::new(
-            Code::Exists,
+        StorageError::Exists => Rejection::new(
+            RejectionKind::NameTaken,
             "a file of that name is on the server already, and files there are never overwritten",
         ),
-        StorageError::NotAFolder => {
-            let mut reply = ErrorReply::new(
-                Code::Exists,
-                "a file on the server has the name of one of the folders; choose another folder",
-            );
-            reply.field = Some("folder".to_owned());
-            reply
-        }
-        StorageError::Lost(loss) => ErrorReply::new(
-            Code::Failed,
+        StorageError::NotAFolder => Rejection::new(
+            RejectionKind::FolderTaken,
+            "a file on the server has the name of one of the folders; choose another folder",
+        ),
+        StorageError::Lost(loss) => Rejection::new(
+            RejectionKind::Failed,
             format!("the stored bytes were lost on the server ({loss}); send the file again"),
         ),
         StorageError::NoSpace { resource, missing_bytes, .. } => {
             no_space(*resource, *missing_bytes)
         }
-        StorageError::FolderRemoved { .. } => ErrorReply::new(
-            Code::StorageReadOnly,
+        StorageError::FolderRemoved { .. } => Rejection::new(
+            RejectionKind::StorageReadOnly,
             "the folder in which the server keeps uploads was removed while the server ran; its \
              operator has to restore it and to start the server again",
         ),
-        StorageError::ReadOnly => ErrorReply::new(
-            Code::StorageReadOnly,
+        StorageError::ReadOnly => Rejection::new(
+            RejectionKind::StorageReadOnly,
             "the server's storage takes no changes until its operator has looked at it; what is on \
              its disk is kept",
         ),
-        error if error.is_shortage() => ErrorReply::new(
-            Code::Internal,
+        error if error.is_shortage() => Rejection::new(
+            RejectionKind::Internal,
             "the server is short of file descriptors or memory for a moment; what is on its disk is \
              kept, try again in a while",
         ),
-        StorageError::Unsafe { place, .. } => ErrorReply::new(
-            Code::StorageRefused,
+        StorageError::Unsafe { place, .. } => Rejection::new(
+            RejectionKind::StorageRefused,
             format!(
                 "something other than a file or folder lies on the server where {} belongs; its \
                  operator has to remove it",
@@ -335,25 +269,25 @@ fn storage(error: &StorageError) -> ErrorReply {
             ),
         ),
         StorageError::Refused { denial, place, .. } => {
-            ErrorReply::new(Code::StorageRefused, denied(*denial, place))
+            Rejection::new(RejectionKind::StorageRefused, denied(*denial, place))
         }
-        StorageError::TooLarge { .. } => ErrorReply::new(
-            Code::SizeLimit,
+        StorageError::TooLarge { .. } => Rejection::new(
+            RejectionKind::SizeLimit { max: None },
             "the file is larger than the server's file system, or a limit of the server's process, \
              allows; its operator can change that",
         ),
-        StorageError::Io { .. } | StorageError::Occupied => ErrorReply::new(
-            Code::Internal,
+        StorageError::Io { .. } | StorageError::Occupied => Rejection::new(
+            RejectionKind::Internal,
             "the server's disk reported an error; what is on it is kept, try again in a while",
         ),
-        StorageError::SyncFailed(_) => ErrorReply::new(
-            Code::StorageFailed,
+        StorageError::SyncFailed(_) => Rejection::new(
+            RejectionKind::StorageFailed,
             "the server's disk did not keep what was written to it; this upload has failed",
         ),
     }
 }
 
-fn no_space(resource: Resource, missing_bytes: Option<u64>) -> ErrorReply {
+fn no_space(resource: Resource, missing_bytes: Option<u64>) -> Rejection {
     let what = match (resource, missing_bytes) {
         (Resource::Bytes, Some(missing_bytes)) => {
             format!("the server's disk is full: {} more are needed", Size(missing_bytes))
@@ -365,9 +299,7 @@ fn no_space(resource: Resource, missing_bytes: Option<u64>) -> ErrorReply {
         (Resource::Quota, _) => "the server's disk quota is used up".to_owned(),
     };
     let message = format!("{what}; what was received is kept, continue when there is room");
-    let mut reply = ErrorReply::new(Code::NoSpace, message);
-    reply.missing = missing_bytes;
-    reply
+    Rejection::new(RejectionKind::NoSpace { missing_bytes }, message)
 }
 
 /// Why the server's system refuses a file for good, and who can do something about it.
@@ -400,58 +332,51 @@ fn file(place: &Place) -> String {
     place.document.as_ref().map_or_else(|| "the file".to_owned(), |path| format!("{path:?}"))
 }
 
-fn catalog(error: &CatalogError) -> ErrorReply {
+fn catalog(error: &CatalogError) -> Rejection {
     match error {
         CatalogError::Refused(refusal) => unrecorded(refusal),
         CatalogError::ReadOnly => storage(&StorageError::ReadOnly),
         // SQLite does not say how many bytes are missing.
-        CatalogError::DiskFull => ErrorReply::new(
-            Code::NoSpace,
+        CatalogError::DiskFull => Rejection::new(
+            RejectionKind::NoSpace { missing_bytes: None },
             "the server's disk is full; what was received is kept, continue when there is room",
         ),
         // Until somebody has mended it, it cannot be gone on with.
-        CatalogError::BadRow { table: "document", id, .. } => ErrorReply::new(
-            Code::Failed,
+        CatalogError::BadRow { table: "document", id, .. } => Rejection::new(
+            RejectionKind::Failed,
             format!(
                 "what the server has recorded about document {id} cannot be read; it is kept for the \
                  server's operator to look at; send the file again"
             ),
         ),
-        _ => ErrorReply::new(
-            Code::Internal,
+        _ => Rejection::new(
+            RejectionKind::Internal,
             "the server could not record the request; what was received is kept, try again",
         ),
     }
 }
 
-fn unrecorded(refusal: &Unrecorded) -> ErrorReply {
+fn unrecorded(refusal: &Unrecorded) -> Rejection {
     match refusal {
-        Unrecorded::NoSuchUser => ErrorReply::new(
-            Code::Unauthorized,
+        Unrecorded::NoSuchUser => Rejection::new(
+            RejectionKind::UserGone,
             "the account of this token was removed on this server",
         ),
         Unrecorded::PathTaken => storage(&StorageError::Exists),
         Unrecorded::FolderTaken => storage(&StorageError::NotAFolder),
-        Unrecorded::TooManyUnfinished { limit } => {
-            let mut reply = ErrorReply::new(
-                Code::TooMany,
-                format!(
-                    "{limit} of your uploads are unfinished already; finish or cancel one first"
-                ),
-            );
-            reply.max = Some(u64::from(*limit));
-            reply
-        }
-        Unrecorded::NoSuchDocument => refused(&Refusal::NotFound, Refusal::NotFound.to_string()),
-        Unrecorded::WrongPhase(phase) => {
-            let refusal = Refusal::NotUploading(*phase);
-            refused(&refusal, refusal.to_string())
-        }
+        Unrecorded::TooManyUnfinished { limit } => Rejection::new(
+            RejectionKind::TooMany { max: u64::from(*limit) },
+            format!("{limit} of your uploads are unfinished already; finish or cancel one first"),
+        ),
+        Unrecorded::NoSuchDocument => refused(&Refusal::NotFound),
+        Unrecorded::WrongPhase(phase) => refused(&Refusal::NotUploading(*phase)),
         // Said to those who manage users, and to mistakes of our own; never to a client.
         Unrecorded::NameTaken { .. }
         | Unrecorded::BadUserName(_)
         | Unrecorded::UserIdTaken(_)
         | Unrecorded::BadUserId(_)
-        | Unrecorded::NotAnEnding(_) => ErrorReply::new(Code::Internal, refusal.to_string()),
+        | Unrecorded::NotAnEnding(_) => {
+            Rejection::new(RejectionKind::Internal, refusal.to_string())
+        }
     }
 }

@@ -9,9 +9,10 @@
 //!   one is under way, and none can follow.
 
 use crate::backlog::Backlog;
-use crate::event::Events;
+use crate::event::{EventKind, EventSender, Grant, GrantedBy, Position, Tag};
 use crate::failpoint;
 use crate::failure::Failure;
+use crate::rejection::{Rejection, RejectionKind};
 use crate::storage::Staging;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,8 +20,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
-use towline_protocol::reply::{Granted, Progress, Reply};
-use towline_protocol::{Channel, Code, ErrorReply};
 use towline_state::catalog::Catalog;
 use towline_types::{
     BlockHasher, BlockIndex, ChainingValue, DocumentId, FileSize, Generation, Offset, Timestamp,
@@ -87,11 +86,11 @@ pub(crate) struct Part {
     writer: u64,
 }
 
-/// A channel that writes under the lease. While somebody has it, its session does not
-/// end at once: they may have something to tell.
+/// A writer under the lease. While this exists, the writer's session does not end at once:
+/// the one who has it may have something to tell.
 pub(crate) struct Writer {
-    pub(crate) channel: Channel,
-    pub(crate) events: Events,
+    pub(crate) tag: Tag,
+    pub(crate) events: EventSender,
     pub(crate) backlog: Backlog,
 }
 
@@ -100,11 +99,11 @@ pub(crate) struct Writer {
 pub(crate) struct Dismissed {
     document_id: DocumentId,
     writers: Vec<Writer>,
-    why: ErrorReply,
+    why: Rejection,
 }
 
 impl Dismissed {
-    pub(crate) fn hear(mut self, why: ErrorReply) {
+    pub(crate) fn hear(mut self, why: Rejection) {
         self.why = why;
     }
 }
@@ -222,11 +221,9 @@ impl Live {
         };
         let open = core.upload.progress().open_bytes().map(|(index, _)| index);
         core.hashers.retain(|index, _| Some(*index) == open);
-        let error = ErrorReply::new(Code::Superseded, Refusal::Superseded.to_string());
-        core.dismiss(self.document_id, &error);
-        let (channel, events) = (writer.channel, writer.events.clone());
-        let part = core.add(lease, writer);
-        events.reply(Reply::Resume(core.granted(self.document_id, channel, lease)));
+        let superseded = Failure::Refused(Refusal::Superseded).rejection();
+        core.dismiss(self.document_id, &superseded);
+        let part = core.grant(self.document_id, GrantedBy::Resume, lease, writer);
         Ok(Some(part))
     }
 
@@ -258,10 +255,7 @@ impl Live {
     ) -> Result<Part, Failure> {
         let mut core = self.core();
         let lease = core.upload.join(user, generation)?;
-        let (channel, events) = (writer.channel, writer.events.clone());
-        let part = core.add(lease, writer);
-        events.reply(Reply::Join(core.granted(self.document_id, channel, lease)));
-        Ok(part)
+        Ok(core.grant(self.document_id, GrantedBy::Join, lease, writer))
     }
 
     /// Writes and hashes a piece. Block by block: first the rules say yes, then
@@ -366,8 +360,7 @@ impl Live {
             if core.is_torn {
                 // Only a new lease puts right what a panic has left.
                 core.upload.revoke();
-                let error = ErrorReply::new(Code::Internal, TORN);
-                core.dismiss(self.document_id, &error);
+                core.dismiss(self.document_id, &torn());
             }
             if core.upload.lease().is_none() {
                 // Nobody is left who knows of blocks begun beyond the frontier.
@@ -393,7 +386,7 @@ impl Live {
         Ok(Dismissed {
             document_id: self.document_id,
             writers: std::mem::take(&mut core.writers).into_values().collect(),
-            why: ErrorReply::new(Code::Internal, TORN),
+            why: torn(),
         })
     }
 
@@ -461,24 +454,23 @@ impl Live {
 
     /// What a client hears last of an upload that it has let go of, and that may have come
     /// to its end since.
-    pub(crate) fn last_word(&self, channel: Channel) -> Reply {
+    pub(crate) fn last_word(&self) -> EventKind {
         // While somebody records it, the catalog may not say so yet.
         let recording = self.try_recording();
         let core = self.core();
         match core.upload.phase() {
             ended @ (Phase::Failed | Phase::Cancelled | Phase::Expired) if recording.is_some() => {
-                let error = Failure::Refused(Refusal::NotUploading(ended)).reply();
-                Reply::Error(error.on(channel, Some(self.document_id)))
+                EventKind::Rejected(Failure::Refused(Refusal::NotUploading(ended)).rejection())
             }
-            _ => Reply::Progress(core.progress(self.document_id, channel)),
+            _ => EventKind::Progress(core.position()),
         }
     }
 
     /// How the upload stands, and whether somebody writes to it, to be said under the lock:
     /// what comes later is said later, so that no client hears a promise go back.
-    pub(crate) fn say_standing(&self, channel: Channel, say: impl FnOnce(Progress, bool)) {
+    pub(crate) fn say_standing(&self, say: impl FnOnce(Position, bool)) {
         let core = self.core();
-        say(core.progress(self.document_id, channel), core.upload.lease().is_some());
+        say(core.position(), core.upload.lease().is_some());
     }
 
     /// Asks the rules a question.
@@ -555,21 +547,25 @@ impl Core {
     }
 
     /// Tells all writers why they are none any more.
-    fn dismiss(&mut self, document_id: DocumentId, error: &ErrorReply) {
+    fn dismiss(&mut self, document_id: DocumentId, why: &Rejection) {
         for writer in std::mem::take(&mut self.writers).into_values() {
-            writer.tell(document_id, error.clone());
+            writer.tell(document_id, why.clone());
         }
     }
 
-    fn granted(&self, document_id: DocumentId, channel: Channel, lease: Lease) -> Granted {
+    /// Gives a writer its part in the lease, and tells it so.
+    fn grant(
+        &mut self,
+        document_id: DocumentId,
+        by: GrantedBy,
+        lease: Lease,
+        writer: Writer,
+    ) -> Part {
         let progress = self.upload.progress();
-        Granted {
-            channel,
-            document_id,
-            offset: progress.received(),
-            filesize: progress.filesize(),
-            lease: Some(lease.generation()),
-        }
+        let (offset, filesize) = (progress.received(), progress.filesize());
+        let grant = Grant { by, offset, filesize, lease: Some(lease.generation()) };
+        writer.events.send(writer.tag, Some(document_id), EventKind::Granted(grant));
+        self.add(lease, writer)
     }
 
     fn pace_writeback(&mut self, staging: &dyn Staging, end: Offset, length_bytes: u64) {
@@ -595,31 +591,30 @@ impl Core {
         }
         // What one writes fills no queue of another that does not read.
         for writer in self.writers.values().filter(|writer| !writer.events.is_backed_up()) {
-            writer.events.reply(Reply::Progress(self.progress(document_id, writer.channel)));
+            let progress = EventKind::Progress(self.position());
+            writer.events.send(writer.tag, Some(document_id), progress);
         }
     }
 
-    fn progress(&self, document_id: DocumentId, channel: Channel) -> Progress {
+    fn position(&self) -> Position {
         let progress = self.upload.progress();
-        let (received, filesize) = (progress.received(), progress.filesize());
-        Progress {
-            channel,
-            document_id,
-            received,
+        Position {
+            received: progress.received(),
             durable: progress.durable(),
-            filesize,
-            progress: Progress::words(received, filesize),
-            copied: None,
+            filesize: progress.filesize(),
         }
     }
 }
 
 /// Why a lease ends for those who did no wrong.
-const TORN: &str = "the server made a mistake; what is durable is kept, resume the upload";
+fn torn() -> Rejection {
+    const TORN: &str = "the server made a mistake; what is durable is kept, resume the upload";
+    Rejection::new(RejectionKind::Internal, TORN)
+}
 
 impl Writer {
     /// Tells the channel how its upload, or its lease, ended.
-    pub(crate) fn tell(&self, document_id: DocumentId, error: ErrorReply) {
-        self.events.reply(Reply::Error(error.on(self.channel, Some(document_id))));
+    pub(crate) fn tell(&self, document_id: DocumentId, why: Rejection) {
+        self.events.send(self.tag, Some(document_id), EventKind::Rejected(why));
     }
 }

@@ -129,7 +129,7 @@ fn refused(code: Code, message: impl Into<String>) -> Login {
 fn early(error: &FrameError) -> ErrorReply {
     match error {
         FrameError::UnknownKind(2 | 3) => ErrorReply::new(Code::AuthRequired, "say hello first"),
-        error => crate::failure::broken_framing(error),
+        error => crate::wire_error::broken_framing(error),
     }
 }
 

@@ -14,13 +14,13 @@ use crate::storage::{GoesOn, NewName, Publishable, Put, StorageError};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-use towline_protocol::Channel;
-use towline_protocol::reply::Success;
 use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Bytes, Document, FileStamp};
 use towline_types::block::BLOCK_SIZE_BYTES;
-use towline_types::{DocumentId, DocumentPath, FileHash, Offset, OnConflict, Timestamp, UserId};
+use towline_types::{
+    DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId,
+};
 use towline_upload::{Phase, Upload};
 
 /// Proof that the document is in its place. Where it says `durable`, file, name and
@@ -65,22 +65,34 @@ impl Receipt {
         UploadEnd::of(&self.document)
     }
 
-    /// The words for the client.
-    pub(crate) fn success(&self, channel: Channel, existing: bool) -> Success {
-        let document = &self.document;
-        let path = document.file_path.as_ref().unwrap_or(&document.path);
-        Success {
-            channel,
-            document_id: document.document_id,
-            filename: path.filename().to_string(),
-            folder: path.folder().iter().map(ToString::to_string).collect(),
-            filesize: document.filesize,
-            blake3: self.blake3,
-            created_at: self.created_at,
-            durable: self.durable,
-            existing,
-            copied: self.is_copy,
-        }
+    /// The folder and name under which it lies.
+    pub(crate) fn path(&self) -> &DocumentPath {
+        self.document.file_path.as_ref().unwrap_or(&self.document.path)
+    }
+
+    /// Its size.
+    pub(crate) fn filesize(&self) -> FileSize {
+        self.document.filesize
+    }
+
+    /// The hash of its bytes.
+    pub(crate) fn hash(&self) -> FileHash {
+        self.blake3
+    }
+
+    /// When it became complete.
+    pub(crate) fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// Whether file, name and row survive a power cut.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether the server made it from another document.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.is_copy
     }
 }
 
@@ -193,7 +205,7 @@ impl Subject {
 }
 
 fn end_whole(service: &Service, id: DocumentId, failure: &Failure) {
-    if let Err(error) = service.end(id, Phase::Failed, &failure.reply().message) {
+    if let Err(error) = service.end(id, Phase::Failed, &failure.rejection().message) {
         tracing::error!(document_id = %id, %error, "the failure was not recorded");
     }
 }

@@ -111,8 +111,8 @@ impl Service {
             let ended = self.end_and_log(id, phase, why);
             if let Some(writers) = writers {
                 writers.hear(match &ended {
-                    Ok(()) => Failure::Refused(Refusal::NotUploading(phase)).reply(),
-                    Err(failure) => failure.reply(),
+                    Ok(()) => Failure::Refused(Refusal::NotUploading(phase)).rejection(),
+                    Err(failure) => failure.rejection(),
                 });
             }
             ended
@@ -245,7 +245,7 @@ impl Service {
     /// (P1), or another program's file, which no upload may delete. The row goes first here
     /// too: a crash in between leaves a stray file, which the next start sets aside.
     fn end_failed(&self, id: DocumentId, failure: &Failure) -> Result<(), Failure> {
-        let why = &failure.reply().message;
+        let why = &failure.rejection().message;
         if !matches!(failure, Failure::Storage(StorageError::Lost(_))) {
             return self.end_and_log(id, Phase::Failed, why);
         }
@@ -290,7 +290,7 @@ impl Service {
         if failure.is_for_operator() {
             self.summary.fault(Some(document_id), failure);
         }
-        let reply = failure.reply();
+        let why = failure.rejection();
         let writers = match live.give_up(recording, Phase::Failed) {
             Ok(writers) => writers,
             // It has ended otherwise: who gave it up has told all its writers.
@@ -299,7 +299,7 @@ impl Service {
         if let Err(error) = self.end_failed(document_id, failure) {
             tracing::error!(%document_id, error = log::chain(&error), "the failure was not recorded");
         }
-        writers.hear(reply);
+        writers.hear(why);
     }
 
     /// The document, if the user owns it. Somebody else's does not exist. Blocks.

@@ -3,11 +3,11 @@
 
 use crate::access::Access;
 use crate::backlog::Backlog;
-use crate::channel::{ChannelDesk, Queued, Task};
-use crate::event::{Event, Events, Heard};
-use crate::failure::broken_framing;
+use crate::channel::{self, ChannelDesk, Queued, Task};
+use crate::command::{Command, Query, RejectedRequest};
+use crate::event::{self, Event, EventKind, EventReceiver, EventSender};
 use crate::inlet::{Incoming, Inlet, InletError, Piece};
-use crate::lane::{Handler as _, Lane};
+use crate::lane::Lane;
 use crate::live::Live;
 use crate::login::{self, Login};
 use crate::outlet::Outlet;
@@ -15,6 +15,8 @@ use crate::pool;
 use crate::service::Service;
 use crate::socket::Patient;
 use crate::tap::Source;
+use crate::translate;
+use crate::wire_error::broken_framing;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,8 +64,8 @@ struct Session<R, W> {
     peer: SocketAddr,
     source: Source<R>,
     outlet: Outlet<W>,
-    events: Events,
-    heard: Heard,
+    events: EventSender,
+    heard: EventReceiver,
     channels: Channels,
     /// Lanes for questions on channels that are not in use, while as many as may be are.
     questions: Channels,
@@ -97,7 +99,7 @@ where
     match login {
         Login::User(user, expires_at) => {
             outlet.push(&Reply::Welcome(login::welcome(&user, &service)));
-            let (events, heard) = Events::new();
+            let (events, heard) = event::queue();
             let session = Session {
                 user: user.user_id,
                 access: Access::granted(Arc::clone(&service), user.user_id, expires_at),
@@ -121,7 +123,7 @@ where
             return;
         }
         Login::Refused(error) => {
-            service.summary.login_refused(peer, error.code);
+            service.summary.login_refused(peer, error.code.as_str());
             outlet.push(&Reply::Error(error));
         }
         Login::WrongDoor(text) => outlet.push_frames(text.as_bytes()),
@@ -170,10 +172,15 @@ where
         let _ = timeout(LAST_WORDS, hear_out(&mut heard, &mut outlet)).await;
         // How an upload stands is behind a lock that a write may hold.
         let asking = service.tracker.spawn_blocking(move || {
-            paused.iter().map(|(channel, live)| live.last_word(*channel)).collect::<Vec<_>>()
+            let last = |(channel, live): (Channel, Arc<Live>)| Event {
+                tag: translate::tag(channel),
+                document: Some(live.document_id),
+                kind: live.last_word(),
+            };
+            paused.into_iter().map(last).collect::<Vec<_>>()
         });
-        for word in asking.await.unwrap_or_default() {
-            outlet.push(&word);
+        for event in asking.await.unwrap_or_default() {
+            pass_on(&mut outlet, event);
         }
         if let End::Closed(error) = end {
             outlet.push(&Reply::Error(error));
@@ -216,7 +223,7 @@ where
                 () = stopping.cancelled() => return End::Closed(stopping_error()),
                 error = self.access.ends() => return End::Closed(error),
                 Some(event) = self.heard.recv(), if self.outlet.has_room() => {
-                    self.broken |= matches!(event, Event::Broken);
+                    self.broken |= matches!(event.kind, EventKind::Panicked);
                     self.pass_on(event);
                 }
                 sent = self.outlet.send(), if !self.outlet.is_empty() => {
@@ -266,7 +273,7 @@ where
                 }
             }
             Incoming::Block { channel, index, value } => {
-                return self.queue(channel, Task::Block { index, value }).await;
+                return self.queue(channel, Command::Announce { index, value }).await;
             }
             Incoming::Control(bytes) => match Request::parse(&bytes) {
                 Ok(Request::Ping(ping)) => {
@@ -276,7 +283,11 @@ where
                     let error = ErrorReply::new(Code::BadState, "you are logged in already");
                     self.outlet.push(&Reply::Error(error));
                 }
-                Ok(request) => return self.queue(request.channel(), Task::Request(request)).await,
+                Ok(request) => {
+                    let channel = request.channel();
+                    let command = translate::command(request, self.user)?;
+                    return self.queue(channel, command).await;
+                }
                 Err(error) => self.outlet.push(&Reply::Error(error)),
             },
         }
@@ -288,19 +299,19 @@ where
         let Some((lane, _)) = self.channels.get(&channel) else { return };
         let place = Arc::clone(&self.service.taps).try_acquire_owned();
         if let Some(tap) = place.ok().and_then(|place| self.source.lend(channel, place)) {
-            lane.push(Queued { task: Task::Tap(tap), place: None });
+            lane.push(Queued { task: Task::Command(Command::Pull(tap)), place: None });
         }
     }
 
     async fn queue_piece(&mut self, piece: Piece) -> Option<End> {
         let Piece { channel, offset, buffer, .. } = piece;
-        self.queue(channel, Task::Piece { offset, buffer }).await
+        self.queue(channel, Command::Data { offset, buffer }).await
     }
 
     /// Puts a task into its channel's lane, once there is a place for it. While
     /// this waits nothing is read, and the lanes do not need the session to go on. Where
     /// the connection is to end meanwhile, the task is dropped.
-    async fn queue(&mut self, channel: Channel, mut task: Task) -> Option<End> {
+    async fn queue(&mut self, channel: Channel, mut command: Command) -> Option<End> {
         let goes_on = self.quiet == Some(channel);
         if !goes_on {
             self.wake();
@@ -309,25 +320,28 @@ where
             self.channels.retain(|_, (lane, _)| !lane.is_vacant());
         }
         let full = self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&channel);
-        let lanes = match &task {
+        let lanes = match &command {
             _ if !full => &mut self.channels,
             // These say themselves what they are about and bind nothing: the channel is
             // only where the answer goes. They are no more than there are places for
             // requests, since those whose question is answered go first.
-            Task::Request(
-                Request::Status(_) | Request::Find(_) | Request::Blocks(_) | Request::Cancel(_),
-            ) => {
+            Command::Query(_) | Command::Reject { request: RejectedRequest::Query, .. } => {
                 self.questions.retain(|_, (lane, _)| !lane.is_vacant());
                 &mut self.questions
             }
             // Said once for each request, not for all that follows it.
-            Task::Request(_) => {
+            Command::Begin(_)
+            | Command::Resume(_)
+            | Command::Join { .. }
+            | Command::Withdraw(_)
+            | Command::Complete(_)
+            | Command::Reject { .. } => {
                 let mut error = ErrorReply::new(Code::TooMany, "too many channels are in use");
                 error.max = Some(CHANNELS_MAX as u64);
                 self.outlet.push(&Reply::Error(error.on(channel, None)));
                 return None;
             }
-            _ => return None,
+            Command::Data { .. } | Command::Announce { .. } | Command::Pull(_) => return None,
         };
         let (lane, backlog) = lanes.entry(channel).or_insert_with(|| {
             let service = Arc::clone(&self.service);
@@ -336,24 +350,22 @@ where
             let desk = ChannelDesk::new(
                 service,
                 (self.user, self.peer),
-                channel,
+                translate::tag(channel),
                 events,
                 backlog.clone(),
                 ending,
             );
             (Lane::new(desk, Arc::clone(&self.service.crew)), backlog)
         });
-        let (queue, places) = match &mut task {
-            Task::Piece { buffer, .. } => {
+        let (queue, places) = match &mut command {
+            Command::Data { buffer, .. } => {
                 backlog.arrived();
                 buffer.pack();
                 (&self.pieces, buffer.units())
             }
-            Task::Request(Request::Blocks(_)) => (&self.requests, LONG_ANSWER),
-            Task::Block { .. } | Task::Request(Request::Complete(_)) => (&self.requests, 1),
-            Task::Request(_) | Task::Parcel(_) | Task::Tap(_) | Task::Release(_) => {
-                (&self.requests, PLACES)
-            }
+            Command::Query(Query::HeldBlocks(_)) => (&self.requests, LONG_ANSWER),
+            Command::Announce { .. } | Command::Complete(_) => (&self.requests, 1),
+            _ => (&self.requests, PLACES),
         };
         let place = match Arc::clone(queue).try_acquire_many_owned(places) {
             Ok(place) => Some(place),
@@ -376,14 +388,14 @@ where
                     tokio::select! {
                         biased;
                         error = &mut ended => {
-                            if let Task::Piece { .. } = task {
+                            if let Command::Data { .. } = command {
                                 backlog.settled();
                             }
                             return Some(End::Closed(error));
                         }
                         place = &mut waiting => break place.ok(),
                         Some(event) = self.heard.recv() => {
-                            self.broken |= matches!(event, Event::Broken);
+                            self.broken |= matches!(event.kind, EventKind::Panicked);
                             pass_on(&mut self.outlet, event);
                         }
                     }
@@ -392,12 +404,14 @@ where
                 place
             }
         };
-        let queued = Queued { task, place };
-        let is_part_of_small_file = match queued.task {
-            Task::Request(Request::Upload(_)) => true,
-            Task::Piece { .. } | Task::Block { .. } => goes_on && ChannelDesk::is_short(&queued),
+        let is_part_of_small_file = match &command {
+            Command::Begin(_) => true,
+            Command::Data { .. } | Command::Announce { .. } => {
+                goes_on && channel::is_short(&command)
+            }
             _ => false,
         };
+        let queued = Queued { task: Task::Command(command), place };
         if is_part_of_small_file {
             lane.push_quietly(queued);
             self.quiet = Some(channel);
@@ -437,7 +451,7 @@ where
     }
 
     fn pass_on(&mut self, event: Event) {
-        if let Event::AtWork(_) = event {
+        if let EventKind::AtWork { .. } = event.kind {
             self.source.excuse_silence();
         }
         pass_on(&mut self.outlet, event);
@@ -447,7 +461,7 @@ where
 /// Passes on what is still said. The lanes are done, but whoever ends an upload tells its
 /// writers only once the catalog says so: nobody has more to say when the last way here
 /// is dropped.
-async fn hear_out<W: AsyncWrite + Unpin>(heard: &mut Heard, outlet: &mut Outlet<W>) {
+async fn hear_out<W: AsyncWrite + Unpin>(heard: &mut EventReceiver, outlet: &mut Outlet<W>) {
     loop {
         tokio::select! {
             event = heard.recv() => match event {
@@ -464,13 +478,8 @@ async fn hear_out<W: AsyncWrite + Unpin>(heard: &mut Heard, outlet: &mut Outlet<
 }
 
 fn pass_on<W: AsyncWrite + Unpin>(outlet: &mut Outlet<W>, event: Event) {
-    match event {
-        Event::Reply(reply) | Event::AtWork(reply) => outlet.push(&reply),
-        Event::Frames { frames, place } => {
-            outlet.push_frames(&frames);
-            drop(place);
-        }
-        Event::Broken => {}
+    if let Some(frames) = translate::frames(&event) {
+        outlet.push_frames(&frames);
     }
 }
 

@@ -7,7 +7,7 @@
 //! buffer that stays in its cache. What is not for this channel, and any pause, brings
 //! the inlet back to the session.
 
-use crate::channel::Task;
+use crate::command::Command;
 use crate::inlet::{Incoming, Inlet, InletError, Piece};
 use crate::socket::Patient;
 use std::pin::pin;
@@ -34,7 +34,7 @@ const TERM: Duration = Duration::from_millis(500);
 /// The lane's end.
 pub(crate) trait Tap: Send {
     /// The next that came for the lane's channel, if it comes soon. Blocks.
-    fn draw(&mut self) -> Option<Task>;
+    fn draw(&mut self) -> Option<Command>;
 }
 
 /// The session's end: the inlet, or the way back of it.
@@ -192,7 +192,7 @@ impl<R> Lent<R> {
 }
 
 impl<R: AsyncRead + Patient + Unpin + Send> Tap for Spout<R> {
-    fn draw(&mut self) -> Option<Task> {
+    fn draw(&mut self) -> Option<Command> {
         let (held, _) = self.held.as_mut()?;
         let now = Instant::now();
         // The disk may have been slow; that is not the client's time.
@@ -214,10 +214,10 @@ impl<R: AsyncRead + Patient + Unpin + Send> Tap for Spout<R> {
                 if channel == self.channel =>
             {
                 self.resting = Some(Instant::now());
-                Some(Task::Piece { offset, buffer })
+                Some(Command::Data { offset, buffer })
             }
             Ok(Incoming::Block { channel, index, value }) if channel == self.channel => {
-                Some(Task::Block { index, value })
+                Some(Command::Announce { index, value })
             }
             other => {
                 held.last = Some(other);
@@ -282,9 +282,9 @@ mod tests {
         client.write_all(&frame::control(&"ping")).await.unwrap();
         let mut tap = lent(&mut source);
         spawn_blocking(move || {
-            let Some(Task::Piece { offset, buffer }) = tap.draw() else { panic!("no piece") };
+            let Some(Command::Data { offset, buffer }) = tap.draw() else { panic!("no piece") };
             assert_eq!((offset, buffer.bytes()), (Offset::ZERO, &[7; 5000][..]));
-            assert!(matches!(tap.draw(), Some(Task::Block { index: BlockIndex::FIRST, .. })));
+            assert!(matches!(tap.draw(), Some(Command::Announce { index: BlockIndex::FIRST, .. })));
             assert!(tap.draw().is_none());
         })
         .await

@@ -29,10 +29,13 @@ impl BlockIndex {
     /// The first block.
     pub const FIRST: Self = Self(0);
 
+    /// The last block that a legal file can have.
+    pub const MAX: Self = Self(i64::MAX.cast_unsigned() / BLOCK_SIZE_BYTES);
+
     /// The block at that place; nothing where no legal file reaches so far.
     #[must_use]
     pub const fn new(index: u64) -> Option<Self> {
-        if index <= i64::MAX.cast_unsigned() / BLOCK_SIZE_BYTES { Some(Self(index)) } else { None }
+        if index <= Self::MAX.0 { Some(Self(index)) } else { None }
     }
 
     /// The block that holds the byte at `offset`.

@@ -5,7 +5,9 @@
 
 use super::copying::Known;
 use super::posted::Posted;
-use super::{ChannelDesk, Open, SHORT_FILE_BYTES, Slot, order};
+use super::{ChannelDesk, Open, SHORT_FILE_BYTES, Slot};
+use crate::command::NewUpload;
+use crate::event::{Answer, EventKind, Found, Grant, GrantedBy};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
@@ -15,13 +17,12 @@ use crate::presence::Presence;
 use crate::publish::Publishing;
 use crate::service::Service;
 use crate::storage::StorageError;
+use std::borrow::Cow;
 use std::sync::Arc;
-use towline_protocol::reply::{Found, Granted, Reply, Unfinished};
-use towline_protocol::request::{Find, Upload};
 use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
-use towline_types::{DocumentPath, Offset, OnConflict, Timestamp, UserId};
+use towline_types::{DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId};
 use towline_upload::{Phase, Upload as Rules};
 
 /// What is waited for.
@@ -53,8 +54,7 @@ impl Asked {
 
 /// An upload that is being begun.
 pub(super) struct Begun {
-    pub(super) request: Upload,
-    pub(super) path: DocumentPath,
+    pub(super) request: NewUpload,
     pub(super) now: Timestamp,
     /// What would make it needless, as far as that was not looked at yet.
     pub(super) unless: Unless,
@@ -68,7 +68,7 @@ impl Begun {
     pub(super) fn new_document(&self, user_id: UserId) -> NewDocument {
         NewDocument {
             user_id,
-            path: self.path.clone(),
+            path: self.request.path.clone(),
             filesize: self.request.filesize,
             on_conflict: self.request.on_conflict,
             chunk_size: self.request.chunk_size,
@@ -111,12 +111,12 @@ impl ChannelDesk {
             Ok(Created::SameBytes(documents)) => self.copy_one_of(begun, documents),
             Ok(Created::Found(found)) => {
                 self.slot = Slot::Refused;
-                self.found(&begun.path, *found);
+                self.found(&begun.request.path, *found);
                 Ok(None)
             }
             Err(CatalogError::Refused(PathTaken | FolderTaken))
                 if !std::mem::replace(&mut begun.has_cleared, true)
-                    && self.service.give_up_gone_at(self.user, &begun.path, 1) =>
+                    && self.service.give_up_gone_at(self.user, &begun.request.path, 1) =>
             {
                 Ok(Some(self.ask_for_row(begun)))
             }
@@ -125,12 +125,14 @@ impl ChannelDesk {
     }
 
     /// A no to it leaves the channel's own upload as it is.
-    pub(super) fn find(&self, request: &Find) -> Option<Asked> {
-        let path = request.path().map_err(Failure::from);
-        let path = path.inspect_err(|failure| self.answer_no(failure, None)).ok()?;
-        let Find { filesize, blake3, .. } = *request;
-        let found = self.service.catalog.find(self.user, &path, filesize, blake3);
-        Some(Asked::Find { path, found })
+    pub(super) fn find(
+        &self,
+        path: DocumentPath,
+        filesize: FileSize,
+        hash: Option<FileHash>,
+    ) -> Asked {
+        let found = self.service.catalog.find(self.user, &path, filesize, hash);
+        Asked::Find { path, found }
     }
 
     fn found(&self, path: &DocumentPath, found: catalog::Found) {
@@ -145,23 +147,20 @@ impl ChannelDesk {
             _ => false,
         };
         let same = found.same_place.iter().find(is_there).map(|document| document.document_id);
-        self.reply(Reply::Find(Found {
-            channel: self.channel,
+        let found = Found {
             same_size: found.same_size,
-            document_id: same,
-            known: found.is_known && same.is_none(),
-            unfinished: found.unfinished.map(|document| Unfinished {
-                document_id: document.document_id,
-                offset: document.durable_offset,
-            }),
-        }));
+            same_place: same,
+            is_known: found.is_known && same.is_none(),
+            unfinished: found
+                .unfinished
+                .map(|document| (document.document_id, document.durable_offset)),
+        };
+        self.answer_with(None, Answer::Found(found));
     }
 
-    pub(super) fn upload(&mut self, request: Upload) -> Result<Asked, Failure> {
+    pub(super) fn upload(&mut self, request: NewUpload) -> Result<Asked, Failure> {
         self.leave_for_another();
         self.since = Since::now(0);
-        self.check_user(request.user_id)?;
-        let path = request.path()?;
         Rules::admit(request.filesize, self.service.config.max_filesize)?;
         let room = if self.service.catalog.is_read_only() {
             Err(Failure::from(CatalogError::ReadOnly))
@@ -169,12 +168,11 @@ impl ChannelDesk {
             self.service.check_room(request.filesize)
         };
         let (filesize, on_conflict) = (request.filesize, request.on_conflict);
-        let blake3 = request.blake3;
+        let blake3 = request.hash;
         let mut begun = Box::new(Begun {
             unless: Unless { same_place: blake3, same_bytes: blake3, unfinished: request.new_only },
             now: self.service.clock().now(),
             request,
-            path,
             no_room: None,
             has_cleared: false,
         });
@@ -183,8 +181,13 @@ impl ChannelDesk {
             (Err(no_room), None) => Err(no_room),
             (Err(no_room), Some(blake3)) => {
                 let catalog = &self.service.catalog;
-                let documents =
-                    catalog.same_place(self.user, &begun.path, filesize, blake3, on_conflict);
+                let documents = catalog.same_place(
+                    self.user,
+                    &begun.request.path,
+                    filesize,
+                    blake3,
+                    on_conflict,
+                );
                 begun.no_room = Some(no_room);
                 Ok(Asked::SamePlace { begun, documents })
             }
@@ -195,17 +198,17 @@ impl ChannelDesk {
     fn ask_if_free(&self, begun: Box<Begun>) -> Result<Asked, Failure> {
         let storage = &self.service.storage;
         // Where a document has the name of a folder, no name would help at the end.
-        storage.check_folder(self.user, &begun.path)?;
+        storage.check_folder(self.user, &begun.request.path)?;
         if begun.request.on_conflict == OnConflict::Reject {
-            let lies_there = match storage.published(self.user, &begun.path) {
+            let lies_there = match storage.published(self.user, &begun.request.path) {
                 Err(StorageError::Unsafe { .. }) => true,
                 answer => answer?.is_some(),
             };
             match begun.unless.same_place {
                 // It may be the very file that is to be uploaded.
                 Some(blake3) if lies_there => {
-                    let Upload { filesize, on_conflict, .. } = begun.request;
-                    let (catalog, path) = (&self.service.catalog, &begun.path);
+                    let NewUpload { filesize, on_conflict, .. } = begun.request;
+                    let (catalog, path) = (&self.service.catalog, &begun.request.path);
                     let documents =
                         catalog.same_place(self.user, path, filesize, blake3, on_conflict);
                     return Ok(Asked::SamePlace { begun, documents });
@@ -235,26 +238,27 @@ impl ChannelDesk {
     }
 
     fn make_file(&mut self, begun: Begun, mut newborn: Newborn) -> Result<(), Failure> {
-        let Begun { request, path, now, .. } = begun;
-        let Upload { filesize, on_conflict, blocks, .. } = request;
+        let Begun { request, now, .. } = begun;
+        let NewUpload { path, filesize, on_conflict, order, .. } = request;
         let id = newborn.birth.id;
         failpoint::reach("upload.row_made");
         let staging = match self.service.storage.create(id, filesize) {
             Ok(staging) => staging,
             Err(error) => {
                 let failure = Failure::Storage(error);
-                newborn.why = failure.reply().message;
+                newborn.why = failure.rejection().message;
                 return Err(failure);
             }
         };
         newborn.has_file = true;
         failpoint::reach("upload.file_made");
-        let (rules, lease) = Rules::begin(self.user, path, filesize, order(blocks), now);
+        let (rules, lease) = Rules::begin(self.user, path, filesize, order, now);
         let (live, part) = Live::begin(id, staging, rules, lease, self.writer());
         let live = Arc::new(live);
         self.service.registry.begin(&live, || {
             let lease = Some(lease.generation());
-            self.reply(Reply::Upload(Granted { lease, ..self.standing(&live, Offset::ZERO) }));
+            let grant = Grant { by: GrantedBy::Begin, offset: Offset::ZERO, filesize, lease };
+            self.tell(Some(id), EventKind::Granted(grant));
         });
         newborn.was_announced = true;
         self.service.mirror.changed();
@@ -272,12 +276,12 @@ pub(super) struct Newborn {
     /// no upload deletes it.
     has_file: bool,
     was_announced: bool,
-    why: String,
+    why: Cow<'static, str>,
 }
 
 impl Newborn {
     fn new(service: Arc<Service>, birth: Birth) -> Self {
-        Self { service, birth, has_file: false, was_announced: false, why: CUT_OFF.to_owned() }
+        Self { service, birth, has_file: false, was_announced: false, why: CUT_OFF.into() }
     }
 }
 

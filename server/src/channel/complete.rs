@@ -2,19 +2,18 @@
 
 use super::begin::Asked;
 use super::{ChannelDesk, SHORT_FILE_BYTES, Slot, Step, still_open};
+use crate::command::{Command, CompleteRequest};
 use crate::failure::Failure;
 use crate::lane::Manner;
 use crate::live::{Live, Recording};
 use crate::publish::{Order, Publishing, Stage};
 use std::sync::Arc;
-use towline_protocol::reply::Reply;
-use towline_protocol::request::{Complete, Request};
 use towline_upload::{Phase, Upload as Rules};
 
 impl ChannelDesk {
     pub(super) fn complete(
         &mut self,
-        request: Complete,
+        request: CompleteRequest,
         manner: Manner,
     ) -> Result<Option<Step>, Failure> {
         match &self.slot {
@@ -33,9 +32,9 @@ impl ChannelDesk {
             _ if manner == Manner::Together => Ok(Some(Step::Complete(request))),
             _ => {
                 let answered = self.complete_again(&request);
-                match (answered, request.document_id) {
+                match (answered, request.id) {
                     (Err(Failure::StillPublishing), Some(id)) if !self.ending.is_cancelled() => {
-                        return Ok(Some(Step::Again(id, Request::Complete(request))));
+                        return Ok(Some(Step::Again(id, Command::Complete(request))));
                     }
                     // A no to a question, as above.
                     (Err(failure), Some(id)) => self.answer_no(&failure, Some(id)),
@@ -48,7 +47,7 @@ impl ChannelDesk {
 
     fn complete_open(
         &mut self,
-        request: Complete,
+        request: CompleteRequest,
         recording: Recording,
     ) -> Result<Option<Step>, Failure> {
         let Slot::Open(open) = &self.slot else { return Ok(None) };
@@ -58,13 +57,13 @@ impl ChannelDesk {
             // Whoever was recording has ended it. Whoever took it or gave it up has told
             // our client; whoever completed it has not.
             let is_completed = live.ask(|upload| upload.phase() == Phase::Completed);
-            let document_id = is_completed.then_some(live.document_id).or(request.document_id);
-            let again = document_id.map(|id| Complete { document_id: Some(id), ..request });
+            let document_id = is_completed.then_some(live.document_id).or(request.id);
+            let again = document_id.map(|id| CompleteRequest { id: Some(id), ..request });
             return Ok(again.map(Step::Complete));
         };
         let lease = open.part.lease;
         let on_conflict = request.on_conflict.unwrap_or(open.on_conflict);
-        let blake3 = live.tell(|upload| upload.complete(lease, request.blake3))?;
+        let blake3 = live.tell(|upload| upload.complete(lease, request.hash))?;
         let document_id = live.document_id;
         let owner = self.user;
         let order = Order { document_id, owner, blake3, on_conflict, is_copy: false };
@@ -100,12 +99,12 @@ impl ChannelDesk {
     }
 
     /// `complete` for a document that is not open here: after a lost `SUCCESS`.
-    fn complete_again(&mut self, request: &Complete) -> Result<(), Failure> {
-        let id = match (&self.slot, request.document_id) {
+    fn complete_again(&mut self, request: &CompleteRequest) -> Result<(), Failure> {
+        let id = match (&self.slot, request.id) {
             (_, Some(id)) => id,
             (Slot::Open(open), None) => open.live.document_id,
             (Slot::Done(receipt), None) => {
-                self.reply(Reply::Success(receipt.success(self.channel, false)));
+                self.tell_completed(Arc::clone(receipt), false);
                 return Ok(());
             }
             (_, None) => return self.drop_or_complain(),
@@ -126,7 +125,7 @@ impl ChannelDesk {
 }
 
 /// Whether the request is about this upload, and it is still to be completed.
-fn is_about(request: &Complete, live: &Live) -> bool {
-    request.document_id.is_none_or(|named| named == live.document_id)
+fn is_about(request: &CompleteRequest, live: &Live) -> bool {
+    request.id.is_none_or(|named| named == live.document_id)
         && live.ask(|upload| upload.phase() == Phase::Uploading)
 }

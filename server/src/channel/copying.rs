@@ -10,7 +10,7 @@
 use super::begin::{Asked, Begun};
 use super::posted::{Posted, Source};
 use super::{ChannelDesk, SHORT_FILE_BYTES};
-use crate::event::Event;
+use crate::event::{EventKind, Position};
 use crate::failure::Failure;
 use crate::moving::Standing;
 use crate::presence::Presence;
@@ -20,8 +20,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
-use towline_protocol::Channel;
-use towline_protocol::reply::{Progress, Reply};
 use towline_state::catalog::Document;
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{DocumentId, FileHash, FileSize, Offset};
@@ -86,7 +84,7 @@ impl ChannelDesk {
         let mut unread = Vec::new();
         for document in documents {
             match self.service.presence(&document) {
-                _ if !self.service.stands_for(&document, &begun.path) => {}
+                _ if !self.service.stands_for(&document, &begun.request.path) => {}
                 Presence::Promised => return Ok(self.is_there(document)),
                 Presence::Unread(_) => unread.push(document),
                 Presence::Gone => drop(self.service.give_up_gone(&document)),
@@ -182,7 +180,7 @@ impl ChannelDesk {
                 begun.unless.same_place = None;
             }
             Wanted::Copy => {
-                if let Some(blake3) = begun.request.blake3
+                if let Some(blake3) = begun.request.hash
                     && let Some(posted) = self.copy(&begun, &documents, blake3)?
                 {
                     return Ok(Some(Asked::Posted(Box::new(posted.of(Source::Copy(begun))))));
@@ -279,13 +277,10 @@ impl ChannelDesk {
         document_id: DocumentId,
         filesize: FileSize,
     ) -> impl FnMut(Offset) -> bool + use<> {
-        let (channel, ending, mut say) = (self.channel, self.ending.clone(), self.now_and_then());
+        let (ending, mut say) = (self.ending.clone(), self.now_and_then(document_id));
         move |received| {
-            say(&|| {
-                let (durable, copied) = (Offset::ZERO, None);
-                let progress = Progress::words(received, filesize);
-                Progress { channel, document_id, received, durable, filesize, progress, copied }
-            });
+            let position = Position { received, durable: Offset::ZERO, filesize };
+            say(&|| EventKind::AtWork { position, copied: None });
             received == filesize.end() || !ending.is_cancelled()
         }
     }
@@ -293,28 +288,31 @@ impl ChannelDesk {
     /// Tells the client now and then how far the copy of a document to the file system of its
     /// folder is.
     pub(super) fn says_copied(&self, id: DocumentId) -> impl FnMut(Standing) + Send + use<> {
-        let (channel, mut say) = (self.channel, self.now_and_then());
-        move |standing| say(&|| has_copied(channel, id, standing))
+        let mut say = self.now_and_then(id);
+        move |standing| say(&|| has_copied(standing))
     }
 
     /// Says how far long work is, unless that was said a moment ago or the client does not
     /// read.
-    fn now_and_then(&self) -> impl FnMut(&dyn Fn() -> Progress) + Send + use<> {
-        let (events, every) = (self.events.clone(), self.service.config.timings.report);
+    fn now_and_then(
+        &self,
+        document: DocumentId,
+    ) -> impl FnMut(&dyn Fn() -> EventKind) + Send + use<> {
+        let (tag, events) = (self.tag, self.events.clone());
+        let every = self.service.config.timings.report;
         let mut reported = Instant::now();
-        move |progress| {
+        move |kind| {
             if reported.elapsed() >= every && !events.is_backed_up() {
                 reported = Instant::now();
-                events.send(Event::AtWork(Box::new(Reply::Progress(progress()))));
+                events.send(tag, Some(document), kind());
             }
         }
     }
 }
 
 /// Of a document that is copied all bytes are there and durable.
-fn has_copied(channel: Channel, document_id: DocumentId, standing: Standing) -> Progress {
+fn has_copied(standing: Standing) -> EventKind {
     let Standing { copied, filesize } = standing;
-    let (received, durable) = (filesize.end(), filesize.end());
-    let (progress, copied) = (Progress::words(received, filesize), Some(copied));
-    Progress { channel, document_id, received, durable, filesize, progress, copied }
+    let position = Position { received: filesize.end(), durable: filesize.end(), filesize };
+    EventKind::AtWork { position, copied: Some(copied) }
 }

@@ -11,25 +11,25 @@
 use super::begin::Asked;
 use super::posted::{Posted, Source};
 use super::{ChannelDesk, Queued, SHORT_PIECE_BYTES, Task};
+use crate::command::{Command, CompleteRequest, NewUpload};
 use crate::log::Since;
 use crate::publish::Order;
 use std::collections::VecDeque;
-use towline_protocol::request::{Complete, Request, Upload};
 use towline_state::catalog::{NewDocument, Unless};
 use towline_types::block::{hash_block, hash_file};
 use towline_types::{BlockIndex, ChainingValue, FileHash, Offset};
-use towline_upload::Upload as Rules;
+use towline_upload::{Order as BlockOrder, Upload as Rules};
 
 /// See the module's description: the tasks that it was made of, in order.
 pub(crate) struct Parcel(VecDeque<Queued>);
 
 /// What is in it.
 struct Contents<'a> {
-    upload: &'a Upload,
+    upload: &'a NewUpload,
     bytes: &'a [u8],
     /// The value of its block, where that was said.
     value: Option<ChainingValue>,
-    complete: &'a Complete,
+    complete: &'a CompleteRequest,
     /// So many tasks.
     tasks: usize,
 }
@@ -51,9 +51,15 @@ impl Parcel {
 impl<'a> Contents<'a> {
     /// What comes first in a queue, if it is a small file.
     fn of(queue: &'a VecDeque<Queued>) -> Option<Self> {
-        let mut tasks = queue.iter().map(|queued| &queued.task).enumerate();
-        let (_, Task::Request(Request::Upload(upload))) = tasks.next()? else { return None };
-        let (_, Task::Piece { offset: Offset::ZERO, buffer }) = tasks.next()? else { return None };
+        let commands = queue.iter().map_while(|queued| match &queued.task {
+            Task::Command(command) => Some(command),
+            Task::Parcel(_) | Task::Release(_) => None,
+        });
+        let mut commands = commands.enumerate();
+        let (_, Command::Begin(upload)) = commands.next()? else { return None };
+        let (_, Command::Data { offset: Offset::ZERO, buffer }) = commands.next()? else {
+            return None;
+        };
         let bytes = buffer.bytes();
         let is_whole = upload.filesize.get() == bytes.len() as u64;
         if !is_whole || bytes.len() > SHORT_PIECE_BYTES {
@@ -61,13 +67,15 @@ impl<'a> Contents<'a> {
         }
         let mut value = None;
         loop {
-            match tasks.next()? {
-                (_, Task::Block { index: BlockIndex::FIRST, value: said }) if value.is_none() => {
+            match commands.next()? {
+                (_, Command::Announce { index: BlockIndex::FIRST, value: said })
+                    if value.is_none() =>
+                {
                     value = Some(*said);
                 }
                 // About this very file, and in the manner that was asked for.
-                (last, Task::Request(Request::Complete(complete)))
-                    if complete.document_id.is_none()
+                (last, Command::Complete(complete))
+                    if complete.id.is_none()
                         && complete.on_conflict.is_none_or(|wish| wish == upload.on_conflict) =>
                 {
                     return Some(Self { upload, bytes, value, complete, tasks: last + 1 });
@@ -83,10 +91,12 @@ impl<'a> Contents<'a> {
         let value = hash_block(BlockIndex::FIRST, filesize, self.bytes);
         let hash = hash_file(filesize, [value]);
         let is_right = self.value.is_none_or(|said| said == value)
-            && self.upload.blake3.is_none_or(|said| said == hash)
-            && self.complete.blake3.is_none_or(|said| said == hash)
+            && self.upload.hash.is_none_or(|said| said == hash)
+            && self.complete.hash.is_none_or(|said| said == hash)
             // Where values were announced for, somebody has to vouch for the bytes.
-            && (!self.upload.blocks || self.value.is_some() || self.complete.blake3.is_some());
+            && (self.upload.order == BlockOrder::Sequence
+                || self.value.is_some()
+                || self.complete.hash.is_some());
         is_right.then_some(hash)
     }
 }
@@ -108,12 +118,11 @@ impl ChannelDesk {
         let service = &self.service;
         let contents = Contents::of(&parcel.0)?;
         let Contents { upload, bytes, .. } = contents;
-        let Upload { filesize, chunk_size, .. } = *upload;
+        let NewUpload { filesize, chunk_size, .. } = *upload;
         if service.catalog.is_read_only() {
             return None;
         }
-        let path = upload.path().ok()?;
-        self.check_user(upload.user_id).ok()?;
+        let path = upload.path.clone();
         Rules::admit(filesize, service.config.max_filesize).ok()?;
         let blake3 = contents.hash()?;
         let document_id = service.catalog.reserve_document_id(self.user).ok()?;
@@ -128,7 +137,7 @@ impl ChannelDesk {
         let order = Order { document_id, owner, blake3, on_conflict, is_copy: false };
         let new = NewDocument { user_id, path, filesize, on_conflict, chunk_size, started_at };
         // Equal bytes elsewhere make it no less wanted: its own are here.
-        let (same_place, unfinished) = (upload.blake3, upload.new_only);
+        let (same_place, unfinished) = (upload.hash, upload.new_only);
         let unless = Unless { same_place, same_bytes: None, unfinished };
         Some(Posted::written(service, order, (new, unless), (staging, birth), room))
     }

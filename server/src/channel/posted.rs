@@ -11,6 +11,7 @@
 use super::begin::{Asked, Begun};
 use super::parcel::Parcel;
 use super::{ChannelDesk, Slot};
+use crate::event::{EventKind, Grant, GrantedBy};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::newborn::Birth;
@@ -19,7 +20,6 @@ use crate::service::Service;
 use crate::settling::Place;
 use crate::storage::Publishable;
 use std::sync::Arc;
-use towline_protocol::reply::{Granted, Reply};
 use towline_state::CatalogError;
 use towline_state::catalog::{self, Bytes, Catalog, Created, Document, NewDocument, Unless};
 use towline_types::{DocumentId, Offset};
@@ -174,13 +174,9 @@ impl ChannelDesk {
         }
         self.backlog.settled();
         self.slot = Slot::Whole(id);
-        self.reply(Reply::Upload(Granted {
-            channel: self.channel,
-            document_id: id,
-            offset: Offset::ZERO,
-            filesize: new.filesize,
-            lease: None,
-        }));
+        let (offset, filesize) = (Offset::ZERO, new.filesize);
+        let grant = Grant { by: GrantedBy::Begin, offset, filesize, lease: None };
+        self.tell(Some(id), EventKind::Granted(grant));
         Ok(self.went(stage?))
     }
 

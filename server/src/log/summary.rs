@@ -4,6 +4,7 @@
 use super::Limiter;
 use super::limiter::LeftOut;
 use crate::failure::Failure;
+use crate::rejection::Rejection;
 use crate::service::Service;
 use std::error::Error;
 use std::fmt;
@@ -11,7 +12,6 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use towline_protocol::Code;
 use towline_state::catalog::Document;
 use towline_types::{DocumentId, UserId};
 use tracing::field::{debug, display};
@@ -22,10 +22,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    logins: Limiter<(Code, Network)>,
-    refusals: Limiter<(Code, UserId)>,
+    logins: Limiter<(&'static str, Network)>,
+    refusals: Limiter<(&'static str, UserId)>,
     /// By the code and what the system said.
-    faults: Limiter<(Code, Option<i32>)>,
+    faults: Limiter<(&'static str, Option<i32>)>,
     damaged: Limiter<DocumentId>,
 }
 
@@ -56,9 +56,9 @@ impl fmt::Display for Network {
 
 impl Summary {
     /// A stranger was not let in.
-    pub(crate) fn login_refused(&self, peer: SocketAddr, code: Code) {
+    pub(crate) fn login_refused(&self, peer: SocketAddr, code: &'static str) {
         if let Some(others) = self.logins.due((code, Network::of(peer))) {
-            tracing::info!(%peer, %code, others, "a login was refused");
+            tracing::info!(%peer, code, others, "a login was refused");
         }
     }
 
@@ -68,27 +68,28 @@ impl Summary {
         peer: SocketAddr,
         user: UserId,
         id: Option<DocumentId>,
-        failure: &Failure,
+        rejection: &Rejection,
     ) {
-        if failure.is_for_operator() {
-            self.fault(id, failure);
-            return;
-        }
-        let code = failure.reply().code;
+        let code = rejection.kind.as_str();
         if let Some(others) = self.refusals.due((code, user)) {
-            let (document, reason) = (id.map(display), failure.reply().message);
-            tracing::info!(%peer, %user, document, %code, others, ?reason, "a request was refused");
+            let (document, reason) = (id.map(display), &rejection.message);
+            tracing::info!(%peer, %user, document, code, others, ?reason, "a request was refused");
         }
     }
 
     /// Something happened that the operator has to mend.
     pub(crate) fn fault(&self, id: Option<DocumentId>, failure: &Failure) {
-        let (code, errno) = (failure.reply().code, failure.errno());
+        let (code, errno) = (failure.rejection().kind.as_str(), failure.errno());
         if let Some(others) = self.faults.due((code, errno)) {
             let (document, path) = (id.map(display), failure.path().map(debug));
             let error = chain(failure);
             tracing::warn!(
-                document, path, errno, %code, others, error,
+                document,
+                path,
+                errno,
+                code,
+                others,
+                error,
                 "the server's storage refused or failed"
             );
         }
@@ -129,7 +130,7 @@ impl Summary {
         );
         told(
             "requests met the same fault of the storage",
-            self.faults.left_out().named(|(code, _)| code.to_string()),
+            self.faults.left_out().named(|(code, _)| (*code).to_owned()),
         );
     }
 }

@@ -1,0 +1,99 @@
+//! What is wrong with a request, without the words of any protocol: a kind with its
+//! figures, and a sentence for people. Each door maps the kinds to its own codes.
+
+use std::borrow::Cow;
+use towline_types::{BlockIndex, FileSize, Offset};
+use towline_upload::Phase;
+
+/// Why a request was not done, as a client may hear it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    pub(crate) kind: RejectionKind,
+    /// What happened and what can be done now, for people: no field names, no codes.
+    pub(crate) message: Cow<'static, str>,
+}
+
+impl Rejection {
+    pub(crate) fn new(kind: RejectionKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident $({ $($field:ident: $type:ty),* })? $word:literal,)*) => {
+        /// The kind of a rejection. A door maps every kind to a code of its own, with no
+        /// arm for the rest: a new kind has to find its code there before it compiles.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(crate) enum RejectionKind {
+            $($(#[$doc])* $name $({ $($field: $type),* })?,)*
+        }
+
+        impl RejectionKind {
+            /// The word for it in the log.
+            pub(crate) const fn as_str(&self) -> &'static str {
+                match self { $(Self::$name $({ $($field: _),* })? => $word,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// No such document, or another user's.
+    NotFound "not_found",
+    /// Larger than the server takes; `max` where a figure decided it.
+    SizeLimit { max: Option<FileSize> } "size_limit",
+    /// The disk is full, or a quota is used up.
+    NoSpace { missing_bytes: Option<u64> } "no_space",
+    /// The name is taken, and no other was wanted.
+    NameTaken "exists",
+    /// A file has the name of one of the folders.
+    FolderTaken "exists",
+    /// The bytes do not follow those that are here.
+    OffsetMismatch { expected: Offset } "offset_mismatch",
+    /// The bytes reach beyond the size that was announced.
+    SizeExceeded { filesize: FileSize } "size_exceeded",
+    /// The block differs from the value that was announced for it.
+    BlockMismatch { index: BlockIndex } "block_mismatch",
+    /// The file has no such block.
+    NoSuchBlock { index: BlockIndex } "bad_request",
+    /// Bytes are missing from `expected` on.
+    Incomplete { expected: Offset } "incomplete",
+    /// The whole differs from the hash that was expected; the upload has failed.
+    HashMismatch "hash_mismatch",
+    /// A later lease has been granted.
+    Superseded "superseded",
+    /// The lease has one writer alone.
+    NotShared "bad_state",
+    /// The file is not the one that the upload was begun with.
+    FileChanged "file_changed",
+    /// The upload was given up because no byte came for too long.
+    Expired "expired",
+    /// The upload was given up by its owner.
+    Cancelled "cancelled",
+    /// The upload was given up by the server.
+    Failed "failed",
+    /// Too many at the same time.
+    TooMany { max: u64 } "too_many",
+    /// No upload is open for the writer.
+    NoActiveUpload "bad_state",
+    /// The upload is in a phase in which this cannot be done.
+    WrongPhase { phase: Phase } "bad_state",
+    /// The server's system refuses this name or place for good.
+    StorageRefused "storage_refused",
+    /// The disk did not keep what was written; the upload has failed.
+    StorageFailed "storage_failed",
+    /// The disk failed earlier: the server takes no changes until it was looked at.
+    StorageReadOnly "storage_read_only",
+    /// The upload was changed by others whenever it was looked at.
+    Contended "internal",
+    /// A fault of the server's own.
+    Internal "internal",
+    /// The user was removed.
+    UserGone "unauthorized",
+    /// The name is refused.
+    BadName "bad_name",
+    /// A request with more in it than is allowed, or that makes no sense.
+    BadRequest { field: Option<String>, max: Option<u64> } "bad_request",
+    /// The request names another user than the one who asks.
+    WrongUser "wrong_user",
+}

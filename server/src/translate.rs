@@ -1,0 +1,250 @@
+//! Between the wire and the engine: requests become commands, events become replies. The
+//! one place of the TCP door that knows both.
+
+use crate::command::{Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest};
+use crate::event::{Answer, Event, EventKind, Grant, GrantedBy, Position, Status as Standing, Tag};
+use crate::publish::Receipt;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::wire_error;
+use std::ops::Range;
+use towline_protocol::limits::WITHDRAW_RANGES_MAX;
+use towline_protocol::reply::{
+    Blocks, Cancelled, Found, Granted, Progress, Reply, Status, Success, Unfinished,
+};
+use towline_protocol::request::{Complete, Find, Join, Request, Resume, Upload, Withdraw};
+use towline_protocol::{Channel, frame};
+use towline_types::{BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, UserId};
+use towline_upload::{Order, Phase};
+
+/// The writer of a channel.
+pub(crate) const fn tag(channel: Channel) -> Tag {
+    Tag(channel.0)
+}
+
+/// What a request asks of its channel's writer; none for those that the session answers
+/// itself. What is wrong with a request by itself becomes [`Command::Reject`].
+pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
+    Some(match request {
+        Request::Upload(upload) => begin(upload, user),
+        Request::Resume(resume) => self::resume(resume, user),
+        Request::Join(Join { document_id, lease, .. }) => Command::Join { id: document_id, lease },
+        Request::Complete(Complete { document_id, blake3, on_conflict, .. }) => {
+            Command::Complete(CompleteRequest { id: document_id, hash: blake3, on_conflict })
+        }
+        Request::Withdraw(withdraw) => self::withdraw(&withdraw),
+        Request::Find(find) => self::find(&find),
+        Request::Status(about) => Command::Query(Query::Status(about.document_id)),
+        Request::Blocks(about) => Command::Query(Query::HeldBlocks(about.document_id)),
+        Request::Cancel(about) => Command::Query(Query::Cancel(about.document_id)),
+        Request::Hello(_) | Request::Ping(_) => return None,
+    })
+}
+
+fn begin(upload: Upload, user: UserId) -> Command {
+    let reject = |rejection| Command::Reject { rejection, request: RejectedRequest::Upload(None) };
+    if let Some(rejection) = of_another(upload.user_id, user) {
+        return reject(rejection);
+    }
+    match upload.path() {
+        Ok(path) => Command::Begin(Box::new(NewUpload {
+            path,
+            filesize: upload.filesize,
+            on_conflict: upload.on_conflict,
+            order: order(upload.blocks),
+            hash: upload.blake3,
+            new_only: upload.new_only,
+            chunk_size: upload.chunk_size,
+        })),
+        Err(error) => reject(bad_name(error)),
+    }
+}
+
+fn resume(resume: Resume, user: UserId) -> Command {
+    let id = resume.document_id;
+    if let Some(rejection) = of_another(resume.user_id, user) {
+        return Command::Reject { rejection, request: RejectedRequest::Upload(Some(id)) };
+    }
+    Command::Resume(Box::new(ResumeRequest {
+        id,
+        order: order(resume.blocks),
+        filename: resume.filename,
+        filesize: resume.filesize,
+        grow: resume.grow,
+        offset: resume.offset,
+    }))
+}
+
+fn withdraw(withdraw: &Withdraw) -> Command {
+    if withdraw.ranges.len() > WITHDRAW_RANGES_MAX {
+        let max = WITHDRAW_RANGES_MAX as u64;
+        let kind = RejectionKind::BadRequest { field: Some("ranges".to_owned()), max: Some(max) };
+        let rejection = Rejection::new(kind, format!("ranges: at most {max}"));
+        return Command::Reject { rejection, request: RejectedRequest::Change };
+    }
+    Command::Withdraw(withdraw.ranges.iter().filter_map(|range| blocks(*range)).collect())
+}
+
+/// A range of blocks, as far as a file may have blocks at all.
+fn blocks((first, count): (BlockIndex, u64)) -> Option<Range<BlockIndex>> {
+    let end = BlockIndex::new(first.get().saturating_add(count)).unwrap_or(BlockIndex::MAX);
+    (first < end).then_some(first..end)
+}
+
+fn find(find: &Find) -> Command {
+    match find.path() {
+        Ok(path) => {
+            Command::Query(Query::Find { path, filesize: find.filesize, hash: find.blake3 })
+        }
+        Err(error) => {
+            Command::Reject { rejection: bad_name(error), request: RejectedRequest::Query }
+        }
+    }
+}
+
+const fn order(blocks: bool) -> Order {
+    if blocks { Order::AnyBlock } else { Order::Sequence }
+}
+
+fn bad_name(error: BadName) -> Rejection {
+    Rejection::new(RejectionKind::BadName, error.to_string())
+}
+
+/// A request that names a user has to name the one of the token.
+fn of_another(named: Option<UserId>, user: UserId) -> Option<Rejection> {
+    let message = "the token belongs to another user than the request names";
+    (named.is_some_and(|named| named != user))
+        .then(|| Rejection::new(RejectionKind::WrongUser, message))
+}
+
+/// The frames that say what has happened; none for what is not said on the wire.
+pub(crate) fn frames(event: &Event) -> Option<Vec<u8>> {
+    let channel = Channel(event.tag.0);
+    if let EventKind::Answer(answer) = &event.kind
+        && let Answer::HeldBlocks { blocks, .. } = &**answer
+    {
+        return Some(held_blocks(channel, event.document?, blocks));
+    }
+    reply(channel, event).map(|reply| frame::control(&reply))
+}
+
+/// The block lists, and the reply that ends them.
+fn held_blocks(
+    channel: Channel,
+    document_id: DocumentId,
+    blocks: &[(BlockIndex, ChainingValue)],
+) -> Vec<u8> {
+    let mut frames = frame::block_lists(channel, blocks);
+    let count = blocks.len() as u64;
+    frames.extend(frame::control(&Reply::Blocks(Blocks { channel, document_id, count })));
+    frames
+}
+
+fn reply(channel: Channel, event: &Event) -> Option<Reply> {
+    match &event.kind {
+        EventKind::Rejected(rejection) => {
+            Some(Reply::Error(wire_error::of(rejection).on(channel, event.document)))
+        }
+        EventKind::Answer(answer) => answered(channel, event.document, answer),
+        EventKind::Granted(Grant { by, offset, filesize, lease }) => {
+            let document_id = event.document?;
+            let (offset, filesize, lease) = (*offset, *filesize, *lease);
+            let granted = Granted { channel, document_id, offset, filesize, lease };
+            Some(match by {
+                GrantedBy::Begin => Reply::Upload(granted),
+                GrantedBy::Resume => Reply::Resume(granted),
+                GrantedBy::Join => Reply::Join(granted),
+            })
+        }
+        EventKind::Withdrawn { offset, filesize } => {
+            let (document_id, offset, filesize) = (event.document?, *offset, *filesize);
+            let granted = Granted { channel, document_id, offset, filesize, lease: None };
+            Some(Reply::Withdraw(granted))
+        }
+        EventKind::Progress(position) | EventKind::AtWork { position, .. } => {
+            let document_id = event.document?;
+            let Position { received, durable, filesize } = *position;
+            let progress = Progress::words(received, filesize);
+            let copied = match event.kind {
+                EventKind::AtWork { copied, .. } => copied,
+                _ => None,
+            };
+            Some(Reply::Progress(Progress {
+                channel,
+                document_id,
+                received,
+                durable,
+                filesize,
+                progress,
+                copied,
+            }))
+        }
+        EventKind::Completed { receipt, existing } => {
+            Some(Reply::Success(success(channel, receipt, *existing)))
+        }
+        EventKind::Panicked => None,
+    }
+}
+
+fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> Option<Reply> {
+    match answer {
+        Answer::Found(found) => {
+            let unfinished = found.unfinished;
+            Some(Reply::Find(Found {
+                channel,
+                same_size: found.same_size,
+                document_id: found.same_place,
+                known: found.is_known,
+                unfinished: unfinished
+                    .map(|(document_id, offset)| Unfinished { document_id, offset }),
+            }))
+        }
+        Answer::Status(standing) => Some(Reply::Status(status(channel, document?, standing))),
+        Answer::Cancelled => {
+            let status = Phase::Cancelled.to_string();
+            Some(Reply::Cancel(Cancelled { channel, document_id: document?, status }))
+        }
+        // They are long: see `frames`.
+        Answer::HeldBlocks { .. } => None,
+    }
+}
+
+fn status(channel: Channel, document_id: DocumentId, standing: &Standing) -> Status {
+    let Position { received, durable, filesize } = standing.position;
+    let (filename, folder) = names(&standing.path);
+    Status {
+        channel,
+        document_id,
+        status: standing.phase.to_string(),
+        filename,
+        folder,
+        filesize,
+        received,
+        durable,
+        active: standing.is_active,
+        blake3: standing.hash,
+        created_at: standing.created_at,
+        expires_at: standing.expires_at,
+        reason: standing.reason.clone(),
+    }
+}
+
+fn success(channel: Channel, receipt: &Receipt, existing: bool) -> Success {
+    let (filename, folder) = names(receipt.path());
+    Success {
+        channel,
+        document_id: receipt.document_id(),
+        filename,
+        folder,
+        filesize: receipt.filesize(),
+        blake3: receipt.hash(),
+        created_at: receipt.created_at(),
+        durable: receipt.is_durable(),
+        existing,
+        copied: receipt.is_copy(),
+    }
+}
+
+/// The name of a file and those of the folders above it.
+fn names(path: &DocumentPath) -> (String, Vec<String>) {
+    (path.filename().to_string(), path.folder().iter().map(ToString::to_string).collect())
+}

@@ -1,0 +1,78 @@
+//! Which error of the wire a rejection becomes. The one place of the TCP door that does.
+
+use crate::rejection::{Rejection, RejectionKind};
+use towline_protocol::frame::FrameError;
+use towline_protocol::{Code, ErrorReply};
+
+/// The answer to a request that was not done.
+pub(crate) fn of(rejection: &Rejection) -> ErrorReply {
+    let kind = &rejection.kind;
+    let mut reply = ErrorReply::new(code(kind), &*rejection.message);
+    match kind {
+        RejectionKind::SizeLimit { max } => reply.max = max.map(u64::from),
+        RejectionKind::SizeExceeded { filesize } => reply.max = Some(filesize.get()),
+        RejectionKind::TooMany { max } => reply.max = Some(*max),
+        RejectionKind::NoSpace { missing_bytes } => reply.missing = *missing_bytes,
+        RejectionKind::OffsetMismatch { expected } | RejectionKind::Incomplete { expected } => {
+            reply.expected = Some(*expected);
+        }
+        RejectionKind::BlockMismatch { index } | RejectionKind::NoSuchBlock { index } => {
+            reply.index = Some(*index);
+        }
+        RejectionKind::FolderTaken => reply.field = Some("folder".to_owned()),
+        RejectionKind::BadRequest { field, max } => {
+            reply.field.clone_from(field);
+            reply.max = *max;
+        }
+        _ => {}
+    }
+    reply
+}
+
+/// Exhaustive on purpose: a new kind has to find its code here before it compiles.
+const fn code(kind: &RejectionKind) -> Code {
+    match kind {
+        RejectionKind::NotFound => Code::NotFound,
+        RejectionKind::SizeLimit { .. } => Code::SizeLimit,
+        RejectionKind::NoSpace { .. } => Code::NoSpace,
+        RejectionKind::NameTaken | RejectionKind::FolderTaken => Code::Exists,
+        RejectionKind::OffsetMismatch { .. } => Code::OffsetMismatch,
+        RejectionKind::SizeExceeded { .. } => Code::SizeExceeded,
+        RejectionKind::BlockMismatch { .. } => Code::BlockMismatch,
+        RejectionKind::NoSuchBlock { .. } | RejectionKind::BadRequest { .. } => Code::BadRequest,
+        RejectionKind::Incomplete { .. } => Code::Incomplete,
+        RejectionKind::HashMismatch => Code::HashMismatch,
+        RejectionKind::Superseded => Code::Superseded,
+        RejectionKind::NotShared
+        | RejectionKind::NoActiveUpload
+        | RejectionKind::WrongPhase { .. } => Code::BadState,
+        RejectionKind::FileChanged => Code::FileChanged,
+        RejectionKind::Expired => Code::Expired,
+        RejectionKind::Cancelled => Code::Cancelled,
+        RejectionKind::Failed => Code::Failed,
+        RejectionKind::TooMany { .. } => Code::TooMany,
+        RejectionKind::StorageRefused => Code::StorageRefused,
+        RejectionKind::StorageFailed => Code::StorageFailed,
+        RejectionKind::StorageReadOnly => Code::StorageReadOnly,
+        RejectionKind::Contended | RejectionKind::Internal => Code::Internal,
+        RejectionKind::UserGone => Code::Unauthorized,
+        RejectionKind::BadName => Code::BadName,
+        RejectionKind::WrongUser => Code::WrongUser,
+    }
+}
+
+/// The error for framing that cannot be followed.
+pub(crate) fn broken_framing(error: &FrameError) -> ErrorReply {
+    let code = match error {
+        FrameError::TooLarge { .. } => Code::FrameTooLarge,
+        FrameError::Empty
+        | FrameError::UnknownKind(_)
+        | FrameError::BadLength { .. }
+        | FrameError::BadPosition(_) => Code::BadFrame,
+    };
+    let mut reply = ErrorReply::new(code, error.to_string());
+    if let FrameError::TooLarge { max, .. } = error {
+        reply.max = Some(u64::from(*max));
+    }
+    reply
+}
