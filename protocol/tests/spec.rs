@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use towline_protocol::error::{Code, ErrorReply};
 use towline_protocol::{Reply, Request, frame, limits};
 use towline_types::block::{self, BLOCK_SIZE_BYTES};
+use towline_types::limits as file_limits;
 use towline_types::{BlockIndex, FileSize, Offset};
 
 const SPEC: &str = include_str!("../SPEC.md");

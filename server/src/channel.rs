@@ -4,30 +4,32 @@
 mod begin;
 mod complete;
 mod copying;
-mod parcel;
 mod posted;
+mod whole;
 
 use crate::backlog::Backlog;
-use crate::command::{Command, CompleteRequest, Query, RejectedRequest, ResumeRequest};
+use crate::command::{
+    Command, CompleteRequest, Query, RejectedRequest, ResumeRequest, WHOLE_BYTES_MAX,
+};
+use crate::data_source::{DataSource, Pulled};
 use crate::event::{Answer, EventKind, EventSender, Position, Status, Tag};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::lane::{Handler, Manner, Next};
 use crate::live::{Live, Part, Writer};
 use crate::log::{Since, UploadEnd};
+use crate::origin::Origin;
 use crate::publish::Receipt;
 use crate::rejection::Rejection;
 use crate::service::Service;
 use crate::storage::{Resource, StorageError};
-use crate::tap::Tap;
 use begin::Asked;
 pub(crate) use copying::COPIES_MAX;
-use parcel::Parcel;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use towline_state::catalog::Document;
@@ -37,20 +39,21 @@ use towline_types::{
 };
 use towline_upload::{Ask, Phase, Refusal, Upload as Rules};
 
-/// The first piece of a file is short up to this: as a rule it is all of a small one.
-/// Others take a thread of their own: a kernel that lets dirty pages wait for the disk
-/// makes each *thread* that writes sleep, and a few threads for a thousand uploads would
-/// sleep for all of them.
-const SHORT_PIECE_BYTES: usize = 64 << 10;
-
 /// A file up to this is made durable so soon, when others are too.
 const SHORT_FILE_BYTES: u64 = 256 << 10;
+
+/// So long a writer has a source at the most: then others may have the thread.
+const LOAN_MAX: Duration = Duration::from_millis(500);
+
+/// So long a writer waits for what comes next, with a thread that does nothing else: for
+/// less than a piece waits for the rest of it, so that it goes back with the source.
+const IDLE_MAX: Duration = Duration::from_millis(20);
 
 /// One channel of one connection.
 pub(crate) struct ChannelDesk {
     service: Arc<Service>,
     user: UserId,
-    peer: SocketAddr,
+    origin: Origin,
     tag: Tag,
     events: EventSender,
     backlog: Backlog,
@@ -60,9 +63,8 @@ pub(crate) struct ChannelDesk {
     /// When the upload in the slot was begun here, for the log.
     since: Since,
     is_cancelling: bool,
-    /// The place of the task being done in its connection's queue; it goes with
-    /// an answer that is long.
-    place: Option<OwnedSemaphorePermit>,
+    /// What the task being done takes of its session; it goes with an answer that is long.
+    permits: Permits,
     /// A task is between two steps.
     is_under_way: bool,
     /// What was taken from the queue, and comes before what is in it.
@@ -96,22 +98,44 @@ struct Open {
 pub(crate) enum Task {
     /// What the door asks.
     Command(Command),
-    /// A whole upload.
-    Parcel(Parcel),
     /// The connection has ended. Answers with the upload that it lets go of.
     Release(oneshot::Sender<Option<Arc<Live>>>),
 }
 
-/// A task, and the place that it takes in its connection's queue.
+/// A task, and what it takes of its session.
 pub(crate) struct Queued {
     pub(crate) task: Task,
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub(crate) permits: Permits,
 }
 
-/// A task that was begun, and the place that it takes.
+/// What a task takes of its session until it is done: how many requests, and how much
+/// payload, may wait at the same time (P6).
+#[derive(Debug, Default)]
+pub(crate) struct Permits {
+    pub(crate) requests: Option<OwnedSemaphorePermit>,
+    pub(crate) payload: Option<OwnedSemaphorePermit>,
+}
+
+impl Permits {
+    fn merge(&mut self, other: Self) {
+        merge(&mut self.requests, other.requests);
+        merge(&mut self.payload, other.payload);
+    }
+}
+
+/// Both are of the same semaphore.
+fn merge(permit: &mut Option<OwnedSemaphorePermit>, other: Option<OwnedSemaphorePermit>) {
+    match (permit.as_mut(), other) {
+        (Some(permit), Some(other)) => permit.merge(other),
+        (None, Some(other)) => *permit = Some(other),
+        (_, None) => {}
+    }
+}
+
+/// A task that was begun, and what it takes.
 pub(crate) struct Begun {
     step: Step,
-    place: Option<OwnedSemaphorePermit>,
+    permits: Permits,
 }
 
 /// What comes next of a task.
@@ -142,14 +166,13 @@ impl Handler for ChannelDesk {
 
     fn is_short(work: &Queued) -> bool {
         match &work.task {
-            Task::Parcel(_) => true,
             Task::Command(command) => is_short(command),
             Task::Release(_) => false,
         }
     }
 
     fn take(queue: &mut VecDeque<Queued>) -> Option<Queued> {
-        Parcel::take(queue).or_else(|| queue.pop_front())
+        whole::take(queue).or_else(|| queue.pop_front())
     }
 
     fn begin(&mut self, work: Queued, manner: Manner) -> Next<Begun> {
@@ -187,7 +210,7 @@ impl Drop for ChannelDesk {
 impl ChannelDesk {
     pub(crate) fn new(
         service: Arc<Service>,
-        (user, peer): (UserId, SocketAddr),
+        (user, origin): (UserId, Origin),
         tag: Tag,
         events: EventSender,
         backlog: Backlog,
@@ -196,7 +219,7 @@ impl ChannelDesk {
         Self {
             service,
             user,
-            peer,
+            origin,
             since: Since::now(0),
             is_cancelling: false,
             tag,
@@ -204,7 +227,7 @@ impl ChannelDesk {
             backlog,
             ending,
             slot: Slot::Empty,
-            place: None,
+            permits: Permits::default(),
             is_under_way: false,
             taken: VecDeque::new(),
             vacated: Arc::default(),
@@ -221,11 +244,10 @@ impl ChannelDesk {
     }
 
     fn begin_one(&mut self, work: Queued, manner: Manner) -> Next<Begun> {
-        self.place = work.place;
+        self.permits = work.permits;
         self.look_at_lease();
         let done = match work.task {
             Task::Command(command) => self.carry_out(command, manner),
-            Task::Parcel(parcel) => Ok(self.send_whole(parcel).map(Step::Hear)),
             Task::Release(done) => {
                 let _ = done.send(self.leave());
                 Ok(None)
@@ -234,9 +256,9 @@ impl ChannelDesk {
         self.conclude(done, manner)
     }
 
-    fn go_on_with(&mut self, Begun { step, place }: Begun, manner: Manner) -> Next<Begun> {
+    fn go_on_with(&mut self, Begun { step, permits }: Begun, manner: Manner) -> Next<Begun> {
         self.is_under_way = false;
-        self.place = place;
+        self.permits = permits;
         let done = match step {
             Step::Hear(asked) => self.heard(asked).map(|asked| asked.map(Step::Hear)),
             Step::Complete(complete) => {
@@ -253,17 +275,23 @@ impl ChannelDesk {
     }
 
     /// Does what comes through a tap, for as long as there is an upload for it.
-    fn draw(&mut self, tap: &mut dyn Tap) {
+    fn draw(&mut self, source: &mut dyn DataSource) {
+        let end = Instant::now() + LOAN_MAX;
         while let Slot::Open(_) = self.slot
-            && let Some(command) = tap.draw()
+            && let now = Instant::now()
+            && now < end
+            && let Some(pulled) = source.pull(now + IDLE_MAX)
         {
             failpoint::reach("tap.drawn");
-            if let Command::Data { .. } = command {
-                self.backlog.arrived();
-            }
-            let task = Task::Command(command);
+            let task = Task::Command(match pulled {
+                Pulled::Data { offset, buffer } => {
+                    self.backlog.arrived();
+                    Command::Data { offset, buffer }
+                }
+                Pulled::Announce { index, value } => Command::Announce { index, value },
+            });
             // Pieces and values, done alone, never go on: what they meet is dealt with.
-            let next = self.begin_one(Queued { task, place: None }, Manner::Alone);
+            let next = self.begin_one(Queued { task, permits: Permits::default() }, Manner::Alone);
             debug_assert!(matches!(next, Next::Done));
         }
     }
@@ -278,42 +306,42 @@ impl ChannelDesk {
         }
     }
 
-    /// What is done gives its place back; what goes on keeps it.
+    /// What is done gives its permits back; what goes on keeps them.
     fn conclude(&mut self, done: Result<Option<Step>, Failure>, manner: Manner) -> Next<Begun> {
-        let place = self.place.take();
+        let permits = std::mem::take(&mut self.permits);
         let next = match done {
             Ok(None) => Next::Done,
             Ok(Some(Step::Hear(Asked::Known(known)))) if known.wants_place() => {
                 let turn = self.turn(known.first());
                 Next::GoesAfter(Box::pin(async move {
                     let step = Step::Hear(Asked::Known(Box::new(known.with_place(turn.await))));
-                    Begun { step, place }
+                    Begun { step, permits }
                 }))
             }
             Ok(Some(Step::Hear(Asked::Publishing(mut publishing)))) if publishing.wants_turn() => {
                 let turn = self.turn(None);
                 Next::GoesAfter(Box::pin(async move {
                     publishing.take_turn(turn.await);
-                    Begun { step: Step::Hear(Asked::Publishing(publishing)), place }
+                    Begun { step: Step::Hear(Asked::Publishing(publishing)), permits }
                 }))
             }
             Ok(Some(Step::Again(id, request))) => {
                 let copied = self.copied(id);
                 Next::GoesAfter(Box::pin(async move {
                     copied.await;
-                    Begun { step: Step::Again(id, request), place }
+                    Begun { step: Step::Again(id, request), permits }
                 }))
             }
-            Ok(Some(step)) if !step.is_long() => Next::Goes(Begun { step, place }),
-            Ok(Some(step)) => Next::GoesAlone(Begun { step, place }),
+            Ok(Some(step)) if !step.is_long() => Next::Goes(Begun { step, permits }),
+            Ok(Some(step)) => Next::GoesAlone(Begun { step, permits }),
             // What follows for the upload may have to wait for who else is at it.
             Err(failure) if manner == Manner::Together && matches!(self.slot, Slot::Open(_)) => {
-                Next::GoesAlone(Begun { step: Step::Refuse(failure), place })
+                Next::GoesAlone(Begun { step: Step::Refuse(failure), permits })
             }
             Err(failure) => {
-                self.place = place;
+                self.permits = permits;
                 self.refuse(&failure);
-                self.place = None;
+                self.permits = Permits::default();
                 Next::Done
             }
         };
@@ -325,6 +353,7 @@ impl ChannelDesk {
         let done = match command {
             Command::Begin(upload) => return self.upload(*upload).map(|a| Some(Step::Hear(a))),
             Command::Complete(complete) => return self.complete(complete, manner),
+            Command::Whole(whole) => return Ok(self.whole(whole).map(Step::Hear)),
             Command::Data { offset, buffer } => {
                 let written = self.write(offset, buffer.bytes());
                 self.backlog.settled();
@@ -334,8 +363,8 @@ impl ChannelDesk {
                 return self.announce(index, value).map(|()| None);
             }
             Command::Withdraw(ranges) => return self.withdraw(&ranges).map(|()| None),
-            Command::Pull(mut tap) => {
-                self.draw(&mut *tap);
+            Command::Pull(mut source) => {
+                self.draw(&mut *source);
                 return Ok(None);
             }
             Command::Query(Query::Find { path, filesize, hash }) => {
@@ -544,7 +573,7 @@ impl ChannelDesk {
             Some(live) => live.ask(|upload| upload.progress().held().collect()),
             None => self.service.catalog.blocks(document.document_id).wait()?,
         };
-        let permit = self.place.take();
+        let permit = self.permits.requests.take();
         self.answer_with(Some(document.document_id), Answer::HeldBlocks { blocks, permit });
         Ok(())
     }
@@ -702,7 +731,7 @@ impl ChannelDesk {
                     path: upload.path(),
                     filesize: progress.filesize(),
                 };
-                end.paused(self.peer, self.since, progress.received().get());
+                end.paused(&self.origin, self.since, progress.received().get());
             }
         });
     }
@@ -718,7 +747,7 @@ impl ChannelDesk {
 
     /// Tells the client why a request was not done, and the log.
     fn reject(&self, rejection: Rejection, document: Option<DocumentId>) {
-        self.service.summary.refused(self.peer, self.user, document, &rejection);
+        self.service.summary.refused(&self.origin, self.user, document, &rejection);
         self.tell(document, EventKind::Rejected(rejection));
     }
 
@@ -751,16 +780,20 @@ fn since(live: &Live) -> Since {
     Since::now(live.ask(|upload| upload.progress().received().get()))
 }
 
-/// Whether it is done in a moment, so that a batch may wait for it.
+/// Whether it is done in a moment, so that a batch may wait for it. The first bytes of a
+/// file are as a rule all of a small one. Others take a thread of their own: a kernel that
+/// lets dirty pages wait for the disk makes each *thread* that writes sleep, and a few
+/// threads for a thousand uploads would sleep for all of them.
 pub(crate) fn is_short(command: &Command) -> bool {
     match command {
         Command::Begin(_)
         | Command::Complete(_)
+        | Command::Whole(_)
         | Command::Announce { .. }
         | Command::Reject { .. }
         | Command::Query(Query::Find { .. }) => true,
         Command::Data { offset, buffer } => {
-            *offset == Offset::ZERO && buffer.bytes().len() <= SHORT_PIECE_BYTES
+            *offset == Offset::ZERO && buffer.bytes().len() <= WHOLE_BYTES_MAX
         }
         Command::Resume(_)
         | Command::Join { .. }

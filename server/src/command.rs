@@ -1,9 +1,9 @@
 //! What a door may ask of a writer. Commands of one writer are done in the order in which
 //! they were given.
 
+use crate::data_source::DataSource;
 use crate::pool::Buffer;
 use crate::rejection::Rejection;
-use crate::tap::Tap;
 use std::ops::Range;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
@@ -28,8 +28,11 @@ pub(crate) enum Command {
     Withdraw(Vec<Range<BlockIndex>>),
     /// All bytes were sent.
     Complete(CompleteRequest),
+    /// A small file, all of it in one command: it is published without ever being an
+    /// unfinished upload. Where that cannot be, it becomes one.
+    Whole(Box<WholeUpload>),
     /// Data and announcements that the source brings, for as long as it has some.
-    Pull(Box<dyn Tap>),
+    Pull(Box<dyn DataSource>),
     /// A question; the writer's own upload stays as it is.
     Query(Query),
     /// The door refuses a request. The writer says so in its turn, so that a refusal
@@ -52,6 +55,20 @@ pub(crate) struct NewUpload {
     /// The payload in bytes that the client means to send in one chunk.
     pub(crate) chunk_size: Option<u32>,
 }
+
+/// A new upload with all of its bytes.
+pub(crate) struct WholeUpload {
+    pub(crate) new: NewUpload,
+    /// The bytes, at most [`WHOLE_BYTES_MAX`].
+    pub(crate) data: Buffer,
+    /// The value of its only block, where the client announced it.
+    pub(crate) value: Option<ChainingValue>,
+    /// The hash that the whole must have.
+    pub(crate) hash: Option<FileHash>,
+}
+
+/// The largest file in bytes that may come in one command.
+pub(crate) const WHOLE_BYTES_MAX: usize = 64 << 10;
 
 /// An upload that is to go on.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! The Towline server: `towlined` and what is behind it, for embedding.
 //!
-//! Data flows one way: socket → frame ([`inlet`]) → door ([`door`], [`session`])
-//! → upload rules ([`channel`], [`live`]) → [`storage`] (bytes) → catalog (promise,
-//! [`checkpoint`] and [`publish`]) → reply ([`outlet`]).
+//! Data flows one way: socket → frame ([`tcp::frame_reader`]) → door ([`tcp::session`])
+//! → command ([`session`]) → upload rules ([`channel`], [`live`]) → [`storage`] (bytes) →
+//! catalog (promise, [`checkpoint`] and [`publish`]) → event → reply ([`tcp::translate`]).
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
 
@@ -16,22 +16,21 @@ pub mod cli;
 mod clock;
 mod command;
 mod config;
-mod door;
+mod data_source;
 mod event;
 mod expiry;
 mod failpoint;
 mod failure;
 mod file_hash;
 mod identity;
-mod inlet;
 mod lane;
+mod listener;
 mod live;
 mod log;
-mod login;
 mod mirror;
 mod moving;
 mod newborn;
-mod outlet;
+mod origin;
 mod pool;
 mod presence;
 mod publish;
@@ -45,13 +44,11 @@ mod session;
 mod settling;
 mod socket;
 pub mod storage;
-mod tap;
+mod tcp;
 pub mod token;
-mod translate;
 mod units;
 mod user_numbers;
 mod verify;
-mod wire_error;
 
 pub use clock::Clock;
 pub use config::{Config, Durability, Limits, Timings};

@@ -15,7 +15,7 @@ use crate::service::Service;
 use crate::settling::{self, Settling};
 use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
 use crate::token::{KeyError, Tokens};
-use crate::{Config, Durability, door, expiry, recovery};
+use crate::{Config, Durability, expiry, listener, recovery};
 use std::future::Future;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -123,7 +123,7 @@ impl Server {
             tokio::spawn(log::run(Arc::clone(service))),
         ];
         service.mirror.changed();
-        let door = tokio::spawn(door::run(listener, Arc::clone(service)));
+        let door = tokio::spawn(listener::run(listener, Arc::clone(service)));
         let is_alone = tokio::select! {
             () = shutdown => true,
             () = lock_removed(service) => false,

@@ -91,7 +91,7 @@ impl ChannelDesk {
                 self.service.checkpoints.forget(id);
                 self.service.mirror.changed();
                 self.service.registry.sweep_one(id);
-                receipt.upload_end().completed(self.peer, self.since);
+                receipt.upload_end().completed(&self.origin, self.since);
                 self.finish(*receipt, false);
                 None
             }

@@ -9,8 +9,8 @@
 //! From there it goes as with all files: see [`Publishing`].
 
 use super::begin::{Asked, Begun};
-use super::parcel::Parcel;
 use super::{ChannelDesk, Slot};
+use crate::command::WholeUpload;
 use crate::event::{EventKind, Grant, GrantedBy};
 use crate::failpoint;
 use crate::failure::Failure;
@@ -43,8 +43,8 @@ pub(super) struct Posted {
 pub(super) enum Source {
     /// They are still to be said.
     Unsaid,
-    /// The client: the long way begins with them.
-    Parcel(Parcel),
+    /// The client: the resumable path begins with them.
+    Whole(Box<WholeUpload>),
     /// Another document: the upload begins anew.
     Copy(Box<Begun>),
 }
@@ -129,7 +129,7 @@ impl ChannelDesk {
     ) -> Result<Option<Asked>, Failure> {
         let Some(created) = posted.created.take() else {
             let synced = posted.file.staging.sync_data();
-            if let (Err(_), Source::Parcel(_)) = (&synced, &posted.source) {
+            if let (Err(_), Source::Whole(_)) = (&synced, &posted.source) {
                 self.backlog.settled();
             }
             synced?;
@@ -188,8 +188,8 @@ impl ChannelDesk {
         error: Option<CatalogError>,
     ) -> Result<Option<Asked>, Failure> {
         match (source, error) {
-            (Source::Parcel(parcel), _) => {
-                self.taken = parcel.into_tasks();
+            (Source::Whole(whole), _) => {
+                self.begin_as_upload(*whole);
                 Ok(None)
             }
             (Source::Copy(mut begun), None | Some(CatalogError::Refused(_))) => {

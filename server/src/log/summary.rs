@@ -4,6 +4,7 @@
 use super::Limiter;
 use super::limiter::LeftOut;
 use crate::failure::Failure;
+use crate::origin::Origin;
 use crate::rejection::Rejection;
 use crate::service::Service;
 use std::error::Error;
@@ -65,7 +66,7 @@ impl Summary {
     /// A request was refused.
     pub(crate) fn refused(
         &self,
-        peer: SocketAddr,
+        origin: &Origin,
         user: UserId,
         id: Option<DocumentId>,
         rejection: &Rejection,
@@ -73,7 +74,7 @@ impl Summary {
         let code = rejection.kind.as_str();
         if let Some(others) = self.refusals.due((code, user)) {
             let (document, reason) = (id.map(display), &rejection.message);
-            tracing::info!(%peer, %user, document, code, others, ?reason, "a request was refused");
+            tracing::info!(peer = %origin, %user, document, code, others, ?reason, "a request was refused");
         }
     }
 

@@ -1,7 +1,7 @@
 //! One line of the log for each upload that has ended or was paused.
 
+use crate::origin::Origin;
 use crate::units::Size;
-use std::net::SocketAddr;
 use std::time::Instant;
 use towline_state::catalog::Document;
 use towline_types::{DocumentId, DocumentPath, FileSize, UserId};
@@ -42,16 +42,16 @@ impl<'a> UploadEnd<'a> {
     }
 
     /// Its connection has completed it.
-    pub(crate) fn completed(self, peer: SocketAddr, since: Since) {
-        self.rested("completed", peer, since, self.filesize.get());
+    pub(crate) fn completed(self, origin: &Origin, since: Since) {
+        self.rested("completed", origin, since, self.filesize.get());
     }
 
     /// Its connection is gone or does something else; it can be gone on with.
-    pub(crate) fn paused(self, peer: SocketAddr, since: Since, received_bytes: u64) {
-        self.rested("paused", peer, since, received_bytes);
+    pub(crate) fn paused(self, origin: &Origin, since: Since, received_bytes: u64) {
+        self.rested("paused", origin, since, received_bytes);
     }
 
-    fn rested(self, outcome: &str, peer: SocketAddr, since: Since, received_bytes: u64) {
+    fn rested(self, outcome: &str, origin: &Origin, since: Since, received_bytes: u64) {
         let Self { user, document, path, filesize } = self;
         let seconds = since.at.elapsed().as_secs_f64();
         let sent_bytes = received_bytes.saturating_sub(since.held_bytes);
@@ -71,7 +71,7 @@ impl<'a> UploadEnd<'a> {
             of = filesize.get(),
             seconds = format_args!("{seconds:.3}"),
             rate = format_args!("{rate}/s"),
-            %peer,
+            peer = %origin,
             "upload"
         );
     }

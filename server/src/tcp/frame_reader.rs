@@ -1,5 +1,5 @@
 //! What comes in on a connection: bytes made into control messages, block values
-//! and pieces of payload.
+//! and segments of payload.
 //!
 //! Payload goes from the socket straight into the buffer in which it is later
 //! hashed and written. Chunks that follow each other share a buffer until their
@@ -19,21 +19,21 @@ use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// See the module's description.
-pub(crate) struct Inlet<R> {
+pub(crate) struct FrameReader<R> {
     reader: R,
     decoder: Decoder,
     pool: Arc<Pool>,
     /// Where the next byte of the chunk under way belongs.
     chunk: Option<(Channel, Offset)>,
-    piece: Option<Piece>,
-    /// Came behind a piece that has to be handed out first.
+    segment: Option<Segment>,
+    /// Came behind a segment that has to be handed out first.
     stashed: Option<Incoming>,
     last_byte: Instant,
     /// The frame under way.
     frame: Option<FrameClock>,
-    /// Since when the inlet waits for a buffer.
+    /// Since when the reader waits for a buffer.
     buffer_wanted: Option<Instant>,
-    /// The client is slow: its last piece was handed on with less than
+    /// The client is slow: its last segment was handed on with less than
     /// [`SMALL_BUFFER_BYTES`], because no more came in time.
     is_slow: bool,
 }
@@ -47,7 +47,7 @@ struct FrameClock {
 }
 
 /// Consecutive bytes of one block.
-pub(crate) struct Piece {
+pub(crate) struct Segment {
     pub(crate) channel: Channel,
     pub(crate) offset: Offset,
     pub(crate) buffer: Buffer,
@@ -60,7 +60,7 @@ pub(crate) enum Incoming {
     /// A control message, not yet looked at.
     Control(Vec<u8>),
     /// Payload.
-    Piece(Piece),
+    Segment(Segment),
     /// The value of a block.
     Block { channel: Channel, index: BlockIndex, value: ChainingValue },
     /// The client has said all it has to say.
@@ -69,7 +69,7 @@ pub(crate) enum Incoming {
 
 /// Why nothing more will come in.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum InletError {
+pub(crate) enum ReadError {
     /// The client does not keep to the framing.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -81,11 +81,11 @@ pub(crate) enum InletError {
     Io(#[from] io::Error),
 }
 
-/// A piece is handed on when nothing more has come for this time: the last bytes before a
+/// A segment is handed on when nothing more has come for this time: the last bytes before a
 /// pause count soon.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// A piece is handed on this time after its first byte, also while bytes keep coming: the
+/// A segment is handed on this time after its first byte, also while bytes keep coming: the
 /// bytes of a slow sender are written, reported and made durable as soon as those of a
 /// fast one. A sender of 5 MiB/s or more fills a block before.
 const LINGER_MAX: Duration = Duration::from_millis(200);
@@ -103,14 +103,14 @@ const SMALL_BUFFER_BYTES: usize = 64 << 10;
 /// As much as some socket buffers hold; who sends more does not listen.
 const DRAIN_READS_MAX: usize = 4096;
 
-impl<R: Patient> Inlet<R> {
+impl<R: Patient> FrameReader<R> {
     /// See [`Patient::wait_alone`].
     pub(crate) fn wait_alone(&mut self, until: Option<std::time::Instant>) {
         self.reader.wait_alone(until);
     }
 }
 
-impl<R> Inlet<R> {
+impl<R> FrameReader<R> {
     /// For this time the server itself did not read: it does not count for the client's
     /// clocks.
     pub(crate) fn excuse(&mut self, waited: Duration) {
@@ -126,14 +126,14 @@ impl<R> Inlet<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin> Inlet<R> {
+impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(reader: R, caps: Caps, pool: Arc<Pool>) -> Self {
         Self {
             reader,
             decoder: Decoder::new(caps),
             pool,
             chunk: None,
-            piece: None,
+            segment: None,
             stashed: None,
             last_byte: Instant::now(),
             frame: None,
@@ -155,7 +155,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     }
 
     /// The first byte of the connection. Cancel-safe: it stays in the decoder.
-    pub(crate) async fn first_byte(&mut self) -> Result<Option<u8>, InletError> {
+    pub(crate) async fn first_byte(&mut self) -> Result<Option<u8>, ReadError> {
         while self.decoder.peek().is_none() {
             if matches!(self.read_head().await?, Read::End) {
                 return Ok(None);
@@ -167,22 +167,24 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     /// The next thing that has come in whole.
     ///
     /// Cancel-safe: whatever was read is kept in `self`, and each of the waits
-    /// (for a buffer, for the socket, for a lingering piece) loses nothing.
-    pub(crate) async fn next(&mut self) -> Result<Incoming, InletError> {
+    /// (for a buffer, for the socket, for a lingering segment) loses nothing.
+    pub(crate) async fn next(&mut self) -> Result<Incoming, ReadError> {
         if let Some(stashed) = self.stashed.take() {
             return Ok(stashed);
         }
         loop {
             let read = if let Some((channel, offset)) = self.chunk {
-                if let Some(piece) = self.piece.take_if(|piece| !piece.goes_on(channel, offset)) {
-                    return Ok(Incoming::Piece(piece));
+                if let Some(segment) =
+                    self.segment.take_if(|segment| !segment.goes_on(channel, offset))
+                {
+                    return Ok(Incoming::Segment(segment));
                 }
                 self.read_payload(channel, offset).await?
             } else if let Some(incoming) = self.take_part()? {
-                // A piece that waits goes before what came behind it.
-                let Some(piece) = self.piece.take() else { return Ok(incoming) };
+                // A segment that waits goes before what came behind it.
+                let Some(segment) = self.segment.take() else { return Ok(incoming) };
                 self.stashed = Some(incoming);
-                return Ok(Incoming::Piece(piece));
+                return Ok(Incoming::Segment(segment));
             } else if self.chunk.is_some() {
                 continue;
             } else {
@@ -191,19 +193,21 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
             let done = match read {
                 Read::Some => {
                     let (now, linger) = (self.last_byte, self.linger_max());
-                    self.piece.take_if(|piece| piece.is_full() || piece.since + linger <= now)
+                    self.segment
+                        .take_if(|segment| segment.is_full() || segment.since + linger <= now)
                 }
-                Read::Lingered => self.piece.take(),
-                // The end will be found again behind the last piece.
-                Read::End => match self.piece.take() {
+                Read::Lingered => self.segment.take(),
+                // The end will be found again behind the last segment.
+                Read::End => match self.segment.take() {
                     None if self.decoder.is_between_frames() => return Ok(Incoming::End),
-                    None => return Err(InletError::Cut),
-                    piece => piece,
+                    None => return Err(ReadError::Cut),
+                    segment => segment,
                 },
             };
-            if let Some(piece) = done {
-                self.is_slow = piece.buffer.bytes().len() < SMALL_BUFFER_BYTES && !piece.is_full();
-                return Ok(Incoming::Piece(piece));
+            if let Some(segment) = done {
+                self.is_slow =
+                    segment.buffer.bytes().len() < SMALL_BUFFER_BYTES && !segment.is_full();
+                return Ok(Incoming::Segment(segment));
             }
         }
     }
@@ -220,14 +224,14 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         }
     }
 
-    /// What has come of a piece, when it has to be handed on as it is.
-    pub(crate) fn take_piece(&mut self) -> Option<Piece> {
-        self.piece.take()
+    /// What has come of a segment, when it has to be handed on as it is.
+    pub(crate) fn take_segment(&mut self) -> Option<Segment> {
+        self.segment.take()
     }
 
     /// The next part that the decoder has whole. A chunk is none: its payload
     /// follows, and [`Self::chunk`] says whose it is.
-    fn take_part(&mut self) -> Result<Option<Incoming>, InletError> {
+    fn take_part(&mut self) -> Result<Option<Incoming>, ReadError> {
         let incoming = match self.decoder.next_part()? {
             None => return Ok(None),
             Some(Part::Chunk { channel, offset, .. }) => {
@@ -245,22 +249,22 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         Ok(Some(incoming))
     }
 
-    async fn read_payload(&mut self, channel: Channel, offset: Offset) -> Result<Read, InletError> {
-        if self.piece.is_none() {
+    async fn read_payload(&mut self, channel: Channel, offset: Offset) -> Result<Read, ReadError> {
+        if self.segment.is_none() {
             if !self.decoder.has_buffered() {
                 // A buffer is only taken for bytes that have come: a client that sends
                 // heads alone must not keep buffers from others (P6).
                 return self.read_head().await;
             }
             let buffer = self.take_buffer().await;
-            self.piece = Some(Piece { channel, offset, buffer, since: self.last_byte });
+            self.segment = Some(Segment { channel, offset, buffer, since: self.last_byte });
         }
         let linger = self.linger();
-        let piece = self.piece.as_mut().expect("there is a piece now");
-        let room = piece.room(self.decoder.payload_left());
+        let segment = self.segment.as_mut().expect("there is a segment now");
+        let room = segment.room(self.decoder.payload_left());
         let buffered = self.decoder.take_payload(room);
         let count = if buffered > 0 {
-            piece.buffer.filled(buffered);
+            segment.buffer.filled(buffered);
             buffered
         } else {
             match read(&mut self.reader, room, linger).await? {
@@ -268,7 +272,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 Some(0) => return Ok(Read::End),
                 Some(count) => {
                     self.decoder.payload_came(count);
-                    piece.buffer.filled(count);
+                    segment.buffer.filled(count);
                     self.came(count);
                     count
                 }
@@ -282,7 +286,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         Ok(Read::Some)
     }
 
-    /// A buffer for the next piece. Only a real wait for one is excused: it is the server's.
+    /// A buffer for the next segment. Only a real wait for one is excused: it is the server's.
     /// Cancel-safe: when the wait began is kept in `self`.
     async fn take_buffer(&mut self) -> Buffer {
         let bytes = if self.is_slow { SMALL_BUFFER_BYTES } else { pool::WHOLE_BYTES };
@@ -299,7 +303,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         buffer
     }
 
-    async fn read_head(&mut self) -> Result<Read, InletError> {
+    async fn read_head(&mut self) -> Result<Read, ReadError> {
         let linger = self.linger();
         match read(&mut self.reader, self.decoder.space(), linger).await? {
             None => Ok(Read::Lingered),
@@ -322,13 +326,13 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         }
     }
 
-    /// Until when a piece that waits may wait for more.
+    /// Until when a segment that waits may wait for more.
     fn linger(&self) -> Option<Instant> {
-        let piece = self.piece.as_ref()?;
-        if self.pool.is_scarce() && piece.buffer.bytes().len() < SMALL_BUFFER_BYTES {
+        let segment = self.segment.as_ref()?;
+        if self.pool.is_scarce() && segment.buffer.bytes().len() < SMALL_BUFFER_BYTES {
             return Some(self.last_byte);
         }
-        Some((self.last_byte + LINGER).min(piece.since + self.linger_max()))
+        Some((self.last_byte + LINGER).min(segment.since + self.linger_max()))
     }
 
     fn linger_max(&self) -> Duration {
@@ -345,13 +349,13 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
 enum Read {
     /// Something came.
     Some,
-    /// Nothing came for a while, and a piece is waiting.
+    /// Nothing came for a while, and a segment is waiting.
     Lingered,
     /// Nothing will come any more.
     End,
 }
 
-/// Reads once. Where a piece waits for it, only until then: after that it is nothing.
+/// Reads once. Where a segment waits for it, only until then: after that it is nothing.
 /// Cancel-safe, as one read is.
 async fn read(
     reader: &mut (impl AsyncRead + Unpin),
@@ -364,7 +368,7 @@ async fn read(
     }
 }
 
-impl Piece {
+impl Segment {
     /// Whether a byte of that channel and offset follows.
     fn goes_on(&self, channel: Channel, offset: Offset) -> bool {
         self.channel == channel && self.end() == offset
@@ -401,9 +405,9 @@ mod tests {
     const DRIP: Duration = Duration::from_millis(10);
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn inlet(pool: &Arc<Pool>) -> (Inlet<DuplexStream>, DuplexStream) {
+    fn reader(pool: &Arc<Pool>) -> (FrameReader<DuplexStream>, DuplexStream) {
         let (there, here) = duplex(1 << 20);
-        (Inlet::new(here, Caps::SERVER, Arc::clone(pool)), there)
+        (FrameReader::new(here, Caps::SERVER, Arc::clone(pool)), there)
     }
 
     fn head(length: u32) -> [u8; 17] {
@@ -424,60 +428,60 @@ mod tests {
         })
     }
 
-    async fn piece(inlet: &mut Inlet<DuplexStream>) -> Piece {
-        match inlet.next().await {
-            Ok(Incoming::Piece(piece)) => piece,
-            _ => panic!("no piece"),
+    async fn segment(reader: &mut FrameReader<DuplexStream>) -> Segment {
+        match reader.next().await {
+            Ok(Incoming::Segment(segment)) => segment,
+            _ => panic!("no segment"),
         }
     }
 
     #[tokio::test]
     async fn a_piece_of_which_more_keeps_coming_is_handed_on_all_the_same() {
         let pool = Pool::new(4);
-        let (mut inlet, there) = inlet(&pool);
+        let (mut reader, there) = reader(&pool);
         let _drips = drips(there, 1);
         let mut came = 0;
         for round in 0..4 {
-            let piece = piece(&mut inlet).await;
-            println!("{} bytes after {:?}", piece.buffer.bytes().len(), piece.since.elapsed());
-            assert_eq!(piece.offset.get(), came);
-            assert!(piece.buffer.bytes().len() > 1, "it gathers what comes within the time");
-            came += piece.buffer.bytes().len() as u64;
+            let segment = segment(&mut reader).await;
+            println!("{} bytes after {:?}", segment.buffer.bytes().len(), segment.since.elapsed());
+            assert_eq!(segment.offset.get(), came);
+            assert!(segment.buffer.bytes().len() > 1, "it gathers what comes within the time");
+            came += segment.buffer.bytes().len() as u64;
             // What a slow sender keeps from others is little.
-            assert_eq!(piece.buffer.units() < pool::UNITS, round > 0);
+            assert_eq!(segment.buffer.units() < pool::UNITS, round > 0);
         }
     }
 
     #[tokio::test]
     async fn drips_behind_a_good_beginning_keep_no_buffer_where_there_are_few() {
         let pool = Pool::new(1);
-        let (mut inlet, there) = inlet(&pool);
+        let (mut reader, there) = reader(&pool);
         let _drips = drips(there, SMALL_BUFFER_BYTES);
-        let piece = piece(&mut inlet).await;
-        println!("{} bytes after {:?}", piece.buffer.bytes().len(), piece.since.elapsed());
-        assert!(piece.buffer.bytes().len() >= SMALL_BUFFER_BYTES);
+        let segment = segment(&mut reader).await;
+        println!("{} bytes after {:?}", segment.buffer.bytes().len(), segment.since.elapsed());
+        assert!(segment.buffer.bytes().len() >= SMALL_BUFFER_BYTES);
     }
 
     #[tokio::test]
     async fn the_clock_of_a_frame_runs_from_its_first_byte_whatever_trickles() {
         let pool = Pool::new(4);
-        let (mut inlet, there) = inlet(&pool);
+        let (mut reader, there) = reader(&pool);
         let _drips = drips(there, 1);
         let before = Instant::now();
-        let first = piece(&mut inlet).await;
-        let deadline = inlet.deadline(MINUTE, 5 * MINUTE);
+        let first = segment(&mut reader).await;
+        let deadline = reader.deadline(MINUTE, 5 * MINUTE);
         assert!((before..before + DRIP * 100).contains(&(deadline - MINUTE)));
         drop(first);
         for _ in 0..3 {
-            piece(&mut inlet).await;
-            assert_eq!(inlet.deadline(MINUTE, 5 * MINUTE), deadline);
+            segment(&mut reader).await;
+            assert_eq!(reader.deadline(MINUTE, 5 * MINUTE), deadline);
         }
     }
 
     #[tokio::test]
     async fn a_long_frame_that_goes_on_has_its_time_for_each_stretch() {
         let pool = Pool::new(4);
-        let (mut inlet, mut there) = inlet(&pool);
+        let (mut reader, mut there) = reader(&pool);
         there.write_all(&head(1 << 20)).await.unwrap();
         let mut deadline = None;
         for stretch in 0..3 {
@@ -485,9 +489,9 @@ mod tests {
             there.write_all(&vec![7; length]).await.unwrap();
             let mut came = 0;
             while came < length {
-                came += piece(&mut inlet).await.buffer.bytes().len();
+                came += segment(&mut reader).await.buffer.bytes().len();
             }
-            let next = Some(inlet.deadline(MINUTE, 5 * MINUTE));
+            let next = Some(reader.deadline(MINUTE, 5 * MINUTE));
             assert!(next > deadline, "stretch {stretch}");
             deadline = next;
         }
@@ -497,17 +501,17 @@ mod tests {
     async fn the_wait_for_a_buffer_is_not_the_clients() {
         let pool = Pool::new(1);
         let taken = pool.take(pool::WHOLE_BYTES).await;
-        let (mut inlet, mut there) = inlet(&pool);
+        let (mut reader, mut there) = reader(&pool);
         there.write_all(&[&head(1 << 20)[..], &[7; 100]].concat()).await.unwrap();
         let wait = Duration::from_millis(300);
         // A wait that is given up and begun anew counts whole.
         for _ in 0..3 {
-            assert!(tokio::time::timeout(wait / 3, inlet.next()).await.is_err());
+            assert!(tokio::time::timeout(wait / 3, reader.next()).await.is_err());
         }
-        let waiting = inlet.deadline(MINUTE, 5 * MINUTE);
+        let waiting = reader.deadline(MINUTE, 5 * MINUTE);
         drop(taken);
-        let got = piece(&mut inlet).await;
+        let got = segment(&mut reader).await;
         assert_eq!(got.buffer.bytes().len(), 100);
-        assert!(inlet.deadline(MINUTE, 5 * MINUTE) >= waiting + wait);
+        assert!(reader.deadline(MINUTE, 5 * MINUTE) >= waiting + wait);
     }
 }

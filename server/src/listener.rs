@@ -2,8 +2,8 @@
 
 use crate::log::Limiter;
 use crate::service::Service;
-use crate::session;
 use crate::socket;
+use crate::tcp::session;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::sync::Arc;

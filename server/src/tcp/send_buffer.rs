@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use towline_protocol::{Reply, frame};
 
 /// See the module's description.
-pub(crate) struct Outlet<W> {
+pub(crate) struct SendBuffer<W> {
     writer: W,
     waiting: Vec<u8>,
     sent: usize,
@@ -18,7 +18,7 @@ pub(crate) struct Outlet<W> {
 /// Beyond this nothing more is read from a client that does not read itself.
 const WAITING_BYTES_MAX: usize = 256 << 10;
 
-impl<W: AsyncWrite + Unpin> Outlet<W> {
+impl<W: AsyncWrite + Unpin> SendBuffer<W> {
     pub(crate) fn new(writer: W) -> Self {
         Self { writer, waiting: Vec::new(), sent: 0, moved: Instant::now() }
     }

@@ -1,7 +1,7 @@
 //! From a stranger's first byte to a user, within ten seconds and 8 KiB.
 
+use super::frame_reader::{FrameReader, Incoming, ReadError};
 use crate::access::REMOVED;
-use crate::inlet::{Incoming, Inlet, InletError};
 use crate::log;
 use crate::service::Service;
 use crate::token::TokenError;
@@ -43,8 +43,11 @@ const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
 const FEATURES: [&str; 7] = ["blocks", "find", "withdraw", "channels", "join", "new_only", "grow"];
 
 /// Logs a stranger in.
-pub(crate) async fn login<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> Login {
-    match tokio::time::timeout(service.config.timings.login, ask(inlet, service)).await {
+pub(crate) async fn login<R: AsyncRead + Unpin>(
+    reader: &mut FrameReader<R>,
+    service: &Service,
+) -> Login {
+    match tokio::time::timeout(service.config.timings.login, ask(reader, service)).await {
         Ok(login) => login,
         Err(_) => Login::Refused(ErrorReply::new(
             Code::AuthTimeout,
@@ -53,8 +56,8 @@ pub(crate) async fn login<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &
     }
 }
 
-async fn ask<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> Login {
-    match inlet.first_byte().await {
+async fn ask<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, service: &Service) -> Login {
+    match reader.first_byte().await {
         Ok(Some(0)) => {}
         Ok(Some(b'A'..=b'Z')) => {
             return Login::WrongDoor(NOT_HTTP);
@@ -63,23 +66,23 @@ async fn ask<R: AsyncRead + Unpin>(inlet: &mut Inlet<R>, service: &Service) -> L
         Ok(Some(_)) => return Login::WrongDoor("This port speaks Towline.\r\n"),
         Ok(None) | Err(_) => return Login::Gone,
     }
-    let bytes = match inlet.next().await {
+    let bytes = match reader.next().await {
         Ok(Incoming::Control(bytes)) => bytes,
         // The caps of this stage let nothing else through.
-        Ok(_) | Err(InletError::Cut | InletError::Io(_)) => return Login::Gone,
-        Err(InletError::Frame(error)) => return Login::Refused(early(&error)),
+        Ok(_) | Err(ReadError::Cut | ReadError::Io(_)) => return Login::Gone,
+        Err(ReadError::Frame(error)) => return Login::Refused(early(&error)),
     };
     let hello = match Request::parse(&bytes) {
         Ok(Request::Hello(hello)) => hello,
         Ok(_) => return refused(Code::AuthRequired, "say hello first"),
         Err(error) => return Login::Refused(error),
     };
-    check(&hello, inlet, service).await
+    check(&hello, reader, service).await
 }
 
 async fn check<R: AsyncRead + Unpin>(
     hello: &Hello,
-    inlet: &mut Inlet<R>,
+    reader: &mut FrameReader<R>,
     service: &Service,
 ) -> Login {
     // As long as there is one version, the common one is this, and welcome says it.
@@ -109,7 +112,7 @@ async fn check<R: AsyncRead + Unpin>(
             refused(Code::Unauthorized, TokenError::Bad.to_string())
         }
         Ok(Some(user)) if user.removed_at.is_none() => {
-            inlet.set_caps(Caps::SERVER);
+            reader.set_caps(Caps::SERVER);
             tracing::debug!(user = user.name, client = hello.client, "logged in");
             Login::User(user, identity.expires_at)
         }
@@ -129,7 +132,7 @@ fn refused(code: Code, message: impl Into<String>) -> Login {
 fn early(error: &FrameError) -> ErrorReply {
     match error {
         FrameError::UnknownKind(2 | 3) => ErrorReply::new(Code::AuthRequired, "say hello first"),
-        error => crate::wire_error::broken_framing(error),
+        error => super::error::broken_framing(error),
     }
 }
 

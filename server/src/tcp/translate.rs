@@ -5,7 +5,6 @@ use crate::command::{Command, CompleteRequest, NewUpload, Query, RejectedRequest
 use crate::event::{Answer, Event, EventKind, Grant, GrantedBy, Position, Status as Standing, Tag};
 use crate::publish::Receipt;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::wire_error;
 use std::ops::Range;
 use towline_protocol::limits::WITHDRAW_RANGES_MAX;
 use towline_protocol::reply::{
@@ -142,7 +141,7 @@ fn held_blocks(
 fn reply(channel: Channel, event: &Event) -> Option<Reply> {
     match &event.kind {
         EventKind::Rejected(rejection) => {
-            Some(Reply::Error(wire_error::of(rejection).on(channel, event.document)))
+            Some(Reply::Error(super::error::of(rejection).on(channel, event.document)))
         }
         EventKind::Answer(answer) => answered(channel, event.document, answer),
         EventKind::Granted(Grant { by, offset, filesize, lease }) => {

@@ -1,14 +1,14 @@
-//! A lane that draws its own work from the connection.
+//! The connection's reader, lent to a writer's thread.
 //!
 //! To hand every block of a fast upload from the session to its lane costs more than to
 //! receive it: two threads wake each other for each, and a second core fetches the bytes
 //! that the first has just had. So while one channel has much to say, its lane has the
-//! connection's [`Inlet`] for a while: one thread receives, hashes and writes, with one
+//! connection's [`FrameReader`] for a while: one thread receives, hashes and writes, with one
 //! buffer that stays in its cache. What is not for this channel, and any pause, brings
-//! the inlet back to the session.
+//! the reader back to the session.
 
-use crate::command::Command;
-use crate::inlet::{Incoming, Inlet, InletError, Piece};
+use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
+use crate::data_source::{DataSource, Pulled};
 use crate::socket::Patient;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,25 +24,12 @@ use towline_types::block::BLOCK_SIZE_BYTES;
 /// Two whole blocks that come within it are the beginning of many.
 const FAST: Duration = Duration::from_millis(10);
 
-/// So long a lane waits for what comes next, with a thread that does nothing else: for
-/// less than the inlet lingers, so that a piece that waits for more goes back with it.
-const PATIENCE: Duration = Duration::from_millis(20);
-
-/// So long a tap lasts at the most: then others may have the place.
-const TERM: Duration = Duration::from_millis(500);
-
-/// The lane's end.
-pub(crate) trait Tap: Send {
-    /// The next that came for the lane's channel, if it comes soon. Blocks.
-    fn draw(&mut self) -> Option<Command>;
-}
-
-/// The session's end: the inlet, or the way back of it.
-pub(crate) struct Source<R> {
-    inlet: Option<Inlet<R>>,
+/// The session's end: the reader, or the way back of it.
+pub(crate) struct ReaderSlot<R> {
+    reader: Option<FrameReader<R>>,
     lent: Option<Lent<R>>,
-    /// Has come back with the inlet, and comes before what that has.
-    last: Option<Result<Incoming, InletError>>,
+    /// Has come back with the reader, and comes before what that has.
+    last: Option<Result<Incoming, ReadError>>,
     /// When the last whole block came, and for which channel.
     whole: Option<(Channel, Instant)>,
 }
@@ -53,35 +40,34 @@ struct Lent<R> {
 }
 
 struct Returned<R> {
-    inlet: Inlet<R>,
+    reader: FrameReader<R>,
     /// What came last, and was not for the lane.
-    last: Option<Result<Incoming, InletError>>,
+    last: Option<Result<Incoming, ReadError>>,
 }
 
-/// An inlet in a lane. However it is dropped, the inlet goes back.
-struct Spout<R: Patient> {
+/// An reader in a lane. However it is dropped, the reader goes back.
+struct LentReader<R: Patient> {
     channel: Channel,
     /// What goes back, and how; there until this is dropped.
     held: Option<(Returned<R>, oneshot::Sender<Returned<R>>)>,
-    ends: Instant,
     /// Since when nothing is read: what was drawn is being written.
     resting: Option<Instant>,
     recalled: Arc<AtomicBool>,
     _place: OwnedSemaphorePermit,
 }
 
-impl<R: AsyncRead + Unpin> Source<R> {
-    pub(crate) fn new(inlet: Inlet<R>) -> Self {
-        Self { inlet: Some(inlet), lent: None, last: None, whole: None }
+impl<R: AsyncRead + Unpin> ReaderSlot<R> {
+    pub(crate) fn new(reader: FrameReader<R>) -> Self {
+        Self { reader: Some(reader), lent: None, last: None, whole: None }
     }
 
     pub(crate) fn is_lent(&self) -> bool {
         self.lent.is_some()
     }
 
-    /// What [`Inlet::next`] says; where the inlet is lent, nothing but that it is back.
+    /// What [`FrameReader::next`] says; where the reader is lent, nothing but that it is back.
     /// Cancel-safe, as that and a oneshot are.
-    pub(crate) async fn next(&mut self) -> Option<Result<Incoming, InletError>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Incoming, ReadError>> {
         if self.is_lent() {
             self.back().await;
             return None;
@@ -89,22 +75,22 @@ impl<R: AsyncRead + Unpin> Source<R> {
         if let Some(last) = self.last.take() {
             return Some(last);
         }
-        Some(self.inlet.as_mut().expect("it is here or lent").next().await)
+        Some(self.reader.as_mut().expect("it is here or lent").next().await)
     }
 
     async fn back(&mut self) {
         if let Some(lent) = &mut self.lent {
             let returned = lent.returned().await;
             self.lent = None;
-            self.inlet = Some(returned.inlet);
+            self.reader = Some(returned.reader);
             self.last = returned.last;
         }
     }
 
-    /// Notes that this piece came, and says whether it makes a tap worth while.
-    pub(crate) fn flows_with(&mut self, piece: &Piece) -> bool {
-        let is_whole = piece.buffer.bytes().len() as u64 == BLOCK_SIZE_BYTES;
-        let whole = is_whole.then(|| (piece.channel, Instant::now()));
+    /// Notes that this segment came, and says whether it makes a tap worth while.
+    pub(crate) fn is_streaming(&mut self, segment: &Segment) -> bool {
+        let is_whole = segment.buffer.bytes().len() as u64 == BLOCK_SIZE_BYTES;
+        let whole = is_whole.then(|| (segment.channel, Instant::now()));
         let before = std::mem::replace(&mut self.whole, whole);
         whole.zip(before).is_some_and(|((channel, now), (same, then))| {
             channel == same && now.saturating_duration_since(then) < FAST
@@ -116,66 +102,65 @@ impl<R: AsyncRead + Unpin> Source<R> {
         &mut self,
         channel: Channel,
         place: OwnedSemaphorePermit,
-    ) -> Option<Box<dyn Tap>>
+    ) -> Option<Box<dyn DataSource>>
     where
         R: Patient + Send + 'static,
     {
-        let inlet = self.inlet.take()?;
+        let reader = self.reader.take()?;
         let (back, returned) = oneshot::channel();
         let recalled = Arc::new(AtomicBool::new(false));
         self.lent = Some(Lent { returned, recalled: Arc::clone(&recalled) });
-        Some(Box::new(Spout {
+        Some(Box::new(LentReader {
             channel,
-            held: Some((Returned { inlet, last: None }, back)),
-            ends: Instant::now() + TERM,
+            held: Some((Returned { reader, last: None }, back)),
             resting: None,
             recalled,
             _place: place,
         }))
     }
 
-    /// For while nothing is to be read: what has come of a piece. Where the inlet is lent
+    /// For while nothing is to be read: what has come of a segment. Where the reader is lent
     /// it is to come back first.
-    pub(crate) fn pause(&mut self) -> Option<Piece> {
+    pub(crate) fn pause(&mut self) -> Option<Segment> {
         if let Some(lent) = &self.lent {
             lent.recall();
         }
         match self.last.take() {
-            Some(Ok(Incoming::Piece(piece))) => Some(piece),
+            Some(Ok(Incoming::Segment(segment))) => Some(segment),
             last => {
                 self.last = last;
-                self.inlet.as_mut().and_then(Inlet::take_piece)
+                self.reader.as_mut().and_then(FrameReader::take_segment)
             }
         }
     }
 
-    /// For when nothing more is to be read at all: the inlet, and what has come of a
-    /// piece.
-    pub(crate) async fn end(&mut self) -> (Inlet<R>, Option<Piece>) {
+    /// For when nothing more is to be read at all: the reader, and what has come of a
+    /// segment.
+    pub(crate) async fn end(&mut self) -> (FrameReader<R>, Option<Segment>) {
         let lent = self.pause();
         self.back().await;
-        let piece = lent.or_else(|| self.pause());
-        (self.inlet.take().expect("it is here now"), piece)
+        let segment = lent.or_else(|| self.pause());
+        (self.reader.take().expect("it is here now"), segment)
     }
 
     /// When the client will have been silent, or at one frame, for too long; while the
-    /// inlet is lent it is neither.
+    /// reader is lent it is neither.
     pub(crate) fn deadline(&self, frame: Duration, silence: Duration) -> Instant {
-        let here = self.inlet.as_ref().map(|inlet| inlet.deadline(frame, silence));
+        let here = self.reader.as_ref().map(|reader| reader.deadline(frame, silence));
         here.unwrap_or_else(|| Instant::now() + silence)
     }
 
-    /// See [`Inlet::excuse_silence`].
+    /// See [`FrameReader::excuse_silence`].
     pub(crate) fn excuse_silence(&mut self) {
-        if let Some(inlet) = &mut self.inlet {
-            inlet.excuse_silence();
+        if let Some(reader) = &mut self.reader {
+            reader.excuse_silence();
         }
     }
 
-    /// See [`Inlet::excuse`].
+    /// See [`FrameReader::excuse`].
     pub(crate) fn excuse(&mut self, waited: Duration) {
-        if let Some(inlet) = &mut self.inlet {
-            inlet.excuse(waited);
+        if let Some(reader) = &mut self.reader {
+            reader.excuse(waited);
         }
     }
 }
@@ -191,33 +176,32 @@ impl<R> Lent<R> {
     }
 }
 
-impl<R: AsyncRead + Patient + Unpin + Send> Tap for Spout<R> {
-    fn draw(&mut self) -> Option<Command> {
+impl<R: AsyncRead + Patient + Unpin + Send> DataSource for LentReader<R> {
+    fn pull(&mut self, until: std::time::Instant) -> Option<Pulled> {
         let (held, _) = self.held.as_mut()?;
         let now = Instant::now();
         // The disk may have been slow; that is not the client's time.
         if let Some(since) = self.resting.take() {
-            held.inlet.excuse(now.saturating_duration_since(since));
+            held.reader.excuse(now.saturating_duration_since(since));
         }
-        let is_over = held.last.is_some() || now >= self.ends;
-        if is_over || self.recalled.load(Ordering::Relaxed) {
+        if held.last.is_some() || self.recalled.load(Ordering::Relaxed) {
             return None;
         }
-        held.inlet.wait_alone(Some(std::time::Instant::now() + PATIENCE));
+        held.reader.wait_alone(Some(until));
         // It waits as it reads: where it has nothing to say then, nothing came, or no
-        // buffer is free, and the session waits for that. Cancel-safe: the inlet keeps
+        // buffer is free, and the session waits for that. Cancel-safe: the reader keeps
         // what it has read.
-        let next = pin!(held.inlet.next()).poll(&mut Context::from_waker(Waker::noop()));
+        let next = pin!(held.reader.next()).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(next) = next else { return None };
         match next {
-            Ok(Incoming::Piece(Piece { channel, offset, buffer, .. }))
+            Ok(Incoming::Segment(Segment { channel, offset, buffer, .. }))
                 if channel == self.channel =>
             {
                 self.resting = Some(Instant::now());
-                Some(Command::Data { offset, buffer })
+                Some(Pulled::Data { offset, buffer })
             }
             Ok(Incoming::Block { channel, index, value }) if channel == self.channel => {
-                Some(Command::Announce { index, value })
+                Some(Pulled::Announce { index, value })
             }
             other => {
                 held.last = Some(other);
@@ -227,12 +211,12 @@ impl<R: AsyncRead + Patient + Unpin + Send> Tap for Spout<R> {
     }
 }
 
-impl<R: Patient> Drop for Spout<R> {
+impl<R: Patient> Drop for LentReader<R> {
     fn drop(&mut self) {
         if let Some((mut held, back)) = self.held.take() {
-            held.inlet.wait_alone(None);
+            held.reader.wait_alone(None);
             if let Some(since) = self.resting {
-                held.inlet.excuse(since.elapsed());
+                held.reader.excuse(since.elapsed());
             }
             // Where nobody waits for it, the connection is gone.
             let _ = back.send(held);
@@ -256,14 +240,18 @@ mod tests {
     const ONE: Channel = Channel(1);
 
     /// A source, and what writes to it.
-    async fn source() -> (Source<Receiver>, TcpStream) {
+    async fn source() -> (ReaderSlot<Receiver>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (receiver, _) = halves(listener.accept().await.unwrap().0).unwrap();
-        (Source::new(Inlet::new(receiver, Caps::SERVER, Pool::new(4))), client)
+        (ReaderSlot::new(FrameReader::new(receiver, Caps::SERVER, Pool::new(4))), client)
     }
 
-    fn lent(source: &mut Source<Receiver>) -> Box<dyn Tap> {
+    fn soon() -> std::time::Instant {
+        std::time::Instant::now() + Duration::from_millis(20)
+    }
+
+    fn lent(source: &mut ReaderSlot<Receiver>) -> Box<dyn DataSource> {
         let places = Arc::new(Semaphore::new(1));
         source.lend(ONE, places.try_acquire_owned().unwrap()).unwrap()
     }
@@ -282,10 +270,15 @@ mod tests {
         client.write_all(&frame::control(&"ping")).await.unwrap();
         let mut tap = lent(&mut source);
         spawn_blocking(move || {
-            let Some(Command::Data { offset, buffer }) = tap.draw() else { panic!("no piece") };
+            let Some(Pulled::Data { offset, buffer }) = tap.pull(soon()) else {
+                panic!("no segment")
+            };
             assert_eq!((offset, buffer.bytes()), (Offset::ZERO, &[7; 5000][..]));
-            assert!(matches!(tap.draw(), Some(Command::Announce { index: BlockIndex::FIRST, .. })));
-            assert!(tap.draw().is_none());
+            assert!(matches!(
+                tap.pull(soon()),
+                Some(Pulled::Announce { index: BlockIndex::FIRST, .. })
+            ));
+            assert!(tap.pull(soon()).is_none());
         })
         .await
         .unwrap();
@@ -300,11 +293,11 @@ mod tests {
         client.write_all(&chunk(5, 100)).await.unwrap();
         client.write_all(&[7; 40]).await.unwrap();
         let mut tap = lent(&mut source);
-        let drawn = spawn_blocking(move || tap.draw().is_none());
+        let drawn = spawn_blocking(move || tap.pull(soon()).is_none());
         assert!(drawn.await.unwrap(), "it waits for the other half, but not for long");
         let (_, came) = source.end().await;
-        let piece = came.expect("the half");
-        assert_eq!((piece.offset.get(), piece.buffer.bytes()), (5, &[7; 40][..]));
+        let segment = came.expect("the half");
+        assert_eq!((segment.offset.get(), segment.buffer.bytes()), (5, &[7; 40][..]));
     }
 
     #[tokio::test]
@@ -316,7 +309,7 @@ mod tests {
             .unwrap();
         let mut tap = lent(&mut source);
         assert!(source.pause().is_none());
-        assert!(spawn_blocking(move || tap.draw().is_none()).await.unwrap());
+        assert!(spawn_blocking(move || tap.pull(soon()).is_none()).await.unwrap());
         assert!(source.next().await.is_none() && !source.is_lent());
         assert!(matches!(source.next().await, Some(Ok(Incoming::Block { channel: ONE, .. }))));
     }
@@ -328,13 +321,13 @@ mod tests {
         client.write_all(&[&head[..], &[7; 40]].concat()).await.unwrap();
         client.write_all(&frame::control(&"ping")).await.unwrap();
         let mut tap = lent(&mut source);
-        assert!(spawn_blocking(move || tap.draw().is_none()).await.unwrap());
-        // The session does not listen just now: the piece must not keep a buffer.
+        assert!(spawn_blocking(move || tap.pull(soon()).is_none()).await.unwrap());
+        // The session does not listen just now: the segment must not keep a buffer.
         assert!(source.pause().is_none());
         assert!(source.next().await.is_none());
-        let piece = source.pause().expect("the piece");
-        assert_eq!((piece.channel, piece.buffer.bytes()), (Channel(2), &[7; 40][..]));
-        drop(piece);
+        let segment = source.pause().expect("the segment");
+        assert_eq!((segment.channel, segment.buffer.bytes()), (Channel(2), &[7; 40][..]));
+        drop(segment);
         assert!(matches!(source.next().await, Some(Ok(Incoming::Control(_)))));
     }
 
@@ -342,10 +335,10 @@ mod tests {
     async fn two_whole_blocks_in_a_moment_flow() {
         let (mut source, _client) = source().await;
         let pool = Pool::new(4);
-        let piece = async |channel, bytes| {
+        let segment = async |channel, bytes| {
             let mut buffer = pool.take(BLOCK).await;
             buffer.filled(bytes);
-            Piece { channel, offset: Offset::ZERO, buffer, since: Instant::now() }
+            Segment { channel, offset: Offset::ZERO, buffer, since: Instant::now() }
         };
         let flowing = [
             (ONE, BLOCK, false),
@@ -356,7 +349,11 @@ mod tests {
             (Channel(2), BLOCK, true),
         ];
         for (channel, bytes, flows) in flowing {
-            assert_eq!(source.flows_with(&piece(channel, bytes).await), flows, "{channel} {bytes}");
+            assert_eq!(
+                source.is_streaming(&segment(channel, bytes).await),
+                flows,
+                "{channel} {bytes}"
+            );
         }
     }
 }

@@ -1,0 +1,154 @@
+//! A small file that is here whole before anything was done about it.
+//!
+//! No client has to hear of an upload that is over before it could go on. So there is no
+//! lease and nothing to resume, and where the resumable path writes a row three times this
+//! one does it twice: see [`posted`](super::posted). What is unusual about the file, what
+//! turns out to be needless, and what does not get its name, takes the resumable path, from
+//! the start. (What is needless costs a file and a sync then; a client that has heard so
+//! of one file sends no other before it is asked for it.)
+
+use super::begin::Asked;
+use super::posted::{Posted, Source};
+use super::{ChannelDesk, Permits, Queued, Task};
+use crate::command::{Command, CompleteRequest, WHOLE_BYTES_MAX, WholeUpload};
+use crate::log::Since;
+use crate::publish::Order;
+use std::collections::VecDeque;
+use towline_state::catalog::{NewDocument, Unless};
+use towline_types::block::{hash_block, hash_file};
+use towline_types::{BlockIndex, FileHash, Offset};
+use towline_upload::{Order as BlockOrder, Upload as Rules};
+
+/// Takes the commands of a small file from the beginning of a queue, as one command, where
+/// all of them are there.
+pub(super) fn take(queue: &mut VecDeque<Queued>) -> Option<Queued> {
+    let length = length(queue)?;
+    let mut permits = Permits::default();
+    let (mut new, mut bytes, mut value, mut hash) = (None, None, None, None);
+    for Queued { task, permits: own } in queue.drain(..length) {
+        permits.merge(own);
+        match task {
+            Task::Command(Command::Begin(upload)) => new = Some(*upload),
+            Task::Command(Command::Data { buffer, .. }) => bytes = Some(buffer),
+            Task::Command(Command::Announce { value: said, .. }) => value = Some(said),
+            Task::Command(Command::Complete(complete)) => hash = complete.hash,
+            _ => unreachable!("`length` has looked at each"),
+        }
+    }
+    let whole = WholeUpload { new: new?, data: bytes?, value, hash };
+    Some(Queued { task: Task::Command(Command::Whole(Box::new(whole))), permits })
+}
+
+/// How many commands at the beginning of the queue are all of a small file.
+fn length(queue: &VecDeque<Queued>) -> Option<usize> {
+    let mut commands = queue.iter().map_while(|queued| match &queued.task {
+        Task::Command(command) => Some(command),
+        Task::Release(_) => None,
+    });
+    let Command::Begin(new) = commands.next()? else { return None };
+    let Command::Data { offset: Offset::ZERO, buffer } = commands.next()? else { return None };
+    let bytes = buffer.bytes().len();
+    if new.filesize.get() != bytes as u64 || bytes > WHOLE_BYTES_MAX {
+        return None;
+    }
+    let mut count = 2;
+    for command in commands {
+        count += 1;
+        match command {
+            Command::Announce { index: BlockIndex::FIRST, .. } if count == 3 => {}
+            // About this very file, and with the wish that it began with.
+            Command::Complete(complete)
+                if complete.id.is_none()
+                    && complete.on_conflict.is_none_or(|wish| wish == new.on_conflict) =>
+            {
+                return Some(count);
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+impl WholeUpload {
+    /// The hash of the bytes, where what was said of them is true.
+    fn verified_hash(&self) -> Option<FileHash> {
+        let filesize = self.new.filesize;
+        let value = hash_block(BlockIndex::FIRST, filesize, self.data.bytes());
+        let hash = hash_file(filesize, [value]);
+        let is_right = self.value.is_none_or(|said| said == value)
+            && self.new.hash.is_none_or(|said| said == hash)
+            && self.hash.is_none_or(|said| said == hash)
+            // Where values were to be announced, one has to vouch for the bytes.
+            && (self.new.order == BlockOrder::Sequence
+                || self.value.is_some()
+                || self.hash.is_some());
+        is_right.then_some(hash)
+    }
+
+    /// The same as commands of the resumable path.
+    pub(super) fn into_commands(self, permits: Permits) -> VecDeque<Queued> {
+        let Self { new, data, value, hash } = self;
+        let begin = Command::Begin(Box::new(new));
+        let data = Command::Data { offset: Offset::ZERO, buffer: data };
+        let announce = value.map(|value| Command::Announce { index: BlockIndex::FIRST, value });
+        let complete = Command::Complete(CompleteRequest { hash, ..CompleteRequest::default() });
+        let queued = |command| Queued { task: Task::Command(command), permits: Permits::default() };
+        let mut commands: VecDeque<_> =
+            [begin, data].into_iter().chain(announce).chain([complete]).map(queued).collect();
+        // What the file takes of its session is given back with the last of them.
+        if let Some(last) = commands.back_mut() {
+            last.permits = permits;
+        }
+        commands
+    }
+}
+
+impl ChannelDesk {
+    /// Publishes the file at once, if that can be; else it becomes an upload.
+    pub(super) fn whole(&mut self, whole: Box<WholeUpload>) -> Option<Asked> {
+        self.leave_for_another();
+        self.since = Since::now(0);
+        let Some(posted) = self.post(&whole) else {
+            self.begin_as_upload(*whole);
+            return None;
+        };
+        Some(Asked::Posted(Box::new(posted.of(Source::Whole(whole)))))
+    }
+
+    /// Goes on with the resumable path, from its start.
+    pub(super) fn begin_as_upload(&mut self, whole: WholeUpload) {
+        self.taken = whole.into_commands(std::mem::take(&mut self.permits));
+    }
+
+    /// Step 1; and the next is begun.
+    fn post(&self, whole: &WholeUpload) -> Option<Posted> {
+        let service = &self.service;
+        let WholeUpload { new, data, .. } = whole;
+        if service.catalog.is_read_only() || data.bytes().len() as u64 != new.filesize.get() {
+            return None;
+        }
+        let (filesize, on_conflict) = (new.filesize, new.on_conflict);
+        Rules::admit(filesize, service.config.max_filesize).ok()?;
+        let blake3 = whole.verified_hash()?;
+        let document_id = service.catalog.reserve_document_id(self.user).ok()?;
+        let birth = service.newborns.begin(document_id);
+        let room = service.settling.place(filesize);
+        let staging = match room {
+            Some(_) => service.storage.create_nameless(document_id, data.bytes()).ok()?,
+            None => service.storage.create_whole(document_id, data.bytes()).ok()?,
+        };
+        let (user_id, started_at) = (self.user, service.clock().now());
+        let order = Order { document_id, owner: user_id, blake3, on_conflict, is_copy: false };
+        // Equal bytes elsewhere make it no less wanted: its own are here.
+        let unless = Unless { same_place: new.hash, same_bytes: None, unfinished: new.new_only };
+        let new = NewDocument {
+            user_id,
+            path: new.path.clone(),
+            filesize,
+            on_conflict,
+            chunk_size: new.chunk_size,
+            started_at,
+        };
+        Some(Posted::written(service, order, (new, unless), (staging, birth), room))
+    }
+}

@@ -1,0 +1,9 @@
+//! The TCP door: Towline's own framed protocol, as `SPEC.md` of `towline-protocol` has it.
+
+mod error;
+mod frame_reader;
+mod hello;
+mod lent_reader;
+mod send_buffer;
+pub(crate) mod session;
+mod translate;

@@ -1,0 +1,343 @@
+//! One connection, from login to its end: requests go to the engine as commands, its events
+//! go out as replies. This module decides nothing but when a connection ends.
+
+use super::error::broken_framing;
+use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
+use super::hello::{self, Login};
+use super::lent_reader::ReaderSlot;
+use super::send_buffer::SendBuffer;
+use super::translate;
+use crate::access::Access;
+use crate::command::Command;
+use crate::event::{Event, EventKind, EventReceiver};
+use crate::origin::Origin;
+use crate::service::Service;
+use crate::session::{REQUESTS_MAX, Session};
+use crate::socket::Patient;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until, timeout};
+use towline_protocol::frame::Caps;
+use towline_protocol::limits::CHANNELS_MAX;
+use towline_protocol::reply::Pong;
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
+use towline_types::UserId;
+
+/// So long the last words may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// So long those who may have something to say are waited for: for less than a client
+/// waits for the last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+enum End {
+    /// The client has said all it had to say: it hears the rest.
+    Finished,
+    /// The connection broke.
+    Gone,
+    /// The client is told why, and it is closed.
+    Closed(ErrorReply),
+}
+
+struct Connection<R, W> {
+    service: Arc<Service>,
+    user: UserId,
+    access: Access,
+    source: ReaderSlot<R>,
+    outgoing: SendBuffer<W>,
+    session: Session,
+    events: EventReceiver,
+    /// The code behind a writer has panicked.
+    broken: bool,
+}
+
+/// Serves one connection.
+pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, service: Arc<Service>)
+where
+    R: AsyncRead + Patient + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin,
+{
+    let mut reader = FrameReader::new(reader, Caps::LOGIN, Arc::clone(&service.pool));
+    let mut outgoing = SendBuffer::new(writer);
+    let stopping = service.stopping.clone();
+    // Cancel-safe enough: a stranger who is not logged in has nothing to lose.
+    let login = tokio::select! {
+        login = hello::login(&mut reader, &service) => login,
+        () = stopping.cancelled() => Login::Refused(stopping_error()),
+    };
+    match login {
+        Login::User(user, expires_at) => {
+            outgoing.push(&Reply::Welcome(hello::welcome(&user, &service)));
+            let (session, events) =
+                Session::new(Arc::clone(&service), user.user_id, Origin::new(peer), CHANNELS_MAX);
+            let connection = Connection {
+                user: user.user_id,
+                access: Access::granted(Arc::clone(&service), user.user_id, expires_at),
+                source: ReaderSlot::new(reader),
+                outgoing,
+                session,
+                events,
+                broken: false,
+                service,
+            };
+            connection.run().await;
+            return;
+        }
+        Login::Refused(error) => {
+            service.summary.login_refused(peer, error.code.as_str());
+            outgoing.push(&Reply::Error(error));
+        }
+        Login::WrongDoor(text) => outgoing.push_frames(text.as_bytes()),
+        Login::Gone => return,
+    }
+    farewell(&mut reader, &mut outgoing).await;
+}
+
+/// The last words, and time for them to be heard.
+async fn farewell<R, W>(reader: &mut FrameReader<R>, outgoing: &mut SendBuffer<W>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let _ = timeout(FAREWELL, async {
+        outgoing.finish().await?;
+        reader.drain().await;
+        std::io::Result::Ok(())
+    })
+    .await;
+}
+
+impl<R, W> Connection<R, W>
+where
+    R: AsyncRead + Patient + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin,
+{
+    async fn run(mut self) {
+        let end = self.talk().await;
+        self.session.begin_end();
+        let (mut reader, segment) = self.source.end().await;
+        if let Some(segment) = segment {
+            // What has arrived of a frame that was cut counts, unless there is no time.
+            let _ = self.push_segment(segment).await;
+        }
+        let Self { session, mut outgoing, mut events, .. } = self;
+        let closed = session.close().await;
+        if let End::Gone = end {
+            return;
+        }
+        let _ = timeout(LAST_WORDS, drain_events(&mut events, &mut outgoing)).await;
+        for event in closed.last_events().await {
+            forward(&mut outgoing, event);
+        }
+        if let End::Closed(error) = end {
+            outgoing.push(&Reply::Error(error));
+        }
+        farewell(&mut reader, &mut outgoing).await;
+    }
+
+    /// Until somebody has enough.
+    async fn talk(&mut self) -> End {
+        let timings = self.service.config.timings;
+        let stopping = self.service.stopping.clone();
+        let mut deaf_since = None;
+        loop {
+            // Who does not read is not read from, and keeps no buffer from others.
+            let listens = self.outgoing.has_room() && self.events.len() < REQUESTS_MAX as usize;
+            if !listens {
+                deaf_since.get_or_insert_with(Instant::now);
+            } else if let Some(since) = deaf_since.take() {
+                self.source.excuse(since.elapsed());
+            }
+            if !listens
+                && let Some(segment) = self.source.pause()
+                && let Some(end) = self.push_segment(segment).await
+            {
+                return end;
+            }
+            if self.broken {
+                return End::Closed(ErrorReply::new(
+                    Code::Internal,
+                    "the server made a mistake; what is durable is kept, come again",
+                ));
+            }
+            let patience = self.source.deadline(timings.frame, timings.silence);
+            let unread = self.outgoing.deadline(timings.unread);
+            // Every branch is cancel-safe: `Access::ends`, receiving from a channel, one
+            // write, `Source::next` (see there), and waiting. The one that waits for nothing
+            // is for when nothing more has come.
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return End::Closed(stopping_error()),
+                error = self.access.ends() => return End::Closed(error),
+                Some(event) = self.events.recv(), if self.outgoing.has_room() => {
+                    self.broken |= matches!(event.kind, EventKind::Panicked);
+                    self.forward(event);
+                }
+                sent = self.outgoing.send(), if !self.outgoing.is_empty() => {
+                    if sent.is_err() {
+                        return End::Gone;
+                    }
+                }
+                incoming = self.source.next(), if listens || self.source.is_lent() => {
+                    match incoming {
+                        // The lane has had it: the clocks and all else are looked at first.
+                        None => {}
+                        Some(Ok(incoming)) => {
+                            if let Some(end) = self.take(incoming).await {
+                                return end;
+                            }
+                        }
+                        Some(Err(ReadError::Frame(error))) => return End::Closed(broken_framing(&error)),
+                        // It may have closed one direction only, and still listen.
+                        Some(Err(ReadError::Cut)) => return End::Finished,
+                        Some(Err(ReadError::Io(_))) => return End::Gone,
+                    }
+                }
+                () = std::future::ready(()), if self.session.is_holding_back() => {
+                    self.session.release_held_back();
+                }
+                () = sleep_until(unread.unwrap_or(patience)), if unread.is_some() => return End::Gone,
+                () = sleep_until(patience), if listens => {
+                    if self.source.deadline(timings.frame, timings.silence) <= Instant::now() {
+                        return End::Closed(ErrorReply::new(
+                            Code::TooSlow,
+                            "nothing whole has come for too long; what came is kept, come again",
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, incoming: Incoming) -> Option<End> {
+        match incoming {
+            Incoming::End => return Some(End::Finished),
+            Incoming::Segment(segment) => {
+                let (channel, streams) = (segment.channel, self.source.is_streaming(&segment));
+                if let Some(end) = self.push_segment(segment).await {
+                    return Some(end);
+                }
+                if streams {
+                    let source = &mut self.source;
+                    self.session
+                        .lend(translate::tag(channel), |permit| source.lend(channel, permit));
+                }
+            }
+            Incoming::Block { channel, index, value } => {
+                return self.push(channel, Command::Announce { index, value }).await;
+            }
+            Incoming::Control(bytes) => match Request::parse(&bytes) {
+                Ok(Request::Ping(ping)) => {
+                    self.outgoing.push(&Reply::Ping(Pong { channel: ping.channel }));
+                }
+                Ok(Request::Hello(_)) => {
+                    let error = ErrorReply::new(Code::BadState, "you are logged in already");
+                    self.outgoing.push(&Reply::Error(error));
+                }
+                Ok(request) => {
+                    let channel = request.channel();
+                    let command = translate::command(request, self.user)?;
+                    return self.push(channel, command).await;
+                }
+                Err(error) => self.outgoing.push(&Reply::Error(error)),
+            },
+        }
+        None
+    }
+
+    async fn push_segment(&mut self, segment: Segment) -> Option<End> {
+        let Segment { channel, offset, buffer, .. } = segment;
+        self.push(channel, Command::Data { offset, buffer }).await
+    }
+
+    /// Gives a command to its channel's writer, once there are permits for it. While this
+    /// waits nothing is read, and the lanes do not need the connection to go on. Where the
+    /// connection is to end meanwhile, the command is dropped.
+    async fn push(&mut self, channel: Channel, command: Command) -> Option<End> {
+        let mut admitted = match self.session.admit(translate::tag(channel), command) {
+            Ok(admitted) => admitted?,
+            Err(rejection) => {
+                let error = super::error::of(&rejection).on(channel, None);
+                self.outgoing.push(&Reply::Error(error));
+                return None;
+            }
+        };
+        if !admitted.is_granted() {
+            let since = Instant::now();
+            let end = self.wait_for_permits(admitted.granted()).await;
+            if end.is_some() {
+                self.session.give_back(admitted);
+                return end;
+            }
+            self.source.excuse(since.elapsed());
+        }
+        self.session.push(admitted);
+        None
+    }
+
+    /// Waits, and goes on sending: a long answer gives its permits back when it is on its
+    /// way.
+    async fn wait_for_permits(&mut self, granted: impl Future<Output = ()>) -> Option<End> {
+        let ended = async {
+            tokio::select! {
+                biased;
+                () = self.service.stopping.cancelled() => stopping_error(),
+                error = self.access.ends() => error,
+            }
+        };
+        tokio::pin!(granted, ended);
+        loop {
+            tokio::select! {
+                biased;
+                error = &mut ended => return Some(End::Closed(error)),
+                () = &mut granted => return None,
+                Some(event) = self.events.recv() => {
+                    self.broken |= matches!(event.kind, EventKind::Panicked);
+                    forward(&mut self.outgoing, event);
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, event: Event) {
+        if let EventKind::AtWork { .. } = event.kind {
+            self.source.excuse_silence();
+        }
+        forward(&mut self.outgoing, event);
+    }
+}
+
+/// Passes on what is still said. The lanes are done, but whoever ends an upload tells its
+/// writers only once the catalog says so: nobody has more to say when the last way here
+/// is dropped.
+async fn drain_events<W: AsyncWrite + Unpin>(
+    events: &mut EventReceiver,
+    outgoing: &mut SendBuffer<W>,
+) {
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => forward(outgoing, event),
+                None => return,
+            },
+            sent = outgoing.send(), if !outgoing.is_empty() => {
+                if sent.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn forward<W: AsyncWrite + Unpin>(outgoing: &mut SendBuffer<W>, event: Event) {
+    if let Some(frames) = translate::frames(&event) {
+        outgoing.push_frames(&frames);
+    }
+}
+
+fn stopping_error() -> ErrorReply {
+    ErrorReply::new(Code::ShuttingDown, "the server is stopping; what came is kept, come again")
+}
