@@ -562,7 +562,7 @@ impl ChannelDesk {
                 // The name, the size and the rest are the row's.
                 status(Position { filesize, ..position }, active);
             }),
-            None => status(Position { received: durable, durable, filesize }, false),
+            None => status(Position { received: durable.get(), durable, filesize }, false),
         }
         Ok(())
     }

@@ -323,8 +323,9 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
         Ok(recorded) => {
             failpoint::reach("checkpoint.recorded");
             for (live, recording, snapshot, _) in &synced {
-                if recorded.contains(&live.document_id) {
-                    live.recorded(recording, snapshot);
+                let promised = recorded.iter().find(|(id, _)| *id == live.document_id);
+                if let Some((_, durable)) = promised {
+                    live.recorded(recording, snapshot, *durable);
                 }
             }
             true

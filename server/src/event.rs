@@ -5,6 +5,7 @@ use crate::rejection::Rejection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use towline_state::catalog::DurableOffset;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     Timestamp,
@@ -80,7 +81,7 @@ pub(crate) enum GrantedBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) received: Offset,
-    pub(crate) durable: Offset,
+    pub(crate) durable: DurableOffset,
     pub(crate) filesize: FileSize,
 }
 
@@ -112,7 +113,7 @@ pub(crate) struct Found {
     /// A document elsewhere has these bytes.
     pub(crate) is_known: bool,
     /// An unfinished upload to this place, and how much of it is durable.
-    pub(crate) unfinished: Option<(DocumentId, Offset)>,
+    pub(crate) unfinished: Option<(DocumentId, DurableOffset)>,
 }
 
 /// How a document stands.

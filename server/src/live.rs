@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
-use towline_state::catalog::Catalog;
+use towline_state::catalog::{Catalog, DurableOffset};
 use towline_types::{
     BlockHasher, BlockIndex, ChainingValue, DocumentId, FileSize, Generation, Offset, Timestamp,
     UserId,
@@ -51,6 +51,8 @@ pub(crate) struct Recording(#[allow(dead_code, reason = "held, not read")] Owned
 
 struct Core {
     upload: Upload,
+    /// What the catalog promises of it.
+    durable: DurableOffset,
     /// One for every block that is open.
     hashers: BTreeMap<BlockIndex, BlockHasher>,
     /// Those who share the lease, each under the number of its [`Part`].
@@ -125,16 +127,22 @@ impl Live {
         lease: Lease,
         writer: Writer,
     ) -> (Self, Part) {
-        let live = Self::restore(document_id, staging, upload);
+        let live = Self::restore(document_id, staging, upload, DurableOffset::NOTHING);
         let part = live.core().add(lease, writer);
         (live, part)
     }
 
-    fn restore(document_id: DocumentId, staging: Arc<dyn Staging>, upload: Upload) -> Self {
+    fn restore(
+        document_id: DocumentId,
+        staging: Arc<dyn Staging>,
+        upload: Upload,
+        durable: DurableOffset,
+    ) -> Self {
         let owner = upload.owner();
         let core = Core {
             reach: upload.progress().reach(),
             upload,
+            durable,
             hashers: BTreeMap::new(),
             writers: BTreeMap::new(),
             writers_ever: 0,
@@ -161,13 +169,14 @@ impl Live {
         document_id: DocumentId,
         staging: Arc<dyn Staging>,
         mut upload: Upload,
+        durable: DurableOffset,
     ) -> Result<Self, Failure> {
         let filesize = upload.progress().filesize();
         staging.check_holds(upload.progress().reach())?;
         // Recovery may have cut the file, and its reserved space with it (rule 5).
         staging.reserve(filesize)?;
         let hashers = hash_open_block(document_id, &*staging, &mut upload)?;
-        let live = Self::restore(document_id, staging, upload);
+        let live = Self::restore(document_id, staging, upload, durable);
         live.core().hashers = hashers;
         Ok(live)
     }
@@ -211,7 +220,7 @@ impl Live {
                 self.record_growth(&after, catalog)?;
             }
             // Before anything else can go wrong, as with a withdrawal.
-            core.upload = after;
+            core.adopt(after);
             if has_grown {
                 failpoint::reach("resume.grown");
             }
@@ -340,7 +349,7 @@ impl Live {
         }
         // Before anything else can go wrong: memory that counts on what the catalog
         // has forgotten would promise what no restart can find (P1).
-        core.upload = after;
+        core.adopt(after);
         core.hashers.retain(|index, _| !named(index));
         if is_recorded {
             failpoint::reach("withdraw.recorded");
@@ -438,9 +447,10 @@ impl Live {
 
     /// The snapshot's data is synced and the catalog has recorded it (P1): only
     /// now may the client hear of it.
-    pub(crate) fn recorded(&self, _: &Recording, snapshot: &Snapshot) {
+    pub(crate) fn recorded(&self, _: &Recording, snapshot: &Snapshot, durable: DurableOffset) {
         let mut core = self.core();
         core.upload.recorded(snapshot);
+        core.durable = durable;
         core.report(self.document_id);
     }
 
@@ -553,6 +563,12 @@ impl Core {
         }
     }
 
+    /// The upload as it is after bytes were taken back, in the catalog as well.
+    fn adopt(&mut self, after: Upload) {
+        self.durable = self.durable.lowered_to(after.progress().durable());
+        self.upload = after;
+    }
+
     /// Gives a writer its part in the lease, and tells it so.
     fn grant(
         &mut self,
@@ -598,9 +614,10 @@ impl Core {
 
     fn position(&self) -> Position {
         let progress = self.upload.progress();
+        debug_assert_eq!(progress.durable(), self.durable.get(), "rules and catalog agree");
         Position {
             received: progress.received(),
-            durable: progress.durable(),
+            durable: self.durable,
             filesize: progress.filesize(),
         }
     }

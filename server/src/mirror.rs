@@ -213,7 +213,7 @@ fn compare(service: &Service, found: Option<&UploadsState>) -> Result<(), Mirror
         match found.uploads.get(&document.document_id.to_string()) {
             Some(entry) => {
                 unknown -= 1;
-                behind += usize::from(entry.offset != document.durable_offset);
+                behind += usize::from(entry.offset != document.durable_offset.get());
             }
             None => behind += 1,
         }
@@ -243,7 +243,7 @@ fn entry(document: &Document, active: bool) -> UploadEntry {
     let mut entry = UploadEntry::new(
         document.path.filename().clone(),
         document.filesize,
-        document.durable_offset,
+        document.durable_offset.get(),
         status,
     );
     entry.folder = document.path.folder().to_vec();

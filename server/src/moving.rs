@@ -12,6 +12,7 @@ use crate::service::Service;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use towline_state::catalog::{Document, DurableOffset};
 use towline_types::{DocumentId, FileSize, Offset};
 
 /// See the module's description.
@@ -29,6 +30,14 @@ pub(crate) struct Moving {
 pub(crate) struct Standing {
     pub(crate) copied: Offset,
     pub(crate) filesize: FileSize,
+    pub(crate) durable: DurableOffset,
+}
+
+impl Standing {
+    /// Of a row that says `publishing`, that many bytes are copied.
+    pub(crate) fn of(row: &Document, copied: Offset) -> Self {
+        Self { copied, filesize: row.filesize, durable: row.durable() }
+    }
 }
 
 /// A copy under way. It is none any more when this is dropped.
@@ -40,12 +49,13 @@ pub(crate) struct Move {
 
 impl Moving {
     /// Begins the copy of a document; nothing where it is under way.
-    pub(crate) fn begin(self: &Arc<Self>, id: DocumentId, filesize: FileSize) -> Option<Move> {
+    pub(crate) fn begin(self: &Arc<Self>, row: &Document) -> Option<Move> {
+        let id = row.document_id;
         let mut under_way = lock(&self.under_way);
         if under_way.contains_key(&id) {
             return None;
         }
-        under_way.insert(id, Standing { copied: Offset::ZERO, filesize });
+        under_way.insert(id, Standing::of(row, Offset::ZERO));
         Some(Move { moving: Arc::clone(self), id })
     }
 

@@ -437,7 +437,7 @@ fn name(
                 let receipt = put_in_place(service, order, place, &mut |_| true)?;
                 return Ok(Went::Done(Box::new(receipt)));
             }
-            let copy = service.moving.begin(document_id, filesize);
+            let copy = service.moving.begin(&place.document);
             let copy = copy.ok_or(Failure::StillPublishing)?;
             Ok(Went::On(Stride::Copy(Box::new(Copying { place, copy, turn: None }))))
         }
@@ -453,7 +453,7 @@ fn copy(
     say: &mut dyn FnMut(Standing),
 ) -> Result<Went, Failure> {
     let Copying { place, copy, turn } = copying;
-    let filesize = place.document.filesize;
+    let row = place.document.clone();
     let Some(_turn) = turn else {
         drop(copy);
         service.moving.leave(order.document_id);
@@ -461,7 +461,7 @@ fn copy(
     };
     let receipt = put_in_place(service, order, place, &mut |copied| {
         copy.reached(copied);
-        say(Standing { copied, filesize });
+        say(Standing::of(&row, copied));
         !service.stopping.is_cancelled()
     });
     Ok(Went::Done(Box::new(receipt?)))

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_state::catalog::{Catalog, CatalogError, Document};
-use towline_types::{DocumentId, FileSize, Offset, UserId};
+use towline_state::catalog::{Catalog, CatalogError, Document, DurableOffset};
+use towline_types::{DocumentId, FileSize, UserId};
 use towline_upload::{Phase, Progress, Refusal, Upload};
 
 /// See the module's description.
@@ -76,8 +76,9 @@ impl Service {
                 return Err(Failure::Refused(Refusal::NotUploading(row.phase)));
             }
             let blocks = self.catalog.blocks(id).wait()?;
-            let nothing_promised = row.durable_offset == Offset::ZERO && blocks.is_empty();
-            let progress = Progress::restore(row.filesize, row.durable_offset, blocks);
+            let nothing_promised =
+                row.durable_offset == DurableOffset::NOTHING && blocks.is_empty();
+            let progress = Progress::restore(row.filesize, row.durable_offset.get(), blocks);
             let last_byte_at = row.last_chunk_at;
             let upload = Upload::restore(row.user_id, row.path, row.phase, progress, last_byte_at);
             let staging = match self.storage.open(id) {
@@ -87,7 +88,7 @@ impl Service {
                 }
                 opened => opened?,
             };
-            Live::read_back(id, staging, upload)
+            Live::read_back(id, staging, upload, row.durable_offset)
         })
     }
 
@@ -172,7 +173,7 @@ impl Service {
         }
         let goes_on = &mut |copied| {
             copy.reached(copied);
-            say(Standing { copied, filesize: row.filesize });
+            say(Standing::of(&row, copied));
             !self.stopping.is_cancelled()
         };
         let settled = recovery::finish_publishing(self, &row, goes_on).map(drop);
@@ -193,7 +194,7 @@ impl Service {
                 Some(row) if row.phase == Phase::Publishing => row,
                 _ => return self.tell_what_row_says(id, live).map(|()| None),
             };
-            let copy = self.moving.begin(id, row.filesize).ok_or(Failure::StillPublishing)?;
+            let copy = self.moving.begin(&row).ok_or(Failure::StillPublishing)?;
             self.mirror.changed();
             match recovery::finish_publishing(self, &row, &mut |_| false) {
                 Err(Failure::StillPublishing) => Ok(Some((row, copy))),

@@ -20,7 +20,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
-use towline_state::catalog::Document;
+use towline_state::catalog::{Document, DurableOffset};
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
@@ -279,7 +279,7 @@ impl ChannelDesk {
     ) -> impl FnMut(Offset) -> bool + use<> {
         let (ending, mut say) = (self.ending.clone(), self.now_and_then(document_id));
         move |received| {
-            let position = Position { received, durable: Offset::ZERO, filesize };
+            let position = Position { received, durable: DurableOffset::NOTHING, filesize };
             say(&|| EventKind::AtWork { position, copied: None });
             received == filesize.end() || !ending.is_cancelled()
         }
@@ -312,7 +312,7 @@ impl ChannelDesk {
 
 /// Of a document that is copied all bytes are there and durable.
 fn has_copied(standing: Standing) -> EventKind {
-    let Standing { copied, filesize } = standing;
-    let position = Position { received: filesize.end(), durable: filesize.end(), filesize };
+    let Standing { copied, filesize, durable } = standing;
+    let position = Position { received: filesize.end(), durable, filesize };
     EventKind::AtWork { position, copied: Some(copied) }
 }

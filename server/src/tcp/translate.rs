@@ -12,7 +12,8 @@ use towline_protocol::reply::{
 };
 use towline_protocol::request::{Complete, Find, Join, Request, Resume, Upload, Withdraw};
 use towline_protocol::{Channel, frame};
-use towline_types::{BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, UserId};
+use towline_state::catalog::DurableOffset;
+use towline_types::{BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, Offset, UserId};
 use towline_upload::{Order, Phase};
 
 /// The writer of a channel.
@@ -171,7 +172,7 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
                 channel,
                 document_id,
                 received,
-                durable,
+                durable: told(durable),
                 filesize,
                 progress,
                 copied,
@@ -193,8 +194,10 @@ fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> 
                 same_size: found.same_size,
                 document_id: found.same_place,
                 known: found.is_known,
-                unfinished: unfinished
-                    .map(|(document_id, offset)| Unfinished { document_id, offset }),
+                unfinished: unfinished.map(|(document_id, durable)| Unfinished {
+                    document_id,
+                    offset: told(durable),
+                }),
             }))
         }
         Answer::Status(standing) => Some(Reply::Status(status(channel, document?, standing))),
@@ -218,7 +221,7 @@ fn status(channel: Channel, document_id: DocumentId, standing: &Standing) -> Sta
         folder,
         filesize,
         received,
-        durable,
+        durable: told(durable),
         active: standing.is_active,
         blake3: standing.hash,
         created_at: standing.created_at,
@@ -241,6 +244,12 @@ fn success(channel: Channel, receipt: &Receipt, existing: bool) -> Success {
         existing,
         copied: receipt.is_copy(),
     }
+}
+
+/// What a client may count on after any crash. It takes the catalog's own promise, so that no
+/// other offset can be told.
+const fn told(durable: DurableOffset) -> Offset {
+    durable.get()
 }
 
 /// The name of a file and those of the folders above it.

@@ -75,7 +75,7 @@ impl Repair {
     /// on nothing vouches for them (P5).
     fn withdraw(&self, row: &Document, blocks: &[Range<u64>]) -> Result<Done, VerifyError> {
         let id = row.document_id;
-        let mut durable = row.durable_offset;
+        let mut durable = row.durable_offset.get();
         if row.phase == Phase::Publishing {
             self.catalog.return_to_uploading(id).wait()?;
             failpoint::reach("repair.returned");

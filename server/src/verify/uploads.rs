@@ -26,7 +26,7 @@ impl Verification<'_> {
         // staging file never becomes shorter while a server is at work on it.
         let blocks = self.catalog.blocks(row.document_id).wait()?;
         let blocks_end = blocks.last().map(|(index, _)| index.end(row.filesize));
-        let promised = row.durable_offset.max(blocks_end.unwrap_or(Offset::ZERO));
+        let promised = row.durable_offset.get().max(blocks_end.unwrap_or(Offset::ZERO));
         let path = self.survey.staging_path(row.document_id);
         let (file, length) = match self.survey.staging(row.document_id) {
             Ok(Some(found)) => found,

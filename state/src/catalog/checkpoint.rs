@@ -1,5 +1,6 @@
 //! Checkpoints: what has become durable is written down. From here on it is a promise.
 
+use super::durable::DurableOffset;
 use super::error::CatalogError;
 use super::{Catalog, Reply, blocks};
 use rusqlite::{Connection, params};
@@ -22,14 +23,18 @@ pub struct Checkpoint {
 
 impl Catalog {
     /// Records all of them or none. Those whose document is not uploading (any
-    /// more) are passed over; the answer names the ones that were recorded, in
-    /// the order given.
-    pub fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Reply<Vec<DocumentId>> {
+    /// more) are passed over; the answer has the ones that were recorded, in the order
+    /// given, with what is promised of each from now on.
+    pub fn checkpoint(
+        &self,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Reply<Vec<(DocumentId, DurableOffset)>> {
         self.write(move |connection| {
             let mut recorded = Vec::with_capacity(checkpoints.len());
             for checkpoint in &checkpoints {
                 if record(connection, checkpoint)? {
-                    recorded.push(checkpoint.document_id);
+                    let durable = DurableOffset::recorded(checkpoint.durable_offset);
+                    recorded.push((checkpoint.document_id, durable));
                 }
             }
             Ok(recorded)

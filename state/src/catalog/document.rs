@@ -1,5 +1,6 @@
 //! A document as the catalog knows it.
 
+use super::durable::DurableOffset;
 use super::error::CatalogError;
 use super::row::NamedRow;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
@@ -91,7 +92,7 @@ pub struct Document {
     /// The payload of a full chunk, in bytes, where it was agreed on.
     pub chunk_size: Option<u32>,
     /// How far every byte is durable and verified.
-    pub durable_offset: Offset,
+    pub durable_offset: DurableOffset,
     /// Where its bytes are; of interest while it is publishing.
     pub bytes: Bytes,
     /// The place it got, under the user's folder; from publishing on.
@@ -112,6 +113,18 @@ pub struct Document {
     pub finished_at: Option<Timestamp>,
 }
 
+impl Document {
+    /// What is promised of its bytes: what a checkpoint recorded, and from `publishing` on the
+    /// whole file, where it was synced before the row said so.
+    #[must_use]
+    pub fn durable(&self) -> DurableOffset {
+        match (self.phase, self.bytes) {
+            (Phase::Publishing, Bytes::Synced) => DurableOffset::recorded(self.filesize.end()),
+            _ => self.durable_offset,
+        }
+    }
+}
+
 /// Reads a row with [`COLUMNS`].
 pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
     let row = NamedRow::new(row, "document", "document_id")?;
@@ -129,7 +142,7 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
             OnConflict::parse(&word).ok_or_else(|| format!("{word:?} is neither rename nor reject"))
         })?,
         chunk_size: row.get_option("chunk_size", |bytes: i64| u32::try_from(bytes))?,
-        durable_offset: row.get("durable_offset", Offset::from_i64)?,
+        durable_offset: DurableOffset::recorded(row.get("durable_offset", Offset::from_i64)?),
         bytes: match row.plain::<Option<i64>>("cached_inode")? {
             Some(inode) => Bytes::Cached { inode: inode.cast_unsigned() },
             None => Bytes::Synced,

@@ -3,11 +3,12 @@
 
 use super::document::{Bytes, Document, FileStamp, NewDocument, OnConflict};
 use super::documents::{self, Created, Unless, in_phase};
+use super::durable::DurableOffset;
 use super::error::{CatalogError, Refusal};
 use super::{Catalog, Reply, blocks, users};
 use rusqlite::{Connection, params};
 use std::iter;
-use towline_types::{DocumentId, DocumentPath, FileHash, Offset, Timestamp, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// How many names are tried one by one before the search takes larger steps.
@@ -137,7 +138,7 @@ impl Catalog {
                 phase: Phase::Publishing,
                 on_conflict,
                 chunk_size,
-                durable_offset: Offset::ZERO,
+                durable_offset: DurableOffset::NOTHING,
                 bytes,
                 file_path: Some(place),
                 stamp: None,
@@ -201,7 +202,7 @@ impl Catalog {
             blocks::forget(connection, document_id)?;
             Ok(Document {
                 phase: Phase::Completed,
-                durable_offset: document.filesize.end(),
+                durable_offset: DurableOffset::recorded(document.filesize.end()),
                 bytes: Bytes::Synced,
                 stamp,
                 created_at: Some(now),

@@ -149,6 +149,6 @@ fn unfinished(row: &Row<'_>) -> Result<Unfinished, CatalogError> {
     let row = NamedRow::new(row, "document", "document_id")?;
     let highest = row.get_option("highest_block", block_index)?;
     let blocks_end = highest.map_or(Offset::ZERO, |index| index.end(document.filesize));
-    let durable_end = document.durable_offset.max(blocks_end);
+    let durable_end = document.durable_offset.get().max(blocks_end);
     Ok(Unfinished { document, durable_end })
 }

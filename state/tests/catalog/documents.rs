@@ -1,9 +1,8 @@
 //! Documents begin, and read back as they were written.
 
 use crate::fixture::{Fixture, at, id, path, refusal, size, user};
-use towline_state::catalog::{Bytes, Document, OnConflict, Refusal};
+use towline_state::catalog::{Bytes, Document, DurableOffset, OnConflict, Refusal};
 use towline_state::{Catalog, CatalogError};
-use towline_types::Offset;
 use towline_upload::Phase;
 
 #[test]
@@ -19,7 +18,7 @@ fn a_new_document_reads_back() {
         phase: Phase::Uploading,
         on_conflict: OnConflict::Rename,
         chunk_size: Some(65536),
-        durable_offset: Offset::ZERO,
+        durable_offset: DurableOffset::NOTHING,
         bytes: Bytes::Synced,
         file_path: None,
         stamp: None,

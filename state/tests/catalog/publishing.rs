@@ -16,7 +16,7 @@ fn publishing_reserves_the_place_and_completing_confirms_it() {
     let publishing = f.document(a);
     assert_eq!(publishing.phase, Phase::Publishing);
     assert_eq!(publishing.blake3, Some(hash(1)));
-    assert_eq!(publishing.durable_offset, offset(MIB), "only a checkpoint promises");
+    assert_eq!(publishing.durable_offset.get(), offset(MIB), "only a checkpoint promises");
     assert_eq!(publishing.file_path, Some(path("docs/a.pdf")));
     assert_eq!((publishing.created_at, publishing.finished_at), (None, None));
     assert_eq!(f.catalog.blocks(a).wait().unwrap(), [block(0, 1)]);
