@@ -96,7 +96,7 @@ linked_state() {
 # A place that the system refuses for good: that file ends with the reason, the others go on.
 refused_place() {
   root; need setpriv; chmod 755 "$D"; mkdir d; chown 65534 d
-  setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
+  : >o; setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
   known; mkdir -p t/a t/b; echo 1 >t/a/0; put t >out 2>&1 || { cat out; wrong "the first put failed"; }
   chown 0 d/uploads/1/t/a; chmod 755 d/uploads/1/t/a
   for x in a b; do head -c 2M /dev/urandom >t/$x/L; done
@@ -140,11 +140,11 @@ no_home() {
 # Root adds a user to a folder of the service's: the service starts all the same.
 roots_user() {
   root; need setpriv; chmod 755 "$D"; mkdir d; chown 65534 d
-  setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
+  : >o; setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
   known; kill $s; wait $s
   towlined user add bob --data-dir d >out 2>&1; towlined token --user bob --data-dir d >t 2>err || { cat out err; wrong "no token"; }
   [ "$(find d -user 0 | wc -l)" = 0 ] || { find d -user 0 -ls; wrong "files of root's are left"; }
-  setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
+  : >o; setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
   known
 }
 # A catalog that a backup has locked is waited for.
@@ -155,7 +155,7 @@ import sqlite3, time
 c = sqlite3.connect("d/state/catalog.db", isolation_level=None)
 c.execute("BEGIN EXCLUSIVE"); print("locked", flush=True); time.sleep(8)' >locked & local p=$!
   until [ -s locked ]; do sleep 0.1; done
-  towlined --data-dir d --listen 127.0.0.1:0 >o 2>l & s=$!
+  : >o; towlined --data-dir d --listen 127.0.0.1:0 >o 2>l & s=$!
   known; wait $p; [ -z "$(tr -d '[:space:]' <l)" ] && wrong "the server waited without a word"
   echo x >x; put x --quiet || wrong "put failed"
 }
@@ -180,7 +180,7 @@ token_renewed() {
   S; towlined token --user 1 --ttl 3s --data-dir d >tok 2>/dev/null; truncate -s 64M f
   towline put f --parallel 1 --chunk-size 4KiB --to "$A" --token-file tok --json >out 2>err & local p=$!
   sleep 1; kill -STOP $p; cp "$K" tok; sleep 3; kill -9 $s; wait $s 2>/dev/null
-  towlined --data-dir d --listen "$A" >o 2>l & s=$!
+  : >o; towlined --data-dir d --listen "$A" >o 2>l & s=$!
   known; kill -CONT $p; wait $p; local code=$?
   [ $code = 0 ] || { cat out err; wrong "exit $code"; }
   there f f

@@ -427,10 +427,16 @@ fn name(
         }
         // The storage knows no such steps, and nothing has happened.
         (None, room) => {
+            let mut place = place;
             if room.is_some() {
-                // Step 1 is still to be done: what the row says is less than what is so.
+                // Step 1 is still to be done, and the row is to say so: a copy may take long,
+                // and what is told of the bytes meanwhile is what the row promises (P1).
                 let synced = staging.sync_data();
                 synced.map_err(|error| not_moved(service, order, None, error))?;
+                let row = service.catalog.bytes_synced(document_id).wait();
+                let row =
+                    row.map_err(|error| subject.no_place(service, document_id, error.into()))?;
+                place.document = row;
             }
             let filesize = place.document.filesize;
             if filesize.get() <= BLOCK_SIZE_BYTES {

@@ -59,7 +59,7 @@ impl Summary {
     /// A stranger was not let in.
     pub(crate) fn login_refused(&self, peer: SocketAddr, code: &'static str) {
         if let Some(others) = self.logins.due((code, Network::of(peer))) {
-            tracing::info!(%peer, code, others, "a login was refused");
+            tracing::info!(%peer, %code, others, "a login was refused");
         }
     }
 
@@ -74,7 +74,7 @@ impl Summary {
         let code = rejection.kind.as_str();
         if let Some(others) = self.refusals.due((code, user)) {
             let (document, reason) = (id.map(display), &rejection.message);
-            tracing::info!(peer = %origin, %user, document, code, others, ?reason, "a request was refused");
+            tracing::info!(peer = %origin, %user, document, %code, others, ?reason, "a request was refused");
         }
     }
 
@@ -88,7 +88,7 @@ impl Summary {
                 document,
                 path,
                 errno,
-                code,
+                %code,
                 others,
                 error,
                 "the server's storage refused or failed"

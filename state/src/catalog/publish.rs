@@ -81,6 +81,20 @@ impl Catalog {
         })
     }
 
+    /// Records that the bytes of a document that is publishing were synced. They were in the
+    /// page cache only when its row was written.
+    ///
+    /// Refused: [`Refusal::WrongPhase`] where it is not publishing.
+    pub fn bytes_synced(&self, document_id: DocumentId) -> Reply<Document> {
+        self.write(move |connection| {
+            let document = in_phase(connection, document_id, &[Phase::Publishing])?;
+            connection
+                .prepare_cached("UPDATE documents SET cached_inode = NULL WHERE document_id = $1")?
+                .execute([document_id.to_i64()])?;
+            Ok(Document { bytes: Bytes::Synced, ..document })
+        })
+    }
+
     /// Records a document of which every byte is here and verified, as `publishing`,
     /// where nothing told of it before: [`create_document`](Self::create_document) and
     /// [`begin_publish`](Self::begin_publish) at once, under a number that was
