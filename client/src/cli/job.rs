@@ -66,6 +66,11 @@ impl Job {
         self.entry.server_id = Some(store);
     }
 
+    /// Whether it has to do with more than the files that are in its folders now.
+    pub(super) fn names_a_folder(&self) -> bool {
+        self.entry.paths.iter().any(|path| path.is_dir())
+    }
+
     pub(super) fn entry(&self) -> &JobEntry {
         &self.entry
     }

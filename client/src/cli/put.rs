@@ -174,7 +174,9 @@ async fn all_until(
     let mut never_met = BTreeSet::new();
     let file_count = tasks.len();
     printer.expect(tasks.iter().map(|task| task.document.local.as_path()));
-    if file_count > 1 {
+    // A folder is gone on with as a whole also where it has one file.
+    let is_together = file_count > 1 || jobs.iter().any(Job::names_a_folder);
+    if is_together {
         printer.pause_together();
     }
     let printer = Mutex::new(printer);
@@ -285,7 +287,7 @@ async fn all_until(
             }
             Some(_) => String::new(),
         };
-        if file_count > 1 {
+        if is_together {
             printer.rests(is_paused, &how);
         } else if let (true, Some((path, _))) = (is_paused, unbegun.first()) {
             // Of a file that was begun the event has said it.

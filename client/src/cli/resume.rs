@@ -9,7 +9,7 @@ use super::selection::Selection;
 use super::{Complaint, block_on};
 use crate::address::ServerAddress;
 use crate::client::Client;
-use crate::document::Document;
+use crate::document::{Document, own_name};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::shell_word;
@@ -207,6 +207,12 @@ impl<'a> Run<'a> {
             document_id: Some(document_id),
             parallel: self.resume.manner.parallel,
         };
+        // Only an upload whose name is the file's own can be said as a command.
+        let is_own_name = own_name(&document.local).is_ok_and(|n| n == *document.remote.filename());
+        if !is_own_name {
+            self.tasks.push(Task { client, document, options, job: None });
+            return;
+        }
         let (server, credential, _) = &self.known[client];
         let command = JobEntry {
             paths: vec![document.local.clone()],

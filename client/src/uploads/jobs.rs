@@ -1,9 +1,11 @@
 //! The commands of the list: what was named, until all of it is done.
 
 use super::Uploads;
+use crate::document::own_name;
 use std::path::Path;
 use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
+use towline_types::Name;
 
 impl Uploads {
     /// Writes down how a command stands, in place of what was said of the same command
@@ -14,11 +16,11 @@ impl Uploads {
 
     /// Writes down that a command ends before all of it is done. Does not wait.
     ///
-    /// A command with one file needs no entry where an upload of that file is in the list:
-    /// that entry goes on with it.
+    /// A command that names one file needs no entry where an upload of that file to that place
+    /// is in the list: that entry goes on with it.
     pub(crate) fn job_rests(&self, job: JobEntry) {
         drop(self.write(move |state| {
-            if job.files <= 1 && state.uploads.values().any(|entry| covers(&job, entry)) {
+            if state.uploads.values().any(|entry| stands_for(entry, &job)) {
                 remove(state, &job);
             } else {
                 stand(state, job);
@@ -32,11 +34,21 @@ impl Uploads {
     }
 }
 
-/// An upload was written down: the command that has this one file alone needs no entry of its
+/// An upload was written down: the command that names this one file needs no entry of its
 /// own from here on. Both changes are in one writing of the file, so that a client that is
 /// killed leaves the one or the other.
 pub(super) fn now_an_upload(state: &mut UploadsState, entry: &UploadEntry) {
-    state.jobs.retain(|job| job.files > 1 || !covers(job, entry));
+    state.jobs.retain(|job| !stands_for(entry, job));
+}
+
+/// Whether the upload is all that the command has to do. A command that names a folder has an
+/// entry of its own also where one file is in the folder: a later run looks for others there.
+fn stands_for(entry: &UploadEntry, job: &JobEntry) -> bool {
+    job.files <= 1
+        && job.paths.len() == 1
+        // Of what lies in a folder the place begins with the name of the folder.
+        && job.folder == entry.folder
+        && covers(job, entry)
 }
 
 /// Whether the upload belongs to what the command named.
@@ -45,15 +57,24 @@ pub(crate) fn covers(job: &JobEntry, entry: &UploadEntry) -> bool {
         Some(server) => server.relation(entry).may_be_used(),
         None => true,
     };
-    is_there && entry.path.as_deref().is_some_and(|path| names(job, path))
+    is_there && job.paths.iter().any(|named| leads_to(named, &job.folder, entry))
 }
 
-/// Whether a file lies at or below one of the paths. The list of uploads has paths without
-/// symbolic links; a command has them as they were typed.
-fn names(job: &JobEntry, path: &Path) -> bool {
-    job.paths.iter().any(|named| {
-        path.starts_with(named) || named.canonicalize().is_ok_and(|named| path.starts_with(named))
-    })
+/// Whether `put` of that path into that folder of the server uploads this very file to this
+/// very place. The list of uploads has paths without symbolic links; a command has them as
+/// they were typed, and their last name is the name on the server.
+fn leads_to(named: &Path, folder: &[Name], entry: &UploadEntry) -> bool {
+    let Some(path) = entry.path.as_deref() else { return false };
+    let is_at_its_place = |top: &Path| {
+        let Ok(below) = path.strip_prefix(top) else { return false };
+        // `..` is no name: the folder that it stands for has one.
+        let first = if named.file_name().is_some() { named } else { top };
+        let names = std::iter::once(first).chain(below.iter().map(Path::new)).map(own_name);
+        let Ok(mut names) = names.collect::<Result<Vec<Name>, _>>() else { return false };
+        names.pop().is_some_and(|name| name == entry.filename)
+            && entry.folder.strip_prefix(folder).is_some_and(|rest| rest == names)
+    };
+    is_at_its_place(named) || named.canonicalize().is_ok_and(|real| is_at_its_place(&real))
 }
 
 /// Writes the command down in the place of its entry. Where the server has moved, or has said
@@ -91,10 +112,14 @@ mod tests {
     }
 
     fn upload(path: &Path, server: Option<&str>) -> UploadEntry {
-        let name = Name::new("a").unwrap();
+        let name = own_name(path).unwrap();
         let size = FileSize::try_from(10).unwrap();
         let entry = UploadEntry::new(name, size, Offset::ZERO, EntryStatus::Paused);
         UploadEntry { path: Some(path.to_owned()), server: server.map(str::to_owned), ..entry }
+    }
+
+    fn folder(names: &[&str]) -> Vec<Name> {
+        names.iter().map(|name| Name::new(*name).unwrap()).collect()
     }
 
     #[tokio::test]
@@ -125,16 +150,33 @@ mod tests {
             let text = serde_json::json!({ "paths": [at(name)], "server": "h:1" });
             serde_json::from_value(text).unwrap()
         };
-        let upload = |path: &str, server: Option<&str>| upload(&at(path), server);
-        for (path, server, belongs) in [
-            ("real/deep/a", Some("h:1"), true),
-            ("real/deep/a", None, true),
-            ("real/deep/a", Some("h:2"), false),
-            ("realistic/a", Some("h:1"), false),
-        ] {
-            assert_eq!(covers(&job("real"), &upload(path, server)), belongs, "{path} {server:?}");
+        let upload = |path: &str, server: Option<&str>, place: &[&str]| UploadEntry {
+            folder: folder(place),
+            ..upload(&at(path), server)
+        };
+        for (named, path, server, place, belongs) in [
+            ("real", "real/deep/a", Some("h:1"), &["real", "deep"][..], true),
+            ("real", "real/deep/a", None, &["real", "deep"], true),
+            ("real", "real/deep/a", Some("h:2"), &["real", "deep"], false),
+            ("real", "realistic/a", Some("h:1"), &["realistic"], false),
+            // The file itself, and the folder around it, were put as well.
+            ("real", "real/deep/a", Some("h:1"), &[], false),
+            ("real", "real/deep/a", Some("h:1"), &["deep"], false),
+            ("real/deep", "real/deep/a", Some("h:1"), &["deep"], true),
+            ("real/deep/a", "real/deep/a", Some("h:1"), &[], true),
+            // Another folder of the server was named for it.
+            ("real", "real/deep/a", Some("h:1"), &["2024", "real", "deep"], false),
+            ("real/deep/..", "real/deep/a", Some("h:1"), &["real", "deep"], true),
             #[cfg(unix)]
-            assert_eq!(covers(&job("link"), &upload(path, server)), belongs, "{path} {server:?}");
+            ("link", "real/deep/a", Some("h:1"), &["link", "deep"], true),
+            #[cfg(unix)]
+            ("link", "real/deep/a", Some("h:1"), &["real", "deep"], false),
+        ] {
+            let entry = upload(path, server, place);
+            assert_eq!(covers(&job(named), &entry), belongs, "{named} {path} {server:?} {place:?}");
+            let other = JobEntry { folder: folder(&["2024"]), ..job(named) };
+            let is_other = place.first() == Some(&"2024");
+            assert_eq!(covers(&other, &entry), is_other, "{named} {path} {server:?} {place:?}");
         }
     }
 
@@ -159,18 +201,43 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_stands_for_the_command_that_has_this_file_alone() {
+    fn an_upload_stands_for_the_command_that_names_this_file_alone() {
         let path = Path::new("/a/b");
-        for (text, stays) in [
-            (r#"{"paths":["/a/b"],"server":"h:1","files":1}"#, false),
-            (r#"{"paths":["/a"],"server":"h:1","files":2}"#, true),
-            (r#"{"paths":["/a/b"],"server":"h:2","files":1}"#, true),
-            (r#"{"paths":["/a/c"],"server":"h:1","files":1}"#, true),
+        for (text, place, stays) in [
+            (r#"{"paths":["/a/b"],"server":"h:1","files":1}"#, &[][..], false),
+            (r#"{"paths":["/a"],"server":"h:1","files":2}"#, &["a"], true),
+            (r#"{"paths":["/a/b"],"server":"h:2","files":1}"#, &[], true),
+            (r#"{"paths":["/a/c"],"server":"h:1","files":1}"#, &[], true),
+            // The folder has one file now, and may have more later.
+            (r#"{"paths":["/a"],"server":"h:1","files":1}"#, &["a"], true),
+            // The same file for another folder of the server.
+            (r#"{"paths":["/a/b"],"server":"h:1","folder":["A"],"files":1}"#, &["A"], false),
+            (r#"{"paths":["/a/b"],"server":"h:1","folder":["B"],"files":1}"#, &["A"], true),
+            (r#"{"paths":["/a/b"],"server":"h:1","files":1}"#, &["A"], true),
         ] {
             let mut state = UploadsState::default();
             state.jobs.push(job(text));
-            now_an_upload(&mut state, &upload(path, Some("h:1")));
-            assert_eq!(!state.jobs.is_empty(), stays, "{text}");
+            let entry = UploadEntry { folder: folder(place), ..upload(path, Some("h:1")) };
+            now_an_upload(&mut state, &entry);
+            assert_eq!(!state.jobs.is_empty(), stays, "{text} {place:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_at_rest_is_kept_where_the_list_has_its_file_for_another_place() {
+        let home = tempfile::tempdir().unwrap();
+        let file = StateFile::at(home.path().join("uploads_state.json"));
+        let entry = UploadEntry { folder: folder(&["A"]), ..upload(Path::new("/a/b"), None) };
+        file.update(|state| state.uploads.insert("1".to_owned(), entry)).unwrap();
+        let uploads = Uploads::kept_in(file.clone());
+        for (place, stays) in [("B", true), ("A", false)] {
+            let text = serde_json::json!({"paths": ["/a/b"], "folder": [place], "files": 1});
+            let job: JobEntry = serde_json::from_value(text).unwrap();
+            uploads.job_stands_at(job.clone());
+            uploads.job_rests(job.clone());
+            uploads.settle().await;
+            let jobs = file.read().unwrap().jobs;
+            assert_eq!(jobs.iter().any(|known| known.is_same_command(&job)), stays, "{place}");
         }
     }
 }

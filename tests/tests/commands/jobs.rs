@@ -4,6 +4,7 @@
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
+use tokio::process::Command;
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::desk::{Desk, Outcome, run};
@@ -11,10 +12,17 @@ use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 
 /// The signal comes while the client waits for the first word of the server.
-async fn interrupted_at_the_door(desk: &Desk, proxy: &FaultProxy, signal: Signal) -> Outcome {
+async fn interrupted_at_the_door(
+    desk: &Desk,
+    proxy: &FaultProxy,
+    signal: Signal,
+    more: &[&str],
+) -> Outcome {
     proxy.otherwise(Faults::stall_after(0));
     let before = proxy.connections();
-    let sending = desk.start(desk.put(&desk.path("a.bin")));
+    let mut put = desk.put(&desk.path("a.bin"));
+    put.args(more);
+    let sending = desk.start(put);
     proxy.link(before).await;
     let is_noted = async {
         while !desk.state_path().exists() || desk.state().jobs.is_empty() {
@@ -25,6 +33,24 @@ async fn interrupted_at_the_door(desk: &Desk, proxy: &FaultProxy, signal: Signal
     sending.signal(signal);
     let outcome = sending.end().await;
     proxy.otherwise(Faults::none());
+    outcome
+}
+
+/// The signal comes when a part of the file is safe.
+async fn paused_half_way(
+    desk: &Desk,
+    proxy: &FaultProxy,
+    mut put: Command,
+    more: &[&str],
+) -> Outcome {
+    put.args(more);
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let mut sending = desk.start(put);
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    sending.signal(Signal::INT);
+    let outcome = sending.end().await;
+    proxy.otherwise(Faults::none());
+    outcome.assert_code(3);
     outcome
 }
 
@@ -42,7 +68,7 @@ async fn one_file_of_which_nothing_was_sent_is_resumed() {
     for (signal, salt) in [(Signal::INT, 1), (Signal::KILL, 2)] {
         let corpus = Corpus::new(3 * BLOCK, 900 + salt);
         desk.write("a.bin", &corpus);
-        let outcome = interrupted_at_the_door(&desk, &proxy, signal).await;
+        let outcome = interrupted_at_the_door(&desk, &proxy, signal, &[]).await;
         if signal == Signal::INT {
             outcome.assert_code(3);
             assert!(outcome.err.contains("before anything was sent"), "{outcome:?}");
@@ -300,4 +326,50 @@ async fn a_list_of_a_later_version_at_the_usual_place_ends_no_put() {
     outcome.assert_done();
     assert_eq!(outcome.err.matches("nothing is remembered").count(), 1, "{outcome:?}");
     assert_eq!(std::fs::read(&file).unwrap(), later);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_for_two_folders_of_the_server_is_two_commands() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let server = TestServer::start().await;
+        let proxy = FaultProxy::start(server.address(), []).await;
+        let desk = Desk::new(&server.site, &server.person, proxy.address());
+        let corpus = Corpus::new(24 * BLOCK, 990);
+        let file = desk.write("a.bin", &corpus);
+        paused_half_way(&desk, &proxy, desk.put(&file), &["--folder", "A"]).await;
+        interrupted_at_the_door(&desk, &proxy, signal, &["--folder", "B"]).await;
+        // What begins or rests for the one folder is nothing to the other.
+        paused_half_way(&desk, &proxy, desk.put(&file), &["--folder", "A"]).await;
+        let state = desk.state();
+        let folders: Vec<_> = state.jobs.iter().map(|job| job.folder[0].as_str()).collect();
+        assert_eq!((folders, state.uploads.len()), (vec!["B"], 1), "{state:?}");
+        let outcome = resumed(&desk, &["--all"]).await;
+        outcome.assert_done();
+        for name in ["A/a.bin", "B/a.bin"] {
+            server.site.assert_published(&server.person, name, &corpus);
+        }
+        assert!(desk.state().uploads.is_empty() && desk.state().jobs.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_one_file_is_gone_on_with_as_a_folder() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpora = [996, 997].map(|salt| Corpus::new(24 * BLOCK, salt));
+    desk.write("photos/a.bin", &corpora[0]);
+    let paused = paused_half_way(&desk, &proxy, desk.put(&desk.path("photos")), &[]).await;
+    assert!(paused.err.contains("`towline resume --state-file"), "{paused:?}");
+    assert_eq!((desk.state().jobs.len(), desk.state().uploads.len()), (1, 1));
+    // A file alone that lies in it is another command.
+    desk.write("photos/b.bin", &corpora[1]);
+    let file = desk.path("photos/b.bin");
+    paused_half_way(&desk, &proxy, desk.put(&file), &["--folder", "photos"]).await;
+    assert_eq!((desk.state().jobs.len(), desk.state().uploads.len()), (1, 2));
+    resumed(&desk, &[]).await.assert_done();
+    for (name, corpus) in ["photos/a.bin", "photos/b.bin"].iter().zip(&corpora) {
+        server.site.assert_published(&server.person, name, corpus);
+    }
+    assert!(desk.state().uploads.is_empty() && desk.state().jobs.is_empty());
 }
