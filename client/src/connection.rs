@@ -1,6 +1,7 @@
 //! One connection to a server. Nothing else here touches the socket.
 
 use crate::feeder::Block;
+use crate::long_work::{Advance, LongWork, done_bytes};
 use crate::outbox::{Outbox, SLICES};
 use crate::route::{Greeting, NoServer, Route};
 use crate::stop::Stop;
@@ -269,7 +270,7 @@ impl Connection {
     }
 
     /// The same for a question over which the server works for a while: `watch` is told how
-    /// far it is.
+    /// far it is. The time for the answer begins anew whenever the work gets on.
     pub(crate) async fn ask_and_watch(
         &mut self,
         request: &Request,
@@ -280,7 +281,12 @@ impl Connection {
         loop {
             match self.next_in_time(&mut question).await? {
                 Step::Said(Said::Reply(reply)) => match for_channel(reply, request.channel())? {
-                    Some(Reply::Progress(progress)) => watch(&progress),
+                    Some(Reply::Progress(progress)) => {
+                        watch(&progress);
+                        if let Some(done_bytes) = done_bytes(request, &progress) {
+                            self.work_reported(&mut question, done_bytes);
+                        }
+                    }
                     Some(reply) => return Ok(reply),
                     None => {}
                 },
@@ -295,7 +301,20 @@ impl Connection {
     fn question(&self, work: Duration, answer_bytes: u64) -> Question {
         let patience = self.patience.answer + work;
         let heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX + answer_bytes);
-        Question { asked: Instant::now(), patience, heard_bytes_max }
+        let work = LongWork::default();
+        Question { asked: Instant::now(), patience, heard_bytes_max, work }
+    }
+
+    /// The server has said how far its work on the answer is.
+    fn work_reported(&self, question: &mut Question, done_bytes: u64) {
+        match question.work.reported(done_bytes) {
+            Advance::Further => {
+                question.asked = Instant::now();
+                question.heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX);
+            }
+            Advance::Queued => question.asked = Instant::now(),
+            Advance::None => {}
+        }
     }
 
     /// The next step, while an answer is waited for. Other words do not prolong that; a
@@ -358,11 +377,18 @@ impl Connection {
         }
     }
 
-    /// Stops sending between two frames, says so by closing this side, and
-    /// hands what the server says until it closes its own to `listen`. Waits no
+    /// Stops sending between two frames, asks a last question, says so by closing this
+    /// side, and hands what the server says until it closes its own to `listen`. Waits no
     /// longer than patience allows.
-    pub(crate) async fn say_farewell(mut self, mut listen: impl FnMut(Reply)) {
+    pub(crate) async fn say_farewell(
+        mut self,
+        question: Option<Request>,
+        mut listen: impl FnMut(Reply),
+    ) {
         self.drop_queue();
+        if let Some(question) = question {
+            self.queue(&question);
+        }
         // However it ends, there is nothing more to be done.
         let _ = timeout(self.patience.farewell, self.part(&mut listen)).await;
     }
@@ -487,9 +513,11 @@ const HEARD_BYTES_MAX: u64 = 16 << 20;
 
 /// A question that is not answered yet.
 struct Question {
+    /// When it was asked, or when the work on the answer last got on.
     asked: Instant,
     patience: Duration,
     heard_bytes_max: u64,
+    work: LongWork,
 }
 
 /// How long the server may have to work for an answer: it reserves room for an upload, or

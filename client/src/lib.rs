@@ -29,6 +29,7 @@ mod events;
 mod exit;
 mod failure;
 mod feeder;
+mod long_work;
 mod outbox;
 mod parallel;
 mod place;

@@ -29,7 +29,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::reply::{Progress, Success};
-use towline_protocol::{Channel, Reply};
+use towline_protocol::request::About;
+use towline_protocol::{Channel, Reply, Request};
 use towline_state::state_file::KnownServer;
 use towline_types::block::{BLOCK_SIZE_BYTES, block_count, hash_file};
 use towline_types::{
@@ -91,6 +92,8 @@ pub(crate) struct Transfer {
     gone: Option<DocumentId>,
     /// Another run began the upload.
     inherited: bool,
+    /// The state file was told of the upload.
+    is_listed: bool,
     /// The file is longer than when the upload began, and the server does not know yet.
     grows: bool,
     /// The whole file is on its way to the server already, perhaps.
@@ -140,6 +143,7 @@ impl Transfer {
             looked_up: false,
             gone: None,
             inherited: false,
+            is_listed: false,
             grows: false,
             was_thrown: false,
             is_sent_anyway: false,
@@ -191,6 +195,7 @@ impl Transfer {
                 agree::Agreed::Done(success) => return Ok(success),
                 agree::Agreed::Granted(plan) => {
                     let written = means.uploads.granted(self.entry(means));
+                    self.is_listed = true;
                     let sent = self.send(means, plan).await;
                     if let Err(error) = written.await {
                         self.notice(means, Failure::from(error).to_string());
@@ -206,12 +211,21 @@ impl Transfer {
         Err(Stop::Lost("client and server could not agree on how far the upload is".to_owned()))
     }
 
+    /// The last question before a pause. Its answer tells that the server has dealt with all
+    /// that was sent; nothing where no upload has begun.
+    pub(crate) fn last_question(&self) -> Option<Request> {
+        let (document_id, channel) = (self.document_id?, self.channel);
+        Some(Request::Status(About { channel, document_id }))
+    }
+
     /// Takes in a reply that comes after the sending was stopped.
     pub(crate) fn hear(&mut self, reply: &Reply) {
-        if let Reply::Progress(progress) = reply
-            && self.progressed(progress)
-        {
-            self.position.rests();
+        match reply {
+            Reply::Progress(progress) => {
+                self.progressed(progress);
+            }
+            Reply::Status(status) if status.channel == self.channel => self.position.rests(),
+            _ => {}
         }
     }
 

@@ -13,12 +13,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_types::block::hash_block;
+use towline_types::{BlockIndex, FileSize};
 
 /// What a server does about a request.
 enum Deed {
     Say(Value),
     /// Says it again and again, as fast as it is read, and reads nothing more.
     Flood(Value),
+    /// Says one after another, with this time before each.
+    Slowly(Vec<Value>, Duration),
+    /// Says that with these bytes.
+    Send(Vec<u8>),
     /// Says nothing.
     Keep,
     /// Closes the connection.
@@ -86,6 +92,11 @@ fn serve(mut stream: TcpStream, does: impl Fn(&Value) -> Deed) {
                 while stream.write_all(&words).is_ok() {}
                 return;
             }
+            Deed::Slowly(values, pause) => values.iter().try_for_each(|value| {
+                std::thread::sleep(pause);
+                stream.write_all(&frame::control(value))
+            }),
+            Deed::Send(frames) => stream.write_all(&frames),
             Deed::Keep => Ok(()),
             Deed::Close => return,
         };
@@ -283,6 +294,101 @@ async fn sending_without_any_effect_ends() {
     let failure = ended.unwrap_err();
     assert_eq!((failure.exit(), rogue.connections()), (Exit::Resumable, 2), "{failure}");
     assert!(failure.kept().is_some());
+}
+
+/// What the server says while it copies a file of 5 bytes: one report for each number.
+fn copying(request: &Value, field: &str, numbers: &[u64]) -> Vec<Value> {
+    let whole = if field == "copied" { 5 } else { 0 };
+    let report = |number: &u64| {
+        let mut report = json!({"action": "progress", "channel": request["channel"],
+            "document_id": 7, "received": whole, "durable": whole, "filesize": 5,
+            "progress": ""});
+        report[field] = (*number).into();
+        report
+    };
+    numbers.iter().map(report).collect()
+}
+
+/// It waits for its turn, and then goes on, each time with the next number.
+const GOES_ON: [u64; 10] = [0, 0, 0, 0, 0, 1, 2, 3, 4, 5];
+/// It has begun, and is never further.
+const STANDS: [u64; 60] = [2; 60];
+const PAUSE: Duration = Duration::from_millis(120);
+
+fn impatient() -> Patience {
+    let (answer, headway) = (Duration::from_millis(500), Duration::from_millis(500));
+    Patience { answer, headway, ..Patience::default() }
+}
+
+/// A server that copies what it has, where the second connection asks for it: the first one
+/// was lost. The receipt comes after the numbers.
+fn copies_for_a_resumption(numbers: &'static [u64]) -> Rogue {
+    Rogue::that(move |connection, request| match request["action"].as_str() {
+        Some("complete") if connection == 0 => Deed::Close,
+        Some("resume") => {
+            let mut said = copying(request, "copied", numbers);
+            said.push(success(request, "a"));
+            Deed::Slowly(said, PAUSE)
+        }
+        _ => honest(request, "a"),
+    })
+}
+
+/// A server that copies it before the receipt for what was sent, or in place of the sending.
+fn copies_at(action: &'static str, numbers: &'static [u64]) -> Rogue {
+    let field = if action == "upload" { "received" } else { "copied" };
+    Rogue::that(move |_, request| match request["action"].as_str() {
+        Some("find") if action == "upload" => Deed::Say(json!({"action": "find",
+            "channel": request["channel"], "same_size": true})),
+        Some("resume") => Deed::Say(granted(request, 7)),
+        Some("blocks") => Deed::Say(json!({"action": "blocks", "channel": request["channel"],
+            "document_id": 7, "count": 0})),
+        Some(asked) if asked == action => {
+            let mut said = copying(request, field, numbers);
+            let mut receipt = success(request, "a");
+            receipt["copied"] = (action == "upload").into();
+            said.push(receipt);
+            Deed::Slowly(said, PAUSE)
+        }
+        _ => honest(request, "a"),
+    })
+}
+
+#[tokio::test]
+async fn a_copy_that_goes_on_is_waited_for() {
+    for (rogue, connections) in [
+        (copies_at("complete", &GOES_ON), 1),
+        (copies_at("upload", &GOES_ON), 1),
+        (copies_for_a_resumption(&GOES_ON), 2),
+    ] {
+        let files = files(&["a"]);
+        let (document, options) = &files.jobs[0];
+        let mut copied = Vec::new();
+        let mut listener = |event| {
+            if let Event::Copying { copied_bytes, bytes: 5, .. } = event {
+                copied.push(copied_bytes);
+            }
+        };
+        let mut client = rogue.client().retries(Some(1)).patience(impatient());
+        let cancel = CancellationToken::new();
+        let ended = client.put(document, options, &cancel, &mut listener).await;
+        assert_eq!(ended.unwrap().document_id.get(), 7);
+        assert_eq!(rogue.connections(), connections);
+        assert_eq!(copied, GOES_ON, "a person sees it");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_stands_still_is_not_waited_for() {
+    for rogue in [
+        copies_at("complete", &STANDS),
+        copies_at("upload", &STANDS),
+        copies_for_a_resumption(&STANDS),
+    ] {
+        let (ended, _) = put(rogue.client().retries(Some(1)).patience(impatient())).await;
+        let failure = ended.unwrap_err();
+        assert_eq!((failure.exit(), rogue.connections()), (Exit::Resumable, 2), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -512,4 +618,120 @@ async fn another_store_in_the_middle_of_a_run_is_begun_with_anew() {
     let (ended, notices) = put(rogue.client()).await;
     assert_eq!(ended.unwrap().document_id.get(), 8);
     assert_eq!(notices, 1, "it says so");
+}
+
+/// A `find` that names an unfinished upload of the file.
+fn unfinished(request: &Value) -> Value {
+    json!({"action": "find", "channel": request["channel"], "same_size": false,
+        "unfinished": {"document_id": 7, "offset": 0}})
+}
+
+#[tokio::test]
+async fn an_upload_that_was_found_on_the_server_is_in_the_list_before_it_goes_on() {
+    let (asked, waits) = tokio::sync::mpsc::unbounded_channel();
+    let mut waits = waits;
+    let rogue = Rogue::that(move |_, request| match request["action"].as_str() {
+        Some("find") => Deed::Say(unfinished(request)),
+        Some("blocks") => Deed::Say(json!({"action": "blocks", "channel": request["channel"],
+            "document_id": 7, "count": 0})),
+        Some("resume") => {
+            asked.send(()).unwrap();
+            Deed::Keep
+        }
+        Some("status") => Deed::Close,
+        _ => honest(request, "a"),
+    });
+    let files = files(&["a"]);
+    let (document, options) = &files.jobs[0];
+    let list = StateFile::at(files._folder.path().join("uploads_state.json"));
+    let cancel = CancellationToken::new();
+    let mut client = rogue.client().keeping(list.clone());
+    let mut told = Vec::new();
+    let mut listener = |event| {
+        if let Event::Paused(standing) = event {
+            told.push(standing.document_id);
+        }
+    };
+    let put = client.put(document, options, &cancel, &mut listener);
+    let interrupt = async {
+        waits.recv().await.unwrap();
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(put, interrupt);
+    assert!(matches!(ended, Err(Failure::Interrupted(Some(_)))), "{ended:?}");
+    let state = list.read().unwrap();
+    let listed: Vec<_> = state.uploads.keys().collect();
+    assert_eq!((listed, told.len()), (vec![&told[0].to_string()], 1));
+}
+
+#[tokio::test]
+async fn a_report_from_before_the_pause_promises_nothing_of_what_lies_beyond_a_gap() {
+    const MIB: usize = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    std::fs::write(&path, vec![7; 3 * MIB]).unwrap();
+    let values: Vec<u8> = (1..3u64)
+        .flat_map(|number| {
+            let index = BlockIndex::try_from(number).unwrap();
+            let size = FileSize::try_from(3 * MIB as u64).unwrap();
+            *hash_block(index, size, &vec![7; MIB]).as_bytes()
+        })
+        .collect();
+    for (follows, safe_bytes) in [(false, 0), (true, 2 * MIB as u64)] {
+        let values = values.clone();
+        let rogue = Rogue::that(move |_, request| {
+            let channel = &request["channel"];
+            let size = 3 * MIB;
+            // Nothing is without a gap.
+            let report = json!({"action": "progress", "channel": channel, "document_id": 7,
+                "received": 0, "durable": 0, "filesize": size, "progress": ""});
+            let status = json!({"action": "status", "channel": channel, "document_id": 7,
+                "filename": "a", "filesize": size, "status": "uploading", "received": 0,
+                "durable": 0, "active": true});
+            match request["action"].as_str() {
+                Some("hello") => {
+                    let mut welcome = welcome();
+                    welcome["max_filesize"] = (10 * MIB).into();
+                    Deed::Say(welcome)
+                }
+                Some("find") => Deed::Say(unfinished(request)),
+                Some("blocks") => {
+                    let channel = u32::try_from(channel.as_u64().unwrap()).unwrap();
+                    let end = json!({"action": "blocks", "channel": channel,
+                        "document_id": 7, "count": 2});
+                    let list = block_list(channel, 1, &values);
+                    Deed::Send([list, frame::control(&end)].concat())
+                }
+                Some("resume") => Deed::Say(json!({"action": "resume", "channel": channel,
+                    "document_id": 7, "offset": 0, "filesize": size})),
+                Some("status") if follows => {
+                    Deed::Send([frame::control(&status), frame::control(&report)].concat())
+                }
+                Some("status") => Deed::Send(frame::control(&report)),
+                Some("complete") => Deed::Keep,
+                other => panic!("{other:?}"),
+            }
+        });
+        let document = Document::in_folder(&path, Vec::new()).unwrap();
+        let cancel = CancellationToken::new();
+        let patience = Patience { farewell: Duration::from_millis(500), ..Patience::default() };
+        let mut safe = None;
+        let mut listener = |event| match event {
+            Event::Resumed { .. } => cancel.cancel(),
+            Event::Paused(standing) => safe = Some(standing.safe_bytes),
+            _ => {}
+        };
+        let mut client = rogue.client().patience(patience);
+        let options = PutOptions::default();
+        let put = client.put(&document, &options, &cancel, &mut listener);
+        assert!(matches!(put.await, Err(Failure::Interrupted(Some(_)))));
+        assert_eq!(safe, Some(safe_bytes), "follows: {follows}");
+    }
+}
+
+/// The frame of a block list.
+fn block_list(channel: u32, first: u64, values: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(1 + 4 + 8 + values.len()).unwrap();
+    let head = [&length.to_be_bytes()[..], &[4], &channel.to_be_bytes(), &first.to_be_bytes()];
+    [&head.concat(), values].concat()
 }

@@ -185,7 +185,7 @@ impl Client {
                             done(n, receipt);
                         }
                     };
-                    connection.say_farewell(listen).await;
+                    connection.say_farewell(None, listen).await;
                 }
             }
         }

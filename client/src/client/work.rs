@@ -93,7 +93,8 @@ impl Client {
             }
             None => {
                 if let Some(connection) = self.connection.take() {
-                    connection.say_farewell(|reply| transfer.hear(&reply)).await;
+                    let question = transfer.last_question();
+                    connection.say_farewell(question, |reply| transfer.hear(&reply)).await;
                 }
                 if let Some(standing) = transfer.standing() {
                     listener(Event::Paused(standing));

@@ -8,10 +8,11 @@ use crate::stop::Stop;
 use crate::units;
 use crate::uploads::{self, BegunWith, Remembered, Wanted};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use towline_protocol::reply::{Granted, Progress, Success};
 use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
 use towline_protocol::{Code, ErrorReply, Reply, Request};
-use towline_types::{ChainingValue, DocumentId, Offset};
+use towline_types::{ChainingValue, DocumentId, FileSize, Offset};
 
 /// How often the server may answer that something else is to be asked: an upload that is
 /// gone, another one that another run has begun meanwhile.
@@ -36,7 +37,10 @@ impl Transfer {
         }
         for _ in 0..ROUNDS {
             let agreed = match self.document_id {
-                Some(document_id) => self.resume(means, document_id).await?,
+                Some(document_id) => {
+                    self.list(means);
+                    self.resume(means, document_id).await?
+                }
                 None => self.begin(means).await?,
             };
             if let Some(agreed) = agreed {
@@ -68,6 +72,16 @@ impl Transfer {
              stays in the list (towline uploads) and is of no use here",
             means.server.address
         )
+    }
+
+    /// Writes down an upload that was found on the server. Until it goes on the server may be
+    /// asked for long, and a person who interrupts that is told its number. Does not wait:
+    /// what is written when it goes on tells how that went.
+    fn list(&mut self, means: &Means<'_>) {
+        if !self.is_listed {
+            drop(means.uploads.granted(self.entry(means)));
+            self.is_listed = true;
+        }
     }
 
     /// Asks the state file whether an earlier run has begun with this file.
@@ -113,7 +127,7 @@ impl Transfer {
         self.document_id = Some(document_id);
         self.believed = Some(entry.offset).filter(|_| !self.grows);
         self.position = Position::at(entry.offset.min(self.filesize().end()));
-        self.inherited = true;
+        (self.inherited, self.is_listed) = (true, true);
         self.proof = uploads::proof(&entry);
         if entry.modified_ns.is_none() || entry.modified_ns != self.source.modified() {
             self.proof = None;
@@ -157,7 +171,7 @@ impl Transfer {
         self.document_id = None;
         self.grows = false;
         self.lease = None;
-        self.inherited = false;
+        (self.inherited, self.is_listed) = (false, false);
         self.believed = None;
         self.position = Position::at(Offset::ZERO);
         self.fills.clear();
@@ -181,7 +195,15 @@ impl Transfer {
                 blocks: true,
                 grow: self.grows,
             });
-            match means.link.ask(&resume).await? {
+            let (local, filesize) = (self.document.local.clone(), self.filesize());
+            let Means { link, listener, .. } = means;
+            // It may be whole, and the server still copies it to the disk of its folder.
+            let mut watch = |progress: &Progress| {
+                if let Some(copied) = progress.copied.filter(|_| progress.filesize == filesize) {
+                    listener(copying(local.clone(), filesize, copied));
+                }
+            };
+            match link.ask_and_watch(&resume, &mut watch).await? {
                 Reply::Resume(granted) => {
                     self.check(&granted, document_id)?;
                     self.lease = granted.lease;
@@ -344,11 +366,7 @@ impl Transfer {
         // A server that has these bytes elsewhere copies them, and says how far it is.
         let mut watch = |progress: &Progress| {
             if blake3.is_some() && progress.filesize == filesize {
-                listener(Event::Copying {
-                    path: local.clone(),
-                    bytes: filesize.get(),
-                    copied_bytes: progress.received.get().min(filesize.get()),
-                });
+                listener(copying(local.clone(), filesize, progress.received));
             }
         };
         match link.ask_and_watch(&upload, &mut watch).await? {
@@ -451,6 +469,11 @@ impl Transfer {
             _ => Stop::refused(error),
         }
     }
+}
+
+fn copying(path: PathBuf, filesize: FileSize, copied: Offset) -> Event {
+    let bytes = filesize.get();
+    Event::Copying { path, bytes, copied_bytes: copied.get().min(bytes) }
 }
 
 /// Whether an upload is lost to this client, so that a new one must begin.

@@ -17,10 +17,14 @@ pub(super) struct Position {
     /// What was missing when the last plan was made, in ascending order. Nothing before the
     /// first plan: then all that lies beyond an offset counts as missing.
     missing: Option<Vec<Range<u64>>>,
-    /// The durable offset when the last plan was made.
-    planned_at: Offset,
+    /// The durable offset of the first report after the last plan was made: before it, only
+    /// what an earlier connection has heard is known, and the server may have synced since.
+    planned_at: Option<Offset>,
     /// The blocks beyond the gaps that were there when the plan was made are durable by now.
     is_all_durable: bool,
+    /// The server has answered the last question before the pause: what it reports from here
+    /// on, it reports of all that was sent.
+    is_at_pause: bool,
 }
 
 impl Position {
@@ -30,8 +34,9 @@ impl Position {
             received: offset,
             durable: offset,
             missing: None,
-            planned_at: offset,
+            planned_at: None,
             is_all_durable: false,
+            is_at_pause: false,
         }
     }
 
@@ -39,8 +44,8 @@ impl Position {
     pub(super) fn planned(&mut self, plan: &Plan, filesize: FileSize, offset: Offset) {
         self.went_back_to(offset);
         self.missing = Some(plan.missing(filesize));
-        self.planned_at = self.durable;
-        self.is_all_durable = false;
+        self.planned_at = None;
+        (self.is_all_durable, self.is_at_pause) = (false, false);
     }
 
     /// The server has taken something back: nothing beyond that offset is without a gap.
@@ -52,13 +57,16 @@ impl Position {
     /// The server has said how far it is.
     pub(super) fn reported(&mut self, received: Offset, durable: Offset) {
         // A sync that was recorded after the plan covers all that was there before it.
-        self.is_all_durable |= durable > self.planned_at;
+        self.is_all_durable |= durable > *self.planned_at.get_or_insert(durable);
+        // At a pause the server makes everything durable before it reports for the last time.
+        self.is_all_durable |= self.is_at_pause && durable == received;
         (self.received, self.durable) = (received, durable);
     }
 
-    /// The upload rests: the server makes everything durable before it says its last word.
+    /// The upload rests: the server has dealt with all that was sent. Reports from before
+    /// this may have been on their way since before a sync.
     pub(super) fn rests(&mut self) {
-        self.is_all_durable |= self.durable == self.received;
+        self.is_at_pause = true;
     }
 
     /// The bytes that the server has without a gap.
@@ -141,15 +149,37 @@ mod tests {
         assert_eq!(position.safe_bytes(filesize), MIB);
         position.reported(at(MIB + 7), at(MIB + 7));
         assert_eq!(position.safe_bytes(filesize), 4 * MIB + 7);
+    }
 
-        // A pause at once makes them durable, too.
-        position.planned(&plan(MIB, &[0, 2]), filesize, at(MIB));
-        position.rests();
-        assert_eq!(position.safe_bytes(filesize), 2 * MIB);
-        position.planned(&plan(MIB, &[0, 2]), filesize, at(MIB));
+    #[test]
+    fn a_report_that_was_lost_makes_the_next_one_no_sync() {
+        let (filesize, mut position) = (size(8 * MIB), Position::at(at(MIB)));
+        position.reported(at(MIB), at(0));
+        // The server went on to 1 MiB, and the connection was lost before that was heard.
+        position.planned(&plan(MIB, &[0, 2, 3, 4]), filesize, at(MIB));
         position.reported(at(MIB + 7), at(MIB));
+        assert_eq!(position.safe_bytes(filesize), MIB, "no sync since the plan");
+        position.reported(at(MIB + 9), at(MIB + 7));
+        assert_eq!(position.safe_bytes(filesize), 4 * MIB + 7);
+    }
+
+    #[test]
+    fn at_a_pause_only_a_report_that_follows_all_that_was_sent_makes_all_of_it_safe() {
+        let (filesize, mut position) = (size(8 * MIB), Position::at(at(MIB)));
+        let planned = |position: &mut Position| {
+            position.planned(&plan(MIB, &[0, 2]), filesize, at(MIB));
+        };
+        planned(&mut position);
+        position.reported(at(MIB), at(MIB));
         position.rests();
-        assert_eq!(position.safe_bytes(filesize), MIB, "the last word did not come");
+        assert_eq!(position.safe_bytes(filesize), MIB, "the report may be from before");
+        position.reported(at(MIB), at(MIB));
+        assert_eq!(position.safe_bytes(filesize), 2 * MIB);
+
+        planned(&mut position);
+        position.rests();
+        position.reported(at(MIB + 7), at(MIB));
+        assert_eq!(position.safe_bytes(filesize), MIB, "the last report has not come");
     }
 
     #[test]

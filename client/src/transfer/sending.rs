@@ -7,6 +7,7 @@ use crate::connection::{Said, Step, for_channel, slow_disk};
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::feeder::{Block, Feeder};
+use crate::long_work::{Advance, LongWork};
 use crate::parallel::Parallel;
 use crate::plan::{Piece, Plan};
 use crate::stop::Stop;
@@ -46,6 +47,8 @@ pub(super) struct Course {
     noted: Option<(Instant, Offset)>,
     /// How far it was, and since when it is no further.
     stands: ([u64; 3], Instant),
+    /// The copy to the file system of the folder, after `complete`.
+    copy: LongWork,
 }
 
 impl Transfer {
@@ -73,6 +76,7 @@ impl Transfer {
             repairs: BTreeMap::new(),
             noted: None,
             stands: ([0; 3], Instant::now()),
+            copy: LongWork::default(),
         };
         let sent = self.carry_out(means, &mut course).await;
         if !matches!(sent, Ok(_) | Err(Stop::Failed(_))) {
@@ -262,6 +266,10 @@ impl Transfer {
                 if let Some(copied) = progress.copied {
                     let (path, bytes) = (self.document.local.clone(), self.filesize().get());
                     let copied_bytes = copied.get().min(bytes);
+                    if course.unanswered > 0 && course.copy.reported(copied_bytes) != Advance::None
+                    {
+                        course.stands.1 = Instant::now();
+                    }
                     (means.listener)(Event::Copying { path, bytes, copied_bytes });
                 }
                 // A server that says the same over and over is no news.

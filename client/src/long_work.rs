@@ -1,0 +1,61 @@
+//! Whether a server that works for long, and answers later, gets on with it. Pure.
+
+use towline_protocol::Request;
+use towline_protocol::reply::Progress;
+use towline_types::Offset;
+
+/// What the server has said of one such work: of the copy of a file.
+///
+/// A server that says a larger number than before gets on. A server that says 0 has not begun,
+/// because other copies come first, and has not forgotten this one. The same number again says
+/// nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LongWork {
+    done_bytes: u64,
+}
+
+/// What one report says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// More is done than ever before.
+    Further,
+    /// The work waits for its turn.
+    Queued,
+    /// Nothing new.
+    None,
+}
+
+impl LongWork {
+    /// The server has said that this number of bytes is done.
+    pub(crate) fn reported(&mut self, done_bytes: u64) -> Advance {
+        if done_bytes > self.done_bytes {
+            self.done_bytes = done_bytes;
+            return Advance::Further;
+        }
+        if self.done_bytes == 0 { Advance::Queued } else { Advance::None }
+    }
+}
+
+/// How many bytes the server has copied by now for an answer: from a document with the same
+/// bytes, or to the disk of the folder.
+pub(crate) fn done_bytes(request: &Request, progress: &Progress) -> Option<u64> {
+    match request {
+        Request::Upload(_) => Some(progress.received.get()),
+        Request::Resume(_) => progress.copied.map(Offset::get),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_before_is_headway_and_the_same_again_is_none() {
+        let mut work = LongWork::default();
+        let reports = [0, 0, 5, 5, 4, 0, 6];
+        let said = reports.map(|bytes| work.reported(bytes));
+        use Advance::{Further, None, Queued};
+        assert_eq!(said, [Queued, Queued, Further, None, None, None, Further]);
+    }
+}
