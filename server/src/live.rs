@@ -34,6 +34,9 @@ const WRITEBACK_BYTES: u64 = 8 << 20;
 /// So long a takeover waits for what has arrived already on the old connection.
 const LAST_PIECES: Duration = Duration::from_millis(250);
 
+/// Between two looks at an upload that a checkpoint is recording.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// See the module's description.
 pub(crate) struct Live {
     pub(crate) document_id: DocumentId,
@@ -199,7 +202,8 @@ impl Live {
             backlog.wait(deadline.saturating_duration_since(Instant::now()));
         }
         // A file that has grown changes what the catalog says of it.
-        let _recording = ask.grow.then(|| self.recording());
+        let recording = ask.grow.then(|| self.recording_unless_publishing());
+        let _recording = recording.transpose()?;
         let mut core = self.core();
         if core.retired {
             return Ok(None);
@@ -330,7 +334,7 @@ impl Live {
         blocks: &[Range<BlockIndex>],
         catalog: &Catalog,
     ) -> Result<Offset, Failure> {
-        let _recording = self.recording();
+        let _recording = self.recording_unless_publishing()?;
         // Held to the end: whoever takes the upload over meanwhile waits until
         // catalog and memory agree.
         let mut core = self.core();
@@ -425,6 +429,26 @@ impl Live {
     /// The same, unless somebody else does just now.
     pub(crate) fn try_recording(&self) -> Option<Recording> {
         Arc::clone(&self.recording).try_lock_owned().ok().map(Recording)
+    }
+
+    /// The same, where the thread that has it ends soon, as a checkpoint does: it blocks that
+    /// long at the most. A publishing keeps it until the document has its place, which may be
+    /// behind a copy to another file system.
+    ///
+    /// # Errors
+    /// Where the upload is being published.
+    pub(crate) fn recording_unless_publishing(&self) -> Result<Recording, Refusal> {
+        loop {
+            if let Some(recording) = self.try_recording() {
+                return Ok(recording);
+            }
+            // Between two looks the thread that has it may have begun to publish, so this does
+            // not wait in the lock's own line.
+            if self.ask(|upload| upload.phase() == Phase::Publishing) {
+                return Err(Refusal::NotUploading(Phase::Publishing));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Whether its last byte came only just now, and `complete` with a sync of its own

@@ -1,11 +1,13 @@
 //! Documents that are being copied to the file system of their folder, where that is
 //! another than the one of the staging files.
 //!
-//! Such a copy may take minutes. At most one thread copies a document. The copy goes on when
-//! the connection ends whose `complete` began it, and it ends unfinished only when the server
-//! stops: then the row says `publishing`, the bytes are where they were promised (P1), and
-//! the next start copies anew, behind its open port (P4). Other channels that ask for such a
-//! document wait for the end of the copy without a thread, and hear how far it is.
+//! Such a copy may take minutes. At most one thread copies a document. A copy that has begun
+//! goes on when the connection ends whose `complete` began it. One that still waits for its
+//! turn then, or finds that another thread is at the document, is made by [`run`]. A copy ends
+//! unfinished only when the server stops: then the row says `publishing`, the bytes are where
+//! they were promised (P1), and the next start copies anew, behind its open port (P4). Other
+//! channels that ask for such a document wait for the end of the copy without a thread, and
+//! hear how far it is.
 
 use crate::failure::Failure;
 use crate::service::Service;
@@ -121,13 +123,28 @@ pub(crate) async fn run(service: Arc<Service>) {
         let settling = move || here.settle_with(id, Some(place), &mut |_| {});
         match service.tracker.spawn_blocking(settling).await {
             Ok(Ok(())) => {}
-            // A channel copies it, or the server stops.
-            Ok(Err(Failure::StillPublishing)) => {}
+            Ok(Err(Failure::StillPublishing)) => {
+                service.tracker.spawn(again(Arc::clone(&service), id));
+            }
             Ok(Err(failure)) => service.summary.fault(Some(id), &failure),
             Err(error) => {
                 tracing::error!(document_id = %id, %error, "its copy did not come to its end")
             }
         }
+    }
+}
+
+/// Another thread publishes or copies the document, and it may yet leave the rest: leaves it to
+/// [`run`] once more when that thread may have ended. The row tells [`run`] whether there is a
+/// rest. Where the server stops, the next start sees to it.
+async fn again(service: Arc<Service>, id: DocumentId) {
+    let ended = async {
+        tokio::time::sleep(service.config.timings.report).await;
+        service.moving.over(id).await;
+    };
+    tokio::select! {
+        () = service.stopping.cancelled() => {}
+        () = ended => service.moving.leave(id),
     }
 }
 

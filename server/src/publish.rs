@@ -140,8 +140,9 @@ enum Subject {
     /// An upload's; no other thread changes what the catalog says of it.
     Live(Arc<Live>, #[allow(dead_code, reason = "held, not read")] Recording),
     /// Those of a file that came whole: a request that names its number waits until it has its
-    /// place.
-    Whole(Arc<dyn Publishable>, #[allow(dead_code, reason = "held, not read")] Birth),
+    /// place, or until it is being copied to another file system. From then on its [`Move`]
+    /// keeps every other thread from it, and who asks hears how far the copy is.
+    Whole(Arc<dyn Publishable>, #[allow(dead_code, reason = "held, not read")] Option<Birth>),
 }
 
 impl Subject {
@@ -275,7 +276,7 @@ impl Publishing {
         row: (Document, u32),
         room: Option<settling::Place>,
     ) -> Result<Stage, Failure> {
-        let subject = Subject::Whole(staging, birth);
+        let subject = Subject::Whole(staging, Some(birth));
         let went = name(service, order, &subject, Place::of(row), room);
         Self::after(service, order, subject, went)
     }
@@ -329,9 +330,12 @@ impl Publishing {
     fn after(
         service: &Service,
         order: Order,
-        subject: Subject,
+        mut subject: Subject,
         went: Result<Went, Failure>,
     ) -> Result<Stage, Failure> {
+        if let (Ok(Went::On(Stride::Copy(_))), Subject::Whole(_, birth)) = (&went, &mut subject) {
+            drop(birth.take());
+        }
         match went {
             Ok(Went::On(stride)) => Ok(Stage::GoesOn(Box::new(Self { order, subject, stride }))),
             Ok(Went::Done(receipt)) => {
@@ -363,7 +367,17 @@ fn after_failure(service: &Service, id: DocumentId, subject: &Subject, failure: 
     }
     match subject {
         Subject::Live(live, _) => live.tell(Upload::unpublish),
-        Subject::Whole(..) => end_whole(service, id, failure),
+        Subject::Whole(_, Some(_)) => end_whole(service, id, failure),
+        // A request that named it may have taken it up, or be completing it, since the row says
+        // so.
+        Subject::Whole(_, None) => {
+            match service.give_up(id, Phase::Failed, &failure.rejection().message) {
+                Ok(()) | Err(Failure::Refused(_) | Failure::StillPublishing) => {}
+                Err(error) => {
+                    tracing::error!(document_id = %id, %error, "the failure was not recorded");
+                }
+            }
+        }
     }
 }
 
@@ -439,6 +453,12 @@ fn name(
                 place.document = row;
             }
             let filesize = place.document.filesize;
+            if room.is_some() && filesize.get() > BLOCK_SIZE_BYTES {
+                // The copy takes long: step 2 again, so that the row promises the bytes
+                // meanwhile (P1), and a start need not read them before it makes the copy.
+                let chosen = choose(service, order, Bytes::Synced, place.copy);
+                return Ok(Went::On(Stride::Name { chosen, room: None }));
+            }
             if filesize.get() <= BLOCK_SIZE_BYTES {
                 let receipt = put_in_place(service, order, place, &mut |_| true)?;
                 return Ok(Went::Done(Box::new(receipt)));

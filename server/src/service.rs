@@ -94,12 +94,14 @@ impl Service {
 
     /// Gives an upload up, whether or not somebody works on it. Blocks.
     ///
-    /// Whoever asks for that has looked at it before, and it may have been published
-    /// since, with `SUCCESS` said: the row is read where nobody else changes it.
+    /// The caller has looked at it before, and it may have been published since, with
+    /// `SUCCESS` said: the row is read where no other thread changes it. While it is being
+    /// published the answer is [`Failure::StillPublishing`]: nothing waits for that with the
+    /// slot taken, or all requests for the document would wait as well, each with a thread (P6).
     pub(crate) fn give_up(&self, id: DocumentId, phase: Phase, why: &str) -> Result<(), Failure> {
         failpoint::reach("end.decided");
         self.registry.exclusively(id, |live| {
-            let recording = live.map(Live::recording);
+            let recording = live.map(recording_unless_publishing).transpose()?;
             match self.catalog.document(id).wait()?.map(|row| row.phase) {
                 Some(Phase::Uploading) => {}
                 Some(phase) => return Err(Failure::Refused(Refusal::NotUploading(phase))),
@@ -122,10 +124,11 @@ impl Service {
 
     /// The staging area of an upload is not what was left. Unless the upload has
     /// ended in the meantime (its staging area was moved to its name, say), it is
-    /// given up: an upload never goes on over a gap. Blocks.
+    /// given up: an upload never goes on over a gap. While it is being published the answer is
+    /// [`Failure::StillPublishing`], as above. Blocks.
     pub(crate) fn lose(&self, id: DocumentId, failure: Failure) -> Result<(), Failure> {
         self.registry.exclusively(id, |live| {
-            let recording = live.map(Live::recording);
+            let recording = live.map(recording_unless_publishing).transpose()?;
             let row = self.catalog.document(id).wait()?;
             if row.is_none_or(|row| row.phase != Phase::Uploading) {
                 return Ok(());
@@ -354,4 +357,10 @@ impl Service {
         let rest = filesize.get().saturating_sub(received.get());
         rest.saturating_sub(self.storage.free_bytes().unwrap_or(0)).max(1)
     }
+}
+
+/// Keeps every other thread from changing what the catalog says of that upload, unless it is
+/// being published.
+fn recording_unless_publishing(live: &Live) -> Result<Recording, Failure> {
+    live.recording_unless_publishing().map_err(|_| Failure::StillPublishing)
 }

@@ -19,7 +19,9 @@ impl ChannelDesk {
         match &self.slot {
             Slot::Open(open) if is_about(&request, &open.live) => {
                 let recording = match manner {
-                    Manner::Alone => Some(open.live.recording()),
+                    // Where another channel has begun to publish it, this one asks as any
+                    // other does.
+                    Manner::Alone => open.live.recording_unless_publishing().ok(),
                     Manner::Together if open.live.filesize().get() > SHORT_FILE_BYTES => None,
                     Manner::Together => open.live.try_recording(),
                 };
@@ -32,12 +34,18 @@ impl ChannelDesk {
             _ if manner == Manner::Together => Ok(Some(Step::Complete(request))),
             _ => {
                 let answered = self.complete_again(&request);
-                match (answered, request.id) {
+                let own = match &self.slot {
+                    Slot::Open(open) => Some(open.live.document_id),
+                    _ => None,
+                };
+                match (answered, request.id.or(own)) {
                     (Err(Failure::StillPublishing), Some(id)) if !self.ending.is_cancelled() => {
                         return Ok(Some(Step::Again(id, Command::Complete(request))));
                     }
                     // A no to a question, as above.
-                    (Err(failure), Some(id)) => self.answer_no(&failure, Some(id)),
+                    (Err(failure), _) if request.id.is_some() => {
+                        self.answer_no(&failure, request.id);
+                    }
                     (answered, _) => answered?,
                 }
                 Ok(None)

@@ -125,6 +125,9 @@ impl ChannelDesk {
             let mut turn = pin!(turns.acquire_owned());
             loop {
                 tokio::select! {
+                    // Where there is a place, it is taken: what was begun goes on without its
+                    // client, or finds out itself that it is not wanted any more.
+                    biased;
                     turn = &mut turn => return turn.ok(),
                     () = ending.cancelled() => return None,
                     () = tokio::time::sleep(every) => {

@@ -13,6 +13,7 @@ mod links;
 mod memory;
 mod nth_call;
 mod other_volume;
+mod other_volume_waits;
 mod panics;
 mod read_only;
 mod refused_place;

@@ -15,7 +15,7 @@ use towline_tests::speaker::{Speaker, ZERO, resume, upload};
 use towline_tests::volume::{Shown, Volume};
 
 /// A site whose user's folder is that volume.
-async fn beside(volume: &Volume) -> (Site, Person, Shown) {
+pub(crate) async fn beside(volume: &Volume) -> (Site, Person, Shown) {
     let site = Site::in_memory();
     let person = site.add_user("ada").await;
     std::fs::create_dir_all(site.documents(&person)).expect("a folder");

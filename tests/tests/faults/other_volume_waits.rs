@@ -1,0 +1,133 @@
+//! Who waits while a document is copied to another file system, and who does not: its client
+//! may go, another may ask for it, and a stop of the server may come.
+
+use crate::other_volume::beside;
+use std::time::{Duration, Instant};
+use towline_protocol::Code;
+use towline_protocol::request::{Complete, Request, Upload};
+use towline_tests::PATIENCE;
+use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::speaker::{Speaker, ZERO, about, resume, upload};
+use towline_tests::volume::Volume;
+use towline_types::DocumentId;
+
+/// How many times it has waited at that failpoint so far.
+fn waits(server: &ServerProcess, point: &str) -> usize {
+    server
+        .said()
+        .iter()
+        .filter(|line| line.contains("a failpoint waits") && line.contains(point))
+        .count()
+}
+
+async fn waits_again(server: &ServerProcess, point: &str, before: usize) {
+    let began = Instant::now();
+    while waits(server, point) <= before {
+        assert!(began.elapsed() < PATIENCE, "{point} is not reached: {:#?}", server.said());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Asks for its status, which finishes nothing, until it is that.
+async fn comes_to(speaker: &mut Speaker, id: DocumentId, status: &str) {
+    let began = Instant::now();
+    loop {
+        let told = speaker.status(id).await;
+        if told.status == status {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{told:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn sends(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> DocumentId {
+    let id = speaker.upload(upload(name, corpus)).await.document_id;
+    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
+    speaker.send(&Request::Complete(Complete::default())).await;
+    id
+}
+
+/// The client goes while its data is being synced, before the copy: the document gets to its
+/// place though no client asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_leaves_its_document_to_the_server() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(BLOCK + 9, 1200);
+    let server = Launch::over(&site).failpoints("publish.synced=wait:300").start().await;
+    let mut watcher = server.speaker(&person).await;
+    for number in 0..8 {
+        let name = format!("{number}.bin");
+        let mut speaker = server.speaker(&person).await;
+        let id = sends(&mut speaker, &name, &corpus).await;
+        waits_again(&server, "publish.synced", number).await;
+        speaker.reset();
+        comes_to(&mut watcher, id, "completed").await;
+        site.assert_published(&person, &name, &corpus);
+    }
+    server.gone().await;
+    drop(shown);
+}
+
+/// `cancel` comes while the data is being synced for `complete`, and the row still says
+/// `uploading`: it waits without a thread, and other questions about the document are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_comes_too_late_holds_up_no_other_question() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(2 * BLOCK + 9, 1201);
+    let plan = "publish.synced=wait:3000, publish.copy_block=wait:500";
+    let server = Launch::over(&site).failpoints(plan).start().await;
+    let mut speaker = server.speaker(&person).await;
+    let id = sends(&mut speaker, "doc", &corpus).await;
+    waits_again(&server, "publish.synced", 0).await;
+
+    let mut second = server.speaker(&person).await;
+    second.send(&Request::Cancel(about(id))).await;
+    second.ping().await;
+    let mut third = server.speaker(&person).await;
+    for _ in 0..20 {
+        assert_eq!(third.status(id).await.status, "uploading");
+    }
+    assert_eq!(waits(&server, "publish.copy_block"), 0, "the questions waited for the copy");
+    second.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    let told = second.error(Code::BadState).await;
+    println!("{}", told.message);
+    assert_eq!(speaker.success_on(ZERO).await.filename, "doc");
+    site.assert_published(&person, "doc", &corpus);
+    server.assert_calm();
+    server.gone().await;
+    drop(shown);
+}
+
+/// A document that the server makes from one that it has, in a folder on another disk: a
+/// question that names its number is answered while it is copied there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_made_from_another_is_answered_for_while_it_is_copied() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(3 * BLOCK + 9, 1202);
+    let server = Launch::over(&site).start().await;
+    let mut speaker = server.speaker(&person).await;
+    sends(&mut speaker, "first", &corpus).await;
+    speaker.success_on(ZERO).await;
+    server.gone().await;
+
+    let server = Launch::over(&site).failpoints("publish.copy_block=wait:700").start().await;
+    let mut speaker = server.speaker(&person).await;
+    let again = Upload { blake3: Some(corpus.hash()), blocks: true, ..upload("second", &corpus) };
+    speaker.send(&Request::Upload(again)).await;
+    let told = speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    let id = told.document_id;
+    let mut second = server.speaker(&person).await;
+    assert_eq!(second.status(id).await.status, "publishing");
+    second.send(&Request::Resume(resume(id))).await;
+    second.progress_that("the copy", |progress| progress.copied > told.copied).await;
+    assert!(speaker.success_on(ZERO).await.copied);
+    assert_eq!(second.success_on(ZERO).await.filename, "second");
+    site.assert_published(&person, "second", &corpus);
+    server.gone().await;
+    drop(shown);
+}
