@@ -134,8 +134,9 @@ impl Look {
         for (distance, folder) in real.ancestors().enumerate() {
             let Some(found) = marker::at(folder) else { continue };
             let is_data_folder = found.is_some_and(|marker| marker.part == Part::Root);
-            // Its own catalog is missing, and that is another fault.
-            if is_here && distance == 0 && is_data_folder {
+            // Its own catalog is missing, or its own marker cannot be read: both are other
+            // faults, and neither says that it lies in another store.
+            if is_here && distance == 0 && (is_data_folder || found.is_none()) {
                 continue;
             }
             let marker = folder.join(paths::MARKER);

@@ -142,6 +142,30 @@ async fn no_store_is_made_inside_another_one() {
     accepted(&site.path().join("empty")).await;
 }
 
+/// The disk with state/ is not mounted, and the data folder's own marker is torn: the folder
+/// does not count as one that lies in another store, whose name would be its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_a_torn_marker_and_no_catalog_is_not_said_to_lie_in_itself() {
+    for torn in ["", "towline-sto", "towline-store 1\nstore_id 7\n"] {
+        let site = Site::new();
+        site.add_user("ada").await;
+        Launch::over(&site).start().await.gone().await;
+        fs::remove_dir_all(site.path().join("state")).unwrap();
+        fs::write(site.path().join(MARKER), torn).unwrap();
+        let said = refused(site.path(), site.path(), &[]).await;
+        assert!(said.contains("cannot be read as a marker file"), "{said}");
+        assert!(!said.contains("lies in the store"), "{said}");
+        assert!(said.contains("Mount the disk with state/"), "{said}");
+        let done = output(towlined().args(["user", "list", "--data-dir"]).arg(site.path())).await;
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(said.contains("cannot be read as a marker file"), "{said}");
+        // The advice works.
+        let adopting = Launch::over(&site).arguments(&["--adopt-folders"]);
+        adopting.start().await.gone().await;
+        Launch::over(&site).start().await.gone().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_requires_a_store_makes_none_where_its_disk_is_not_mounted() {
     let temp = tempfile::tempdir().unwrap();
