@@ -31,8 +31,9 @@ pub(crate) enum Presence {
 /// there is another.
 pub(crate) const NAMES_LOOKED_AT: u32 = 8;
 
-/// The same where no name is free, as far as the rows say.
-pub(crate) const ALL_NAMES_LOOKED_AT: u32 = 1000;
+/// The same where no name is free, as far as the rows say: as many as the catalog tries one by
+/// one. Each costs two look-ups, and a look at the disk where there is a row.
+pub(crate) const ALL_NAMES_LOOKED_AT: u32 = 100;
 
 impl Service {
     /// Looks at the file of a completed document, and reads nothing. Blocks.

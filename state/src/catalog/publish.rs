@@ -15,8 +15,10 @@ use towline_upload::Phase;
 const SMALL_STEPS: u32 = 8;
 
 /// How many are tried one by one after these, where the last name that the path has room for
-/// is taken.
-const SCANNED_MAX: usize = 1000;
+/// is taken. Each costs a key of a path that may have 2 KiB, and all other writes of the
+/// catalog wait meanwhile. So all names with one or two digits are tried; a free one beyond
+/// these is not found, and the path counts as taken.
+const SCANNED_MAX: usize = 92;
 
 impl Catalog {
     /// Reserves the final place of a document whose every byte is verified, and makes
@@ -350,7 +352,7 @@ fn last_copy(path: &DocumentPath) -> u32 {
 /// The first copy from `first` to `last` that is free: one by one for the few copies
 /// that people make, then doubling the step and bisecting, so that the thousandth
 /// upload of `scan.pdf` costs some twenty look-ups and not a thousand. Where `last` is
-/// taken, there may be a free one before it: some are tried one by one.
+/// taken, there may be a free one before it: [`SCANNED_MAX`] are tried one by one.
 fn first_free(
     first: u32,
     last: u32,
@@ -394,7 +396,7 @@ fn first_free(
 
 #[cfg(test)]
 mod tests {
-    use super::{Keys, first_free, last_copy};
+    use super::{Keys, SCANNED_MAX, SMALL_STEPS, first_free, last_copy};
     use towline_types::DocumentPath;
 
     #[test]
@@ -446,10 +448,26 @@ mod tests {
     }
 
     #[test]
-    fn every_free_copy_up_to_the_last_is_found() {
+    fn a_long_path_whose_names_are_all_taken_costs_few_look_ups() {
+        for last in [9, 99, 999, 9_999_999] {
+            let mut looks = 0;
+            let found = first_free(0, last, |_| {
+                looks += 1;
+                Ok(false)
+            });
+            assert!(found.is_err());
+            assert!(looks <= 125, "{looks} look-ups of {last} names");
+        }
+    }
+
+    #[test]
+    fn every_free_copy_among_the_first_is_found() {
         for last in [0, 1, 7, 8, 9, 15, 16, 99, 999] {
             for free in 0..=last {
-                assert_eq!(first_free(0, last, |copy| Ok(copy == free)).unwrap(), free, "{last}");
+                if free < SMALL_STEPS + SCANNED_MAX as u32 {
+                    let found = first_free(0, last, |copy| Ok(copy == free));
+                    assert_eq!(found.unwrap(), free, "{last}");
+                }
                 // In order, as uploads take them.
                 assert_eq!(first_free(0, last, |copy| Ok(copy >= free)).unwrap(), free, "{last}");
             }
