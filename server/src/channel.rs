@@ -20,7 +20,7 @@ use crate::live::{Live, Part, Writer};
 use crate::log::{Since, UploadEnd};
 use crate::origin::Origin;
 use crate::publish::Receipt;
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, RejectionKind};
 use crate::service::Service;
 use crate::storage::{Resource, StorageError};
 use begin::Asked;
@@ -312,14 +312,25 @@ impl ChannelDesk {
         let next = match done {
             Ok(None) => Next::Done,
             Ok(Some(Step::Hear(Asked::Known(known)))) if known.wants_place() => {
-                let turn = self.turn(known.first());
+                let mut say = known.first().map(|(id, filesize)| self.at_work(id, filesize));
+                let turn = self.turn(move || {
+                    if let Some(say) = &mut say {
+                        say(Offset::ZERO);
+                    }
+                });
                 Next::GoesAfter(Box::pin(async move {
                     let step = Step::Hear(Asked::Known(Box::new(known.with_place(turn.await))));
                     Begun { step, permits }
                 }))
             }
             Ok(Some(Step::Hear(Asked::Publishing(mut publishing)))) if publishing.wants_turn() => {
-                let turn = self.turn(None);
+                let (id, moving) = (publishing.document_id(), Arc::clone(&self.service.moving));
+                let mut say = self.says_copied(id);
+                let turn = self.turn(move || {
+                    if let Some(standing) = moving.standing(id) {
+                        say(standing);
+                    }
+                });
                 Next::GoesAfter(Box::pin(async move {
                     publishing.take_turn(turn.await);
                     Begun { step: Step::Hear(Asked::Publishing(publishing)), permits }
@@ -740,6 +751,8 @@ impl ChannelDesk {
         if failure.is_for_operator() {
             self.service.summary.fault(document, failure);
             self.tell(document, EventKind::Rejected(failure.rejection()));
+        } else if failure.is_cut_off() && self.service.stopping.is_cancelled() {
+            self.reject(Rejection::new(RejectionKind::Stopping, STOPPING), document);
         } else {
             self.reject(failure.rejection(), document);
         }
@@ -771,6 +784,9 @@ impl ChannelDesk {
 
 /// How often a resume looks at an upload that changes whenever it looks.
 const LOOKS_MAX: usize = 64;
+
+/// Said of long work that the server's stop has cut off.
+const STOPPING: &str = "the server is stopping; what came is kept, come again";
 
 /// Why a cancelled upload ended.
 const GIVEN_UP: &str = "its owner gave it up";

@@ -88,6 +88,12 @@ impl Failure {
         )
     }
 
+    /// Whether long work was not finished, and nothing is wrong with it: the connection or the
+    /// server came to its end.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        matches!(self, Self::CutShort | Self::StillPublishing)
+    }
+
     /// Whether it is the server's storage that refused or failed: something for the log, and
     /// for the operator to mend.
     pub(crate) fn is_for_operator(&self) -> bool {

@@ -24,6 +24,8 @@ pub(crate) struct Moving {
     ended: Notify,
     /// Those that no channel copies.
     left: Mutex<VecDeque<DocumentId>>,
+    /// How far those are that were left and wait for their turn.
+    waiting: Mutex<HashMap<DocumentId, Standing>>,
     more: Notify,
 }
 
@@ -58,7 +60,13 @@ impl Moving {
             return None;
         }
         under_way.insert(id, Standing::of(row, Offset::ZERO));
+        lock(&self.waiting).remove(&id);
         Some(Move { moving: Arc::clone(self), id })
+    }
+
+    /// How far a document is whose copy waits for its turn, and for no channel.
+    pub(crate) fn waiting(&self, id: DocumentId) -> Option<Standing> {
+        lock(&self.waiting).get(&id).copied()
     }
 
     /// How far the copy of a document is; nothing where none is under way.
@@ -77,8 +85,13 @@ impl Moving {
         }
     }
 
-    /// Leaves the copy of a document to [`run`].
-    pub(crate) fn leave(&self, id: DocumentId) {
+    /// Leaves the copy of a document to [`run`]. Its row says `publishing`.
+    pub(crate) fn leave(&self, row: &Document) {
+        lock(&self.waiting).insert(row.document_id, Standing::of(row, Offset::ZERO));
+        self.leave_again(row.document_id);
+    }
+
+    fn leave_again(&self, id: DocumentId) {
         let mut left = lock(&self.left);
         if !left.contains(&id) {
             left.push_back(id);
@@ -144,7 +157,7 @@ async fn again(service: Arc<Service>, id: DocumentId) {
     };
     tokio::select! {
         () = service.stopping.cancelled() => {}
-        () = ended => service.moving.leave(id),
+        () = ended => service.moving.leave_again(id),
     }
 }
 

@@ -482,7 +482,7 @@ fn copy(
     let row = place.document.clone();
     let Some(_turn) = turn else {
         drop(copy);
-        service.moving.leave(order.document_id);
+        service.moving.leave(&row);
         return Err(Failure::StillPublishing);
     };
     let receipt = put_in_place(service, order, place, &mut |copied| {

@@ -107,7 +107,7 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
         match restore(service, &row, staging_bytes) {
             Ok(()) => {}
             // Not before the first connection is taken: the copy may take minutes.
-            Err(Failure::StillPublishing) => service.moving.leave(id),
+            Err(Failure::StillPublishing) => service.moving.leave(&row.document),
             Err(error) => {
                 tracing::error!(document_id = %id, error = log::chain(&error), "an upload could not be restored; it stays as it is")
             }

@@ -86,6 +86,8 @@ kinds! {
     StorageReadOnly "storage_read_only",
     /// The upload was changed by others whenever it was looked at.
     Contended "internal",
+    /// The server stops; what came is kept.
+    Stopping "shutting_down",
     /// A fault of the server's own.
     Internal "internal",
     /// The user was removed.

@@ -171,7 +171,7 @@ impl Service {
         };
         if turn.is_none() {
             drop(copy);
-            self.moving.leave(id);
+            self.moving.leave(&row);
             return Err(Failure::StillPublishing);
         }
         let goes_on = &mut |copied| {

@@ -112,15 +112,13 @@ impl ChannelDesk {
     }
 
     /// Waits for a turn among the large files that are read at a time, or for the end of the
-    /// connection, and says now and then that the client is not forgotten: by the progress of
-    /// `document`, where there is one.
-    pub(super) fn turn(
+    /// connection, and has `say` tell the client now and then that it is not forgotten.
+    pub(super) fn turn<S: FnMut() + Send>(
         &self,
-        document: Option<(DocumentId, FileSize)>,
-    ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        mut say: S,
+    ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<S> {
         let turns = Arc::clone(&self.service.copies);
         let (ending, every) = (self.ending.clone(), self.service.config.timings.report);
-        let mut say = document.map(|(id, filesize)| self.at_work(id, filesize));
         async move {
             let mut turn = pin!(turns.acquire_owned());
             loop {
@@ -130,11 +128,7 @@ impl ChannelDesk {
                     biased;
                     turn = &mut turn => return turn.ok(),
                     () = ending.cancelled() => return None,
-                    () = tokio::time::sleep(every) => {
-                        if let Some(say) = &mut say {
-                            say(Offset::ZERO);
-                        }
-                    }
+                    () = tokio::time::sleep(every) => say(),
                 }
             }
         }
@@ -161,7 +155,11 @@ impl ChannelDesk {
             if !was_under_way {
                 tokio::select! {
                     () = ending.cancelled() => {}
-                    () = tokio::time::sleep(every) => {}
+                    () = tokio::time::sleep(every) => {
+                        if let Some(standing) = service.moving.waiting(id) {
+                            say(standing);
+                        }
+                    }
                 }
             }
         }
@@ -275,7 +273,7 @@ impl ChannelDesk {
 
     /// Tells the client now and then how far such work is, and whether it is still wanted:
     /// it ends with the connection and with the server, unless it is done anyway.
-    fn at_work(
+    pub(super) fn at_work(
         &self,
         document_id: DocumentId,
         filesize: FileSize,

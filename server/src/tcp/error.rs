@@ -55,6 +55,7 @@ const fn code(kind: &RejectionKind) -> Code {
         RejectionKind::StorageFailed => Code::StorageFailed,
         RejectionKind::StorageReadOnly => Code::StorageReadOnly,
         RejectionKind::Contended | RejectionKind::Internal => Code::Internal,
+        RejectionKind::Stopping => Code::ShuttingDown,
         RejectionKind::UserGone => Code::Unauthorized,
         RejectionKind::BadName => Code::BadName,
         RejectionKind::WrongUser => Code::WrongUser,

@@ -464,7 +464,7 @@ mod tests {
     fn every_free_copy_among_the_first_is_found() {
         for last in [0, 1, 7, 8, 9, 15, 16, 99, 999] {
             for free in 0..=last {
-                if free < SMALL_STEPS + SCANNED_MAX as u32 {
+                if (free as usize) < SMALL_STEPS as usize + SCANNED_MAX {
                     let found = first_free(0, last, |copy| Ok(copy == free));
                     assert_eq!(found.unwrap(), free, "{last}");
                 }

@@ -2,15 +2,20 @@
 //! may go, another may ask for it, and a stop of the server may come.
 
 use crate::other_volume::beside;
+use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use towline_protocol::Code;
+use towline_protocol::reply::Progress;
 use towline_protocol::request::{Complete, Request, Upload};
 use towline_tests::PATIENCE;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::speaker::{Speaker, ZERO, about, resume, upload};
+use towline_tests::speaker::{Speaker, ZERO, about, errors, offset, resume, upload};
 use towline_tests::volume::Volume;
 use towline_types::DocumentId;
+
+/// So many documents are copied at a time.
+const PLACES: usize = 4;
 
 /// How many times it has waited at that failpoint so far.
 fn waits(server: &ServerProcess, point: &str) -> usize {
@@ -129,5 +134,69 @@ async fn a_document_made_from_another_is_answered_for_while_it_is_copied() {
     assert_eq!(second.success_on(ZERO).await.filename, "second");
     site.assert_published(&person, "second", &corpus);
     server.gone().await;
+    drop(shown);
+}
+
+/// As many documents are copied at a time as there are places: the clients of the others hear
+/// that theirs wait, whether they sent them or ask for them later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_waits_for_its_turn_is_not_silent() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(BLOCK + 9, 1203);
+    let server = Launch::over(&site).failpoints("publish.copy_block=wait:3000").start().await;
+    let mut copied = Vec::new();
+    for number in 0..PLACES {
+        let mut speaker = server.speaker(&person).await;
+        sends(&mut speaker, &format!("{number}.bin"), &corpus).await;
+        copied.push(speaker);
+    }
+    waits_again(&server, "publish.copy_block", PLACES - 1).await;
+    let mut last = server.speaker(&person).await;
+    let id = sends(&mut last, "last.bin", &corpus).await;
+    let begun = |progress: &Progress| progress.copied.is_some();
+    for _ in 0..3 {
+        let told = last.progress_that("its turn", begun).await;
+        assert_eq!(told.copied, Some(offset(0)));
+        assert_eq!((told.received, told.durable), (corpus.filesize().end(), told.received));
+    }
+    // The same for a client that asks, when the one that sent it is gone.
+    last.reset();
+    let mut again = server.speaker(&person).await;
+    again.send(&Request::Resume(resume(id))).await;
+    for _ in 0..3 {
+        assert_eq!(again.progress_that("its turn", begun).await.copied, Some(offset(0)));
+    }
+    assert_eq!(waits(&server, "publish.copy_block"), PLACES, "it was its turn already");
+    assert_eq!(again.success_on(ZERO).await.filename, "last.bin");
+    for mut speaker in copied {
+        speaker.success_on(ZERO).await;
+    }
+    server.gone().await;
+    drop(shown);
+}
+
+/// A stop of the server in the middle of a copy is told as what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_during_the_copy_is_no_fault_of_the_server() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(4 * BLOCK, 1204);
+    let mut server = Launch::over(&site).failpoints("publish.copy_block=wait:500").start().await;
+    let mut speaker = server.speaker(&person).await;
+    let id = sends(&mut speaker, "doc", &corpus).await;
+    speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    let mut second = server.speaker(&person).await;
+    second.send(&Request::Resume(resume(id))).await;
+    second.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    server.signal(Signal::TERM);
+    for speaker in [speaker, second] {
+        let mut speaker = speaker;
+        let heard = speaker.closed().await;
+        let codes: Vec<Code> = errors(&heard).into_iter().map(|(code, _)| code).collect();
+        assert!(!codes.is_empty(), "{heard:?}");
+        assert!(codes.iter().all(|code| *code == Code::ShuttingDown), "{codes:?}");
+    }
+    assert!(server.ended().await.success());
     drop(shown);
 }
