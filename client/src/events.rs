@@ -105,6 +105,8 @@ pub struct Summary {
     pub sent: usize,
     /// Files that the server made of a document that it has.
     pub copied: usize,
+    /// Those of both that got another name, because the one that was asked for is taken.
+    pub renamed: usize,
     /// Files that were there already, in their place.
     pub existing: usize,
     /// Files that were left out: links and special files.

@@ -217,7 +217,9 @@ impl Printer {
                 self.count(receipt);
                 let unseen = if took.is_some() { 0 } else { receipt.sent_bytes };
                 screen.count(receipt.filesize.get(), unseen, now);
-                if self.tells_each() || lines::renamed(receipt).is_some() {
+                // Of many files that got another name only the first are named.
+                let is_renamed = lines::renamed(receipt).is_some();
+                if self.tells_each() || (is_renamed && self.sum.renamed <= FEW_FILES) {
                     let text = lines::completed(receipt, took, self.manners.verbose);
                     self.line_on(&screen, &text);
                 }
@@ -266,7 +268,8 @@ impl Printer {
             Event::Summary(summary) => {
                 screen.clear();
                 let can_skip = self.offers_skipping && self.is_skippable;
-                self.line_on(&screen, &lines::summary(summary, can_skip));
+                let hides_names = summary.renamed > FEW_FILES && !self.manners.verbose;
+                self.line_on(&screen, &lines::summary(summary, can_skip, hides_names));
             }
         }
         if self.manners.json {
@@ -396,6 +399,7 @@ impl Printer {
             _ => &mut self.sum.sent,
         };
         *counter += 1;
+        self.sum.renamed += usize::from(lines::renamed(receipt).is_some());
         self.sum.sent_bytes += receipt.sent_bytes;
     }
 

@@ -313,10 +313,10 @@ fn copying(request: &Value, field: &str, numbers: &[u64]) -> Vec<Value> {
 const GOES_ON: [u64; 10] = [0, 0, 0, 0, 0, 1, 2, 3, 4, 5];
 /// It has begun, and is never further.
 const STANDS: [u64; 60] = [2; 60];
-const PAUSE: Duration = Duration::from_millis(120);
+const PAUSE: Duration = Duration::from_millis(200);
 
 fn impatient() -> Patience {
-    let (answer, headway) = (Duration::from_millis(500), Duration::from_millis(500));
+    let (answer, headway) = (Duration::from_secs(1), Duration::from_secs(1));
     Patience { answer, headway, ..Patience::default() }
 }
 
@@ -615,9 +615,22 @@ async fn another_store_in_the_middle_of_a_run_is_begun_with_anew() {
         // A number of the first store's must not be asked for at the second.
         _ => honest(request, "a"),
     });
-    let (ended, notices) = put(rogue.client()).await;
+    let files = files(&["a"]);
+    let (document, options) = &files.jobs[0];
+    let mut notices = Vec::new();
+    let mut listener = |event| {
+        if let Event::Notice { message, .. } = event {
+            notices.push(message);
+        }
+    };
+    let cancel = CancellationToken::new();
+    let ended = rogue.client().put(document, options, &cancel, &mut listener).await;
     assert_eq!(ended.unwrap().document_id.get(), 8);
-    assert_eq!(notices, 1, "it says so");
+    let [notice] = &notices[..] else { panic!("it says so once: {notices:?}") };
+    let address = rogue.address.to_string();
+    for said in ["another server answers", &address, "stays in the list", "of no use here"] {
+        assert!(notice.contains(said), "{said}: {notice}");
+    }
 }
 
 /// A `find` that names an unfinished upload of the file.

@@ -373,3 +373,34 @@ async fn a_folder_with_one_file_is_gone_on_with_as_a_folder() {
     }
     assert!(desk.state().uploads.is_empty() && desk.state().jobs.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_away_when_its_turn_comes_is_gone_on_with_when_it_is_back() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let corpora = [1000, 1001].map(|salt| Corpus::new(24 * BLOCK, salt));
+    for (name, corpus) in ["photos/a.bin", "photos/b.bin"].iter().zip(&corpora) {
+        desk.write(name, corpus);
+    }
+    let mut put = desk.put(&desk.path("photos"));
+    // A chunk size of its own keeps a file out of what is sent together with others.
+    put.args(["--chunk-size", "65536"]);
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let mut sending = desk.start(put);
+    sending.until(|event| event["event"] == "started").await;
+    std::fs::rename(desk.path("photos/b.bin"), desk.path("b.bin")).unwrap();
+    proxy.otherwise(Faults::none());
+    let outcome = sending.end().await;
+    outcome.assert_code(3);
+    let error = outcome.event("error");
+    assert!(error["path"].as_str().unwrap().ends_with("photos/b.bin"), "{error}");
+    assert_eq!(error["exit"], 3);
+    assert!(error["advice"].as_str().unwrap().contains("when it is back"), "{error}");
+    server.site.assert_published(&server.person, "photos/a.bin", &corpora[0]);
+    assert_eq!(desk.state().jobs.len(), 1, "the command is not over");
+    std::fs::rename(desk.path("b.bin"), desk.path("photos/b.bin")).unwrap();
+    resumed(&desk, &[]).await.assert_done();
+    server.site.assert_published(&server.person, "photos/b.bin", &corpora[1]);
+    assert!(desk.state().jobs.is_empty());
+}

@@ -327,3 +327,39 @@ async fn what_is_to_be_forgotten_leaves_the_list_and_stays_on_the_server() {
     assert_eq!(completed["document_id"], 3, "{completed}");
     assert!(completed["sent_bytes"].as_u64() < Some(LONG as u64), "{completed}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_list_that_cannot_be_read_is_said_before_anything_is_sent() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let file = desk.write("a.bin", &Corpus::new(1000, 740));
+    fs::create_dir(desk.path("folder")).unwrap();
+    let later = "{\"version\": 999, \"uploads\": {}}";
+    fs::write(desk.path("later.json"), later).unwrap();
+    for name in ["folder", "later.json", "a.bin/below.json"] {
+        let outcome = run(desk.elsewhere(&file, name)).await;
+        outcome.assert_code(1);
+        for said in [
+            name,
+            "nothing was sent",
+            "Name another file with --state-file",
+            "leave the option out",
+        ] {
+            assert_eq!(outcome.err.matches(said).count(), 1, "{name}, {said}: {outcome:?}");
+        }
+        assert!(!server.site.document(&server.person, "a.bin").exists(), "{name}");
+        // A question about the list sends nothing in any case.
+        for command in ["uploads", "resume"] {
+            let mut command = desk.at_home(command, &desk.path("home"));
+            command.arg("--state-file").arg(desk.path(name));
+            let outcome = run(command).await;
+            outcome.assert_code(1);
+            assert!(!outcome.err.contains("nothing was sent"), "{name}: {outcome:?}");
+            assert!(!outcome.out.contains("no unfinished"), "{name}: {outcome:?}");
+        }
+    }
+    assert_eq!(fs::read_to_string(desk.path("later.json")).unwrap(), later);
+    // The advice works.
+    run(desk.elsewhere(&file, "another.json")).await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &Corpus::new(1000, 740));
+}

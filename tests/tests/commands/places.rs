@@ -164,3 +164,28 @@ async fn a_thousand_equal_files() {
     let again = put(&desk, "many", &[]).await;
     assert_eq!(count(&again, "existing"), 1000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_files_that_get_another_name_the_first_are_named_and_all_are_counted() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let names: Vec<_> = (0..25).map(|n| format!("many/{n:02}.txt")).collect();
+    for round in 0..2 {
+        for (n, name) in (0..).zip(&names) {
+            desk.write(name, &Corpus::new(100 + n, 400 + round));
+        }
+        let outcome = run(desk.put(&desk.path("many"))).await;
+        let lines = outcome.assert_done().out.matches("stored as").count();
+        assert_eq!(lines, if round == 0 { 0 } else { 20 }, "{outcome:?}");
+        let is_counted = outcome.out.contains("25 of them under another name");
+        assert_eq!(is_counted, round == 1, "{outcome:?}");
+    }
+    // Who wants them all gets them all.
+    for (n, name) in (0..).zip(&names) {
+        desk.write(name, &Corpus::new(100 + n, 402));
+    }
+    let mut put = desk.put(&desk.path("many"));
+    put.arg("--verbose");
+    let outcome = run(put).await;
+    assert_eq!(outcome.assert_done().out.matches("stored as").count(), 25, "{outcome:?}");
+}

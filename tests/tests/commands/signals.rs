@@ -4,10 +4,16 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
 use towline_protocol::frame;
+use towline_tests::PATIENCE;
 use towline_tests::corpus::Corpus;
-use towline_tests::desk::Desk;
+use towline_tests::desk::{Desk, run};
+use towline_tests::server::TestServer;
 use towline_tests::site::Site;
 
 /// A server that welcomes whoever comes, and then talks as fast as it is heard.
@@ -54,4 +60,60 @@ async fn one_signal_pauses_and_a_second_ends_it_though_the_server_talks_without_
         println!("{number}: {:?}", began.elapsed());
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     }
+}
+
+/// Holds a lease on a file: a program that opens it waits until the lease is given up, or
+/// until the system takes it away (`/proc/sys/fs/lease-break-time`, 45 s).
+const HOLD_A_LEASE: &str = "
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+sys.stdin.read()
+";
+
+/// The lease lasts until this is dropped; nothing where there is no Python to hold it.
+async fn lease_on(file: &std::path::Path) -> Option<Child> {
+    let mut command = Command::new("python3");
+    command.args(["-c", HOLD_A_LEASE]).arg(file).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut holder) = command.spawn() else {
+        eprintln!("SKIPPED: python3 is not here, so a file that cannot be opened was NOT tested");
+        return None;
+    };
+    let mut said = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let said = timeout(PATIENCE, said.next_line()).await.unwrap().unwrap();
+    assert_eq!(said.as_deref(), Some("held"), "the file system knows leases");
+    Some(holder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_while_the_system_does_not_open_the_file() {
+    let server = TestServer::start().await;
+    let desk = Desk::new(&server.site, &server.person, server.address());
+    let corpus = Corpus::new(1000, 221);
+    let file = desk.write("a.bin", &corpus);
+    let Some(lease) = lease_on(&file).await else { return };
+    for signal in [Signal::INT, Signal::TERM] {
+        let put = desk.start(desk.put(&file));
+        let is_noted = async {
+            while !desk.state_path().exists() || desk.state().jobs.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, is_noted).await.unwrap();
+        // Nothing is printed by which to tell that it waits for the file.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = Instant::now();
+        put.signal(signal);
+        let outcome = put.end().await;
+        outcome.assert_code(3);
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(outcome.err.contains("before anything was sent"), "{outcome:?}");
+        assert_eq!(desk.state().jobs.len(), 1, "it can be resumed");
+    }
+    drop(lease);
+    run(desk.command("resume")).await.assert_done();
+    server.site.assert_published(&server.person, "a.bin", &corpus);
 }

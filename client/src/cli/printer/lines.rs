@@ -56,9 +56,10 @@ fn sending(receipt: &Receipt, took: Option<Duration>) -> String {
     }
 }
 
-/// The name that was asked for, where the server gave another.
+/// The name that was asked for, where the file was stored under another. What is there
+/// already has the same name, perhaps in other letters.
 pub(super) fn renamed(receipt: &Receipt) -> Option<String> {
-    receipt.asked_filename.clone()
+    receipt.asked_filename.clone().filter(|_| !receipt.existing)
 }
 
 /// An upload goes on. `left_bytes` have yet to be sent. Nothing where the server has nothing
@@ -86,12 +87,18 @@ pub(super) fn paused(standing: &Standing, how: &str) -> String {
 }
 
 /// The last line of a run of several files. `can_skip`: the command has an option that
-/// leaves the refused files out.
-pub(super) fn summary(summary: &Summary, can_skip: bool) -> String {
+/// leaves the refused files out. `hides_names`: more files got another name than were named.
+pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> String {
     let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = *summary;
     let mut text = format!("{sent} sent");
     if copied > 0 {
         text += &format!(", {copied} stored without sending");
+    }
+    if summary.renamed > 0 {
+        text += &format!(", {} of them under another name", summary.renamed);
+        if hides_names {
+            text += " (--verbose names each)";
+        }
     }
     text += &format!(", {existing} already there, {skipped} skipped");
     if refused > 0 {
@@ -242,17 +249,22 @@ mod tests {
             ..Summary::default()
         };
         assert_eq!(
-            summary(&all, true),
+            summary(&all, true, false),
             "661 sent, 28 already there, 0 skipped, 0 failed; 9.2 MiB in 0.9 s"
         );
         // What was sent of a file that is not finished was sent all the same.
         let cut = Summary { sent: 0, paused: 1, safe_bytes: 5 << 20, ..all.clone() };
-        let text = summary(&cut, true);
+        let text = summary(&cut, true, false);
         assert!(text.contains("1 not finished; 9.2 MiB in 0.9 s; of what"), "{text}");
         assert!(text.ends_with("5.0 MiB are safe on the server"), "{text}");
         // Only what the command can do is advised.
-        let refused = Summary { refused: 2, ..all };
-        assert!(summary(&refused, true).contains("2 refused (--skip-refused leaves"));
-        assert!(summary(&refused, false).contains("2 refused, 0 failed"));
+        let refused = Summary { refused: 2, ..all.clone() };
+        assert!(summary(&refused, true, false).contains("2 refused (--skip-refused leaves"));
+        assert!(summary(&refused, false, false).contains("2 refused, 0 failed"));
+        let renamed = Summary { renamed: 30, ..all };
+        assert!(
+            summary(&renamed, true, false).contains("661 sent, 30 of them under another name,")
+        );
+        assert!(summary(&renamed, true, true).contains("another name (--verbose names each), 28"));
     }
 }
