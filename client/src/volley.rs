@@ -17,12 +17,14 @@ mod loader;
 use crate::connection::{Connection, Said, Step};
 use crate::document::Document;
 use crate::events::Receipt;
+use crate::long_work::{Advance, LongWork};
 use crate::stop::Stop;
 pub(crate) use flights::Flights;
 use loader::{Loaded, Loader};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use tokio::time::{Instant, sleep_until};
+use towline_protocol::reply::Progress;
 use towline_protocol::{Channel, Reply};
 use towline_types::{DocumentId, OnConflict};
 
@@ -72,8 +74,10 @@ pub(crate) struct Volley<'link, 'shots> {
     flights: Flights<'shots>,
     /// The next shot that the loader will speak of.
     next: usize,
-    /// When a file last set out, or was answered.
+    /// When a file last set out, or was answered, or the server got on with the copy of one.
     moved: Instant,
+    /// Files that the server copies to the file system of their folder, by their channels.
+    copies: BTreeMap<u32, LongWork>,
 }
 
 impl<'link, 'shots> Volley<'link, 'shots> {
@@ -86,7 +90,8 @@ impl<'link, 'shots> Volley<'link, 'shots> {
         let paths = shots.iter().map(|shot| shot.document.local.clone()).collect();
         let loader = Loader::start(paths, known)?;
         let flights = Flights::new(shots);
-        Ok(Self { link, loader, flights, next: 0, moved: Instant::now() })
+        let (moved, copies) = (Instant::now(), BTreeMap::new());
+        Ok(Self { link, loader, flights, next: 0, moved, copies })
     }
 
     /// Sends all that goes as usual. `done` hears of each file that is confirmed.
@@ -154,6 +159,7 @@ impl<'link, 'shots> Volley<'link, 'shots> {
         let is_answer = !matches!(reply, Reply::Progress(_) | Reply::Ping(_));
         if is_answer && self.flights.has(channel) {
             self.moved = Instant::now();
+            self.copies.remove(&channel.0);
         }
         match reply {
             Reply::Error(error) if channel == Channel::default() => {
@@ -173,6 +179,12 @@ impl<'link, 'shots> Volley<'link, 'shots> {
             }
             Reply::Error(_) => self.flights.refused(channel),
             // How far a file is.
+            Reply::Progress(Progress { copied: Some(copied), .. }) if self.flights.has(channel) => {
+                let copy = self.copies.entry(channel.0).or_default();
+                if copy.reported(copied.get()) != Advance::None {
+                    self.moved = Instant::now();
+                }
+            }
             _ => {}
         }
         Ok(())

@@ -418,6 +418,32 @@ async fn many_files_of_which_none_is_answered() {
     assert_eq!(exits, [Exit::Resumable; 3]);
 }
 
+#[tokio::test]
+async fn small_files_that_wait_for_copies_are_waited_for_as_long_as_these_get_on() {
+    for (numbers, is_waited_for) in [(&GOES_ON[..], true), (&STANDS, false)] {
+        let names = Names::default();
+        let rogue = Rogue::that(move |_, request| {
+            match (request["action"].as_str(), names.honest(request)) {
+                (Some("complete"), Deed::Say(said)) => {
+                    let reports = copying(request, "copied", numbers);
+                    Deed::Slowly([reports, vec![said]].concat(), PAUSE)
+                }
+                (_, deed) => deed,
+            }
+        });
+        let files = small_files(&["a", "b"].map(str::to_owned));
+        let mut client = rogue.client().retries(Some(0)).patience(impatient());
+        let mut ends = Vec::new();
+        let mut ended = |_, put: Result<Receipt, Failure>| {
+            ends.push(put.map_err(|failure| failure.exit()).map(drop));
+            true
+        };
+        client.put_many(&files.jobs, &CancellationToken::new(), &mut |_| {}, &mut ended).await;
+        let expected = if is_waited_for { Ok(()) } else { Err(Exit::Resumable) };
+        assert_eq!((ends, rogue.connections()), (vec![expected; 2], 1));
+    }
+}
+
 /// Files that go in volleys.
 fn small_files(names: &[String]) -> Files {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
