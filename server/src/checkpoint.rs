@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use towline_state::catalog::Checkpoint;
 use towline_state::turns::Turns;
 use towline_types::{DocumentId, UserId};
+use towline_upload::{Phase, Upload};
 
 /// Uploads that have moved since their last checkpoint.
 ///
@@ -90,6 +91,14 @@ impl Checkpoints {
         if enough {
             self.urgent.notify_one();
         }
+    }
+
+    /// The upload is not published after all: it takes bytes again, and what it has received
+    /// is made durable.
+    pub(crate) fn unpublished(&self, live: &Arc<Live>) {
+        // In this order: a checkpoint leaves out what is being published.
+        live.tell(Upload::unpublish);
+        self.moved(live, 0);
     }
 
     /// The upload is over: nothing of it is to be recorded, nor to be held open for that.
@@ -276,8 +285,8 @@ fn isolated<T>(together: &[T], mut work: impl FnMut(&[T])) -> Vec<&T> {
     together.iter().filter(|one| panics(slice::from_ref(one))).collect()
 }
 
-/// An upload that somebody else is recording (it is being published, say) waits
-/// for the next checkpoint, and nobody waits for it.
+/// An upload that another thread is recording waits for the next checkpoint, and the others
+/// do not wait for it.
 fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
     let mut due = Vec::new();
     let patience = service.config.timings.checkpoint;
@@ -287,7 +296,11 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
             continue;
         }
         let Some(recording) = live.try_recording() else {
-            service.checkpoints.moved(live, 0);
+            // A publishing syncs all of it, and may take as long as a copy to another disk.
+            // Where it does not come to its end, it brings the upload back.
+            if !live.ask(|upload| upload.phase() == Phase::Publishing) {
+                service.checkpoints.moved(live, 0);
+            }
             continue;
         };
         let Some((snapshot, last_chunk_at)) = live.snapshot(&recording) else { continue };

@@ -21,7 +21,7 @@ use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{
     DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId,
 };
-use towline_upload::{Phase, Upload};
+use towline_upload::Phase;
 
 /// Proof that the document is in its place. Where it says `durable`, file, name and
 /// row survive a power cut (P3). Only this room makes one, and `SUCCESS` is only made
@@ -366,7 +366,7 @@ fn after_failure(service: &Service, id: DocumentId, subject: &Subject, failure: 
         return;
     }
     match subject {
-        Subject::Live(live, _) => live.tell(Upload::unpublish),
+        Subject::Live(live, _) => service.checkpoints.unpublished(live),
         Subject::Whole(_, Some(_)) => end_whole(service, id, failure),
         // A request that named it may have taken it up, or be completing it, since the row says
         // so.

@@ -72,9 +72,9 @@ impl Registry {
     pub(crate) fn exclusively<T>(
         &self,
         id: DocumentId,
-        work: impl FnOnce(Option<&Live>) -> T,
+        work: impl FnOnce(Option<&Arc<Live>>) -> T,
     ) -> T {
-        self.with_slot(id, |live| work(live.as_deref()))
+        self.with_slot(id, |live| work(live.as_ref()))
     }
 
     /// A new upload; `announce` tells its writer. Whoever hears of it and asks for

@@ -209,10 +209,10 @@ impl Service {
         })
     }
 
-    fn tell_what_row_says(&self, id: DocumentId, live: Option<&Live>) -> Result<(), Failure> {
+    fn tell_what_row_says(&self, id: DocumentId, live: Option<&Arc<Live>>) -> Result<(), Failure> {
         let Some(live) = live else { return Ok(()) };
         match self.catalog.document(id).wait()?.map(|row| row.phase) {
-            Some(Phase::Uploading) => live.tell(Upload::unpublish),
+            Some(Phase::Uploading) => self.checkpoints.unpublished(live),
             Some(Phase::Completed) => live.published(),
             _ => {}
         }
@@ -361,6 +361,6 @@ impl Service {
 
 /// Keeps every other thread from changing what the catalog says of that upload, unless it is
 /// being published.
-fn recording_unless_publishing(live: &Live) -> Result<Recording, Failure> {
+fn recording_unless_publishing(live: &Arc<Live>) -> Result<Recording, Failure> {
     live.recording_unless_publishing().map_err(|_| Failure::StillPublishing)
 }

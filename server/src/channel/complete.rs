@@ -8,7 +8,7 @@ use crate::lane::Manner;
 use crate::live::{Live, Recording};
 use crate::publish::{Order, Publishing, Stage};
 use std::sync::Arc;
-use towline_upload::{Phase, Upload as Rules};
+use towline_upload::Phase;
 
 impl ChannelDesk {
     pub(super) fn complete(
@@ -77,7 +77,7 @@ impl ChannelDesk {
         let order = Order { document_id, owner, blake3, on_conflict, is_copy: false };
         // The user's own three checks: size, existence, permissions.
         if let Err(error) = live.staging().check(live.filesize()) {
-            live.tell(Rules::unpublish);
+            self.service.checkpoints.unpublished(&live);
             return Err(error.into());
         }
         let publishing = Publishing::begin(&self.service, order, live, recording);

@@ -3,6 +3,7 @@
 
 use crate::other_volume::beside;
 use rustix::process::Signal;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 use towline_protocol::Code;
 use towline_protocol::reply::Progress;
@@ -198,5 +199,30 @@ async fn a_stop_during_the_copy_is_no_fault_of_the_server() {
         assert!(codes.iter().all(|code| *code == Code::ShuttingDown), "{codes:?}");
     }
     assert!(server.ended().await.success());
+    drop(shown);
+}
+
+/// While a document is copied there is nothing new to be made durable: no checkpoint after
+/// another is made for it, each with a copy of the catalog in the state file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_keeps_no_checkpoint_busy() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(4 * BLOCK, 1205);
+    let server = Launch::over(&site).failpoints("publish.copy_block=wait:1000").start().await;
+    let mut speaker = server.speaker(&person).await;
+    sends(&mut speaker, "doc", &corpus).await;
+    let state_file = site.path().join("state/uploads_state.json");
+    let written = || {
+        let about = std::fs::metadata(&state_file).expect("a state file");
+        (about.ino(), about.mtime(), about.mtime_nsec())
+    };
+    let far = |blocks: usize| Some(offset(blocks * BLOCK));
+    speaker.progress_that("the copy", |progress| progress.copied >= far(1)).await;
+    let before = written();
+    speaker.progress_that("the copy", |progress| progress.copied >= far(3)).await;
+    assert_eq!(written(), before, "the state file is written again and again");
+    speaker.success_on(ZERO).await;
+    server.gone().await;
     drop(shown);
 }
