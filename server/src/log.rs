@@ -160,7 +160,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Write for Lines {
     /// One call is one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.queue.push(self.format.printable(line, self.is_coloured).as_bytes());
+        self.queue.push(self.format.of_event(line, self.is_coloured).as_bytes());
         Ok(line.len())
     }
 

@@ -276,7 +276,7 @@ fn carry_out(
         Action::Record => cached::look_at_named(service, row, &path, blake3)?,
         Action::Keep | Action::Truncate(_) | Action::Renew | Action::Fail => Look::NotWhole,
     };
-    match (action, look) {
+    let receipt = match (action, look) {
         (Action::Publish, Look::Whole) => {
             publish::publish_again(service, order, row.clone(), goes_on)
         }
@@ -301,7 +301,12 @@ fn carry_out(
             lose(service, row)?;
             Err(lost())
         }
+    }?;
+    // Where `SUCCESS` was said already, the log has its line.
+    if publish::said_at(row).is_none() {
+        receipt.upload_end().completed_by_server();
     }
+    Ok(receipt)
 }
 
 /// The size of the file under the name that a publishing row says. A name that

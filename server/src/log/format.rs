@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+/// The longest line; what is longer is cut.
+pub(super) const LINE_BYTES_MAX: usize = 16 << 10;
+
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,7 +29,21 @@ pub(super) enum Level {
 impl LogFormat {
     /// A line that does not come from an event: of a panic, of lines that were left out, and
     /// the last one of a process.
+    /// What is too long for a line is cut in the message, so that a JSON object stays whole.
     pub(super) fn line(self, level: Level, message: &str) -> String {
+        let mut kept = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
+        loop {
+            let line = self.whole_line(level, kept);
+            // A character that has to be escaped takes up to six bytes.
+            let excess = line.len().saturating_sub(LINE_BYTES_MAX);
+            if excess == 0 || kept.is_empty() {
+                return line;
+            }
+            kept = &kept[..kept.floor_char_boundary(kept.len() - excess.div_ceil(6))];
+        }
+    }
+
+    fn whole_line(self, level: Level, message: &str) -> String {
         let now = humantime::format_rfc3339_micros(SystemTime::now());
         let level = match level {
             Level::Warn => "WARN",
@@ -45,6 +62,17 @@ impl LogFormat {
         let mut line = self.printable(line.as_bytes(), false).into_owned();
         line.push('\n');
         line
+    }
+
+    /// What goes to the log of a line that an event has become. A JSON object that is too long
+    /// becomes another that says so, with its beginning as text.
+    pub(super) fn of_event(self, line: &[u8], is_coloured: bool) -> Cow<'_, str> {
+        let printable = self.printable(line, is_coloured);
+        if self == Self::Text || printable.len() <= LINE_BYTES_MAX {
+            return printable;
+        }
+        let told = format!("a line was too long for the log and is cut: {}", printable.trim_end());
+        Cow::Owned(self.line(Level::Warn, &told))
     }
 
     /// A line that is one line, whatever stands in it: a path, a name and a message of the
@@ -99,6 +127,26 @@ mod tests {
             "\x1b[32mINFO\x1b[0m \\u{1b}[1A\n"
         );
         assert_eq!(printable(b"\x1b[32mINFO\n", false), "\\u{1b}[32mINFO\n");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_stays_an_object() {
+        for text in ["x", "\u{202e}", "\n", "é\"", "🦀"] {
+            let message = format!("panicked{}", text.repeat(40_000));
+            let line = LogFormat::Json.line(Level::Error, &message);
+            assert!(line.len() <= LINE_BYTES_MAX, "{} bytes", line.len());
+            assert!(line.len() > LINE_BYTES_MAX / 2, "{} bytes", line.len());
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let kept = value["message"].as_str().unwrap();
+            assert!(message.starts_with(kept) && kept.len() > "panicked".len());
+            // An event with that in it stays an object as well.
+            let event = serde_json::json!({ "message": message }).to_string();
+            let line = LogFormat::Json.of_event(event.as_bytes(), false);
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert!(value["message"].as_str().unwrap().contains("panicked"));
+            assert!(line.len() <= LINE_BYTES_MAX);
+            assert!(LogFormat::Text.line(Level::Error, &message).len() <= LINE_BYTES_MAX);
+        }
     }
 
     #[test]

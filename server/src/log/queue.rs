@@ -1,6 +1,6 @@
 //! The lines that wait to be written, and the thread that writes them.
 
-use super::format::{Level, LogFormat};
+use super::format::{LINE_BYTES_MAX, Level, LogFormat};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -10,9 +10,6 @@ use std::time::{Duration, Instant};
 
 /// The most that waits. As much again may be in the hands of the thread.
 const BYTES_MAX: usize = 1 << 20;
-
-/// The longest line; what is longer is cut.
-const LINE_BYTES_MAX: usize = 16 << 10;
 
 /// See the module's description.
 #[derive(Debug, Default)]

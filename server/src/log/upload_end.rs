@@ -46,6 +46,19 @@ impl<'a> UploadEnd<'a> {
         self.rested("completed", origin, since, self.filesize.get());
     }
 
+    /// The server has finished it by itself, at a start or when its connection had ended.
+    pub(crate) fn completed_by_server(self) {
+        let Self { user, document, path, filesize } = self;
+        tracing::info!(
+            outcome = "completed",
+            %user,
+            %document,
+            path = ?path.to_string(),
+            of = filesize.get(),
+            "upload"
+        );
+    }
+
     /// Its connection is gone or does something else; it can be gone on with.
     pub(crate) fn paused(self, origin: &Origin, since: Since, received_bytes: u64) {
         self.rested("paused", origin, since, received_bytes);

@@ -48,6 +48,15 @@ async fn comes_to(speaker: &mut Speaker, id: DocumentId, status: &str) {
     }
 }
 
+/// The log has one line for the end of that upload.
+async fn assert_one_end_is_logged(server: &ServerProcess, name: &str) {
+    let path = format!("path=\"{name}\"");
+    server.says(&path).await;
+    let said = server.said();
+    let is_end = |line: &&String| line.contains(&path) && line.contains("outcome=\"completed\"");
+    assert_eq!(said.iter().filter(is_end).count(), 1, "{said:#?}");
+}
+
 async fn sends(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> DocumentId {
     let id = speaker.upload(upload(name, corpus)).await.document_id;
     speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
@@ -72,6 +81,7 @@ async fn a_client_that_goes_leaves_its_document_to_the_server() {
         speaker.reset();
         comes_to(&mut watcher, id, "completed").await;
         site.assert_published(&person, &name, &corpus);
+        assert_one_end_is_logged(&server, &name).await;
     }
     server.gone().await;
     drop(shown);
@@ -170,6 +180,8 @@ async fn a_document_that_waits_for_its_turn_is_not_silent() {
     }
     assert_eq!(waits(&server, "publish.copy_block"), PLACES, "it was its turn already");
     assert_eq!(again.success_on(ZERO).await.filename, "last.bin");
+    // No connection completed it.
+    assert_one_end_is_logged(&server, "last.bin").await;
     for mut speaker in copied {
         speaker.success_on(ZERO).await;
     }
