@@ -1,5 +1,6 @@
 //! Uploads that are just being begun: they have a row, and nobody works on them yet. And
-//! those that came whole, until they have their places: nobody else works on them at all.
+//! those that came whole, until they have their places or are copied to another file system:
+//! no other thread works on them at all.
 //!
 //! Their numbers can be guessed, or found, as soon as the row is there. Whoever asks for
 //! one waits until it is in the registry or has ended: read back from disk meanwhile, it

@@ -309,8 +309,9 @@ impl Service {
     /// The document, if the user owns it. Somebody else's does not exist. Blocks.
     ///
     /// Its number can be guessed, or found, as soon as it has a row. One that is just
-    /// being begun, or came whole and is on its way, is waited for, so that nobody reads
-    /// it back from disk beside its first writer, or takes it for lost.
+    /// being begun, or came whole and is on its way, is waited for, so that no other thread
+    /// reads it back from disk beside its first writer, or takes it for lost. That wait ends
+    /// before a copy to another file system begins.
     pub(crate) fn document_of(&self, user: UserId, id: DocumentId) -> Result<Document, Failure> {
         loop {
             let document = match self.catalog.document(id).wait() {
