@@ -30,7 +30,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use towline_state::catalog::Document;
 use towline_types::block::block_count;
@@ -71,6 +71,8 @@ pub(crate) struct ChannelDesk {
     taken: VecDeque<Queued>,
     /// See [`Handler::vacated`].
     vacated: Arc<AtomicBool>,
+    /// The channel's document is being copied to another file system, or waits for its turn.
+    is_copying: watch::Sender<bool>,
 }
 
 /// What the channel stands for just now.
@@ -231,7 +233,14 @@ impl ChannelDesk {
             is_under_way: false,
             taken: VecDeque::new(),
             vacated: Arc::default(),
+            is_copying: watch::Sender::new(false),
         }
+    }
+
+    /// Whether the channel's document is being copied to another file system, or waits for
+    /// its turn: that needs no client, and may take long.
+    pub(crate) fn is_copying(&self) -> watch::Receiver<bool> {
+        self.is_copying.subscribe()
     }
 
     /// Where one thing is done, the next of those that were taken from the queue.
@@ -309,6 +318,11 @@ impl ChannelDesk {
     /// What is done gives its permits back; what goes on keeps them.
     fn conclude(&mut self, done: Result<Option<Step>, Failure>, manner: Manner) -> Next<Begun> {
         let permits = std::mem::take(&mut self.permits);
+        let is_copying = matches!(
+            &done,
+            Ok(Some(Step::Hear(Asked::Publishing(publishing)))) if publishing.wants_turn()
+        );
+        self.is_copying.send_if_modified(|was| std::mem::replace(was, is_copying) != is_copying);
         let next = match done {
             Ok(None) => Next::Done,
             Ok(Some(Step::Hear(Asked::Known(known)))) if known.wants_place() => {

@@ -14,7 +14,7 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::service::Service;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use towline_types::UserId;
 
@@ -52,6 +52,7 @@ type Writers = HashMap<Tag, Seat>;
 struct Seat {
     lane: Lane<ChannelDesk>,
     backlog: Backlog,
+    is_copying: watch::Receiver<bool>,
 }
 
 /// A command for which the session has a writer, and that waits for its permits.
@@ -169,7 +170,8 @@ impl Session {
                 backlog.clone(),
                 self.ending.clone(),
             );
-            Seat { lane: Lane::new(desk, Arc::clone(&self.service.crew)), backlog }
+            let is_copying = desk.is_copying();
+            Seat { lane: Lane::new(desk, Arc::clone(&self.service.crew)), backlog, is_copying }
         })
     }
 
@@ -241,7 +243,10 @@ impl Session {
     /// Lets go of every upload, behind all that is queued, and makes durable what came for
     /// them. Events may come afterwards, from others who end one of these uploads: until the
     /// receiver says that no sender is left.
-    pub(crate) async fn close(mut self) -> Closed {
+    ///
+    /// Where the client is gone, a document that is being copied to another file system is not
+    /// waited for: it needs no session, and a copy of an hour would keep this one's place.
+    pub(crate) async fn close(mut self, is_client_gone: bool) -> Closed {
         self.ending.cancel();
         let seats = self.writers.drain().chain(self.askers.drain());
         let waits: Vec<_> = seats
@@ -249,12 +254,22 @@ impl Session {
                 let (done, wait) = oneshot::channel();
                 let task = Task::Release(done);
                 seat.lane.push(Queued { task, permits: Permits::default() });
-                (tag, wait)
+                (tag, wait, seat.is_copying)
             })
             .collect();
         let mut paused = Vec::new();
-        for (tag, wait) in waits {
-            if let Ok(Some(live)) = wait.await {
+        for (tag, wait, mut is_copying) in waits {
+            let copies = async {
+                if !is_client_gone || is_copying.wait_for(|copies| *copies).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let released = tokio::select! {
+                biased;
+                released = wait => released,
+                () = copies => Ok(None),
+            };
+            if let Ok(Some(live)) = released {
                 paused.push((tag, live));
             }
         }

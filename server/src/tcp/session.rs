@@ -124,7 +124,7 @@ where
             let _ = self.push_segment(segment).await;
         }
         let Self { session, mut outgoing, mut events, .. } = self;
-        let closed = session.close().await;
+        let closed = session.close(matches!(end, End::Gone)).await;
         if let End::Gone = end {
             return;
         }

@@ -238,3 +238,30 @@ async fn a_copy_keeps_no_checkpoint_busy() {
     server.gone().await;
     drop(shown);
 }
+
+/// A copy goes on without its client, and its connection is closed meanwhile: it keeps no place
+/// from others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_keeps_no_place_of_a_connection_that_is_gone() {
+    let Some(volume) = Volume::ext4(64 << 20) else { return };
+    let (site, person, shown) = beside(&volume).await;
+    let corpus = Corpus::new(4 * BLOCK, 1206);
+    let settings = site.settings("max_connections = 2");
+    let launch = Launch::over(&site).settings(&settings);
+    let server = launch.failpoints("publish.copy_block=wait:2000").start().await;
+    let mut speaker = server.speaker(&person).await;
+    let id = sends(&mut speaker, "doc", &corpus).await;
+    speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    speaker.reset();
+    let mut second = server.speaker(&person).await;
+    let began = Instant::now();
+    while Speaker::try_login(server.address(), &person.token).await.is_none() {
+        assert!(began.elapsed() < PATIENCE, "no place is free");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(second.status(id).await.status, "publishing", "the copy kept the place");
+    comes_to(&mut second, id, "completed").await;
+    site.assert_published(&person, "doc", &corpus);
+    server.gone().await;
+    drop(shown);
+}
