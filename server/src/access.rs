@@ -6,7 +6,7 @@
 //! the 30 s, the connection is closed: a removed user must not stay connected because the
 //! catalog is too busy to say so.
 
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::token::TokenError;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use towline_types::{Timestamp, UserId};
 
 /// See the module's description.
 pub(crate) struct Access {
-    service: Arc<Service>,
+    server: Arc<Shared>,
     user: UserId,
     /// When the token ends.
     expires_at: Timestamp,
@@ -40,11 +40,11 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 impl Access {
     /// For a user who has logged in just now.
-    pub(crate) fn granted(service: Arc<Service>, user: UserId, expires_at: Timestamp) -> Self {
+    pub(crate) fn granted(server: Arc<Shared>, user: UserId, expires_at: Timestamp) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep_until(now));
         let mut access =
-            Self { service, user, expires_at, holds_until: now, next_look: now, look: None, timer };
+            Self { server, user, expires_at, holds_until: now, next_look: now, look: None, timer };
         access.renew();
         access
     }
@@ -70,11 +70,11 @@ impl Access {
                     ready!(self.timer.as_mut().poll(context));
                     continue;
                 }
-                if self.service.clock().now() >= self.expires_at {
+                if self.server.engine.clock().now() >= self.expires_at {
                     let error = TokenError::Expired.to_string();
                     return Poll::Ready(ErrorReply::new(Code::AuthExpired, error));
                 }
-                self.look = Some(self.service.catalog.user(self.user));
+                self.look = Some(self.server.engine.user(self.user));
                 self.timer.as_mut().reset(self.holds_until);
                 continue;
             };
@@ -93,9 +93,9 @@ impl Access {
 
     fn renew(&mut self) {
         let now = Instant::now();
-        let hold = self.service.config.timings.recheck;
+        let hold = self.server.config.timings.recheck;
         self.holds_until = now + hold;
-        let left = self.expires_at.get().saturating_sub(self.service.clock().now().get());
+        let left = self.expires_at.get().saturating_sub(self.server.engine.clock().now().get());
         self.look_at(now + (hold * 2 / 3).min(Duration::from_millis(left)));
     }
 

@@ -18,8 +18,7 @@ pub use size::{BadSize, MaxFileSize};
 pub use store::StoreArgs;
 pub use verify::VerifyArgs;
 
-use crate::units::Size;
-use crate::{Config, Durability, Server, log};
+use crate::{Config, Server, log};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -30,6 +29,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use towline_engine::Durability;
+use towline_engine::units::Size;
 use towline_types::FileSize;
 
 /// Receives files; an interrupted upload continues where it stopped.
@@ -178,12 +179,12 @@ struct Started {
 
 impl Started {
     fn of(config: &Config, address: SocketAddr) -> Self {
-        let data_dir = std::path::absolute(&config.data_dir);
+        let data_dir = std::path::absolute(&config.engine.data_dir);
         Self {
-            data_dir: data_dir.unwrap_or_else(|_| config.data_dir.clone()),
+            data_dir: data_dir.unwrap_or_else(|_| config.engine.data_dir.clone()),
             address,
-            durability: config.durability,
-            max_file_size: config.max_filesize,
+            durability: config.engine.durability,
+            max_file_size: config.engine.max_filesize,
         }
     }
 

@@ -1,7 +1,6 @@
 //! The TCP door: takes connections, as many as there may be, and tunes their sockets.
 
-use crate::log::Limiter;
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::socket;
 use crate::tcp::session;
 use socket2::{SockRef, TcpKeepalive};
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use towline_engine::log::Limiter;
 use towline_protocol::{Code, ErrorReply, Reply, frame};
 
 /// After an error of the listener (no descriptors left, say) it rests so long;
@@ -21,13 +21,13 @@ const REST: Duration = Duration::from_millis(250);
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Takes connections until the server stops.
-pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
+pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
     let (full, failing) = (Limiter::default(), Limiter::default());
-    let places = Arc::new(Semaphore::new(service.config.limits.connections));
+    let places = Arc::new(Semaphore::new(shared.config.connections));
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
         let accepted = tokio::select! {
-            () = service.stopping.cancelled() => return,
+            () = shared.stopping.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -36,14 +36,14 @@ pub(crate) async fn run(listener: TcpListener, service: Arc<Service>) {
                     if let Some(others) = full.due(()) {
                         tracing::warn!(%peer, others, "too many connections; one was turned away");
                     }
-                    turn_away(&stream, service.config.limits.connections);
+                    turn_away(&stream, shared.config.connections);
                     continue;
                 };
                 if let Err(error) = tune(&stream) {
                     tracing::debug!(%peer, %error, "the socket could not be tuned");
                 }
-                let here = Arc::clone(&service);
-                service.tracker.spawn(async move {
+                let here = Arc::clone(&shared);
+                shared.connections.spawn(async move {
                     match socket::halves(stream) {
                         Ok((reader, writer)) => session::serve(reader, writer, peer, here).await,
                         Err(error) => tracing::warn!(%peer, %error, "a connection was lost"),

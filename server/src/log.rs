@@ -3,15 +3,9 @@
 //! come faster than they are read, lines are left out and counted.
 
 mod format;
-mod limiter;
 mod queue;
-mod summary;
-mod upload_end;
 
 pub use format::LogFormat;
-pub(crate) use limiter::Limiter;
-pub(crate) use summary::{Summary, chain, run};
-pub(crate) use upload_end::{Since, UploadEnd};
 
 use format::Level;
 use queue::Queue;

@@ -5,7 +5,6 @@
 //! for (`iss`): after the loss of a catalog the numbers of users may be given to others, and
 //! the key may still be there.
 
-use crate::Clock;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use towline_engine::Clock;
 use towline_state::catalog::Store;
 use towline_types::{StoreId, Timestamp, UserId};
 

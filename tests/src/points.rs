@@ -1,4 +1,4 @@
-//! The named points of the server at which it can be killed; `server/src/failpoint.rs`
+//! The named points of the server at which it can be killed; `engine/src/failpoint.rs`
 //! tells how. The tests at each point hold these lists against the source.
 
 /// Points that a server passes while it serves.

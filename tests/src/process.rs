@@ -161,7 +161,7 @@ impl Launch {
         self.arguments(&["--config", file.to_str().expect("a path of ours")])
     }
 
-    /// With failpoints, in the words of `server/src/failpoint.rs`.
+    /// With failpoints, in the words of `engine/src/failpoint.rs`.
     #[must_use]
     pub fn failpoints(self, plan: &str) -> Self {
         self.variable("TOWLINE_FAILPOINTS", plan)

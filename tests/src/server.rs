@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use towline_server::{Clock, Config, RunError, Server};
+use towline_engine::Clock;
+use towline_server::{Config, RunError, Server};
 use towline_types::Timestamp;
 
 /// A clock that runs as the system's does, and jumps where it is told to.
@@ -187,7 +188,7 @@ impl TestServer {
     #[must_use]
     pub fn config(&self) -> Config {
         let mut config = Config::new(self.site.path());
-        config.clock = self.clock.clock();
+        config.engine.clock = self.clock.clock();
         (self.tweak)(&mut config);
         config
     }

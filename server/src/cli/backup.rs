@@ -2,13 +2,13 @@
 
 use super::NOT_WRITTEN;
 use super::store::StoreArgs;
-use crate::Clock;
-use crate::backup;
-use crate::storage::Look;
 use anyhow::Context as _;
 use clap::Args;
 use std::io::Write as _;
 use std::path::PathBuf;
+use towline_engine::Clock;
+use towline_engine::backup;
+use towline_engine::storage::Look;
 
 /// `towlined backup …`
 #[derive(Debug, Args)]

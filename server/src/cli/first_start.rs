@@ -1,14 +1,15 @@
 //! What a start prints: at the very first one a user, a token and the line to try.
 
 use super::people::add;
-use crate::storage::DataFolder;
+use crate::Config;
 use crate::token::{Tokens, write_token};
-use crate::units::Size;
-use crate::{Clock, Config};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use towline_engine::Clock;
+use towline_engine::storage::DataFolder;
+use towline_engine::units::Size;
 use towline_state::catalog::{Catalog, User};
 use towline_types::FileSize;
 
@@ -23,9 +24,9 @@ pub(super) struct About {
 
 impl About {
     pub(super) fn of(config: &Config) -> Self {
-        let data_dir = std::path::absolute(&config.data_dir);
-        let data_dir = data_dir.unwrap_or_else(|_| config.data_dir.clone());
-        Self { data_dir, max_filesize: config.max_filesize }
+        let data_dir = std::path::absolute(&config.engine.data_dir);
+        let data_dir = data_dir.unwrap_or_else(|_| config.engine.data_dir.clone());
+        Self { data_dir, max_filesize: config.engine.max_filesize }
     }
 }
 

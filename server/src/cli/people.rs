@@ -3,15 +3,15 @@
 
 use super::NOT_WRITTEN;
 use super::store::StoreArgs;
-use crate::Clock;
 use crate::config::Timings;
-use crate::storage::{DataFolder, Survey};
 use crate::token::Tokens;
 use crate::user_numbers::UserNumbers;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use std::io::Write as _;
 use std::time::Duration;
+use towline_engine::Clock;
+use towline_engine::storage::{DataFolder, Survey};
 use towline_state::catalog::{Catalog, User};
 use towline_types::{Timestamp, UserId};
 

@@ -2,8 +2,8 @@
 
 use super::listen::ListenAddress;
 use super::size::{MaxFileSize, Size};
+use crate::Config;
 use crate::log::LogFormat;
-use crate::{Config, Durability};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use towline_engine::Durability as Meaning;
 
 /// The data folder where neither an option, a variable nor the configuration file names one.
 const DATA_DIR: &str = "./storage";
@@ -73,6 +74,25 @@ struct File {
     max_unfinished_per_user: Option<u32>,
 }
 
+/// What `SUCCESS` means, as it is typed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The document survives a power cut.
+    Durable,
+    /// The document has its name; a power cut within the next seconds may take it.
+    Relaxed,
+}
+
+impl From<Durability> for Meaning {
+    fn from(typed: Durability) -> Self {
+        match typed {
+            Durability::Durable => Self::Durable,
+            Durability::Relaxed => Self::Relaxed,
+        }
+    }
+}
+
 /// What it all means.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -90,17 +110,19 @@ impl ServeArgs {
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let mut config = Config::new(data_dir_of(self.data_dir.as_deref(), &file));
-        config.adopt_folders = self.adopt_folders;
-        config.require_store = self.require_store || file.require_store;
+        config.engine.adopt_folders = self.adopt_folders;
+        config.engine.require_store = self.require_store || file.require_store;
         if let Some(max) = self.max_file_size.or(file.max_file_size) {
-            config.max_filesize = max.filesize();
+            config.engine.max_filesize = max.filesize();
         }
-        config.reserve_bytes = file.reserve.map_or(config.reserve_bytes, Size::bytes);
-        config.durability = self.durability.or(file.durability).unwrap_or_default();
-        config.patience = file.expire_after.map_or(config.patience, |Span(span)| span);
-        config.limits.connections = file.max_connections.unwrap_or(config.limits.connections);
+        config.engine.reserve_bytes = file.reserve.map_or(config.engine.reserve_bytes, Size::bytes);
+        config.engine.durability =
+            self.durability.or(file.durability).map_or_else(Meaning::default, Meaning::from);
+        config.engine.patience =
+            file.expire_after.map_or(config.engine.patience, |Span(span)| span);
+        config.connections = file.max_connections.unwrap_or(config.connections);
         if let Some(unfinished) = file.max_unfinished_per_user {
-            config.limits.unfinished_per_user = unfinished;
+            config.engine.limits.unfinished_per_user = unfinished;
         }
         let listen = self.listen.clone().or(file.listen).unwrap_or_default();
         let log_format = self.log_format.or(file.log_format).unwrap_or_default();

@@ -2,10 +2,10 @@
 //! another meaning for many programs (a closed terminal, a reload) are logged and change
 //! nothing, although their default is to end the process.
 
-use crate::log::Limiter;
 use rustix::process::Signal as Number;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use towline_engine::log::Limiter;
 
 /// The signals that stop a server.
 pub(super) struct Stop {

@@ -2,8 +2,6 @@
 //! server. Which one it is is said on standard error, and none is made.
 
 use super::settings::{ServeArgs, data_dir};
-use crate::identity;
-use crate::storage::DataFolder;
 use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Gid, Uid, geteuid};
@@ -11,6 +9,8 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use towline_engine::identity;
+use towline_engine::storage::DataFolder;
 use tracing::level_filters::LevelFilter;
 
 /// Where the store of a command lies.

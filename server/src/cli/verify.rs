@@ -2,8 +2,6 @@
 
 use super::NOT_WRITTEN;
 use super::store::StoreArgs;
-use crate::storage::FolderError;
-use crate::verify::{self, Content, Done, Finding, Subject, Summary, VerifyError, Wrong};
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use clap::Args;
@@ -12,6 +10,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
+use towline_engine::storage::FolderError;
+use towline_engine::verify::{self, Content, Done, Finding, Subject, Summary, VerifyError, Wrong};
 
 /// `towlined verify …`
 #[derive(Debug, Args)]

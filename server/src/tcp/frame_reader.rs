@@ -5,13 +5,13 @@
 //! hashed and written. Chunks that follow each other share a buffer until their
 //! block ends, so the size of a chunk costs next to nothing.
 
-use crate::pool::{self, Buffer, Pool};
 use crate::socket::Patient;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, timeout_at};
+use towline_engine::{BlockBuffer, BufferPool, WHOLE_BYTES};
 use towline_protocol::Channel;
 use towline_protocol::frame::{Caps, Decoder, FrameError, Part};
 use towline_protocol::limits::FRAME_STRETCH_BYTES;
@@ -22,7 +22,7 @@ use towline_types::{BlockIndex, ChainingValue, Offset};
 pub(crate) struct FrameReader<R> {
     reader: R,
     decoder: Decoder,
-    pool: Arc<Pool>,
+    pool: Arc<BufferPool>,
     /// Where the next byte of the chunk under way belongs.
     chunk: Option<(Channel, Offset)>,
     segment: Option<Segment>,
@@ -50,7 +50,7 @@ struct FrameClock {
 pub(crate) struct Segment {
     pub(crate) channel: Channel,
     pub(crate) offset: Offset,
-    pub(crate) buffer: Buffer,
+    pub(crate) buffer: BlockBuffer,
     /// When it was begun.
     pub(crate) since: Instant,
 }
@@ -127,7 +127,7 @@ impl<R> FrameReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(crate) fn new(reader: R, caps: Caps, pool: Arc<Pool>) -> Self {
+    pub(crate) fn new(reader: R, caps: Caps, pool: Arc<BufferPool>) -> Self {
         Self {
             reader,
             decoder: Decoder::new(caps),
@@ -288,8 +288,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// A buffer for the next segment. Only a real wait for one is excused: it is the server's.
     /// Cancel-safe: when the wait began is kept in `self`.
-    async fn take_buffer(&mut self) -> Buffer {
-        let bytes = if self.is_slow { SMALL_BUFFER_BYTES } else { pool::WHOLE_BYTES };
+    async fn take_buffer(&mut self) -> BlockBuffer {
+        let bytes = if self.is_slow { SMALL_BUFFER_BYTES } else { WHOLE_BYTES };
         if self.buffer_wanted.is_none()
             && let Some(buffer) = self.pool.try_take(bytes)
         {
@@ -405,7 +405,7 @@ mod tests {
     const DRIP: Duration = Duration::from_millis(10);
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn reader(pool: &Arc<Pool>) -> (FrameReader<DuplexStream>, DuplexStream) {
+    fn reader(pool: &Arc<BufferPool>) -> (FrameReader<DuplexStream>, DuplexStream) {
         let (there, here) = duplex(1 << 20);
         (FrameReader::new(here, Caps::SERVER, Arc::clone(pool)), there)
     }
@@ -437,7 +437,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_piece_of_which_more_keeps_coming_is_handed_on_all_the_same() {
-        let pool = Pool::new(4);
+        let pool = BufferPool::new(4);
         let (mut reader, there) = reader(&pool);
         let _drips = drips(there, 1);
         let mut came = 0;
@@ -448,13 +448,13 @@ mod tests {
             assert!(segment.buffer.bytes().len() > 1, "it gathers what comes within the time");
             came += segment.buffer.bytes().len() as u64;
             // What a slow sender keeps from others is little.
-            assert_eq!(segment.buffer.units() < pool::UNITS, round > 0);
+            assert_eq!(segment.buffer.units() < towline_engine::UNITS, round > 0);
         }
     }
 
     #[tokio::test]
     async fn drips_behind_a_good_beginning_keep_no_buffer_where_there_are_few() {
-        let pool = Pool::new(1);
+        let pool = BufferPool::new(1);
         let (mut reader, there) = reader(&pool);
         let _drips = drips(there, SMALL_BUFFER_BYTES);
         let segment = segment(&mut reader).await;
@@ -464,7 +464,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_clock_of_a_frame_runs_from_its_first_byte_whatever_trickles() {
-        let pool = Pool::new(4);
+        let pool = BufferPool::new(4);
         let (mut reader, there) = reader(&pool);
         let _drips = drips(there, 1);
         let before = Instant::now();
@@ -480,7 +480,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_frame_that_goes_on_has_its_time_for_each_stretch() {
-        let pool = Pool::new(4);
+        let pool = BufferPool::new(4);
         let (mut reader, mut there) = reader(&pool);
         there.write_all(&head(1 << 20)).await.unwrap();
         let mut deadline = None;
@@ -499,8 +499,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_wait_for_a_buffer_is_not_the_clients() {
-        let pool = Pool::new(1);
-        let taken = pool.take(pool::WHOLE_BYTES).await;
+        let pool = BufferPool::new(1);
+        let taken = pool.take(WHOLE_BYTES).await;
         let (mut reader, mut there) = reader(&pool);
         there.write_all(&[&head(1 << 20)[..], &[7; 100]].concat()).await.unwrap();
         let wait = Duration::from_millis(300);

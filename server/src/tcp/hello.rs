@@ -2,10 +2,10 @@
 
 use super::frame_reader::{FrameReader, Incoming, ReadError};
 use crate::access::REMOVED;
-use crate::log;
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::token::TokenError;
 use tokio::io::AsyncRead;
+use towline_engine::log;
 use towline_protocol::frame::{Caps, FrameError};
 use towline_protocol::limits::{
     CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
@@ -45,18 +45,18 @@ const FEATURES: [&str; 7] = ["blocks", "find", "withdraw", "channels", "join", "
 /// Logs a stranger in.
 pub(crate) async fn login<R: AsyncRead + Unpin>(
     reader: &mut FrameReader<R>,
-    service: &Service,
+    shared: &Shared,
 ) -> Login {
-    match tokio::time::timeout(service.config.timings.login, ask(reader, service)).await {
+    match tokio::time::timeout(shared.config.timings.login, ask(reader, shared)).await {
         Ok(login) => login,
         Err(_) => Login::Refused(ErrorReply::new(
             Code::AuthTimeout,
-            format!("no hello within {} seconds", service.config.timings.login.as_secs()),
+            format!("no hello within {} seconds", shared.config.timings.login.as_secs()),
         )),
     }
 }
 
-async fn ask<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, service: &Service) -> Login {
+async fn ask<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, shared: &Shared) -> Login {
     match reader.first_byte().await {
         Ok(Some(0)) => {}
         Ok(Some(b'A'..=b'Z')) => {
@@ -77,13 +77,13 @@ async fn ask<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, service: &Servic
         Ok(_) => return refused(Code::AuthRequired, "say hello first"),
         Err(error) => return Login::Refused(error),
     };
-    check(&hello, reader, service).await
+    check(&hello, reader, shared).await
 }
 
 async fn check<R: AsyncRead + Unpin>(
     hello: &Hello,
     reader: &mut FrameReader<R>,
-    service: &Service,
+    shared: &Shared,
 ) -> Login {
     // As long as there is one version, the common one is this, and welcome says it.
     if common_version(hello.version) != Some(VERSION) {
@@ -101,12 +101,12 @@ async fn check<R: AsyncRead + Unpin>(
     if hello.token.len() > TOKEN_BYTES_MAX {
         return refused(Code::Unauthorized, TokenError::Bad.to_string());
     }
-    let identity = match service.tokens.check(&hello.token) {
+    let identity = match shared.tokens.check(&hello.token) {
         Ok(identity) => identity,
         Err(error @ TokenError::Expired) => return refused(Code::AuthExpired, error.to_string()),
         Err(error @ TokenError::Bad) => return refused(Code::Unauthorized, error.to_string()),
     };
-    match service.catalog.user(identity.user).await {
+    match shared.engine.user(identity.user).await {
         // Issued to an earlier user of that number, whose catalog was lost.
         Ok(Some(user)) if identity.issued_at_secs < user.created_at.as_secs() => {
             refused(Code::Unauthorized, TokenError::Bad.to_string())
@@ -137,14 +137,14 @@ fn early(error: &FrameError) -> ErrorReply {
 }
 
 /// What a user is told first.
-pub(crate) fn welcome(user: &User, service: &Service) -> Welcome {
+pub(crate) fn welcome(user: &User, shared: &Shared) -> Welcome {
     Welcome {
         version: VERSION,
         server: concat!("towlined ", env!("CARGO_PKG_VERSION")).to_owned(),
-        server_id: Some(service.catalog.store_id()),
+        server_id: Some(shared.engine.store_id()),
         user_id: user.user_id,
         user: user.name.clone(),
-        max_filesize: service.config.max_filesize,
+        max_filesize: shared.config.engine.max_filesize,
         chunk_size: CHUNK_BYTES_DEFAULT,
         max_chunk_size: CHUNK_BYTES_MAX,
         block_size: BLOCK_SIZE_BYTES,

@@ -8,7 +8,6 @@
 //! the reader back to the session.
 
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
-use crate::data_source::{DataSource, Pulled};
 use crate::socket::Patient;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
+use towline_engine::{DataSource, Pulled};
 use towline_protocol::Channel;
 use towline_types::block::BLOCK_SIZE_BYTES;
 
@@ -227,12 +227,12 @@ impl<R: Patient> Drop for LentReader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Pool;
     use crate::socket::{Receiver, halves};
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Semaphore;
     use tokio::task::spawn_blocking;
+    use towline_engine::BufferPool;
     use towline_protocol::frame::{self, Caps};
     use towline_types::{BlockIndex, ChainingValue, Offset};
 
@@ -244,7 +244,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (receiver, _) = halves(listener.accept().await.unwrap().0).unwrap();
-        (ReaderSlot::new(FrameReader::new(receiver, Caps::SERVER, Pool::new(4))), client)
+        (ReaderSlot::new(FrameReader::new(receiver, Caps::SERVER, BufferPool::new(4))), client)
     }
 
     fn soon() -> std::time::Instant {
@@ -334,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn two_whole_blocks_in_a_moment_flow() {
         let (mut source, _client) = source().await;
-        let pool = Pool::new(4);
+        let pool = BufferPool::new(4);
         let segment = async |channel, bytes| {
             let mut buffer = pool.take(BLOCK).await;
             buffer.filled(bytes);

@@ -8,17 +8,17 @@ use super::lent_reader::ReaderSlot;
 use super::send_buffer::SendBuffer;
 use super::translate;
 use crate::access::Access;
-use crate::command::Command;
-use crate::event::{Event, EventKind, EventReceiver};
-use crate::origin::Origin;
-use crate::service::Service;
-use crate::session::{REQUESTS_MAX, Session};
+use crate::shared::Shared;
 use crate::socket::Patient;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
+use towline_engine::Command;
+use towline_engine::Origin;
+use towline_engine::{Event, EventKind, EventReceiver};
+use towline_engine::{REQUESTS_MAX, Session};
 use towline_protocol::frame::Caps;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Pong;
@@ -43,7 +43,7 @@ enum End {
 }
 
 struct Connection<R, W> {
-    service: Arc<Service>,
+    shared: Arc<Shared>,
     user: UserId,
     access: Access,
     source: ReaderSlot<R>,
@@ -55,39 +55,39 @@ struct Connection<R, W> {
 }
 
 /// Serves one connection.
-pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, service: Arc<Service>)
+pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, shared: Arc<Shared>)
 where
     R: AsyncRead + Patient + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
-    let mut reader = FrameReader::new(reader, Caps::LOGIN, Arc::clone(&service.pool));
+    let mut reader = FrameReader::new(reader, Caps::LOGIN, Arc::clone(shared.engine.buffers()));
     let mut outgoing = SendBuffer::new(writer);
-    let stopping = service.stopping.clone();
+    let stopping = shared.stopping.clone();
     // Cancel-safe enough: a stranger who is not logged in has nothing to lose.
     let login = tokio::select! {
-        login = hello::login(&mut reader, &service) => login,
+        login = hello::login(&mut reader, &shared) => login,
         () = stopping.cancelled() => Login::Refused(stopping_error()),
     };
     match login {
         Login::User(user, expires_at) => {
-            outgoing.push(&Reply::Welcome(hello::welcome(&user, &service)));
+            outgoing.push(&Reply::Welcome(hello::welcome(&user, &shared)));
             let (session, events) =
-                Session::new(Arc::clone(&service), user.user_id, Origin::new(peer), CHANNELS_MAX);
+                shared.engine.session(user.user_id, Origin::new(peer), CHANNELS_MAX);
             let connection = Connection {
                 user: user.user_id,
-                access: Access::granted(Arc::clone(&service), user.user_id, expires_at),
+                access: Access::granted(Arc::clone(&shared), user.user_id, expires_at),
                 source: ReaderSlot::new(reader),
                 outgoing,
                 session,
                 events,
                 broken: false,
-                service,
+                shared,
             };
             connection.run().await;
             return;
         }
         Login::Refused(error) => {
-            service.summary.login_refused(peer, error.code.as_str());
+            shared.logins.refused(peer, error.code.as_str());
             outgoing.push(&Reply::Error(error));
         }
         Login::WrongDoor(text) => outgoing.push_frames(text.as_bytes()),
@@ -140,8 +140,8 @@ where
 
     /// Until somebody has enough.
     async fn talk(&mut self) -> End {
-        let timings = self.service.config.timings;
-        let stopping = self.service.stopping.clone();
+        let timings = self.shared.config.timings;
+        let stopping = self.shared.stopping.clone();
         let mut deaf_since = None;
         loop {
             // Who does not read is not read from, and keeps no buffer from others.
@@ -284,7 +284,7 @@ where
         let ended = async {
             tokio::select! {
                 biased;
-                () = self.service.stopping.cancelled() => stopping_error(),
+                () = self.shared.stopping.cancelled() => stopping_error(),
                 error = self.access.ends() => error,
             }
         };

@@ -1,11 +1,14 @@
 //! Between the wire and the engine: requests become commands, events become replies. The
 //! one place of the TCP door that knows both.
 
-use crate::command::{Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest};
-use crate::event::{Answer, Event, EventKind, Grant, GrantedBy, Position, Status as Standing, Tag};
-use crate::publish::Receipt;
-use crate::rejection::{Rejection, RejectionKind};
 use std::ops::Range;
+use towline_engine::Receipt;
+use towline_engine::{
+    Answer, Event, EventKind, Grant, GrantedBy, Position, Status as Standing, Tag,
+};
+use towline_engine::{Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest};
+use towline_engine::{Order, Phase};
+use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::limits::WITHDRAW_RANGES_MAX;
 use towline_protocol::reply::{
     Blocks, Cancelled, Found, Granted, Progress, Reply, Status, Success, Unfinished,
@@ -14,7 +17,6 @@ use towline_protocol::request::{Complete, Find, Join, Request, Resume, Upload, W
 use towline_protocol::{Channel, frame};
 use towline_state::catalog::DurableOffset;
 use towline_types::{BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, Offset, UserId};
-use towline_upload::{Order, Phase};
 
 /// The writer of a channel.
 pub(crate) const fn tag(channel: Channel) -> Tag {

@@ -499,7 +499,7 @@ async fn bad_fields() {
 #[tokio::test(flavor = "multi_thread")]
 async fn larger_than_the_server_takes() {
     let server = TestServer::start_with(|config| {
-        config.max_filesize = FileSize::try_from(100_000).unwrap();
+        config.engine.max_filesize = FileSize::try_from(100_000).unwrap();
     })
     .await;
     let watched = Watched::over(server);
@@ -518,8 +518,8 @@ async fn larger_than_the_server_takes() {
 async fn no_room() {
     let server = TestServer::start_with(|config| {
         // All of a disk that nobody has.
-        config.reserve_bytes = 1 << 60;
-        config.max_filesize = FileSize::try_from(1 << 50).unwrap();
+        config.engine.reserve_bytes = 1 << 60;
+        config.engine.max_filesize = FileSize::try_from(1 << 50).unwrap();
     })
     .await;
     let watched = Watched::over(server);
@@ -806,7 +806,8 @@ async fn what_is_finished_stays_finished() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_uploads() {
-    let server = TestServer::start_with(|config| config.limits.unfinished_per_user = 3).await;
+    let server =
+        TestServer::start_with(|config| config.engine.limits.unfinished_per_user = 3).await;
     let corpus = Corpus::new(100, 120);
     let mut speaker = server.speaker().await;
     let channel = |i: u32| Channel(i);
@@ -873,7 +874,7 @@ async fn too_many_open_blocks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_connections() {
-    let server = TestServer::start_with(|config| config.limits.connections = 2).await;
+    let server = TestServer::start_with(|config| config.connections = 2).await;
     let one = server.speaker().await;
     let two = server.speaker().await;
     // One more waits or is turned away; it is served as soon as there is room.

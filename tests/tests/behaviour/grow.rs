@@ -76,7 +76,7 @@ async fn whole_blocks_stay_and_the_last_one_of_the_shorter_file_goes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_changes_nothing() {
     let server = TestServer::start_with(|config| {
-        config.max_filesize = FileSize::try_from(5 * BLOCK as u64).unwrap();
+        config.engine.max_filesize = FileSize::try_from(5 * BLOCK as u64).unwrap();
     })
     .await;
     let corpus = Corpus::new(2 * BLOCK, 92);

@@ -36,8 +36,8 @@ async fn it_comes_after_the_first_chunk_in_words_for_people() {
 #[tokio::test(flavor = "multi_thread")]
 async fn durable_never_leads_and_neither_goes_back() {
     let server = TestServer::start_with(|config| {
-        config.timings.checkpoint = Duration::from_millis(20);
-        config.timings.report = Duration::from_millis(1);
+        config.engine.timings.checkpoint = Duration::from_millis(20);
+        config.engine.timings.report = Duration::from_millis(1);
     })
     .await;
     let corpus = Corpus::new(12 * BLOCK, 101);

@@ -1,15 +1,16 @@
 //! `--durability relaxed`: SUCCESS comes before the syncs and says so; the document
 //! becomes durable by itself, and nothing else is different.
 
+use towline_engine::Durability;
 use towline_protocol::request::Complete;
-use towline_server::Durability;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::server::TestServer;
 use towline_tests::speaker::{ZERO, offset, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn success_says_that_it_is_not_durable_yet_and_then_it_is() {
-    let mut server = TestServer::start_with(|config| config.durability = Durability::Relaxed).await;
+    let mut server =
+        TestServer::start_with(|config| config.engine.durability = Durability::Relaxed).await;
     let corpus = Corpus::new(2 * BLOCK + 77, 950);
     let mut speaker = server.speaker().await;
     let id = speaker.upload(upload("doc", &corpus)).await.document_id;
@@ -38,7 +39,8 @@ async fn success_says_that_it_is_not_durable_yet_and_then_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_become_durable_together() {
-    let mut server = TestServer::start_with(|config| config.durability = Durability::Relaxed).await;
+    let mut server =
+        TestServer::start_with(|config| config.engine.durability = Durability::Relaxed).await;
     let mut speaker = server.speaker().await;
     let files: Vec<_> = (0..20).map(|n| Corpus::new(n * 50, 960 + n as u64)).collect();
     let mut ids = Vec::new();
@@ -59,7 +61,8 @@ async fn many_become_durable_together() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_promised_in_part_is_durable_as_a_whole() {
-    let server = TestServer::start_with(|config| config.durability = Durability::Relaxed).await;
+    let server =
+        TestServer::start_with(|config| config.engine.durability = Durability::Relaxed).await;
     let corpus = Corpus::new(2 * BLOCK, 952);
     let mut speaker = server.speaker().await;
     speaker.upload(upload("doc", &corpus)).await;

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::fs;
+use towline_engine::OpenError;
 use towline_protocol::request::Upload;
 use towline_server::RunError;
 use towline_state::state_file::EntryStatus;
@@ -180,6 +181,6 @@ async fn a_file_of_a_later_version_is_not_touched() {
     fs::write(server.site.state_path(), later).unwrap();
     let refused = server.try_start().await.unwrap_err();
     println!("{refused:?}");
-    assert!(matches!(refused, RunError::StateFile(_)));
+    assert!(matches!(refused, RunError::Open(OpenError::StateFile(_))));
     assert_eq!(fs::read(server.site.state_path()).unwrap(), later);
 }

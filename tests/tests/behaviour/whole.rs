@@ -3,10 +3,10 @@
 
 use crate::verify::verify;
 use std::fs;
+use towline_engine::Durability;
 use towline_protocol::reply::Success;
 use towline_protocol::request::{Complete, Find, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
-use towline_server::Durability;
 use towline_tests::corpus::Corpus;
 use towline_tests::parcel::parcel;
 use towline_tests::process::Launch;
@@ -29,7 +29,8 @@ async fn sent(speaker: &mut Speaker, upload: Upload, corpus: &Corpus) -> Success
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipt_and_the_row_are_as_usual() {
     for durability in BOTH {
-        let mut server = TestServer::start_with(move |config| config.durability = durability).await;
+        let mut server =
+            TestServer::start_with(move |config| config.engine.durability = durability).await;
         let mut speaker = server.speaker().await;
         let corpus = Corpus::new(60_000, 1000);
         let wish = Upload { folder: vec!["a".into(), "b".into()], ..upload("doc", &corpus) };
@@ -62,7 +63,8 @@ const BOTH: [Durability; 2] = [Durability::Durable, Durability::Relaxed];
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken() {
     for durability in BOTH {
-        let server = TestServer::start_with(move |config| config.durability = durability).await;
+        let server =
+            TestServer::start_with(move |config| config.engine.durability = durability).await;
         let mut speaker = server.speaker().await;
         let [first, second] = [1001, 1002].map(|seed| Corpus::new(100, seed));
         assert_eq!(sent(&mut speaker, upload("doc", &first), &first).await.filename, "doc");
@@ -108,7 +110,7 @@ async fn complete_about_another_document() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_said() {
     let limit = towline_types::FileSize::try_from(50_000).unwrap();
-    let server = TestServer::start_with(move |config| config.max_filesize = limit).await;
+    let server = TestServer::start_with(move |config| config.engine.max_filesize = limit).await;
     let mut speaker = server.speaker().await;
     let corpus = Corpus::new(100, 1003);
     let large = Corpus::new(50_001, 1004);
@@ -129,7 +131,8 @@ async fn what_is_wrong_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_goes_through_a_document() {
     for durability in BOTH {
-        let server = TestServer::start_with(move |config| config.durability = durability).await;
+        let server =
+            TestServer::start_with(move |config| config.engine.durability = durability).await;
         let mut speaker = server.speaker().await;
         let corpus = Corpus::new(100, 1010);
         sent(&mut speaker, upload("doc", &corpus), &corpus).await;

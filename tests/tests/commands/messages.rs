@@ -112,7 +112,7 @@ async fn many_files_are_summed_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_too_large_is_told_both_sizes_and_the_operators_flag() {
     let max = FileSize::try_from(500_000).unwrap();
-    let server = TestServer::start_with(move |config| config.max_filesize = max).await;
+    let server = TestServer::start_with(move |config| config.engine.max_filesize = max).await;
     let desk = Desk::new(&server.site, &server.person, server.address());
     for (size, words) in [(2 * BLOCK, "2.0 MiB"), (500_001, "1 byte more")] {
         let outcome = run(desk.put(&desk.write("two.bin", &Corpus::new(size, 203)))).await;
@@ -129,7 +129,8 @@ async fn a_file_too_large_is_told_both_sizes_and_the_operators_flag() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_said_once() {
-    let server = TestServer::start_with(|config| config.reserve_bytes = i64::MAX as u64).await;
+    let server =
+        TestServer::start_with(|config| config.engine.reserve_bytes = i64::MAX as u64).await;
     let desk = Desk::new(&server.site, &server.person, server.address());
     let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10 * BLOCK, 204)))).await;
     assert_for_people(outcome.assert_code(3));

@@ -27,7 +27,7 @@ async fn a_bad_token_makes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_too_large_is_told_how_large_it_may_be() {
     let max = FileSize::try_from(1000).unwrap();
-    let server = TestServer::start_with(move |config| config.max_filesize = max).await;
+    let server = TestServer::start_with(move |config| config.engine.max_filesize = max).await;
     let desk = Desk::new(&server.site, &server.person, server.address());
     let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(1001, 91)))).await;
     outcome.assert_code(1);
@@ -41,7 +41,7 @@ async fn a_file_too_large_is_told_how_large_it_may_be() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_500_mb_is_kept_and_said_in_the_units_of_people() {
     let max = FileSize::try_from(500_000_000).unwrap();
-    let server = TestServer::start_with(move |config| config.max_filesize = max).await;
+    let server = TestServer::start_with(move |config| config.engine.max_filesize = max).await;
     let desk = Desk::new(&server.site, &server.person, server.address());
     let file = desk.path("two.bin");
     std::fs::File::create(&file).unwrap().set_len(2 << 30).unwrap();
@@ -55,7 +55,8 @@ async fn a_limit_of_500_mb_is_kept_and_said_in_the_units_of_people() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_without_room_says_how_much_is_missing() {
-    let server = TestServer::start_with(|config| config.reserve_bytes = i64::MAX as u64).await;
+    let server =
+        TestServer::start_with(|config| config.engine.reserve_bytes = i64::MAX as u64).await;
     let desk = Desk::new(&server.site, &server.person, server.address());
     let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(1000, 93)))).await;
     outcome.assert_code(3);

@@ -61,7 +61,7 @@ fn died_of_it(ended: &Ended) -> bool {
 
 #[test]
 fn no_point_is_forgotten() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src");
     let mut found = BTreeSet::new();
     names(&source, &mut found);
     let known = [ON_THE_WAY, AT_THE_START, RELAXED, WHOLE, COPIED, ELSEWHERE].concat();

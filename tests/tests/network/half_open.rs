@@ -18,7 +18,7 @@ async fn behind(cable: &Arc<Cable>, connections: usize, silence: Duration) -> Te
     TestServer::start_on(
         move || near.listen(),
         move |config| {
-            config.limits.connections = connections;
+            config.connections = connections;
             config.timings.silence = silence;
         },
     )

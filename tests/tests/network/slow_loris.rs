@@ -135,7 +135,7 @@ async fn a_thousand_of_them_and_one_honest_client() {
 /// must not keep those who have more to say waiting.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
-    let server = TestServer::start_with(|config| config.limits.buffers = 4).await;
+    let server = TestServer::start_with(|config| config.engine.limits.buffers = 4).await;
     let mallory = server.site.add_user("mallory").await;
     let mut drips = JoinSet::new();
     for number in 0..60 {

@@ -113,13 +113,14 @@ impl Ground {
             let site = Site::within(folder);
             self.people = site.add_users((0..PEOPLE).map(|number| format!("user-{number}"))).await;
             let server = TestServer::start_at(site, |config| {
-                config.max_filesize = FileSize::try_from(FILESIZE_MAX).expect("a legal size");
-                config.limits.unfinished_per_user = 6;
-                config.limits.buffers = 16;
-                config.limits.buffers_per_connection = 3;
-                config.limits.paused_kept_open = 16;
-                config.timings.checkpoint = Duration::from_millis(20);
-                config.timings.report = Duration::from_millis(1);
+                config.engine.max_filesize =
+                    FileSize::try_from(FILESIZE_MAX).expect("a legal size");
+                config.engine.limits.unfinished_per_user = 6;
+                config.engine.limits.buffers = 16;
+                config.engine.limits.buffers_per_session = 3;
+                config.engine.limits.paused_kept_open = 16;
+                config.engine.timings.checkpoint = Duration::from_millis(20);
+                config.engine.timings.report = Duration::from_millis(1);
             });
             self.server = Some(server.await);
             self.last_document = 0;

@@ -1,7 +1,8 @@
 //! A second server over the same data folder.
 
+use towline_engine::OpenError;
+use towline_engine::storage::FolderError;
 use towline_server::RunError;
-use towline_server::storage::FolderError;
 use towline_tests::by_hand::contents;
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
@@ -41,7 +42,10 @@ async fn it_is_refused_at_its_start_and_the_first_one_goes_on() {
 async fn also_within_one_process() {
     let mut server = TestServer::start().await;
     let second = towline_server::Server::open(server.config()).await.err();
-    assert!(matches!(second, Some(RunError::Folder(FolderError::InUse { .. }))), "{second:?}");
+    assert!(
+        matches!(second, Some(RunError::Open(OpenError::Folder(FolderError::InUse { .. })))),
+        "{second:?}"
+    );
     server.stop().await;
     server.start_again().await;
 }

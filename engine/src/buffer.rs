@@ -4,11 +4,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use towline_protocol::limits;
+use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// All buffers of a server.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct BufferPool {
     room: Arc<Semaphore>,
     buffers: usize,
     /// Buffers given back. They stay as they are: clearing a MiB only for it to
@@ -19,10 +19,10 @@ pub(crate) struct Pool {
 /// A buffer on loan. As a rule it holds one block, which is as much as the largest chunk,
 /// until it is [packed](Self::pack).
 #[derive(Debug)]
-pub(crate) struct Buffer {
+pub struct BlockBuffer {
     bytes: Box<[u8]>,
     filled: usize,
-    pool: Arc<Pool>,
+    pool: Arc<BufferPool>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -30,44 +30,49 @@ pub(crate) struct Buffer {
 const UNIT_BYTES: usize = 4 << 10;
 
 /// The length of a whole buffer.
-pub(crate) const WHOLE_BYTES: usize = limits::CHUNK_BYTES_MAX as usize;
+pub const WHOLE_BYTES: usize = 1 << 20;
 
 /// The units of a whole buffer.
-pub(crate) const UNITS: u32 = limits::CHUNK_BYTES_MAX >> 12;
+pub const UNITS: u32 = 1 << 8;
+
+const _: () = assert!(WHOLE_BYTES as u64 == BLOCK_SIZE_BYTES);
+const _: () = assert!(UNITS as usize * UNIT_BYTES == WHOLE_BYTES);
 
 /// Up to here a buffer is worth being exchanged for one that just fits: a thousand
 /// small files on their way would keep a thousand blocks from others.
 const PACKED_BYTES_MAX: usize = 64 << 10;
 
-impl Pool {
-    pub(crate) fn new(buffers: usize) -> Arc<Self> {
+impl BufferPool {
+    /// A pool of that many buffers of [`WHOLE_BYTES`]. None of them is made yet.
+    #[must_use]
+    pub fn new(buffers: usize) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(buffers * UNITS as usize));
         Arc::new(Self { room, buffers, spare: Mutex::default() })
     }
 
     /// Whether so few are free that nobody should keep one for later.
-    pub(crate) fn is_scarce(&self) -> bool {
+    pub fn is_scarce(&self) -> bool {
         self.room.available_permits() <= self.buffers * UNITS as usize / 2
     }
 
     /// The next buffer of that length, at most a block, once there is room for it.
     /// Cancel-safe: a wait given up loses nothing but its place in the queue.
-    pub(crate) async fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
+    pub async fn take(self: &Arc<Self>, bytes: usize) -> BlockBuffer {
         let room = Arc::clone(&self.room).acquire_many_owned(units_of(bytes));
         self.lend(bytes, room.await.expect("the pool never closes"))
     }
 
     /// The same, if there is room for it now and no one waits for it.
-    pub(crate) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Buffer> {
+    pub fn try_take(self: &Arc<Self>, bytes: usize) -> Option<BlockBuffer> {
         let permit = Arc::clone(&self.room).try_acquire_many_owned(units_of(bytes)).ok()?;
         Some(self.lend(bytes, permit))
     }
 
-    fn lend(self: &Arc<Self>, length: usize, permit: OwnedSemaphorePermit) -> Buffer {
+    fn lend(self: &Arc<Self>, length: usize, permit: OwnedSemaphorePermit) -> BlockBuffer {
         let is_whole = length == WHOLE_BYTES;
         let spare = if is_whole { self.spare().pop() } else { None };
         let bytes = spare.unwrap_or_else(|| vec![0; length].into_boxed_slice());
-        Buffer { bytes, filled: 0, pool: Arc::clone(self), permit }
+        BlockBuffer { bytes, filled: 0, pool: Arc::clone(self), permit }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
@@ -80,35 +85,35 @@ fn units_of(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(UNITS)
 }
 
-impl Buffer {
+impl BlockBuffer {
     /// What has been put into it.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
 
     /// Where more may be put.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
+    pub fn space(&mut self) -> &mut [u8] {
         &mut self.bytes[self.filled..]
     }
 
     /// So many bytes of [`Self::space`] were filled.
-    pub(crate) fn filled(&mut self, count: usize) {
+    pub fn filled(&mut self, count: usize) {
         self.filled += count;
     }
 
     /// Whether there is no space left.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.filled == self.bytes.len()
     }
 
     /// How much of the pool it takes.
-    pub(crate) fn units(&self) -> u32 {
+    pub fn units(&self) -> u32 {
         u32::try_from(self.permit.num_permits()).unwrap_or(UNITS)
     }
 
     /// Nothing more will be put into it: what little there is moves to where it just
     /// fits, and the rest of the memory is free for others.
-    pub(crate) fn pack(&mut self) {
+    pub fn pack(&mut self) {
         let kept = self.filled.div_ceil(UNIT_BYTES).max(1);
         if self.filled > PACKED_BYTES_MAX || kept >= self.permit.num_permits() {
             return;
@@ -136,7 +141,7 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl Drop for BlockBuffer {
     fn drop(&mut self) {
         self.give_back(Box::default(), 1);
     }
@@ -148,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_small_buffer_takes_what_it_holds_and_leaves_the_rest_to_others() {
-        let pool = Pool::new(1);
+        let pool = BufferPool::new(1);
         let mut small = pool.take(8 << 10).await;
         assert_eq!((small.space().len(), small.units()), (8 << 10, 2));
         assert!(pool.try_take(WHOLE_BYTES).is_none() && !pool.is_scarce());
@@ -166,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_packed_buffer_takes_what_it_holds() {
-        let pool = Pool::new(1);
+        let pool = BufferPool::new(1);
         let mut small = pool.take(WHOLE_BYTES).await;
         assert!(pool.is_scarce());
         small.space()[..5000].fill(7);

@@ -2,15 +2,11 @@
 //! a line is written at once, and then one a second, with how often it was left out.
 
 use super::Limiter;
-use super::limiter::LeftOut;
 use crate::failure::Failure;
 use crate::origin::Origin;
 use crate::rejection::Rejection;
 use crate::service::Service;
 use std::error::Error;
-use std::fmt;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use towline_state::catalog::Document;
@@ -23,46 +19,13 @@ const EVERY: Duration = Duration::from_secs(1);
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    logins: Limiter<(&'static str, Network)>,
     refusals: Limiter<(&'static str, UserId)>,
     /// By the code and what the system said.
     faults: Limiter<(&'static str, Option<i32>)>,
     damaged: Limiter<DocumentId>,
 }
 
-/// Addresses that one person has as a rule: a /24 of IPv4, a /64 of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Network(IpAddr);
-
-impl Network {
-    fn of(peer: SocketAddr) -> Self {
-        Self(match peer.ip().to_canonical() {
-            IpAddr::V4(ip) => {
-                let [a, b, c, _] = ip.octets();
-                Ipv4Addr::new(a, b, c, 0).into()
-            }
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-        })
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.0, if self.0.is_ipv4() { 24 } else { 64 })
-    }
-}
-
 impl Summary {
-    /// A stranger was not let in.
-    pub(crate) fn login_refused(&self, peer: SocketAddr, code: &'static str) {
-        if let Some(others) = self.logins.due((code, Network::of(peer))) {
-            tracing::info!(%peer, %code, others, "a login was refused");
-        }
-    }
-
     /// A request was refused.
     pub(crate) fn refused(
         &self,
@@ -109,37 +72,13 @@ impl Summary {
     }
 
     fn tell(&self) {
-        let told = |what: &str, LeftOut { kinds, others }: LeftOut<String>| {
-            for (kind, count) in kinds {
-                tracing::info!(count, "{what} within the last second: {kind}");
-            }
-            if others > 0 {
-                tracing::info!(count = others, "{what} within the last second, of further kinds");
-            }
-        };
-        told(
-            "logins were refused",
-            self.logins.left_out().named(|(code, network)| format!("{code} from {network}")),
-        );
-        told(
-            "requests were refused",
-            self.refusals.left_out().named(|(code, user)| format!("{code} to user {user}")),
-        );
-        told(
-            "damaged files were met",
-            self.damaged.left_out().named(|id| format!("document {id}")),
-        );
-        told(
-            "requests met the same fault of the storage",
-            self.faults.left_out().named(|(code, _)| (*code).to_owned()),
-        );
-    }
-}
-
-impl<K: Hash + Eq> LeftOut<K> {
-    fn named(self, name: impl Fn(&K) -> String) -> LeftOut<String> {
-        let kinds = self.kinds.iter().map(|(kind, count)| (name(kind), *count)).collect();
-        LeftOut { kinds, others: self.others }
+        let refusals = self.refusals.left_out();
+        refusals
+            .named(|(code, user)| format!("{code} to user {user}"))
+            .tell("requests were refused");
+        self.damaged.left_out().named(|id| format!("document {id}")).tell("damaged files were met");
+        let faults = self.faults.left_out().named(|(code, _)| (*code).to_owned());
+        faults.tell("requests met the same fault of the storage");
     }
 }
 
@@ -152,8 +91,9 @@ pub(crate) async fn run(service: Arc<Service>) {
     }
 }
 
-/// What went wrong, and all that it comes from.
-pub(crate) fn chain(error: &dyn Error) -> String {
+/// What went wrong, and all that it comes from, in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -164,17 +104,4 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neighbours_are_one_network() {
-        let network = |text: &str| Network::of(text.parse().unwrap()).to_string();
-        assert_eq!(network("192.0.2.7:1"), "192.0.2.0/24");
-        assert_eq!(network("[::ffff:192.0.2.9]:1"), "192.0.2.0/24");
-        assert_eq!(network("[2001:db8:1:2:3::1]:1"), "2001:db8:1:2::/64");
-    }
 }

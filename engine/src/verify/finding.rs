@@ -6,38 +6,47 @@ use towline_types::{DocumentId, FileHash, FileSize, Offset, UserId};
 
 /// One thing that is not as it should be.
 #[derive(Debug)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// The file, seen from the data folder; nothing where only a row is wrong.
-    pub(crate) path: Option<PathBuf>,
+    pub path: Option<PathBuf>,
     /// The document it belongs to, where it belongs to one.
-    pub(crate) subject: Option<Subject>,
+    pub subject: Option<Subject>,
     /// What is wrong.
-    pub(crate) wrong: Wrong,
+    pub wrong: Wrong,
     /// What was done about it.
-    pub(crate) done: Done,
+    pub done: Done,
 }
 
 /// A document and whose it is.
 #[derive(Debug)]
-pub(crate) struct Subject {
-    pub(crate) document_id: DocumentId,
-    pub(crate) owner: UserId,
-    pub(crate) name: Option<String>,
+pub struct Subject {
+    /// Its number.
+    pub document_id: DocumentId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// Its name, as far as it is known.
+    pub name: Option<String>,
 }
 
 /// What is in a file, or ought to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) filesize: FileSize,
+pub struct Content {
+    /// The length in bytes.
+    pub filesize: FileSize,
     /// Nothing where the size alone tells that it is another.
-    pub(crate) blake3: Option<FileHash>,
+    pub blake3: Option<FileHash>,
 }
 
 /// What is wrong.
 #[derive(Debug)]
-pub(crate) enum Wrong {
+pub enum Wrong {
     /// A document's file has other bytes than were uploaded.
-    Damaged { expected: Content, found: Content },
+    Damaged {
+        /// What was uploaded.
+        expected: Content,
+        /// What is there.
+        found: Content,
+    },
     /// A document's file is not there.
     Missing {
         /// Something else has its name.
@@ -47,9 +56,17 @@ pub(crate) enum Wrong {
     },
     /// Bytes of an upload that were promised are others now. The blocks that show
     /// it; none where only the hash of the whole does.
-    UploadDamaged { blocks: Vec<Range<u64>> },
+    UploadDamaged {
+        /// The damaged blocks.
+        blocks: Vec<Range<u64>>,
+    },
     /// Bytes of an upload that were promised are not there.
-    UploadShort { promised: Offset, found_bytes: Option<u64> },
+    UploadShort {
+        /// How far its bytes are promised.
+        promised: Offset,
+        /// The length of what is there; none where nothing is.
+        found_bytes: Option<u64>,
+    },
     /// A file or folder that cannot be read: what is in it nobody knows.
     Unreadable(String),
     /// A row that does not read.
@@ -62,7 +79,7 @@ pub(crate) enum Wrong {
 
 /// What was done about it.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub enum Done {
     /// Nothing: no repair was asked for, or none is possible without losing something.
     Nothing,
     /// The server does not believe in the file any more before it has read it.
@@ -81,14 +98,14 @@ pub(crate) enum Done {
 
 impl Done {
     /// Whether a repair has done something.
-    pub(crate) fn is_repair(&self) -> bool {
+    pub fn is_repair(&self) -> bool {
         !matches!(self, Self::Nothing | Self::Doubted | Self::Refused(_))
     }
 }
 
 impl Wrong {
     /// Whether a repair can do something about it without losing anything.
-    pub(crate) fn is_repairable(&self) -> bool {
+    pub fn is_repairable(&self) -> bool {
         match self {
             Self::Damaged { .. }
             | Self::Missing { deserted: false, .. }
@@ -108,7 +125,7 @@ impl Wrong {
     }
 
     /// The stable word for it.
-    pub(crate) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Damaged { .. } => "damaged",
             Self::Missing { .. } => "missing",

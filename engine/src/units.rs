@@ -24,7 +24,7 @@ const BINARY: [(u64, &str); 6] = [
 /// A number of bytes. A number that is whole in a unit is written so (`500 MB`,
 /// `2 GiB`), any other with one digit behind the point (`2.1 GiB`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size(pub(crate) u64);
+pub struct Size(pub u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +50,7 @@ impl fmt::Display for Size {
 
 /// A size beside a smaller limit: where the two are so close that they would look alike,
 /// both are written in bytes as well.
-pub(crate) fn beside(size: u64, limit: u64) -> (String, String) {
+pub fn beside(size: u64, limit: u64) -> (String, String) {
     let close = size.abs_diff(limit) < limit / 10 || size < 1024;
     let written = |bytes: u64| match Size(bytes).to_string() {
         text if close && bytes >= 1000 => format!("{text} ({bytes} bytes)"),

@@ -18,15 +18,18 @@ use towline_upload::Phase;
 
 /// What was copied.
 #[derive(Debug)]
-pub(crate) struct Backup {
-    pub(crate) store_id: StoreId,
-    pub(crate) documents: u64,
-    pub(crate) uploads: u64,
+pub struct Backup {
+    /// The store.
+    pub store_id: StoreId,
+    /// How many complete documents it has.
+    pub documents: u64,
+    /// How many unfinished uploads it has.
+    pub uploads: u64,
 }
 
 /// Why there is no backup. What was written of it so far stays in its folder.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BackupError {
+pub enum BackupError {
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -65,7 +68,7 @@ const PAGE: u32 = 256;
 const LIST: &str = "documents.b3sum";
 
 /// Makes a backup of the store that `look` has found, in the folder `into`. Blocks.
-pub(crate) fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup, BackupError> {
+pub fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup, BackupError> {
     let into = std::path::absolute(into).map_err(failed("find", into))?;
     prepare(look.path(), &into)?;
     let state = Part::State.below();

@@ -1,8 +1,8 @@
 //! What a door may ask of a writer. Commands of one writer are done in the order in which
 //! they were given.
 
+use crate::buffer::BlockBuffer;
 use crate::data_source::DataSource;
-use crate::pool::Buffer;
 use crate::rejection::Rejection;
 use std::ops::Range;
 use towline_types::{
@@ -12,17 +12,32 @@ use towline_types::{
 use towline_upload::Order;
 
 /// Something to be done for one writer.
-pub(crate) enum Command {
+pub enum Command {
     /// Begins a new upload. What the writer had open is let go of.
     Begin(Box<NewUpload>),
     /// Continues an upload and takes it over from its writers.
     Resume(Box<ResumeRequest>),
     /// Writes to an upload beside the writers that have its lease.
-    Join { id: DocumentId, lease: Generation },
+    Join {
+        /// The upload.
+        id: DocumentId,
+        /// The lease that was granted for it.
+        lease: Generation,
+    },
     /// Bytes of one block, in order.
-    Data { offset: Offset, buffer: Buffer },
+    Data {
+        /// Where they begin in the file.
+        offset: Offset,
+        /// The bytes.
+        buffer: BlockBuffer,
+    },
     /// The value of a block.
-    Announce { index: BlockIndex, value: ChainingValue },
+    Announce {
+        /// Which block.
+        index: BlockIndex,
+        /// The value of its bytes.
+        value: ChainingValue,
+    },
     /// Takes blocks back, to send them again with other bytes. Blocks behind the end of
     /// the file are left out.
     Withdraw(Vec<Range<BlockIndex>>),
@@ -37,70 +52,89 @@ pub(crate) enum Command {
     Query(Query),
     /// The door refuses a request. The writer says so in its turn, so that a refusal
     /// overtakes no answer.
-    Reject { rejection: Rejection, request: RejectedRequest },
+    Reject {
+        /// What is wrong with it.
+        rejection: Rejection,
+        /// What kind of request it was.
+        request: RejectedRequest,
+    },
 }
 
 /// A new upload.
 #[derive(Debug, Clone)]
-pub(crate) struct NewUpload {
-    pub(crate) path: DocumentPath,
-    pub(crate) filesize: FileSize,
-    pub(crate) on_conflict: OnConflict,
-    pub(crate) order: Order,
+pub struct NewUpload {
+    /// The folder and name that are wanted.
+    pub path: DocumentPath,
+    /// The length of the whole file in bytes.
+    pub filesize: FileSize,
+    /// What to do where the name is taken.
+    pub on_conflict: OnConflict,
+    /// In which order the blocks come, and whether their values are announced.
+    pub order: Order,
     /// The hash of the file, where the client knows it: bytes that are here already need
     /// not be sent.
-    pub(crate) hash: Option<FileHash>,
+    pub hash: Option<FileHash>,
     /// Begins only where no unfinished upload has this path and size.
-    pub(crate) new_only: bool,
+    pub new_only: bool,
     /// The payload in bytes that the client means to send in one chunk.
-    pub(crate) chunk_size: Option<u32>,
+    pub chunk_size: Option<u32>,
 }
 
 /// A new upload with all of its bytes.
-pub(crate) struct WholeUpload {
-    pub(crate) new: NewUpload,
+pub struct WholeUpload {
+    /// The upload.
+    pub new: NewUpload,
     /// The bytes, at most [`WHOLE_BYTES_MAX`].
-    pub(crate) data: Buffer,
+    pub data: BlockBuffer,
     /// The value of its only block, where the client announced it.
-    pub(crate) value: Option<ChainingValue>,
+    pub value: Option<ChainingValue>,
     /// The hash that the whole must have.
-    pub(crate) hash: Option<FileHash>,
+    pub hash: Option<FileHash>,
 }
 
 /// The largest file in bytes that may come in one command.
-pub(crate) const WHOLE_BYTES_MAX: usize = 64 << 10;
+pub const WHOLE_BYTES_MAX: usize = 64 << 10;
 
 /// An upload that is to go on.
 #[derive(Debug, Clone)]
-pub(crate) struct ResumeRequest {
-    pub(crate) id: DocumentId,
-    pub(crate) order: Order,
+pub struct ResumeRequest {
+    /// Which upload.
+    pub id: DocumentId,
+    /// As in [`NewUpload`].
+    pub order: Order,
     /// Where given, it must be the upload's.
-    pub(crate) filename: Option<String>,
+    pub filename: Option<String>,
     /// Where given, it must be the upload's, or with `grow` not below it.
-    pub(crate) filesize: Option<FileSize>,
+    pub filesize: Option<FileSize>,
     /// The file has become longer since: `filesize` is its length now.
-    pub(crate) grow: bool,
+    pub grow: bool,
     /// Where the client believes the upload stands.
-    pub(crate) offset: Option<Offset>,
+    pub offset: Option<Offset>,
 }
 
 /// The end of an upload.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CompleteRequest {
+pub struct CompleteRequest {
     /// The document, where it is another than the writer has open.
-    pub(crate) id: Option<DocumentId>,
+    pub id: Option<DocumentId>,
     /// The hash that the whole must have.
-    pub(crate) hash: Option<FileHash>,
+    pub hash: Option<FileHash>,
     /// Overrides what the beginning of the upload said.
-    pub(crate) on_conflict: Option<OnConflict>,
+    pub on_conflict: Option<OnConflict>,
 }
 
 /// A question, answered in its turn.
 #[derive(Debug, Clone)]
-pub(crate) enum Query {
+pub enum Query {
     /// Whether these bytes, or an upload of them, are here already.
-    Find { path: DocumentPath, filesize: FileSize, hash: Option<FileHash> },
+    Find {
+        /// Where the document would lie.
+        path: DocumentPath,
+        /// The length of the file in bytes.
+        filesize: FileSize,
+        /// The hash of the file, where these very bytes are looked for.
+        hash: Option<FileHash>,
+    },
     /// How a document stands.
     Status(DocumentId),
     /// Which blocks of an upload are held.
@@ -111,7 +145,7 @@ pub(crate) enum Query {
 
 /// Which kind of request a door refused: what follows from it for the writer's upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RejectedRequest {
+pub enum RejectedRequest {
     /// One for another upload: what was open is let go of, and what still comes for the
     /// refused one is dropped.
     Upload(Option<DocumentId>),

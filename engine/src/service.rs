@@ -1,5 +1,6 @@
 //! The rooms of a server, and what they need of each other.
 
+use crate::buffer::BufferPool;
 use crate::calendar::Calendar;
 use crate::channel::ChannelDesk;
 use crate::checkpoint::Checkpoints;
@@ -11,13 +12,11 @@ use crate::log::{self, Summary, UploadEnd};
 use crate::mirror::Mirror;
 use crate::moving::{Move, Moving, Standing};
 use crate::newborn::Newborns;
-use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::settling::Settling;
 use crate::storage::FolderLock;
 use crate::storage::{Loss, Storage, StorageError};
-use crate::token::Tokens;
-use crate::{Clock, Config, recovery};
+use crate::{Clock, EngineConfig, recovery};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -28,10 +27,9 @@ use towline_upload::{Phase, Progress, Refusal, Upload};
 
 /// See the module's description.
 pub(crate) struct Service {
-    pub(crate) config: Config,
+    pub(crate) config: EngineConfig,
     pub(crate) catalog: Catalog,
     pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) settling: Settling,
@@ -39,7 +37,7 @@ pub(crate) struct Service {
     pub(crate) calendar: Calendar,
     /// Counts log lines that a client could cause without limit.
     pub(crate) summary: Summary,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) pool: Arc<BufferPool>,
     /// Uploads that are just being begun: see [`Service::document_of`].
     pub(crate) newborns: Arc<Newborns>,
     /// The worker threads for the short work of all channels.

@@ -7,14 +7,16 @@ use towline_upload::Phase;
 
 /// Why a request was not done, as a client may hear it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rejection {
-    pub(crate) kind: RejectionKind,
+pub struct Rejection {
+    /// The kind, with its figures.
+    pub kind: RejectionKind,
     /// What happened and what can be done now, for people: no field names, no codes.
-    pub(crate) message: Cow<'static, str>,
+    pub message: Cow<'static, str>,
 }
 
 impl Rejection {
-    pub(crate) fn new(kind: RejectionKind, message: impl Into<Cow<'static, str>>) -> Self {
+    /// A rejection.
+    pub fn new(kind: RejectionKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, message: message.into() }
     }
 }
@@ -24,13 +26,13 @@ macro_rules! kinds {
         /// The kind of a rejection. A door maps every kind to a code of its own, with no
         /// arm for the rest: a new kind has to find its code there before it compiles.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub(crate) enum RejectionKind {
-            $($(#[$doc])* $name $({ $($field: $type),* })?,)*
+        pub enum RejectionKind {
+            $($(#[$doc])* #[allow(missing_docs, reason = "the figures of the sentence above")] $name $({ $($field: $type),* })?,)*
         }
 
         impl RejectionKind {
             /// The word for it in the log.
-            pub(crate) const fn as_str(&self) -> &'static str {
+            pub const fn as_str(&self) -> &'static str {
                 match self { $(Self::$name $({ $($field: _),* })? => $word,)* }
             }
         }

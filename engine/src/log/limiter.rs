@@ -15,7 +15,7 @@ const KINDS_MAX: usize = 32;
 
 /// See the module's description.
 #[derive(Debug)]
-pub(crate) struct Limiter<K = ()>(Mutex<State<K>>);
+pub struct Limiter<K = ()>(Mutex<State<K>>);
 
 #[derive(Debug)]
 struct State<K> {
@@ -32,11 +32,33 @@ struct Count {
 
 /// How often lines were left out.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct LeftOut<K> {
+pub struct LeftOut<K> {
     /// Of each kind, where there were any.
-    pub(crate) kinds: Vec<(K, u64)>,
+    pub kinds: Vec<(K, u64)>,
     /// Of the kinds beyond the most that are told apart.
-    pub(crate) others: u64,
+    pub others: u64,
+}
+
+impl<K> LeftOut<K> {
+    /// The same, with a name for each kind.
+    #[must_use]
+    pub fn named(self, name: impl Fn(&K) -> String) -> LeftOut<String> {
+        let kinds = self.kinds.iter().map(|(kind, count)| (name(kind), *count)).collect();
+        LeftOut { kinds, others: self.others }
+    }
+}
+
+impl LeftOut<String> {
+    /// Writes a line for each kind: `what` happened that often and was left out.
+    pub fn tell(self, what: &str) {
+        for (kind, count) in self.kinds {
+            tracing::info!(count, "{what} within the last second: {kind}");
+        }
+        if self.others > 0 {
+            let count = self.others;
+            tracing::info!(count, "{what} within the last second, of further kinds");
+        }
+    }
 }
 
 impl<K> Default for Limiter<K> {
@@ -48,7 +70,7 @@ impl<K> Default for Limiter<K> {
 impl<K: Eq + Hash + Clone> Limiter<K> {
     /// Whether a line of that kind is to be written now, and how many were left out since
     /// the last one.
-    pub(crate) fn due(&self, kind: K) -> Option<u64> {
+    pub fn due(&self, kind: K) -> Option<u64> {
         self.due_at(kind, Instant::now())
     }
 
@@ -76,7 +98,7 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
     }
 
     /// What was left out and was not written yet. The caller writes it, once a second.
-    pub(crate) fn left_out(&self) -> LeftOut<K> {
+    pub fn left_out(&self) -> LeftOut<K> {
         self.left_out_at(Instant::now())
     }
 

@@ -181,9 +181,8 @@ pub(crate) fn check(service: &Service) -> Result<(), MirrorError> {
     };
     match checked {
         Err(MirrorError::File(error)) if !matches!(error, StateFileError::NewerVersion { .. }) => {
-            let error = anyhow::Error::from(error);
             tracing::warn!(
-                error = format!("{error:#}"),
+                error = chain(&error),
                 "the state file cannot be used; it is a copy, and the server starts without it"
             );
             Ok(())

@@ -16,7 +16,7 @@ mod repair;
 mod strays;
 mod uploads;
 
-pub(crate) use finding::{Content, Done, Finding, Subject, Wrong};
+pub use finding::{Content, Done, Finding, Subject, Wrong};
 
 use crate::identity::{self, IdentityError};
 use crate::storage::{DataFolder, FolderError, StorageError, Survey};
@@ -33,7 +33,7 @@ use towline_upload::Phase;
 
 /// Why a verification did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum VerifyError {
+pub enum VerifyError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -53,21 +53,21 @@ pub(crate) enum VerifyError {
 
 /// What was gone through.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Summary {
+pub struct Summary {
     /// Documents whose bytes were read.
-    pub(crate) documents: u64,
+    pub documents: u64,
     /// Unfinished uploads whose bytes were read.
-    pub(crate) uploads: u64,
+    pub uploads: u64,
     /// Bytes that were read and hashed.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// How long it took.
-    pub(crate) took: Duration,
+    pub took: Duration,
     /// What was found.
-    pub(crate) findings: u64,
+    pub findings: u64,
     /// Those about which a repair can do something.
-    pub(crate) repairable: u64,
+    pub repairable: u64,
     /// Those about which a repair has done something.
-    pub(crate) repaired: u64,
+    pub repaired: u64,
 }
 
 /// Where findings go, one by one.
@@ -82,11 +82,7 @@ const LOOKS: usize = 3;
 
 /// Goes through a data folder. With `repair` it takes the folder for itself, and
 /// mends what can be mended without losing anything. Blocks.
-pub(crate) fn verify(
-    data_dir: &Path,
-    repair: bool,
-    show: Show<'_>,
-) -> Result<Summary, VerifyError> {
+pub fn verify(data_dir: &Path, repair: bool, show: Show<'_>) -> Result<Summary, VerifyError> {
     let began = Instant::now();
     identity::require(data_dir)?;
     let folder = DataFolder::find(data_dir)?;

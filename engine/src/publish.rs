@@ -27,7 +27,7 @@ use towline_upload::Phase;
 /// row survive a power cut (P3). Only this room makes one, and `SUCCESS` is only made
 /// of one.
 #[derive(Debug)]
-pub(crate) struct Receipt {
+pub struct Receipt {
     document: Document,
     blake3: FileHash,
     created_at: Timestamp,
@@ -56,7 +56,8 @@ impl Receipt {
     }
 
     /// Whose it is.
-    pub(crate) fn document_id(&self) -> DocumentId {
+    #[must_use]
+    pub fn document_id(&self) -> DocumentId {
         self.document.document_id
     }
 
@@ -66,32 +67,38 @@ impl Receipt {
     }
 
     /// The folder and name under which it lies.
-    pub(crate) fn path(&self) -> &DocumentPath {
+    #[must_use]
+    pub fn path(&self) -> &DocumentPath {
         self.document.file_path.as_ref().unwrap_or(&self.document.path)
     }
 
     /// Its size.
-    pub(crate) fn filesize(&self) -> FileSize {
+    #[must_use]
+    pub fn filesize(&self) -> FileSize {
         self.document.filesize
     }
 
     /// The hash of its bytes.
-    pub(crate) fn hash(&self) -> FileHash {
+    #[must_use]
+    pub fn hash(&self) -> FileHash {
         self.blake3
     }
 
     /// When it became complete.
-    pub(crate) fn created_at(&self) -> Timestamp {
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
     /// Whether file, name and row survive a power cut.
-    pub(crate) fn is_durable(&self) -> bool {
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
         self.durable
     }
 
     /// Whether the server made it from another document.
-    pub(crate) fn is_copy(&self) -> bool {
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
         self.is_copy
     }
 }

@@ -2,6 +2,7 @@
 //! how many requests and how much payload may wait for them (P6).
 
 use crate::backlog::Backlog;
+use crate::buffer;
 use crate::channel::{self, ChannelDesk, Permits, Queued, Task};
 use crate::command::{Command, Query, RejectedRequest};
 use crate::data_source::DataSource;
@@ -9,7 +10,6 @@ use crate::event::{self, Event, EventReceiver, EventSender, Tag};
 use crate::lane::Lane;
 use crate::live::Live;
 use crate::origin::Origin;
-use crate::pool;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::service::Service;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use towline_types::UserId;
 
 /// How many requests of one session may wait or be under way, with the answers that wait.
-pub(crate) const REQUESTS_MAX: u32 = 256;
+pub const REQUESTS_MAX: u32 = 256;
 
 /// The permits of a request. What is as short as the value of a block takes one.
 const REQUEST_PERMITS: u32 = 4;
@@ -28,7 +28,7 @@ const REQUEST_PERMITS: u32 = 4;
 const LONG_ANSWER_PERMITS: u32 = REQUESTS_MAX / 4 * REQUEST_PERMITS;
 
 /// See the module's description.
-pub(crate) struct Session {
+pub struct Session {
     service: Arc<Service>,
     user: UserId,
     origin: Origin,
@@ -56,7 +56,7 @@ struct Seat {
 }
 
 /// A command for which the session has a writer, and that waits for its permits.
-pub(crate) struct Admitted {
+pub struct Admitted {
     tag: Tag,
     command: Command,
     semaphore: Arc<Semaphore>,
@@ -74,7 +74,7 @@ impl Session {
         writers_max: usize,
     ) -> (Self, EventReceiver) {
         let (events, receiver) = event::queue();
-        let payload = service.config.limits.buffers_per_connection * pool::UNITS as usize;
+        let payload = service.config.limits.buffers_per_session * buffer::UNITS as usize;
         let session = Self {
             ending: service.stopping.child_token(),
             service,
@@ -98,11 +98,7 @@ impl Session {
     /// # Errors
     /// Where the session has as many writers as it may have: said once for each request,
     /// not for all that follows it.
-    pub(crate) fn admit(
-        &mut self,
-        tag: Tag,
-        mut command: Command,
-    ) -> Result<Option<Admitted>, Rejection> {
+    pub fn admit(&mut self, tag: Tag, mut command: Command) -> Result<Option<Admitted>, Rejection> {
         if self.held_back != Some(tag) {
             self.release_held_back();
         }
@@ -176,7 +172,7 @@ impl Session {
     }
 
     /// Puts a command into its writer's lane. Returns at once.
-    pub(crate) fn push(&mut self, admitted: Admitted) {
+    pub fn push(&mut self, admitted: Admitted) {
         let Admitted { tag, command, granted, is_asker, .. } = admitted;
         let is_part_of_small_file = match &command {
             Command::Begin(_) => true,
@@ -201,7 +197,7 @@ impl Session {
     }
 
     /// Drops a command that was admitted: the session is to end.
-    pub(crate) fn give_back(&mut self, admitted: Admitted) {
+    pub fn give_back(&mut self, admitted: Admitted) {
         if let Command::Data { .. } = admitted.command {
             self.seat(admitted.tag, admitted.is_asker).backlog.settled();
         }
@@ -209,12 +205,12 @@ impl Session {
 
     /// Whether a writer has commands that no thread was woken for. A door that has nothing
     /// more at hand calls [`release_held_back`](Self::release_held_back).
-    pub(crate) fn is_holding_back(&self) -> bool {
+    pub fn is_holding_back(&self) -> bool {
         self.held_back.is_some()
     }
 
     /// Has a thread do what was held back.
-    pub(crate) fn release_held_back(&mut self) {
+    pub fn release_held_back(&mut self) {
         if let Some(seat) = self.held_back.take().and_then(|tag| self.writers.get(&tag)) {
             seat.lane.wake();
         }
@@ -222,7 +218,7 @@ impl Session {
 
     /// Lets a writer fetch its data by itself, where a thread is free for it: there are as
     /// many such threads as cores.
-    pub(crate) fn lend(
+    pub fn lend(
         &mut self,
         tag: Tag,
         source: impl FnOnce(OwnedSemaphorePermit) -> Option<Box<dyn DataSource>>,
@@ -236,7 +232,7 @@ impl Session {
     }
 
     /// What is read for a client that waits ends soon from now on.
-    pub(crate) fn begin_end(&self) {
+    pub fn begin_end(&self) {
         self.ending.cancel();
     }
 
@@ -246,7 +242,7 @@ impl Session {
     ///
     /// Where the client is gone, a document that is being copied to another file system is not
     /// waited for: it needs no session, and a copy of an hour would keep this one's place.
-    pub(crate) async fn close(mut self, is_client_gone: bool) -> Closed {
+    pub async fn close(mut self, is_client_gone: bool) -> Closed {
         self.ending.cancel();
         let seats = self.writers.drain().chain(self.askers.drain());
         let waits: Vec<_> = seats
@@ -283,13 +279,13 @@ impl Session {
 
 impl Admitted {
     /// Whether the permits are there.
-    pub(crate) fn is_granted(&self) -> bool {
+    pub fn is_granted(&self) -> bool {
         self.granted.is_some()
     }
 
     /// Waits for the permits: at most until the lanes have done what they have. Cancel-safe: a
     /// wait given up loses its place among those who wait, and nothing else.
-    pub(crate) async fn granted(&mut self) {
+    pub async fn granted(&mut self) {
         if self.granted.is_none() {
             let waiting = Arc::clone(&self.semaphore).acquire_many_owned(self.permits);
             self.granted = waiting.await.ok();
@@ -298,14 +294,14 @@ impl Admitted {
 }
 
 /// A session that has let go of its uploads.
-pub(crate) struct Closed {
+pub struct Closed {
     service: Arc<Service>,
     paused: Vec<(Tag, Arc<Live>)>,
 }
 
 impl Closed {
     /// The last event of each upload that was let go of: how far it is, or how it ended.
-    pub(crate) async fn last_events(self) -> Vec<Event> {
+    pub async fn last_events(self) -> Vec<Event> {
         let Self { service, paused } = self;
         // How an upload stands is behind a lock that a write may hold.
         let asking = service.tracker.spawn_blocking(move || {

@@ -19,35 +19,51 @@ const BACKLOG_MAX: usize = 256;
 /// Which writer of its session an event is for. The door chooses the numbers; the TCP
 /// door takes the number of the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tag(pub(crate) u32);
+pub struct Tag(
+    /// The number.
+    pub u32,
+);
 
 /// Something for the client.
 #[derive(Debug)]
-pub(crate) struct Event {
-    pub(crate) tag: Tag,
+pub struct Event {
+    /// The writer.
+    pub tag: Tag,
     /// The document that it is about, where there is one.
-    pub(crate) document: Option<DocumentId>,
-    pub(crate) kind: EventKind,
+    pub document: Option<DocumentId>,
+    /// What happened.
+    pub kind: EventKind,
 }
 
 /// What an event says.
 #[derive(Debug)]
-pub(crate) enum EventKind {
+pub enum EventKind {
     /// The writer may send bytes from `offset` on.
     Granted(Grant),
     /// Blocks are taken back; the writer goes on at `offset`.
-    Withdrawn { offset: Offset, filesize: FileSize },
+    Withdrawn {
+        /// The first byte that is missing.
+        offset: Offset,
+        /// The length of the whole file.
+        filesize: FileSize,
+    },
     /// How far the upload is.
     Progress(Position),
     /// How far work is that the client waits for, and that may take long. While such
     /// events come, the client's own silence does not count.
     AtWork {
+        /// How far it is.
         position: Position,
         /// How many bytes of a whole file were copied to another disk, where that is the work.
         copied: Option<Offset>,
     },
     /// The document is in its place.
-    Completed { receipt: Arc<Receipt>, existing: bool },
+    Completed {
+        /// The proof.
+        receipt: Arc<Receipt>,
+        /// It was there already: nothing was done.
+        existing: bool,
+    },
     /// The answer to a question.
     Answer(Box<Answer>),
     /// A request was not done, or an upload has ended without a document.
@@ -58,17 +74,20 @@ pub(crate) enum EventKind {
 
 /// A right to write.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Grant {
-    pub(crate) by: GrantedBy,
-    pub(crate) offset: Offset,
-    pub(crate) filesize: FileSize,
+pub struct Grant {
+    /// The request that it answers.
+    pub by: GrantedBy,
+    /// The first byte that is missing.
+    pub offset: Offset,
+    /// The length of the whole file.
+    pub filesize: FileSize,
     /// None where the upload was over before it could be shared.
-    pub(crate) lease: Option<Generation>,
+    pub lease: Option<Generation>,
 }
 
 /// The request that a grant answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GrantedBy {
+pub enum GrantedBy {
     /// A new upload.
     Begin,
     /// An upload that goes on.
@@ -79,15 +98,18 @@ pub(crate) enum GrantedBy {
 
 /// How far an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) received: Offset,
-    pub(crate) durable: DurableOffset,
-    pub(crate) filesize: FileSize,
+pub struct Position {
+    /// Every byte before it is here and verified.
+    pub received: Offset,
+    /// Every byte before it survives a power cut.
+    pub durable: DurableOffset,
+    /// The length of the whole file.
+    pub filesize: FileSize,
 }
 
 /// The answer to a question.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// What is known of bytes that a client has.
     Found(Found),
     /// How a document stands.
@@ -95,8 +117,9 @@ pub(crate) enum Answer {
     /// The blocks that the server holds. The answer is long, so its request keeps its
     /// permit until the answer is on its way.
     HeldBlocks {
+        /// Each with its value, in the order of the file.
         blocks: Vec<(BlockIndex, ChainingValue)>,
-        #[allow(dead_code, reason = "held, not read")]
+        /// What the request takes of its session.
         permit: Option<OwnedSemaphorePermit>,
     },
     /// The upload is given up.
@@ -105,31 +128,36 @@ pub(crate) enum Answer {
 
 /// What is known of bytes that a client has.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// The user has a complete document of that size.
-    pub(crate) same_size: bool,
+    pub same_size: bool,
     /// The document that has this very place and these bytes.
-    pub(crate) same_place: Option<DocumentId>,
+    pub same_place: Option<DocumentId>,
     /// A document elsewhere has these bytes.
-    pub(crate) is_known: bool,
+    pub is_known: bool,
     /// An unfinished upload to this place, and how much of it is durable.
-    pub(crate) unfinished: Option<(DocumentId, DurableOffset)>,
+    pub unfinished: Option<(DocumentId, DurableOffset)>,
 }
 
 /// How a document stands.
 #[derive(Debug)]
-pub(crate) struct Status {
-    pub(crate) phase: Phase,
-    pub(crate) path: DocumentPath,
-    pub(crate) position: Position,
+pub struct Status {
+    /// Where the upload is in its life.
+    pub phase: Phase,
+    /// The folder and name that it has, or asks for.
+    pub path: DocumentPath,
+    /// How far it is.
+    pub position: Position,
     /// A writer has its lease.
-    pub(crate) is_active: bool,
-    pub(crate) hash: Option<FileHash>,
-    pub(crate) created_at: Option<Timestamp>,
+    pub is_active: bool,
+    /// The hash of the whole, once it is known.
+    pub hash: Option<FileHash>,
+    /// When it became complete.
+    pub created_at: Option<Timestamp>,
     /// When the upload is given up if no byte comes.
-    pub(crate) expires_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
     /// Why it ended without a document.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// The way to one session. What waits in it is bounded: a session takes no more
@@ -145,7 +173,7 @@ pub(crate) struct EventSender {
 
 /// The session's end of [`EventSender`].
 #[derive(Debug)]
-pub(crate) struct EventReceiver {
+pub struct EventReceiver {
     receiver: mpsc::UnboundedReceiver<Event>,
     waiting: Arc<AtomicUsize>,
 }
@@ -173,14 +201,15 @@ impl EventSender {
 impl EventReceiver {
     /// The next event; none where no sender is left. Cancel-safe: the event is taken, or
     /// it is still there.
-    pub(crate) async fn recv(&mut self) -> Option<Event> {
+    pub async fn recv(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await;
         self.waiting.fetch_sub(usize::from(event.is_some()), Ordering::Relaxed);
         event
     }
 
     /// How many events wait.
-    pub(crate) fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty, reason = "a number to compare with a limit")]
+    pub fn len(&self) -> usize {
         self.receiver.len()
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 /// What a door says of where a session comes from: an address, as a rule. It is for the log
 /// alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Origin(Arc<str>);
+pub struct Origin(Arc<str>);
 
 impl Origin {
-    pub(crate) fn new(text: impl fmt::Display) -> Self {
+    /// An origin that is written so.
+    pub fn new(text: impl fmt::Display) -> Self {
         Self(text.to_string().into())
     }
 }

@@ -5,7 +5,7 @@
 //! against the catalog. Where they do not agree the start is refused, and nothing has been
 //! made or changed by then.
 
-use crate::Config;
+use crate::EngineConfig;
 use crate::storage::{Contents, DataFolder, Enclosing, FolderError, Found, Look, Part};
 use std::ffi::OsString;
 use std::fmt;
@@ -344,7 +344,7 @@ fn refuse_inside_a_store(look: &Look, peek: &Peek) -> Result<(), IdentityError> 
 /// # Errors
 /// Where a part of the store is missing or of another store, where the folder cannot become a
 /// new one, and where the server may not write there.
-pub(crate) fn check_for_server(config: &Config) -> Result<(), IdentityError> {
+pub fn check_for_server(config: &EngineConfig) -> Result<(), IdentityError> {
     let look = Look::at(&config.data_dir)?;
     look.require_writable()?;
     let peek = Peek::at(look.catalog_path())?;
@@ -366,7 +366,7 @@ pub(crate) fn check_for_server(config: &Config) -> Result<(), IdentityError> {
 ///
 /// # Errors
 /// Where a part of the store is missing or of another store; and [`IdentityError::NoStore`].
-pub(crate) fn require(data_dir: &Path) -> Result<Peek, IdentityError> {
+pub fn require(data_dir: &Path) -> Result<Peek, IdentityError> {
     let look = Look::at(data_dir)?;
     let peek = Peek::at(look.catalog_path())?;
     refuse_inside_a_store(&look, &peek)?;
@@ -387,7 +387,7 @@ pub(crate) fn require(data_dir: &Path) -> Result<Peek, IdentityError> {
 ///
 /// # Errors
 /// Where a marker cannot be written, or the catalog does not record it.
-pub(crate) fn mark(
+pub fn mark(
     folder: &DataFolder,
     catalog: &Catalog,
     adopt: bool,

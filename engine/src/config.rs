@@ -1,0 +1,102 @@
+//! What an engine is told before it opens.
+
+use crate::Clock;
+use std::path::PathBuf;
+use std::time::Duration;
+use towline_types::FileSize;
+
+/// What a receipt means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The document survives a power cut.
+    #[default]
+    Durable,
+    /// The document has its name; a power cut within the next seconds may take it.
+    Relaxed,
+}
+
+/// Everything that can be set. [`EngineConfig::new`] gives the defaults.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The folder that holds documents, catalog and keys.
+    pub data_dir: PathBuf,
+    /// The largest file that is taken; [`FileSize::MAX`] where there is no limit.
+    pub max_filesize: FileSize,
+    /// Bytes of the disk that uploads never claim: the catalog needs room to say no.
+    pub reserve_bytes: u64,
+    /// What a receipt means.
+    pub durability: Durability,
+    /// How long an upload waits for its next byte before it is given up.
+    pub patience: Duration,
+    /// What is bounded in number.
+    pub limits: EngineLimits,
+    /// What is bounded in time.
+    pub timings: EngineTimings,
+    /// Takes the folders of the data folder as they are, whatever their markers say: for a
+    /// store of which a part is lost for good.
+    pub adopt_folders: bool,
+    /// Makes no new store: where there is none in the data folder, the engine does not open.
+    /// A folder below which no disk is mounted looks like one for a first start.
+    pub require_store: bool,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// What is bounded in number (P6).
+#[derive(Debug, Clone, Copy)]
+pub struct EngineLimits {
+    /// Unfinished uploads of one user.
+    pub unfinished_per_user: u32,
+    /// Buffers of 1 MiB for payload, over all sessions.
+    pub buffers: usize,
+    /// Buffers that one session may have waiting for the disk.
+    pub buffers_per_session: usize,
+    /// Paused uploads whose files stay open, so that they go on without a read.
+    pub paused_kept_open: usize,
+}
+
+/// What is bounded in time.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineTimings {
+    /// From a byte received to the checkpoint that makes it durable, at the most. An
+    /// upload that is whole waits as long for its completion first.
+    pub checkpoint: Duration,
+    /// Between two reports of progress.
+    pub report: Duration,
+}
+
+impl EngineConfig {
+    /// The defaults, over that data folder.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            max_filesize: FileSize::MAX,
+            reserve_bytes: 64 << 20,
+            durability: Durability::default(),
+            patience: Duration::from_secs(7 * 86_400),
+            limits: EngineLimits::default(),
+            timings: EngineTimings::default(),
+            adopt_folders: false,
+            require_store: false,
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self {
+            unfinished_per_user: 10_000,
+            buffers: 96,
+            buffers_per_session: 8,
+            paused_kept_open: 256,
+        }
+    }
+}
+
+impl Default for EngineTimings {
+    fn default() -> Self {
+        Self { checkpoint: Duration::from_secs(1), report: Duration::from_millis(200) }
+    }
+}

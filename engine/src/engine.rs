@@ -1,0 +1,300 @@
+//! The engine as a whole: opening, what goes on in the background, and the orderly end.
+
+use crate::buffer::BufferPool;
+use crate::calendar::Calendar;
+use crate::channel::COPIES_MAX;
+use crate::checkpoint::{self, Checkpoints};
+use crate::config::{Durability, EngineConfig};
+use crate::event::EventReceiver;
+use crate::failure::Failure;
+use crate::identity::{self, IdentityError};
+use crate::lane::Crew;
+use crate::log::{self, Summary};
+use crate::mirror::{self, Mirror, MirrorError};
+use crate::origin::Origin;
+use crate::registry::Registry;
+use crate::service::Service;
+use crate::session::Session;
+use crate::settling::{self, Settling};
+use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
+use crate::{Clock, expiry, moving, recovery};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use towline_state::catalog::{Catalog, CatalogError, Reply, Store, User};
+use towline_state::state_file::StateFile;
+use towline_types::{StoreId, UserId};
+
+/// Why an engine does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The data folder is not the whole store.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The storage in it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The catalog in it.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// What a crash left could not be put in order.
+    #[error("what an earlier run left could not be put in order")]
+    Recovery(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The state file.
+    #[error("the state file could not be written")]
+    StateFile(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why an engine did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ShutdownError {
+    /// The catalog could not be closed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A part of the engine has panicked.
+    #[error("a part of the server has panicked")]
+    Panicked,
+}
+
+/// The store of one data folder, with all that works on it. A clone is the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    service: Arc<Service>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    /// A backstop: an engine that was dropped without [`Engine::shut_down`] must not keep its
+    /// data folder. What is durable stays so.
+    fn drop(&mut self) {
+        for task in self.take_tasks() {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    fn take_tasks(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// So long the last checkpoint may take, and the threads that are not through with it.
+const LAST_CHECKPOINT: Duration = Duration::from_millis(1500);
+
+/// So long state file and catalog may take to be closed. With the time for connections, that
+/// for the last checkpoint and the one for threads that hang, it is less than the ten seconds
+/// after which a service manager kills.
+const LAST_WRITES: Duration = Duration::from_millis(1500);
+
+/// The time between two looks at the lock file.
+const LOCK_LOOKS: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Opens the data folder, or makes a new store in an empty one, and puts in order what an
+    /// earlier run left (P4). Blocks; what goes on in the background runs on `runtime`.
+    ///
+    /// # Errors
+    /// Where that cannot be done, or another engine has the folder. Nothing was changed
+    /// where a part of the store is missing.
+    pub fn open(mut config: EngineConfig, runtime: &Handle) -> Result<Self, OpenError> {
+        // Before anything is made: a disk that is not mounted must not become a store (P1).
+        identity::check_for_server(&config)?;
+        let folder = DataFolder::open(&config.data_dir)?;
+        let lock = folder.lock()?;
+        // And under the lock, for the folder may be another server's by now.
+        identity::check_for_server(&config)?;
+        if config.durability == Durability::Relaxed && !DiskStorage::can_settle_together(&lock) {
+            tracing::warn!(
+                "durability cannot be relaxed here: it takes Linux 5.8 and a local file system \
+                 (ext4, XFS, btrfs, F2FS); SUCCESS waits for the disk"
+            );
+            config.durability = Durability::Durable;
+        }
+        let storage = match config.durability {
+            Durability::Durable => DiskStorage::new(&lock, config.reserve_bytes),
+            Durability::Relaxed => DiskStorage::unpaced(&lock, config.reserve_bytes),
+        };
+        crate::rights::warn(folder.path(), &folder.keys_path());
+        let state_file = StateFile::at(folder.state_file_path());
+        let tracker = TaskTracker::new();
+        let service = Arc::new(Service {
+            catalog: Catalog::open(folder.catalog_path())?,
+            storage: Arc::new(storage),
+            registry: Registry::default(),
+            checkpoints: Checkpoints::new(config.durability),
+            settling: Settling::new(config.durability),
+            mirror: Mirror::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
+            summary: Summary::default(),
+            calendar: Calendar::new(config.clock.clone(), config.patience),
+            pool: BufferPool::new(config.limits.buffers),
+            newborns: Arc::default(),
+            moving: Arc::default(),
+            crew: Crew::new(tracker.clone()),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
+            taps: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
+            tracker,
+            stopping: CancellationToken::new(),
+            config,
+            lock,
+        });
+        // A later Towline's folder is left alone before anything in it is changed.
+        mirror::check(&service)
+            .map_err(|error: MirrorError| OpenError::StateFile(Box::new(error)))?;
+        let adopt = service.config.adopt_folders;
+        identity::mark(&folder, &service.catalog, adopt, service.clock().now())?;
+        recovery::recover(&service)
+            .map_err(|error: Failure| OpenError::Recovery(Box::new(error)))?;
+        let tasks = vec![
+            runtime.spawn(checkpoint::run(Arc::clone(&service))),
+            runtime.spawn(settling::run(Arc::clone(&service))),
+            runtime.spawn(moving::run(Arc::clone(&service))),
+            runtime.spawn(mirror::run(Arc::clone(&service))),
+            runtime.spawn(expiry::run(Arc::clone(&service))),
+            runtime.spawn(log::run(Arc::clone(&service))),
+        ];
+        service.mirror.changed();
+        Ok(Self(Arc::new(Inner { service, tasks: Mutex::new(tasks) })))
+    }
+
+    /// A session for a user whom the door has authenticated, with at most that many writers
+    /// at the same time; and the events for the client behind it.
+    #[must_use]
+    pub fn session(
+        &self,
+        user: UserId,
+        origin: Origin,
+        writers_max: usize,
+    ) -> (Session, EventReceiver) {
+        Session::new(Arc::clone(&self.0.service), user, origin, writers_max)
+    }
+
+    /// The buffers into which a door reads payload.
+    #[must_use]
+    pub fn buffers(&self) -> &Arc<BufferPool> {
+        &self.0.service.pool
+    }
+
+    /// What the engine was told.
+    #[must_use]
+    pub fn config(&self) -> &EngineConfig {
+        &self.0.service.config
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.0.service.clock()
+    }
+
+    /// The identity of the store.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.0.service.catalog.store_id()
+    }
+
+    /// What tokens for this store are made for.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        self.0.service.catalog.store()
+    }
+
+    /// A user, for the door that authenticates. The answer can be waited for and polled.
+    pub fn user(&self, user: UserId) -> Reply<Option<User>> {
+        self.0.service.catalog.user(user)
+    }
+
+    /// Waits until the lock file has lost its name: then another engine could begin to work on
+    /// the same folder, and this one must end. Cancel-safe: it changes nothing.
+    pub async fn lock_removed(&self) {
+        let lock = &self.0.service.lock;
+        let mut looks = tokio::time::interval(LOCK_LOOKS);
+        loop {
+            looks.tick().await;
+            if !lock.has_its_name() {
+                tracing::error!(path = %lock.path().display(), "the lock file was removed");
+                return;
+            }
+        }
+    }
+
+    /// The lock file.
+    #[must_use]
+    pub fn lock_path(&self) -> PathBuf {
+        self.0.service.lock.path()
+    }
+
+    /// Says to all that takes long that the engine is to end: to be called before the sessions
+    /// are closed.
+    pub fn begin_shut_down(&self) {
+        self.0.service.stopping.cancel();
+    }
+
+    /// Ends: every upload paused and durable, the state file written, the catalog closed. The
+    /// sessions are to be closed before; their threads are waited for until `deadline`. Not
+    /// cancel-safe: a shut-down that is dropped leaves what the next start puts in order.
+    ///
+    /// # Errors
+    /// Where what is known at the end cannot be written down. Nothing durable is lost.
+    pub async fn shut_down(self, deadline: Instant) -> Result<(), ShutdownError> {
+        self.begin_shut_down();
+        let service = &self.0.service;
+        service.tracker.close();
+        // Sessions pause their uploads, and the checkpoints that they wait for make durable
+        // what came.
+        if timeout_at(deadline, service.tracker.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time; what is durable is kept");
+        }
+        // What was paused on a channel a moment ago has nobody else to wait for it.
+        let last = Instant::now() + LAST_CHECKPOINT;
+        let _ = timeout_at(last, service.checkpoints.now()).await;
+        for task in self.0.take_tasks() {
+            task.abort();
+            // Until it has let go of the data folder.
+            let _ = task.await;
+        }
+        let _ = timeout_at(last, service.tracker.wait()).await;
+        // What has its name and is not durable: the next start would have to read it.
+        let here = Arc::clone(service);
+        let settled = tokio::task::spawn_blocking(move || settling::settle(&here));
+        if timeout_at(deadline, settled).await.is_err() {
+            tracing::warn!("the disk is slow: the next start reads what is not durable yet");
+        }
+        let here = Arc::clone(service);
+        let closed = tokio::task::spawn_blocking(move || close(&here));
+        match timeout(LAST_WRITES, closed).await {
+            Ok(closed) => closed.map_err(|_| ShutdownError::Panicked)??,
+            // What was promised is in the catalog already, closed in good order or not.
+            Err(_) => tracing::warn!("the disk is slow: the state file may not say the last of it"),
+        }
+        Ok(())
+    }
+}
+
+/// The last writes: state file, then catalog. Blocks.
+fn close(service: &Service) -> Result<(), ShutdownError> {
+    // The copy decides nothing: a stop without it is a stop in good order.
+    if let Err(error) = mirror::write(service) {
+        let error = log::chain(&error);
+        tracing::warn!(
+            error,
+            "the state file could not be written at the end; nothing depends on it"
+        );
+    }
+    // The last connection brings the journal back into the catalog.
+    let looked = service.mirror.close();
+    service.catalog.close().wait()?;
+    Ok(looked?)
+}

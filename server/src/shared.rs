@@ -1,0 +1,20 @@
+//! What every connection needs of its server.
+
+use crate::Config;
+use crate::login_log::LoginLog;
+use crate::token::Tokens;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use towline_engine::Engine;
+
+/// See the module's description.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) engine: Engine,
+    pub(crate) tokens: Tokens,
+    pub(crate) logins: LoginLog,
+    /// The connections.
+    pub(crate) connections: TaskTracker,
+    /// Cancelled when the server is to stop.
+    pub(crate) stopping: CancellationToken,
+}
