@@ -8,6 +8,7 @@ mod settings;
 mod signals;
 mod size;
 mod store;
+mod usage;
 mod verify;
 
 pub use backup::BackupArgs;
@@ -22,7 +23,7 @@ use crate::{Config, Server, log};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use settings::{Settings, Usage};
+use settings::Settings;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use towline_engine::Durability;
 use towline_engine::units::Size;
 use towline_types::FileSize;
+use usage::Usage;
 
 /// Receives files; an interrupted upload continues where it stopped.
 #[derive(Debug, Parser)]

@@ -4,9 +4,10 @@
 //! and hashed block by block. Where the file system can, both files share their place on
 //! the disk; else the kernel copies; else this does.
 
-use super::disk::Volume;
 use super::error::StorageError;
-use super::staging::{StagingFile, read_exact_at, write_all_at};
+use super::file::{read_exact_at, write_all_at};
+use super::staging_file::StagingFile;
+use super::volume::Volume;
 use super::{Copied, GoesOn, Publishable as _, Staging as _, paths, space};
 use crate::{failpoint, file_hash};
 use rustix::io::Errno;

@@ -1,12 +1,15 @@
 //! Documents on a local file system.
 
-use super::error::{Denial, Loss, Place, StorageError};
+use super::error::{Loss, StorageError};
+use super::file::drop_cached;
 use super::folder::FolderLock;
 use super::latch::Latch;
-use super::nameless::{Nameless, NamelessFile};
-use super::staging::drop_cached;
-use super::staging::{StagingFile, StagingFolder};
+use super::staging_file::StagingFile;
+use super::staging_folder::StagingFolder;
+use super::unnamed::UnnamedFiles;
+use super::unnamed_file::UnnamedFile;
 use super::user_folders::UserFolders;
+use super::volume::Volume;
 use super::volume_sync::{self, VolumeSync};
 use super::{Copied, GoesOn, Publishable, Published, Put, Staged, Staging, Storage};
 use super::{copy, paths, publish, space};
@@ -24,19 +27,6 @@ pub struct DiskStorage {
     volume: Arc<Volume>,
 }
 
-/// What the storage and all of its staging files share.
-#[derive(Debug)]
-pub(super) struct Volume {
-    pub(super) staging: StagingFolder,
-    pub(super) sync: VolumeSync,
-    pub(super) user_folders: UserFolders,
-    pub(super) latch: Latch,
-    pub(super) reserve_bytes: u64,
-    /// Whether write-back is begun while bytes come.
-    pub(super) is_paced: bool,
-    pub(super) nameless: Nameless,
-}
-
 impl DiskStorage {
     /// Keeps documents in the locked folder. New uploads leave `reserve_bytes` of the
     /// volume free: the catalog must be able to grow on a disk full of files.
@@ -44,14 +34,14 @@ impl DiskStorage {
     /// The lock is shown and not taken: it must outlive the storage *and* the catalog.
     #[must_use]
     pub fn new(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        Self::over(lock, reserve_bytes, true, Nameless::none())
+        Self::over(lock, reserve_bytes, true, UnnamedFiles::none())
     }
 
     /// The same, but when written bytes go to the device is left to the kernel: for a
     /// server that does not promise durability at once and wants the page cache's speed.
     #[must_use]
     pub fn unpaced(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        Self::over(lock, reserve_bytes, false, Nameless::wanted())
+        Self::over(lock, reserve_bytes, false, UnnamedFiles::wanted())
     }
 
     /// Whether many files can be [settled](Storage::settle_all) by one sync there: it
@@ -66,7 +56,7 @@ impl DiskStorage {
         self.volume.explain(error, || paths::staged_place(OsStr::new(name)))
     }
 
-    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool, nameless: Nameless) -> Self {
+    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool, unnamed: UnnamedFiles) -> Self {
         let folder = lock.folder();
         Self {
             volume: Arc::new(Volume {
@@ -76,67 +66,8 @@ impl DiskStorage {
                 latch: Latch::default(),
                 reserve_bytes,
                 is_paced,
-                nameless,
+                unnamed,
             }),
-        }
-    }
-}
-
-impl Volume {
-    /// An error with what its readers have to know besides: where it was, and which
-    /// resource is used up.
-    pub(super) fn explain(
-        &self,
-        error: StorageError,
-        place: impl FnOnce() -> Place,
-    ) -> StorageError {
-        match error {
-            StorageError::Io { source, .. }
-                if Errno::from_io_error(&source) == Some(Errno::NOENT)
-                    && let Some(place) = self.removed_folder() =>
-            {
-                StorageError::FolderRemoved { place, source }
-            }
-            error => space::name_resource(error, &self.staging.directory).at(place),
-        }
-    }
-
-    /// The folder that this holds open and that was removed.
-    fn removed_folder(&self) -> Option<Place> {
-        if self.user_folders.were_removed() {
-            Some(Place { path: paths::UPLOADS.into(), document: None })
-        } else {
-            self.staging.directory.was_removed().then(paths::staging_place)
-        }
-    }
-
-    /// The same for the place of a document. Where that is on another file system, which
-    /// takes no changes, only this place is read-only: the rest is not.
-    pub(super) fn explain_final(
-        &self,
-        error: StorageError,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> StorageError {
-        let error = match error {
-            StorageError::ReadOnly
-                if !self.latch.is_closed() && self.user_folders.is_elsewhere(user, path) =>
-            {
-                let (place, source) = (Place::default(), Errno::ROFS.into());
-                let denial = Denial::ReadOnly;
-                StorageError::Refused { what: "publish the file", denial, place, source }
-            }
-            error => error,
-        };
-        self.explain(error, || paths::final_place(user, path))
-    }
-
-    pub(super) fn remove_staged(&self, name: &str) -> Result<(), StorageError> {
-        self.latch.refuse_if_closed()?;
-        match self.staging.directory.remove(name) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR) => Err(StorageError::Lost(Loss::NotAFile)),
-            Err(errno) => Err(StorageError::new("remove the staging file", errno)),
         }
     }
 }
@@ -161,9 +92,9 @@ impl Storage for DiskStorage {
         id: DocumentId,
         bytes: &[u8],
     ) -> Result<Arc<dyn Publishable>, StorageError> {
-        match self.volume.nameless.way(&self.volume.staging.directory) {
-            Some(way) => {
-                let made = NamelessFile::create(&self.volume, way, bytes);
+        match self.volume.unnamed.link_method(&self.volume.staging.directory) {
+            Some(method) => {
+                let made = UnnamedFile::create(&self.volume, method, bytes);
                 let explained = |error| self.volume.explain(error, paths::staging_place);
                 Ok(Arc::new(made.map_err(explained)?))
             }

@@ -1,7 +1,7 @@
 //! Folders that were opened a moment ago: of many files that come into one folder
 //! together, only the first opens it.
 
-use super::user_folders::UserFolder;
+use super::user_folder::UserFolder;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -26,11 +26,11 @@
 //! takes no more copies until the server is started again, and all else goes on (P5).
 
 use super::directory::{Directory, is_plain_file};
-use super::disk::Volume;
 use super::error::{Loss, StorageError};
-use super::publish::{Moved, move_to_free_name};
-use super::staging::{FILE_MODE, read_exact_at, start_writeback, write_all_at};
-use super::user_folders::UserFolder;
+use super::file::{FILE_MODE, read_exact_at, start_writeback, write_all_at};
+use super::free_name::{Moved, move_to_free_name};
+use super::user_folder::UserFolder;
+use super::volume::Volume;
 use super::{GoesOn, Put, space};
 use crate::{failpoint, file_hash};
 use rustix::fs::{Mode, OFlags};

@@ -1,15 +1,19 @@
-//! The move of a staging file to its final name. Nothing else renames.
+//! The move of a staging file to its final name.
 
 use super::directory::{Directory, is_plain_file};
-use super::disk::Volume;
 use super::error::{Loss, StorageError};
+use super::free_name::{
+    Moved, is_same_file, knows_no_noreplace, move_to_free_name, rename_to_free_name,
+};
 use super::other_volume::{self, Names};
 use super::paths;
 use super::turns::Ticket;
-use super::user_folders::{Missing, UserFolder};
+use super::user_folder::UserFolder;
+use super::user_folders::Missing;
+use super::volume::Volume;
 use super::{GoesOn, NewName, Put};
 use crate::failpoint;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -42,7 +46,7 @@ pub(super) fn publish(
     let old = paths::staging_file(id);
     volume.latch.refuse_if_closed()?;
     let stat = match staging.stat(&old) {
-        Err(Errno::NOENT) if adopt_whole(volume, id)? => staging.stat(&old),
+        Err(Errno::NOENT) if volume.adopt_whole(id)? => staging.stat(&old),
         answer => answer,
     };
     // What moves must be a file: a link under a final name would lead readers out.
@@ -146,27 +150,6 @@ fn not_moved(errno: Errno) -> StorageError {
         Errno::EXIST => StorageError::Exists,
         _ => StorageError::new(PUBLISH, errno),
     }
-}
-
-/// What came whole and was cut off on its way becomes a staging file like all others, of
-/// which something may be promised. Says whether there was any. To be asked only where
-/// there is no such staging file.
-pub(super) fn adopt_whole(volume: &Volume, id: DocumentId) -> Result<bool, StorageError> {
-    const WHAT: &str = "take up the staging file";
-    let staging = &volume.staging.directory;
-    let (whole, name) = (paths::whole_file(id), paths::staging_file(id));
-    match staging.stat(&whole) {
-        Err(Errno::NOENT) => return Ok(false),
-        answer => answer.map_err(|errno| StorageError::new(WHAT, errno))?,
-    };
-    volume.latch.refuse_if_closed()?;
-    let moved = match move_to_free_name(staging, OsStr::new(&whole), staging, OsStr::new(&name)) {
-        Ok(Moved::OldNameStays) => staging.remove(&whole),
-        Ok(Moved::Renamed) => Ok(()),
-        Err(errno) => Err(errno),
-    };
-    moved.map_err(|errno| StorageError::new(WHAT, errno))?;
-    Ok(true)
 }
 
 /// Makes sure that a file which is published already will stay so: the work of
@@ -330,84 +313,4 @@ fn move_to_numbered(
         }
     }
     Err(Errno::EXIST)
-}
-
-/// How a file came to its new name.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Moved {
-    /// In one step.
-    Renamed,
-    /// It has both names now. The old one may go when the new one is durable; sooner,
-    /// and a power cut could take both (P3).
-    OldNameStays,
-}
-
-/// Gives a file a name that nothing has, or says `EEXIST` and changes nothing.
-pub(super) fn move_to_free_name(
-    from: &Directory,
-    old: &OsStr,
-    to: &Directory,
-    new: &OsStr,
-) -> Result<Moved, Errno> {
-    let answer = match rename_to_free_name(from, old, to, new) {
-        Ok(()) => return Ok(Moved::Renamed),
-        // To link refuses a name that is taken, just as well.
-        Err(errno) if knows_no_noreplace(errno) => link(from, old, to, new),
-        Err(errno) => Err(errno),
-    };
-    match answer {
-        // An earlier call linked the file and was killed before it removed the old
-        // name. Then what has the new name is no other file.
-        Err(Errno::EXIST) if is_same_file(from, old, to, new)? => Ok(Moved::OldNameStays),
-        answer => answer,
-    }
-}
-
-fn rename_to_free_name(
-    from: &Directory,
-    old: &OsStr,
-    to: &Directory,
-    new: &OsStr,
-) -> Result<(), Errno> {
-    rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE)
-}
-
-/// Some network and user-space file systems do not, and some sandboxes.
-const fn knows_no_noreplace(errno: Errno) -> bool {
-    matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
-}
-
-fn link(from: &Directory, old: &OsStr, to: &Directory, new: &OsStr) -> Result<Moved, Errno> {
-    rustix::fs::linkat(from, old, to, new, AtFlags::empty())?;
-    Ok(Moved::OldNameStays)
-}
-
-fn is_same_file(from: &Directory, old: &OsStr, to: &Directory, new: &OsStr) -> Result<bool, Errno> {
-    let (old, new) = (from.stat(old)?, to.stat(new)?);
-    Ok((old.st_dev, old.st_ino) == (new.st_dev, new.st_ino))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_moves_without_replacing_and_is_taken_up_where_it_was_cut_off() {
-        let temp = tempfile::tempdir().unwrap();
-        std::fs::write(temp.path().join("old"), "new bytes").unwrap();
-        std::fs::write(temp.path().join("taken"), "old bytes").unwrap();
-        let folder = Directory::at_path(temp.path()).unwrap();
-        let name = OsStr::new;
-
-        let refused = link(&folder, name("old"), &folder, name("taken"));
-        assert_eq!(refused, Err(Errno::EXIST));
-        assert_eq!(std::fs::read(temp.path().join("taken")).unwrap(), b"old bytes");
-
-        let linked = link(&folder, name("old"), &folder, name("new"));
-        assert_eq!(linked, Ok(Moved::OldNameStays));
-        let again = move_to_free_name(&folder, name("old"), &folder, name("new"));
-        assert_eq!(again, Ok(Moved::OldNameStays));
-        let taken = move_to_free_name(&folder, name("old"), &folder, name("taken"));
-        assert_eq!(taken, Err(Errno::EXIST));
-    }
 }

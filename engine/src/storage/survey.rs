@@ -5,8 +5,9 @@
 
 use super::directory::{Directory, is_folder, is_plain_file};
 use super::error::{Loss, StorageError};
+use super::file::drop_cached;
 use super::folder::DataFolder;
-use super::staging::{StagingFolder, drop_cached};
+use super::staging_folder::StagingFolder;
 use super::user_folders::UserFolders;
 use super::{Staged, paths};
 use rustix::fs::{Mode, OFlags};

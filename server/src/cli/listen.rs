@@ -1,6 +1,6 @@
 //! Where a server listens: what was typed, and the socket.
 
-use super::settings::Usage;
+use super::usage::Usage;
 use anyhow::Context as _;
 use std::fmt;
 use std::io;

@@ -2,6 +2,7 @@
 
 use super::listen::ListenAddress;
 use super::size::{MaxFileSize, Size};
+use super::usage::Usage;
 use crate::Config;
 use crate::log::LogFormat;
 use clap::Args;
@@ -100,11 +101,6 @@ pub(super) struct Settings {
     pub(super) config: Config,
     pub(super) log_format: LogFormat,
 }
-
-/// What was typed, or stands in the configuration file, cannot be meant.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Usage(pub(super) String);
 
 impl ServeArgs {
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {

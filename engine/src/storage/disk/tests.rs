@@ -604,7 +604,7 @@ fn a_file_without_a_name_gets_its_final_one_or_leaves_nothing() {
     let Disk { storage, _lock, folder } = Disk::new();
     let storage = (drop(storage), DiskStorage::unpaced(&_lock, 0)).1;
     let volume = &storage.volume;
-    if volume.nameless.way(&volume.staging.directory).is_none() {
+    if volume.unnamed.link_method(&volume.staging.directory).is_none() {
         println!("skipped: files here have names from the beginning");
         return;
     }
@@ -631,7 +631,7 @@ fn a_file_without_a_name_gets_its_final_one_or_leaves_nothing() {
 fn to_find_out_how_files_get_names_leaves_nothing() {
     let disk = Disk::new();
     let staging = &disk.storage.volume.staging.directory;
-    let Some(way) = Nameless::wanted().way(staging) else {
+    let Some(way) = UnnamedFiles::wanted().link_method(staging) else {
         println!("skipped: files here have names from the beginning");
         return;
     };
@@ -640,9 +640,9 @@ fn to_find_out_how_files_get_names_leaves_nothing() {
     let probe = disk.at(".staging").join(paths::PROBE);
     fs::write(&probe, "").unwrap();
     assert!(disk.storage.staged().unwrap().is_empty());
-    assert_eq!(Nameless::wanted().way(staging), Some(way));
+    assert_eq!(UnnamedFiles::wanted().link_method(staging), Some(way));
     assert!(!probe.exists());
-    assert_eq!(Nameless::none().way(staging), None);
+    assert_eq!(UnnamedFiles::none().link_method(staging), None);
 }
 
 #[test]

@@ -1,66 +1,24 @@
 //! The staging file: where the bytes of an upload wait until it is complete.
 
-use super::directory::{Directory, is_plain_file, stamp};
-use super::disk::Volume;
+use super::directory::{is_plain_file, stamp};
 use super::error::{Loss, StorageError};
-use super::latch::Latch;
-use super::turns::{Ticket, Turns};
-use super::{NewName, Publishable, Staged, Staging, paths, publish, space};
+use super::file::{
+    FILE_MODE, MAKE, drop_cached, length_bytes, read_exact_at, start_writeback, write_all_at,
+};
+use super::turns::Ticket;
+use super::volume::Volume;
+use super::{NewName, Publishable, Staging, paths, publish, space};
 use crate::failpoint;
-use rustix::fs::{Advice, Mode, OFlags, Stat};
+use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsStr;
-use std::num::NonZeroU64;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use towline_state::catalog::FileStamp;
 use towline_types::{DocumentId, DocumentPath, FileSize, Offset, UserId};
 
-/// A published file keeps this mode: its owner writes, its group reads, less what the
-/// process' umask takes. Until then the staging folder itself shuts everyone out.
-/// Set at once and not at publish, where a power cut could undo it (P2).
-pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
-
 /// Without these the owner cannot go on with the upload.
 const NEEDED_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-
-pub(super) const MAKE: &str = "make the staging file";
-
-/// The folder of all staging files.
-#[derive(Debug)]
-pub(super) struct StagingFolder {
-    pub(super) directory: Arc<Directory>,
-    names: Turns,
-}
-
-impl StagingFolder {
-    pub(super) fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, names: Turns::default() }
-    }
-
-    /// Makes the name with that ticket durable, and all before it.
-    fn sync_name(&self, ticket: Ticket, latch: &Latch) -> Result<(), StorageError> {
-        self.names.sync_names(ticket, &self.directory, latch)
-    }
-
-    /// What has that name; nothing where it was published or discarded meanwhile.
-    pub(super) fn look_at(&self, name: &OsStr) -> Result<Option<Staged>, Errno> {
-        let stat = match self.directory.stat(name) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        let whole = paths::whole_owner(name);
-        let id = whole.or_else(|| paths::staging_owner(name)).filter(|_| is_plain_file(&stat));
-        let (name, is_whole) = (name.to_owned(), id.is_some() && id == whole);
-        Ok(Some(Staged { name, id, is_whole, length_bytes: length_bytes(&stat) }))
-    }
-
-    /// Makes every name in the folder durable.
-    pub(super) fn sync(&self, latch: &Latch) -> Result<(), StorageError> {
-        self.sync_name(self.names.ticket(), latch)
-    }
-}
 
 /// The staging file of one upload, held open.
 #[derive(Debug)]
@@ -145,7 +103,7 @@ impl StagingFile {
         let flags = OFlags::RDWR | OFlags::NONBLOCK;
         let open = || volume.staging.directory.file(&name, flags, Mode::empty());
         let opened = match open() {
-            Err(Errno::NOENT) if publish::adopt_whole(volume, id)? => open(),
+            Err(Errno::NOENT) if volume.adopt_whole(id)? => open(),
             answer => answer,
         };
         let file = opened.map_err(|errno| match errno {
@@ -209,41 +167,6 @@ impl StagingFile {
         }
         Ok(length_bytes(&stat))
     }
-}
-
-/// Begins write-back by `POSIX_FADV_DONTNEED`, since nothing safe offers `sync_file_range`: in
-/// the kernel both begin with the same call, write-back without waiting, and the pages just
-/// written stay in the cache because they are then under write-back.
-///
-/// No errors: those of the device stay with the descriptor until its sync, which this, unlike
-/// a waiting call, does not take from it.
-pub(super) fn start_writeback(file: impl AsFd, from: Offset, length_bytes: u64) {
-    if let Some(length) = NonZeroU64::new(length_bytes) {
-        let _ = rustix::fs::fadvise(&file, from.get(), Some(length), Advice::DontNeed);
-    }
-}
-
-/// Fills the buffer from that position of a file.
-pub(super) fn read_exact_at(
-    file: impl AsFd,
-    buffer: &mut [u8],
-    at: Offset,
-    what: &'static str,
-) -> Result<(), StorageError> {
-    let expected_bytes = at.get() + buffer.len() as u64;
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        let found_bytes = at.get() + filled as u64;
-        match rustix::io::pread(&file, rest, found_bytes) {
-            Ok(0) => {
-                return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
-            }
-            Ok(read) => filled += read,
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(errno) => return Err(StorageError::new(what, errno)),
-        }
-    }
-    Ok(())
 }
 
 impl Publishable for StagingFile {
@@ -352,41 +275,13 @@ impl Staging for StagingFile {
     }
 }
 
-/// Writes all the bytes at that position of a file.
-pub(super) fn write_all_at(file: &OwnedFd, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
-    const WHAT: &str = "write to the staging file";
-    let mut rest = bytes;
-    let mut at = at.get();
-    while !rest.is_empty() {
-        match rustix::io::pwrite(file, rest, at) {
-            Ok(0) => return Err(StorageError::new(WHAT, Errno::IO)),
-            Ok(written) => {
-                rest = rest.get(written..).unwrap_or_default();
-                at += written as u64;
-            }
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(Errno::NOSPC) => return Err(StorageError::no_room(rest.len() as u64)),
-            Err(errno) => return Err(StorageError::new(WHAT, errno)),
-        }
-    }
-    Ok(())
-}
-
-/// Drops what memory holds of a file, as far as it is on the device.
-pub(super) fn drop_cached(file: impl AsFd) {
-    // Advice: where it is not taken, the bytes are read from memory and may be better
-    // than the disk's.
-    let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
-}
-
-fn length_bytes(stat: &Stat) -> u64 {
-    u64::try_from(stat.st_size).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::nameless::Nameless;
+    use crate::storage::directory::Directory;
+    use crate::storage::latch::Latch;
+    use crate::storage::staging_folder::StagingFolder;
+    use crate::storage::unnamed::UnnamedFiles;
     use crate::storage::user_folders::UserFolders;
     use crate::storage::volume_sync::VolumeSync;
     use std::fs::File;
@@ -403,7 +298,7 @@ mod tests {
             latch: Latch::default(),
             reserve_bytes: 0,
             is_paced: true,
-            nameless: Nameless::none(),
+            unnamed: UnnamedFiles::none(),
         });
         StagingFile {
             ticket: volume.staging.names.ticket(),

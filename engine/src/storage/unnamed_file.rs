@@ -1,0 +1,80 @@
+//! Files that have no name before their final one: of a crash nothing is left of them,
+//! and to give one a name takes no lock but that folder's. For whoever needs nothing to be
+//! durable before it is published: on a file system without a journal the file that a
+//! durable name leads to may not know of it.
+
+use super::directory::{Directory, is_plain_file, stamp};
+use super::error::{Loss, StorageError};
+use super::file::{MAKE, write_all_at};
+use super::unnamed::{LinkMethod, link, make};
+use super::volume::Volume;
+use super::{NewName, Publishable, publish, space};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use towline_state::catalog::FileStamp;
+use towline_types::{DocumentPath, FileSize, Offset, UserId};
+
+/// A whole file without a name, held open.
+#[derive(Debug)]
+pub(super) struct UnnamedFile {
+    volume: Arc<Volume>,
+    method: LinkMethod,
+    file: OwnedFd,
+    inode: u64,
+}
+
+impl UnnamedFile {
+    pub(super) fn create(
+        volume: &Arc<Volume>,
+        method: LinkMethod,
+        bytes: &[u8],
+    ) -> Result<Self, StorageError> {
+        volume.latch.refuse_if_closed()?;
+        let staging = &volume.staging.directory;
+        let filesize = FileSize::try_from(bytes.len() as u64)
+            .map_err(|_| StorageError::new(MAKE, Errno::FBIG))?;
+        space::require(staging, volume.reserve_bytes, filesize, 0)?;
+        let file = make(staging).map_err(|errno| StorageError::opening(MAKE, errno))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(MAKE, errno))?;
+        if !is_plain_file(&stat) {
+            return Err(StorageError::Lost(Loss::NotAFile));
+        }
+        write_all_at(&file, bytes, Offset::ZERO)?;
+        Ok(Self { volume: Arc::clone(volume), method, file, inode: stat.st_ino })
+    }
+}
+
+impl Publishable for UnnamedFile {
+    fn start_writeback(&self, _: Offset, _: u64) {}
+
+    fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    fn stamp(&self) -> Option<FileStamp> {
+        rustix::fs::fstat(&self.file).ok().as_ref().map(stamp)
+    }
+
+    fn sync_data(&self) -> Result<(), StorageError> {
+        // Its only one.
+        self.volume.latch.sync(|| rustix::fs::fdatasync(&self.file))
+    }
+
+    fn rename(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<Box<dyn NewName>>, StorageError> {
+        let give_name = |to: &Directory, new: &OsStr| {
+            let linked = link(&self.file, self.method, to, new);
+            if let Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) = linked {
+                self.volume.unnamed.refuse();
+            }
+            linked
+        };
+        let named = publish::name(&self.volume, give_name, user, path);
+        named.map(Some).map_err(|error| self.volume.explain_final(error, user, path))
+    }
+}
