@@ -19,7 +19,7 @@ use crate::lane::{Handler, Manner, Next};
 use crate::live::{Live, Part, Writer};
 use crate::log::{Since, UploadEnd};
 use crate::origin::Origin;
-use crate::publish::Receipt;
+use crate::receipt::Receipt;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::service::Service;
 use crate::storage::{Resource, StorageError};

@@ -1,6 +1,6 @@
 //! What the engine tells a door, for the client behind it.
 
-use crate::publish::Receipt;
+use crate::receipt::Receipt;
 use crate::rejection::Rejection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -34,6 +34,7 @@ mod newborn;
 mod origin;
 mod presence;
 mod publish;
+mod receipt;
 mod recovery;
 mod registry;
 mod rejection;
@@ -58,7 +59,7 @@ pub use event::{
     Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Position, Status, Tag,
 };
 pub use origin::Origin;
-pub use publish::Receipt;
+pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Closed, REQUESTS_MAX, Session};
 pub use towline_upload::{Order, Phase};

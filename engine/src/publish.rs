@@ -4,10 +4,10 @@
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::{Live, Recording};
-use crate::log::UploadEnd;
 use crate::moving::{Move, Standing};
 use crate::newborn::Birth;
 use crate::presence::{ALL_NAMES_LOOKED_AT, NAMES_LOOKED_AT};
+use crate::receipt::Receipt;
 use crate::service::Service;
 use crate::settling::{self, Named};
 use crate::storage::{GoesOn, NewName, Publishable, Put, StorageError};
@@ -18,23 +18,8 @@ use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Bytes, Document, FileStamp};
 use towline_types::block::BLOCK_SIZE_BYTES;
-use towline_types::{
-    DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId,
-};
+use towline_types::{DocumentId, DocumentPath, FileHash, Offset, OnConflict, Timestamp, UserId};
 use towline_upload::Phase;
-
-/// Proof that the document is in its place. Where it says `durable`, file, name and
-/// row survive a power cut (P3). Only this room makes one, and `SUCCESS` is only made
-/// of one.
-#[derive(Debug)]
-pub struct Receipt {
-    document: Document,
-    blake3: FileHash,
-    created_at: Timestamp,
-    durable: bool,
-    /// The server made it from another document; no byte was sent for it.
-    is_copy: bool,
-}
 
 /// What is to be published, and under which rules.
 #[derive(Debug, Clone, Copy)]
@@ -45,62 +30,6 @@ pub(crate) struct Order {
     pub(crate) on_conflict: OnConflict,
     /// Its bytes are those of another document.
     pub(crate) is_copy: bool,
-}
-
-impl Receipt {
-    /// The receipt of a document that is completed already: the same as the first.
-    pub(crate) fn of(document: Document) -> Option<Self> {
-        let blake3 = document.blake3.filter(|_| document.phase == Phase::Completed)?;
-        let created_at = document.created_at?;
-        Some(Self { document, blake3, created_at, durable: true, is_copy: false })
-    }
-
-    /// Whose it is.
-    #[must_use]
-    pub fn document_id(&self) -> DocumentId {
-        self.document.document_id
-    }
-
-    /// What is said of it in the log.
-    pub(crate) fn upload_end(&self) -> UploadEnd<'_> {
-        UploadEnd::of(&self.document)
-    }
-
-    /// The folder and name under which it lies.
-    #[must_use]
-    pub fn path(&self) -> &DocumentPath {
-        self.document.file_path.as_ref().unwrap_or(&self.document.path)
-    }
-
-    /// Its size.
-    #[must_use]
-    pub fn filesize(&self) -> FileSize {
-        self.document.filesize
-    }
-
-    /// The hash of its bytes.
-    #[must_use]
-    pub fn hash(&self) -> FileHash {
-        self.blake3
-    }
-
-    /// When it became complete.
-    #[must_use]
-    pub fn created_at(&self) -> Timestamp {
-        self.created_at
-    }
-
-    /// Whether file, name and row survive a power cut.
-    #[must_use]
-    pub fn is_durable(&self) -> bool {
-        self.durable
-    }
-
-    /// Whether the server made it from another document.
-    #[must_use]
-    pub fn is_copy(&self) -> bool {
-        self.is_copy
-    }
 }
 
 /// A name that the catalog keeps for a document.
@@ -442,8 +371,7 @@ fn name(
             let Place { document, path, .. } = place;
             let (stamp, named_at) = (staging.stamp(), document.last_chunk_at);
             service.settling.add(Named { document_id, owner, path, stamp, named_at, place: room });
-            let (created_at, durable) = (named_at, false);
-            let receipt = Receipt { document, blake3, created_at, durable, is_copy };
+            let receipt = Receipt::relaxed(document, blake3, named_at, is_copy);
             Ok(Went::Done(Box::new(receipt)))
         }
         // The storage knows no such steps, and nothing has happened.
@@ -575,9 +503,7 @@ pub(crate) fn record(
 fn hear_recorded(order: Order, recorded: catalog::Reply<Document>) -> Result<Receipt, Failure> {
     let document = recorded.wait()?;
     failpoint::reach("publish.row_completed");
-    let created_at = document.created_at.unwrap_or(document.last_chunk_at);
-    let Order { blake3, is_copy, .. } = order;
-    Ok(Receipt { document, blake3, created_at, durable: true, is_copy })
+    Ok(Receipt::durable(document, order.blake3, order.is_copy))
 }
 
 /// When `SUCCESS` was said of a document that is publishing, if it may have been.

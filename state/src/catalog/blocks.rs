@@ -1,9 +1,9 @@
 //! The chaining values of verified blocks, kept while an upload is unfinished.
 
-use super::documents::in_phase;
+use super::document::in_phase;
 use super::error::CatalogError;
-use super::lookup::Share;
-use super::row::NamedRow;
+use super::job::Share;
+use super::row::{NamedRow, block_index};
 use super::{Catalog, Reply};
 use rusqlite::{Connection, params};
 use std::ops::Range;
@@ -117,12 +117,4 @@ fn of(
         blocks.push((index, value));
     }
     Ok(blocks)
-}
-
-/// Checks the index of a block.
-pub(super) fn block_index(index: i64) -> Result<BlockIndex, String> {
-    u64::try_from(index)
-        .ok()
-        .and_then(BlockIndex::new)
-        .ok_or_else(|| format!("{index} is not the index of a block"))
 }

@@ -1,7 +1,7 @@
 //! A document as the catalog knows it.
 
 use super::durable::DurableOffset;
-use super::error::CatalogError;
+use super::error::{CatalogError, Refusal};
 use super::row::NamedRow;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 pub use towline_types::OnConflict;
@@ -206,4 +206,27 @@ pub(super) fn one(
 ) -> Result<Option<Document>, CatalogError> {
     let mut statement = connection.prepare_cached(sql)?;
     statement.query_row(parameters, |row| Ok(document(row))).optional()?.transpose()
+}
+
+/// The document of that number.
+pub(super) fn by_id(
+    connection: &Connection,
+    document_id: DocumentId,
+) -> Result<Option<Document>, CatalogError> {
+    let sql = format!("SELECT {COLUMNS} FROM documents WHERE document_id = $1");
+    one(connection, &sql, [document_id.to_i64()])
+}
+
+/// The document of that number, in one of those phases.
+pub(super) fn in_phase(
+    connection: &Connection,
+    document_id: DocumentId,
+    phases: &[Phase],
+) -> Result<Document, CatalogError> {
+    let document = by_id(connection, document_id)?.ok_or(Refusal::NoSuchDocument)?;
+    if phases.contains(&document.phase) {
+        Ok(document)
+    } else {
+        Err(Refusal::WrongPhase(document.phase).into())
+    }
 }

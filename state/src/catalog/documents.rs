@@ -1,39 +1,14 @@
 //! Documents come into being, and are looked up by their number.
 
-use super::document::{COLUMNS, Document, NewDocument, OnConflict, one};
+use super::document::{Document, NewDocument, OnConflict, by_id};
 use super::error::{CatalogError, Refusal};
-use super::found::{self, Content, Found};
-use super::lookup::Share;
-use super::{Catalog, Reply, publish, users};
+use super::found::{self, Content, Created, Unless, needless};
+use super::job::Share;
+use super::{Catalog, Reply, place, users};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
-use towline_types::{DocumentId, FileHash, UserId};
+use towline_types::{DocumentId, UserId};
 use towline_upload::Phase;
-
-/// What makes a new upload needless, where it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Unless {
-    /// A completed document of the same user in that place, with these very bytes.
-    pub same_place: Option<FileHash>,
-    /// One in whatever place, of which a copy can be made.
-    pub same_bytes: Option<FileHash>,
-    /// An upload on its way to exactly that place and of exactly that size.
-    pub unfinished: bool,
-}
-
-/// What came of the wish for a new upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created<N> {
-    /// It has a number; this is what was made of it.
-    New(N),
-    /// These are what was to be made: see [`Catalog::same_place`]. Whether their files
-    /// are there the catalog cannot tell.
-    SamePlace(Vec<Document>),
-    /// These have its bytes, and it would be made: see [`Catalog::same_bytes`].
-    SameBytes(Vec<Document>),
-    /// One could be gone on with.
-    Found(Box<Found>),
-}
 
 impl Catalog {
     /// Records that an upload begins, with nothing of it durable yet; unless there is
@@ -93,58 +68,13 @@ impl Catalog {
     }
 }
 
-/// The document of that number.
-pub(super) fn by_id(
-    connection: &Connection,
-    document_id: DocumentId,
-) -> Result<Option<Document>, CatalogError> {
-    let sql = format!("SELECT {COLUMNS} FROM documents WHERE document_id = $1");
-    one(connection, &sql, [document_id.to_i64()])
-}
-
-/// The document of that number, in one of those phases.
-pub(super) fn in_phase(
-    connection: &Connection,
-    document_id: DocumentId,
-    phases: &[Phase],
-) -> Result<Document, CatalogError> {
-    let document = by_id(connection, document_id)?.ok_or(Refusal::NoSuchDocument)?;
-    if phases.contains(&document.phase) {
-        Ok(document)
-    } else {
-        Err(Refusal::WrongPhase(document.phase).into())
-    }
-}
-
-/// What is there already, where it makes the new one needless.
-pub(super) fn needless<N>(
-    connection: &Connection,
-    new: &NewDocument,
-    unless: Unless,
-) -> Result<Option<Created<N>>, CatalogError> {
-    if let Some(blake3) = unless.same_place {
-        let content = Content { user_id: new.user_id, filesize: new.filesize, blake3 };
-        let documents = found::same_place(connection, content, &new.path, new.on_conflict)?;
-        if !documents.is_empty() {
-            return Ok(Some(Created::SamePlace(documents)));
-        }
-    }
-    if unless.unfinished {
-        let found = found::find(connection, new.user_id, &new.path, new.filesize, None)?;
-        if found.unfinished.is_some() {
-            return Ok(Some(Created::Found(Box::new(found))));
-        }
-    }
-    Ok(None)
-}
-
 fn admit(connection: &Connection, new: &NewDocument) -> Result<(), CatalogError> {
     users::require(connection, new.user_id)?;
-    publish::refuse_taken_folder(connection, new.user_id, &new.path)?;
+    place::refuse_taken_folder(connection, new.user_id, &new.path)?;
     // Where no number fits behind the name, a taken name is refused now, and not after all
     // bytes were sent.
     let must_be_free = new.on_conflict == OnConflict::Reject || new.path.numbered(1).is_none();
-    if must_be_free && publish::is_taken(connection, new.user_id, &new.path.key(), None)? {
+    if must_be_free && place::is_taken(connection, new.user_id, &new.path.key(), None)? {
         return Err(Refusal::PathTaken.into());
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Uploads that are given up, and documents that are lost.
 
-use super::documents::in_phase;
+use super::document::in_phase;
 use super::error::Refusal;
 use super::{Catalog, Reply, blocks};
 use rusqlite::params;

@@ -1,8 +1,8 @@
 //! Completed documents, found again.
 
-use super::document::{COLUMNS, Document, FileStamp, OnConflict, document};
+use super::document::{COLUMNS, Document, FileStamp, NewDocument, OnConflict, document};
 use super::error::CatalogError;
-use super::lookup::Share;
+use super::job::Share;
 use super::{Catalog, Reply, unfinished};
 use rusqlite::{Connection, Params, params};
 use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, UserId};
@@ -26,6 +26,31 @@ pub struct Found {
     /// The newest upload on its way to that place and of that size: how a client finds
     /// again what it has forgotten. A row that does not read can be of no use to it.
     pub unfinished: Option<Document>,
+}
+
+/// What makes a new upload needless, where it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unless {
+    /// A completed document of the same user in that place, with these very bytes.
+    pub same_place: Option<FileHash>,
+    /// One in whatever place, of which a copy can be made.
+    pub same_bytes: Option<FileHash>,
+    /// An upload on its way to exactly that place and of exactly that size.
+    pub unfinished: bool,
+}
+
+/// What came of the wish for a new upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created<N> {
+    /// It has a number; this is what was made of it.
+    New(N),
+    /// These are what was to be made: see [`Catalog::same_place`]. Whether their files
+    /// are there the catalog cannot tell.
+    SamePlace(Vec<Document>),
+    /// These have its bytes, and it would be made: see [`Catalog::same_bytes`].
+    SameBytes(Vec<Document>),
+    /// One could be gone on with.
+    Found(Box<Found>),
 }
 
 impl Catalog {
@@ -267,4 +292,26 @@ fn has_completed_of_size(
                WHERE user_id = $1 AND filesize = $2 AND created_at IS NOT NULL)";
     let parameters = [user_id.to_i64(), filesize.to_i64()];
     Ok(connection.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
+}
+
+/// What is there already, where it makes the new one needless.
+pub(super) fn needless<N>(
+    connection: &Connection,
+    new: &NewDocument,
+    unless: Unless,
+) -> Result<Option<Created<N>>, CatalogError> {
+    if let Some(blake3) = unless.same_place {
+        let content = Content { user_id: new.user_id, filesize: new.filesize, blake3 };
+        let documents = same_place(connection, content, &new.path, new.on_conflict)?;
+        if !documents.is_empty() {
+            return Ok(Some(Created::SamePlace(documents)));
+        }
+    }
+    if unless.unfinished {
+        let found = find(connection, new.user_id, &new.path, new.filesize, None)?;
+        if found.unfinished.is_some() {
+            return Ok(Some(Created::Found(Box::new(found))));
+        }
+    }
+    Ok(None)
 }

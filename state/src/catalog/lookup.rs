@@ -7,29 +7,18 @@
 //! that was answered before it was asked for.
 
 use super::error::CatalogError;
-use super::thread::{Job, Shared, read};
+use super::job::Job;
+use super::shared::{Shared, read};
 use crate::turns::Turns;
 use rusqlite::Connection;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
-use towline_types::UserId;
 
 /// How many looks share a transaction at most: enough to take the file's locks seldom, few
 /// enough that one that has just come has its turn soon.
 const GROUP_LOOKS: usize = 32;
-
-/// Who takes turns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Share {
-    /// Looks at users: logins.
-    Users,
-    /// Looks at documents by their number.
-    Documents,
-    /// What one user asks about places and contents.
-    Of(UserId),
-}
 
 /// The thread, for the one that ends it.
 pub(super) struct Looker {

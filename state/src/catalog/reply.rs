@@ -1,7 +1,7 @@
 //! The answer to a call, on its way.
 
 use super::error::CatalogError;
-use super::thread::Job;
+use super::job::Job;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -6,7 +6,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Row, Statement};
 use std::cell::Cell;
 use std::fmt::Display;
-use towline_types::{Timestamp, UserId};
+use towline_types::{BlockIndex, Timestamp, UserId};
 
 /// A row with its name, so that an error can tell which one it is.
 pub(super) struct NamedRow<'row, 'statement> {
@@ -84,4 +84,12 @@ impl<'row, 'statement> NamedRow<'row, 'statement> {
         let (table, id, reason) = (self.table, self.id, reason.to_string());
         CatalogError::BadRow { table, id, owner, column, reason }
     }
+}
+
+/// Checks the index of a block.
+pub(super) fn block_index(index: i64) -> Result<BlockIndex, String> {
+    u64::try_from(index)
+        .ok()
+        .and_then(BlockIndex::new)
+        .ok_or_else(|| format!("{index} is not the index of a block"))
 }

@@ -1,130 +1,18 @@
 //! The thread that owns the connection that writes, and its group commit.
 
 use super::error::CatalogError;
-use super::lookup::{Looker, Share};
-use super::store::Store;
+use super::job::{Job, Task};
+use super::lookup::Looker;
+use super::shared::{Shared, execute, read};
 use rusqlite::Connection;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
 
 /// How many jobs share a transaction at most: enough to make the sync cheap,
 /// few enough that another process soon gets its turn.
 const GROUP_JOBS: usize = 256;
-
-/// What the thread is asked to do.
-pub(super) enum Job {
-    /// For the thread that writes: it sees what was asked for before it.
-    Read(Box<dyn Task>),
-    /// For the thread that looks things up.
-    Look(Share, Box<dyn Task>),
-    Write(Box<dyn Task>),
-    Close(oneshot::Sender<Result<(), CatalogError>>),
-}
-
-/// A job without its types: it is run, and answered once its fate is known.
-pub(super) trait Task: Send {
-    /// Does the work and keeps its result. An error means that it must be undone.
-    fn run(&mut self, connection: &Connection) -> Result<(), CatalogError>;
-
-    /// Answers with the result; with the error where the whole group failed.
-    fn answer(self: Box<Self>, group: Result<(), CatalogError>);
-}
-
-/// A job with its types.
-pub(super) struct Work<T, F> {
-    work: Option<F>,
-    result: Result<T, CatalogError>,
-    answer: oneshot::Sender<Result<T, CatalogError>>,
-}
-
-impl<T, F> Work<T, F>
-where
-    T: Send + 'static,
-    F: FnOnce(&Connection) -> Result<T, CatalogError> + Send + 'static,
-{
-    #[expect(clippy::new_ret_no_self, reason = "nobody needs the type, only what it can do")]
-    pub(super) fn new(work: F, answer: oneshot::Sender<Result<T, CatalogError>>) -> Box<dyn Task> {
-        Box::new(Self { work: Some(work), result: Err(CatalogError::Closed), answer })
-    }
-}
-
-impl<T, F> Task for Work<T, F>
-where
-    T: Send,
-    F: FnOnce(&Connection) -> Result<T, CatalogError> + Send,
-{
-    fn run(&mut self, connection: &Connection) -> Result<(), CatalogError> {
-        if let Some(work) = self.work.take() {
-            self.result = work(connection);
-        }
-        self.result.as_ref().map(drop).map_err(Clone::clone)
-    }
-
-    fn answer(self: Box<Self>, group: Result<(), CatalogError>) {
-        // Whoever asked may have gone; the work is done all the same.
-        let _ = self.answer.send(group.and(self.result));
-    }
-}
-
-/// What the catalog has done since it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Calls carried out, refused ones included.
-    pub jobs: u64,
-    /// Write transactions that were committed.
-    pub transactions: u64,
-}
-
-/// What the handles see of the thread.
-#[derive(Debug)]
-pub(super) struct Shared {
-    jobs: AtomicU64,
-    transactions: AtomicU64,
-    read_only: AtomicBool,
-    /// The highest number that a document has had, or may have soon.
-    last_document: AtomicI64,
-    /// Which store this is.
-    store: Store,
-}
-
-impl Shared {
-    pub(super) fn new(last_document: i64, store: Store) -> Self {
-        Self {
-            jobs: AtomicU64::new(0),
-            transactions: AtomicU64::new(0),
-            read_only: AtomicBool::new(false),
-            last_document: AtomicI64::new(last_document),
-            store,
-        }
-    }
-
-    pub(super) fn store(&self) -> Store {
-        self.store
-    }
-
-    /// A number that no document has had.
-    pub(super) fn next_document(&self) -> i64 {
-        // Behind the last number of all come negative ones, which no row can have.
-        self.last_document.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
-    }
-
-    fn count_job(&self) {
-        self.jobs.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn counters(&self) -> Counters {
-        Counters {
-            jobs: self.jobs.load(Ordering::Relaxed),
-            transactions: self.transactions.load(Ordering::Relaxed),
-        }
-    }
-
-    pub(super) fn is_read_only(&self) -> bool {
-        self.read_only.load(Ordering::Relaxed)
-    }
-}
 
 /// Starts the thread.
 pub(super) fn start(
@@ -137,31 +25,6 @@ pub(super) fn start(
         .name("catalog".to_owned())
         .spawn(move || Owner { connection, shared }.serve(jobs, looker))
         .map(drop)
-}
-
-/// Runs looks. Many share a transaction, which takes the file's locks once for all.
-pub(super) fn read(
-    connection: &Connection,
-    shared: &Shared,
-    reads: Vec<Box<dyn Task>>,
-) -> Result<(), CatalogError> {
-    let together = reads.len() > 1 && execute(connection, "BEGIN").is_ok();
-    for mut task in reads {
-        // The result is with the task.
-        let _ = task.run(connection);
-        shared.count_job();
-        task.answer(Ok(()));
-    }
-    // Some failures have ended it already.
-    if together && !connection.is_autocommit() {
-        execute(connection, "COMMIT")?;
-    }
-    Ok(())
-}
-
-fn execute(connection: &Connection, sql: &'static str) -> Result<(), CatalogError> {
-    connection.prepare_cached(sql)?.execute([])?;
-    Ok(())
 }
 
 struct Owner {

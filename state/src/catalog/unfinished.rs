@@ -1,9 +1,8 @@
 //! Uploads that are on their way: what recovery, resuming and expiry ask for.
 
-use super::blocks::block_index;
 use super::document::{COLUMNS, Document, document, many};
 use super::error::CatalogError;
-use super::row::NamedRow;
+use super::row::{NamedRow, block_index};
 use super::{Catalog, Reply};
 use rusqlite::{Connection, Row, params};
 use towline_types::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};

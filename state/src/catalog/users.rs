@@ -2,7 +2,7 @@
 //! its name and its documents, for their paths are made of its number.
 
 use super::error::{CatalogError, Refusal};
-use super::lookup::Share;
+use super::job::Share;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};

@@ -1,0 +1,93 @@
+//! The proof that a document is in its place.
+
+use crate::log::UploadEnd;
+use towline_state::catalog::Document;
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Timestamp};
+use towline_upload::Phase;
+
+/// Proof that the document is in its place. Where it says `durable`, file, name and
+/// row survive a power cut (P3). Only the publishing makes one, and `SUCCESS` is only made
+/// of one.
+#[derive(Debug)]
+pub struct Receipt {
+    document: Document,
+    blake3: FileHash,
+    created_at: Timestamp,
+    durable: bool,
+    /// The server made it from another document; no byte was sent for it.
+    is_copy: bool,
+}
+
+impl Receipt {
+    /// The receipt of a document that is completed already: the same as the first.
+    pub(crate) fn of(document: Document) -> Option<Self> {
+        let blake3 = document.blake3.filter(|_| document.phase == Phase::Completed)?;
+        let created_at = document.created_at?;
+        Some(Self { document, blake3, created_at, durable: true, is_copy: false })
+    }
+
+    /// Of a document whose row says `completed`: file, name and row survive a power cut. For
+    /// the publishing alone.
+    pub(crate) fn durable(document: Document, blake3: FileHash, is_copy: bool) -> Self {
+        let created_at = document.created_at.unwrap_or(document.last_chunk_at);
+        Self { document, blake3, created_at, durable: true, is_copy }
+    }
+
+    /// Of a document that has its name since `named_at`, and is made durable later. For the
+    /// publishing alone.
+    pub(crate) fn relaxed(
+        document: Document,
+        blake3: FileHash,
+        named_at: Timestamp,
+        is_copy: bool,
+    ) -> Self {
+        Self { document, blake3, created_at: named_at, durable: false, is_copy }
+    }
+
+    /// Which document it is.
+    #[must_use]
+    pub fn document_id(&self) -> DocumentId {
+        self.document.document_id
+    }
+
+    /// What is said of it in the log.
+    pub(crate) fn upload_end(&self) -> UploadEnd<'_> {
+        UploadEnd::of(&self.document)
+    }
+
+    /// The folder and name under which it lies.
+    #[must_use]
+    pub fn path(&self) -> &DocumentPath {
+        self.document.file_path.as_ref().unwrap_or(&self.document.path)
+    }
+
+    /// Its size.
+    #[must_use]
+    pub fn filesize(&self) -> FileSize {
+        self.document.filesize
+    }
+
+    /// The hash of its bytes.
+    #[must_use]
+    pub fn hash(&self) -> FileHash {
+        self.blake3
+    }
+
+    /// When it became complete.
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// Whether file, name and row survive a power cut.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether the server made it from another document.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+}
