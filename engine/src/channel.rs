@@ -42,11 +42,11 @@ use towline_upload::{Ask, Phase, Refusal, Upload as Rules};
 /// A file up to this is made durable so soon, when others are too.
 const SHORT_FILE_BYTES: u64 = 256 << 10;
 
-/// So long a writer has a source at the most: then others may have the thread.
+/// The longest time for which a writer has a source. Then another writer may have the thread.
 const LOAN_MAX: Duration = Duration::from_millis(500);
 
-/// So long a writer waits for what comes next, with a thread that does nothing else: for
-/// less than a piece waits for the rest of it, so that it goes back with the source.
+/// How long a writer waits for the next data, with a thread that does nothing else: less
+/// than a half-read piece waits for its rest, so that such a piece goes back with the source.
 const IDLE_MAX: Duration = Duration::from_millis(20);
 
 /// One channel of one connection.

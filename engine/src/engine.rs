@@ -91,10 +91,10 @@ impl Inner {
     }
 }
 
-/// So long the last checkpoint may take, and the threads that are not through with it.
+/// How long the last checkpoint may take, together with the threads that work on it.
 const LAST_CHECKPOINT: Duration = Duration::from_millis(1500);
 
-/// So long state file and catalog may take to be closed. With the time for connections, that
+/// How long the closing of state file and catalog may take. With the time for connections, that
 /// for the last checkpoint and the one for threads that hang, it is less than the ten seconds
 /// after which a service manager kills.
 const LAST_WRITES: Duration = Duration::from_millis(1500);
@@ -257,7 +257,7 @@ impl Engine {
         if timeout_at(deadline, service.tracker.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time; what is durable is kept");
         }
-        // What was paused on a channel a moment ago has nobody else to wait for it.
+        // No session waits for an upload that was paused on a channel a moment before.
         let last = Instant::now() + LAST_CHECKPOINT;
         let _ = timeout_at(last, service.checkpoints.now()).await;
         for task in self.0.take_tasks() {

@@ -192,7 +192,8 @@ impl EventSender {
         let _ = self.sender.send(Event { tag, document, kind });
     }
 
-    /// Whether so many events wait that the next report is soon enough.
+    /// Whether [`BACKLOG_MAX`] events wait: then a report is left out, and the next one says
+    /// what it would have said.
     pub(crate) fn is_backed_up(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= BACKLOG_MAX
     }

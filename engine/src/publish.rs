@@ -71,7 +71,7 @@ pub(crate) struct Publishing {
     stride: Stride,
 }
 
-/// Whose bytes are published.
+/// Where the bytes that are published come from.
 enum Subject {
     /// An upload's; no other thread changes what the catalog says of it.
     Live(Arc<Live>, #[allow(dead_code, reason = "held, not read")] Recording),
@@ -217,7 +217,7 @@ impl Publishing {
         Self::after(service, order, subject, went)
     }
 
-    /// Whose bytes are published.
+    /// Where the bytes that are published come from.
     pub(crate) fn document_id(&self) -> DocumentId {
         self.order.document_id
     }

@@ -155,7 +155,7 @@ impl Service {
     /// left to [`moving`](crate::moving).
     ///
     /// While the row says `publishing`, the upload takes no bytes and cannot be given up, and
-    /// whoever would finish it comes here. So neither its slot nor the settling of other
+    /// every thread that would finish it comes here. So neither its slot nor the settling of other
     /// documents is held while a copy is made.
     pub(crate) fn settle_with(
         &self,

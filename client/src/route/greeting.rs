@@ -3,10 +3,11 @@
 
 use std::fmt;
 
-/// So many bytes of an answer are shown.
+/// The most bytes of an answer that are shown.
 const SHOWN_BYTES: usize = 40;
 
-/// So many bytes are looked at; a binary protocol may have its text behind some numbers.
+/// The most bytes of an answer that are kept: a binary protocol may have numbers before its
+/// text.
 const KEPT_BYTES: usize = 64;
 
 /// Fewer bytes of text in a row are an accident.

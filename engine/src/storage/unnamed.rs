@@ -24,7 +24,7 @@ pub(super) enum LinkMethod {
 pub(super) struct UnnamedFiles {
     /// Found out when the first is wanted.
     method: OnceLock<Option<LinkMethod>>,
-    /// Somebody's rules keep them from getting names after all.
+    /// A rule of the system keeps such files from getting names, though a probe got one.
     refused: AtomicBool,
 }
 

@@ -1,7 +1,7 @@
-//! Files that have no name before their final one: of a crash nothing is left of them,
-//! and to give one a name takes no lock but that folder's. For whoever needs nothing to be
-//! durable before it is published: on a file system without a journal the file that a
-//! durable name leads to may not know of it.
+//! Files that have no name before their final one. A crash leaves nothing of them, and
+//! giving one a name takes the lock of its folder alone. They are used only where durability
+//! is relaxed: on a file system without a journal, a durable name could lead to a file whose
+//! own record is not durable.
 
 use super::directory::{Directory, is_plain_file, stamp};
 use super::error::{Loss, StorageError};
