@@ -410,7 +410,7 @@ impl ChannelDesk {
         // A no to a question about some document leaves the channel's own upload
         // as it is.
         match done {
-            (id, Err(Failure::StillPublishing), command) if !self.ending.is_cancelled() => {
+            (id, Err(Failure::StillPublishing), command) if self.may_wait_for(id) => {
                 return Ok(Some(Step::Again(id, command)));
             }
             (id, Err(failure), _) => self.answer_no(&failure, Some(id)),

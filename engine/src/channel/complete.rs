@@ -8,6 +8,7 @@ use crate::lane::Manner;
 use crate::live::{Live, Recording};
 use crate::publish::{Order, Publishing, Stage};
 use std::sync::Arc;
+use towline_types::DocumentId;
 use towline_upload::Phase;
 
 impl ChannelDesk {
@@ -39,7 +40,7 @@ impl ChannelDesk {
                     _ => None,
                 };
                 match (answered, request.id.or(own)) {
-                    (Err(Failure::StillPublishing), Some(id)) if !self.ending.is_cancelled() => {
+                    (Err(Failure::StillPublishing), Some(id)) if self.may_wait_for(id) => {
                         return Ok(Some(Step::Again(id, Command::Complete(request))));
                     }
                     // A no to a question, as above.
@@ -124,11 +125,21 @@ impl ChannelDesk {
         }
         match document.phase {
             Phase::Completed => self.receipt(document),
+            // The row says so behind the sync of the data: until then the upload itself does.
+            Phase::Uploading if self.is_being_published(id) => Err(Failure::StillPublishing),
             _ => {
                 still_open(document)?;
                 Err(Failure::NothingOpen)
             }
         }
+    }
+}
+
+impl ChannelDesk {
+    /// Whether another writer has completed that upload and publishes it now.
+    fn is_being_published(&self, id: DocumentId) -> bool {
+        let live = self.service.registry.get(id);
+        live.is_some_and(|live| live.ask(|upload| upload.phase() == Phase::Publishing))
     }
 }
 

@@ -135,11 +135,22 @@ impl ChannelDesk {
         }
     }
 
+    /// Whether a request waits while another thread publishes the document that it names. A
+    /// client that has closed its sending half still waits for its answers, so only two things
+    /// end the wait: a copy to another file system, which may take long, when the connection
+    /// ends; and the stop of the server.
+    pub(super) fn may_wait_for(&self, id: DocumentId) -> bool {
+        let moving = &self.service.moving;
+        let is_copied = || moving.standing(id).is_some() || moving.waiting(id).is_some();
+        !self.ending.is_cancelled() || !(self.service.stopping.is_cancelled() || is_copied())
+    }
+
     /// Waits until another thread has copied a document to the file system of its folder, or
     /// for the end of the connection, and says now and then how far that is.
     pub(super) fn copied(&self, id: DocumentId) -> impl Future<Output = ()> + Send + use<> {
         let service = Arc::clone(&self.service);
         let (ending, every) = (self.ending.clone(), self.service.config.timings.report);
+        let has_ended = ending.is_cancelled();
         let mut say = self.says_copied(id);
         async move {
             let mut was_under_way = false;
@@ -155,7 +166,8 @@ impl ChannelDesk {
             // It is before its copy, or behind it, for a moment; or it waits for its turn.
             if !was_under_way {
                 tokio::select! {
-                    () = ending.cancelled() => {}
+                    () = ending.cancelled(), if !has_ended => {}
+                    () = service.stopping.cancelled() => {}
                     () = tokio::time::sleep(every) => {
                         if let Some(standing) = service.moving.waiting(id) {
                             say(standing);

@@ -2,7 +2,7 @@
 //! order in which things happen.
 
 use std::time::{Duration, Instant};
-use towline_protocol::request::{Complete, Upload};
+use towline_protocol::request::{About, Complete, Resume, Upload};
 use towline_protocol::{Channel, Code, Request};
 use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
@@ -205,5 +205,35 @@ async fn a_pause_and_a_promise_do_not_wait_for_all_syncs_of_another() {
     // One after the other, 500 syncs of 50 ms take 25 s.
     let longest = promises.iter().chain(&pauses).max().unwrap();
     assert!(*longest < Duration::from_secs(4), "{longest:?}");
+    server.gone().await;
+}
+
+/// One channel's `complete` waits for the disk. Requests of other channels name its document,
+/// and the client has closed its sending half: they wait for the end of the publishing, and no
+/// answer says that the server is at fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_behind_a_publishing_are_answered_after_the_last_word_of_the_client() {
+    let site = Site::in_memory();
+    let person = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("publish.synced=wait:1500@1").start().await;
+    let corpus = Corpus::new(BLOCK + 9, 964);
+    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
+    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    speaker.send(&Request::Complete(Complete::default())).await;
+    server.says("a failpoint waits").await;
+
+    speaker.send(&Request::Resume(Resume { channel: Channel(1), ..resume(id) })).await;
+    let complete = Complete { document_id: Some(id), ..Complete::default() };
+    speaker.send(&Request::Complete(Complete { channel: Channel(2), ..complete })).await;
+    speaker.send(&Request::Cancel(About { channel: Channel(3), ..about(id) })).await;
+    speaker.finish_sending().await;
+    for channel in [ZERO, Channel(1), Channel(2)] {
+        assert_eq!(speaker.success_on(channel).await.filename, "doc");
+    }
+    speaker.error_on(Channel(3), Code::BadState).await;
+    speaker.closed().await;
+    site.assert_published(&person, "doc", &corpus);
+    server.assert_calm();
     server.gone().await;
 }
