@@ -1,0 +1,119 @@
+//! Saying something on a channel and hearing what comes on it.
+
+use super::{Place, Slot, World, assert_errors};
+use crate::document::Document;
+use towline_protocol::reply::{Progress, Status};
+use towline_protocol::request::About;
+use towline_protocol::{Code, Reply, Request};
+use towline_tests::speaker::{Heard, Speaker, nobodys_document, position};
+
+impl World {
+    pub(super) async fn ask(&mut self, place: Place, requests: &[Request]) -> Vec<Heard> {
+        self.line(place.line).await;
+        for request in requests {
+            self.speaker(place).send(request).await;
+        }
+        self.answers(place).await
+    }
+
+    pub(super) fn speaker(&mut self, place: Place) -> &mut Speaker {
+        &mut self.lines[place.line].as_mut().unwrap().speaker
+    }
+
+    /// Everything that is said on the channel about what was sent on it so far. A
+    /// question about nobody's document, whose answer comes behind all others, tells
+    /// where it ends.
+    pub(super) async fn answers(&mut self, place: Place) -> Vec<Heard> {
+        let channel = place.channel();
+        let nobodys = About { channel, document_id: nobodys_document() };
+        self.line(place.line).await;
+        self.speaker(place).send(&Request::Status(nobodys)).await;
+        let mut heard = self
+            .until(place, "the answer to everything", |heard| {
+                matches!(heard, Heard::Reply(Reply::Error(error))
+                    if error.document_id == Some(nobodys_document()) && error.channel == channel)
+            })
+            .await;
+        heard.pop();
+        if let Slot::Open { document, .. } = self.slot(place) {
+            let ebb = self.documents[document].ebb;
+            let known = &mut self.lines[place.line].as_mut().unwrap().durable;
+            let known = &mut known[place.channel as usize];
+            *known = (*known).min(ebb);
+            self.documents[document].all_heard();
+        }
+        heard
+    }
+
+    /// What came on that channel; progress is looked at and left out.
+    pub(super) async fn until(
+        &mut self,
+        place: Place,
+        what: &str,
+        is_last: impl Fn(&Heard) -> bool,
+    ) -> Vec<Heard> {
+        let heard = self.speaker(place).until(what, is_last).await;
+        let mut answers = Vec::new();
+        for heard in heard {
+            // In the order in which it was said: a promise never goes back.
+            if let Heard::Reply(Reply::Status(status)) = &heard {
+                self.stands(status);
+            }
+            match &heard {
+                Heard::Reply(Reply::Progress(progress)) => self.progressed(place.line, progress),
+                Heard::Reply(reply) if reply.channel() == place.channel() => answers.push(heard),
+                Heard::BlockList(channel, ..) if *channel == place.channel() => answers.push(heard),
+                _ => self.lines[place.line].as_mut().unwrap().pending.push(heard),
+            }
+        }
+        answers
+    }
+
+    /// Waits until the channel has been told that its upload is not its own any more.
+    pub(super) async fn told(&mut self, place: Place, word: Code) {
+        let channel = place.channel();
+        let is_it = move |heard: &Heard| {
+            matches!(heard, Heard::Reply(Reply::Error(error))
+                if error.channel == channel && error.code == word)
+        };
+        let pending = &mut self.lines[place.line].as_mut().unwrap().pending;
+        if let Some(found) = pending.iter().position(is_it) {
+            pending.remove(found);
+        } else {
+            let heard = self.until(place, word.as_str(), is_it).await;
+            assert_errors(&heard, &[word]);
+        }
+        self.set(place, Slot::Refused);
+    }
+
+    fn stands(&mut self, status: &Status) {
+        let known = |known: &&mut Document| known.id == status.document_id && known.is_uploading();
+        let Some(document) = self.documents.iter_mut().find(known) else { return };
+        let (received, durable) = (position(status.received), position(status.durable));
+        assert!(durable <= received, "{status:?}");
+        assert!(durable >= document.promised, "{} were promised: {status:?}", document.promised);
+        document.promise(durable);
+    }
+
+    fn progressed(&mut self, line: usize, progress: &Progress) {
+        let number = self.documents.iter().position(|known| known.id == progress.document_id);
+        let number = number.unwrap_or_else(|| panic!("of which document? {progress:?}"));
+        let document = &mut self.documents[number];
+        assert_eq!(document.owner, line / 2, "{progress:?}");
+        let (received, durable) = (position(progress.received), position(progress.durable));
+        assert!(durable <= received && received <= document.corpus.size(), "{progress:?}");
+        assert_eq!(progress.filesize, document.corpus.filesize());
+        // What was said to a writer that is none any more may be old.
+        let channel = progress.channel.0 as usize;
+        let place = Place { line, channel: progress.channel.0 };
+        if matches!(self.slot(place), Slot::Open { document, .. } if document == number) {
+            let known = &mut self.lines[line].as_mut().unwrap().durable[channel];
+            let document = &mut self.documents[number];
+            // The model has been told already of blocks that were dropped.
+            let floor = (*known).min(document.ebb);
+            assert!(durable >= floor, "{durable} are durable, {floor} were: {progress:?}");
+            *known = durable;
+            document.promise(durable);
+        }
+    }
+}
