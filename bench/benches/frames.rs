@@ -2,7 +2,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use towline_protocol::frame::{self, Caps, Channel, Decoder, Part};
+use towline_protocol::frame::{self, Channel, Decoder, FrameLimits, Part};
 use towline_types::{BlockIndex, ChainingValue, Offset};
 
 fn main() {
@@ -27,7 +27,7 @@ fn encode_block() -> [u8; frame::BLOCK_FRAME_BYTES] {
 #[divan::bench(args = CHUNK_BYTES)]
 fn decode_chunk(bencher: Bencher, length: u32) {
     let head = frame::chunk_head(Channel(7), Offset::ZERO, length);
-    let mut decoder = Decoder::new(Caps::SERVER);
+    let mut decoder = Decoder::new(FrameLimits::SERVER);
     let mut block = vec![0; length as usize];
     let payload = vec![1; length as usize];
     bencher.counter(BytesCount::new(length)).bench_local(|| {
@@ -42,7 +42,7 @@ fn decode_chunk(bencher: Bencher, length: u32) {
 #[divan::bench]
 fn decode_block(bencher: Bencher) {
     let bytes = frame::block(Channel(7), BlockIndex::FIRST, ChainingValue::from_bytes([7; 32]));
-    let mut decoder = Decoder::new(Caps::SERVER);
+    let mut decoder = Decoder::new(FrameLimits::SERVER);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         feed(&mut decoder, black_box(&bytes));
         assert!(matches!(decoder.next_part(), Ok(Some(Part::Block { .. }))));

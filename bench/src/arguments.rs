@@ -25,7 +25,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
-    /// Rounds; in each, every contender rehearses once and is then measured [default: 7]
+    /// Rounds; in each, every contender runs once to warm up and is then measured [default: 7]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// The length of the big file [default: 1GiB]
@@ -55,7 +55,7 @@ pub(crate) struct Compare {
     /// Where the chart goes [default: bench/results.svg; with --quick, into target/]
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Shows that all of it works: one round of 16 MiB and 100 files, without rehearsals, and
+    /// Shows that all of it works: one round of 16 MiB and 100 files, without warm-up, and
     /// the other sections as small
     #[arg(long)]
     pub(crate) quick: bool,

@@ -1,16 +1,16 @@
 //! The results as a picture: a bar for each median, from zero, and a line from the
-//! fastest round to the slowest, and a [`curve`] where figures hang on one other. It brings its own ground, so that it can be read on a
+//! fastest round to the slowest, and a [`curve`] where figures hang on one other. It brings its own background, so that it can be read on a
 //! light page and on a dark one.
 
 mod curve;
 
 use crate::contender::Class;
-use crate::finding::Curve;
+use crate::goal_test::GoalTestResult;
 use crate::markdown::capitalised;
+use crate::metric::Curve;
 use crate::result::{Outcome, Results, SectionResult};
 use crate::stats::Spread;
 use crate::table::three_digits;
-use crate::trial::TrialResult;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
@@ -89,7 +89,7 @@ impl Scale {
 /// The picture.
 pub(crate) fn of(results: &Results) -> String {
     let sections: f64 = results.sections.iter().map(height).sum();
-    let curves: Vec<_> = results.trials.iter().filter_map(curve_of).collect();
+    let curves: Vec<_> = results.goal_tests.iter().filter_map(curve_of).collect();
     let height = HEAD + sections + curve::HEIGHT * curves.len() as f64 + FOOT;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
@@ -121,10 +121,10 @@ pub(crate) fn of(results: &Results) -> String {
     svg
 }
 
-/// What a trial has to draw, and its title.
-fn curve_of(trial: &TrialResult) -> Option<(String, &Curve)> {
-    let curve = trial.findings.as_ref().ok()?.curve.as_ref()?;
-    Some((format!("{}: for each GiB, less is better", capitalised(&trial.title)), curve))
+/// What a goal test has to draw, and its title.
+fn curve_of(goal_test: &GoalTestResult) -> Option<(String, &Curve)> {
+    let curve = goal_test.metrics.as_ref().ok()?.curve.as_ref()?;
+    Some((format!("{}: for each GiB, less is better", capitalised(&goal_test.title)), curve))
 }
 
 fn height(section: &SectionResult) -> f64 {

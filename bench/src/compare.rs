@@ -4,16 +4,16 @@
 use crate::arguments::Compare;
 use crate::chart;
 use crate::contender::Contender;
-use crate::ground::{self, Ground, Room};
+use crate::goal_test::{GoalTestResult, Site, say};
 use crate::interrupt;
-use crate::load::Load;
 use crate::machine::Machine;
 use crate::markdown;
 use crate::result::{Outcome, Results, SectionResult, Skipped};
 use crate::sample::Sample;
 use crate::section::{self, Section};
 use crate::table;
-use crate::trial::{Site, TrialResult, say};
+use crate::workload::Workload;
+use crate::workspace::{self, RunDir, Workspace};
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use std::io::Write as _;
@@ -33,37 +33,37 @@ pub(crate) fn run(compare: &Compare) -> Result<bool> {
     let target = target()?;
     let sections = wanted.sections.iter();
     let needed = sections.map(|section| section.space_bytes(runs_of(compare))).max().unwrap_or(0);
-    let held = if rehearses(compare) { ground::MEMORY_BYTES_MAX } else { 0 };
-    let ground = Ground::in_folder(compare.dir.as_deref().unwrap_or(&target), needed + held)?;
-    say(&format!("seed {seed}; all of it in {}", ground.path().display()));
+    let held = if warms_up(compare) { workspace::MEMORY_BYTES_MAX } else { 0 };
+    let workspace = Workspace::in_folder(compare.dir.as_deref().unwrap_or(&target), needed + held)?;
+    say(&format!("seed {seed}; all of it in {}", workspace.path().display()));
 
     let began = Instant::now();
     let mut sections = Vec::new();
     for section in &wanted.sections {
-        sections.extend(measured(section.as_ref(), compare, &ground, &mut random)?);
+        sections.extend(measured(section.as_ref(), compare, &workspace, &mut random)?);
     }
     ensure!(
-        !sections.is_empty() || !wanted.trials.is_empty(),
+        !sections.is_empty() || !wanted.goal_tests.is_empty(),
         "no contender's name begins with {}",
         compare.only.join(" or ")
     );
-    // Before the trials, whose clients are in this very process and give it memory.
-    let machine = Machine::this(ground.file_system())?;
+    // Before the goal tests, whose clients are in this very process and give it memory.
+    let machine = Machine::this(workspace.file_system())?;
     let (limit, quick) = (compare.limit, compare.quick);
-    let site = Site { ground: &ground, limit, seed, quick };
-    let mut trials = Vec::new();
-    for trial in &wanted.trials {
-        trials.push(TrialResult::of(trial.as_ref(), &site));
+    let site = Site { workspace: &workspace, limit, seed, quick };
+    let mut goal_tests = Vec::new();
+    for goal_test in &wanted.goal_tests {
+        goal_tests.push(GoalTestResult::of(goal_test.as_ref(), &site));
         interrupt::check()?;
     }
     let results = Results {
         machine,
         rounds: compare.rounds(),
-        rehearsed: rehearses(compare),
+        warmed_up: warms_up(compare),
         seed,
         took: began.elapsed(),
         sections,
-        trials,
+        goal_tests,
     };
     report(compare, &results, &target)?;
     Ok(results.are_whole())
@@ -79,7 +79,7 @@ struct Entry {
 fn measured(
     section: &dyn Section,
     compare: &Compare,
-    ground: &Ground,
+    workspace: &Workspace,
     random: &mut Rng,
 ) -> Result<Option<SectionResult>> {
     let mut contenders = section.contenders();
@@ -100,25 +100,25 @@ fn measured(
         say(&format!("  {name:15} skipped: {why}"));
     }
 
-    let source = tempfile::Builder::new().prefix("source-").tempdir_in(ground.path())?;
-    let load = section.load(source.path(), random)?;
+    let source = tempfile::Builder::new().prefix("source-").tempdir_in(workspace.path())?;
+    let workload = section.workload(source.path(), random)?;
     rustix::fs::sync();
-    let mut left = Leavings::of(ground);
+    let mut left = Leavings::of(workspace);
     for round in 1..=compare.rounds() {
         random.shuffle(&mut entries);
         for entry in &mut entries {
             let what = format!("round {round} of {}", compare.rounds());
-            let took = once(entry.contender.as_ref(), &mut left, &load, compare);
+            let took = once(entry.contender.as_ref(), &mut left, &workload, compare);
             interrupt::check()?;
             entry.outcome.add(&what, took);
         }
     }
     left.clear();
     drop(source);
-    if let Load::Folder { .. } = load
+    if let Workload::Folder { .. } = workload
         && !compare.quick
     {
-        ground::rest(ground::FORGOTTEN)?;
+        workspace::rest(workspace::FORGOTTEN)?;
     }
 
     // Each again in its place on the list.
@@ -137,40 +137,40 @@ fn measured(
     }))
 }
 
-/// One contender in one round: once to rehearse, and at once again to be measured.
+/// One contender in one round: once to warm up, and immediately again to be measured.
 ///
 /// On a guest whose host takes back what is free, the first write to a page costs ten
 /// times what any later one does, and who gets such pages hangs on the size of the pieces
-/// that the one before has written and on those that it writes itself. So it rehearses,
+/// that the one before has written and on those that it writes itself. So it runs once to warm up,
 /// and more memory than it takes is used and freed. It is ready before all that begins,
 /// and goes as soon as that memory is free.
 fn once(
     contender: &dyn Contender,
     left: &mut Leavings,
-    load: &Load,
+    workload: &Workload,
     compare: &Compare,
 ) -> Result<Sample> {
-    load.warm()?;
-    let room = left.ground.room(load, compare.limit)?;
-    let go = contender.ready(&room)?;
-    if rehearses(compare) {
-        let room = left.ground.room(load, compare.limit)?;
-        let rehearsed = contender.ready(&room).and_then(|go| go());
-        left.take(room);
-        rehearsed.context("in the rehearsal")?;
-        left.ground.free_memory(load.bytes().saturating_mul(2))?;
+    workload.warm()?;
+    let run_dir = left.workspace.run_dir(workload, compare.limit)?;
+    let go = contender.ready(&run_dir)?;
+    if warms_up(compare) {
+        let run_dir = left.workspace.run_dir(workload, compare.limit)?;
+        let warmed_up = contender.ready(&run_dir).and_then(|go| go());
+        left.take(run_dir);
+        warmed_up.context("in the warm-up run")?;
+        left.workspace.free_memory(workload.bytes().saturating_mul(2))?;
     }
     let taken = go().and_then(|arrival| {
-        load.check(&arrival.path)?;
+        workload.check(&arrival.path)?;
         Ok(arrival.sample)
     });
-    left.take(room);
+    left.take(run_dir);
     taken
 }
 
 /// What the contenders have left.
 struct Leavings<'a> {
-    ground: &'a Ground,
+    workspace: &'a Workspace,
     /// Trees of small files. They stay to the end of the section: ext4 passes over
     /// inodes that were deleted in the last five seconds, one by one, so that whoever
     /// makes files right after many were deleted is slower by seconds.
@@ -178,16 +178,16 @@ struct Leavings<'a> {
 }
 
 impl<'a> Leavings<'a> {
-    fn of(ground: &'a Ground) -> Self {
-        Self { ground, trees: Vec::new() }
+    fn of(workspace: &'a Workspace) -> Self {
+        Self { workspace, trees: Vec::new() }
     }
 
     /// Takes what one round has left, and sees to it that nobody pays for what another
     /// has made dirty. A big file goes at once: it is one inode, and much space.
-    fn take(&mut self, room: Room) {
-        match room.load {
-            Load::Folder { .. } => self.trees.push(room.into_folder()),
-            Load::File { .. } => drop(room),
+    fn take(&mut self, run_dir: RunDir) {
+        match run_dir.workload {
+            Workload::Folder { .. } => self.trees.push(run_dir.into_folder()),
+            Workload::File { .. } => drop(run_dir),
         }
         rustix::fs::sync();
     }
@@ -258,11 +258,11 @@ fn target() -> Result<PathBuf> {
     Ok(target.to_owned())
 }
 
-fn rehearses(compare: &Compare) -> bool {
+fn warms_up(compare: &Compare) -> bool {
     !compare.quick
 }
 
-/// How often each contender sends the load of a section.
+/// How often each contender sends the workload of a section.
 fn runs_of(compare: &Compare) -> u64 {
-    u64::from(compare.rounds()) * if rehearses(compare) { 2 } else { 1 }
+    u64::from(compare.rounds()) * if warms_up(compare) { 2 } else { 1 }
 }

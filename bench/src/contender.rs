@@ -16,8 +16,8 @@ pub(crate) use sftp::Sftp;
 pub(crate) use towline::Towline;
 pub(crate) use tus::Tus;
 
-use crate::ground::Room;
 use crate::sample::Sample;
+use crate::workspace::RunDir;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ impl Class {
     }
 }
 
-/// Something that can bring a load from one place to another.
+/// Something that can bring a workload from one place to another.
 pub(crate) trait Contender {
     /// Short, and its own.
     fn name(&self) -> &'static str;
@@ -64,14 +64,14 @@ pub(crate) trait Contender {
     ///
     /// # Errors
     /// Where any of that fails; nothing of it runs then.
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>>;
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>>;
 }
 
-/// Sends the room's load once, and stops all that was started. Where any of that fails,
+/// Sends the workload of the run folder once, and stops all that was started. Where any of that fails,
 /// or where it is dropped, nothing of it runs any more.
 pub(crate) type Go<'a> = Box<dyn FnOnce() -> Result<Arrival> + 'a>;
 
-/// A load that has arrived, so it is said.
+/// A workload that has arrived, as the contender reports.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) sample: Sample,

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until, timeout};
 use towline_protocol::Reply;
-use towline_protocol::frame::{Caps, Decoder, Part};
+use towline_protocol::frame::{Decoder, FrameLimits, Part};
 
 /// So much goes over the link at a time.
 const PIECE_BYTES: usize = 2 << 10;
@@ -150,7 +150,7 @@ async fn overhear(
     mut to: OwnedWriteHalf,
     mut hear: impl FnMut(Reply),
 ) -> Result<()> {
-    let mut decoder = Decoder::new(Caps::CLIENT);
+    let mut decoder = Decoder::new(FrameLimits::CLIENT);
     let mut buffer = [0; PIECE_BYTES];
     loop {
         let count = from.read(&mut buffer).await?;

@@ -1,9 +1,9 @@
 //! The results as a page.
 
-use crate::finding::Figure;
+use crate::goal_test::GoalTestResult;
+use crate::metric::Metric;
 use crate::result::{Outcome, Results, SectionResult};
 use crate::table::{cells, notes, rounded};
-use crate::trial::TrialResult;
 use bytesize::ByteSize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use std::fmt::Write as _;
 /// The page; `picture` is how it names the chart.
 pub(crate) fn of(results: &Results, picture: &str) -> String {
     let Results { machine, rounds, seed, .. } = results;
-    let rehearsed = if results.rehearsed { ", each after a rehearsal" } else { "" };
+    let warmed_up = if results.warmed_up { ", each after a warm-up run" } else { "" };
     let mut page = format!(
         "# Towline beside its peers\n\n\
-         Measured on {} by `cargo run --release -p towline-bench -- compare`: {rounds} round{}{rehearsed}, seed {seed}; all of it took {}.\n\
+         Measured on {} by `cargo run --release -p towline-bench -- compare`: {rounds} round{}{warmed_up}, seed {seed}; all of it took {}.\n\
          {machine}.\n\n\
          ![Medians, with the fastest and the slowest round]({picture})\n",
         machine.date,
@@ -24,14 +24,14 @@ pub(crate) fn of(results: &Results, picture: &str) -> String {
     for section in &results.sections {
         section_of(&mut page, section, machine.own_peak);
     }
-    for trial in &results.trials {
-        trial_of(&mut page, trial);
+    for goal_test in &results.goal_tests {
+        trial_of(&mut page, goal_test);
     }
     page.push_str("\n## How\n");
     if !results.sections.is_empty() {
         how_compared(&mut page, results);
     }
-    if !results.trials.is_empty() {
+    if !results.goal_tests.is_empty() {
         page.push_str(HOW_TRIED);
     }
     page
@@ -67,19 +67,19 @@ fn section_of(page: &mut String, section: &SectionResult, own_peak: ByteSize) {
     }
 }
 
-fn trial_of(page: &mut String, trial: &TrialResult) {
-    let _ = writeln!(page, "\n## {}\n", capitalised(&trial.title));
-    match &trial.findings {
-        Ok(findings) => {
-            if !findings.figures.is_empty() {
+fn trial_of(page: &mut String, goal_test: &GoalTestResult) {
+    let _ = writeln!(page, "\n## {}\n", capitalised(&goal_test.title));
+    match &goal_test.metrics {
+        Ok(metrics) => {
+            if !metrics.figures.is_empty() {
                 page.push_str("| | | goal | |\n| --- | --: | --: | --- |\n");
             }
-            for Figure { what, value, goal } in &findings.figures {
+            for Metric { what, value, goal } in &metrics.figures {
                 let (goal, word) =
                     goal.as_ref().map_or(("", ""), |goal| (goal.text.as_str(), goal.word()));
                 let _ = writeln!(page, "| {what} | {value} | {goal} | {word} |");
             }
-            for why in &findings.skipped {
+            for why in &metrics.skipped {
                 let _ = writeln!(page, "\n- skipped: {}", one_line(why));
             }
         }
@@ -87,7 +87,7 @@ fn trial_of(page: &mut String, trial: &TrialResult) {
             let _ = writeln!(page, "- FAILED: {}", one_line(&format!("{error:#}")));
         }
     }
-    let _ = writeln!(page, "\nTook {}.", rounded(trial.took));
+    let _ = writeln!(page, "\nTook {}.", rounded(goal_test.took));
 }
 
 /// Of the sections that have no contenders.
@@ -112,7 +112,7 @@ fn how_compared(page: &mut String, results: &Results) {
          it is one file, and at the end of all rounds where it is many, since ext4 makes new files slowly right after many\n\
          were deleted.\n\n\
          The first write to memory that a virtual machine's host has taken back costs some ten times as much as any later\n\
-         one, and a guest tells its host of free memory two seconds after it was freed. So each contender rehearses once\n\
+         one, and a guest tells its host of free memory two seconds after it was freed. So each contender runs once to warm up\n\
          right before it is measured; twice as much as it sends is written plainly, in short pieces and in long ones; the\n\
          machine is left alone until its host knows of all free memory; what was written is removed, and the contender,\n\
          whose server has been waiting, goes at once. Some rounds find such memory even so: medians.\n\n\

@@ -1,11 +1,11 @@
 //! What came out: the rounds of every contender, and the figures made of them.
 
 use crate::contender::Class;
+use crate::goal_test::GoalTestResult;
 use crate::machine::Machine;
 use crate::sample::{Cost, Sample};
 use crate::section::Unit;
 use crate::stats::{Spread, median};
-use crate::trial::TrialResult;
 use std::time::Duration;
 
 /// One run of the whole comparison.
@@ -14,12 +14,12 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) rounds: u32,
     /// Whether each went twice every round, and the second counted.
-    pub(crate) rehearsed: bool,
+    pub(crate) warmed_up: bool,
     pub(crate) seed: u64,
     /// Everything together.
     pub(crate) took: Duration,
     pub(crate) sections: Vec<SectionResult>,
-    pub(crate) trials: Vec<TrialResult>,
+    pub(crate) goal_tests: Vec<GoalTestResult>,
 }
 
 #[derive(Debug)]
@@ -68,12 +68,12 @@ pub(crate) struct Figures {
 }
 
 impl Results {
-    /// Whether every round of every contender went well, and every trial; a goal that
+    /// Whether every round of every contender went well, and every goal test; a goal that
     /// was missed is a result like others.
     pub(crate) fn are_whole(&self) -> bool {
         let mut outcomes = self.sections.iter().flat_map(|section| &section.outcomes);
         outcomes.all(|outcome| outcome.failures.is_empty())
-            && self.trials.iter().all(|trial| trial.findings.is_ok())
+            && self.goal_tests.iter().all(|goal_test| goal_test.metrics.is_ok())
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is asked: of all contenders ([`Section`]), each with a load and the one by whom
-//! they are measured, and of Towline alone ([`Trial`]).
+//! What is asked: of all contenders ([`Section`]), each with a workload and the contender
+//! whose times are the reference, and of Towline alone ([`GoalTest`]).
 
 mod big;
 mod counters;
@@ -12,8 +12,8 @@ mod weak;
 
 use crate::arguments::Compare;
 use crate::contender::Contender;
-use crate::load::Load;
-use crate::trial::Trial;
+use crate::goal_test::GoalTest;
+use crate::workload::Workload;
 use anyhow::{Result, ensure};
 use fastrand::Rng;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(crate) trait Section {
     fn space_bytes(&self, runs: u64) -> u64;
 
     /// Writes what is to be sent.
-    fn load(&self, folder: &Path, random: &mut Rng) -> Result<Load>;
+    fn workload(&self, folder: &Path, random: &mut Rng) -> Result<Workload>;
 
     /// Who takes part.
     fn contenders(&self) -> Vec<Box<dyn Contender>>;
@@ -43,18 +43,18 @@ pub(crate) trait Section {
     fn unit(&self) -> Unit;
 }
 
-/// A portion of a load.
+/// A unit of a workload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Unit {
     pub(crate) name: &'static str,
-    /// How many of them the load has.
+    /// How many of them the workload has.
     pub(crate) count: f64,
 }
 
 /// What was asked for.
 pub(crate) struct Wanted {
     pub(crate) sections: Vec<Box<dyn Section>>,
-    pub(crate) trials: Vec<Box<dyn Trial>>,
+    pub(crate) goal_tests: Vec<Box<dyn GoalTest>>,
 }
 
 /// The sections that were asked for, in their order here.
@@ -67,7 +67,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(big::Big { bytes: compare.size_bytes() }),
         Box::new(small::Small { files: compare.files() }),
     ];
-    let mut trials: Vec<Box<dyn Trial>> = vec![
+    let mut goal_tests: Vec<Box<dyn GoalTest>> = vec![
         Box::new(many::Many::new(quick)),
         Box::new(idle::Idle::new(quick)),
         Box::new(resume::Resume::new(quick)),
@@ -76,7 +76,8 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
         Box::new(counters::Counters { filesize: compare.size_bytes(), files: compare.files() }),
     ];
     let names = sections.iter().map(|section| section.name());
-    let names: Vec<&str> = names.chain(trials.iter().map(|trial| trial.name())).collect();
+    let names: Vec<&str> =
+        names.chain(goal_tests.iter().map(|goal_test| goal_test.name())).collect();
     for wanted in &compare.section {
         ensure!(
             names.contains(&wanted.as_str()),
@@ -88,6 +89,6 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
     sections.retain(|section| compare.section.is_empty() || is_named(section.name()));
     // Who names contenders asks for what they have in common.
     let all = compare.section.is_empty() && compare.only.is_empty();
-    trials.retain(|trial| all || is_named(trial.name()));
-    Ok(Wanted { sections, trials })
+    goal_tests.retain(|goal_test| all || is_named(goal_test.name()));
+    Ok(Wanted { sections, goal_tests })
 }

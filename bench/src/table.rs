@@ -1,8 +1,8 @@
 //! The results on a terminal of 80 columns.
 
-use crate::finding::Figure;
+use crate::goal_test::GoalTestResult;
+use crate::metric::Metric;
 use crate::result::{Figures, Outcome, Results, SectionResult};
-use crate::trial::TrialResult;
 use bytesize::ByteSize;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,8 +16,8 @@ pub(crate) fn of(results: &Results) -> String {
     for section in &results.sections {
         section_of(&mut text, section, results);
     }
-    for trial in &results.trials {
-        trial_of(&mut text, trial);
+    for goal_test in &results.goal_tests {
+        trial_of(&mut text, goal_test);
     }
     let _ = writeln!(text, "\nall of it took {}", rounded(results.took));
     text
@@ -28,15 +28,15 @@ pub(crate) fn rounded(took: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(took.as_secs()))
 }
 
-fn trial_of(text: &mut String, trial: &TrialResult) {
-    let _ = writeln!(text, "\n{}: {}", trial.name, trial.title);
-    match &trial.findings {
-        Ok(findings) => {
-            for Figure { what, value, goal } in &findings.figures {
+fn trial_of(text: &mut String, goal_test: &GoalTestResult) {
+    let _ = writeln!(text, "\n{}: {}", goal_test.name, goal_test.title);
+    match &goal_test.metrics {
+        Ok(metrics) => {
+            for Metric { what, value, goal } in &metrics.figures {
                 let goal = goal.as_ref().map(|goal| format!("  {} {}", goal.text, goal.word()));
                 let _ = writeln!(text, "{what:44}{value:>14}{}", goal.unwrap_or_default());
             }
-            for why in &findings.skipped {
+            for why in &metrics.skipped {
                 let _ = writeln!(text, "skipped: {why}");
             }
         }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::reply::{Cancelled, Status};
-use towline_protocol::request::About;
+use towline_protocol::request::DocumentRef;
 use towline_protocol::{Code, Reply, Request};
 use towline_state::StateFile;
 use towline_state::state_file::{JobEntry, KnownServer};
@@ -225,7 +225,7 @@ impl Client {
         for document_id in resting.into_iter().take(ASKED_ABOUT_MAX) {
             let Some(connection) = self.connection.as_mut() else { break };
             let channel = connection.new_channel();
-            let status = Request::Status(About { channel, document_id });
+            let status = Request::Status(DocumentRef { channel, document_id });
             let is_gone = match connection.ask(&status).await {
                 Ok(Reply::Status(status)) => {
                     !matches!(status.status.as_str(), "uploading" | "publishing")
@@ -248,12 +248,12 @@ impl Client {
     async fn ask_about(
         &mut self,
         document_id: DocumentId,
-        request: impl FnOnce(About) -> Request,
+        request: impl FnOnce(DocumentRef) -> Request,
     ) -> Result<Reply, Failure> {
         let answer = async {
             let connection = self.connected().await?;
             let channel = connection.new_channel();
-            match connection.ask(&request(About { channel, document_id })).await? {
+            match connection.ask(&request(DocumentRef { channel, document_id })).await? {
                 Reply::Error(error) => Err(Stop::refused(error)),
                 reply => Ok(reply),
             }
@@ -354,7 +354,7 @@ mod tests {
     use crate::exit::Exit;
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
-    use towline_protocol::frame::{self, Caps, Decoder, Part};
+    use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 
     /// A server that says these things, one after each control message that it
     /// hears, to as many connections as come.
@@ -371,7 +371,7 @@ mod tests {
 
     fn recite(mut stream: TcpStream, replies: &[&str]) {
         let mut replies = replies.iter();
-        let mut decoder = Decoder::new(Caps::SERVER);
+        let mut decoder = Decoder::new(FrameLimits::SERVER);
         loop {
             let heard = decoder.next_part().unwrap().map(|part| matches!(part, Part::Control(_)));
             match heard {

@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
-use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_MAX};
 use towline_protocol::reply::{Progress, Welcome};
-use towline_protocol::request::{About, Hello, Ping, Resume, VERSION};
+use towline_protocol::request::{DocumentRef, Hello, Ping, Resume, VERSION};
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{BlockIndex, ChainingValue, DocumentId};
@@ -111,7 +111,7 @@ impl Connection {
         tune(&stream, patience)?;
         let mut connection = Self {
             stream,
-            decoder: Decoder::new(Caps::CLIENT),
+            decoder: Decoder::new(FrameLimits::CLIENT),
             outbox: Outbox::default(),
             patience,
             alive: Instant::now(),
@@ -345,7 +345,7 @@ impl Connection {
         document_id: DocumentId,
         count: u64,
     ) -> Result<BTreeMap<u64, ChainingValue>, Stop> {
-        self.queue(&Request::Blocks(About { channel, document_id }));
+        self.queue(&Request::Blocks(DocumentRef { channel, document_id }));
         // A value has 32 bytes, and a list of few values a head that is as long.
         let mut question = self.question(Duration::ZERO, count.saturating_mul(64));
         let mut held = BTreeMap::new();
@@ -440,7 +440,7 @@ impl Connection {
             Some(Part::BlockList { channel, first, values }) => {
                 Some(Said::BlockList { channel, first, values })
             }
-            // The caps forbid both.
+            // The frame limits forbid both.
             Some(Part::Chunk { .. } | Part::Block { .. }) => {
                 return Err(Stop::protocol("a server does not send chunks"));
             }

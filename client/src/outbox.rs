@@ -229,7 +229,7 @@ mod tests {
     use crate::source::Source;
     use std::io::Write as _;
     use std::sync::Arc;
-    use towline_protocol::frame::{Caps, Decoder, Part};
+    use towline_protocol::frame::{Decoder, FrameLimits, Part};
     use towline_types::BlockIndex;
 
     async fn block(bytes: &[u8], skip_bytes: u64) -> Block {
@@ -258,7 +258,7 @@ mod tests {
 
     /// The payload and the number of block frames; panics on a torn frame.
     fn decode(bytes: &[u8]) -> (Vec<u8>, usize) {
-        let mut decoder = Decoder::new(Caps::SERVER);
+        let mut decoder = Decoder::new(FrameLimits::SERVER);
         let (mut payload, mut blocks, mut rest) = (Vec::new(), 0, bytes);
         while !rest.is_empty() || !decoder.is_between_frames() {
             if let Some(part) = decoder.next_part().unwrap() {

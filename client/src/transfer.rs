@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::reply::{Progress, Success};
-use towline_protocol::request::About;
+use towline_protocol::request::DocumentRef;
 use towline_protocol::{Channel, Reply, Request};
 use towline_state::state_file::KnownServer;
 use towline_types::block::{BLOCK_SIZE_BYTES, block_count, hash_file};
@@ -215,7 +215,7 @@ impl Transfer {
     /// that was sent; nothing where no upload has begun.
     pub(crate) fn last_question(&self) -> Option<Request> {
         let (document_id, channel) = (self.document_id?, self.channel);
-        Some(Request::Status(About { channel, document_id }))
+        Some(Request::Status(DocumentRef { channel, document_id }))
     }
 
     /// Takes in a reply that comes after the sending was stopped.

@@ -14,7 +14,7 @@
 
 mod decoder;
 
-pub use decoder::{Caps, Decoder, FrameError, Part};
+pub use decoder::{Decoder, FrameError, FrameLimits, Part};
 
 use crate::limits::{BLOCK_LIST_VALUES_MAX, CHUNK_HEADER_BYTES, LENGTH_PREFIX_BYTES, VALUE_BYTES};
 use serde::{Deserialize, Serialize};

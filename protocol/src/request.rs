@@ -74,13 +74,13 @@ requests! {
     /// All bytes are sent.
     Complete(Complete) "complete",
     /// How does a document stand?
-    Status(About) "status",
+    Status(DocumentRef) "status",
     /// Which blocks are held?
-    Blocks(About) "blocks",
+    Blocks(DocumentRef) "blocks",
     /// Takes blocks back, to send them again with other content.
     Withdraw(Withdraw) "withdraw",
     /// Gives an upload up.
-    Cancel(About) "cancel",
+    Cancel(DocumentRef) "cancel",
     /// Does this user have these bytes, or an upload of them, already?
     Find(Find) "find",
     /// Nothing; answered by the like.
@@ -203,7 +203,7 @@ pub struct Complete {
 /// `{"action":"status","document_id":123}`, and `blocks` and `cancel` alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct About {
+pub struct DocumentRef {
     /// The channel that the answer goes to.
     #[serde(default, skip_serializing_if = "is_default")]
     pub channel: Channel,

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 use towline_protocol::error::{Code, ErrorReply};
-use towline_protocol::frame::{self, Caps, Channel, Decoder, FrameError, Part};
+use towline_protocol::frame::{self, Channel, Decoder, FrameError, FrameLimits, Part};
 use towline_protocol::reply::{
     Blocks, Cancelled, Found, Granted, Pong, Progress, Reply, Status, Success, Unfinished, Welcome,
 };
 use towline_protocol::request::{
-    About, Complete, Find, Hello, Join, Ping, Request, Resume, Upload, Withdraw,
+    Complete, DocumentRef, Find, Hello, Join, Ping, Request, Resume, Upload, Withdraw,
 };
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset, OnConflict,
@@ -69,8 +69,8 @@ fn paired<T>(text: &str, meanings: Vec<(&str, T)>) -> Vec<(Golden, T)> {
 }
 
 /// A decoder that has been given these bytes.
-fn fed(caps: Caps, mut bytes: &[u8]) -> Decoder {
-    let mut decoder = Decoder::new(caps);
+fn fed(limits: FrameLimits, mut bytes: &[u8]) -> Decoder {
+    let mut decoder = Decoder::new(limits);
     while !bytes.is_empty() {
         let space = decoder.space();
         let count = space.len().min(bytes.len());
@@ -82,8 +82,8 @@ fn fed(caps: Caps, mut bytes: &[u8]) -> Decoder {
 }
 
 /// The JSON of the one control message that these bytes are.
-fn json_of(caps: Caps, bytes: &[u8]) -> Vec<u8> {
-    let mut decoder = fed(caps, bytes);
+fn json_of(limits: FrameLimits, bytes: &[u8]) -> Vec<u8> {
+    let mut decoder = fed(limits, bytes);
     let Ok(Some(Part::Control(json))) = decoder.next_part() else { panic!("no control message") };
     let json = json.to_vec();
     assert!(decoder.is_between_frames());
@@ -205,7 +205,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         filesize: size(3_145_735),
         blake3: Some(hash(HASH_OF_4_BLOCKS)),
     };
-    let about = |channel, id| About { channel: Channel(channel), document_id: document(id) };
+    let about = |channel, id| DocumentRef { channel: Channel(channel), document_id: document(id) };
     let ranges = vec![(index(3), 1), (index(7), 2)];
     vec![
         ("hello", Request::Hello(hello)),
@@ -447,8 +447,12 @@ fn errors() -> Vec<(&'static str, ErrorReply)> {
 fn requests_have_their_golden_bytes() {
     for (golden, request) in paired(include_str!("golden/requests.hex"), requests()) {
         assert_eq!(frame::control(&request), golden.bytes, "{}", golden.name);
-        let caps = if matches!(request, Request::Hello(_)) { Caps::LOGIN } else { Caps::SERVER };
-        let json = json_of(caps, &golden.bytes);
+        let limits = if matches!(request, Request::Hello(_)) {
+            FrameLimits::LOGIN
+        } else {
+            FrameLimits::SERVER
+        };
+        let json = json_of(limits, &golden.bytes);
         assert_eq!(Request::parse(&json), Ok(request), "{}", golden.name);
         assert_comments_are_the_text(&golden);
     }
@@ -458,7 +462,7 @@ fn requests_have_their_golden_bytes() {
 fn replies_have_their_golden_bytes() {
     for (golden, reply) in paired(include_str!("golden/replies.hex"), replies()) {
         assert_eq!(frame::control(&reply), golden.bytes, "{}", golden.name);
-        let json = json_of(Caps::CLIENT, &golden.bytes);
+        let json = json_of(FrameLimits::CLIENT, &golden.bytes);
         assert_eq!(Reply::parse(&json).unwrap(), reply, "{}", golden.name);
         assert_comments_are_the_text(&golden);
     }
@@ -535,7 +539,7 @@ fn binary_frames_have_their_golden_bytes() {
                 frame.extend_from_slice(payload);
                 assert_eq!(frame, golden.bytes, "{name}");
 
-                let mut decoder = fed(Caps::SERVER, &golden.bytes);
+                let mut decoder = fed(FrameLimits::SERVER, &golden.bytes);
                 assert_eq!(decoder.next_part(), Ok(Some(Part::Chunk { channel, offset, length })));
                 let mut taken = vec![0; payload.len()];
                 assert_eq!(decoder.take_payload(&mut taken), payload.len());
@@ -544,13 +548,13 @@ fn binary_frames_have_their_golden_bytes() {
             }
             Binary::Block(channel, index, value) => {
                 assert_eq!(frame::block(channel, index, value)[..], golden.bytes, "{name}");
-                let mut decoder = fed(Caps::SERVER, &golden.bytes);
+                let mut decoder = fed(FrameLimits::SERVER, &golden.bytes);
                 assert_eq!(decoder.next_part(), Ok(Some(Part::Block { channel, index, value })));
                 assert!(decoder.is_between_frames());
             }
             Binary::BlockList(channel, blocks) => {
                 assert_eq!(frame::block_lists(channel, &blocks), golden.bytes, "{name}");
-                let mut decoder = fed(Caps::CLIENT, &golden.bytes);
+                let mut decoder = fed(FrameLimits::CLIENT, &golden.bytes);
                 let first = blocks[0].0;
                 let values = blocks.into_iter().map(|(_, value)| value).collect();
                 let part = Part::BlockList { channel, first, values };
@@ -567,7 +571,7 @@ fn block_lists_are_cut_at_gaps_and_at_the_cap() {
     let most = u64::from(towline_protocol::limits::BLOCK_LIST_VALUES_MAX);
     let indices = [0, 1, 4].into_iter().chain(10..10 + most + 1);
     let blocks: Vec<_> = indices.map(|at| (index(at), value)).collect();
-    let mut decoder = fed(Caps::CLIENT, &frame::block_lists(Channel(3), &blocks));
+    let mut decoder = fed(FrameLimits::CLIENT, &frame::block_lists(Channel(3), &blocks));
     let mut runs = Vec::new();
     while let Some(part) = decoder.next_part().unwrap() {
         let Part::BlockList { channel: Channel(3), first, values } = part else { panic!() };
@@ -579,14 +583,14 @@ fn block_lists_are_cut_at_gaps_and_at_the_cap() {
 
 /// How a frame is refused.
 enum Refused {
-    Frame(Caps, FrameError),
+    Frame(FrameLimits, FrameError),
     Message(Code, Option<&'static str>),
 }
 
 #[test]
 fn what_must_be_refused_is_refused() {
     use Refused::{Frame, Message};
-    let (login, server, client) = (Caps::LOGIN, Caps::SERVER, Caps::CLIENT);
+    let (login, server, client) = (FrameLimits::LOGIN, FrameLimits::SERVER, FrameLimits::CLIENT);
     let bad_length = |kind, length| FrameError::BadLength { kind, length };
     let bad_field = |field| Message(Code::BadRequest, Some(field));
     let bad_json = || Message(Code::BadJson, None);
@@ -637,14 +641,14 @@ fn what_must_be_refused_is_refused() {
     ];
     for (golden, refused) in paired(include_str!("golden/refused.hex"), meanings) {
         match refused {
-            Frame(caps, error) => {
-                let mut decoder = fed(caps, &golden.bytes);
+            Frame(limits, error) => {
+                let mut decoder = fed(limits, &golden.bytes);
                 assert_eq!(decoder.next_part(), Err(error), "{}", golden.name);
                 // And no byte of it was made room for.
                 assert!(decoder.space().len() <= 4096, "{}", golden.name);
             }
             Message(code, field) => {
-                let json = json_of(Caps::SERVER, &golden.bytes);
+                let json = json_of(FrameLimits::SERVER, &golden.bytes);
                 let error = Request::parse(&json).unwrap_err();
                 let found = (error.code, error.field.as_deref());
                 assert_eq!(found, (code, field), "{}", golden.name);
@@ -655,7 +659,8 @@ fn what_must_be_refused_is_refused() {
 
 #[test]
 fn zero_forbids_a_kind() {
-    let mute = Caps { control_bytes: 0, chunk_bytes: 0, blocks: false, block_list_values: 0 };
+    let mute =
+        FrameLimits { control_bytes: 0, chunk_bytes: 0, blocks: false, block_list_values: 0 };
     for kind in 1..=4 {
         let mut decoder = fed(mute, &[0, 0, 0, 1, kind]);
         assert_eq!(decoder.next_part(), Err(FrameError::UnknownKind(kind)));

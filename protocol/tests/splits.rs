@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may stop where a test may")]
 
 use proptest::prelude::*;
-use towline_protocol::frame::{self, Caps, Channel, Decoder, FrameError, Part};
+use towline_protocol::frame::{self, Channel, Decoder, FrameError, FrameLimits, Part};
 use towline_protocol::limits::{
     BLOCK_LIST_VALUES_MAX, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CONTROL_BYTES_MAX,
     LENGTH_PREFIX_BYTES, VALUE_BYTES,
@@ -12,7 +12,7 @@ use towline_protocol::limits::{
 use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// Everything at once, so that one stream can hold every kind.
-const ANY: Caps = Caps {
+const ANY: FrameLimits = FrameLimits {
     control_bytes: CONTROL_BYTES_MAX,
     chunk_bytes: CHUNK_BYTES_MAX,
     blocks: true,
@@ -81,9 +81,9 @@ impl<'a> Socket<'a> {
 
 /// The most that a decoder may ever ask for: a whole frame of a kind that it
 /// holds itself, or a handful of small ones.
-fn most_space(caps: Caps) -> usize {
-    let control = LENGTH_PREFIX_BYTES + 1 + caps.control_bytes as usize;
-    let list = match caps.block_list_values {
+fn most_space(limits: FrameLimits) -> usize {
+    let control = LENGTH_PREFIX_BYTES + 1 + limits.control_bytes as usize;
+    let list = match limits.block_list_values {
         0 => 0,
         most => LENGTH_PREFIX_BYTES + (CHUNK_HEADER_BYTES + most * VALUE_BYTES) as usize,
     };
@@ -92,8 +92,12 @@ fn most_space(caps: Caps) -> usize {
 
 /// Reads as the owner of a socket does: payload first out of the decoder, then
 /// past it. `by_hand` is how much it fetches at a time.
-fn decode(caps: Caps, mut socket: Socket<'_>, by_hand: usize) -> Result<Vec<Whole>, FrameError> {
-    let mut decoder = Decoder::new(caps);
+fn decode(
+    limits: FrameLimits,
+    mut socket: Socket<'_>,
+    by_hand: usize,
+) -> Result<Vec<Whole>, FrameError> {
+    let mut decoder = Decoder::new(limits);
     let mut wholes = Vec::new();
     loop {
         let chunk = match decoder.next_part()? {
@@ -115,7 +119,7 @@ fn decode(caps: Caps, mut socket: Socket<'_>, by_hand: usize) -> Result<Vec<Whol
         let Some((channel, offset, length)) = chunk else {
             let space = decoder.space();
             assert!(!space.is_empty());
-            assert!(space.len() <= most_space(caps), "{} bytes asked for", space.len());
+            assert!(space.len() <= most_space(limits), "{} bytes asked for", space.len());
             let count = socket.read(space);
             decoder.filled(count);
             if count == 0 {
@@ -216,9 +220,9 @@ proptest! {
         stream in prop::collection::vec(prop_oneof![Just(0u8), 0..6u8, any::<u8>()], 0..3000),
         pieces in pieces(),
     ) {
-        for caps in [Caps::LOGIN, Caps::SERVER, Caps::CLIENT, ANY] {
+        for limits in [FrameLimits::LOGIN, FrameLimits::SERVER, FrameLimits::CLIENT, ANY] {
             // Frames or an error, both are fine.
-            let _ = decode(caps, Socket::new(&stream, &pieces), 700);
+            let _ = decode(limits, Socket::new(&stream, &pieces), 700);
         }
     }
 
@@ -236,8 +240,8 @@ proptest! {
             let at = at.index(stream.len());
             stream[at] = byte;
         }
-        for caps in [Caps::LOGIN, Caps::SERVER, Caps::CLIENT, ANY] {
-            let _ = decode(caps, Socket::new(&stream, &pieces), 5000);
+        for limits in [FrameLimits::LOGIN, FrameLimits::SERVER, FrameLimits::CLIENT, ANY] {
+            let _ = decode(limits, Socket::new(&stream, &pieces), 5000);
         }
     }
 
@@ -257,7 +261,7 @@ proptest! {
 
 #[test]
 fn space_is_never_empty_even_while_parts_wait() {
-    let mut decoder = Decoder::new(Caps::SERVER);
+    let mut decoder = Decoder::new(FrameLimits::SERVER);
     let mut pings = frame::control(&serde_json::json!({})).into_iter().cycle();
     for _ in 0..3 {
         let space = decoder.space();
@@ -270,7 +274,7 @@ fn space_is_never_empty_even_while_parts_wait() {
 
 #[test]
 fn behind_a_long_chunk_only_heads_are_read_here() {
-    let mut decoder = Decoder::new(Caps::SERVER);
+    let mut decoder = Decoder::new(FrameLimits::SERVER);
     let head = frame::chunk_head(Channel(0), Offset::ZERO, 65_536);
     decoder.space()[..head.len()].copy_from_slice(&head);
     decoder.filled(head.len());
@@ -283,7 +287,7 @@ fn behind_a_long_chunk_only_heads_are_read_here() {
 fn one_long_message_does_not_cost_its_length_for_ever() {
     let mut stream = Vec::new();
     Whole::Control(vec![b' '; 32_768]).encode(&mut stream);
-    let mut decoder = Decoder::new(Caps::SERVER);
+    let mut decoder = Decoder::new(FrameLimits::SERVER);
     let mut socket = Socket::new(&stream, &[1 << 20]);
     while decoder.next_part().unwrap().is_none() {
         let count = socket.read(decoder.space());

@@ -14,7 +14,7 @@ pub struct Disks {
     data: Volume,
 }
 
-/// Room for a journey, and small enough to be made anew a hundred times.
+/// Room for a scenario, and small enough to be made anew a hundred times.
 const SIZE_BYTES: u64 = 48 << 20;
 
 impl Disks {

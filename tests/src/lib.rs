@@ -7,22 +7,22 @@
 //! where it can wait for an event, no port is fixed, and a failure says what
 //! was heard up to then.
 
-pub mod by_hand;
-pub mod cable;
-pub mod corpus;
-pub mod desk;
+pub mod cli_fixture;
 pub mod disks;
 pub mod fuzz;
-pub mod journey;
-pub mod parcel;
+pub mod netns_link;
+pub mod one_shot_frames;
 pub mod points;
 pub mod process;
 pub mod proxy;
+pub mod raw_client;
+pub mod scenario;
 pub mod server;
 pub mod site;
-pub mod speaker;
 pub mod strace;
+pub mod tamper;
 pub mod terminal;
+pub mod test_file;
 pub mod torture;
 pub mod volume;
 

@@ -2,8 +2,8 @@
 //! be told to stop, and to be started again over what it left.
 
 use crate::PATIENCE;
-use crate::site::{Person, Site};
-use crate::speaker::Speaker;
+use crate::raw_client::RawClient;
+use crate::site::{Site, TestUser};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -299,8 +299,8 @@ impl ServerProcess {
     }
 
     /// A connection of that user's.
-    pub async fn speaker(&self, person: &Person) -> Speaker {
-        Speaker::login(self.address, &person.token).await
+    pub async fn client(&self, user: &TestUser) -> RawClient {
+        RawClient::login(self.address, &user.token).await
     }
 
     /// Whatever went wrong below it, it made no mistake of its own.

@@ -28,7 +28,7 @@ pub struct Faults {
     /// After so many bytes both directions are reset.
     pub reset_after: Option<u64>,
     /// After so many bytes nothing moves any more, in either direction, and
-    /// nobody learns of it: a cable that was pulled.
+    /// nobody learns of it: a link that is down.
     pub stall_after: Option<u64>,
     /// This byte arrives with one bit turned.
     pub flip_at: Option<u64>,

@@ -3,8 +3,8 @@
 //! [`process`](crate::process).
 
 use crate::PATIENCE;
-use crate::site::{Person, Site};
-use crate::speaker::Speaker;
+use crate::raw_client::RawClient;
+use crate::site::{Site, TestUser};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -71,7 +71,7 @@ pub struct TestServer {
     /// Its data folder.
     pub site: Site,
     /// Its user.
-    pub person: Person,
+    pub user: TestUser,
     /// Its clock.
     pub clock: TestClock,
     tweak: Tweak,
@@ -116,10 +116,10 @@ impl TestServer {
         bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
         tweak: impl Fn(&mut Config) + Send + Sync + 'static,
     ) -> Self {
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let clock = TestClock::default();
         let (tweak, bind) = (Box::new(tweak), Box::new(bind));
-        let mut server = Self { site, person, clock, tweak, bind, running: None };
+        let mut server = Self { site, user, clock, tweak, bind, running: None };
         server.start_again().await;
         server
     }
@@ -134,8 +134,8 @@ impl TestServer {
     }
 
     /// A connection of its user, logged in.
-    pub async fn speaker(&self) -> Speaker {
-        Speaker::login(self.address(), &self.person.token).await
+    pub async fn client(&self) -> RawClient {
+        RawClient::login(self.address(), &self.user.token).await
     }
 
     /// Stops in good order, as SIGTERM does.

@@ -1,7 +1,7 @@
 //! A data folder of a test's own: who may upload to it, and what lies in it.
 
 use crate::PATIENCE;
-use crate::corpus::Corpus;
+use crate::test_file::TestFile;
 use crate::volume::{Volume, fast_folder};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub struct Site {
 
 /// A user with a token in hand.
 #[derive(Debug, Clone)]
-pub struct Person {
+pub struct TestUser {
     /// The number.
     pub id: UserId,
     /// The name.
@@ -115,26 +115,26 @@ impl Site {
     }
 
     /// Adds a user, whether or not a server runs.
-    pub async fn add_user(&self, name: &str) -> Person {
+    pub async fn add_user(&self, name: &str) -> TestUser {
         let mut added = self.add_users([name.to_owned()]).await;
         added.pop().expect("one was added")
     }
 
     /// Adds many users.
-    pub async fn add_users(&self, names: impl IntoIterator<Item = String>) -> Vec<Person> {
+    pub async fn add_users(&self, names: impl IntoIterator<Item = String>) -> Vec<TestUser> {
         let catalog = Catalog::open(self.catalog_path()).expect("the catalog opens");
         let now = Clock::system().now();
         // All are asked for before the first is waited for, and share a transaction.
         let adding: Vec<_> =
             names.into_iter().map(|name| catalog.add_user(name, None, now)).collect();
-        let mut people = Vec::new();
+        let mut users = Vec::new();
         for added in adding {
             let user = added.await.expect("the user is added");
             let token = self.token(user.user_id, TOKEN_TTL);
-            people.push(Person { id: user.user_id, name: user.name, token });
+            users.push(TestUser { id: user.user_id, name: user.name, token });
         }
         catalog.close().await.expect("the catalog closes");
-        people
+        users
     }
 
     /// A token for a user, good from now on for that long.
@@ -151,14 +151,14 @@ impl Site {
 
     /// The folder of the published documents of a user.
     #[must_use]
-    pub fn documents(&self, person: &Person) -> PathBuf {
-        self.uploads().join(person.id.to_string())
+    pub fn documents(&self, user: &TestUser) -> PathBuf {
+        self.uploads().join(user.id.to_string())
     }
 
     /// Where a document of a user is published.
     #[must_use]
-    pub fn document(&self, person: &Person, name: &str) -> PathBuf {
-        self.documents(person).join(name)
+    pub fn document(&self, user: &TestUser, name: &str) -> PathBuf {
+        self.documents(user).join(name)
     }
 
     /// Where the bytes of an upload wait.
@@ -251,12 +251,13 @@ impl Site {
     ///
     /// # Panics
     /// Where it is missing or differs.
-    pub fn assert_published(&self, person: &Person, name: &str, corpus: &Corpus) {
-        let path = self.document(person, name);
+    pub fn assert_published(&self, user: &TestUser, name: &str, test_file: &TestFile) {
+        let path = self.document(user, name);
         let bytes = std::fs::read(&path)
             .unwrap_or_else(|error| panic!("{} is not published: {error}", path.display()));
-        assert_eq!(bytes.len(), corpus.size(), "length of {}", path.display());
-        if let Some(at) = bytes.iter().zip(&corpus.bytes).position(|(ours, theirs)| ours != theirs)
+        assert_eq!(bytes.len(), test_file.size(), "length of {}", path.display());
+        if let Some(at) =
+            bytes.iter().zip(&test_file.bytes).position(|(ours, theirs)| ours != theirs)
         {
             panic!("{} differs from byte {at} on", path.display());
         }

@@ -13,16 +13,16 @@
 //! P1, P2, P3 and P4 of the README are what is watched; P5 has tests of its own.
 
 mod audit;
+mod cli_uploader;
+mod crash_client;
+mod data_dirs;
 mod disaster;
-mod ground;
 mod ledger;
-mod putter;
-mod scene;
-mod talk;
+mod round;
 mod tally;
 mod uploader;
 
-pub use ground::Layout;
+pub use data_dirs::Layout;
 pub use ledger::Heard;
 pub use tally::{Counts, Report};
 
@@ -31,17 +31,17 @@ use crate::site::Site;
 use crate::strace::Strace;
 use crate::volume::Unavailable;
 use audit::Audit;
+use crash_client::Connections;
+use data_dirs::DataDirs;
 use disaster::{Disaster, Point};
-use ground::Ground;
 use ledger::Ledger;
-use scene::{Scene, Stuck};
+use round::{Round, Stuck};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use talk::Lines;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
-pub struct Torture {
+pub struct CrashTest {
     /// Where chance begins.
     pub seed: u64,
     /// So many kills, power cuts and double crashes, unless time is over before.
@@ -75,9 +75,9 @@ pub struct Goal {
 /// A data folder is tortured for so many rounds.
 const ROUNDS: u32 = 25;
 
-/// The whole state of a torture.
+/// The whole state of a crash test.
 struct Run {
-    torture: Torture,
+    torture: CrashTest,
     chance: fastrand::Rng,
     counts: Counts,
     heard: Heard,
@@ -86,7 +86,7 @@ struct Run {
     last: Option<Disaster>,
 }
 
-impl Torture {
+impl CrashTest {
     /// Kills, power cuts and double crashes until so many were had.
     #[must_use]
     pub fn of(seed: u64, goal: Goal) -> Self {
@@ -157,8 +157,8 @@ impl Run {
     /// One data folder, from its beginning to its good end. Tells the first promise
     /// that was broken.
     async fn one_ground(&mut self) -> Option<String> {
-        let ground = self.ground().await;
-        let mut launch = Launch::over(ground.site());
+        let data_dirs = self.data_dirs().await;
+        let mut launch = Launch::over(data_dirs.site());
         if let Some(always) = &self.torture.failpoints {
             launch = launch.failpoints(always);
         }
@@ -166,100 +166,103 @@ impl Run {
             launch = launch.arguments(&["--durability", "relaxed"]);
         }
         let ledger = Ledger::of_server(self.torture.is_relaxed);
-        let lines = Lines::default();
+        let connections = Connections::default();
         let audit = Audit::default();
         if self.torture.fakes_catalog_sync {
-            launch = launch.under(&no_catalog_sync(ground.site()).words());
+            launch = launch.under(&no_catalog_sync(data_dirs.site()).words());
         }
-        let mut scene = Scene {
-            ground,
+        let mut round = Round {
+            data_dirs,
             ledger,
             audit,
             launch,
             server: None,
             plan: None,
             has_crashed: false,
-            putter: None,
-            lines,
+            cli_uploader: None,
+            connections,
             last_words: Vec::new(),
         };
-        let ended = self.rounds(&mut scene).await;
-        self.heard.add(scene.ledger.heard());
-        if let Some(putter) = &mut scene.putter {
-            putter.kill().await;
+        let ended = self.rounds(&mut round).await;
+        self.heard.add(round.ledger.heard());
+        if let Some(cli_uploader) = &mut round.cli_uploader {
+            cli_uploader.kill().await;
         }
-        if let Some(server) = scene.server.take() {
-            scene.bury(server).await;
+        if let Some(server) = round.server.take() {
+            round.bury(server).await;
         }
-        let broken = ended.err().map(|stuck| stuck.0).or(scene.ledger.broken())?;
+        let broken = ended.err().map(|stuck| stuck.0).or(round.ledger.broken())?;
         let last =
-            scene.last_words.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
+            round.last_words.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
         Some(format!("{broken}\nthe server's last words:\n{last}"))
     }
 
-    async fn ground(&mut self) -> Ground {
+    async fn data_dirs(&mut self) -> DataDirs {
         let only_cuts_left = self.left().kills + self.left().doubles == 0;
         let layout = self.torture.layout.unwrap_or_else(|| match self.chance.u8(0..10) {
             0 if !only_cuts_left => Layout::Folder,
             0..5 => Layout::OneVolume,
             _ => Layout::TwoVolumes,
         });
-        match Ground::new(layout).await {
-            Ok(ground) => ground,
+        match DataDirs::new(layout).await {
+            Ok(data_dirs) => data_dirs,
             // What could be had once can be had again.
             Err(error) if self.counts.power_cuts > 0 => panic!("no volume any more: {error}"),
             Err(Unavailable(why)) => {
                 self.no_power_cuts = Some(why);
-                Ground::new(Layout::Folder).await.expect("a folder")
+                DataDirs::new(Layout::Folder).await.expect("a folder")
             }
         }
     }
 
-    async fn rounds(&mut self, scene: &mut Scene) -> Result<(), Stuck> {
+    async fn rounds(&mut self, round: &mut Round) -> Result<(), Stuck> {
         for _ in 0..ROUNDS {
             if self.is_over() {
                 break;
             }
-            self.round(scene).await?;
-            if scene.ledger.broken().is_some() {
+            self.round(round).await?;
+            if round.ledger.broken().is_some() {
                 return Ok(());
             }
         }
         if self.torture.is_loud {
             println!("{:.0} s: {:?}", self.began.elapsed().as_secs_f64(), self.counts);
         }
-        scene.finish().await
+        round.finish().await
     }
 
-    async fn round(&mut self, scene: &mut Scene) -> Result<(), Stuck> {
-        let disaster = self.disaster(&scene.ground);
+    async fn round(&mut self, round: &mut Round) -> Result<(), Stuck> {
+        let disaster = self.disaster(&round.data_dirs);
         if disaster.point().is_some() {
-            self.counts.stops += u64::from(scene.stop().await?);
+            self.counts.stops += u64::from(round.stop().await?);
         }
-        if scene.server.is_none() {
-            self.start(scene, disaster.point()).await?;
+        if round.server.is_none() {
+            self.start(round, disaster.point()).await?;
         }
-        scene.audit().await?;
-        if let Some(broken) = scene.ledger.broken() {
-            let (last, layout) = (&self.last, scene.ground.layout);
+        round.audit().await?;
+        if let Some(broken) = round.ledger.broken() {
+            let (last, layout) = (&self.last, round.data_dirs.layout);
             return Err(Stuck(format!("{broken} (after {last:?}, {layout:?})")));
         }
-        let traffic = scene.traffic(&mut self.chance).await;
-        self.wait(scene, &disaster).await;
-        self.strike(scene, &disaster).await?;
-        scene.calm(traffic, &disaster).await;
+        let traffic = round.traffic(&mut self.chance).await;
+        self.wait(round, &disaster).await;
+        self.strike(round, &disaster).await?;
+        round.calm(traffic, &disaster).await;
         self.last = Some(disaster.clone());
-        if let Some(broken) = scene.ledger.broken() {
-            return Err(Stuck(format!("{broken} (after {disaster:?}, {:?})", scene.ground.layout)));
+        if let Some(broken) = round.ledger.broken() {
+            return Err(Stuck(format!(
+                "{broken} (after {disaster:?}, {:?})",
+                round.data_dirs.layout
+            )));
         }
         Ok(())
     }
 
-    fn disaster(&mut self, ground: &Ground) -> Disaster {
+    fn disaster(&mut self, data_dirs: &DataDirs) -> Disaster {
         let Goal { kills, cuts, doubles } = self.left();
         // A double crash begins with any disaster.
         let (kills, cuts) = if kills + cuts == 0 { (doubles, doubles) } else { (kills, cuts) };
-        let can_cut = ground.has_power_to_lose() && cuts > 0;
+        let can_cut = data_dirs.has_power_to_lose() && cuts > 0;
         if can_cut
             && self.chance.u64(..kills.min(1 << 20) + cuts.min(1 << 20)) >= kills.min(1 << 20)
         {
@@ -282,55 +285,55 @@ impl Run {
     }
 
     /// Starts the server, perhaps after it was killed once more on the way.
-    async fn start(&mut self, scene: &mut Scene, plan: Option<&Point>) -> Result<(), Stuck> {
+    async fn start(&mut self, round: &mut Round, plan: Option<&Point>) -> Result<(), Stuck> {
         let left = self.left();
         let all = left.kills + left.cuts + left.doubles;
         // Only where a crash has left something is there a recovery to be killed in.
-        if scene.has_crashed
+        if round.has_crashed
             && left.doubles > 0
             && self.chance.u64(..all) < left.doubles.saturating_mul(2)
         {
             for _ in 0..self.chance.u8(1..3) {
-                self.crash_in_recovery(scene).await?;
+                self.crash_in_recovery(round).await?;
             }
         }
-        let mut launch = scene.launch.clone();
+        let mut launch = round.launch.clone();
         if let Some(point) = plan {
             launch = launch.failpoints(&self.plan(point));
         }
-        scene.plan = plan.cloned();
+        round.plan = plan.cloned();
         let server = match launch.try_start().await {
             Ok(server) => server,
             // What recovery does can reach the point that was meant for later.
             Err(ended) if plan.is_some() && ended.was_killed() => {
-                self.counts.double_crashes += u64::from(scene.has_crashed);
-                scene.plan = None;
-                scene.launch.try_start().await.map_err(Stuck::at_start)?
+                self.counts.double_crashes += u64::from(round.has_crashed);
+                round.plan = None;
+                round.launch.try_start().await.map_err(Stuck::at_start)?
             }
             Err(ended) => return Err(Stuck::at_start(ended)),
         };
-        scene.launch = scene.launch.clone().listen(server.address());
-        scene.server = Some(server);
+        round.launch = round.launch.clone().listen(server.address());
+        round.server = Some(server);
         Ok(())
     }
 
-    async fn crash_in_recovery(&mut self, scene: &mut Scene) -> Result<(), Stuck> {
+    async fn crash_in_recovery(&mut self, round: &mut Round) -> Result<(), Stuck> {
         if self.chance.u8(0..4) == 0 {
             let after = Duration::from_micros(self.chance.u64(500..40_000));
-            scene.launch.start_and_kill(after).await;
+            round.launch.start_and_kill(after).await;
             self.counts.starts_killed += 1;
         } else {
             let point = Point::while_recovering(&mut self.chance);
-            match scene.launch.clone().failpoints(&self.plan(&point)).try_start().await {
+            match round.launch.clone().failpoints(&self.plan(&point)).try_start().await {
                 Err(ended) if ended.was_killed() => self.counts.double_crashes += 1,
                 Err(ended) => return Err(Stuck::at_start(ended)),
                 // It had nothing to do there.
-                Ok(server) => scene.bury(server).await,
+                Ok(server) => round.bury(server).await,
             }
         }
-        if scene.ground.has_power_to_lose() && self.chance.bool() {
-            scene.ground.power_off();
-            scene.ground.power_on();
+        if round.data_dirs.has_power_to_lose() && self.chance.bool() {
+            round.data_dirs.power_off();
+            round.data_dirs.power_on();
         }
         Ok(())
     }
@@ -344,8 +347,8 @@ impl Run {
     }
 
     /// Until it is time for the disaster.
-    async fn wait(&mut self, scene: &mut Scene, disaster: &Disaster) {
-        let server = scene.server.as_mut().expect("the server was started");
+    async fn wait(&mut self, round: &mut Round, disaster: &Disaster) {
+        let server = round.server.as_mut().expect("the server was started");
         match disaster.point() {
             Some(_) => drop(server.ends_within(Duration::from_millis(700)).await),
             None => {
@@ -356,26 +359,26 @@ impl Run {
         }
     }
 
-    async fn strike(&mut self, scene: &mut Scene, disaster: &Disaster) -> Result<(), Stuck> {
-        let at_point = scene.died_as_planned()?;
+    async fn strike(&mut self, round: &mut Round, disaster: &Disaster) -> Result<(), Stuck> {
+        let at_point = round.died_as_planned()?;
         if *disaster == Disaster::KillClient {
-            if let Some(putter) = &mut scene.putter {
-                self.counts.client_kills += u64::from(putter.kill().await);
+            if let Some(cli_uploader) = &mut round.cli_uploader {
+                self.counts.client_kills += u64::from(cli_uploader.kill().await);
             }
             return Ok(());
         }
         if disaster.cuts_power() {
             // A machine does nothing more once its power goes; this server would, for a
             // moment, and see one disk go before the other.
-            scene.server.as_mut().expect("the server was started").freeze();
-            scene.ground.power_off();
+            round.server.as_mut().expect("the server was started").freeze();
+            round.data_dirs.power_off();
         }
-        let server = scene.server.take().expect("the server was started");
-        scene.bury(server).await;
-        scene.has_crashed = true;
+        let server = round.server.take().expect("the server was started");
+        round.bury(server).await;
+        round.has_crashed = true;
         if disaster.cuts_power() {
-            scene.ground.neighbours_go();
-            scene.ground.power_on();
+            round.data_dirs.neighbours_go();
+            round.data_dirs.power_on();
             self.counts.power_cuts += 1;
             self.counts.power_cuts_at_points += u64::from(at_point);
         } else {

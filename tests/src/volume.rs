@@ -7,7 +7,7 @@
 
 mod shutdown;
 
-use crate::by_hand::flip;
+use crate::tamper::flip;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //! distances, and values from zero up.
 
 use super::{AXIS, LEFT, RIGHT, Scale, TITLE, WIDTH, line, text};
-use crate::finding::{Curve, Line};
+use crate::metric::{Curve, Line};
 use crate::table::three_digits;
 use std::fmt::Write as _;
 

@@ -1,10 +1,10 @@
 //! `cp`: no network, no hash, no promise.
 
 use super::{Arrival, Class, Contender, Go};
-use crate::ground::Room;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
+use crate::workspace::RunDir;
 use anyhow::Result;
 use std::process::Command;
 
@@ -32,13 +32,13 @@ impl Contender for Cp {
         program::find("cp").map(|_| ())
     }
 
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
-        let path = room.at("copy");
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
+        let path = run_dir.at("copy");
         let mut copy = Command::new("cp");
         // Some file systems would share the blocks and copy nothing.
-        copy.args(["-r", "--reflink=never"]).arg(room.load.path()).arg(&path);
+        copy.args(["-r", "--reflink=never"]).arg(run_dir.workload.path()).arg(&path);
         Ok(Box::new(move || {
-            let (wall, client) = measure::run(copy, &room.at("cp.log"), room.limit)?;
+            let (wall, client) = measure::run(copy, &run_dir.at("cp.log"), run_dir.limit)?;
             Ok(Arrival { sample: Sample { wall, client, server: None }, path })
         }))
     }

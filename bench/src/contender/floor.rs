@@ -1,11 +1,11 @@
 //! The floor program, whose ends are processes as those of the others are.
 
 use super::{Arrival, Class, Contender, Go};
-use crate::ground::Room;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
 use crate::server::{Server, Sign};
+use crate::workspace::RunDir;
 use anyhow::Result;
 
 /// When it lets the bytes go to the disk.
@@ -47,19 +47,19 @@ impl Contender for FloorProgram {
         Ok(())
     }
 
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
-        let path = room.at("received");
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
+        let path = run_dir.at("received");
         let mut receiver = program::own("floor")?;
         receiver.arg("receive").arg(&path).args(match self {
             Self::Plain => None,
             Self::Sync => Some("--sync"),
             Self::Paced => Some("--paced"),
         });
-        let server = Server::start(receiver, &room.at("server.log"), Sign::Says)?;
+        let server = Server::start(receiver, &run_dir.at("server.log"), Sign::Says)?;
         let mut sender = program::own("floor")?;
-        sender.arg("send").arg(room.load.path()).arg(server.address().to_string());
+        sender.arg("send").arg(run_dir.workload.path()).arg(server.address().to_string());
         Ok(Box::new(move || {
-            let (wall, client) = measure::run(sender, &room.at("client.log"), room.limit)?;
+            let (wall, client) = measure::run(sender, &run_dir.at("client.log"), run_dir.limit)?;
             let server = Some(server.stop()?);
             Ok(Arrival { sample: Sample { wall, client, server }, path })
         }))

@@ -1,11 +1,11 @@
 //! An HTTP PUT by curl to nginx with its dav module.
 
 use super::{Arrival, Class, Contender, Go};
-use crate::ground::Room;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
 use crate::server::{Server, Sign, free_port};
+use crate::workspace::RunDir;
 use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
@@ -42,47 +42,48 @@ impl Contender for Nginx {
         }
     }
 
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
-        let into = room.folder("received")?;
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
+        let into = run_dir.folder("received")?;
         let port = free_port()?;
-        let config = room.file("nginx.conf", &config(room, &into, port))?;
+        let config = run_dir.file("nginx.conf", &config(run_dir, &into, port))?;
         let mut nginx = Command::new(program::find("nginx").map_err(anyhow::Error::msg)?);
-        nginx.arg("-p").arg(room.path()).arg("-c").arg(config);
+        nginx.arg("-p").arg(run_dir.path()).arg("-c").arg(config);
         // What is said before the configuration is read goes there too.
         nginx.args(["-e", "stderr"]);
-        let server = Server::start(nginx, &room.at("server.log"), Sign::Opens(port))?;
+        let server = Server::start(nginx, &run_dir.at("server.log"), Sign::Opens(port))?;
         let mut curl = Command::new("curl");
         // Without a question first: some servers leave it waiting for a second.
-        curl.args(["-q", "-sSf", "--noproxy", "*", "-H", "Expect:", "-T"]).arg(room.load.path());
+        curl.args(["-q", "-sSf", "--noproxy", "*", "-H", "Expect:", "-T"])
+            .arg(run_dir.workload.path());
         curl.arg(format!("http://127.0.0.1:{port}/received/"));
         Ok(Box::new(move || {
-            let (wall, client) = measure::run(curl, &room.at("client.log"), room.limit)?;
+            let (wall, client) = measure::run(curl, &run_dir.at("client.log"), run_dir.limit)?;
             let server = Some(server.stop()?);
-            let path = into.join(room.load_name());
+            let path = into.join(run_dir.load_name());
             Ok(Arrival { sample: Sample { wall, client, server }, path })
         }))
     }
 }
 
-fn config(room: &Room, into: &Path, port: u16) -> String {
-    let room = room.path().display();
+fn config(run_dir: &RunDir, into: &Path, port: u16) -> String {
+    let run_dir = run_dir.path().display();
     let root = into.parent().unwrap_or(into).display();
     // As root its workers would become nobody, who may not write here.
     let user = if rustix::process::getuid().is_root() { "user root;\n" } else { "" };
     format!(
         r#"{user}daemon off;
 worker_processes 1;
-pid "{room}/nginx.pid";
+pid "{run_dir}/nginx.pid";
 error_log stderr warn;
 events {{ worker_connections 64; }}
 http {{
-    access_log "{room}/access.log";
+    access_log "{run_dir}/access.log";
     client_max_body_size 0;
-    client_body_temp_path "{room}/body";
-    proxy_temp_path "{room}/proxy";
-    fastcgi_temp_path "{room}/fastcgi";
-    uwsgi_temp_path "{room}/uwsgi";
-    scgi_temp_path "{room}/scgi";
+    client_body_temp_path "{run_dir}/body";
+    proxy_temp_path "{run_dir}/proxy";
+    fastcgi_temp_path "{run_dir}/fastcgi";
+    uwsgi_temp_path "{run_dir}/uwsgi";
+    scgi_temp_path "{run_dir}/scgi";
     server {{
         listen 127.0.0.1:{port};
         root "{root}";

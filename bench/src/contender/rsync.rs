@@ -1,12 +1,12 @@
 //! rsync to a daemon, whole files: there is nothing at the other end to compare with.
 
 use super::{Arrival, Class, Contender, Go};
-use crate::ground::Room;
-use crate::load::Load;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
 use crate::server::{Server, Sign, free_port};
+use crate::workload::Workload;
+use crate::workspace::RunDir;
 use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
@@ -49,28 +49,28 @@ impl Contender for Rsync {
         program::find("rsync").map(|_| ())
     }
 
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
-        let into = room.folder("received")?;
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
+        let into = run_dir.folder("received")?;
         let port = free_port()?;
-        let config = room.file("rsyncd.conf", &config(&into, &room.at("rsyncd.log")))?;
+        let config = run_dir.file("rsyncd.conf", &config(&into, &run_dir.at("rsyncd.log")))?;
         let mut daemon = Command::new("rsync");
         daemon.args(["--daemon", "--no-detach", "--address=127.0.0.1"]);
         daemon.arg(format!("--port={port}")).arg("--config").arg(config);
-        let server = Server::start(daemon, &room.at("server.log"), Sign::Opens(port))?;
+        let server = Server::start(daemon, &run_dir.at("server.log"), Sign::Opens(port))?;
         let mut rsync = Command::new("rsync");
-        rsync.arg(match room.load {
-            Load::File { .. } => "-W",
-            Load::Folder { .. } => "-rW",
+        rsync.arg(match run_dir.workload {
+            Workload::File { .. } => "-W",
+            Workload::Folder { .. } => "-rW",
         });
         if let Self::Fsync = self {
             rsync.arg("--fsync");
         }
-        rsync.arg(room.load.path()).arg(format!("rsync://127.0.0.1:{port}/bench/"));
+        rsync.arg(run_dir.workload.path()).arg(format!("rsync://127.0.0.1:{port}/bench/"));
         Ok(Box::new(move || {
-            let (wall, client) = measure::run(rsync, &room.at("client.log"), room.limit)?;
+            let (wall, client) = measure::run(rsync, &run_dir.at("client.log"), run_dir.limit)?;
             server.be_alone()?;
             let server = Some(server.stop()?);
-            let path = into.join(room.load_name());
+            let path = into.join(run_dir.load_name());
             Ok(Arrival { sample: Sample { wall, client, server }, path })
         }))
     }

@@ -1,11 +1,11 @@
 //! OpenSSH's sftp, encrypted as it always is, to an sshd of our own.
 
 use super::{Arrival, Class, Contender, Go};
-use crate::ground::Room;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
 use crate::server::{Server, Sign, free_port};
+use crate::workspace::RunDir;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,46 +52,47 @@ impl Contender for Sftp {
         Ok(())
     }
 
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
         let user = user()?;
-        let into = room.folder("received")?;
+        let into = run_dir.folder("received")?;
         let port = free_port()?;
-        let config = room.file("sshd_config", &config(room, port)?)?;
+        let config = run_dir.file("sshd_config", &config(run_dir, port)?)?;
         for key in ["host_key", "user_key"] {
             let mut keygen = Command::new("ssh-keygen");
-            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(room.at(key));
-            measure::run(keygen, &room.at("keygen.log"), room.limit)?;
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(run_dir.at(key));
+            measure::run(keygen, &run_dir.at("keygen.log"), run_dir.limit)?;
         }
         // It starts itself again for each connection, by its whole name.
         let mut sshd = Command::new(program::find("sshd").map_err(anyhow::Error::msg)?);
         sshd.args(["-D", "-e", "-f"]).arg(config);
-        let server = Server::start(sshd, &room.at("server.log"), Sign::Opens(port))?;
-        let put = format!("put \"{}\" \"{}/\"\n", room.load.path().display(), into.display());
+        let server = Server::start(sshd, &run_dir.at("server.log"), Sign::Opens(port))?;
+        let put =
+            format!("put \"{}\" \"{}/\"\n", run_dir.workload.path().display(), into.display());
         let mut sftp = Command::new("sftp");
-        sftp.arg("-q").arg("-b").arg(room.file("batch", &put)?);
-        sftp.args(["-F", "/dev/null", "-P", &port.to_string(), "-i"]).arg(room.at("user_key"));
+        sftp.arg("-q").arg("-b").arg(run_dir.file("batch", &put)?);
+        sftp.args(["-F", "/dev/null", "-P", &port.to_string(), "-i"]).arg(run_dir.at("user_key"));
         sftp.args(["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
-        sftp.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", room.at("known").display()));
+        sftp.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", run_dir.at("known").display()));
         sftp.arg(format!("{user}@127.0.0.1"));
         Ok(Box::new(move || {
-            let (wall, client) = measure::run(sftp, &room.at("client.log"), room.limit)?;
+            let (wall, client) = measure::run(sftp, &run_dir.at("client.log"), run_dir.limit)?;
             server.be_alone()?;
             let server = Some(server.stop()?);
-            let path = into.join(room.load_name());
+            let path = into.join(run_dir.load_name());
             Ok(Arrival { sample: Sample { wall, client, server }, path })
         }))
     }
 }
 
-/// An sshd that lets in whoever runs this, by the room's key and nothing else.
-fn config(room: &Room, port: u16) -> Result<String> {
-    let room = room.path().display();
+/// An sshd that lets in whoever runs this, by the key of the run folder and nothing else.
+fn config(run_dir: &RunDir, port: u16) -> Result<String> {
+    let run_dir = run_dir.path().display();
     let sftp_server = sftp_server().context("sftp-server is gone")?.display();
     Ok(format!(
         r#"ListenAddress 127.0.0.1:{port}
-HostKey "{room}/host_key"
+HostKey "{run_dir}/host_key"
 PidFile none
-AuthorizedKeysFile "{room}/user_key.pub"
+AuthorizedKeysFile "{run_dir}/user_key.pub"
 StrictModes no
 PermitRootLogin prohibit-password
 PasswordAuthentication no

@@ -1,11 +1,11 @@
 //! Towline itself: `towlined` over a new data folder, and one `towline put`.
 
 use super::{Arrival, Class, Contender, Go};
-use crate::ground::Room;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
 use crate::towlined::{self, Towlined};
+use crate::workspace::RunDir;
 use anyhow::Result;
 
 /// When it says SUCCESS.
@@ -50,16 +50,16 @@ impl Contender for Towline {
         }
     }
 
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
-        let mut towlined = towlined::command(room.path())?;
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
+        let mut towlined = towlined::command(run_dir.path())?;
         if let Self::Relaxed = self {
             towlined.args(["--durability", "relaxed"]);
         }
-        let server = Towlined::start_as(towlined, room.path())?;
-        let towline = server.put(room.load.path(), server.address())?;
+        let server = Towlined::start_as(towlined, run_dir.path())?;
+        let towline = server.put(run_dir.workload.path(), server.address())?;
         Ok(Box::new(move || {
-            let (wall, client) = measure::run(towline, &room.at("client.log"), room.limit)?;
-            let path = server.document(room.load_name());
+            let (wall, client) = measure::run(towline, &run_dir.at("client.log"), run_dir.limit)?;
+            let path = server.document(run_dir.load_name());
             let server = Some(server.stop()?);
             Ok(Arrival { sample: Sample { wall, client, server }, path })
         }))

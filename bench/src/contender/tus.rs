@@ -2,11 +2,11 @@
 //! PATCH with the whole file.
 
 use super::{Arrival, Class, Contender, Go};
-use crate::ground::Room;
 use crate::measure;
 use crate::program;
 use crate::sample::Sample;
 use crate::server::{Server, Sign, free_port};
+use crate::workspace::RunDir;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,30 +42,30 @@ impl Contender for Tus {
         program::find(self.name()).map(|_| ())
     }
 
-    fn ready<'a>(&'a self, room: &'a Room) -> Result<Go<'a>> {
-        let into = room.folder("received")?;
+    fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
+        let into = run_dir.folder("received")?;
         let port = free_port()?;
-        let command = self.server(room, &into, port)?;
-        let server = Server::start(command, &room.at("server.log"), Sign::Opens(port))?;
+        let command = self.server(run_dir, &into, port)?;
+        let server = Server::start(command, &run_dir.at("server.log"), Sign::Opens(port))?;
 
         Ok(Box::new(move || {
-            let log = room.at("create.log");
+            let log = run_dir.at("create.log");
             let mut create = curl();
             create
                 .args(["-X", "POST", "-i", "-H"])
-                .arg(format!("Upload-Length: {}", room.load.bytes()));
+                .arg(format!("Upload-Length: {}", run_dir.workload.bytes()));
             create.arg(format!("http://127.0.0.1:{port}/files/"));
-            let (created, create_cost) = measure::run(create, &log, room.limit)?;
+            let (created, create_cost) = measure::run(create, &log, run_dir.limit)?;
             let place = location(&std::fs::read_to_string(&log)?, port)
                 .with_context(|| format!("{} says no Location", self.name()))?;
 
             let mut send = curl();
             send.args(["-X", "PATCH", "-H", "Upload-Offset: 0", "-H"]);
             send.arg("Content-Type: application/offset+octet-stream");
-            send.arg("-T").arg(room.load.path()).arg(place);
-            let (sent, send_cost) = measure::run(send, &room.at("client.log"), room.limit)?;
+            send.arg("-T").arg(run_dir.workload.path()).arg(place);
+            let (sent, send_cost) = measure::run(send, &run_dir.at("client.log"), run_dir.limit)?;
             let server = Some(server.stop()?);
-            let path = file_of(room.load.bytes(), &into)?;
+            let path = file_of(run_dir.workload.bytes(), &into)?;
             let path = path.with_context(|| format!("{} has no such file", self.name()))?;
             let (wall, client) = (created + sent, create_cost.and(send_cost));
             Ok(Arrival { sample: Sample { wall, client, server }, path })
@@ -74,7 +74,7 @@ impl Contender for Tus {
 }
 
 impl Tus {
-    fn server(self, room: &Room, into: &Path, port: u16) -> Result<Command> {
+    fn server(self, run_dir: &RunDir, into: &Path, port: u16) -> Result<Command> {
         let mut command = Command::new(self.name());
         let port = port.to_string();
         match self {
@@ -85,9 +85,9 @@ impl Tus {
             Self::Rustus => {
                 command.args(["--host", "127.0.0.1", "--port", &port, "--url", "/files/"]);
                 command.arg("--data-dir").arg(into);
-                command.arg("--info-dir").arg(room.folder("info")?);
+                command.arg("--info-dir").arg(run_dir.folder("info")?);
                 // A request is in its memory before it is on the disk.
-                command.args(["--max-body-size", &room.load.bytes().to_string()]);
+                command.args(["--max-body-size", &run_dir.workload.bytes().to_string()]);
             }
         }
         Ok(command)

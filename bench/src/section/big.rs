@@ -2,8 +2,8 @@
 
 use super::{Section, Unit};
 use crate::contender::{Contender, Cp, FloorProgram, Nginx, Rsync, Sftp, Towline, Tus};
-use crate::finding::plain;
-use crate::load::Load;
+use crate::metric::plain;
+use crate::workload::Workload;
 use anyhow::Result;
 use fastrand::Rng;
 use std::path::Path;
@@ -27,8 +27,8 @@ impl Section for Big {
         self.bytes.saturating_mul(3)
     }
 
-    fn load(&self, folder: &Path, random: &mut Rng) -> Result<Load> {
-        Load::file(folder, self.bytes, random)
+    fn workload(&self, folder: &Path, random: &mut Rng) -> Result<Workload> {
+        Workload::file(folder, self.bytes, random)
     }
 
     fn contenders(&self) -> Vec<Box<dyn Contender>> {

@@ -1,12 +1,12 @@
 //! What a server asks of the system and of its catalog, counted.
 
-use crate::finding::{Findings, plain};
-use crate::load::Load;
+use crate::goal_test::{GoalTest, Site, say};
 use crate::measure;
+use crate::metric::{Metrics, plain};
 use crate::program;
 use crate::strace::{Call, Strace};
 use crate::towlined::{self, Towlined};
-use crate::trial::{Site, Trial, say};
+use crate::workload::Workload;
 use anyhow::Result;
 use fastrand::Rng;
 
@@ -21,7 +21,7 @@ pub(crate) struct Counters {
     pub(crate) files: u32,
 }
 
-impl Trial for Counters {
+impl GoalTest for Counters {
     fn name(&self) -> &'static str {
         "counters"
     }
@@ -35,26 +35,26 @@ impl Trial for Counters {
         2 * self.filesize + u64::from(self.files) * (32 << 10)
     }
 
-    fn run(&self, site: &Site) -> Result<Findings> {
-        let mut findings = Findings::default();
+    fn run(&self, site: &Site) -> Result<Metrics> {
+        let mut metrics = Metrics::default();
         if let Err(why) = program::find("strace") {
-            findings.skipped.push(why);
-            return Ok(findings);
+            metrics.skipped.push(why);
+            return Ok(metrics);
         }
-        let source = site.ground.place()?;
+        let source = site.workspace.place()?;
         let random = &mut Rng::with_seed(site.seed);
-        let load = Load::file(source.path(), self.filesize, random)?;
-        let count = Count::of(&load, site)?;
-        add(&mut findings, &plain(self.filesize), &count, "/GiB", load.bytes() as f64 / GIB);
-        let load = Load::folder(source.path(), self.files, random)?;
-        let count = Count::of(&load, site)?;
+        let workload = Workload::file(source.path(), self.filesize, random)?;
+        let count = Count::of(&workload, site)?;
+        add(&mut metrics, &plain(self.filesize), &count, "/GiB", workload.bytes() as f64 / GIB);
+        let workload = Workload::folder(source.path(), self.files, random)?;
+        let count = Count::of(&workload, site)?;
         let what = format!("{} files", self.files);
-        add(&mut findings, &what, &count, "/file", f64::from(self.files));
-        Ok(findings)
+        add(&mut metrics, &what, &count, "/file", f64::from(self.files));
+        Ok(metrics)
     }
 }
 
-/// Of one load, from the client's start to the server's end.
+/// Of one workload, from the client's start to the server's end.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     calls: u64,
@@ -69,12 +69,12 @@ struct Count {
 }
 
 impl Count {
-    fn of(load: &Load, site: &Site) -> Result<Self> {
-        let place = site.ground.place()?;
+    fn of(workload: &Workload, site: &Site) -> Result<Self> {
+        let place = site.workspace.place()?;
         let strace = Strace::into(&place.path().join("strace.log")).map_err(anyhow::Error::msg)?;
         let watched = strace.under(&towlined::command(place.path())?);
         let towlined = Towlined::start_as(watched, place.path())?;
-        let towline = towlined.put(load.path(), towlined.address())?;
+        let towline = towlined.put(workload.path(), towlined.address())?;
         let mark = strace.mark()?;
         let limit = site.limit.saturating_mul(SLOWER);
         let (wall, _) = measure::run(towline, &place.path().join("client.log"), limit)?;
@@ -105,7 +105,7 @@ impl Count {
     }
 }
 
-fn add(findings: &mut Findings, what: &str, count: &Count, unit: &str, units: f64) {
+fn add(metrics: &mut Metrics, what: &str, count: &Count, unit: &str, units: f64) {
     for (name, counted) in [
         ("system calls", count.calls),
         ("writes", count.writes),
@@ -116,6 +116,6 @@ fn add(findings: &mut Findings, what: &str, count: &Count, unit: &str, units: f6
     ] {
         let each = counted as f64 / units;
         let digits = if each < 10.0 { 3 } else { 0 };
-        findings.add(format!("{what}: {name}"), format!("{each:.digits$} {unit}"));
+        metrics.add(format!("{what}: {name}"), format!("{each:.digits$} {unit}"));
     }
 }

@@ -1,14 +1,14 @@
 //! Connections that are logged in and say nothing, and one upload beside them.
 
 use crate::descriptors;
-use crate::finding::{Findings, Goal, mebibytes, mebibytes_per_second, percent, plain};
+use crate::goal_test::{GoalTest, Site, say};
+use crate::metric::{Goal, Metrics, mebibytes, mebibytes_per_second, percent, plain};
 use crate::pattern::{Pattern, size};
+use crate::process_stats;
+use crate::raw_client::RawClient;
 use crate::runtime::block_on;
-use crate::speaker::Speaker;
 use crate::stats::median;
 use crate::towlined::Towlined;
-use crate::trial::{Site, Trial, say};
-use crate::vitals;
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -52,7 +52,7 @@ impl Idle {
     }
 }
 
-impl Trial for Idle {
+impl GoalTest for Idle {
     fn name(&self) -> &'static str {
         "idle"
     }
@@ -65,15 +65,15 @@ impl Trial for Idle {
         self.filesize
     }
 
-    fn run(&self, site: &Site) -> Result<Findings> {
+    fn run(&self, site: &Site) -> Result<Metrics> {
         let connections = self.connections.min(allowed());
         let pattern = Pattern::up_to(size(self.filesize), &mut Rng::with_seed(site.seed));
-        let place = site.ground.place()?;
+        let place = site.workspace.place()?;
         let towlined = Towlined::start(place.path())?;
         let limit = site.limit.saturating_mul(5 + 3 * self.uploads);
         let seen = block_on(limit, self.look(site, &towlined, connections, &pattern))?;
         towlined.stop()?;
-        Ok(self.findings(connections, &seen))
+        Ok(self.metrics(connections, &seen))
     }
 }
 
@@ -97,15 +97,15 @@ impl Idle {
     ) -> Result<Seen> {
         let mut alone = self.uploads(site, "before", towlined, pattern).await?;
         tokio::time::sleep(SETTLES).await;
-        let before_bytes = vitals::anonymous_bytes(towlined.id())?;
+        let before_bytes = process_stats::anonymous_bytes(towlined.id())?;
         let began = Instant::now();
         let idle = connect(connections, towlined.address(), &towlined.token()?).await?;
         say(&format!("  {} logged in after {:.1} s", idle.len(), began.elapsed().as_secs_f64()));
         tokio::time::sleep(SETTLES).await;
-        let after_bytes = vitals::anonymous_bytes(towlined.id())?;
-        let used = vitals::cpu(towlined.id())?;
+        let after_bytes = process_stats::anonymous_bytes(towlined.id())?;
+        let used = process_stats::cpu(towlined.id())?;
         tokio::time::sleep(self.silence).await;
-        let used = vitals::cpu(towlined.id())?.saturating_sub(used);
+        let used = process_stats::cpu(towlined.id())?.saturating_sub(used);
         let beside = self.uploads(site, "beside", towlined, pattern).await?;
         drop(idle);
         tokio::time::sleep(SETTLES).await;
@@ -127,15 +127,15 @@ impl Idle {
             let names = [format!("{prefix}-{number}.bin")];
             site.free_memory(self.filesize)?;
             let began = Instant::now();
-            let mut speaker = Speaker::login(address, &token).await?;
-            speaker.put(&names, size(self.filesize), pattern).await?;
+            let mut raw_client = RawClient::login(address, &token).await?;
+            raw_client.put(&names, size(self.filesize), pattern).await?;
             took.push(began.elapsed());
             towlined.remove(&names[0])?;
         }
         Ok(took)
     }
 
-    fn findings(&self, connections: u32, seen: &Seen) -> Findings {
+    fn metrics(&self, connections: u32, seen: &Seen) -> Metrics {
         let rate = |took: &[Duration]| {
             let seconds = median(took.iter().map(Duration::as_secs_f64)).unwrap_or(f64::NAN);
             self.filesize as f64 / seconds
@@ -144,25 +144,25 @@ impl Idle {
         let ratio = beside / alone;
         let grown = seen.after_bytes.saturating_sub(seen.before_bytes);
         let each = grown / u64::from(connections);
-        let mut findings = Findings::default();
+        let mut metrics = Metrics::default();
         if connections < self.connections {
             let why =
                 format!("{} of them: the limit of open files", self.connections - connections);
-            findings.skipped.push(why);
+            metrics.skipped.push(why);
         }
-        findings.add(format!("server's RssAnon over idle, {connections}"), mebibytes(grown));
-        findings.add_with_goal(
+        metrics.add(format!("server's RssAnon over idle, {connections}"), mebibytes(grown));
+        metrics.add_with_goal(
             "the same for each connection",
             format!("{:.1} KiB", each as f64 / 1024.0),
             Goal::of("< 16 KiB", each < 16 << 10),
         );
         let used = seen.used.as_secs_f64() / self.silence.as_secs_f64();
-        findings.add("server's CPU, of one core", format!("{:.1} %", used * 100.0));
+        metrics.add("server's CPU, of one core", format!("{:.1} %", used * 100.0));
         let what = plain(self.filesize);
-        findings.add(format!("an upload of {what} alone"), mebibytes_per_second(alone));
-        findings.add("the same beside them", mebibytes_per_second(beside));
-        findings.add_with_goal("beside / alone", percent(ratio), Goal::of("≥ 90 %", ratio >= 0.9));
-        findings
+        metrics.add(format!("an upload of {what} alone"), mebibytes_per_second(alone));
+        metrics.add("the same beside them", mebibytes_per_second(beside));
+        metrics.add_with_goal("beside / alone", percent(ratio), Goal::of("≥ 90 %", ratio >= 0.9));
+        metrics
     }
 }
 
@@ -174,19 +174,19 @@ fn allowed() -> u32 {
 }
 
 /// Opens so many connections, and logs in on each.
-async fn connect(connections: u32, address: SocketAddr, token: &str) -> Result<Vec<Speaker>> {
+async fn connect(connections: u32, address: SocketAddr, token: &str) -> Result<Vec<RawClient>> {
     let mut idle = Vec::new();
     for wave in (0..connections).step_by(WAVE as usize) {
         let mut tasks = JoinSet::new();
         for number in wave..connections.min(wave + WAVE) {
             let from = u32::from(Ipv4Addr::new(127, 0, 0, 2)) + number / PER_ADDRESS;
             let token = token.to_owned();
-            tasks.spawn(
-                async move { Speaker::login_from(Ipv4Addr::from(from), address, &token).await },
-            );
+            tasks.spawn(async move {
+                RawClient::login_from(Ipv4Addr::from(from), address, &token).await
+            });
         }
-        while let Some(speaker) = tasks.join_next().await {
-            idle.push(speaker?.context("a connection that was to be idle")?);
+        while let Some(raw_client) = tasks.join_next().await {
+            idle.push(raw_client?.context("a connection that was to be idle")?);
         }
     }
     Ok(idle)

@@ -1,14 +1,14 @@
 //! Many clients at the same time, each with a connection of its own, beside one client
 //! that sends as much.
 
-use crate::finding::{Findings, Goal, mebibytes, mebibytes_per_second, percent, plain};
+use crate::goal_test::{GoalTest, Site, say};
+use crate::metric::{Goal, Metrics, mebibytes, mebibytes_per_second, percent, plain};
 use crate::pattern::{Pattern, size};
+use crate::process_stats::{self, Watch};
+use crate::raw_client::RawClient;
 use crate::runtime::block_on;
-use crate::speaker::Speaker;
 use crate::stats::median;
 use crate::towlined::Towlined;
-use crate::trial::{Site, Trial, say};
-use crate::vitals::{self, Watch};
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ impl Many {
     }
 }
 
-impl Trial for Many {
+impl GoalTest for Many {
     fn name(&self) -> &'static str {
         "many"
     }
@@ -56,7 +56,7 @@ impl Trial for Many {
         self.whole().max(self.single)
     }
 
-    fn run(&self, site: &Site) -> Result<Findings> {
+    fn run(&self, site: &Site) -> Result<Metrics> {
         let longest = size(self.whole().max(self.single));
         let pattern = Arc::new(Pattern::up_to(longest, &mut Rng::with_seed(site.seed)));
         let (mut alone, mut together) = (Vec::new(), Vec::new());
@@ -70,12 +70,12 @@ impl Trial for Many {
             }
         }
         let single = once(site, &pattern, 1, self.single)?;
-        self.findings(&alone, &together, &single)
+        self.metrics(&alone, &together, &single)
     }
 }
 
 impl Many {
-    fn findings(&self, alone: &[Run], together: &[Run], single: &Run) -> Result<Findings> {
+    fn metrics(&self, alone: &[Run], together: &[Run], single: &Run) -> Result<Metrics> {
         let rate = |runs: &[Run]| {
             let seconds = median(runs.iter().map(|run| run.all.as_secs_f64()));
             seconds.map(|seconds| self.whole() as f64 / seconds)
@@ -86,32 +86,32 @@ impl Many {
         let spread = median(together.iter().map(Run::slowest_over_median)).unwrap_or_default();
         let memory = together.iter().map(|run| run.anonymous_bytes).max().unwrap_or_default();
         let resident = together.iter().map(|run| run.resident_bytes).max().unwrap_or_default();
-        let mut findings = Findings::default();
-        findings.add("one client with as many bytes", mebibytes_per_second(alone));
-        findings.add("all clients together", mebibytes_per_second(all));
-        findings.add_with_goal(
+        let mut metrics = Metrics::default();
+        metrics.add("one client with as many bytes", mebibytes_per_second(alone));
+        metrics.add("all clients together", mebibytes_per_second(all));
+        metrics.add_with_goal(
             "all together / one",
             percent(ratio),
             Goal::of("≥ 80 %", ratio >= 0.8),
         );
-        findings.add_with_goal(
+        metrics.add_with_goal(
             "slowest client / median client",
             format!("{spread:.2}"),
             Goal::of("≤ 2", spread <= 2.0),
         );
-        findings.add_with_goal(
+        metrics.add_with_goal(
             "server's RssAnon over idle, all",
             mebibytes(memory),
             Goal::of("< 200 MiB", memory < 200 * MIB),
         );
-        findings.add("server's VmHWM, all", mebibytes(resident));
+        metrics.add("server's VmHWM, all", mebibytes(resident));
         let memory = single.anonymous_bytes;
-        findings.add_with_goal(
+        metrics.add_with_goal(
             format!("server's RssAnon over idle, one of {}", plain(self.single)),
             mebibytes(memory),
             Goal::of("< 16 MiB", memory < 16 * MIB),
         );
-        Ok(findings)
+        Ok(metrics)
     }
 }
 
@@ -135,10 +135,10 @@ impl Run {
 }
 
 fn once(site: &Site, pattern: &Arc<Pattern>, clients: u32, filesize: u64) -> Result<Run> {
-    let place = site.ground.place()?;
+    let place = site.workspace.place()?;
     let towlined = Towlined::start(place.path())?;
     site.free_memory(u64::from(clients) * filesize)?;
-    let idle = vitals::anonymous_bytes(towlined.id())?;
+    let idle = process_stats::anonymous_bytes(towlined.id())?;
     let watch = Watch::over(towlined.id());
     let (address, token) = (towlined.address(), towlined.token()?);
     let began = Instant::now();
@@ -148,7 +148,7 @@ fn once(site: &Site, pattern: &Arc<Pattern>, clients: u32, filesize: u64) -> Res
         all,
         each,
         anonymous_bytes: watch.most()?.saturating_sub(idle),
-        resident_bytes: vitals::peak_bytes(towlined.id())?,
+        resident_bytes: process_stats::peak_bytes(towlined.id())?,
     };
     towlined.stop()?;
     drop(place);
@@ -169,8 +169,8 @@ async fn all(
         let (token, pattern) = (token.to_owned(), Arc::clone(pattern));
         tasks.spawn(async move {
             let began = Instant::now();
-            let mut speaker = Speaker::login(address, &token).await?;
-            speaker.put(&[format!("{client}.bin")], filesize, &pattern).await?;
+            let mut raw_client = RawClient::login(address, &token).await?;
+            raw_client.put(&[format!("{client}.bin")], filesize, &pattern).await?;
             anyhow::Ok(began.elapsed())
         });
     }

@@ -1,14 +1,14 @@
 //! Going on with an upload: what it costs before the first new byte is taken, and
 //! whether that grows with the file.
 
-use crate::finding::{Findings, Goal, plain};
+use crate::goal_test::{GoalTest, Site, say};
+use crate::metric::{Goal, Metrics, plain};
 use crate::pattern::{Pattern, size};
+use crate::process_stats;
+use crate::raw_client::RawClient;
 use crate::runtime::block_on;
-use crate::speaker::Speaker;
 use crate::stats::median;
 use crate::towlined::Towlined;
-use crate::trial::{Site, Trial, say};
-use crate::vitals;
 use anyhow::Result;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Resume {
     }
 }
 
-impl Trial for Resume {
+impl GoalTest for Resume {
     fn name(&self) -> &'static str {
         "resume"
     }
@@ -55,30 +55,30 @@ impl Trial for Resume {
         self.filesizes.iter().copied().min().unwrap_or_default()
     }
 
-    fn run(&self, site: &Site) -> Result<Findings> {
+    fn run(&self, site: &Site) -> Result<Metrics> {
         let longest = self.filesizes.iter().copied().max().unwrap_or_default();
         let pattern = Pattern::up_to(size(longest), &mut Rng::with_seed(site.seed));
-        let mut findings = Findings::default();
+        let mut metrics = Metrics::default();
         let mut granted = Vec::new();
         for &filesize in &self.filesizes {
             // All of it is reserved at once.
             if let Some(why) = site.lacks(&plain(filesize), filesize) {
-                findings.skipped.push(why);
+                metrics.skipped.push(why);
                 continue;
             }
             let (live, restarted) = self.one(site, filesize, &pattern)?;
-            add(&mut findings, &format!("{}, live", plain(filesize)), &live);
-            add(&mut findings, &format!("{}, restarted", plain(filesize)), &restarted);
+            add(&mut metrics, &format!("{}, live", plain(filesize)), &live);
+            add(&mut metrics, &format!("{}, restarted", plain(filesize)), &restarted);
             let both = live.iter().chain(&restarted);
             granted.extend(both.map(|one| one.granted.as_secs_f64() * 1e3));
         }
         let longest = granted.iter().copied().fold(0.0, f64::max);
-        findings.add_with_goal(
+        metrics.add_with_goal(
             "the longest wait for any grant",
             format!("{longest:.2} ms"),
             Goal::of(format!("< {GRANT_MS_MAX} ms"), longest < GRANT_MS_MAX),
         );
-        Ok(findings)
+        Ok(metrics)
     }
 }
 
@@ -91,7 +91,7 @@ impl Resume {
         filesize: u64,
         pattern: &Pattern,
     ) -> Result<(Vec<Resumption>, Vec<Resumption>)> {
-        let place = site.ground.place()?;
+        let place = site.workspace.place()?;
         let mut towlined = Towlined::start(place.path())?;
         let upload = block_on(site.limit, Half::sent(&towlined, filesize, pattern))?;
         let upload = &upload;
@@ -100,9 +100,9 @@ impl Resume {
             // Kept open: a connection that hangs is what is taken over from.
             let mut before = None;
             for _ in 0..self.takeovers {
-                let (resumption, speaker) = upload.resume(&towlined, pattern).await?;
+                let (resumption, raw_client) = upload.resume(&towlined, pattern).await?;
                 live.push(resumption);
-                before.replace(speaker);
+                before.replace(raw_client);
             }
             Ok(live)
         })?;
@@ -137,9 +137,9 @@ struct Resumption {
 
 impl Half {
     async fn sent(towlined: &Towlined, filesize: u64, pattern: &Pattern) -> Result<Self> {
-        let mut speaker = Speaker::login(towlined.address(), &towlined.token()?).await?;
-        let document_id = speaker.begin("half.bin", size(filesize)).await?.document_id;
-        speaker.send(pattern, size(filesize), 0..filesize / 2 + INTO_BLOCK).await?;
+        let mut raw_client = RawClient::login(towlined.address(), &towlined.token()?).await?;
+        let document_id = raw_client.begin("half.bin", size(filesize)).await?.document_id;
+        raw_client.send(pattern, size(filesize), 0..filesize / 2 + INTO_BLOCK).await?;
         Ok(Self { document_id, filesize })
     }
 
@@ -148,13 +148,13 @@ impl Half {
         &self,
         towlined: &Towlined,
         pattern: &Pattern,
-    ) -> Result<(Resumption, Speaker)> {
+    ) -> Result<(Resumption, RawClient)> {
         let (address, token) = (towlined.address(), towlined.token()?);
-        let mut speaker = Speaker::login(address, &token).await?;
-        let mut watcher = Speaker::login(address, &token).await?;
-        let read_before = vitals::read_bytes(towlined.id())?;
+        let mut raw_client = RawClient::login(address, &token).await?;
+        let mut watcher = RawClient::login(address, &token).await?;
+        let read_before = process_stats::read_bytes(towlined.id())?;
         let began = Instant::now();
-        let offset = speaker.resume(self.document_id).await?.offset.get();
+        let offset = raw_client.resume(self.document_id).await?.offset.get();
         let granted = began.elapsed();
         let end = offset + BLOCK_SIZE_BYTES;
         // A progress would say it up to 200 ms later.
@@ -162,22 +162,22 @@ impl Half {
             while watcher.received(self.document_id).await? <= offset {}
             Ok(began.elapsed())
         };
-        let sending = speaker.send(pattern, size(self.filesize), offset..end);
+        let sending = raw_client.send(pattern, size(self.filesize), offset..end);
         let ((), first_byte) = tokio::try_join!(sending, watching)?;
-        let read_bytes = vitals::read_bytes(towlined.id())?.saturating_sub(read_before);
-        Ok((Resumption { granted, first_byte, read_bytes }, speaker))
+        let read_bytes = process_stats::read_bytes(towlined.id())?.saturating_sub(read_before);
+        Ok((Resumption { granted, first_byte, read_bytes }, raw_client))
     }
 }
 
-fn add(findings: &mut Findings, what: &str, resumptions: &[Resumption]) {
+fn add(metrics: &mut Metrics, what: &str, resumptions: &[Resumption]) {
     let milliseconds = |of: fn(&Resumption) -> Duration| {
         let all = resumptions.iter().map(|one| of(one).as_secs_f64() * 1e3);
         format!("{:.2} ms", median(all).unwrap_or(f64::NAN))
     };
-    findings.add(format!("{what}: granted"), milliseconds(|one| one.granted));
-    findings.add(format!("{what}: first byte"), milliseconds(|one| one.first_byte));
+    metrics.add(format!("{what}: granted"), milliseconds(|one| one.granted));
+    metrics.add(format!("{what}: first byte"), milliseconds(|one| one.first_byte));
     let read = resumptions.iter().map(|one| one.read_bytes).max().unwrap_or_default();
-    findings.add_with_goal(
+    metrics.add_with_goal(
         format!("{what}: read back, at most"),
         format!("{:.1} KiB", read as f64 / 1024.0),
         Goal::of("≤ 1 MiB", read <= BLOCK_SIZE_BYTES),

@@ -1,15 +1,15 @@
 //! What a byte costs in files of different sizes, and what it costs to write the same
 //! files plainly: disk and memory of a machine are not flat themselves.
 
-use crate::finding::{self, Curve, Findings, Goal, Line, plain};
+use crate::goal_test::{GoalTest, Site, say};
 use crate::interrupt;
+use crate::metric::{self, Curve, Goal, Line, Metrics, plain};
 use crate::pattern::{Pattern, size};
+use crate::process_stats;
+use crate::raw_client::RawClient;
 use crate::runtime::block_on;
-use crate::speaker::Speaker;
 use crate::stats::median;
 use crate::towlined::Towlined;
-use crate::trial::{Site, Trial, say};
-use crate::vitals;
 use anyhow::Result;
 use fastrand::Rng;
 use std::fs::File;
@@ -53,7 +53,7 @@ impl Sizes {
     }
 }
 
-impl Trial for Sizes {
+impl GoalTest for Sizes {
     fn name(&self) -> &'static str {
         "sizes"
     }
@@ -66,39 +66,39 @@ impl Trial for Sizes {
         self.together
     }
 
-    fn run(&self, site: &Site) -> Result<Findings> {
+    fn run(&self, site: &Site) -> Result<Metrics> {
         let longest = self.filesizes.iter().copied().max().unwrap_or_default();
         let pattern = Pattern::up_to(size(longest), &mut Rng::with_seed(site.seed));
         let mut costs = Vec::new();
-        let mut findings = Findings::default();
+        let mut metrics = Metrics::default();
         for &filesize in &self.filesizes {
             if let Some(why) = site.lacks(&plain(filesize), filesize.max(self.together)) {
-                findings.skipped.push(why);
+                metrics.skipped.push(why);
                 continue;
             }
             let cost = self.cost(site, filesize, &pattern)?;
-            add(&mut findings, &cost);
+            add(&mut metrics, &cost);
             costs.push(cost);
         }
         let alone: Vec<&Cost> =
             costs.iter().filter(|cost| self.count(cost.filesize) == 1).collect();
         let spread = spread(&alone, |cost| cost.upload.seconds);
-        findings.add_with_goal(
+        metrics.add_with_goal(
             "seconds, dearest / cheapest sent alone",
             format!("{spread:.2}"),
             Goal::of(format!("≤ {SPREAD_MAX}"), spread <= SPREAD_MAX),
         );
         let spread = self::spread(&alone, |cost| cost.plain.seconds);
-        findings.add("the same of plain files", format!("{spread:.2}"));
-        findings.curve = Some(curve(&costs));
-        Ok(findings)
+        metrics.add("the same of plain files", format!("{spread:.2}"));
+        metrics.curve = Some(curve(&costs));
+        Ok(metrics)
     }
 }
 
-fn add(findings: &mut Findings, cost: &Cost) {
+fn add(metrics: &mut Metrics, cost: &Cost) {
     let what = plain(cost.filesize);
     let mut add = |name: &str, figure: f64| {
-        findings.add(format!("{what}: {name}"), format!("{figure:.3} s/GiB"));
+        metrics.add(format!("{what}: {name}"), format!("{figure:.3} s/GiB"));
     };
     add("by the clock", cost.upload.seconds);
     add("server's CPU", cost.upload.cpu_seconds);
@@ -163,25 +163,25 @@ impl Sizes {
         }
         let gibibytes = (filesize * self.count(filesize)) as f64 / (1024 * MIB) as f64;
         let upload = Took::middle(&upload, gibibytes);
-        say(&format!("  {}: {:.3} s/GiB", finding::plain(filesize), upload.seconds));
+        say(&format!("  {}: {:.3} s/GiB", metric::plain(filesize), upload.seconds));
         Ok(Cost { filesize, upload, plain: Took::middle(&plain, gibibytes) })
     }
 
     /// Sends them to a server.
     fn upload(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<Took> {
-        let place = site.ground.place()?;
+        let place = site.workspace.place()?;
         let towlined = Towlined::start(place.path())?;
         let (address, token) = (towlined.address(), towlined.token()?);
         let names: Vec<String> = (0..self.count(filesize)).map(|n| format!("{n}.bin")).collect();
         site.free_memory(filesize.max(self.together))?;
-        let used = vitals::cpu(towlined.id())?;
+        let used = process_stats::cpu(towlined.id())?;
         let wall = block_on(site.limit_for(filesize), async {
-            let mut speaker = Speaker::login(address, &token).await?;
+            let mut raw_client = RawClient::login(address, &token).await?;
             let began = Instant::now();
-            speaker.put(&names, size(filesize), pattern).await?;
+            raw_client.put(&names, size(filesize), pattern).await?;
             Ok(began.elapsed())
         })?;
-        let used = vitals::cpu(towlined.id())?.saturating_sub(used);
+        let used = process_stats::cpu(towlined.id())?.saturating_sub(used);
         towlined.stop()?;
         clear(place);
         Ok(Took::of(wall, used))
@@ -189,9 +189,9 @@ impl Sizes {
 
     /// Writes them and syncs each, and nothing else.
     fn write(&self, site: &Site, filesize: u64, pattern: &Pattern) -> Result<Took> {
-        let place = site.ground.place()?;
+        let place = site.workspace.place()?;
         site.free_memory(filesize.max(self.together))?;
-        let used = vitals::cpu(std::process::id())?;
+        let used = process_stats::cpu(std::process::id())?;
         let began = Instant::now();
         for number in 0..self.count(filesize) {
             let mut file = File::create_new(place.path().join(number.to_string()))?;
@@ -201,7 +201,8 @@ impl Sizes {
             rustix::fs::fdatasync(&file)?;
             interrupt::check()?;
         }
-        let took = Took::of(began.elapsed(), vitals::cpu(std::process::id())?.saturating_sub(used));
+        let took =
+            Took::of(began.elapsed(), process_stats::cpu(std::process::id())?.saturating_sub(used));
         clear(place);
         Ok(took)
     }

@@ -2,7 +2,7 @@
 
 use super::{Section, Unit};
 use crate::contender::{Contender, Cp, Rsync, Towline};
-use crate::load::Load;
+use crate::workload::Workload;
 use anyhow::Result;
 use fastrand::Rng;
 use std::path::Path;
@@ -29,8 +29,8 @@ impl Section for Small {
         u64::from(self.files) * SPACE_BYTES * (1 + runs * self.contenders().len() as u64)
     }
 
-    fn load(&self, folder: &Path, random: &mut Rng) -> Result<Load> {
-        Load::folder(folder, self.files, random)
+    fn workload(&self, folder: &Path, random: &mut Rng) -> Result<Workload> {
+        Workload::folder(folder, self.files, random)
     }
 
     fn contenders(&self) -> Vec<Box<dyn Contender>> {

@@ -1,11 +1,11 @@
 //! A link so slow and so short-lived that no connection carries a whole file.
 
-use crate::finding::{Findings, Goal, plain};
+use crate::goal_test::{GoalTest, Site};
 use crate::link::{Heard, Link, Manner};
-use crate::load::Load;
 use crate::measure;
+use crate::metric::{Goal, Metrics, plain};
 use crate::towlined::Towlined;
-use crate::trial::{Site, Trial};
+use crate::workload::Workload;
 use anyhow::{Result, ensure};
 use fastrand::Rng;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Weak {
     }
 }
 
-impl Trial for Weak {
+impl GoalTest for Weak {
     fn name(&self) -> &'static str {
         "weak"
     }
@@ -43,37 +43,37 @@ impl Trial for Weak {
         2 * self.filesize
     }
 
-    fn run(&self, site: &Site) -> Result<Findings> {
-        let place = site.ground.place()?;
-        let load = Load::file(place.path(), self.filesize, &mut Rng::with_seed(site.seed))?;
+    fn run(&self, site: &Site) -> Result<Metrics> {
+        let place = site.workspace.place()?;
+        let workload = Workload::file(place.path(), self.filesize, &mut Rng::with_seed(site.seed))?;
         let towlined = Towlined::start(place.path())?;
         let link = Link::to(towlined.address(), self.manner)?;
-        let towline = towlined.put(load.path(), link.address())?;
+        let towline = towlined.put(workload.path(), link.address())?;
         let (wall, _) = measure::run(towline, &place.path().join("client.log"), site.limit)?;
         let heard = link.heard();
         drop(link);
-        load.check(&towlined.document(load.path().file_name().unwrap_or_default()))?;
+        workload.check(&towlined.document(workload.path().file_name().unwrap_or_default()))?;
         towlined.stop()?;
-        self.findings(wall, &heard)
+        self.metrics(wall, &heard)
     }
 }
 
 impl Weak {
-    fn findings(&self, wall: Duration, heard: &[Heard]) -> Result<Findings> {
+    fn metrics(&self, wall: Duration, heard: &[Heard]) -> Result<Metrics> {
         let gains = gains(heard);
         ensure!(heard.iter().any(|one| one.confirmed.is_some()), "nothing was confirmed");
         let least = gains.iter().copied().min().unwrap_or_default();
         let ideal = self.filesize as f64 / self.manner.bytes_per_second as f64;
-        let mut findings = Findings::default();
-        findings.add("finished after", format!("{:.1} s", wall.as_secs_f64()));
-        findings.add("the same over a link that holds, at best", format!("{ideal:.1} s"));
-        findings.add("connections", gains.len().to_string());
-        findings.add_with_goal(
+        let mut metrics = Metrics::default();
+        metrics.add("finished after", format!("{:.1} s", wall.as_secs_f64()));
+        metrics.add("the same over a link that holds, at best", format!("{ideal:.1} s"));
+        metrics.add("connections", gains.len().to_string());
+        metrics.add_with_goal(
             "the least that one was good for",
             format!("{:.1} KiB", least as f64 / 1024.0),
             Goal::of("> 0", least > 0),
         );
-        Ok(findings)
+        Ok(metrics)
     }
 }
 

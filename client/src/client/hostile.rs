@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_types::block::hash_block;
 use towline_types::{BlockIndex, FileSize};
 
@@ -64,7 +64,7 @@ impl Rogue {
 }
 
 fn serve(mut stream: TcpStream, does: impl Fn(&Value) -> Deed) {
-    let mut decoder = Decoder::new(Caps::SERVER);
+    let mut decoder = Decoder::new(FrameLimits::SERVER);
     loop {
         let request = match decoder.next_part().unwrap() {
             Some(Part::Control(json)) => serde_json::from_slice(json).unwrap(),

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use towline_protocol::frame::{Caps, Decoder, Part};
+use towline_protocol::frame::{Decoder, FrameLimits, Part};
 
 /// So much goes over the link at a time.
 const PIECE_BYTES: usize = 32 << 10;
@@ -134,7 +134,7 @@ struct Meter(Decoder);
 
 impl Meter {
     fn new() -> Self {
-        Self(Decoder::new(Caps::SERVER))
+        Self(Decoder::new(FrameLimits::SERVER))
     }
 
     fn payload_in(&mut self, mut bytes: &[u8]) -> u64 {

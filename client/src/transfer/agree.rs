@@ -10,7 +10,7 @@ use crate::uploads::{self, BegunWith, Remembered, Wanted};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use towline_protocol::reply::{Granted, Progress, Success};
-use towline_protocol::request::{About, Find, Resume, Upload, Withdraw};
+use towline_protocol::request::{DocumentRef, Find, Resume, Upload, Withdraw};
 use towline_protocol::{Code, ErrorReply, Reply, Request};
 use towline_types::{ChainingValue, DocumentId, FileSize, Offset};
 
@@ -146,7 +146,7 @@ impl Transfer {
         means: &mut Means<'_>,
         document_id: DocumentId,
     ) -> Result<(), Stop> {
-        let about = About { channel: self.channel, document_id };
+        let about = DocumentRef { channel: self.channel, document_id };
         match means.link.ask(&Request::Cancel(about)).await? {
             Reply::Error(error) if matches!(Stop::refused(error.clone()), Stop::Later(_)) => {
                 return Err(Stop::refused(error));

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::stop::Stop;
 use tokio::time::{Instant, timeout_at};
 use towline_protocol::reply::Success;
-use towline_protocol::request::About;
+use towline_protocol::request::DocumentRef;
 use towline_protocol::{Reply, Request};
 use towline_types::DocumentId;
 
@@ -59,7 +59,7 @@ impl Transfer {
         document_id: DocumentId,
     ) -> Result<Option<Success>, Stop> {
         let channel = self.channel;
-        means.link.queue(&Request::Status(About { channel, document_id }));
+        means.link.queue(&Request::Status(DocumentRef { channel, document_id }));
         loop {
             let stall_ends = self.stall_ends(means, course);
             let step = timeout_at(stall_ends, means.link.next(false)).await;

@@ -16,7 +16,7 @@ use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// What one side accepts from the other. Zero forbids a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caps {
+pub struct FrameLimits {
     /// The longest control message.
     pub control_bytes: u32,
     /// The longest payload of a chunk.
@@ -27,7 +27,7 @@ pub struct Caps {
     pub block_list_values: u32,
 }
 
-impl Caps {
+impl FrameLimits {
     /// What a server accepts before login: one short control message.
     pub const LOGIN: Self = Self {
         control_bytes: HELLO_BYTES_MAX,
@@ -128,7 +128,7 @@ const LEAN_ABOVE_BYTES: u32 = 8 << 10;
 /// See the module's description.
 #[derive(Debug)]
 pub struct Decoder {
-    caps: Caps,
+    frame_limits: FrameLimits,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -139,13 +139,13 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder at the beginning of a stream.
     #[must_use]
-    pub fn new(caps: Caps) -> Self {
-        Self { caps, buffer: Vec::new(), start: 0, end: 0, payload_left: 0, lean: false }
+    pub fn new(frame_limits: FrameLimits) -> Self {
+        Self { frame_limits, buffer: Vec::new(), start: 0, end: 0, payload_left: 0, lean: false }
     }
 
     /// Accepts other frames from now on: after login.
-    pub fn set_caps(&mut self, caps: Caps) {
-        self.caps = caps;
+    pub fn set_limits(&mut self, frame_limits: FrameLimits) {
+        self.frame_limits = frame_limits;
     }
 
     /// Where the next bytes of the stream may be put. Never empty. The beginning of
@@ -270,7 +270,7 @@ impl Decoder {
         }))
     }
 
-    /// Kind and length of the frame that begins here, held against the caps.
+    /// Kind and length of the frame that begins here, checked against the limits.
     fn head(&self, bytes: &[u8]) -> Result<Option<(Kind, u32)>, FrameError> {
         let Some((prefix, rest)) = bytes.split_first_chunk::<LENGTH_PREFIX_BYTES>() else {
             return Ok(None);
@@ -311,11 +311,15 @@ impl Decoder {
     fn max_of(&self, kind: Kind) -> u32 {
         let header = CHUNK_HEADER_BYTES;
         match kind {
-            Kind::Control if self.caps.control_bytes > 0 => self.caps.control_bytes + 1,
-            Kind::Chunk if self.caps.chunk_bytes > 0 => self.caps.chunk_bytes + header,
-            Kind::Block if self.caps.blocks => header + VALUE_BYTES,
-            Kind::BlockList if self.caps.block_list_values > 0 => {
-                self.caps.block_list_values * VALUE_BYTES + header
+            Kind::Control if self.frame_limits.control_bytes > 0 => {
+                self.frame_limits.control_bytes + 1
+            }
+            Kind::Chunk if self.frame_limits.chunk_bytes > 0 => {
+                self.frame_limits.chunk_bytes + header
+            }
+            Kind::Block if self.frame_limits.blocks => header + VALUE_BYTES,
+            Kind::BlockList if self.frame_limits.block_list_values > 0 => {
+                self.frame_limits.block_list_values * VALUE_BYTES + header
             }
             _ => 0,
         }

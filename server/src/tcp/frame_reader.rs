@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, timeout_at};
 use towline_engine::{BlockBuffer, BufferPool, WHOLE_BYTES};
 use towline_protocol::Channel;
-use towline_protocol::frame::{Caps, Decoder, FrameError, Part};
+use towline_protocol::frame::{Decoder, FrameError, FrameLimits, Part};
 use towline_protocol::limits::FRAME_STRETCH_BYTES;
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{BlockIndex, ChainingValue, Offset};
@@ -127,7 +127,7 @@ impl<R> FrameReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(crate) fn new(reader: R, caps: Caps, pool: Arc<BufferPool>) -> Self {
+    pub(crate) fn new(reader: R, caps: FrameLimits, pool: Arc<BufferPool>) -> Self {
         Self {
             reader,
             decoder: Decoder::new(caps),
@@ -142,8 +142,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    pub(crate) fn set_caps(&mut self, caps: Caps) {
-        self.decoder.set_caps(caps);
+    pub(crate) fn set_limits(&mut self, caps: FrameLimits) {
+        self.decoder.set_limits(caps);
     }
 
     /// When the client will have been silent, or at one frame, for too long, as far as it is
@@ -242,7 +242,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             Some(Part::Block { channel, index, value }) => {
                 Incoming::Block { channel, index, value }
             }
-            // The caps let none through.
+            // The frame limits allow none.
             Some(Part::BlockList { .. }) => return Err(FrameError::UnknownKind(4).into()),
         };
         self.frame_ended();
@@ -407,7 +407,7 @@ mod tests {
 
     fn reader(pool: &Arc<BufferPool>) -> (FrameReader<DuplexStream>, DuplexStream) {
         let (there, here) = duplex(1 << 20);
-        (FrameReader::new(here, Caps::SERVER, Arc::clone(pool)), there)
+        (FrameReader::new(here, FrameLimits::SERVER, Arc::clone(pool)), there)
     }
 
     fn head(length: u32) -> [u8; 17] {

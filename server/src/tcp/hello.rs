@@ -6,7 +6,7 @@ use crate::shared::Shared;
 use crate::token::TokenError;
 use tokio::io::AsyncRead;
 use towline_engine::log;
-use towline_protocol::frame::{Caps, FrameError};
+use towline_protocol::frame::{FrameError, FrameLimits};
 use towline_protocol::limits::{
     CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
 };
@@ -68,7 +68,7 @@ async fn ask<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, shared: &Shared)
     }
     let bytes = match reader.next().await {
         Ok(Incoming::Control(bytes)) => bytes,
-        // The caps of this stage let nothing else through.
+        // The frame limits before the login allow no other frame.
         Ok(_) | Err(ReadError::Cut | ReadError::Io(_)) => return Login::Gone,
         Err(ReadError::Frame(error)) => return Login::Refused(early(&error)),
     };
@@ -112,7 +112,7 @@ async fn check<R: AsyncRead + Unpin>(
             refused(Code::Unauthorized, TokenError::Bad.to_string())
         }
         Ok(Some(user)) if user.removed_at.is_none() => {
-            reader.set_caps(Caps::SERVER);
+            reader.set_limits(FrameLimits::SERVER);
             tracing::debug!(user = user.name, client = hello.client, "logged in");
             Login::User(user, identity.expires_at)
         }

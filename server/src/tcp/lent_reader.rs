@@ -233,7 +233,7 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::task::spawn_blocking;
     use towline_engine::BufferPool;
-    use towline_protocol::frame::{self, Caps};
+    use towline_protocol::frame::{self, FrameLimits};
     use towline_types::{BlockIndex, ChainingValue, Offset};
 
     const BLOCK: usize = 1 << 20;
@@ -244,7 +244,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (receiver, _) = halves(listener.accept().await.unwrap().0).unwrap();
-        (ReaderSlot::new(FrameReader::new(receiver, Caps::SERVER, BufferPool::new(4))), client)
+        (
+            ReaderSlot::new(FrameReader::new(receiver, FrameLimits::SERVER, BufferPool::new(4))),
+            client,
+        )
     }
 
     fn soon() -> std::time::Instant {

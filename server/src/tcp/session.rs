@@ -19,7 +19,7 @@ use towline_engine::Command;
 use towline_engine::Origin;
 use towline_engine::{Event, EventKind, EventReceiver};
 use towline_engine::{REQUESTS_MAX, Session};
-use towline_protocol::frame::Caps;
+use towline_protocol::frame::FrameLimits;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Pong;
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
@@ -60,7 +60,8 @@ where
     R: AsyncRead + Patient + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
-    let mut reader = FrameReader::new(reader, Caps::LOGIN, Arc::clone(shared.engine.buffers()));
+    let mut reader =
+        FrameReader::new(reader, FrameLimits::LOGIN, Arc::clone(shared.engine.buffers()));
     let mut outgoing = SendBuffer::new(writer);
     let stopping = shared.stopping.clone();
     // Cancel-safe enough: a stranger who is not logged in has nothing to lose.

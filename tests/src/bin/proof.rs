@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use towline_tests::process::{ServerProcess, towline};
 use towline_tests::proxy::{FaultProxy, Faults};
-use towline_tests::site::{Person, Site};
+use towline_tests::site::{Site, TestUser};
 
 const CUTS: usize = 20;
 const SERVER_KILLS: usize = 20;
@@ -51,17 +51,17 @@ struct Proof {
 }
 
 /// A data folder with a user in it.
-struct Scene {
+struct Fixture {
     site: Site,
-    person: Person,
+    user: TestUser,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Result<Self> {
         let site = Site::new();
-        let person = site.add_user("proof").await;
-        std::fs::write(site.outside().join("token"), &person.token)?;
-        Ok(Self { site, person })
+        let user = site.add_user("proof").await;
+        std::fs::write(site.outside().join("token"), &user.token)?;
+        Ok(Self { site, user })
     }
 }
 
@@ -88,8 +88,8 @@ impl Proof {
     }
 
     async fn cuts(&self) -> Result<()> {
-        let scene = Scene::new().await?;
-        let server = ServerProcess::start_with(&scene.site, &SERVER).await;
+        let fixture = Fixture::new().await?;
+        let server = ServerProcess::start_with(&fixture.site, &SERVER).await;
         let mut places: Vec<u64> = (0..CUTS).map(|_| fastrand::u64(1..self.size)).collect();
         places.sort_unstable();
         let lengths: Vec<u64> =
@@ -98,12 +98,12 @@ impl Proof {
             FaultProxy::start(server.address(), lengths.into_iter().map(Faults::cut_after)).await;
         let begun = Instant::now();
         let mut witness = Witness::default();
-        self.put(&scene, &proxy)?.watch(&mut witness).await?;
+        self.put(&fixture, &proxy)?.watch(&mut witness).await?;
         let mut delivered = 0;
         for number in 0..proxy.connections() {
             delivered += proxy.link(number).await.passed();
         }
-        self.verify(&scene, &witness)?;
+        self.verify(&fixture, &witness)?;
         println!(
             "\n{CUTS} cuts at random bytes: {:.1} s, {} connections, identical",
             begun.elapsed().as_secs_f64(),
@@ -119,13 +119,13 @@ impl Proof {
     }
 
     async fn server_kills(&self) -> Result<()> {
-        let scene = Scene::new().await?;
-        let mut server = ServerProcess::start_with(&scene.site, &SERVER).await;
+        let fixture = Fixture::new().await?;
+        let mut server = ServerProcess::start_with(&fixture.site, &SERVER).await;
         let proxy = FaultProxy::start(server.address(), []).await;
         proxy.otherwise(self.slow(Duration::from_secs(25)));
         let begun = Instant::now();
         let mut witness = Witness::default();
-        let run = self.put(&scene, &proxy)?;
+        let run = self.put(&fixture, &proxy)?;
         let kills = async {
             let mut read_back = Vec::new();
             for _ in 0..SERVER_KILLS {
@@ -142,7 +142,7 @@ impl Proof {
         };
         let (watched, read_back) = tokio::join!(run.watch(&mut witness), kills);
         watched?;
-        self.verify(&scene, &witness)?;
+        self.verify(&fixture, &witness)?;
         println!(
             "\n{SERVER_KILLS} kill -9 of the server: {:.1} s, {} resumptions, identical",
             begun.elapsed().as_secs_f64(),
@@ -154,14 +154,14 @@ impl Proof {
     }
 
     async fn client_kills(&self) -> Result<()> {
-        let scene = Scene::new().await?;
-        let server = ServerProcess::start_with(&scene.site, &SERVER).await;
+        let fixture = Fixture::new().await?;
+        let server = ServerProcess::start_with(&fixture.site, &SERVER).await;
         let proxy = FaultProxy::start(server.address(), []).await;
         proxy.otherwise(self.slow(Duration::from_secs(8)));
         let begun = Instant::now();
         let mut witness = Witness::default();
         for _ in 0..CLIENT_KILLS {
-            let mut run = self.put(&scene, &proxy)?;
+            let mut run = self.put(&fixture, &proxy)?;
             let moment = Duration::from_millis(fastrand::u64(50..1500));
             let watched = tokio::time::timeout(moment, run.listen(&mut witness)).await;
             if watched.is_ok() {
@@ -170,9 +170,9 @@ impl Proof {
             run.child.kill().await?;
         }
         if !witness.completed {
-            self.put(&scene, &proxy)?.watch(&mut witness).await?;
+            self.put(&fixture, &proxy)?.watch(&mut witness).await?;
         }
-        self.verify(&scene, &witness)?;
+        self.verify(&fixture, &witness)?;
         println!(
             "\n{CLIENT_KILLS} kill -9 of the client: {:.1} s, {} resumptions, identical",
             begun.elapsed().as_secs_f64(),
@@ -182,8 +182,8 @@ impl Proof {
         Ok(())
     }
 
-    fn put(&self, scene: &Scene, proxy: &FaultProxy) -> Result<Run> {
-        let outside = scene.site.outside();
+    fn put(&self, fixture: &Fixture, proxy: &FaultProxy) -> Result<Run> {
+        let outside = fixture.site.outside();
         let mut command = towline();
         command.arg("put").arg(&self.file).args(["--to", &proxy.address().to_string(), "--json"]);
         command.arg("--token-file").arg(outside.join("token"));
@@ -199,10 +199,10 @@ impl Proof {
         Faults { delay: lasts / pieces.max(1), ..Faults::none() }
     }
 
-    fn verify(&self, scene: &Scene, witness: &Witness) -> Result<()> {
+    fn verify(&self, fixture: &Fixture, witness: &Witness) -> Result<()> {
         ensure!(witness.completed, "the upload was not completed");
         let name = self.file.file_name().context("a file has a name")?.to_string_lossy();
-        let published = Self::of(&scene.site.document(&scene.person, &name))?;
+        let published = Self::of(&fixture.site.document(&fixture.user, &name))?;
         ensure!(published.size == self.size, "the published file has another length");
         ensure!(published.hash == self.hash, "the published file has another hash");
         Ok(())

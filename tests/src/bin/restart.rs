@@ -12,10 +12,10 @@
 use std::time::Instant;
 use towline_protocol::request::Upload;
 use towline_protocol::{Channel, Reply, Request};
-use towline_tests::corpus::Corpus;
 use towline_tests::process::ServerProcess;
+use towline_tests::raw_client::{RawClient, position, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, position, upload};
+use towline_tests::test_file::TestFile;
 
 /// Begun together on one connection.
 const TOGETHER: usize = 500;
@@ -37,15 +37,15 @@ async fn main() {
 async fn measure(uploads: usize, bytes: usize) {
     let site = Site::new();
     let mut server = ServerProcess::start(&site).await;
-    let corpus = Corpus::of_seed(2 * bytes, 1);
+    let test_file = TestFile::of_seed(2 * bytes, 1);
     let mut made = 0;
     while made < uploads {
-        let person = site.add_user(&format!("user{made}")).await;
+        let user = site.add_user(&format!("user{made}")).await;
         let end = uploads.min(made + OF_ONE_USER);
         while made < end {
             let count = TOGETHER.min(end - made);
-            let mut speaker = Speaker::login(server.address(), &person.token).await;
-            begin(&mut speaker, &corpus, made..made + count, bytes).await;
+            let mut client = RawClient::login(server.address(), &user.token).await;
+            begin(&mut client, &test_file, made..made + count, bytes).await;
             made += count;
         }
     }
@@ -60,8 +60,8 @@ async fn measure(uploads: usize, bytes: usize) {
 
 /// Half of the bytes are durable when this returns, the other half received.
 async fn begin(
-    speaker: &mut Speaker,
-    corpus: &Corpus,
+    client: &mut RawClient,
+    test_file: &TestFile,
     numbers: std::ops::Range<usize>,
     bytes: usize,
 ) {
@@ -69,23 +69,23 @@ async fn begin(
     let mut ids = Vec::new();
     for number in numbers.clone() {
         let name = format!("{number}.bin");
-        let request = Upload { channel: channel(number), ..upload(&name, corpus) };
-        speaker.send(&Request::Upload(request)).await;
-        speaker.chunks(channel(number), corpus, 0..bytes / 2).await;
+        let request = Upload { channel: channel(number), ..upload(&name, test_file) };
+        client.send(&Request::Upload(request)).await;
+        client.chunks(channel(number), test_file, 0..bytes / 2).await;
     }
     while ids.len() < numbers.len() {
-        match speaker.reply().await {
+        match client.reply().await {
             Reply::Upload(granted) => ids.push(granted.document_id),
             other => panic!("an upload is answered by {other:?}"),
         }
     }
     for id in &ids {
-        while position(speaker.status(*id).await.durable) < bytes / 2 {}
+        while position(client.status(*id).await.durable) < bytes / 2 {}
     }
     for number in numbers {
-        speaker.chunks(channel(number), corpus, bytes / 2..bytes).await;
+        client.chunks(channel(number), test_file, bytes / 2..bytes).await;
     }
     for id in ids {
-        speaker.has_received(id, bytes).await;
+        client.has_received(id, bytes).await;
     }
 }

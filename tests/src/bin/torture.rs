@@ -13,7 +13,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use towline_tests::torture::{Goal, Torture};
+use towline_tests::torture::{CrashTest, Goal};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -57,12 +57,12 @@ async fn main() -> ExitCode {
     let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
-    let torture = Torture {
+    let torture = CrashTest {
         until,
         failpoints,
         is_relaxed: relaxed,
         is_loud: true,
-        ..Torture::of(seed, goal)
+        ..CrashTest::of(seed, goal)
     };
     let report = torture.run().await;
     println!("\n{report}");

@@ -4,7 +4,7 @@
 
 use super::input::Input;
 use std::mem;
-use towline_protocol::frame::{Caps, Decoder, FrameError, Part};
+use towline_protocol::frame::{Decoder, FrameError, FrameLimits, Part};
 use towline_protocol::limits::CHUNK_BYTES_MAX;
 
 /// What a stream says. A chunk has as much of its payload as came.
@@ -32,12 +32,12 @@ pub fn body(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
     let (first, then) = match choice % 5 {
-        0 => (Caps::LOGIN, Caps::SERVER),
-        1 => (Caps::SERVER, Caps::SERVER),
-        2 => (Caps::CLIENT, Caps::CLIENT),
-        3 => (Caps::LOGIN, Caps::LOGIN),
+        0 => (FrameLimits::LOGIN, FrameLimits::SERVER),
+        1 => (FrameLimits::SERVER, FrameLimits::SERVER),
+        2 => (FrameLimits::CLIENT, FrameLimits::CLIENT),
+        3 => (FrameLimits::LOGIN, FrameLimits::LOGIN),
         _ => {
-            let small = Caps {
+            let small = FrameLimits {
                 control_bytes: u32::from(input.byte()),
                 chunk_bytes: u32::from(input.byte()),
                 blocks: choice & 0x80 != 0,
@@ -61,7 +61,12 @@ pub fn body(data: &[u8]) {
 }
 
 /// What the decoder makes of it.
-fn decoded(first: Caps, then: Caps, mut stream: &[u8], reading: Reading<'_>) -> Vec<Found> {
+fn decoded(
+    first: FrameLimits,
+    then: FrameLimits,
+    mut stream: &[u8],
+    reading: Reading<'_>,
+) -> Vec<Found> {
     let mut decoder = Decoder::new(first);
     let mut found = Vec::new();
     let mut reads = reading.reads.iter().copied().cycle();
@@ -77,7 +82,7 @@ fn decoded(first: Caps, then: Caps, mut stream: &[u8], reading: Reading<'_>) -> 
                 }
             };
             found.push(part);
-            decoder.set_caps(then);
+            decoder.set_limits(then);
             take_buffered(&mut decoder, &mut found);
         }
         if stream.is_empty() {
@@ -113,7 +118,7 @@ fn decoded(first: Caps, then: Caps, mut stream: &[u8], reading: Reading<'_>) -> 
 
 /// More than this the decoder never asks for: one frame that it holds whole, or a few
 /// pages for many short ones.
-fn longest(caps: &Caps) -> usize {
+fn longest(caps: &FrameLimits) -> usize {
     let lists = caps.block_list_values as usize * 32 + 13;
     (4 + lists.max(caps.control_bytes as usize + 1)).max(8 << 10)
 }
@@ -152,7 +157,7 @@ fn own(part: Part<'_>) -> Found {
 }
 
 /// What the page says of the same stream.
-fn plainly(first: Caps, then: Caps, mut stream: &[u8]) -> Vec<Found> {
+fn plainly(first: FrameLimits, then: FrameLimits, mut stream: &[u8]) -> Vec<Found> {
     let (mut caps, mut found) = (first, Vec::new());
     while let Some((next, rest)) = one_plainly(mem::replace(&mut caps, then), stream) {
         let is_broken = matches!(next, Found::Broken(_));
@@ -166,7 +171,7 @@ fn plainly(first: Caps, then: Caps, mut stream: &[u8]) -> Vec<Found> {
 }
 
 /// The first frame of a stream and what is behind it; nothing while it is not whole.
-fn one_plainly(caps: Caps, stream: &[u8]) -> Option<(Found, &[u8])> {
+fn one_plainly(caps: FrameLimits, stream: &[u8]) -> Option<(Found, &[u8])> {
     let broken = |error| Some((Found::Broken(error), stream));
     let length = u32::from_be_bytes(*stream.first_chunk()?);
     let absolute = CHUNK_BYTES_MAX + 13;

@@ -2,18 +2,18 @@
 //! server answers legal frames that say what is true, closes when the client has
 //! finished, and serves the next one.
 
-mod ground;
+mod fuzz_server;
 mod listener;
 mod program;
 
 use super::input::Input;
-use ground::Ground;
+use fuzz_server::FuzzServer;
 use program::Program;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// One server for the whole process; sessions take turns.
-static GROUND: Mutex<Option<Ground>> = Mutex::new(None);
+static GROUND: Mutex<Option<FuzzServer>> = Mutex::new(None);
 
 /// No session takes so long, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,13 +29,13 @@ const HONEST_EVERY: usize = 32;
 pub fn body(data: &[u8]) {
     let mut turn = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
     // Behind a failure the next input starts anew.
-    let mut ground = turn.take().unwrap_or_else(Ground::new);
+    let mut server = turn.take().unwrap_or_else(FuzzServer::new);
     let mut input = Input::new(&data[..data.len().min(INPUT_BYTES_MAX)]);
     let mode = input.byte() % 4;
-    ground.next_person();
-    let runtime = ground.runtime();
+    server.next_person();
+    let runtime = server.runtime();
     runtime.block_on(async {
-        let mut program = Program::new(&ground);
+        let mut program = Program::new(&server);
         let session = async {
             match mode {
                 0 => program.raw(input).await,
@@ -45,13 +45,13 @@ pub fn body(data: &[u8]) {
         };
         let ended = tokio::time::timeout(PATIENCE, session).await;
         assert!(ended.is_ok(), "a connection hangs");
-        ground.saw(program.last_document());
-        if ground.sessions().is_multiple_of(HONEST_EVERY) {
-            ground.honest_session().await;
+        server.saw(program.last_document());
+        if server.sessions().is_multiple_of(HONEST_EVERY) {
+            server.honest_session().await;
         }
     });
-    ground::assert_no_panic();
-    *turn = Some(ground);
+    fuzz_server::assert_no_panic();
+    *turn = Some(server);
 }
 
 /// Stops the server and removes its folder.

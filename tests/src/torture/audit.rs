@@ -1,22 +1,22 @@
 //! After a disaster: what the server says and what lies on disk, held against the
 //! ledger.
 
-use super::ground::Ground;
+use super::crash_client::{Connections, CrashClient, Gone};
+use super::data_dirs::DataDirs;
 use super::ledger::{Entry, Ledger};
-use super::talk::{Gone, Lines, Talk};
-use crate::site::Person;
-use crate::speaker::about;
+use crate::raw_client::about;
+use crate::site::TestUser;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use towline_protocol::reply::Status;
-use towline_protocol::request::{About, Complete};
+use towline_protocol::request::{Complete, DocumentRef};
 use towline_protocol::{Reply, Request};
 use towline_state::state_file::StateFile;
 use towline_types::DocumentId;
 
-/// What has been looked at on this ground, with its hash, so that no file is read every time.
+/// What has been looked at in these data folders, with its hash, so that no file is read every time.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     verified: BTreeMap<PathBuf, String>,
@@ -26,48 +26,48 @@ impl Audit {
     /// Everything again, also what was verified before.
     pub(super) async fn whole(
         &mut self,
-        ground: &Ground,
+        data_dirs: &DataDirs,
         ledger: &Ledger,
         address: SocketAddr,
     ) -> Result<(), Gone> {
         self.verified.clear();
-        for person in &ground.people {
-            for id in ledger.of(person.id, |entry| entry.is_settled) {
+        for user in &data_dirs.users {
+            for id in ledger.of(user.id, |entry| entry.is_settled) {
                 ledger.change(id, |entry| entry.is_settled = false);
             }
         }
-        self.run(ground, ledger, address).await
+        self.run(data_dirs, ledger, address).await
     }
 
     /// What may have changed since the last time.
     pub(super) async fn run(
         &mut self,
-        ground: &Ground,
+        data_dirs: &DataDirs,
         ledger: &Ledger,
         address: SocketAddr,
     ) -> Result<(), Gone> {
-        let lines = Lines::default();
-        for person in &ground.people {
-            let mut talk = Talk::open(address, &person.token, ledger, &lines).await?;
-            for id in ledger.of(person.id, |entry| !entry.is_settled) {
+        let connections = Connections::default();
+        for user in &data_dirs.users {
+            let mut client = CrashClient::open(address, &user.token, ledger, &connections).await?;
+            for id in ledger.of(user.id, |entry| !entry.is_settled) {
                 let Some(known) = ledger.entry(id) else { continue };
-                match ask(&mut talk, id).await? {
+                match ask(&mut client, id).await? {
                     Some(status) => {
                         ledger.status(id, &known, &status);
-                        self.look(ground, ledger, person, id, &known, &status);
+                        self.look(data_dirs, ledger, user, id, &known, &status);
                         if known.receipt.is_some() && status.status == "completed" {
-                            repeat(&mut talk, id).await?;
+                            repeat(&mut client, id).await?;
                         }
                     }
                     None => ledger.unknown(id, &known),
                 }
             }
-            self.no_others(ground, ledger, person);
+            self.no_others(data_dirs, ledger, user);
         }
-        if let Err(error) = integrity(&ground.site().catalog_path()) {
+        if let Err(error) = integrity(&data_dirs.site().catalog_path()) {
             ledger.breach(format!("the catalog is damaged: {error}"));
         }
-        if let Err(error) = StateFile::at(ground.site().state_path()).read() {
+        if let Err(error) = StateFile::at(data_dirs.site().state_path()).read() {
             ledger.breach(format!("the state file does not read: {error}"));
         }
         Ok(())
@@ -76,16 +76,16 @@ impl Audit {
     /// A completed document is in its place, whole (P2, P3).
     fn look(
         &mut self,
-        ground: &Ground,
+        data_dirs: &DataDirs,
         ledger: &Ledger,
-        person: &Person,
+        user: &TestUser,
         id: DocumentId,
         known: &Entry,
         status: &Status,
     ) {
         match status.status.as_str() {
             "completed" => {
-                let mut path = ground.site().documents(person);
+                let mut path = data_dirs.site().documents(user);
                 path.extend(&status.folder);
                 path.push(&status.filename);
                 let wanted = known.hash.to_string();
@@ -104,9 +104,9 @@ impl Audit {
 
     /// Every file in a final folder is whole, somebody asked for it, and it is there
     /// once (P2).
-    fn no_others(&mut self, ground: &Ground, ledger: &Ledger, person: &Person) {
+    fn no_others(&mut self, data_dirs: &DataDirs, ledger: &Ledger, user: &TestUser) {
         let mut files = Vec::new();
-        list(&ground.site().documents(person), &mut files);
+        list(&data_dirs.site().documents(user), &mut files);
         let mut found: BTreeMap<String, usize> = BTreeMap::new();
         for path in files {
             let hash = match self.verified.get(&path) {
@@ -116,17 +116,17 @@ impl Audit {
             let Some(hash) = hash else { continue };
             let count = found.entry(hash.clone()).or_default();
             *count += 1;
-            if *count > ledger.may_lie_there(person.id, &hash) {
+            if *count > ledger.may_lie_there(user.id, &hash) {
                 ledger.breach(format!("{} is nothing that was uploaded (P2)", path.display()));
             }
         }
     }
 }
 
-async fn ask(talk: &mut Talk, id: DocumentId) -> Result<Option<Status>, Gone> {
-    let channel = talk.channel();
-    talk.ask(&Request::Status(About { channel, ..about(id) })).await?;
-    match talk.reply_on(channel).await? {
+async fn ask(client: &mut CrashClient, id: DocumentId) -> Result<Option<Status>, Gone> {
+    let channel = client.channel();
+    client.ask(&Request::Status(DocumentRef { channel, ..about(id) })).await?;
+    match client.reply_on(channel).await? {
         Reply::Status(status) => Ok(Some(status)),
         Reply::Error(_) => Ok(None),
         other => panic!("a status is answered by {other:?}"),
@@ -134,11 +134,11 @@ async fn ask(talk: &mut Talk, id: DocumentId) -> Result<Option<Status>, Gone> {
 }
 
 /// `complete` again; the ledger compares the receipts.
-async fn repeat(talk: &mut Talk, id: DocumentId) -> Result<(), Gone> {
-    let channel = talk.channel();
+async fn repeat(client: &mut CrashClient, id: DocumentId) -> Result<(), Gone> {
+    let channel = client.channel();
     let complete = Complete { channel, document_id: Some(id), ..Complete::default() };
-    talk.ask(&Request::Complete(complete)).await?;
-    match talk.reply_on(channel).await? {
+    client.ask(&Request::Complete(complete)).await?;
+    match client.reply_on(channel).await? {
         Reply::Success(_) => Ok(()),
         other => panic!("a second complete is answered by {other:?}"),
     }

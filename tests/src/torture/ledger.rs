@@ -1,7 +1,7 @@
 //! The oracle: everything that the server has promised, written down as it is
 //! heard, and held against what it says and has after each disaster.
 
-use crate::corpus::{BLOCK, Corpus};
+use crate::test_file::{BLOCK, TestFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use towline_protocol::reply::{Status, Success};
@@ -48,10 +48,10 @@ pub struct Heard {
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) owner: UserId,
-    pub(super) corpus: Arc<Corpus>,
+    pub(super) test_file: Arc<TestFile>,
     pub(super) hash: FileHash,
     pub(super) blocks: bool,
-    /// The real client sends it; our own speakers leave it alone.
+    /// The real client sends it; the raw test clients do not send it.
     pub(super) by_client: bool,
     /// It was sent in one go, `complete` with it.
     is_thrown: bool,
@@ -72,11 +72,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(owner: UserId, corpus: Arc<Corpus>, blocks: bool) -> Self {
+    pub(super) fn new(owner: UserId, test_file: Arc<TestFile>, blocks: bool) -> Self {
         Self {
             owner,
-            hash: corpus.hash(),
-            corpus,
+            hash: test_file.hash(),
+            test_file,
             blocks,
             by_client: false,
             is_thrown: false,
@@ -93,13 +93,13 @@ impl Entry {
     }
 
     /// A document that the real client sends. It says `complete` by itself.
-    pub(super) fn of_client(owner: UserId, corpus: Arc<Corpus>) -> Self {
-        Self { by_client: true, may_be_completed: true, ..Self::new(owner, corpus, true) }
+    pub(super) fn of_client(owner: UserId, test_file: Arc<TestFile>) -> Self {
+        Self { by_client: true, may_be_completed: true, ..Self::new(owner, test_file, true) }
     }
 
     /// A small file that is sent in one go.
-    pub(super) fn thrown(owner: UserId, corpus: Arc<Corpus>, blocks: bool) -> Self {
-        Self { is_thrown: true, may_be_completed: true, ..Self::new(owner, corpus, blocks) }
+    pub(super) fn thrown(owner: UserId, test_file: Arc<TestFile>, blocks: bool) -> Self {
+        Self { is_thrown: true, may_be_completed: true, ..Self::new(owner, test_file, blocks) }
     }
 
     /// What the server must hold, whatever happens.
@@ -346,7 +346,7 @@ impl Entry {
             "of {} bytes; known: durable {durable}, doubts {doubts:?}, complete asked \
              {may_be_completed}, cancel asked {may_be_cancelled}, blocks {blocks}, by client {}, \
              receipt {:?}",
-            self.corpus.size(),
+            self.test_file.size(),
             self.by_client,
             self.receipt
         )

@@ -1,4 +1,4 @@
-//! What a torture has done, and what came of it.
+//! What a crash test has done, and its results.
 
 use super::ledger::Heard;
 use std::fmt;

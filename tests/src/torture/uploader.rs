@@ -1,12 +1,12 @@
 //! Somebody who uploads: one file after another over one connection, old ones
 //! first, some with values of their blocks, some of those damaged on the way.
 
+use super::crash_client::{CrashClient, Gone};
 use super::ledger::{Entry, Ledger};
-use super::talk::{Gone, Talk};
-use crate::corpus::{BLOCK, Corpus};
-use crate::parcel::parcel;
-use crate::site::Person;
-use crate::speaker::{Heard, about, offset, position, resume, upload};
+use crate::one_shot_frames::one_shot_frames;
+use crate::raw_client::{Heard, about, offset, position, resume, upload};
+use crate::site::TestUser;
+use crate::test_file::{BLOCK, TestFile};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use towline_types::{BlockIndex, DocumentId, Offset};
 
 /// One connection's work.
 pub(super) struct Uploader {
-    pub(super) talk: Talk,
-    pub(super) person: Person,
+    pub(super) client: CrashClient,
+    pub(super) user: TestUser,
     pub(super) ledger: Ledger,
     pub(super) chance: fastrand::Rng,
     /// Whether some blocks are sent damaged.
@@ -42,7 +42,7 @@ impl From<Gone> for End {
 struct Cargo {
     id: DocumentId,
     channel: Channel,
-    corpus: Arc<Corpus>,
+    test_file: Arc<TestFile>,
     blocks: bool,
     /// How often it rests: disasters are to find uploads half done.
     rests: u8,
@@ -52,7 +52,7 @@ struct Cargo {
 const ATTEMPTS: usize = 8;
 
 /// A file of a size at which something could go wrong.
-pub(super) fn any_file(chance: &mut fastrand::Rng) -> Arc<Corpus> {
+pub(super) fn any_file(chance: &mut fastrand::Rng) -> Arc<TestFile> {
     let size = match chance.u8(0..10) {
         0 => chance.usize(0..3),
         1..3 => chance.usize(1..70_000),
@@ -60,7 +60,7 @@ pub(super) fn any_file(chance: &mut fastrand::Rng) -> Arc<Corpus> {
         4..6 => chance.usize(1..BLOCK + 70_000),
         _ => chance.usize(BLOCK..4 * BLOCK + 70_000),
     };
-    Arc::new(Corpus::of_seed(size, chance.u64(..)))
+    Arc::new(TestFile::of_seed(size, chance.u64(..)))
 }
 
 impl Uploader {
@@ -87,7 +87,7 @@ impl Uploader {
         let is_last = wanted.is_some();
         let claimed = wanted.or_else(|| {
             let again = self.chance.u8(..) < 200;
-            again.then(|| self.ledger.claim(self.person.id, &mut self.chance)).flatten()
+            again.then(|| self.ledger.claim(self.user.id, &mut self.chance)).flatten()
         });
         if claimed.is_none() && self.chance.u8(..) < 100 {
             return self.throw().await;
@@ -113,14 +113,14 @@ impl Uploader {
     /// Sends a small file and waits for nothing before it has sent all of it. Where it is
     /// cut off nobody knows its number: it may lie there, whole, or not.
     async fn throw(&mut self) -> Result<(), End> {
-        let corpus = Corpus::of_seed(self.chance.usize(1..60_000), self.chance.u64(..));
-        let corpus = Arc::new(corpus);
-        let request = self.wish(&corpus);
-        let (channel, owner) = (request.channel, self.person.id);
-        self.ledger.will_be_put(owner, corpus.hash());
-        let entry = Entry::thrown(owner, Arc::clone(&corpus), request.blocks);
-        self.talk.will_begin(channel, entry);
-        self.talk.send(&parcel(request, &corpus)).await?;
+        let test_file = TestFile::of_seed(self.chance.usize(1..60_000), self.chance.u64(..));
+        let test_file = Arc::new(test_file);
+        let request = self.wish(&test_file);
+        let (channel, owner) = (request.channel, self.user.id);
+        self.ledger.will_be_put(owner, test_file.hash());
+        let entry = Entry::thrown(owner, Arc::clone(&test_file), request.blocks);
+        self.client.will_begin(channel, entry);
+        self.client.send(&one_shot_frames(request, &test_file)).await?;
         match self.answer(channel).await? {
             Reply::Upload(_) => {}
             other => panic!("an upload is answered by {other:?}"),
@@ -135,10 +135,10 @@ impl Uploader {
     }
 
     /// A new file, in some folder.
-    fn wish(&mut self, corpus: &Corpus) -> Upload {
+    fn wish(&mut self, test_file: &TestFile) -> Upload {
         let blocks = self.chance.bool();
-        let channel = self.talk.channel();
-        let mut request = Upload { channel, blocks, ..upload(&self.name(), corpus) };
+        let channel = self.client.channel();
+        let mut request = Upload { channel, blocks, ..upload(&self.name(), test_file) };
         if self.chance.u8(..) < 60 {
             request.folder = vec!["in".to_owned(), format!("folder {}", self.chance.u8(..))];
         }
@@ -146,15 +146,15 @@ impl Uploader {
     }
 
     async fn begin(&mut self) -> Result<(Cargo, Offset), End> {
-        let corpus = any_file(&mut self.chance);
-        let request = self.wish(&corpus);
+        let test_file = any_file(&mut self.chance);
+        let request = self.wish(&test_file);
         let (channel, blocks) = (request.channel, request.blocks);
-        self.talk.will_begin(channel, Entry::new(self.person.id, Arc::clone(&corpus), blocks));
-        self.talk.ask(&Request::Upload(request)).await?;
+        self.client.will_begin(channel, Entry::new(self.user.id, Arc::clone(&test_file), blocks));
+        self.client.ask(&Request::Upload(request)).await?;
         match self.answer(channel).await? {
             Reply::Upload(granted) => {
                 let id = granted.document_id;
-                Ok((self.cargo(id, channel, corpus, blocks), granted.offset))
+                Ok((self.cargo(id, channel, test_file, blocks), granted.offset))
             }
             other => panic!("an upload is answered by {other:?}"),
         }
@@ -164,11 +164,11 @@ impl Uploader {
         &mut self,
         id: DocumentId,
         channel: Channel,
-        corpus: Arc<Corpus>,
+        test_file: Arc<TestFile>,
         blocks: bool,
     ) -> Cargo {
         let rests = [0, 40, 120][self.chance.usize(0..3)];
-        Cargo { id, channel, corpus, blocks, rests }
+        Cargo { id, channel, test_file, blocks, rests }
     }
 
     /// Some names come again and again: the server finds another for them.
@@ -182,12 +182,12 @@ impl Uploader {
     /// Goes on with an upload; nothing where it was completed already.
     async fn go_on(&mut self, id: DocumentId) -> Result<Option<(Cargo, Offset)>, End> {
         let Some(entry) = self.ledger.entry(id) else { return Ok(None) };
-        let channel = self.talk.channel();
-        let (corpus, blocks) = (entry.corpus, entry.blocks);
-        self.talk.ask(&Request::Resume(Resume { channel, blocks, ..resume(id) })).await?;
+        let channel = self.client.channel();
+        let (test_file, blocks) = (entry.test_file, entry.blocks);
+        self.client.ask(&Request::Resume(Resume { channel, blocks, ..resume(id) })).await?;
         match self.answer(channel).await? {
             Reply::Resume(granted) => {
-                Ok(Some((self.cargo(id, channel, corpus, blocks), granted.offset)))
+                Ok(Some((self.cargo(id, channel, test_file, blocks), granted.offset)))
             }
             Reply::Success(_) => Ok(None),
             other => panic!("a resume is answered by {other:?}"),
@@ -195,9 +195,9 @@ impl Uploader {
     }
 
     async fn send_from(&mut self, cargo: &Cargo, mut at: usize) -> Result<(), End> {
-        while at < cargo.corpus.size() {
-            let end = (at + self.chunk_length()).min(cargo.corpus.size());
-            self.chunk(cargo, at, &cargo.corpus.bytes[at..end]).await?;
+        while at < cargo.test_file.size() {
+            let end = (at + self.chunk_length()).min(cargo.test_file.size());
+            self.chunk(cargo, at, &cargo.test_file.bytes[at..end]).await?;
             at = end;
         }
         Ok(())
@@ -213,10 +213,10 @@ impl Uploader {
         }
         let open = position(from) / BLOCK;
         let mut missing: Vec<usize> =
-            (0..cargo.corpus.block_count()).filter(|index| !held.contains(index)).collect();
+            (0..cargo.test_file.block_count()).filter(|index| !held.contains(index)).collect();
         self.chance.shuffle(&mut missing);
         for index in missing {
-            if cargo.corpus.block_end(index) <= position(from) {
+            if cargo.test_file.block_end(index) <= position(from) {
                 // It is all there; only nobody said which value it has.
                 self.announce(cargo, index).await?;
                 continue;
@@ -235,8 +235,8 @@ impl Uploader {
         start: usize,
         damage: bool,
     ) -> Result<(), End> {
-        let corpus = &cargo.corpus;
-        let mut bytes = corpus.bytes[start..corpus.block_end(index)].to_vec();
+        let test_file = &cargo.test_file;
+        let mut bytes = test_file.bytes[start..test_file.block_end(index)].to_vec();
         if damage && !bytes.is_empty() {
             self.ledger.doubt(cargo.id, index);
             let turned = self.chance.usize(0..bytes.len());
@@ -261,23 +261,23 @@ impl Uploader {
 
     async fn announce(&mut self, cargo: &Cargo, index: usize) -> Result<(), End> {
         let place = BlockIndex::new(index as u64).expect("a block in memory");
-        let value = cargo.corpus.value(index);
-        Ok(self.talk.send(&frame::block(cargo.channel, place, value)).await?)
+        let value = cargo.test_file.value(index);
+        Ok(self.client.send(&frame::block(cargo.channel, place, value)).await?)
     }
 
     /// The blocks that the server holds verified. Their values must be the file's.
     async fn held(&mut self, cargo: &Cargo) -> Result<BTreeSet<usize>, End> {
-        let channel = self.talk.channel();
-        let question = towline_protocol::request::About { channel, ..about(cargo.id) };
-        self.talk.ask(&Request::Blocks(question)).await?;
+        let channel = self.client.channel();
+        let question = towline_protocol::request::DocumentRef { channel, ..about(cargo.id) };
+        self.client.ask(&Request::Blocks(question)).await?;
         let mut held = BTreeSet::new();
         loop {
-            match self.talk.heard().await? {
+            match self.client.heard().await? {
                 Heard::BlockList(on, first, values) if on == channel => {
                     for (place, value) in values.into_iter().enumerate() {
                         let index = usize::try_from(first.get()).expect("a block") + place;
                         held.insert(index);
-                        if value != cargo.corpus.value(index) {
+                        if value != cargo.test_file.value(index) {
                             let id = cargo.id;
                             self.ledger.held_otherwise(id, index);
                         }
@@ -302,7 +302,7 @@ impl Uploader {
         self.ledger.doubt(cargo.id, index);
         let first = BlockIndex::new(index as u64).expect("a block in memory");
         let request = Withdraw { channel: cargo.channel, ranges: vec![(first, 1)] };
-        self.talk.ask(&Request::Withdraw(request)).await?;
+        self.client.ask(&Request::Withdraw(request)).await?;
         self.answer(cargo.channel).await?;
         self.ledger.taken_back(cargo.id, index);
         Ok(())
@@ -310,13 +310,13 @@ impl Uploader {
 
     /// Says `complete`, and sends again what the server refused, until it is done.
     async fn complete(&mut self, cargo: &Cargo) -> Result<(), End> {
-        let blake3 = self.chance.bool().then(|| cargo.corpus.hash());
+        let blake3 = self.chance.bool().then(|| cargo.test_file.hash());
         let request = Complete { channel: cargo.channel, blake3, ..Complete::default() };
         for _ in 0..ATTEMPTS {
             self.ledger.change(cargo.id, |entry| entry.may_be_completed = true);
-            self.talk.ask(&Request::Complete(request.clone())).await?;
+            self.client.ask(&Request::Complete(request.clone())).await?;
             loop {
-                match self.talk.reply_on(cargo.channel).await? {
+                match self.client.reply_on(cargo.channel).await? {
                     Reply::Success(_) => return Ok(()),
                     // Refused: `incomplete` says where to go on.
                     Reply::Error(error) if error.code == Code::BlockMismatch => {}
@@ -336,24 +336,24 @@ impl Uploader {
 
     /// Cancels an upload of which nobody knows whether it was cancelled before.
     pub(super) async fn cancel_again(&mut self, id: DocumentId) {
-        let channel = self.talk.channel();
-        let question = towline_protocol::request::About { channel, ..about(id) };
-        if self.talk.ask(&Request::Cancel(question)).await.is_ok() {
+        let channel = self.client.channel();
+        let question = towline_protocol::request::DocumentRef { channel, ..about(id) };
+        if self.client.ask(&Request::Cancel(question)).await.is_ok() {
             let _ = self.answer(channel).await;
         }
     }
 
     async fn cancel(&mut self, cargo: &Cargo) -> Result<(), End> {
         self.ledger.change(cargo.id, |entry| entry.may_be_cancelled = true);
-        let channel = self.talk.channel();
-        let question = towline_protocol::request::About { channel, ..about(cargo.id) };
-        self.talk.ask(&Request::Cancel(question)).await?;
+        let channel = self.client.channel();
+        let question = towline_protocol::request::DocumentRef { channel, ..about(cargo.id) };
+        self.client.ask(&Request::Cancel(question)).await?;
         self.answer(channel).await.map(drop)
     }
 
     /// The answer to a request, if it is no refusal.
     async fn answer(&mut self, channel: Channel) -> Result<Reply, End> {
-        match self.talk.reply_on(channel).await? {
+        match self.client.reply_on(channel).await? {
             Reply::Error(error) => Err(End::Refused(error.code)),
             reply => Ok(reply),
         }
@@ -365,7 +365,7 @@ impl Uploader {
         }
         let length = u32::try_from(payload.len()).expect("a chunk");
         let head = frame::chunk_head(cargo.channel, offset(at), length);
-        Ok(self.talk.send(&[&head[..], payload].concat()).await?)
+        Ok(self.client.send(&[&head[..], payload].concat()).await?)
     }
 
     fn chunk_length(&mut self) -> usize {

@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use towline_protocol::request::{Hello, Ping};
 use towline_protocol::{Code, Request, frame};
 use towline_tests::process::{output, towlined};
+use towline_tests::raw_client::{RawClient, ZERO, find};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{Speaker, ZERO, find};
 use towline_types::FileSize;
 
 /// How long a look at the user holds here; 30 seconds by default.
@@ -66,7 +66,7 @@ async fn is_shut_out(words: Vec<u8>, name: &str) {
         assert!(after < HOLDS + SLACK, "{after:?}");
     }
     // Others go on.
-    server.speaker().await.ping().await;
+    server.client().await.ping().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,9 +83,9 @@ async fn a_removed_user_who_asks_without_a_pause() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_ends_meanwhile() {
     let server = server().await;
-    let token = server.site.token(server.person.id, Duration::from_secs(1000));
+    let token = server.site.token(server.user.id, Duration::from_secs(1000));
     // It is logged in when the clock moves.
-    let mut other = Speaker::login(server.address(), &token).await;
+    let mut other = RawClient::login(server.address(), &token).await;
     let pings = frame::control(&Request::Ping(Ping { channel: ZERO }));
     let flood = tokio::spawn(flood(server.address(), token, pings));
     other.ping().await;
@@ -97,10 +97,10 @@ async fn a_token_that_ends_meanwhile() {
     other.error_on(ZERO, Code::AuthExpired).await;
     assert!(ended.saturating_duration_since(since) < HOLDS + SLACK);
     // One that ends by the clock that is running is noticed when it ends.
-    let token = server.site.token(server.person.id, Duration::from_secs(1002));
-    let mut speaker = Speaker::login(server.address(), &token).await;
+    let token = server.site.token(server.user.id, Duration::from_secs(1002));
+    let mut raw = RawClient::login(server.address(), &token).await;
     let since = Instant::now();
-    speaker.error_on(ZERO, Code::AuthExpired).await;
+    raw.error_on(ZERO, Code::AuthExpired).await;
     assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
 }
 
@@ -109,15 +109,15 @@ async fn a_token_that_ends_meanwhile() {
 async fn a_user_of_whom_nothing_can_be_found_out() {
     let server = server().await;
     let mallory = server.site.add_user("mallory").await;
-    let mut speaker = Speaker::login(server.address(), &mallory.token).await;
+    let mut raw = RawClient::login(server.address(), &mallory.token).await;
     let catalog = rusqlite::Connection::open(server.site.catalog_path()).unwrap();
     let sql = "UPDATE users SET created_at = -1 WHERE name = 'mallory'";
     assert_eq!(catalog.execute(sql, []).unwrap(), 1);
     drop(catalog);
     let since = Instant::now();
-    speaker.error_on(ZERO, Code::Internal).await;
-    speaker.closed().await;
+    raw.error_on(ZERO, Code::Internal).await;
+    raw.closed().await;
     assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
     // That of another is looked up as ever.
-    server.speaker().await.ping().await;
+    server.client().await.ping().await;
 }

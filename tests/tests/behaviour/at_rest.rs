@@ -11,14 +11,19 @@ mod second_server;
 mod state_copy;
 mod versions;
 
-use towline_tests::corpus::Corpus;
-use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_tests::raw_client::{RawClient, ZERO, upload};
+use towline_tests::test_file::TestFile;
 use towline_types::DocumentId;
 
 /// An upload of which the first bytes are durable and nobody sends the rest.
-async fn paused(mut speaker: Speaker, name: &str, corpus: &Corpus, bytes: usize) -> DocumentId {
-    let document_id = speaker.upload(upload(name, corpus)).await.document_id;
-    speaker.chunks(ZERO, corpus, 0..bytes).await;
-    speaker.pause().await;
+async fn paused(
+    mut client: RawClient,
+    name: &str,
+    test_file: &TestFile,
+    bytes: usize,
+) -> DocumentId {
+    let document_id = client.upload(upload(name, test_file)).await.document_id;
+    client.chunks(ZERO, test_file, 0..bytes).await;
+    client.pause().await;
     document_id
 }

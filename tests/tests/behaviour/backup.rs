@@ -5,21 +5,21 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
-use towline_tests::by_hand::contents;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess, output, towlined};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{ZERO, offset, resume, upload};
+use towline_tests::raw_client::{ZERO, offset, resume, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::tamper::contents;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 async fn backup(site: &Site, into: &Path) -> Output {
     output(towlined().arg("backup").arg(into).arg("--data-dir").arg(site.path())).await
 }
 
-async fn put(server: &ServerProcess, person: &Person, name: &str, corpus: &Corpus) -> u64 {
-    let mut speaker = server.speaker(person).await;
-    speaker.upload(upload(name, corpus)).await;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await.document_id.get()
+async fn put(server: &ServerProcess, user: &TestUser, name: &str, test_file: &TestFile) -> u64 {
+    let mut client = server.client(user).await;
+    client.upload(upload(name, test_file)).await;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await.document_id.get()
 }
 
 /// What the backup's README says, in the words of a shell.
@@ -33,22 +33,22 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     let site = Site::new();
     let (ada, bob) = (site.add_user("ada").await, site.add_user("bob").await);
     let server = Launch::over(&site).start().await;
-    let (before, after) = (Corpus::new(3000, 500), Corpus::new(4000, 501));
+    let (before, after) = (TestFile::new(3000, 500), TestFile::new(4000, 501));
     put(&server, &ada, "before.txt", &before).await;
     // Unfinished, with a promise, and one that works on while the backup is made.
-    let left = Corpus::new(2 * BLOCK, 502);
-    let mut speaker = server.speaker(&ada).await;
-    let id = speaker.upload(upload("left.bin", &left)).await.document_id;
-    speaker.chunks(ZERO, &left, 0..5000).await;
-    speaker.pause().await;
+    let left = TestFile::new(2 * BLOCK, 502);
+    let mut client = server.client(&ada).await;
+    let id = client.upload(upload("left.bin", &left)).await.document_id;
+    client.chunks(ZERO, &left, 0..5000).await;
+    client.pause().await;
     let busy = {
-        let mut speaker = server.speaker(&bob).await;
+        let mut client = server.client(&bob).await;
         tokio::spawn(async move {
             for number in 0.. {
-                let small = Corpus::new(100, 503);
-                speaker.upload(upload(&format!("{number}.txt"), &small)).await;
-                speaker.chunks(ZERO, &small, 0..100).await;
-                speaker.complete(ZERO).await;
+                let small = TestFile::new(100, 503);
+                client.upload(upload(&format!("{number}.txt"), &small)).await;
+                client.chunks(ZERO, &small, 0..100).await;
+                client.complete(ZERO).await;
             }
         })
     };
@@ -78,19 +78,19 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     assert!(ended.said.join("\n").contains("put state/ back from a backup"), "{:?}", ended.said);
     put_back(&into, &site);
     let server = Launch::over(&site).start().await;
-    let mut speaker = server.speaker(&ada).await;
-    assert_eq!(speaker.resume(resume(id)).await.offset, offset(5000));
-    speaker.chunks(ZERO, &left, 5000..left.size()).await;
-    speaker.complete(ZERO).await;
-    drop(server.speaker(&bob).await);
-    for (name, corpus) in [("before.txt", &before), ("left.bin", &left), ("after.txt", &after)] {
-        site.assert_published(&ada, name, corpus);
+    let mut client = server.client(&ada).await;
+    assert_eq!(client.resume(resume(id)).await.offset, offset(5000));
+    client.chunks(ZERO, &left, 5000..left.size()).await;
+    client.complete(ZERO).await;
+    drop(server.client(&bob).await);
+    for (name, test_file) in [("before.txt", &before), ("left.bin", &left), ("after.txt", &after)] {
+        site.assert_published(&ada, name, test_file);
     }
     // What came later is a file that nobody knows, and its number is given to no other.
     let kinds = verify(&site, &[]).await.kinds();
     assert!(kinds.contains(&"no_document uploads/1/after.txt".to_owned()), "{kinds:?}");
     assert!(!kinds.iter().any(|kind| kind.contains("before.txt") || kind.contains("left.bin")));
-    assert!(put(&server, &ada, "new.txt", &Corpus::new(10, 504)).await > late + 1000);
+    assert!(put(&server, &ada, "new.txt", &TestFile::new(10, 504)).await > late + 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use towline_protocol::request::{Complete, Hello, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame, limits};
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::server::TestServer;
-use towline_tests::speaker::{
-    CHUNK, Heard, Speaker, ZERO, about, exchange, nobodys_document, offset, resume, upload,
+use towline_tests::raw_client::{
+    CHUNK, Heard, RawClient, ZERO, about, exchange, nobodys_document, offset, resume, upload,
     upload_of_size,
 };
+use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{FileSize, Offset};
 
 /// See [`limits::FRAME_STRETCH_BYTES`].
@@ -42,14 +42,14 @@ impl Watched {
         Self { server, before }
     }
 
-    async fn stranger(&self) -> Speaker {
-        Speaker::connect(self.server.address()).await
+    async fn stranger(&self) -> RawClient {
+        RawClient::connect(self.server.address()).await
     }
 
     /// Nothing has come of it all, and the server serves.
     async fn assert_nothing_new(mut self) {
-        let mut speaker = self.server.speaker().await;
-        speaker.ping().await;
+        let mut client = self.server.client().await;
+        client.ping().await;
         self.server.stop().await;
         assert_eq!(self.server.site.on_disk(), self.before);
         assert!(self.server.site.state().uploads.is_empty());
@@ -65,32 +65,32 @@ async fn a_length_beyond_its_cap() {
     let watched = Watched::start().await;
     for length in [1_048_590_u32, 1 << 24, u32::MAX] {
         for logged_in in [false, true] {
-            let mut speaker = match logged_in {
-                true => watched.server.speaker().await,
+            let mut client = match logged_in {
+                true => watched.server.client().await,
                 false => watched.stranger().await,
             };
             if !logged_in && length.to_be_bytes()[0] != 0 {
                 // The first byte is one of no protocol that is served here: see [`another_protocol`].
                 continue;
             }
-            speaker.send_raw(&length.to_be_bytes()).await;
-            let error = speaker.error(Code::FrameTooLarge).await;
+            client.send_raw(&length.to_be_bytes()).await;
+            let error = client.error(Code::FrameTooLarge).await;
             assert!(error.max.is_some_and(|max| max <= 1_048_589), "{error:?}");
-            assert_eq!(speaker.closed().await, []);
+            assert_eq!(client.closed().await, []);
         }
     }
-    // A control message, a hello and a chunk have caps of their own.
-    let mut speaker = watched.stranger().await;
-    speaker.send_raw(&8194_u32.to_be_bytes()).await;
-    speaker.send_raw(&[1]).await;
-    speaker.error(Code::FrameTooLarge).await;
-    speaker.closed().await;
+    // A control message, a hello and a chunk have limits of their own.
+    let mut client = watched.stranger().await;
+    client.send_raw(&8194_u32.to_be_bytes()).await;
+    client.send_raw(&[1]).await;
+    client.error(Code::FrameTooLarge).await;
+    client.closed().await;
     for (length, kind) in [(32_770_u32, 1), (1_048_589, 1)] {
-        let mut speaker = watched.server.speaker().await;
-        speaker.send_raw(&length.to_be_bytes()).await;
-        speaker.send_raw(&[kind]).await;
-        speaker.error(Code::FrameTooLarge).await;
-        speaker.closed().await;
+        let mut client = watched.server.client().await;
+        client.send_raw(&length.to_be_bytes()).await;
+        client.send_raw(&[kind]).await;
+        client.error(Code::FrameTooLarge).await;
+        client.closed().await;
     }
     watched.assert_nothing_new().await;
 }
@@ -98,16 +98,16 @@ async fn a_length_beyond_its_cap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_that_is_legal() {
     let server = TestServer::start().await;
-    let mut speaker = server.speaker().await;
+    let mut client = server.client().await;
     let text = br#"{"action":"ping"}"#;
     let padded = [&text[..], &vec![b' '; 32_768 - text.len()]].concat();
-    speaker.send_json(&padded).await;
-    assert!(matches!(speaker.reply().await, Reply::Ping(_)));
-    let mut speaker = Speaker::connect(server.address()).await;
-    let mut text = frame::control(&hello(&server.person.token, 1)).split_off(5);
+    client.send_json(&padded).await;
+    assert!(matches!(client.reply().await, Reply::Ping(_)));
+    let mut client = RawClient::connect(server.address()).await;
+    let mut text = frame::control(&hello(&server.user.token, 1)).split_off(5);
     text.resize(8192, b' ');
-    speaker.send_json(&text).await;
-    assert!(matches!(speaker.reply().await, Reply::Welcome(_)));
+    client.send_json(&text).await;
+    assert!(matches!(client.reply().await, Reply::Welcome(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,18 +133,18 @@ async fn broken_framing() {
     ];
     for (what, bytes) in &broken {
         println!("{what}");
-        let mut speaker = watched.server.speaker().await;
-        speaker.send_raw(bytes).await;
+        let mut client = watched.server.client().await;
+        client.send_raw(bytes).await;
         let is_too_long = *what == "a block too long";
-        speaker.error(if is_too_long { Code::FrameTooLarge } else { Code::BadFrame }).await;
-        assert_eq!(speaker.closed().await, [], "{what}");
+        client.error(if is_too_long { Code::FrameTooLarge } else { Code::BadFrame }).await;
+        assert_eq!(client.closed().await, [], "{what}");
     }
     for (what, bytes) in &broken[..4] {
         println!("{what} before login");
-        let mut speaker = watched.stranger().await;
-        speaker.send_raw(bytes).await;
-        speaker.error(Code::BadFrame).await;
-        assert_eq!(speaker.closed().await, [], "{what}");
+        let mut client = watched.stranger().await;
+        client.send_raw(bytes).await;
+        client.error(Code::BadFrame).await;
+        assert_eq!(client.closed().await, [], "{what}");
     }
     watched.assert_nothing_new().await;
 }
@@ -178,18 +178,18 @@ async fn another_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions() {
     let watched = Watched::start().await;
-    let token = watched.server.person.token.clone();
-    let mut speaker = watched.stranger().await;
-    speaker.send(&hello(&token, 0)).await;
-    assert_eq!(speaker.error(Code::VersionUnsupported).await.max, Some(1));
-    speaker.closed().await;
+    let token = watched.server.user.token.clone();
+    let mut client = watched.stranger().await;
+    client.send(&hello(&token, 0)).await;
+    assert_eq!(client.error(Code::VersionUnsupported).await.max, Some(1));
+    client.closed().await;
     // A later client is answered with what both speak, on the same connection.
     for version in [1, 2, u32::MAX] {
-        let mut speaker = watched.stranger().await;
-        speaker.send(&hello(&token, version)).await;
-        let Reply::Welcome(welcome) = speaker.reply().await else { panic!("{version}") };
+        let mut client = watched.stranger().await;
+        client.send(&hello(&token, version)).await;
+        let Reply::Welcome(welcome) = client.reply().await else { panic!("{version}") };
         assert_eq!(welcome.version, 1);
-        assert_eq!(welcome.user_id, watched.server.person.id);
+        assert_eq!(welcome.user_id, watched.server.user.id);
         assert_eq!(welcome.user, "ada");
         assert_eq!((welcome.chunk_size, welcome.block_size), (65_536, 1_048_576));
         assert!(welcome.max_chunk_size >= 65_536);
@@ -212,39 +212,39 @@ async fn nobody_logs_in() {
     let watched = Watched::over(hurried(|timings| timings.login = SHORT).await);
     // Silent.
     let begun = Instant::now();
-    let mut speaker = watched.stranger().await;
-    speaker.error(Code::AuthTimeout).await;
-    speaker.closed().await;
+    let mut client = watched.stranger().await;
+    client.error(Code::AuthTimeout).await;
+    client.closed().await;
     assert!(begun.elapsed() >= SHORT);
     // Drop by drop: each byte is in time, the whole is not.
-    let mut speaker = watched.stranger().await;
-    let bytes = frame::control(&hello(&watched.server.person.token, 1));
+    let mut client = watched.stranger().await;
+    let bytes = frame::control(&hello(&watched.server.user.token, 1));
     let mut drops = tokio::time::interval(SHORT / 10);
     let begun = Instant::now();
     for byte in &bytes {
         drops.tick().await;
-        if speaker.try_send_raw(&[*byte]).await.is_err() || begun.elapsed() > 3 * SHORT {
+        if client.try_send_raw(&[*byte]).await.is_err() || begun.elapsed() > 3 * SHORT {
             break;
         }
     }
-    speaker.error(Code::AuthTimeout).await;
+    client.error(Code::AuthTimeout).await;
     watched.assert_nothing_new().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_does_not_end() {
     let server = hurried(|timings| timings.frame = SHORT).await;
-    let corpus = Corpus::new(BLOCK, 110);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("slow.bin", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..CHUNK).await;
+    let test_file = TestFile::new(BLOCK, 110);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("slow.bin", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..CHUNK).await;
     let head = frame::chunk_head(ZERO, offset(CHUNK), 65_536);
-    speaker.send_raw(&head).await;
-    speaker.send_raw(&corpus.bytes[CHUNK..CHUNK + 1000]).await;
-    speaker.error(Code::TooSlow).await;
-    speaker.closed().await;
-    let mut speaker = server.speaker().await;
-    let granted = speaker.resume(resume(document_id)).await;
+    client.send_raw(&head).await;
+    client.send_raw(&test_file.bytes[CHUNK..CHUNK + 1000]).await;
+    client.error(Code::TooSlow).await;
+    client.closed().await;
+    let mut client = server.client().await;
+    let granted = client.resume(resume(document_id)).await;
     assert_eq!(granted.offset, offset(CHUNK + 1000), "what came of it counts");
 }
 
@@ -253,29 +253,29 @@ async fn a_frame_that_does_not_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_trickles() {
     let server = hurried(|timings| timings.frame = SHORT).await;
-    let corpus = Corpus::new(BLOCK, 112);
+    let test_file = TestFile::new(BLOCK, 112);
     let chunk = frame::chunk_head(ZERO, offset(0), 65_536).to_vec();
     let control = [0, 0, 0x80, 1, 1, b'{'].to_vec();
     for (name, head) in [("chunk", chunk), ("control", control)] {
-        let mut speaker = server.speaker().await;
-        let document_id = speaker.upload(upload("drips.bin", &corpus)).await.document_id;
+        let mut client = server.client().await;
+        let document_id = client.upload(upload("drips.bin", &test_file)).await.document_id;
         let began = Instant::now();
-        speaker.send_raw(&head).await;
+        client.send_raw(&head).await;
         let mut clock = tokio::time::interval(SHORT / 20);
         let mut sent = 0;
         let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(error)) if error.code == Code::TooSlow);
-        while !speaker.heard_so_far().iter().any(is_told) {
+        while !client.heard_so_far().iter().any(is_told) {
             clock.tick().await;
-            let drip = if name == "chunk" { corpus.bytes[sent] } else { b' ' };
-            if speaker.try_send_raw(&[drip]).await.is_err() {
+            let drip = if name == "chunk" { test_file.bytes[sent] } else { b' ' };
+            if client.try_send_raw(&[drip]).await.is_err() {
                 break;
             }
             sent += 1;
             assert!(began.elapsed() < PATIENCE, "{name}: {sent} bytes and no end");
         }
         println!("{name}: {sent} bytes in {:?}", began.elapsed());
-        let mut speaker = server.speaker().await;
-        let kept = speaker.resume(resume(document_id)).await.offset;
+        let mut client = server.client().await;
+        let kept = client.resume(resume(document_id)).await.offset;
         assert!(
             kept <= offset(sent) && (name == "control" || kept > offset(0)),
             "{kept} of {sent}"
@@ -288,19 +288,19 @@ async fn a_frame_that_trickles() {
 async fn a_long_frame_on_a_slow_line() {
     const TIME: Duration = Duration::from_secs(2);
     let server = hurried(|timings| timings.frame = TIME).await;
-    let corpus = Corpus::new(4 * FRAME_STRETCH, 113);
-    let mut speaker = server.speaker().await;
-    speaker.upload(upload("modem.bin", &corpus)).await;
+    let test_file = TestFile::new(4 * FRAME_STRETCH, 113);
+    let mut client = server.client().await;
+    client.upload(upload("modem.bin", &test_file)).await;
     let began = Instant::now();
-    let length = u32::try_from(corpus.size()).unwrap();
-    speaker.send_raw(&frame::chunk_head(ZERO, offset(0), length)).await;
+    let length = u32::try_from(test_file.size()).unwrap();
+    client.send_raw(&frame::chunk_head(ZERO, offset(0), length)).await;
     let mut clock = tokio::time::interval(TIME / 32);
-    for piece in corpus.bytes.chunks(FRAME_STRETCH / 16) {
+    for piece in test_file.bytes.chunks(FRAME_STRETCH / 16) {
         clock.tick().await;
-        speaker.send_raw(piece).await;
+        client.send_raw(piece).await;
     }
     assert!(began.elapsed() > TIME + TIME / 2, "longer than a frame may stand still");
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
 /// Where a payload ends is a place in a file too.
@@ -308,53 +308,53 @@ async fn a_long_frame_on_a_slow_line() {
 async fn a_chunk_that_ends_beyond_any_file() {
     let server = TestServer::start().await;
     for (beyond, payload) in [(1, 2), (0, 1), (60_000, 65_536), (0, 1 << 20)] {
-        let mut speaker = server.speaker().await;
-        speaker.upload(upload("far.bin", &Corpus::new(BLOCK, 114))).await;
+        let mut client = server.client().await;
+        client.upload(upload("far.bin", &TestFile::new(BLOCK, 114))).await;
         let at = Offset::try_from((1 << 63) - 1 - beyond).unwrap();
         let head = frame::chunk_head(ZERO, at, payload);
         // The head alone is enough.
-        speaker.send_raw(&head).await;
-        speaker.error(Code::BadFrame).await;
-        speaker.closed().await;
+        client.send_raw(&head).await;
+        client.error(Code::BadFrame).await;
+        client.closed().await;
     }
     // Up to there it is legal, and beyond the file only.
-    let mut speaker = server.speaker().await;
+    let mut client = server.client().await;
     let end = (1 << 63) - 1 - (1 << 20);
-    speaker.upload(upload("near.bin", &Corpus::new(BLOCK, 114))).await;
-    speaker.send_raw(&frame::chunk_head(ZERO, Offset::try_from(end).unwrap(), 1 << 20)).await;
-    speaker.send_raw(&vec![7; 1 << 20]).await;
-    speaker.error(Code::SizeExceeded).await;
-    speaker.ping().await;
+    client.upload(upload("near.bin", &TestFile::new(BLOCK, 114))).await;
+    client.send_raw(&frame::chunk_head(ZERO, Offset::try_from(end).unwrap(), 1 << 20)).await;
+    client.send_raw(&vec![7; 1 << 20]).await;
+    client.error(Code::SizeExceeded).await;
+    client.ping().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_falls_silent() {
     let server = hurried(|timings| timings.silence = SHORT).await;
-    let corpus = Corpus::new(BLOCK, 111);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("silent.bin", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..CHUNK).await;
-    speaker.error(Code::TooSlow).await;
-    speaker.closed().await;
-    let mut speaker = server.speaker().await;
-    assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(CHUNK));
+    let test_file = TestFile::new(BLOCK, 111);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("silent.bin", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..CHUNK).await;
+    client.error(Code::TooSlow).await;
+    client.closed().await;
+    let mut client = server.client().await;
+    assert_eq!(client.resume(resume(document_id)).await.offset, offset(CHUNK));
     // One that says ping now and then stays.
     let mut pings = tokio::time::interval(SHORT / 5);
     for _ in 0..12 {
         pings.tick().await;
-        speaker.ping().await;
+        client.ping().await;
     }
-    assert!(speaker.status(document_id).await.active);
+    assert!(client.status(document_id).await.active);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anything_before_login() {
     let watched = Watched::start().await;
     let chunk = [&frame::chunk_head(ZERO, offset(0), 5)[..], b"hello"].concat();
-    let corpus = Corpus::new(1, 1);
-    let block = frame::block(ZERO, towline_types::BlockIndex::FIRST, corpus.value(0));
+    let test_file = TestFile::new(1, 1);
+    let block = frame::block(ZERO, towline_types::BlockIndex::FIRST, test_file.value(0));
     for (what, bytes) in [
-        ("upload", frame::control(&Request::Upload(upload("a", &corpus)))),
+        ("upload", frame::control(&Request::Upload(upload("a", &test_file)))),
         ("ping", frame::control(&Request::Ping(Default::default()))),
         ("status", frame::control(&Request::Status(about(nobodys_document())))),
         ("complete", frame::control(&Request::Complete(Complete::default()))),
@@ -362,19 +362,19 @@ async fn anything_before_login() {
         ("a block", block.to_vec()),
     ] {
         println!("{what}");
-        let mut speaker = watched.stranger().await;
-        speaker.send_raw(&bytes).await;
-        speaker.error(Code::AuthRequired).await;
-        assert_eq!(speaker.closed().await, [], "{what}");
+        let mut client = watched.stranger().await;
+        client.send_raw(&bytes).await;
+        client.error(Code::AuthRequired).await;
+        assert_eq!(client.closed().await, [], "{what}");
     }
     // No JSON, no action: closed as well, with whatever says it best.
     for text in
         [&b"{"[..], b"[]", b"{}", b"{\"action\":\"fly\"}", b"{\"action\":\"hello\"}", b"\xff"]
     {
-        let mut speaker = watched.stranger().await;
-        speaker.send_json(text).await;
-        assert!(matches!(speaker.reply().await, Reply::Error(_)));
-        assert_eq!(speaker.closed().await, []);
+        let mut client = watched.stranger().await;
+        client.send_json(text).await;
+        assert!(matches!(client.reply().await, Reply::Error(_)));
+        assert_eq!(client.closed().await, []);
     }
     watched.assert_nothing_new().await;
 }
@@ -383,20 +383,20 @@ async fn anything_before_login() {
 async fn a_second_hello() {
     let server = TestServer::start().await;
     let bob = server.site.add_user("bob").await;
-    let corpus = Corpus::new(10, 112);
-    let mut speaker = server.speaker().await;
-    speaker.send(&hello(&bob.token, 1)).await;
-    speaker.error(Code::BadState).await;
-    speaker.upload(upload("mine.bin", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..10).await;
-    speaker.complete(ZERO).await;
-    server.site.assert_published(&server.person, "mine.bin", &corpus);
+    let test_file = TestFile::new(10, 112);
+    let mut client = server.client().await;
+    client.send(&hello(&bob.token, 1)).await;
+    client.error(Code::BadState).await;
+    client.upload(upload("mine.bin", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..10).await;
+    client.complete(ZERO).await;
+    server.site.assert_published(&server.user, "mine.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_json() {
     let watched = Watched::start().await;
-    let mut speaker = watched.server.speaker().await;
+    let mut client = watched.server.client().await;
     let upload = r#""action":"upload","filename":"a.bin","filesize":1"#;
     let deep = |levels: usize| {
         format!(r#"{{"action":"ping","x":{}1{}}}"#, "[".repeat(levels), "]".repeat(levels))
@@ -424,12 +424,12 @@ async fn no_json() {
         br#"{"action":"upload","filename":"\ud800","filesize":1}"#.to_vec(),
     ];
     for text in &texts {
-        speaker.send_json(text).await;
-        let error = speaker.error(Code::BadJson).await;
+        client.send_json(text).await;
+        let error = client.error(Code::BadJson).await;
         assert!(error.message.len() <= 1024, "{error:?}");
     }
     // The same connection is as good as ever.
-    speaker.ping().await;
+    client.ping().await;
     for text in &texts {
         let mut stranger = watched.stranger().await;
         stranger.send_json(text).await;
@@ -442,7 +442,7 @@ async fn no_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_fields() {
     let watched = Watched::start().await;
-    let mut speaker = watched.server.speaker().await;
+    let mut client = watched.server.client().await;
     for (text, field) in [
         (r#"{"filename":"a","filesize":1}"#, "action"),
         (r#"{"action":["upload"]}"#, "action"),
@@ -482,17 +482,17 @@ async fn bad_fields() {
         (r#"{"action":"complete","on_conflict":"x"}"#, "on_conflict"),
         (r#"{"action":"find","filename":"a"}"#, "filesize"),
     ] {
-        speaker.send_json(text).await;
-        let error = speaker.error(Code::BadRequest).await;
+        client.send_json(text).await;
+        let error = client.error(Code::BadRequest).await;
         assert_eq!(error.field.as_deref(), Some(field), "{text}");
     }
     for text in [r#"{"action":"fly"}"#, r#"{"action":"success"}"#, r#"{"action":"HELLO"}"#] {
-        speaker.send_json(text).await;
-        speaker.error(Code::UnknownAction).await;
+        client.send_json(text).await;
+        client.error(Code::UnknownAction).await;
     }
     // The answer goes to the channel that asked.
-    speaker.send_json(r#"{"action":"upload","channel":9,"filename":"a"}"#).await;
-    speaker.error_on(Channel(9), Code::BadRequest).await;
+    client.send_json(r#"{"action":"upload","channel":9,"filename":"a"}"#).await;
+    client.error_on(Channel(9), Code::BadRequest).await;
     watched.assert_nothing_new().await;
 }
 
@@ -503,14 +503,14 @@ async fn larger_than_the_server_takes() {
     })
     .await;
     let watched = Watched::over(server);
-    let mut speaker = watched.server.speaker().await;
+    let mut client = watched.server.client().await;
     for size in [100_001, 1 << 40, i64::MAX.cast_unsigned()] {
         let begin = upload_of_size("large.bin", FileSize::try_from(size).unwrap());
-        let error = speaker.upload_refused(begin, Code::SizeLimit).await;
+        let error = client.upload_refused(begin, Code::SizeLimit).await;
         assert_eq!(error.max, Some(100_000));
     }
-    let granted = speaker.upload(upload("fits.bin", &Corpus::new(100_000, 1))).await;
-    speaker.cancel(granted.document_id).await;
+    let granted = client.upload(upload("fits.bin", &TestFile::new(100_000, 1))).await;
+    client.cancel(granted.document_id).await;
     watched.assert_nothing_new().await;
 }
 
@@ -523,9 +523,9 @@ async fn no_room() {
     })
     .await;
     let watched = Watched::over(server);
-    let mut speaker = watched.server.speaker().await;
+    let mut client = watched.server.client().await;
     let begin = upload_of_size("large.bin", FileSize::try_from(1_000_000).unwrap());
-    let error = speaker.upload_refused(begin, Code::NoSpace).await;
+    let error = client.upload_refused(begin, Code::NoSpace).await;
     assert!(error.missing.is_some_and(|missing| missing > 1_000_000), "{error:?}");
     watched.assert_nothing_new().await;
 }
@@ -534,16 +534,16 @@ async fn no_room() {
 async fn a_file_for_another_user() {
     let watched = Watched::start().await;
     let bob = watched.server.site.add_user("bob").await;
-    let mut speaker = watched.server.speaker().await;
-    let begin = Upload { user_id: Some(bob.id), ..upload("a.bin", &Corpus::new(1, 1)) };
-    speaker.upload_refused(begin, Code::WrongUser).await;
+    let mut client = watched.server.client().await;
+    let begin = Upload { user_id: Some(bob.id), ..upload("a.bin", &TestFile::new(1, 1)) };
+    client.upload_refused(begin, Code::WrongUser).await;
     watched.assert_nothing_new().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names() {
     let watched = Watched::start().await;
-    let mut speaker = watched.server.speaker().await;
+    let mut client = watched.server.client().await;
     let too_long = "ü".repeat(128);
     let longest = "x".repeat(256);
     let many = "€".repeat(255);
@@ -589,20 +589,20 @@ async fn names() {
         &many,
     ];
     for name in names {
-        let begin = upload(name, &Corpus::new(1, 1));
-        let error = speaker.upload_refused(begin, Code::BadName).await;
+        let begin = upload(name, &TestFile::new(1, 1));
+        let error = client.upload_refused(begin, Code::BadName).await;
         assert!(!error.message.is_empty());
         let begin = Upload {
             folder: vec!["good".to_owned(), name.to_owned()],
-            ..upload("a.bin", &Corpus::new(1, 1))
+            ..upload("a.bin", &TestFile::new(1, 1))
         };
-        speaker.upload_refused(begin, Code::BadName).await;
+        client.upload_refused(begin, Code::BadName).await;
     }
     // 32 folders are legal, one more is not, and the whole has a cap too.
     for (count, name) in [(33, "f".to_owned()), (20, "f".repeat(110))] {
         let folder = vec![name; count];
-        let begin = Upload { folder, ..upload("a.bin", &Corpus::new(1, 1)) };
-        speaker.upload_refused(begin, Code::BadName).await;
+        let begin = Upload { folder, ..upload("a.bin", &TestFile::new(1, 1)) };
+        client.upload_refused(begin, Code::BadName).await;
     }
     watched.assert_nothing_new().await;
 }
@@ -610,8 +610,8 @@ async fn names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_look_odd_and_are_legal() {
     let server = TestServer::start().await;
-    let mut speaker = server.speaker().await;
-    let corpus = Corpus::new(100, 113);
+    let mut client = server.client().await;
+    let test_file = TestFile::new(100, 113);
     let longest = format!("{}.bin", "x".repeat(251));
     for name in [
         "Übung 3.pdf",
@@ -631,33 +631,33 @@ async fn names_that_look_odd_and_are_legal() {
         "a'b\"c;d|e&f$(g)`h`",
         &longest,
     ] {
-        speaker.upload(upload(name, &corpus)).await;
-        speaker.chunks(ZERO, &corpus, 0..100).await;
-        assert_eq!(speaker.complete(ZERO).await.filename, name);
-        server.site.assert_published(&server.person, name, &corpus);
+        client.upload(upload(name, &test_file)).await;
+        client.chunks(ZERO, &test_file, 0..100).await;
+        assert_eq!(client.complete(ZERO).await.filename, name);
+        server.site.assert_published(&server.user, name, &test_file);
     }
     let folder = vec!["f".to_owned(); 32];
-    speaker.upload(Upload { folder: folder.clone(), ..upload("deep.bin", &corpus) }).await;
-    speaker.chunks(ZERO, &corpus, 0..100).await;
-    assert_eq!(speaker.complete(ZERO).await.folder, folder);
+    client.upload(Upload { folder: folder.clone(), ..upload("deep.bin", &test_file) }).await;
+    client.chunks(ZERO, &test_file, 0..100).await;
+    assert_eq!(client.complete(ZERO).await.folder, folder);
     let path = format!("{}/deep.bin", folder.join("/"));
-    server.site.assert_published(&server.person, &path, &corpus);
+    server.site.assert_published(&server.user, &path, &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_that_are_not_there_or_not_yours() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(1000, 114);
-    let mut speaker = server.speaker().await;
-    let done = speaker.upload(upload("done.bin", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    speaker.complete(ZERO).await;
-    let open = speaker.upload(upload("open.bin", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..500).await;
-    speaker.ping().await;
+    let test_file = TestFile::new(1000, 114);
+    let mut client = server.client().await;
+    let done = client.upload(upload("done.bin", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    client.complete(ZERO).await;
+    let open = client.upload(upload("open.bin", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..500).await;
+    client.ping().await;
 
     let bob = server.site.add_user("bob").await;
-    let mut bob = Speaker::login(server.address(), &bob.token).await;
+    let mut bob = RawClient::login(server.address(), &bob.token).await;
     for request in 0..5 {
         let mut texts = Vec::new();
         for document_id in [nobodys_document(), done, open] {
@@ -679,57 +679,57 @@ async fn documents_that_are_not_there_or_not_yours() {
         }
         assert!(texts.iter().all(|text| *text == texts[0]), "{request}: {texts:?}");
     }
-    assert!(speaker.status(open).await.active, "nobody took it over");
-    speaker.chunks(ZERO, &corpus, 500..1000).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    assert!(client.status(open).await.active, "nobody took it over");
+    client.chunks(ZERO, &test_file, 500..1000).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_in_the_wrong_place() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 115);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..2 * CHUNK).await;
+    let test_file = TestFile::new(BLOCK, 115);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..2 * CHUNK).await;
     // Below, beyond, and the very same chunk again.
     for wrong in [0, 2 * CHUNK + 1, CHUNK, BLOCK - CHUNK] {
-        speaker.chunk(ZERO, wrong, &corpus.bytes[wrong..(wrong + CHUNK).min(BLOCK)]).await;
-        let error = speaker.error(Code::OffsetMismatch).await;
+        client.chunk(ZERO, wrong, &test_file.bytes[wrong..(wrong + CHUNK).min(BLOCK)]).await;
+        let error = client.error(Code::OffsetMismatch).await;
         assert_eq!(error.expected, Some(offset(2 * CHUNK)));
-        assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(2 * CHUNK));
+        assert_eq!(client.resume(resume(document_id)).await.offset, offset(2 * CHUNK));
     }
-    speaker.chunks(ZERO, &corpus, 2 * CHUNK..BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+    client.chunks(ZERO, &test_file, 2 * CHUNK..BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.pdf", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_blocks() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(3 * BLOCK, 116);
-    let mut speaker = server.speaker().await;
-    let begin = Upload { blocks: true, ..upload("doc.pdf", &corpus) };
-    let document_id = speaker.upload(begin).await.document_id;
-    speaker.block(ZERO, &corpus, 1).await;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
+    let test_file = TestFile::new(3 * BLOCK, 116);
+    let mut client = server.client().await;
+    let begin = Upload { blocks: true, ..upload("doc.pdf", &test_file) };
+    let document_id = client.upload(begin).await.document_id;
+    client.block(ZERO, &test_file, 1).await;
+    client.chunks(ZERO, &test_file, 0..1000).await;
     // Into a held block, into the middle of one that has not begun, before and
     // beyond the end of an open one.
     for wrong in [BLOCK, BLOCK + 5, 2 * BLOCK + 1, 0, 999, 1001] {
-        speaker.chunk(ZERO, wrong, &corpus.bytes[wrong..wrong + 100]).await;
-        speaker.error(Code::OffsetMismatch).await;
+        client.chunk(ZERO, wrong, &test_file.bytes[wrong..wrong + 100]).await;
+        client.error(Code::OffsetMismatch).await;
         let wish = towline_protocol::request::Resume { blocks: true, ..resume(document_id) };
-        assert_eq!(speaker.resume(wish).await.offset, offset(1000));
+        assert_eq!(client.resume(wish).await.offset, offset(1000));
     }
     // A chunk across the border into a held block: the part before is kept.
-    speaker.chunks(ZERO, &corpus, 1000..BLOCK - 100).await;
-    speaker.chunk(ZERO, BLOCK - 100, &corpus.bytes[BLOCK - 100..BLOCK + 100]).await;
-    speaker.error(Code::OffsetMismatch).await;
+    client.chunks(ZERO, &test_file, 1000..BLOCK - 100).await;
+    client.chunk(ZERO, BLOCK - 100, &test_file.bytes[BLOCK - 100..BLOCK + 100]).await;
+    client.error(Code::OffsetMismatch).await;
     let wish = towline_protocol::request::Resume { blocks: true, ..resume(document_id) };
-    speaker.resume(wish).await;
-    speaker.announce(ZERO, 0, corpus.value(0)).await;
-    speaker.block(ZERO, &corpus, 2).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+    client.resume(wish).await;
+    client.announce(ZERO, 0, test_file.value(0)).await;
+    client.block(ZERO, &test_file, 2).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.pdf", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -737,30 +737,30 @@ async fn more_than_was_announced() {
     let server = TestServer::start().await;
     for blocks in [false, true] {
         for size in [0, 1, 100_000, BLOCK, BLOCK + 1] {
-            let whole = Corpus::new(size + 1, 117);
-            let corpus = Corpus { bytes: whole.bytes[..size].to_vec() };
+            let whole = TestFile::new(size + 1, 117);
+            let test_file = TestFile { bytes: whole.bytes[..size].to_vec() };
             let name = format!("{blocks} {size}.bin");
-            let mut speaker = server.speaker().await;
-            let begin = Upload { blocks, ..upload(&name, &corpus) };
-            let document_id = speaker.upload(begin).await.document_id;
-            speaker.chunks(ZERO, &whole, 0..size.saturating_sub(100)).await;
-            speaker.chunks(ZERO, &whole, size.saturating_sub(100)..size + 1).await;
-            let error = speaker.error(Code::SizeExceeded).await;
+            let mut client = server.client().await;
+            let begin = Upload { blocks, ..upload(&name, &test_file) };
+            let document_id = client.upload(begin).await.document_id;
+            client.chunks(ZERO, &whole, 0..size.saturating_sub(100)).await;
+            client.chunks(ZERO, &whole, size.saturating_sub(100)..size + 1).await;
+            let error = client.error(Code::SizeExceeded).await;
             assert_eq!(error.max, Some(size as u64));
             let wish = towline_protocol::request::Resume { blocks, ..resume(document_id) };
-            let from = speaker.resume(wish).await.offset;
+            let from = client.resume(wish).await.offset;
             assert!(from <= offset(size));
             let staged = server.site.staging(document_id).metadata().unwrap().len();
             assert!(staged <= size as u64, "{staged} of {size}");
-            let from = towline_tests::speaker::position(from);
-            speaker.chunks(ZERO, &corpus, from..size).await;
+            let from = towline_tests::raw_client::position(from);
+            client.chunks(ZERO, &test_file, from..size).await;
             if blocks {
-                for index in 0..corpus.block_count() {
-                    speaker.announce(ZERO, index, corpus.value(index)).await;
+                for index in 0..test_file.block_count() {
+                    client.announce(ZERO, index, test_file.value(index)).await;
                 }
             }
-            assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-            server.site.assert_published(&server.person, &name, &corpus);
+            assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+            server.site.assert_published(&server.user, &name, &test_file);
         }
     }
 }
@@ -768,124 +768,124 @@ async fn more_than_was_announced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn complete_while_bytes_are_missing() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 118);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+    let test_file = TestFile::new(BLOCK, 118);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
     for sent in [0, 1, 300_000, BLOCK - 1] {
-        let from = towline_tests::speaker::position(speaker.status(document_id).await.received);
-        speaker.chunks(ZERO, &corpus, from..sent).await;
-        let error = speaker.complete_refused(Complete::default(), Code::Incomplete).await;
+        let from = towline_tests::raw_client::position(client.status(document_id).await.received);
+        client.chunks(ZERO, &test_file, from..sent).await;
+        let error = client.complete_refused(Complete::default(), Code::Incomplete).await;
         assert_eq!(error.expected, Some(offset(sent)));
     }
     // By its number, unbound: it must be resumed first.
     let elsewhere = Complete { document_id: Some(document_id), ..Complete::default() };
-    server.speaker().await.complete_refused(elsewhere, Code::BadState).await;
+    server.client().await.complete_refused(elsewhere, Code::BadState).await;
     // The channel is as it was.
-    speaker.chunks(ZERO, &corpus, BLOCK - 1..BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    client.chunks(ZERO, &test_file, BLOCK - 1..BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_finished_stays_finished() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(5000, 119);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..5000).await;
-    let receipt = speaker.complete(ZERO).await;
+    let test_file = TestFile::new(5000, 119);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..5000).await;
+    let receipt = client.complete(ZERO).await;
     let by_number = Complete { document_id: Some(document_id), ..Complete::default() };
     for _ in 0..3 {
-        assert_eq!(speaker.complete(ZERO).await, receipt);
-        assert_eq!(speaker.complete_with(by_number.clone()).await, receipt);
+        assert_eq!(client.complete(ZERO).await, receipt);
+        assert_eq!(client.complete_with(by_number.clone()).await, receipt);
     }
-    speaker.send(&Request::Cancel(about(document_id))).await;
-    speaker.error(Code::BadState).await;
-    assert_eq!(speaker.status(document_id).await.status, "completed");
-    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+    client.send(&Request::Cancel(about(document_id))).await;
+    client.error(Code::BadState).await;
+    assert_eq!(client.status(document_id).await.status, "completed");
+    server.site.assert_published(&server.user, "doc.pdf", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_uploads() {
     let server =
         TestServer::start_with(|config| config.engine.limits.unfinished_per_user = 3).await;
-    let corpus = Corpus::new(100, 120);
-    let mut speaker = server.speaker().await;
+    let test_file = TestFile::new(100, 120);
+    let mut client = server.client().await;
     let channel = |i: u32| Channel(i);
     let mut documents = Vec::new();
     for i in 0..3 {
-        let begin = Upload { channel: channel(i), ..upload(&format!("{i}.bin"), &corpus) };
-        documents.push(speaker.upload(begin).await.document_id);
+        let begin = Upload { channel: channel(i), ..upload(&format!("{i}.bin"), &test_file) };
+        documents.push(client.upload(begin).await.document_id);
     }
-    let fourth = Upload { channel: channel(3), ..upload("3.bin", &corpus) };
-    speaker.upload_refused(fourth.clone(), Code::TooMany).await;
+    let fourth = Upload { channel: channel(3), ..upload("3.bin", &test_file) };
+    client.upload_refused(fourth.clone(), Code::TooMany).await;
     // Another user has a count of its own.
     let bob = server.site.add_user("bob").await;
-    Speaker::login(server.address(), &bob.token).await.upload(fourth.clone()).await;
-    speaker.cancel(documents[1]).await;
-    speaker.error_on(channel(1), Code::Cancelled).await;
-    speaker.upload(fourth).await;
+    RawClient::login(server.address(), &bob.token).await.upload(fourth.clone()).await;
+    client.cancel(documents[1]).await;
+    client.error_on(channel(1), Code::Cancelled).await;
+    client.upload(fourth).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_channels() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(10, 121);
-    let mut speaker = server.speaker().await;
+    let test_file = TestFile::new(10, 121);
+    let mut client = server.client().await;
     for i in 0..1024 {
-        let begin = Upload { channel: Channel(i), ..upload(&format!("{i}.bin"), &corpus) };
-        speaker.send(&Request::Upload(begin)).await;
+        let begin = Upload { channel: Channel(i), ..upload(&format!("{i}.bin"), &test_file) };
+        client.send(&Request::Upload(begin)).await;
     }
     for i in 0..1024 {
-        assert!(matches!(speaker.reply_on(Channel(i)).await, Reply::Upload(_)), "{i}");
+        assert!(matches!(client.reply_on(Channel(i)).await, Reply::Upload(_)), "{i}");
     }
-    let one_more = Upload { channel: Channel(5000), ..upload("more.bin", &corpus) };
-    speaker.upload_refused(one_more.clone(), Code::TooMany).await;
+    let one_more = Upload { channel: Channel(5000), ..upload("more.bin", &test_file) };
+    client.upload_refused(one_more.clone(), Code::TooMany).await;
     // One that ends makes room.
-    speaker.chunk(Channel(7), 0, &corpus.bytes).await;
-    speaker.complete(Channel(7)).await;
-    speaker.upload(one_more).await;
+    client.chunk(Channel(7), 0, &test_file.bytes).await;
+    client.complete(Channel(7)).await;
+    client.upload(one_more).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_open_blocks() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(66 * BLOCK, 122);
-    let mut speaker = server.speaker().await;
-    let begin = Upload { blocks: true, ..upload("open.bin", &corpus) };
-    let document_id = speaker.upload(begin).await.document_id;
+    let test_file = TestFile::new(66 * BLOCK, 122);
+    let mut client = server.client().await;
+    let begin = Upload { blocks: true, ..upload("open.bin", &test_file) };
+    let document_id = client.upload(begin).await.document_id;
     for index in 0..32 {
-        speaker.chunk(ZERO, index * BLOCK, &corpus.bytes[index * BLOCK..index * BLOCK + 1]).await;
+        client.chunk(ZERO, index * BLOCK, &test_file.bytes[index * BLOCK..index * BLOCK + 1]).await;
     }
     for index in 32..64 {
-        speaker.announce(ZERO, index, corpus.value(index)).await;
+        client.announce(ZERO, index, test_file.value(index)).await;
     }
-    speaker.ping().await;
-    assert!(speaker.heard_so_far().iter().all(|h| matches!(h, Heard::Reply(Reply::Progress(_)))));
-    speaker.announce(ZERO, 64, corpus.value(64)).await;
-    speaker.error(Code::TooMany).await;
+    client.ping().await;
+    assert!(client.heard_so_far().iter().all(|h| matches!(h, Heard::Reply(Reply::Progress(_)))));
+    client.announce(ZERO, 64, test_file.value(64)).await;
+    client.error(Code::TooMany).await;
     let wish = towline_protocol::request::Resume { blocks: true, ..resume(document_id) };
     // What was begun and not held is forgotten; only the bytes that end at the
     // offset stay.
-    assert_eq!(speaker.resume(wish).await.offset, offset(1));
-    speaker.chunk(ZERO, 10 * BLOCK, &corpus.bytes[10 * BLOCK..10 * BLOCK + 10]).await;
-    speaker.ping().await;
-    assert!(speaker.heard_so_far().iter().all(|h| matches!(h, Heard::Reply(Reply::Progress(_)))));
+    assert_eq!(client.resume(wish).await.offset, offset(1));
+    client.chunk(ZERO, 10 * BLOCK, &test_file.bytes[10 * BLOCK..10 * BLOCK + 10]).await;
+    client.ping().await;
+    assert!(client.heard_so_far().iter().all(|h| matches!(h, Heard::Reply(Reply::Progress(_)))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_connections() {
     let server = TestServer::start_with(|config| config.connections = 2).await;
-    let one = server.speaker().await;
-    let two = server.speaker().await;
+    let one = server.client().await;
+    let two = server.client().await;
     // One more waits or is turned away; it is served as soon as there is room.
-    let mut third = Speaker::connect(server.address()).await;
-    let _ = third.try_send_raw(&frame::control(&hello(&server.person.token, 1))).await;
+    let mut third = RawClient::connect(server.address()).await;
+    let _ = third.try_send_raw(&frame::control(&hello(&server.user.token, 1))).await;
     drop((one, two));
     let begun = Instant::now();
     loop {
-        let mut speaker = Speaker::connect(server.address()).await;
-        let _ = speaker.try_send_raw(&frame::control(&hello(&server.person.token, 1))).await;
-        if matches!(speaker.heard().await, Heard::Reply(Reply::Welcome(_))) {
+        let mut client = RawClient::connect(server.address()).await;
+        let _ = client.try_send_raw(&frame::control(&hello(&server.user.token, 1))).await;
+        if matches!(client.heard().await, Heard::Reply(Reply::Welcome(_))) {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "no room after the others have gone");
@@ -895,13 +895,13 @@ async fn too_many_connections() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads() {
     let server = hurried(|timings| timings.unread = SHORT).await;
-    let corpus = Corpus::new(BLOCK, 123);
+    let test_file = TestFile::new(BLOCK, 123);
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
-    let begin = Request::Upload(upload("deaf.bin", &corpus));
-    let mut bytes = frame::control(&hello(&server.person.token, 1));
+    let begin = Request::Upload(upload("deaf.bin", &test_file));
+    let mut bytes = frame::control(&hello(&server.user.token, 1));
     bytes.extend(frame::control(&begin));
     bytes.extend(frame::chunk_head(ZERO, offset(0), 65_536));
-    bytes.extend(&corpus.bytes[..CHUNK]);
+    bytes.extend(&test_file.bytes[..CHUNK]);
     stream.write_all(&bytes).await.unwrap();
     let pings = frame::control(&Request::Ping(Default::default())).repeat(1000);
     let begun = Instant::now();
@@ -914,26 +914,27 @@ async fn a_client_that_never_reads() {
     });
     let sent = closed.await.expect("the server gives up a client that does not read");
     println!("given up after {sent} bytes of pings and {:?}", begun.elapsed());
-    let mut speaker = server.speaker().await;
-    let found = speaker.find(towline_tests::speaker::find("deaf.bin", corpus.filesize())).await;
-    let granted = speaker.resume(resume(found.unfinished.unwrap().document_id)).await;
+    let mut client = server.client().await;
+    let found =
+        client.find(towline_tests::raw_client::find("deaf.bin", test_file.filesize())).await;
+    let granted = client.resume(resume(found.unfinished.unwrap().document_id)).await;
     assert_eq!(granted.offset, offset(CHUNK));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sending_half_closed_right_after_complete() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(3 * BLOCK, 124);
+    let test_file = TestFile::new(3 * BLOCK, 124);
     for i in 0..10 {
         let name = format!("{i}.bin");
-        let mut speaker = server.speaker().await;
-        let document_id = speaker.upload(upload(&name, &corpus)).await.document_id;
-        speaker.chunks_of(ZERO, &corpus, 0..corpus.size(), BLOCK).await;
-        speaker.send(&Request::Complete(Complete::default())).await;
-        speaker.finish_sending().await;
-        assert_eq!(speaker.success_on(ZERO).await.blake3, corpus.hash());
-        speaker.closed().await;
-        server.site.assert_published(&server.person, &name, &corpus);
-        assert_eq!(server.speaker().await.status(document_id).await.status, "completed");
+        let mut client = server.client().await;
+        let document_id = client.upload(upload(&name, &test_file)).await.document_id;
+        client.chunks_of(ZERO, &test_file, 0..test_file.size(), BLOCK).await;
+        client.send(&Request::Complete(Complete::default())).await;
+        client.finish_sending().await;
+        assert_eq!(client.success_on(ZERO).await.blake3, test_file.hash());
+        client.closed().await;
+        server.site.assert_published(&server.user, &name, &test_file);
+        assert_eq!(server.client().await.status(document_id).await.status, "completed");
     }
 }

@@ -8,10 +8,10 @@ use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use towline_protocol::Code;
 use towline_state::catalog::Peek;
-use towline_tests::corpus::Corpus;
+use towline_tests::raw_client::{RawClient, ZERO, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_tests::test_file::TestFile;
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
@@ -34,10 +34,10 @@ fn signed(site: &Site, header: &Header, claims: &serde_json::Value) -> String {
 
 /// The text of the refusal.
 async fn refused(server: &TestServer, token: &str, code: Code) -> String {
-    let mut speaker = Speaker::connect(server.address()).await;
-    speaker.hello(token).await;
-    let error = speaker.error(code).await;
-    assert_eq!(speaker.closed().await, []);
+    let mut client = RawClient::connect(server.address()).await;
+    client.hello(token).await;
+    let error = client.error(code).await;
+    assert_eq!(client.closed().await, []);
     error.message
 }
 
@@ -49,17 +49,17 @@ async fn are_refused_with_one_text() {
     let eddsa = || Header::new(Algorithm::EdDSA);
     let iss = store_id(site);
     let good = json!({
-        "iss": iss, "sub": server.person.id.to_string(), "iat": now(), "exp": now() + 1000
+        "iss": iss, "sub": server.user.id.to_string(), "iat": now(), "exp": now() + 1000
     });
     // The key is the right one: this one opens.
-    Speaker::login(server.address(), &signed(site, &eddsa(), &good)).await;
+    RawClient::login(server.address(), &signed(site, &eddsa(), &good)).await;
 
-    let own = &server.person.token;
+    let own = &server.user.token;
     let parts: Vec<&str> = own.split('.').collect();
     let pkcs8 = key(site);
     let public_key = EncodingKey::from_secret(&pkcs8[pkcs8.len() - 32..]);
     let foreign = Site::new();
-    let _ = foreign.token(server.person.id, Duration::from_secs(1));
+    let _ = foreign.token(server.user.id, Duration::from_secs(1));
     let with = |change: serde_json::Value| {
         let mut claims = good.clone();
         for (name, value) in change.as_object().unwrap() {
@@ -129,8 +129,8 @@ async fn are_refused_with_one_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_expires_by_the_servers_clock() {
     let server = TestServer::start().await;
-    let token = server.site.token(server.person.id, Duration::from_secs(3600));
-    Speaker::login(server.address(), &token).await;
+    let token = server.site.token(server.user.id, Duration::from_secs(3600));
+    RawClient::login(server.address(), &token).await;
     server.clock.advance(Duration::from_secs(3601));
     refused(&server, &token, Code::AuthExpired).await;
 }
@@ -139,11 +139,11 @@ async fn a_token_expires_by_the_servers_clock() {
 async fn a_token_of_one_user_opens_nothing_of_anothers() {
     let server = TestServer::start().await;
     let bob = server.site.add_user("bob").await;
-    let corpus = Corpus::new(1000, 130);
-    let mut speaker = Speaker::login(server.address(), &bob.token).await;
-    speaker.upload(upload("same.bin", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    speaker.complete(ZERO).await;
-    server.site.assert_published(&bob, "same.bin", &corpus);
-    assert!(!server.site.document(&server.person, "same.bin").exists());
+    let test_file = TestFile::new(1000, 130);
+    let mut client = RawClient::login(server.address(), &bob.token).await;
+    client.upload(upload("same.bin", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    client.complete(ZERO).await;
+    server.site.assert_published(&bob, "same.bin", &test_file);
+    assert!(!server.site.document(&server.user, "same.bin").exists());
 }

@@ -2,24 +2,24 @@
 
 use towline_protocol::Code;
 use towline_protocol::request::Resume;
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::raw_client::{RawClient, ZERO, offset, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{DocumentId, FileSize};
 
 /// The same bytes, and more behind them.
-fn longer(corpus: &Corpus, by: usize) -> Corpus {
-    let mut longer = Corpus::new(corpus.size() + by, 90);
-    longer.bytes[..corpus.size()].copy_from_slice(&corpus.bytes);
+fn longer(test_file: &TestFile, by: usize) -> TestFile {
+    let mut longer = TestFile::new(test_file.size() + by, 90);
+    longer.bytes[..test_file.size()].copy_from_slice(&test_file.bytes);
     longer
 }
 
 /// An upload of which that many bytes are there and durable.
-async fn paused(server: &TestServer, corpus: &Corpus, sent: usize) -> DocumentId {
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("log.txt", corpus)).await.document_id;
-    speaker.chunks(ZERO, corpus, 0..sent).await;
-    let last = speaker.pause().await;
+async fn paused(server: &TestServer, test_file: &TestFile, sent: usize) -> DocumentId {
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("log.txt", test_file)).await.document_id;
+    client.chunks(ZERO, test_file, 0..sent).await;
+    let last = client.pause().await;
     assert_eq!(last[0].durable, offset(sent));
     document_id
 }
@@ -28,9 +28,9 @@ fn grown(document_id: DocumentId, filesize: FileSize) -> Resume {
     Resume { filesize: Some(filesize), grow: true, ..resume(document_id) }
 }
 
-async fn finish(speaker: &mut Speaker, corpus: &Corpus, from: usize) {
-    speaker.chunks(ZERO, corpus, from..corpus.size()).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+async fn finish(client: &mut RawClient, test_file: &TestFile, from: usize) {
+    client.chunks(ZERO, test_file, from..test_file.size()).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,30 +46,30 @@ async fn whole_blocks_stay_and_the_last_one_of_the_shorter_file_goes() {
         (700, 700, 0),
     ] {
         let mut server = TestServer::start().await;
-        let corpus = Corpus::new(size, 91);
-        let document_id = paused(&server, &corpus, sent).await;
-        let longer = longer(&corpus, 2 * BLOCK + 5);
+        let test_file = TestFile::new(size, 91);
+        let document_id = paused(&server, &test_file, sent).await;
+        let longer = longer(&test_file, 2 * BLOCK + 5);
         for restarted in [false, true] {
-            let mut speaker = server.speaker().await;
-            let granted = speaker.resume(grown(document_id, longer.filesize())).await;
+            let mut client = server.client().await;
+            let granted = client.resume(grown(document_id, longer.filesize())).await;
             assert_eq!(granted.document_id, document_id);
             assert_eq!(
                 (granted.offset, granted.filesize),
                 (offset(from), longer.filesize()),
                 "{size} of which {sent} were sent, restarted: {restarted}"
             );
-            let status = speaker.status(document_id).await;
+            let status = client.status(document_id).await;
             assert_eq!((status.durable, status.filesize), (offset(from), longer.filesize()));
-            drop(speaker);
+            drop(client);
             if !restarted {
                 server.restart().await;
             }
         }
-        let mut speaker = server.speaker().await;
-        let granted = speaker.resume(resume(document_id)).await;
+        let mut client = server.client().await;
+        let granted = client.resume(resume(document_id)).await;
         assert_eq!(granted.offset, offset(from));
-        finish(&mut speaker, &longer, from).await;
-        server.site.assert_published(&server.person, "log.txt", &longer);
+        finish(&mut client, &longer, from).await;
+        server.site.assert_published(&server.user, "log.txt", &longer);
     }
 }
 
@@ -79,9 +79,9 @@ async fn a_refusal_changes_nothing() {
         config.engine.max_filesize = FileSize::try_from(5 * BLOCK as u64).unwrap();
     })
     .await;
-    let corpus = Corpus::new(2 * BLOCK, 92);
-    let document_id = paused(&server, &corpus, BLOCK + 9).await;
-    let mut speaker = server.speaker().await;
+    let test_file = TestFile::new(2 * BLOCK, 92);
+    let document_id = paused(&server, &test_file, BLOCK + 9).await;
+    let mut client = server.client().await;
     let size = |bytes: usize| FileSize::try_from(bytes as u64).unwrap();
     let refused = [
         (grown(document_id, size(BLOCK)), Code::FileChanged),
@@ -97,31 +97,31 @@ async fn a_refusal_changes_nothing() {
         ),
     ];
     for (wish, code) in refused {
-        speaker.resume_refused(wish, code).await;
+        client.resume_refused(wish, code).await;
     }
     let bob = server.site.add_user("bob").await;
-    let mut bob = Speaker::login(server.address(), &bob.token).await;
+    let mut bob = RawClient::login(server.address(), &bob.token).await;
     bob.resume_refused(grown(document_id, size(3 * BLOCK)), Code::NotFound).await;
 
     // The size that it has is no growth, and as good as any other resume.
-    let granted = speaker.resume(grown(document_id, size(2 * BLOCK))).await;
+    let granted = client.resume(grown(document_id, size(2 * BLOCK))).await;
     assert_eq!((granted.offset, granted.filesize), (offset(BLOCK + 9), size(2 * BLOCK)));
-    finish(&mut speaker, &corpus, BLOCK + 9).await;
+    finish(&mut client, &test_file, BLOCK + 9).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sender_of_the_shorter_file_is_superseded() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(3 * BLOCK, 93);
-    let mut old = server.speaker().await;
-    let document_id = old.upload(upload("log.txt", &corpus)).await.document_id;
-    old.chunks(ZERO, &corpus, 0..BLOCK + 5).await;
+    let test_file = TestFile::new(3 * BLOCK, 93);
+    let mut old = server.client().await;
+    let document_id = old.upload(upload("log.txt", &test_file)).await.document_id;
+    old.chunks(ZERO, &test_file, 0..BLOCK + 5).await;
     old.has_received(document_id, BLOCK + 5).await;
-    let longer = longer(&corpus, BLOCK);
-    let mut new = server.speaker().await;
+    let longer = longer(&test_file, BLOCK);
+    let mut new = server.client().await;
     let granted = new.resume(grown(document_id, longer.filesize())).await;
     assert_eq!(granted.offset, offset(BLOCK + 5));
     old.error(Code::Superseded).await;
     finish(&mut new, &longer, BLOCK + 5).await;
-    server.site.assert_published(&server.person, "log.txt", &longer);
+    server.site.assert_published(&server.user, "log.txt", &longer);
 }

@@ -1,14 +1,14 @@
 //! The identity of a server's store, as its clients see it.
 
 use towline_protocol::Reply;
+use towline_tests::raw_client::RawClient;
 use towline_tests::server::TestServer;
-use towline_tests::speaker::Speaker;
 use towline_types::StoreId;
 
 async fn told(server: &TestServer) -> StoreId {
-    let mut speaker = Speaker::connect(server.address()).await;
-    speaker.hello(&server.person.token).await;
-    let Reply::Welcome(welcome) = speaker.reply().await else { panic!("no welcome") };
+    let mut client = RawClient::connect(server.address()).await;
+    client.hello(&server.user.token).await;
+    let Reply::Welcome(welcome) = client.reply().await else { panic!("no welcome") };
     welcome.server_id.expect("this server says which store it has")
 }
 

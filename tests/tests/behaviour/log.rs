@@ -10,30 +10,30 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use towline_protocol::Code;
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, towlined};
+use towline_tests::raw_client::{RawClient, ZERO, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tells_the_start_and_each_end_in_plain_lines() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).arguments(&["--max-file-size", "500MB"]).start().await;
-    let mut speaker = server.speaker(&person).await;
-    let (large, small) = (Corpus::new(2 * BLOCK, 990), Corpus::new(1000, 991));
-    speaker.upload(upload("large 'x'.bin", &large)).await;
-    speaker.chunks(ZERO, &large, 0..large.size()).await;
-    speaker.complete(ZERO).await;
-    speaker.upload(upload("small", &small)).await;
-    speaker.chunks(ZERO, &small, 0..small.size()).await;
-    speaker.complete(ZERO).await;
-    let cancelled = speaker.upload(upload("cancelled", &large)).await.document_id;
-    speaker.cancel(cancelled).await;
-    let paused = speaker.upload(upload("paused", &large)).await.document_id;
-    speaker.chunks(ZERO, &large, 0..1000).await;
-    speaker.has_received(paused, 1000).await;
-    speaker.pause().await;
+    let mut client = server.client(&user).await;
+    let (large, small) = (TestFile::new(2 * BLOCK, 990), TestFile::new(1000, 991));
+    client.upload(upload("large 'x'.bin", &large)).await;
+    client.chunks(ZERO, &large, 0..large.size()).await;
+    client.complete(ZERO).await;
+    client.upload(upload("small", &small)).await;
+    client.chunks(ZERO, &small, 0..small.size()).await;
+    client.complete(ZERO).await;
+    let cancelled = client.upload(upload("cancelled", &large)).await.document_id;
+    client.cancel(cancelled).await;
+    let paused = client.upload(upload("paused", &large)).await.document_id;
+    client.chunks(ZERO, &large, 0..1000).await;
+    client.has_received(paused, 1000).await;
+    client.pause().await;
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
 
@@ -60,14 +60,14 @@ async fn tells_the_start_and_each_end_in_plain_lines() {
 #[tokio::test(flavor = "multi_thread")]
 async fn is_one_json_object_a_line_where_that_is_asked_for() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let launch = Launch::over(&site).arguments(&["--log-format", "json"]);
     let mut server = launch.start().await;
-    let mut speaker = server.speaker(&person).await;
-    let (corpus, name) = (Corpus::new(1000, 993), "a \"quoted\" e\u{301}.bin");
-    speaker.upload(upload(name, &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
+    let mut client = server.client(&user).await;
+    let (test_file, name) = (TestFile::new(1000, 993), "a \"quoted\" e\u{301}.bin");
+    client.upload(upload(name, &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await;
     let refused = launch.try_start().await.expect_err("it is in use");
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
@@ -111,7 +111,7 @@ async fn sums_up_the_logins_that_strangers_are_refused() {
     let mut server = Launch::over(&site).start().await;
     let began = Instant::now();
     for _ in 0..200 {
-        let mut stranger = Speaker::connect(server.address()).await;
+        let mut stranger = RawClient::connect(server.address()).await;
         stranger.hello("no.good.token").await;
         stranger.error(Code::Unauthorized).await;
     }
@@ -138,7 +138,7 @@ async fn says_what_it_does_not_understand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_over_signals_that_mean_no_end() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).start().await;
     for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::XFSZ, Signal::PIPE] {
         server.signal(signal);
@@ -146,11 +146,11 @@ async fn passes_over_signals_that_mean_no_end() {
     for name in ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXFSZ"] {
         server.says(name).await;
     }
-    let mut speaker = server.speaker(&person).await;
-    let corpus = Corpus::new(1000, 992);
-    speaker.upload(upload("doc", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
+    let mut client = server.client(&user).await;
+    let test_file = TestFile::new(1000, 992);
+    client.upload(upload("doc", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await;
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
 }
@@ -164,7 +164,7 @@ const STRANGERS: u32 = 8;
 #[tokio::test(flavor = "multi_thread")]
 async fn that_is_not_read_holds_nobody_up() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     // Everything is logged, and nobody reads it.
     let mut command = towlined();
     command.arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]);
@@ -178,7 +178,7 @@ async fn that_is_not_read_holds_nobody_up() {
     let strangers = || async move {
         let (began, mut sent) = (Instant::now(), 0_u32);
         while began.elapsed() < FLOOD {
-            let mut stranger = Speaker::connect(address).await;
+            let mut stranger = RawClient::connect(address).await;
             stranger.hello("no.good.token").await;
             stranger.error(Code::Unauthorized).await;
             sent += 1;
@@ -191,7 +191,7 @@ async fn that_is_not_read_holds_nobody_up() {
     let mut logins = Vec::new();
     while !flood.iter().all(JoinHandle::is_finished) {
         let began = Instant::now();
-        let mut honest = Speaker::login(address, &person.token).await;
+        let mut honest = RawClient::login(address, &user.token).await;
         honest.ping().await;
         logins.push(began.elapsed());
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -206,12 +206,12 @@ async fn that_is_not_read_holds_nobody_up() {
     assert!(p95 < Duration::from_secs(1), "{logins:?}");
 
     // An upload goes its way.
-    let mut speaker = Speaker::login(address, &person.token).await;
-    let corpus = Corpus::new(3 * BLOCK, 993);
-    speaker.upload(upload("doc", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
-    site.assert_published(&person, "doc", &corpus);
+    let mut client = RawClient::login(address, &user.token).await;
+    let test_file = TestFile::new(3 * BLOCK, 993);
+    client.upload(upload("doc", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await;
+    site.assert_published(&user, "doc", &test_file);
 
     let id = i32::try_from(server.id().unwrap()).ok().and_then(Pid::from_raw).unwrap();
     let began = Instant::now();
@@ -226,7 +226,7 @@ async fn that_is_not_read_holds_nobody_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_reader_is_gone_ends_nothing() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut command = towlined();
     command.arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]);
     command.env("TOWLINE_LOG", "debug").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -236,11 +236,11 @@ async fn whose_reader_is_gone_ends_nothing() {
     let first = timeout(PATIENCE, out.next_line()).await.unwrap().unwrap().unwrap();
     let address = first.strip_prefix("listening on ").unwrap().parse().unwrap();
     for number in 0..20 {
-        let mut speaker = Speaker::login(address, &person.token).await;
-        let corpus = Corpus::new(1000, 994 + number);
-        speaker.upload(upload(&format!("{number}"), &corpus)).await;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        speaker.complete(ZERO).await;
+        let mut client = RawClient::login(address, &user.token).await;
+        let test_file = TestFile::new(1000, 994 + number);
+        client.upload(upload(&format!("{number}"), &test_file)).await;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        client.complete(ZERO).await;
     }
     assert!(server.try_wait().unwrap().is_none());
     server.kill().await.unwrap();

@@ -3,95 +3,95 @@
 
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Reply, Request, frame};
-use towline_tests::corpus::Corpus;
-use towline_tests::parcel::parcel;
+use towline_tests::one_shot_frames::one_shot_frames;
+use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+use towline_tests::test_file::TestFile;
 
 /// Says all of it in one go.
-async fn throw(speaker: &mut Speaker, name: &str, corpus: &Corpus) {
+async fn throw(client: &mut RawClient, name: &str, test_file: &TestFile) {
     let wish = Upload {
-        blake3: Some(corpus.hash()),
+        blake3: Some(test_file.hash()),
         blocks: true,
         new_only: true,
-        ..upload(name, corpus)
+        ..upload(name, test_file)
     };
-    speaker.send_raw(&parcel(wish, corpus)).await;
+    client.send_raw(&one_shot_frames(wish, test_file)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_takes_one_trip_and_the_same_words_again_make_no_copy() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(4096, 300);
-    let mut speaker = server.speaker().await;
-    throw(&mut speaker, "doc.bin", &corpus).await;
-    let Reply::Upload(granted) = speaker.reply_on(ZERO).await else { panic!("it is new") };
-    let success = speaker.success_on(ZERO).await;
+    let test_file = TestFile::new(4096, 300);
+    let mut client = server.client().await;
+    throw(&mut client, "doc.bin", &test_file).await;
+    let Reply::Upload(granted) = client.reply_on(ZERO).await else { panic!("it is new") };
+    let success = client.success_on(ZERO).await;
     assert_eq!((success.document_id, success.existing), (granted.document_id, false));
     for _ in 0..2 {
         // As a client does that never heard SUCCESS. `complete` is answered as well.
-        throw(&mut speaker, "doc.bin", &corpus).await;
+        throw(&mut client, "doc.bin", &test_file).await;
         for existing in [true, false] {
-            let again = speaker.success_on(ZERO).await;
+            let again = client.success_on(ZERO).await;
             assert_eq!((again.document_id, again.existing), (granted.document_id, existing));
         }
         server.restart().await;
-        speaker = server.speaker().await;
+        client = server.client().await;
     }
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
-    let there = std::fs::read_dir(server.site.documents(&server.person)).unwrap();
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
+    let there = std::fs::read_dir(server.site.documents(&server.user)).unwrap();
     assert_eq!(there.count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_begins_beside_an_upload_that_waits() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(4096, 301);
-    let mut speaker = server.speaker().await;
-    let begun = speaker.upload(upload("doc.bin", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    speaker.pause().await;
+    let test_file = TestFile::new(4096, 301);
+    let mut client = server.client().await;
+    let begun = client.upload(upload("doc.bin", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    client.pause().await;
 
-    let mut speaker = server.speaker().await;
-    throw(&mut speaker, "doc.bin", &corpus).await;
-    let Reply::Find(found) = speaker.reply_on(ZERO).await else { panic!("one waits") };
+    let mut client = server.client().await;
+    throw(&mut client, "doc.bin", &test_file).await;
+    let Reply::Find(found) = client.reply_on(ZERO).await else { panic!("one waits") };
     let unfinished = found.unfinished.unwrap();
     assert_eq!((unfinished.document_id, unfinished.offset), (begun, offset(1000)));
     // The rest was dropped without a word, and the channel takes the next.
-    throw(&mut speaker, "other.bin", &corpus).await;
-    assert!(matches!(speaker.reply_on(ZERO).await, Reply::Upload(_)));
-    assert_eq!(speaker.success_on(ZERO).await.filename, "other.bin");
-    assert_eq!(speaker.status(begun).await.received, offset(1000));
+    throw(&mut client, "other.bin", &test_file).await;
+    assert!(matches!(client.reply_on(ZERO).await, Reply::Upload(_)));
+    assert_eq!(client.success_on(ZERO).await.filename, "other.bin");
+    assert_eq!(client.status(begun).await.received, offset(1000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_need_not_be_used_twice() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(10, 302);
-    let mut speaker = server.speaker().await;
+    let test_file = TestFile::new(10, 302);
+    let mut client = server.client().await;
     let mut waiting = std::collections::VecDeque::new();
     // Far more than may be in use, and never waiting for the one before.
     for number in 0..3000 {
         let channel = towline_protocol::Channel(number);
-        let wish = Upload { channel, ..upload(&format!("{number}.bin"), &corpus) };
+        let wish = Upload { channel, ..upload(&format!("{number}.bin"), &test_file) };
         let complete = Complete { channel, ..Complete::default() };
         let mut bytes = frame::control(&Request::Upload(wish));
         bytes.extend_from_slice(&frame::chunk_head(channel, offset(0), 10));
-        bytes.extend_from_slice(&corpus.bytes);
+        bytes.extend_from_slice(&test_file.bytes);
         bytes.extend_from_slice(&frame::control(&Request::Complete(complete)));
-        speaker.send_raw(&bytes).await;
+        client.send_raw(&bytes).await;
         waiting.push_back(channel);
         if waiting.len() > 200 {
-            hear(&mut speaker, waiting.pop_front().unwrap(), &corpus).await;
+            hear(&mut client, waiting.pop_front().unwrap(), &test_file).await;
         }
     }
     for channel in waiting {
-        hear(&mut speaker, channel, &corpus).await;
+        hear(&mut client, channel, &test_file).await;
     }
 }
 
-async fn hear(speaker: &mut Speaker, channel: towline_protocol::Channel, corpus: &Corpus) {
-    let reply = speaker.reply_on(channel).await;
+async fn hear(client: &mut RawClient, channel: towline_protocol::Channel, test_file: &TestFile) {
+    let reply = client.reply_on(channel).await;
     assert!(matches!(reply, Reply::Upload(_)), "{channel}: {reply:?}");
-    assert_eq!(speaker.success_on(channel).await.blake3, corpus.hash(), "{channel}");
+    assert_eq!(client.success_on(channel).await.blake3, test_file.hash(), "{channel}");
 }

@@ -4,9 +4,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use towline_tests::by_hand::contents;
 use towline_tests::process::{Launch, output, towlined};
 use towline_tests::site::{MARKER, Site};
+use towline_tests::tamper::contents;
 use towline_tests::volume::Volume;
 
 /// The start is refused with exit code 1, and nothing below `whole` has changed.

@@ -2,18 +2,18 @@
 
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
-use towline_protocol::request::{About, Complete, Join, Resume, Upload};
+use towline_protocol::request::{Complete, DocumentRef, Join, Resume, Upload};
 use towline_protocol::{Channel, Code, Reply, Request};
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::raw_client::{CHUNK, Heard, RawClient, ZERO, join, offset, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{CHUNK, Heard, Speaker, ZERO, join, offset, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::Offset;
 
 /// What a writer that announces its blocks says first.
-fn in_blocks(name: &str, corpus: &Corpus) -> Upload {
-    Upload { blocks: true, ..upload(name, corpus) }
+fn in_blocks(name: &str, test_file: &TestFile) -> Upload {
+    Upload { blocks: true, ..upload(name, test_file) }
 }
 
 fn is_progress(heard: &Heard) -> bool {
@@ -21,41 +21,42 @@ fn is_progress(heard: &Heard) -> bool {
 }
 
 /// The blocks that are held, by number.
-async fn held(speaker: &mut Speaker, document_id: towline_types::DocumentId) -> Vec<usize> {
-    speaker.blocks(document_id).await.into_iter().map(|(index, _)| index).collect()
+async fn held(client: &mut RawClient, document_id: towline_types::DocumentId) -> Vec<usize> {
+    client.blocks(document_id).await.into_iter().map(|(index, _)| index).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_connections_and_their_blocks_in_turn() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(9 * BLOCK + 4567, 600);
-    let mut first = server.speaker().await;
-    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let test_file = TestFile::new(9 * BLOCK + 4567, 600);
+    let mut first = server.client().await;
+    let granted = first.upload(in_blocks("doc.bin", &test_file)).await;
     let document_id = granted.document_id;
-    let (mut second, mut third) = (server.speaker().await, server.speaker().await);
+    let (mut second, mut third) = (server.client().await, server.client().await);
     let joined = second.join(join(&granted)).await;
     assert_eq!((joined.document_id, joined.offset), (document_id, Offset::ZERO));
-    assert_eq!((joined.filesize, joined.lease), (corpus.filesize(), granted.lease));
+    assert_eq!((joined.filesize, joined.lease), (test_file.filesize(), granted.lease));
     let channel = Channel(5);
     third.join(Join { channel, ..join(&granted) }).await;
 
     // From the end, and never two of one connection in a row; the chunks of three
     // blocks at a time interleave.
-    let count = corpus.block_count();
+    let count = test_file.block_count();
     for round in (0..count).collect::<Vec<_>>().chunks(3).rev() {
         for step in 0..BLOCK / CHUNK {
             for (turn, &index) in round.iter().enumerate() {
                 let start = index * BLOCK + step * CHUNK;
-                let range = start.min(corpus.size())..(start + CHUNK).min(corpus.block_end(index));
+                let range =
+                    start.min(test_file.size())..(start + CHUNK).min(test_file.block_end(index));
                 match turn {
-                    0 => third.chunks(channel, &corpus, range).await,
-                    1 => first.chunks(ZERO, &corpus, range).await,
-                    _ => second.chunks(ZERO, &corpus, range).await,
+                    0 => third.chunks(channel, &test_file, range).await,
+                    1 => first.chunks(ZERO, &test_file, range).await,
+                    _ => second.chunks(ZERO, &test_file, range).await,
                 }
             }
         }
         for (turn, &index) in round.iter().enumerate() {
-            let value = corpus.value(index);
+            let value = test_file.value(index);
             match turn {
                 0 => third.announce(channel, index, value).await,
                 1 => first.announce(ZERO, index, value).await,
@@ -66,61 +67,61 @@ async fn three_connections_and_their_blocks_in_turn() {
     // The answer to `status` says that all before it was dealt with.
     first.status(document_id).await;
     second.status(document_id).await;
-    third.send(&Request::Status(About { channel, document_id })).await;
+    third.send(&Request::Status(DocumentRef { channel, document_id })).await;
     assert!(matches!(third.reply_on(channel).await, Reply::Status(_)));
     assert_eq!(held(&mut first, document_id).await, (0..count).collect::<Vec<_>>());
     // All of them hear how far it is.
-    let whole = offset(corpus.size());
-    for (speaker, channel) in [(&mut first, ZERO), (&mut second, ZERO), (&mut third, channel)] {
-        let said = speaker.progress_that("a promise", |p| p.durable == whole).await;
+    let whole = offset(test_file.size());
+    for (client, channel) in [(&mut first, ZERO), (&mut second, ZERO), (&mut third, channel)] {
+        let said = client.progress_that("a promise", |p| p.durable == whole).await;
         assert_eq!(said.channel, channel);
     }
     // Any of them may say that this is all.
-    assert_eq!(second.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    assert_eq!(second.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
     // What the others still say is dropped without a word.
     first.chunk(ZERO, 0, &[0; 100]).await;
-    first.announce(ZERO, 0, corpus.value(1)).await;
+    first.announce(ZERO, 0, test_file.value(1)).await;
     assert_eq!(first.status(document_id).await.status, "completed");
     assert!(first.heard_so_far().iter().all(is_progress));
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_join_takes_nothing_over() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 601);
-    let mut owner = server.speaker().await;
-    let stale = owner.upload(in_blocks("doc.bin", &corpus)).await;
+    let test_file = TestFile::new(2 * BLOCK, 601);
+    let mut owner = server.client().await;
+    let stale = owner.upload(in_blocks("doc.bin", &test_file)).await;
     let document_id = stale.document_id;
     let again = Resume { blocks: true, ..resume(document_id) };
     let granted = owner.resume(again).await;
     assert!(granted.lease > stale.lease, "a lease has a number of its own");
 
-    let mut late = server.speaker().await;
+    let mut late = server.client().await;
     late.join_refused(join(&stale), Code::Superseded).await;
     // The refused channel is dropped from, and what it says is never written.
-    late.block(ZERO, &Corpus::new(2 * BLOCK, 602), 1).await;
+    late.block(ZERO, &TestFile::new(2 * BLOCK, 602), 1).await;
     late.status(document_id).await;
     assert!(late.heard_so_far().iter().all(is_progress));
 
     let other = server.site.add_user("bob").await;
-    let mut stranger = Speaker::login(server.address(), &other.token).await;
+    let mut stranger = RawClient::login(server.address(), &other.token).await;
     let refusal = stranger.join_refused(join(&granted), Code::NotFound).await;
     assert_eq!(refusal.document_id, Some(document_id));
 
     // The owner has noticed nothing.
-    owner.block(ZERO, &corpus, 0).await;
+    owner.block(ZERO, &test_file, 0).await;
     assert_eq!(owner.status(document_id).await.received, offset(BLOCK));
     let said = owner.heard_so_far();
     assert!(said.iter().all(is_progress), "{said:?}");
 
     // Sixteen send one upload, and no more.
-    let mut channels: Vec<Speaker> = Vec::new();
+    let mut channels: Vec<RawClient> = Vec::new();
     for _ in 1..16 {
-        let mut speaker = server.speaker().await;
-        speaker.join(join(&granted)).await;
-        channels.push(speaker);
+        let mut client = server.client().await;
+        client.join(join(&granted)).await;
+        channels.push(client);
     }
     assert_eq!(late.join_refused(join(&granted), Code::TooMany).await.max, Some(16));
     channels.pop().unwrap().pause().await;
@@ -130,87 +131,87 @@ async fn who_may_not_join_takes_nothing_over() {
 
     // Paused: nobody's lease is in force.
     owner.pause().await;
-    let mut late = server.speaker().await;
+    let mut late = server.client().await;
     while late.status(document_id).await.active {}
     late.join_refused(join(&granted), Code::Superseded).await;
     assert!(!late.status(document_id).await.active);
 
     // Bytes in order have one sender.
-    let mut owner = server.speaker().await;
+    let mut owner = server.client().await;
     let alone = owner.resume(resume(document_id)).await;
     late.join_refused(join(&alone), Code::BadState).await;
-    owner.chunks(ZERO, &corpus, BLOCK..2 * BLOCK).await;
-    assert_eq!(owner.complete(ZERO).await.blake3, corpus.hash());
+    owner.chunks(ZERO, &test_file, BLOCK..2 * BLOCK).await;
+    assert_eq!(owner.complete(ZERO).await.blake3, test_file.hash());
     late.join_refused(join(&alone), Code::BadState).await;
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resume_supersedes_all_who_had_joined() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(6 * BLOCK, 603);
-    let garbage = Corpus::new(6 * BLOCK, 604);
-    let mut first = server.speaker().await;
-    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let test_file = TestFile::new(6 * BLOCK, 603);
+    let garbage = TestFile::new(6 * BLOCK, 604);
+    let mut first = server.client().await;
+    let granted = first.upload(in_blocks("doc.bin", &test_file)).await;
     let document_id = granted.document_id;
-    let (mut second, mut third) = (server.speaker().await, server.speaker().await);
+    let (mut second, mut third) = (server.client().await, server.client().await);
     second.join(join(&granted)).await;
     third.join(join(&granted)).await;
-    for (index, speaker) in [&mut first, &mut second, &mut third].into_iter().enumerate() {
-        speaker.block(ZERO, &corpus, index).await;
-        speaker.status(document_id).await;
+    for (index, client) in [&mut first, &mut second, &mut third].into_iter().enumerate() {
+        client.block(ZERO, &test_file, index).await;
+        client.status(document_id).await;
     }
     // Each is in the middle of a block.
-    second.chunks(ZERO, &corpus, 3 * BLOCK..3 * BLOCK + 2 * CHUNK).await;
-    third.chunks(ZERO, &corpus, 4 * BLOCK..4 * BLOCK + 2 * CHUNK).await;
+    second.chunks(ZERO, &test_file, 3 * BLOCK..3 * BLOCK + 2 * CHUNK).await;
+    third.chunks(ZERO, &test_file, 4 * BLOCK..4 * BLOCK + 2 * CHUNK).await;
     second.status(document_id).await;
     third.status(document_id).await;
 
-    let mut newer = server.speaker().await;
+    let mut newer = server.client().await;
     let resumed = newer.resume(Resume { blocks: true, ..resume(document_id) }).await;
     assert_eq!(resumed.offset, offset(3 * BLOCK + 2 * CHUNK));
-    for speaker in [&mut first, &mut second, &mut third] {
-        speaker.error(Code::Superseded).await;
+    for client in [&mut first, &mut second, &mut third] {
+        client.error(Code::Superseded).await;
         for index in 3..6 {
-            speaker.block(ZERO, &garbage, index).await;
+            client.block(ZERO, &garbage, index).await;
         }
-        speaker.chunks(ZERO, &garbage, 3 * BLOCK + 2 * CHUNK..4 * BLOCK).await;
-        speaker.send_json(r#"{"action":"withdraw","ranges":[[0,3]]}"#).await;
-        speaker.send(&Request::Complete(Complete::default())).await;
-        speaker.status(document_id).await;
-        let said = speaker.heard_so_far();
+        client.chunks(ZERO, &garbage, 3 * BLOCK + 2 * CHUNK..4 * BLOCK).await;
+        client.send_json(r#"{"action":"withdraw","ranges":[[0,3]]}"#).await;
+        client.send(&Request::Complete(Complete::default())).await;
+        client.status(document_id).await;
+        let said = client.heard_so_far();
         assert!(said.iter().all(is_progress), "{said:?}");
     }
     assert_eq!(held(&mut newer, document_id).await, [0, 1, 2]);
     // The lease that was theirs is no way back, and lives through no restart either.
     second.join_refused(join(&granted), Code::Superseded).await;
-    newer.blocks_from(ZERO, &corpus, 3 * BLOCK + 2 * CHUNK).await;
+    newer.blocks_from(ZERO, &test_file, 3 * BLOCK + 2 * CHUNK).await;
     newer.status(document_id).await;
     newer.pause().await;
     server.restart().await;
-    let mut newer = server.speaker().await;
+    let mut newer = server.client().await;
     newer.resume(Resume { blocks: true, ..resume(document_id) }).await;
     for old in [&granted, &resumed] {
-        server.speaker().await.join_refused(join(old), Code::Superseded).await;
+        server.client().await.join_refused(join(old), Code::Superseded).await;
     }
-    assert_eq!(newer.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    assert_eq!(newer.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_is_cut_and_only_its_block_travels_again() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(8 * BLOCK, 605);
+    let test_file = TestFile::new(8 * BLOCK, 605);
     let proxy = FaultProxy::start(server.address(), [Faults::none(), Faults::none()]).await;
-    let mut first = Speaker::login(proxy.address(), &server.person.token).await;
-    let mut second = Speaker::login(proxy.address(), &server.person.token).await;
-    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let mut first = RawClient::login(proxy.address(), &server.user.token).await;
+    let mut second = RawClient::login(proxy.address(), &server.user.token).await;
+    let granted = first.upload(in_blocks("doc.bin", &test_file)).await;
     let document_id = granted.document_id;
     second.join(join(&granted)).await;
 
     // The second is to send 0 and 1, and is cut in the middle of 1.
-    second.block(ZERO, &corpus, 0).await;
-    second.chunks(ZERO, &corpus, BLOCK..BLOCK + 300_000).await;
+    second.block(ZERO, &test_file, 0).await;
+    second.chunks(ZERO, &test_file, BLOCK..BLOCK + 300_000).await;
     let half = offset(BLOCK + 300_000);
     // The half block may be promised durable: it is at the frontier.
     first.progress_that("a promise", |p| p.durable == half).await;
@@ -219,18 +220,18 @@ async fn one_connection_is_cut_and_only_its_block_travels_again() {
     second.ended().await;
     // The other goes on as if nothing had been.
     for index in 2..8 {
-        first.block(ZERO, &corpus, index).await;
+        first.block(ZERO, &test_file, index).await;
     }
     first.status(document_id).await;
     assert_eq!(held(&mut first, document_id).await, [0, 2, 3, 4, 5, 6, 7]);
     // A begun block goes on where it stands, or is withdrawn and sent from its start.
     let withdrawn = first.withdraw(ZERO, &[(1, 1)]).await;
     assert_eq!(withdrawn.offset, offset(BLOCK));
-    first.block(ZERO, &corpus, 1).await;
-    assert_eq!(first.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    first.block(ZERO, &test_file, 1).await;
+    assert_eq!(first.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
     let passed = one.passed() + two.passed();
-    let again = passed - corpus.size() as u64;
+    let again = passed - test_file.size() as u64;
     println!("{again} bytes beyond the file, framing and all");
     assert!(again < 300_000 + 50_000);
 }
@@ -238,76 +239,76 @@ async fn one_connection_is_cut_and_only_its_block_travels_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_begun_block_is_gone_on_with_by_another() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(3 * BLOCK, 606);
-    let mut first = server.speaker().await;
-    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let test_file = TestFile::new(3 * BLOCK, 606);
+    let mut first = server.client().await;
+    let granted = first.upload(in_blocks("doc.bin", &test_file)).await;
     let document_id = granted.document_id;
-    let mut second = server.speaker().await;
+    let mut second = server.client().await;
     second.join(join(&granted)).await;
     // Not at the frontier, and so nobody but the lease knows of it.
-    second.chunks(ZERO, &corpus, BLOCK..BLOCK + 5 * CHUNK).await;
+    second.chunks(ZERO, &test_file, BLOCK..BLOCK + 5 * CHUNK).await;
     second.pause().await;
-    first.chunks(ZERO, &corpus, BLOCK + 5 * CHUNK..2 * BLOCK).await;
-    first.announce(ZERO, 1, corpus.value(1)).await;
+    first.chunks(ZERO, &test_file, BLOCK + 5 * CHUNK..2 * BLOCK).await;
+    first.announce(ZERO, 1, test_file.value(1)).await;
     for index in [0, 2] {
-        first.block(ZERO, &corpus, index).await;
+        first.block(ZERO, &test_file, index).await;
     }
     first.status(document_id).await;
-    assert_eq!(first.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    assert_eq!(first.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_may_leave_and_the_last_pauses() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(4 * BLOCK, 607);
-    let mut first = server.speaker().await;
-    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
+    let test_file = TestFile::new(4 * BLOCK, 607);
+    let mut first = server.client().await;
+    let granted = first.upload(in_blocks("doc.bin", &test_file)).await;
     let document_id = granted.document_id;
-    let (mut second, mut third) = (server.speaker().await, server.speaker().await);
+    let (mut second, mut third) = (server.client().await, server.client().await);
     second.join(join(&granted)).await;
-    first.block(ZERO, &corpus, 0).await;
+    first.block(ZERO, &test_file, 0).await;
     // A part in the lease is enough to let others in.
     let last = first.pause().await;
     assert_eq!(last[0].durable, offset(BLOCK), "a pause makes durable and says so");
     third.join(join(&granted)).await;
-    second.block(ZERO, &corpus, 2).await;
-    third.block(ZERO, &corpus, 1).await;
+    second.block(ZERO, &test_file, 2).await;
+    third.block(ZERO, &test_file, 1).await;
     assert!(second.status(document_id).await.active);
     third.status(document_id).await;
     // A damaged block is its sender's to hear of.
-    let wrong = Corpus::new(4 * BLOCK, 608);
+    let wrong = TestFile::new(4 * BLOCK, 608);
     third.chunks(ZERO, &wrong, 3 * BLOCK..4 * BLOCK).await;
-    third.announce(ZERO, 3, corpus.value(3)).await;
+    third.announce(ZERO, 3, test_file.value(3)).await;
     assert_eq!(third.error(Code::BlockMismatch).await.index.map(|i| i.get()), Some(3));
     second.status(document_id).await;
     let said = second.heard_so_far();
     assert!(said.iter().all(is_progress), "{said:?}");
     third.pause().await;
     second.pause().await;
-    let mut fourth = server.speaker().await;
+    let mut fourth = server.client().await;
     while fourth.status(document_id).await.active {}
     fourth.join_refused(join(&granted), Code::Superseded).await;
     let resumed = fourth.resume(Resume { blocks: true, ..resume(document_id) }).await;
     assert_eq!(resumed.offset, offset(3 * BLOCK));
-    fourth.block(ZERO, &corpus, 3).await;
-    assert_eq!(fourth.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    fourth.block(ZERO, &test_file, 3).await;
+    assert_eq!(fourth.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_the_upload_is_told_to_all() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 609);
-    let mut first = server.speaker().await;
-    let granted = first.upload(in_blocks("doc.bin", &corpus)).await;
-    let mut others = [server.speaker().await, server.speaker().await];
+    let test_file = TestFile::new(2 * BLOCK, 609);
+    let mut first = server.client().await;
+    let granted = first.upload(in_blocks("doc.bin", &test_file)).await;
+    let mut others = [server.client().await, server.client().await];
     for other in &mut others {
         other.join(join(&granted)).await;
     }
-    server.speaker().await.cancel(granted.document_id).await;
-    for speaker in others.iter_mut().chain([&mut first]) {
-        speaker.error(Code::Cancelled).await;
+    server.client().await.cancel(granted.document_id).await;
+    for client in others.iter_mut().chain([&mut first]) {
+        client.error(Code::Cancelled).await;
     }
 }
 
@@ -328,35 +329,35 @@ fn slow() -> Faults {
 #[tokio::test(flavor = "multi_thread")]
 async fn four_connections_and_one_of_them_is_cut() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(64 * BLOCK + 777, 610);
+    let test_file = TestFile::new(64 * BLOCK + 777, 610);
     // Early, so that there is work for it when it comes back.
     let cut = Faults { cut_after: Some(BLOCK as u64 + 500_000), ..slow() };
     let proxy = FaultProxy::start(server.address(), [slow(), slow(), cut, slow()]).await;
     proxy.otherwise(slow());
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut put = cli.put(&cli.write("doc.bin", &test_file));
     put.args(["--parallel", "4", "--json"]);
     let outcome = run(put).await;
     outcome.assert_done();
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
     // The cut one came back, and nobody else had to.
     assert_eq!(proxy.connections(), 5);
     let passed = passed(&proxy, 5).await;
     println!("{passed:?} bytes on the connections");
     assert!(passed.iter().all(|bytes| *bytes > BLOCK as u64), "{passed:?}");
-    let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+    let again = passed.iter().sum::<u64>() - test_file.size() as u64;
     assert!(again < 2 * BLOCK as u64, "{again} bytes too many");
     assert!(outcome.events().iter().all(|event| event["event"] != "resumed"), "{outcome:?}");
     assert_eq!(outcome.event("completed")["durable"], true);
     let sent = outcome.event("completed")["sent_bytes"].as_u64().unwrap();
-    assert!(sent >= corpus.size() as u64, "{sent}");
-    assert!(desk.state().uploads.is_empty());
+    assert!(sent >= test_file.size() as u64, "{sent}");
+    assert!(cli.state().uploads.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_main_connection_is_cut_and_the_others_keep_what_they_have() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(32 * BLOCK, 611);
+    let test_file = TestFile::new(32 * BLOCK, 611);
     for (cut, name) in [(true, "cut.bin"), (false, "reset.bin")] {
         let at = Some(3 * BLOCK as u64);
         let main = match cut {
@@ -365,16 +366,16 @@ async fn the_main_connection_is_cut_and_the_others_keep_what_they_have() {
         };
         let proxy = FaultProxy::start(server.address(), [main]).await;
         proxy.otherwise(slow());
-        let desk = Desk::new(&server.site, &server.person, proxy.address());
-        let mut put = desk.put(&desk.write(name, &corpus));
+        let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+        let mut put = cli.put(&cli.write(name, &test_file));
         put.args(["--parallel", "3", "--json", "--again"]);
         let outcome = run(put).await;
         assert_eq!(outcome.assert_done().event("resumed")["filename"], name);
-        server.site.assert_published(&server.person, name, &corpus);
+        server.site.assert_published(&server.user, name, &test_file);
         let passed = passed(&proxy, proxy.connections()).await;
         println!("{passed:?} bytes on the connections");
         assert!(passed.len() >= 6, "the strands begin anew: {passed:?}");
-        let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+        let again = passed.iter().sum::<u64>() - test_file.size() as u64;
         assert!(again < 3 * BLOCK as u64, "{again} bytes too many");
     }
 }
@@ -382,18 +383,18 @@ async fn the_main_connection_is_cut_and_the_others_keep_what_they_have() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bit_that_turns_on_any_connection_costs_a_block() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(24 * BLOCK, 612);
+    let test_file = TestFile::new(24 * BLOCK, 612);
     let flip = || Faults { flip_at: Some(2 * BLOCK as u64 + 12_345), ..slow() };
     let proxy = FaultProxy::start(server.address(), [flip(), flip(), flip()]).await;
     proxy.otherwise(slow());
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut put = cli.put(&cli.write("doc.bin", &test_file));
     put.args(["--parallel", "3"]);
     run(put).await.assert_done();
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
     assert_eq!(proxy.connections(), 3);
     let passed = passed(&proxy, 3).await;
-    let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+    let again = passed.iter().sum::<u64>() - test_file.size() as u64;
     assert!((2 * BLOCK as u64..5 * BLOCK as u64).contains(&again), "{passed:?}");
 }
 
@@ -401,20 +402,20 @@ async fn a_bit_that_turns_on_any_connection_costs_a_block() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_ends_all_connections_of_the_client() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(24 * BLOCK, 613);
+    let test_file = TestFile::new(24 * BLOCK, 613);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(2 << 20));
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut put = cli.put(&cli.write("doc.bin", &test_file));
     put.args(["--parallel", "3"]);
-    let mut run = desk.start(put);
+    let mut run = cli.start(put);
     let started = run.until(|event| event["event"] == "started").await;
     for number in 0..3 {
         proxy.link(number).await.has_passed(500_000).await;
     }
     let document_id = started["document_id"].as_u64().unwrap();
     let document_id = towline_types::DocumentId::try_from(document_id).unwrap();
-    let mut newer = server.speaker().await;
+    let mut newer = server.client().await;
     newer.resume(Resume { blocks: true, ..resume(document_id) }).await;
     let outcome = run.end().await;
     outcome.assert_code(3);
@@ -426,55 +427,55 @@ async fn a_takeover_ends_all_connections_of_the_client() {
 async fn a_fast_link_and_a_short_file_get_no_more_than_they_need() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(48 * BLOCK, 614);
-    run(desk.put(&desk.write("auto.bin", &corpus))).await.assert_done();
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(48 * BLOCK, 614);
+    run(cli.put(&cli.write("auto.bin", &test_file))).await.assert_done();
     assert_eq!(proxy.connections(), 1);
-    let short = Corpus::new(BLOCK, 615);
-    let mut put = desk.put(&desk.write("short.bin", &short));
+    let short = TestFile::new(BLOCK, 615);
+    let mut put = cli.put(&cli.write("short.bin", &short));
     put.args(["--parallel", "4"]);
     run(put).await.assert_done();
     assert_eq!(proxy.connections(), 2);
-    server.site.assert_published(&server.person, "auto.bin", &corpus);
-    server.site.assert_published(&server.person, "short.bin", &short);
+    server.site.assert_published(&server.user, "auto.bin", &test_file);
+    server.site.assert_published(&server.user, "short.bin", &short);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_line_gets_another_connection_by_itself() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(40 * BLOCK, 616);
+    let test_file = TestFile::new(40 * BLOCK, 616);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(2 << 20));
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let run = desk.start(desk.put(&desk.write("doc.bin", &corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let run = cli.start(cli.put(&cli.write("doc.bin", &test_file)));
     proxy.link(1).await.has_passed(200_000).await;
     proxy.otherwise(Faults::none());
     for number in 0..2 {
         proxy.link(number).await.change(|faults| faults.bytes_per_second = None);
     }
     run.end().await.assert_done();
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_starts_again_under_four_connections() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(32 * BLOCK, 617);
+    let test_file = TestFile::new(32 * BLOCK, 617);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(slow());
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut put = cli.put(&cli.write("doc.bin", &test_file));
     put.args(["--parallel", "4"]);
-    let run = desk.start(put);
+    let run = cli.start(put);
     for number in 0..4 {
         proxy.link(number).await.has_passed(2 * BLOCK as u64).await;
     }
     server.restart().await;
     proxy.set_upstream(server.address());
     assert_eq!(run.end().await.assert_done().event("resumed")["filename"], "doc.bin");
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
     let passed = passed(&proxy, proxy.connections()).await;
-    let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+    let again = passed.iter().sum::<u64>() - test_file.size() as u64;
     println!("{passed:?}: {again} bytes too many");
     // One begun block of each, and what the server's sockets had not given it yet.
     assert!(again < 16 * BLOCK as u64, "{again} bytes too many");
@@ -483,17 +484,17 @@ async fn the_server_starts_again_under_four_connections() {
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_by_its_person_and_gone_on_with() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(24 * BLOCK, 618);
+    let test_file = TestFile::new(24 * BLOCK, 618);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(slow());
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     let put = || {
-        let mut put = desk.put(&desk.path("doc.bin"));
+        let mut put = cli.put(&cli.path("doc.bin"));
         put.args(["--parallel", "3"]);
         put
     };
-    desk.write("doc.bin", &corpus);
-    let paused = desk.start(put());
+    cli.write("doc.bin", &test_file);
+    let paused = cli.start(put());
     for number in 0..3 {
         proxy.link(number).await.has_passed(2 * BLOCK as u64).await;
     }
@@ -503,28 +504,28 @@ async fn paused_by_its_person_and_gone_on_with() {
     let durable = outcome.event("paused")["durable"].as_u64().unwrap();
     assert!(durable >= BLOCK as u64, "{durable}");
     run(put()).await.assert_done();
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
-    assert!(desk.state().uploads.is_empty());
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
+    assert!(cli.state().uploads.is_empty());
 }
 
-/// A cable that was pulled is noticed only after a while; who has sent all else does not
+/// A link that is down is noticed only after a while; a client that has sent all else does not
 /// wait for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_stands_still_does_not_hold_up_the_others() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(24 * BLOCK, 619);
+    let test_file = TestFile::new(24 * BLOCK, 619);
     let stall = Faults { stall_after: Some(BLOCK as u64 + 500_000), ..slow() };
     let proxy = FaultProxy::start(server.address(), [slow(), slow(), stall]).await;
     proxy.otherwise(slow());
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut put = cli.put(&cli.write("doc.bin", &test_file));
     put.args(["--parallel", "3", "--json"]);
     let began = Instant::now();
     let outcome = run(put).await;
     outcome.assert_done();
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert!(outcome.events().iter().all(|event| event["event"] != "resumed"), "{outcome:?}");
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
     assert_eq!(proxy.connections(), 3, "nobody takes its place");
 }
 
@@ -533,11 +534,11 @@ async fn one_that_stands_still_does_not_hold_up_the_others() {
 async fn a_weak_line_that_breaks_carries_one_connection_at_a_time() {
     const CUT: u64 = 1_300_000;
     let server = TestServer::start().await;
-    let corpus = Corpus::new(8 * BLOCK, 620);
+    let test_file = TestFile::new(8 * BLOCK, 620);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { cut_after: Some(CUT), ..Faults::slow(450_000) });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let run = desk.start(desk.put(&desk.write("doc.bin", &corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let run = cli.start(cli.put(&cli.write("doc.bin", &test_file)));
     let one_by_one = async {
         let mut before = proxy.link(0).await;
         for number in 1.. {
@@ -551,9 +552,9 @@ async fn a_weak_line_that_breaks_carries_one_connection_at_a_time() {
         () = one_by_one => unreachable!("they are counted for ever"),
     };
     outcome.assert_done();
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
     let passed = passed(&proxy, proxy.connections()).await;
-    let again = passed.iter().sum::<u64>() - corpus.size() as u64;
+    let again = passed.iter().sum::<u64>() - test_file.size() as u64;
     println!("{passed:?}: {again} bytes too many");
     assert!(again < BLOCK as u64, "{again} bytes too many");
 }
@@ -561,14 +562,14 @@ async fn a_weak_line_that_breaks_carries_one_connection_at_a_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_turned_away_comes_again() {
     let server = TestServer::start_with(|config| config.connections = 2).await;
-    let corpus = Corpus::new(48 * BLOCK, 621);
+    let test_file = TestFile::new(48 * BLOCK, 621);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(2 << 20));
-    let guest = server.speaker().await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut put = desk.put(&desk.write("doc.bin", &corpus));
+    let guest = server.client().await;
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut put = cli.put(&cli.write("doc.bin", &test_file));
     put.args(["--parallel", "2"]);
-    let run = desk.start(put);
+    let run = cli.start(put);
     let mut number = 3;
     proxy.link(number).await.ended().await;
     guest.pause().await;
@@ -585,5 +586,5 @@ async fn a_connection_that_is_turned_away_comes_again() {
     let outcome = run.end().await;
     outcome.assert_done();
     assert!(outcome.events().iter().all(|event| event["event"] != "resumed"), "{outcome:?}");
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }

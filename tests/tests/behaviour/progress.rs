@@ -3,29 +3,29 @@
 use std::time::{Duration, Instant};
 use towline_protocol::request::Upload;
 use towline_protocol::{Channel, Reply};
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::raw_client::{CHUNK, Heard, ZERO, offset, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{CHUNK, Heard, ZERO, offset, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_comes_after_the_first_chunk_in_words_for_people() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 100);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
+    let test_file = TestFile::new(BLOCK, 100);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
     let sent = Instant::now();
-    speaker.chunks(ZERO, &corpus, 0..CHUNK).await;
-    let mut report = speaker.progress().await;
+    client.chunks(ZERO, &test_file, 0..CHUNK).await;
+    let mut report = client.progress().await;
     println!("first progress after {:?}", sent.elapsed());
-    assert_eq!((report.document_id, report.filesize), (document_id, corpus.filesize()));
+    assert_eq!((report.document_id, report.filesize), (document_id, test_file.filesize()));
     assert!(report.received > offset(0));
     while report.received < offset(CHUNK) {
-        report = speaker.progress().await;
+        report = client.progress().await;
     }
     assert_eq!(report.received, offset(CHUNK));
     assert_eq!(report.progress, "65536/1048576 bytes");
     while report.durable < offset(CHUNK) {
-        report = speaker.progress().await;
+        report = client.progress().await;
     }
     println!("durable after {:?}", sent.elapsed());
     // A second by its settings; the rest is for a slow disk.
@@ -40,22 +40,22 @@ async fn durable_never_leads_and_neither_goes_back() {
         config.engine.timings.report = Duration::from_millis(1);
     })
     .await;
-    let corpus = Corpus::new(12 * BLOCK, 101);
-    let mut speaker = server.speaker().await;
-    speaker.upload(upload("doc.pdf", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size() - 1).await;
-    speaker.progress_that("all durable", |p| p.durable == offset(corpus.size() - 1)).await;
-    speaker.chunks(ZERO, &corpus, corpus.size() - 1..corpus.size()).await;
-    let mut speaker = {
-        let success = speaker.complete(ZERO).await;
-        assert_eq!(success.blake3, corpus.hash());
-        speaker
+    let test_file = TestFile::new(12 * BLOCK, 101);
+    let mut client = server.client().await;
+    client.upload(upload("doc.pdf", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size() - 1).await;
+    client.progress_that("all durable", |p| p.durable == offset(test_file.size() - 1)).await;
+    client.chunks(ZERO, &test_file, test_file.size() - 1..test_file.size()).await;
+    let mut client = {
+        let success = client.complete(ZERO).await;
+        assert_eq!(success.blake3, test_file.hash());
+        client
     };
     let (mut received, mut durable, mut count) = (offset(0), offset(0), 0);
-    for heard in speaker.heard_so_far() {
+    for heard in client.heard_so_far() {
         let Heard::Reply(Reply::Progress(progress)) = heard else { panic!("{heard:?}") };
         assert!(progress.durable <= progress.received, "{progress:?}");
-        assert!(progress.received <= offset(corpus.size()));
+        assert!(progress.received <= offset(test_file.size()));
         assert!(progress.received >= received && progress.durable >= durable, "{progress:?}");
         (received, durable, count) = (progress.received, progress.durable, count + 1);
     }
@@ -65,19 +65,19 @@ async fn durable_never_leads_and_neither_goes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_never_comes_once_per_chunk() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(300_000, 102);
-    let mut speaker = server.speaker().await;
-    speaker.upload(upload("crumbs.bin", &corpus)).await;
+    let test_file = TestFile::new(300_000, 102);
+    let mut client = server.client().await;
+    client.upload(upload("crumbs.bin", &test_file)).await;
     let mut frames = Vec::new();
-    for (i, piece) in corpus.bytes.chunks(100).enumerate() {
+    for (i, piece) in test_file.bytes.chunks(100).enumerate() {
         let length = u32::try_from(piece.len()).unwrap();
         frames.extend(towline_protocol::frame::chunk_head(ZERO, offset(i * 100), length));
         frames.extend(piece);
     }
     let begun = Instant::now();
-    speaker.send_raw(&frames).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-    let reports = speaker.heard_so_far().len();
+    client.send_raw(&frames).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+    let reports = client.heard_so_far().len();
     println!("{reports} reports for 3000 chunks in {:?}", begun.elapsed());
     assert!(reports < 100);
 }
@@ -85,18 +85,19 @@ async fn it_never_comes_once_per_chunk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_one_of_a_pause_says_that_all_is_durable() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 103);
-    let mut speaker = server.speaker().await;
+    let test_file = TestFile::new(2 * BLOCK, 103);
+    let mut client = server.client().await;
     let mut begun = Vec::new();
     for i in 0..5u32 {
         let channel = Channel(i);
-        let begin = Upload { channel, blocks: i % 2 == 1, ..upload(&format!("{i}.bin"), &corpus) };
-        let document_id = speaker.upload(begin).await.document_id;
+        let begin =
+            Upload { channel, blocks: i % 2 == 1, ..upload(&format!("{i}.bin"), &test_file) };
+        let document_id = client.upload(begin).await.document_id;
         let received = 100_003 * (i as usize + 1);
-        speaker.chunks(channel, &corpus, 0..received).await;
+        client.chunks(channel, &test_file, 0..received).await;
         begun.push((document_id, received));
     }
-    let last = speaker.pause().await;
+    let last = client.pause().await;
     for (document_id, received) in begun {
         let report = last.iter().find(|p| p.document_id == document_id).expect("a last report");
         assert_eq!((report.received, report.durable), (offset(received), offset(received)));
@@ -107,13 +108,13 @@ async fn the_last_one_of_a_pause_says_that_all_is_durable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_in_the_middle_of_a_chunk_keeps_what_came_of_it() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 104);
-    let mut speaker = server.speaker().await;
-    speaker.upload(upload("doc.pdf", &corpus)).await;
+    let test_file = TestFile::new(BLOCK, 104);
+    let mut client = server.client().await;
+    client.upload(upload("doc.pdf", &test_file)).await;
     let head = towline_protocol::frame::chunk_head(ZERO, offset(0), 65_536);
-    speaker.send_raw(&head).await;
-    speaker.send_raw(&corpus.bytes[..50_000]).await;
-    let last = speaker.pause().await;
+    client.send_raw(&head).await;
+    client.send_raw(&test_file.bytes[..50_000]).await;
+    let last = client.pause().await;
     assert_eq!(last.len(), 1);
     assert_eq!((last[0].received, last[0].durable), (offset(50_000), offset(50_000)));
 }
@@ -121,20 +122,20 @@ async fn a_pause_in_the_middle_of_a_chunk_keeps_what_came_of_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_further_on_do_not_move_it() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(4 * BLOCK, 105);
-    let mut speaker = server.speaker().await;
-    let begin = Upload { blocks: true, ..upload("order.bin", &corpus) };
-    let document_id = speaker.upload(begin).await.document_id;
-    speaker.block(ZERO, &corpus, 3).await;
-    speaker.block(ZERO, &corpus, 1).await;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    assert_eq!(speaker.status(document_id).await.received, offset(1000));
-    speaker.chunks(ZERO, &corpus, 1000..BLOCK).await;
-    speaker.announce(ZERO, 0, corpus.value(0)).await;
-    let status = speaker.status(document_id).await;
+    let test_file = TestFile::new(4 * BLOCK, 105);
+    let mut client = server.client().await;
+    let begin = Upload { blocks: true, ..upload("order.bin", &test_file) };
+    let document_id = client.upload(begin).await.document_id;
+    client.block(ZERO, &test_file, 3).await;
+    client.block(ZERO, &test_file, 1).await;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    assert_eq!(client.status(document_id).await.received, offset(1000));
+    client.chunks(ZERO, &test_file, 1000..BLOCK).await;
+    client.announce(ZERO, 0, test_file.value(0)).await;
+    let status = client.status(document_id).await;
     assert_eq!(status.received, offset(2 * BLOCK));
     assert!(status.active);
-    let last = speaker.pause().await;
+    let last = client.pause().await;
     assert_eq!((last[0].received, last[0].durable), (offset(2 * BLOCK), offset(2 * BLOCK)));
 }
 
@@ -143,9 +144,9 @@ async fn blocks_further_on_do_not_move_it() {
 async fn a_steady_slow_sender_is_told_and_made_durable_as_everybody_else() {
     const STEP: usize = 1400;
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 106);
-    let mut speaker = server.speaker().await;
-    speaker.upload(upload("slow.bin", &corpus)).await;
+    let test_file = TestFile::new(BLOCK, 106);
+    let mut client = server.client().await;
+    client.upload(upload("slow.bin", &test_file)).await;
     let began = Instant::now();
     let mut clock = tokio::time::interval(Duration::from_millis(20));
     // When how much was sent, and what was heard when.
@@ -153,9 +154,9 @@ async fn a_steady_slow_sender_is_told_and_made_durable_as_everybody_else() {
     while began.elapsed() < Duration::from_secs(6) {
         clock.tick().await;
         let at = sent[sent.len() - 1].1;
-        speaker.chunk(ZERO, at, &corpus.bytes[at..at + STEP]).await;
+        client.chunk(ZERO, at, &test_file.bytes[at..at + STEP]).await;
         sent.push((Instant::now(), at + STEP));
-        reports.extend(speaker.heard_so_far().into_iter().map(|heard| match heard {
+        reports.extend(client.heard_so_far().into_iter().map(|heard| match heard {
             Heard::Reply(Reply::Progress(progress)) => (Instant::now(), progress),
             other => panic!("{other:?}"),
         }));

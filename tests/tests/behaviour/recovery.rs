@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Resume, Upload};
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::by_hand::edit_rows;
-use towline_tests::corpus::{BLOCK, Corpus, chance};
 use towline_tests::process::ServerProcess;
 use towline_tests::proxy::FaultProxy;
+use towline_tests::raw_client::{Heard, RawClient, ZERO, offset, position, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Heard, Speaker, ZERO, offset, position, resume, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::tamper::edit_rows;
+use towline_tests::test_file::{BLOCK, TestFile, chance};
 use towline_types::DocumentId;
 
 /// Passes a moment that is shorter than a timer of tokio can be.
@@ -22,50 +22,50 @@ fn pass(moment: Duration) {
 
 /// Sends the rest of the file and `complete`, as far as the connection lets it.
 async fn sends_the_rest(
-    mut speaker: Speaker,
-    corpus: Corpus,
+    mut client: RawClient,
+    test_file: TestFile,
     from: usize,
     blocks: bool,
-) -> Speaker {
-    for index in from / BLOCK..corpus.block_count() {
+) -> RawClient {
+    for index in from / BLOCK..test_file.block_count() {
         let mut at = from.max(index * BLOCK);
-        while at < corpus.block_end(index) {
-            let end = (at + 50_000).min(corpus.block_end(index));
+        while at < test_file.block_end(index) {
+            let end = (at + 50_000).min(test_file.block_end(index));
             let length = u32::try_from(end - at).unwrap();
             let head = towline_protocol::frame::chunk_head(ZERO, offset(at), length);
-            let frame = [&head[..], &corpus.bytes[at..end]].concat();
-            if speaker.try_send_raw(&frame).await.is_err() {
-                return speaker;
+            let frame = [&head[..], &test_file.bytes[at..end]].concat();
+            if client.try_send_raw(&frame).await.is_err() {
+                return client;
             }
             at = end;
         }
         if blocks {
             let index = towline_types::BlockIndex::new(index as u64).unwrap();
-            let value = corpus.value(usize::try_from(index.get()).unwrap());
+            let value = test_file.value(usize::try_from(index.get()).unwrap());
             let frame = towline_protocol::frame::block(ZERO, index, value);
-            let _ = speaker.try_send_raw(&frame).await;
+            let _ = client.try_send_raw(&frame).await;
         }
     }
     let complete = towline_protocol::frame::control(&Request::Complete(Complete::default()));
-    let _ = speaker.try_send_raw(&complete).await;
-    speaker
+    let _ = client.try_send_raw(&complete).await;
+    client
 }
 
 /// Brings an upload to its end, from wherever the server stands. The highest
 /// durable offset that was reported before has to be there.
 async fn finish(
     server: &ServerProcess,
-    person: &Person,
+    user: &TestUser,
     document_id: DocumentId,
-    corpus: &Corpus,
+    test_file: &TestFile,
     blocks: bool,
     promised: u64,
 ) -> (String, Option<usize>) {
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    speaker.send(&Request::Resume(Resume { blocks, ..resume(document_id) })).await;
-    let granted = match speaker.reply_on(ZERO).await {
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    client.send(&Request::Resume(Resume { blocks, ..resume(document_id) })).await;
+    let granted = match client.reply_on(ZERO).await {
         Reply::Success(success) => {
-            assert_eq!(success.blake3, corpus.hash());
+            assert_eq!(success.blake3, test_file.hash());
             return (success.filename, None);
         }
         Reply::Resume(granted) => granted,
@@ -73,67 +73,67 @@ async fn finish(
     };
     assert!(granted.offset.get() >= promised, "{} after a promise of {promised}", granted.offset);
     let from = position(granted.offset);
-    assert!(from <= corpus.size());
+    assert!(from <= test_file.size());
     if blocks {
-        let held = speaker.blocks(document_id).await;
+        let held = client.blocks(document_id).await;
         for (index, value) in &held {
-            assert_eq!(*value, corpus.value(*index));
+            assert_eq!(*value, test_file.value(*index));
         }
         for index in 0..from / BLOCK {
             if !held.iter().any(|(other, _)| *other == index) {
-                speaker.announce(ZERO, index, corpus.value(index)).await;
+                client.announce(ZERO, index, test_file.value(index)).await;
             }
         }
-        speaker.blocks_from(ZERO, corpus, from).await;
+        client.blocks_from(ZERO, test_file, from).await;
     } else {
-        speaker.chunks(ZERO, corpus, from..corpus.size()).await;
+        client.chunks(ZERO, test_file, from..test_file.size()).await;
     }
-    let success = speaker.complete(ZERO).await;
-    assert_eq!(success.blake3, corpus.hash());
+    let success = client.complete(ZERO).await;
+    assert_eq!(success.blake3, test_file.hash());
     (success.filename, Some(from))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_in_the_middle_of_an_upload() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let mut chance = chance();
     for round in 0..20 {
         let blocks = round % 2 == 0;
-        let corpus = Corpus::new(chance.usize(1..3 * BLOCK), 210 + round);
+        let test_file = TestFile::new(chance.usize(1..3 * BLOCK), 210 + round);
         let name = format!("{round}.bin");
         let number = proxy.connections();
-        let mut speaker = Speaker::login(proxy.address(), &person.token).await;
-        let begin = Upload { blocks, ..upload(&name, &corpus) };
-        let document_id = speaker.upload(begin).await.document_id;
+        let mut client = RawClient::login(proxy.address(), &user.token).await;
+        let begin = Upload { blocks, ..upload(&name, &test_file) };
+        let document_id = client.upload(begin).await.document_id;
         // In three rounds of four a promise is given first.
-        let from = if round % 4 == 0 { 0 } else { chance.usize(1..=corpus.size()) };
+        let from = if round % 4 == 0 { 0 } else { chance.usize(1..=test_file.size()) };
         for index in 0..from.div_ceil(BLOCK) {
-            let end = from.min(corpus.block_end(index));
-            speaker.chunks(ZERO, &corpus, index * BLOCK..end).await;
-            if blocks && end == corpus.block_end(index) {
-                speaker.announce(ZERO, index, corpus.value(index)).await;
+            let end = from.min(test_file.block_end(index));
+            client.chunks(ZERO, &test_file, index * BLOCK..end).await;
+            if blocks && end == test_file.block_end(index) {
+                client.announce(ZERO, index, test_file.value(index)).await;
             }
         }
         let mut promised = 0;
         if from > 0 {
             promised =
-                speaker.progress_that("durable", |p| p.durable > offset(0)).await.durable.get();
+                client.progress_that("durable", |p| p.durable > offset(0)).await.durable.get();
         }
         let link = proxy.link(number).await;
-        let begun = speaker.sent_bytes();
-        let left = (corpus.size() - from) as u64;
-        let sending = tokio::spawn(sends_the_rest(speaker, corpus.clone(), from, blocks));
+        let begun = client.sent_bytes();
+        let left = (test_file.size() - from) as u64;
+        let sending = tokio::spawn(sends_the_rest(client, test_file.clone(), from, blocks));
         // Some bytes later, and often a moment after that.
         link.has_passed(begun + chance.u64(0..=left)).await;
         if chance.bool() {
             pass(Duration::from_micros(chance.u64(0..3000)));
         }
         server.kill().await;
-        let mut speaker = sending.await.unwrap();
-        let heard = speaker.ended().await;
+        let mut client = sending.await.unwrap();
+        let heard = client.ended().await;
         for heard in heard {
             promised = promised.max(match heard {
                 Heard::Reply(Reply::Progress(progress)) => progress.durable.get(),
@@ -143,11 +143,11 @@ async fn twenty_kills_in_the_middle_of_an_upload() {
         }
         server.start_again().await;
         let (published, from) =
-            finish(&server, &person, document_id, &corpus, blocks, promised).await;
-        site.assert_published(&person, &published, &corpus);
+            finish(&server, &user, document_id, &test_file, blocks, promised).await;
+        site.assert_published(&user, &published, &test_file);
         println!(
             "round {round}: {} bytes, {promised} promised, resumed at {from:?}",
-            corpus.size()
+            test_file.size()
         );
     }
 }
@@ -155,35 +155,35 @@ async fn twenty_kills_in_the_middle_of_an_upload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_around_the_publishing() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     let mut chance = chance();
     let (mut done, mut open) = (0, 0);
     for round in 0..20 {
-        let corpus = Corpus::new(chance.usize(1..300_000), 230 + round);
+        let test_file = TestFile::new(chance.usize(1..300_000), 230 + round);
         let name = format!("{round}.bin");
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        let document_id = speaker.upload(upload(&name, &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        speaker.ping().await;
-        speaker.send(&Request::Complete(Complete::default())).await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        let document_id = client.upload(upload(&name, &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        client.ping().await;
+        client.send(&Request::Complete(Complete::default())).await;
         pass(Duration::from_micros(chance.u64(0..4000)));
         server.kill().await;
         // A name is absent, or complete and verified: also before the next start.
-        if site.document(&person, &name).exists() {
-            site.assert_published(&person, &name, &corpus);
+        if site.document(&user, &name).exists() {
+            site.assert_published(&user, &name, &test_file);
         }
         server.start_again().await;
-        let (published, from) = finish(&server, &person, document_id, &corpus, false, 0).await;
+        let (published, from) = finish(&server, &user, document_id, &test_file, false, 0).await;
         assert_eq!(published, name, "published once");
-        site.assert_published(&person, &name, &corpus);
+        site.assert_published(&user, &name, &test_file);
         match from {
             None => done += 1,
             Some(_) => open += 1,
         }
     }
     println!("{done} were completed by the start, {open} were resumed");
-    let files = std::fs::read_dir(site.documents(&person)).unwrap().count();
+    let files = std::fs::read_dir(site.documents(&user)).unwrap().count();
     assert_eq!(files, 20, "no file twice");
     assert_eq!(site.staged_names(), [""; 0]);
 }
@@ -191,13 +191,13 @@ async fn twenty_kills_around_the_publishing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_while_starting() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(2 * BLOCK, 250);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..BLOCK + 5).await;
-    let promised = speaker.progress_that("durable", |p| p.durable > offset(0)).await.durable;
+    let test_file = TestFile::new(2 * BLOCK, 250);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..BLOCK + 5).await;
+    let promised = client.progress_that("durable", |p| p.durable > offset(0)).await.durable;
     server.kill().await;
     let mut chance = chance();
     for _ in 0..10 {
@@ -209,8 +209,8 @@ async fn killed_again_and_again_while_starting() {
         starting.kill().await.unwrap();
     }
     server.start_again().await;
-    finish(&server, &person, document_id, &corpus, false, promised.get()).await;
-    site.assert_published(&person, "doc.pdf", &corpus);
+    finish(&server, &user, document_id, &test_file, false, promised.get()).await;
+    site.assert_published(&user, "doc.pdf", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,11 +223,11 @@ async fn staging_files_of_nobody_are_set_aside() {
     }
     for _ in 0..2 {
         server.start_again().await;
-        let corpus = Corpus::new(1000, 251);
-        let mut speaker = server.speaker().await;
-        speaker.upload(upload("doc.pdf", &corpus)).await;
-        speaker.chunks(ZERO, &corpus, 0..1000).await;
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        let test_file = TestFile::new(1000, 251);
+        let mut client = server.client().await;
+        client.upload(upload("doc.pdf", &test_file)).await;
+        client.chunks(ZERO, &test_file, 0..1000).await;
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
         server.stop().await;
         for (name, text) in orphans {
             let kept = server
@@ -268,32 +268,32 @@ async fn what_came_whole_and_has_no_row_is_removed() {
 async fn of_two_staging_files_that_one_counts_of_which_something_was_promised() {
     for length in [0, 1000, 2000] {
         let mut server = TestServer::start().await;
-        let corpus = Corpus::new(2000, 253);
-        let mut speaker = server.speaker().await;
-        let id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..1000).await;
-        speaker.pause().await;
+        let test_file = TestFile::new(2000, 253);
+        let mut client = server.client().await;
+        let id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..1000).await;
+        client.pause().await;
         server.stop().await;
         let other = server.site.staging_folder().join(format!("{id}.new"));
         std::fs::write(&other, vec![0; length]).unwrap();
         server.start_again().await;
         assert!(!other.exists(), "it must not be taken for the other later");
-        let mut speaker = server.speaker().await;
-        assert_eq!(speaker.resume(resume(id)).await.offset, offset(1000));
-        speaker.chunks(ZERO, &corpus, 1000..2000).await;
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-        server.site.assert_published(&server.person, "doc.pdf", &corpus);
+        let mut client = server.client().await;
+        assert_eq!(client.resume(resume(id)).await.offset, offset(1000));
+        client.chunks(ZERO, &test_file, 1000..2000).await;
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+        server.site.assert_published(&server.user, "doc.pdf", &test_file);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_beyond_the_durable_offset_are_not_believed() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 252);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..BLOCK + 1000).await;
-    speaker.pause().await;
+    let test_file = TestFile::new(2 * BLOCK, 252);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..BLOCK + 1000).await;
+    client.pause().await;
     server.stop().await;
     // What a power cut leaves: a file longer than what was synced, with rubbish.
     let mut staged = std::fs::read(server.site.staging(document_id)).unwrap();
@@ -301,33 +301,33 @@ async fn bytes_beyond_the_durable_offset_are_not_believed() {
     staged.extend([0; 5000]);
     std::fs::write(server.site.staging(document_id), &staged).unwrap();
     server.start_again().await;
-    let mut speaker = server.speaker().await;
-    let from = speaker.resume(resume(document_id)).await.offset;
+    let mut client = server.client().await;
+    let from = client.resume(resume(document_id)).await.offset;
     assert_eq!(from, offset(BLOCK + 1000));
-    speaker.chunks(ZERO, &corpus, BLOCK + 1000..2 * BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.pdf", &corpus);
+    client.chunks(ZERO, &test_file, BLOCK + 1000..2 * BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.pdf", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_is_gone_by_hand_stays_completed_and_harms_nobody() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(1000, 253);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    speaker.complete(ZERO).await;
-    std::fs::remove_file(server.site.document(&server.person, "doc.pdf")).unwrap();
+    let test_file = TestFile::new(1000, 253);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    client.complete(ZERO).await;
+    std::fs::remove_file(server.site.document(&server.user, "doc.pdf")).unwrap();
     server.restart().await;
-    let mut speaker = server.speaker().await;
-    assert_eq!(speaker.status(document_id).await.status, "completed");
-    speaker
-        .resume_refused(resume(towline_tests::speaker::nobodys_document()), Code::NotFound)
+    let mut client = server.client().await;
+    assert_eq!(client.status(document_id).await.status, "completed");
+    client
+        .resume_refused(resume(towline_tests::raw_client::nobodys_document()), Code::NotFound)
         .await;
-    speaker.upload(upload("doc.pdf", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    let success = speaker.complete(ZERO).await;
-    server.site.assert_published(&server.person, &success.filename, &corpus);
+    client.upload(upload("doc.pdf", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    let success = client.complete(ZERO).await;
+    server.site.assert_published(&server.user, &success.filename, &test_file);
 }
 
 /// Rows are read in pages at a start, and none between two pages is left out.
@@ -335,10 +335,10 @@ async fn a_document_that_is_gone_by_hand_stays_completed_and_harms_nobody() {
 async fn ten_thousand_unfinished_uploads_are_all_there_after_a_start() {
     const MANY: usize = 10_001;
     let mut server = TestServer::start().await;
-    let mut speaker = server.speaker().await;
-    let corpus = Corpus::new(100_000, 155);
-    let first = speaker.upload(upload("doc", &corpus)).await.document_id;
-    drop(speaker);
+    let mut client = server.client().await;
+    let test_file = TestFile::new(100_000, 155);
+    let first = client.upload(upload("doc", &test_file)).await.document_id;
+    drop(client);
     server.stop().await;
     let sql = format!(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT {MANY}) \
@@ -351,11 +351,11 @@ async fn ten_thousand_unfinished_uploads_are_all_there_after_a_start() {
     server.start_again().await;
     // A file for each, though none was there.
     assert_eq!(server.site.staged_names().len(), MANY + 1);
-    let mut speaker = server.speaker().await;
+    let mut client = server.client().await;
     for n in [1, 256, 257, MANY as u64] {
         let id = DocumentId::try_from(first.get() + n).unwrap();
-        assert_eq!(speaker.resume(resume(id)).await.offset, offset(0));
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.filename, format!("doc {n}"));
+        assert_eq!(client.resume(resume(id)).await.offset, offset(0));
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.filename, format!("doc {n}"));
     }
 }

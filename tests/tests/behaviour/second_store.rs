@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 use std::process::Output;
-use towline_tests::by_hand::contents;
 use towline_tests::process::{Launch, output, towlined};
+use towline_tests::raw_client::RawClient;
 use towline_tests::site::Site;
-use towline_tests::speaker::Speaker;
+use towline_tests::tamper::contents;
 
 async fn run(arguments: &[&str], folder: &Path, variable: Option<&Path>) -> Output {
     let mut command = towlined();
@@ -68,7 +68,7 @@ async fn the_store_is_named_before_or_behind_the_command_by_a_variable_or_by_the
         assert!(done.status.success(), "{arguments:?}: {said}");
         assert_eq!(said, format!("data folder: {data}\n"), "{arguments:?}");
         let token = text(&done.stdout);
-        drop(Speaker::login(server.address(), token.trim_end()).await);
+        drop(RawClient::login(server.address(), token.trim_end()).await);
     }
     for stray in ["--listen", "--max-file-size"] {
         let done = run(&[stray, "1", "user", "list"], elsewhere.path(), Some(site.path())).await;

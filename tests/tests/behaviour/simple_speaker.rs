@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tokio::process::Command;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{ServerProcess, output};
 use towline_tests::proxy::{FaultProxy, Faults};
-use towline_tests::site::{Person, Site};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// A file to send and what the script needs beside it.
 struct Script {
@@ -15,10 +15,10 @@ struct Script {
 }
 
 impl Script {
-    fn new(site: &Site, person: &Person, name: &str, corpus: &Corpus) -> Self {
+    fn new(site: &Site, user: &TestUser, name: &str, test_file: &TestFile) -> Self {
         let folder = site.outside().to_owned();
-        std::fs::write(folder.join(name), &corpus.bytes).unwrap();
-        std::fs::write(folder.join("token"), format!("{}\n", person.token)).unwrap();
+        std::fs::write(folder.join(name), &test_file.bytes).unwrap();
+        std::fs::write(folder.join("token"), format!("{}\n", user.token)).unwrap();
         Self { folder, name: name.to_owned() }
     }
 
@@ -55,21 +55,21 @@ async fn uploads_pauses_and_resumes() {
         return;
     }
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     for size in [0, 1, BLOCK, 3 * BLOCK + 7] {
-        let corpus = Corpus::new(size, 200);
+        let test_file = TestFile::new(size, 200);
         let name = format!("whole {size}.bin");
-        let script = Script::new(&site, &person, &name, &corpus);
+        let script = Script::new(&site, &user, &name, &test_file);
         let done = script.run(server.address(), None).await;
         assert_eq!(done.status.code(), Some(0), "{done:?}");
         assert!(String::from_utf8_lossy(&done.stdout).starts_with("SUCCESS document_id="));
-        site.assert_published(&person, &name, &corpus);
+        site.assert_published(&user, &name, &test_file);
         assert!(!script.notes().exists());
     }
 
-    let corpus = Corpus::new(5 * BLOCK + 11, 201);
-    let script = Script::new(&site, &person, "paused.bin", &corpus);
+    let test_file = TestFile::new(5 * BLOCK + 11, 201);
+    let script = Script::new(&site, &user, "paused.bin", &test_file);
     for round in 0..4 {
         let paused = script.run(server.address(), Some(BLOCK + 33_333)).await;
         assert_eq!(paused.status.code(), Some(3), "{paused:?}");
@@ -93,7 +93,7 @@ async fn uploads_pauses_and_resumes() {
     }
     let done = script.run(server.address(), None).await;
     assert_eq!(done.status.code(), Some(0), "{done:?}");
-    site.assert_published(&person, "paused.bin", &corpus);
+    site.assert_published(&user, "paused.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,10 +102,10 @@ async fn is_cut_and_runs_again() {
         return;
     }
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(4 * BLOCK, 202);
-    let script = Script::new(&site, &person, "cut.bin", &corpus);
+    let test_file = TestFile::new(4 * BLOCK, 202);
+    let script = Script::new(&site, &user, "cut.bin", &test_file);
     let faults = [Faults::cut_after(700_000), Faults::reset_after(1_000_000)];
     let proxy = FaultProxy::start(server.address(), faults).await;
     for round in 0..3 {
@@ -128,7 +128,7 @@ async fn is_cut_and_runs_again() {
     }
     let done = script.run(proxy.address(), None).await;
     assert_eq!(done.status.code(), Some(0), "{done:?}");
-    site.assert_published(&person, "cut.bin", &corpus);
+    site.assert_published(&user, "cut.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,10 +137,10 @@ async fn is_refused() {
         return;
     }
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(10, 203);
-    let script = Script::new(&site, &person, "file.bin", &corpus);
+    let test_file = TestFile::new(10, 203);
+    let script = Script::new(&site, &user, "file.bin", &test_file);
     std::fs::write(site.outside().join("token"), "no.good.token").unwrap();
     let refused = script.run(server.address(), None).await;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");

@@ -7,24 +7,24 @@ use towline_engine::OpenError;
 use towline_protocol::request::Upload;
 use towline_server::RunError;
 use towline_state::state_file::EntryStatus;
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::raw_client::{ZERO, position, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{ZERO, position, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::Offset;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_paused_uploads_in_the_users_schema() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(5 * BLOCK, 180);
+    let test_file = TestFile::new(5 * BLOCK, 180);
     let began = server.clock.now().as_secs();
     let mut documents = Vec::new();
     for (i, name) in ["lecture_notes.pdf", "project.zip", "third.bin"].into_iter().enumerate() {
-        let mut speaker = server.speaker().await;
-        let begin = Upload { chunk_size: Some(65_536), ..upload(name, &corpus) };
-        let document_id = speaker.upload(begin).await.document_id;
+        let mut client = server.client().await;
+        let begin = Upload { chunk_size: Some(65_536), ..upload(name, &test_file) };
+        let document_id = client.upload(begin).await.document_id;
         let sent = BLOCK * (i + 1) + 1234;
-        speaker.chunks(ZERO, &corpus, 0..sent).await;
-        speaker.pause().await;
+        client.chunks(ZERO, &test_file, 0..sent).await;
+        client.pause().await;
         documents.push((document_id, name, sent));
     }
     server
@@ -49,7 +49,7 @@ async fn three_paused_uploads_in_the_users_schema() {
         assert_eq!(entry["total_size"], 5 * BLOCK);
         assert_eq!(entry["offset"], *sent);
         assert_eq!(entry["chunk_size"], 65_536);
-        assert_eq!(entry["user_id"], server.person.id.get());
+        assert_eq!(entry["user_id"], server.user.id.get());
         assert_eq!(entry["status"], "paused");
         // Unix time in seconds.
         for time in ["start_time", "last_chunk_time"] {
@@ -59,8 +59,8 @@ async fn three_paused_uploads_in_the_users_schema() {
         assert!(entry["last_chunk_time"].as_u64() >= entry["start_time"].as_u64());
     }
 
-    let mut speaker = server.speaker().await;
-    speaker.resume(resume(documents[0].0)).await;
+    let mut client = server.client().await;
+    client.resume(resume(documents[0].0)).await;
     let key = documents[0].0.to_string();
     server
         .site
@@ -68,13 +68,13 @@ async fn three_paused_uploads_in_the_users_schema() {
             state.uploads[&key].status == EntryStatus::Uploading
         })
         .await;
-    drop(speaker);
+    drop(client);
     for (document_id, name, _) in &documents {
-        let mut speaker = server.speaker().await;
-        let from = position(speaker.resume(resume(*document_id)).await.offset);
-        speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
-        speaker.complete(ZERO).await;
-        server.site.assert_published(&server.person, name, &corpus);
+        let mut client = server.client().await;
+        let from = position(client.resume(resume(*document_id)).await.offset);
+        client.chunks(ZERO, &test_file, from..test_file.size()).await;
+        client.complete(ZERO).await;
+        server.site.assert_published(&server.user, name, &test_file);
     }
     server.site.state_is_empty().await;
 }
@@ -82,11 +82,11 @@ async fn three_paused_uploads_in_the_users_schema() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_leaves_everything_paused() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 181);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..300_000).await;
-    speaker.has_received(document_id, 300_000).await;
+    let test_file = TestFile::new(BLOCK, 181);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..300_000).await;
+    client.has_received(document_id, 300_000).await;
     server.stop().await;
     let state = server.site.state();
     let (_, entry) = state.find(document_id, None).unwrap();
@@ -96,11 +96,11 @@ async fn a_stop_leaves_everything_paused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_set_aside_and_made_anew() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 182);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..300_000).await;
-    speaker.pause().await;
+    let test_file = TestFile::new(BLOCK, 182);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..300_000).await;
+    client.pause().await;
     server.stop().await;
     let whole = fs::read(server.site.state_path()).unwrap();
     let folder = server.site.state_path().parent().unwrap().to_owned();
@@ -148,28 +148,28 @@ async fn a_damaged_file_is_set_aside_and_made_anew() {
         server.stop().await;
     }
     server.start_again().await;
-    let mut speaker = server.speaker().await;
-    let from = position(speaker.resume(resume(document_id)).await.offset);
+    let mut client = server.client().await;
+    let from = position(client.resume(resume(document_id)).await.offset);
     assert_eq!(from, 300_000);
-    speaker.chunks(ZERO, &corpus, from..BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    client.chunks(ZERO, &test_file, from..BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_catalog_decides_and_not_the_file() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 183);
-    let mut speaker = server.speaker().await;
-    let document_id = speaker.upload(upload("doc.pdf", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..300_000).await;
-    speaker.pause().await;
+    let test_file = TestFile::new(BLOCK, 183);
+    let mut client = server.client().await;
+    let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..300_000).await;
+    client.pause().await;
     server.stop().await;
     let text = fs::read_to_string(server.site.state_path()).unwrap();
     assert!(text.contains("300000"), "{text}");
     fs::write(server.site.state_path(), text.replace("300000", "999999")).unwrap();
     server.start_again().await;
-    let mut speaker = server.speaker().await;
-    let from = position(speaker.resume(resume(document_id)).await.offset);
+    let mut client = server.client().await;
+    let from = position(client.resume(resume(document_id)).await.offset);
     assert_eq!(from, 300_000);
 }
 

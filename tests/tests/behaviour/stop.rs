@@ -9,34 +9,34 @@ use towline_protocol::request::Upload;
 use towline_protocol::{Code, Reply};
 use towline_state::state_file::EntryStatus;
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{ServerProcess, output, stdout, towlined};
+use towline_tests::raw_client::{Heard, RawClient, ZERO, offset, position, resume, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{Heard, Speaker, ZERO, offset, position, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::UserId;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_with_uploads_under_way() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     for signal in [Signal::TERM, Signal::INT] {
-        let corpus = Corpus::new(3 * BLOCK, 190);
+        let test_file = TestFile::new(3 * BLOCK, 190);
         let mut active = Vec::new();
         for i in 0..4 {
-            let mut speaker = Speaker::login(server.address(), &person.token).await;
-            let begin = Upload { blocks: i % 2 == 0, ..upload(&format!("{i}.bin"), &corpus) };
-            let document_id = speaker.upload(begin).await.document_id;
+            let mut client = RawClient::login(server.address(), &user.token).await;
+            let begin = Upload { blocks: i % 2 == 0, ..upload(&format!("{i}.bin"), &test_file) };
+            let document_id = client.upload(begin).await.document_id;
             let sent = 300_001 * (i + 1);
-            speaker.chunks(ZERO, &corpus, 0..sent).await;
-            speaker.has_received(document_id, sent).await;
-            active.push((speaker, document_id, sent));
+            client.chunks(ZERO, &test_file, 0..sent).await;
+            client.has_received(document_id, sent).await;
+            active.push((client, document_id, sent));
         }
         // Others do nothing, or are in the middle of a frame.
-        let idle = Speaker::login(server.address(), &person.token).await;
-        let mut stuck = Speaker::login(server.address(), &person.token).await;
+        let idle = RawClient::login(server.address(), &user.token).await;
+        let mut stuck = RawClient::login(server.address(), &user.token).await;
         stuck.send_raw(&[0, 0, 0, 50, 1, b'{']).await;
-        let stranger = Speaker::connect(server.address()).await;
+        let stranger = RawClient::connect(server.address()).await;
 
         let asked = Instant::now();
         server.signal(signal);
@@ -44,8 +44,8 @@ async fn sigterm_with_uploads_under_way() {
         println!("stopped by {signal:?} in {:?}", asked.elapsed());
         assert_eq!(status.code(), Some(0), "{:#?}", server.said());
         assert!(asked.elapsed() < Duration::from_secs(10));
-        for (speaker, document_id, sent) in &mut active {
-            let heard = speaker.ended().await;
+        for (client, document_id, sent) in &mut active {
+            let heard = client.ended().await;
             let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(e)) if e.code == Code::ShuttingDown);
             assert!(heard.iter().any(is_told), "{heard:?}");
             let last = heard.iter().rev().find_map(|heard| match heard {
@@ -61,11 +61,11 @@ async fn sigterm_with_uploads_under_way() {
         drop((idle, stuck, stranger));
         server.start_again().await;
         for (_, document_id, sent) in &active {
-            let mut speaker = Speaker::login(server.address(), &person.token).await;
-            let from = position(speaker.resume(resume(*document_id)).await.offset);
+            let mut client = RawClient::login(server.address(), &user.token).await;
+            let from = position(client.resume(resume(*document_id)).await.offset);
             assert_eq!(from, *sent);
-            speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
-            assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+            client.chunks(ZERO, &test_file, from..test_file.size()).await;
+            assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
         }
     }
 }
@@ -73,7 +73,7 @@ async fn sigterm_with_uploads_under_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_over_the_same_folder() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = ServerProcess::start(&site).await;
     let refused =
         output(towlined().arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]))
@@ -83,7 +83,7 @@ async fn a_second_server_over_the_same_folder() {
     assert!(said.contains(&site.path().display().to_string()), "{said}");
     assert!(!String::from_utf8_lossy(&refused.stdout).contains("listening on"));
     // The first one does not mind.
-    Speaker::login(server.address(), &person.token).await.ping().await;
+    RawClient::login(server.address(), &user.token).await.ping().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,9 +107,9 @@ async fn users_and_tokens_while_it_runs_and_while_it_does_not() {
     assert_eq!(token.trim().split('.').count(), 3, "a token and nothing else: {token}");
     let server = ServerProcess::start(&site).await;
     let welcome = async |token: &str| {
-        let mut speaker = Speaker::connect(server.address()).await;
-        speaker.hello(token.trim()).await;
-        speaker.reply().await
+        let mut client = RawClient::connect(server.address()).await;
+        client.hello(token.trim()).await;
+        client.reply().await
     };
     let is_refused = |reply: Reply, code: Code| {
         assert!(matches!(&reply, Reply::Error(error) if error.code == code), "{reply:?}");
@@ -160,12 +160,12 @@ async fn users_and_tokens_while_it_runs_and_while_it_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_that_is_removed_begins_nothing_more() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(1000, 191);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let test_file = TestFile::new(1000, 191);
+    let mut client = RawClient::login(server.address(), &user.token).await;
     stdout(towlined().args(["user", "remove", "ada", "--data-dir"]).arg(site.path())).await;
-    let error = speaker.upload_refused(upload("a.bin", &corpus), Code::Unauthorized).await;
+    let error = client.upload_refused(upload("a.bin", &test_file), Code::Unauthorized).await;
     println!("{error:?}");
 }
 

@@ -9,12 +9,12 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use tokio::process::Command;
-use towline_tests::by_hand::{contents, cut, edit, flip};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, output, towlined};
+use towline_tests::raw_client::{RawClient, ZERO, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_tests::tamper::{contents, cut, edit, flip};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::DocumentId;
 
 /// What one verification said.
@@ -66,24 +66,24 @@ impl Verified {
 }
 
 /// Uploads a whole document.
-pub(crate) async fn completed(server: &TestServer, name: &str, corpus: &Corpus) -> DocumentId {
-    let mut speaker = server.speaker().await;
-    speaker.upload(upload(name, corpus)).await;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await.document_id
+pub(crate) async fn completed(server: &TestServer, name: &str, test_file: &TestFile) -> DocumentId {
+    let mut client = server.client().await;
+    client.upload(upload(name, test_file)).await;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await.document_id
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_damage_is_named_and_nothing_is_changed() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK + 5, 310);
+    let test_file = TestFile::new(2 * BLOCK + 5, 310);
     let mut documents = Vec::new();
     for name in ["whole.bin", "flipped.bin", "longer.bin", "gone.bin", "link.bin", "row.bin"] {
-        documents.push(completed(&server, name, &corpus).await);
+        documents.push(completed(&server, name, &test_file).await);
     }
     let site = &server.site;
     assert!(verify(site, &[]).await.is_well());
-    let at = |name| site.document(&server.person, name);
+    let at = |name| site.document(&server.user, name);
     flip(&at("flipped.bin"), BLOCK + 1);
     cut(&at("longer.bin"), 2 * BLOCK + 6);
     fs::remove_file(at("gone.bin")).unwrap();
@@ -91,7 +91,7 @@ async fn every_kind_of_damage_is_named_and_nothing_is_changed() {
     std::os::unix::fs::symlink(site.outside().join("elsewhere"), at("link.bin")).unwrap();
     edit(site, &format!("UPDATE documents SET folder = '/' WHERE document_id = {}", documents[5]));
     let hostile = std::ffi::OsString::from_vec(b"\x1b[31m\xff.txt".to_vec());
-    fs::write(site.documents(&server.person).join(hostile), "x").unwrap();
+    fs::write(site.documents(&server.user).join(hostile), "x").unwrap();
     fs::write(site.uploads().join("note"), "x").unwrap();
     fs::write(site.staging_folder().join("77.tmp"), "x").unwrap();
     // What came whole may have no row yet; the next start removes it.
@@ -125,10 +125,10 @@ async fn every_kind_of_damage_is_named_and_nothing_is_changed() {
         let flipped = &verified.findings[0];
         assert_eq!(flipped["document_id"], documents[1].get());
         assert_eq!((&flipped["user"], &flipped["user_id"]), (&"ada".into(), &1.into()));
-        assert_eq!(flipped["expected_blake3"], corpus.hash().to_string());
+        assert_eq!(flipped["expected_blake3"], test_file.hash().to_string());
         assert_eq!(flipped["done"], "nothing");
         assert_eq!(verified.summary["documents"], 5, "the last row does not read");
-        assert_eq!(verified.summary["bytes"], 2 * corpus.size(), "those of the right size");
+        assert_eq!(verified.summary["bytes"], 2 * test_file.size(), "those of the right size");
         let (code, text) = told(&server.site, &[]).await;
         assert_eq!(code, Some(1));
         assert!(text.contains("uploads/1/\\u{1b}[31m\\xFF.txt\n"), "{text}");
@@ -141,25 +141,25 @@ async fn every_kind_of_damage_is_named_and_nothing_is_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_meanwhile_is_no_finding() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).start().await;
     // More rows than a page has.
-    let small = Corpus::new(100, 311);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let small = TestFile::new(100, 311);
+    let mut client = RawClient::login(server.address(), &user.token).await;
     for number in 0..260 {
-        speaker.upload(upload(&format!("{number}"), &small)).await;
-        speaker.chunks(ZERO, &small, 0..100).await;
-        speaker.complete(ZERO).await;
+        client.upload(upload(&format!("{number}"), &small)).await;
+        client.chunks(ZERO, &small, 0..100).await;
+        client.complete(ZERO).await;
     }
-    let corpus = Corpus::new(2 * BLOCK, 312);
+    let test_file = TestFile::new(2 * BLOCK, 312);
     let busy = tokio::spawn(async move {
         for number in 0.. {
-            let id = speaker.upload(upload(&format!("big {number}"), &corpus)).await.document_id;
-            speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+            let id = client.upload(upload(&format!("big {number}"), &test_file)).await.document_id;
+            client.chunks(ZERO, &test_file, 0..test_file.size()).await;
             if number % 3 == 0 {
-                speaker.cancel(id).await;
+                client.cancel(id).await;
             } else {
-                speaker.complete(ZERO).await;
+                client.complete(ZERO).await;
             }
         }
     });

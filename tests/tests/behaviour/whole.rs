@@ -7,22 +7,22 @@ use towline_engine::Durability;
 use towline_protocol::reply::Success;
 use towline_protocol::request::{Complete, Find, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
-use towline_tests::corpus::Corpus;
-use towline_tests::parcel::parcel;
+use towline_tests::one_shot_frames::one_shot_frames;
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{RawClient, ZERO, about, find, resume, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, about, find, resume, upload};
+use towline_tests::test_file::TestFile;
 use towline_types::{DocumentId, OnConflict, UserId};
 
-async fn sent(speaker: &mut Speaker, upload: Upload, corpus: &Corpus) -> Success {
+async fn sent(client: &mut RawClient, upload: Upload, test_file: &TestFile) -> Success {
     let channel = upload.channel;
-    speaker.send_raw(&parcel(upload, corpus)).await;
-    let reply = speaker.reply_on(channel).await;
+    client.send_raw(&one_shot_frames(upload, test_file)).await;
+    let reply = client.reply_on(channel).await;
     let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
-    let success = speaker.success_on(channel).await;
+    let success = client.success_on(channel).await;
     assert_eq!(success.document_id, granted.document_id);
-    assert_eq!((granted.offset.get(), granted.filesize), (0, corpus.filesize()));
+    assert_eq!((granted.offset.get(), granted.filesize), (0, test_file.filesize()));
     success
 }
 
@@ -31,20 +31,20 @@ async fn the_receipt_and_the_row_are_as_usual() {
     for durability in BOTH {
         let mut server =
             TestServer::start_with(move |config| config.engine.durability = durability).await;
-        let mut speaker = server.speaker().await;
-        let corpus = Corpus::new(60_000, 1000);
-        let wish = Upload { folder: vec!["a".into(), "b".into()], ..upload("doc", &corpus) };
-        let first = sent(&mut speaker, wish, &corpus).await;
+        let mut client = server.client().await;
+        let test_file = TestFile::new(60_000, 1000);
+        let wish = Upload { folder: vec!["a".into(), "b".into()], ..upload("doc", &test_file) };
+        let first = sent(&mut client, wish, &test_file).await;
         let is_durable = durability == Durability::Durable;
         assert_eq!(
             (first.durable, first.existing, first.blake3),
-            (is_durable, false, corpus.hash())
+            (is_durable, false, test_file.hash())
         );
         // The same receipt for whoever asks again, and behind a restart.
         for _ in 0..2 {
             let id = Some(first.document_id);
             let again = Complete { document_id: id, ..Complete::default() };
-            let mut other = server.speaker().await;
+            let mut other = server.client().await;
             let second = other.complete_with(again).await;
             assert!(second.durable);
             let what = |success: &Success| (success.created_at, success.folder.clone());
@@ -54,7 +54,7 @@ async fn the_receipt_and_the_row_are_as_usual() {
             assert_eq!((status.status.as_str(), durable), ("completed", 60_000));
             server.restart().await;
         }
-        server.site.assert_published(&server.person, "a/b/doc", &corpus);
+        server.site.assert_published(&server.user, "a/b/doc", &test_file);
     }
 }
 
@@ -65,21 +65,21 @@ async fn a_name_that_is_taken() {
     for durability in BOTH {
         let server =
             TestServer::start_with(move |config| config.engine.durability = durability).await;
-        let mut speaker = server.speaker().await;
-        let [first, second] = [1001, 1002].map(|seed| Corpus::new(100, seed));
-        assert_eq!(sent(&mut speaker, upload("doc", &first), &first).await.filename, "doc");
-        assert_eq!(sent(&mut speaker, upload("doc", &second), &second).await.filename, "doc (1)");
+        let mut client = server.client().await;
+        let [first, second] = [1001, 1002].map(|seed| TestFile::new(100, seed));
+        assert_eq!(sent(&mut client, upload("doc", &first), &first).await.filename, "doc");
+        assert_eq!(sent(&mut client, upload("doc", &second), &second).await.filename, "doc (1)");
         let reject = |name| Upload { on_conflict: OnConflict::Reject, ..upload(name, &second) };
-        speaker.send_raw(&parcel(reject("doc"), &second)).await;
-        speaker.error_on(ZERO, Code::Exists).await;
+        client.send_raw(&one_shot_frames(reject("doc"), &second)).await;
+        client.error_on(ZERO, Code::Exists).await;
         // Somebody's file that no row knows stays, and another name is found.
-        let note = server.site.document(&server.person, "note");
+        let note = server.site.document(&server.user, "note");
         fs::write(&note, "of a person").unwrap();
-        let success = sent(&mut speaker, upload("note", &second), &second).await;
+        let success = sent(&mut client, upload("note", &second), &second).await;
         assert_eq!(success.filename, "note (1)");
         // Where no other name will do nothing is begun.
-        speaker.send_raw(&parcel(reject("note"), &second)).await;
-        let error = speaker.error_on(ZERO, Code::Exists).await;
+        client.send_raw(&one_shot_frames(reject("note"), &second)).await;
+        let error = client.error_on(ZERO, Code::Exists).await;
         assert_eq!(error.document_id, None);
         assert_eq!(fs::read(note).unwrap(), b"of a person");
         assert_eq!(server.site.staged_names(), [""; 0]);
@@ -90,20 +90,20 @@ async fn a_name_that_is_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn complete_about_another_document() {
     let server = TestServer::start().await;
-    let mut speaker = server.speaker().await;
-    let [first, second] = [1008, 1009].map(|seed| Corpus::new(100, seed));
-    let done = sent(&mut speaker, upload("first", &first), &first).await.document_id;
-    let mut frames = parcel(upload("second", &second), &second);
+    let mut client = server.client().await;
+    let [first, second] = [1008, 1009].map(|seed| TestFile::new(100, seed));
+    let done = sent(&mut client, upload("first", &first), &first).await.document_id;
+    let mut frames = one_shot_frames(upload("second", &second), &second);
     let complete = (0..2).fold(0, |at, _| at + frame_length(&frames[at..]));
     frames.truncate(complete);
     let about = Complete { document_id: Some(done), ..Complete::default() };
     frames.extend_from_slice(&frame::control(&Request::Complete(about)));
-    speaker.send_raw(&frames).await;
-    let reply = speaker.reply_on(ZERO).await;
+    client.send_raw(&frames).await;
+    let reply = client.reply_on(ZERO).await;
     let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
-    assert_eq!(speaker.success_on(ZERO).await.document_id, done);
-    assert_eq!(speaker.status(granted.document_id).await.status, "uploading");
-    assert_eq!(speaker.complete(ZERO).await.filename, "second");
+    assert_eq!(client.success_on(ZERO).await.document_id, done);
+    assert_eq!(client.status(granted.document_id).await.status, "uploading");
+    assert_eq!(client.complete(ZERO).await.filename, "second");
 }
 
 /// Everything that is wrong is found on the long way, which says so.
@@ -111,21 +111,25 @@ async fn complete_about_another_document() {
 async fn what_is_wrong_is_said() {
     let limit = towline_types::FileSize::try_from(50_000).unwrap();
     let server = TestServer::start_with(move |config| config.engine.max_filesize = limit).await;
-    let mut speaker = server.speaker().await;
-    let corpus = Corpus::new(100, 1003);
-    let large = Corpus::new(50_001, 1004);
+    let mut client = server.client().await;
+    let test_file = TestFile::new(100, 1003);
+    let large = TestFile::new(50_001, 1004);
     let stranger = UserId::try_from(99).unwrap();
     let wrong = [
         (upload("doc", &large), &large, Code::SizeLimit),
-        (upload("../doc", &corpus), &corpus, Code::BadName),
-        (Upload { user_id: Some(stranger), ..upload("doc", &corpus) }, &corpus, Code::WrongUser),
+        (upload("../doc", &test_file), &test_file, Code::BadName),
+        (
+            Upload { user_id: Some(stranger), ..upload("doc", &test_file) },
+            &test_file,
+            Code::WrongUser,
+        ),
     ];
-    for (wish, corpus, code) in wrong {
-        speaker.send_raw(&parcel(wish, corpus)).await;
-        speaker.error_on(ZERO, code).await;
+    for (wish, test_file, code) in wrong {
+        client.send_raw(&one_shot_frames(wish, test_file)).await;
+        client.error_on(ZERO, code).await;
     }
     assert_eq!(server.site.staged_names(), [""; 0]);
-    sent(&mut speaker, upload("other", &corpus), &corpus).await;
+    sent(&mut client, upload("other", &test_file), &test_file).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,19 +137,19 @@ async fn a_name_that_goes_through_a_document() {
     for durability in BOTH {
         let server =
             TestServer::start_with(move |config| config.engine.durability = durability).await;
-        let mut speaker = server.speaker().await;
-        let corpus = Corpus::new(100, 1010);
-        sent(&mut speaker, upload("doc", &corpus), &corpus).await;
+        let mut client = server.client().await;
+        let test_file = TestFile::new(100, 1010);
+        sent(&mut client, upload("doc", &test_file), &test_file).await;
         for _ in 0..3 {
-            let through = Upload { folder: vec!["doc".into()], ..upload("below", &corpus) };
-            speaker.send_raw(&parcel(through, &corpus)).await;
-            speaker.error_on(ZERO, Code::Exists).await;
+            let through = Upload { folder: vec!["doc".into()], ..upload("below", &test_file) };
+            client.send_raw(&one_shot_frames(through, &test_file)).await;
+            client.error_on(ZERO, Code::Exists).await;
         }
         // Nothing is left of it, nor has it taken the name.
-        let below = Find { folder: vec!["doc".into()], ..find("below", corpus.filesize()) };
-        assert_eq!(speaker.find(below).await.unfinished, None);
+        let below = Find { folder: vec!["doc".into()], ..find("below", test_file.filesize()) };
+        assert_eq!(client.find(below).await.unfinished, None);
         assert_eq!(server.site.staged_names(), [""; 0]);
-        server.site.assert_published(&server.person, "doc", &corpus);
+        server.site.assert_published(&server.user, "doc", &test_file);
     }
 }
 
@@ -153,17 +157,17 @@ async fn a_name_that_goes_through_a_document() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_hash_than_was_said() {
     let server = TestServer::start().await;
-    let mut speaker = server.speaker().await;
-    let corpus = Corpus::new(100, 1005);
-    let mut frames = parcel(upload("doc", &corpus), &corpus);
-    let at = frames.windows(100).position(|bytes| bytes == corpus.bytes).unwrap();
+    let mut client = server.client().await;
+    let test_file = TestFile::new(100, 1005);
+    let mut frames = one_shot_frames(upload("doc", &test_file), &test_file);
+    let at = frames.windows(100).position(|bytes| bytes == test_file.bytes).unwrap();
     frames[at + 7] ^= 1;
-    speaker.send_raw(&frames).await;
-    let reply = speaker.reply_on(ZERO).await;
+    client.send_raw(&frames).await;
+    let reply = client.reply_on(ZERO).await;
     let Reply::Upload(granted) = reply else { panic!("{reply:?}") };
-    let error = speaker.error_on(ZERO, Code::HashMismatch).await;
+    let error = client.error_on(ZERO, Code::HashMismatch).await;
     assert_eq!(error.document_id, Some(granted.document_id));
-    assert!(!server.site.document(&server.person, "doc").exists());
+    assert!(!server.site.document(&server.user, "doc").exists());
 }
 
 /// Its number can be guessed as soon as it has a row.
@@ -171,26 +175,26 @@ async fn another_hash_than_was_said() {
 async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
     for arguments in [&[][..], &["--durability", "relaxed"]] {
         let site = Site::new();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let launch = Launch::without_reserve(&site).arguments(arguments);
         let launch = launch.failpoints("publish.row_publishing=wait:2000@1");
         let server = launch.start().await;
-        let corpus = Corpus::new(4096, 1006);
-        let mut writer = server.speaker(&person).await;
-        let mut guesser = server.speaker(&person).await;
-        writer.send_raw(&parcel(upload("doc", &corpus), &corpus)).await;
+        let test_file = TestFile::new(4096, 1006);
+        let mut writer = server.client(&user).await;
+        let mut guesser = server.client(&user).await;
+        writer.send_raw(&one_shot_frames(upload("doc", &test_file), &test_file)).await;
         server.says("a failpoint waits").await;
         let first = DocumentId::MIN;
         // Nor is it missed by whoever looks at the disk meanwhile.
         assert!(verify(&site, &[]).await.is_well());
         assert!(writer.heard_so_far().is_empty(), "it was still waiting");
         guesser.send(&Request::Resume(resume(first))).await;
-        assert_eq!(guesser.success_on(ZERO).await.blake3, corpus.hash());
+        assert_eq!(guesser.success_on(ZERO).await.blake3, test_file.hash());
         assert_eq!(guesser.status(first).await.status, "completed");
         guesser.send(&Request::Cancel(about(first))).await;
         guesser.error(Code::BadState).await;
         assert!(matches!(writer.reply_on(ZERO).await, Reply::Upload(_)));
-        assert_eq!(writer.success_on(ZERO).await.blake3, corpus.hash());
+        assert_eq!(writer.success_on(ZERO).await.blake3, test_file.hash());
         server.assert_calm();
         server.gone().await;
     }
@@ -200,20 +204,20 @@ async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_between_any_two_frames() {
     let server = TestServer::start().await;
-    let mut speaker = server.speaker().await;
-    let corpus = Corpus::new(2000, 1007);
+    let mut client = server.client().await;
+    let test_file = TestFile::new(2000, 1007);
     for cut in 1..4 {
         let channel = Channel(cut);
-        let wish = Upload { channel, blocks: true, ..upload(&format!("doc {cut}"), &corpus) };
-        let frames = parcel(wish, &corpus);
+        let wish = Upload { channel, blocks: true, ..upload(&format!("doc {cut}"), &test_file) };
+        let frames = one_shot_frames(wish, &test_file);
         let cut = (0..cut).fold(0, |at, _| at + frame_length(&frames[at..]));
-        speaker.send_raw(&frames[..cut]).await;
+        client.send_raw(&frames[..cut]).await;
         // Answered behind all that was sent before.
-        speaker.ping().await;
-        speaker.send_raw(&frames[cut..]).await;
-        let reply = speaker.reply_on(channel).await;
+        client.ping().await;
+        client.send_raw(&frames[cut..]).await;
+        let reply = client.reply_on(channel).await;
         assert!(matches!(reply, Reply::Upload(_)), "{cut}: {reply:?}");
-        assert_eq!(speaker.success_on(channel).await.blake3, corpus.hash());
+        assert_eq!(client.success_on(channel).await.blake3, test_file.hash());
     }
 }
 

@@ -2,98 +2,98 @@
 
 use rustix::process::Signal;
 use std::time::Duration;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// Much more than sockets and proxy can hold between them: what they hold arrives
 /// even after the client has stopped.
 const LONG: usize = 40 * BLOCK;
 
-/// A desk with an upload of `a.bin` that was paused on its way.
-async fn partly_sent(server: &TestServer, proxy: &FaultProxy, corpus: &Corpus) -> Desk {
+/// A command-line fixture with an upload of `a.bin` that was paused on its way.
+async fn partly_sent(server: &TestServer, proxy: &FaultProxy, test_file: &TestFile) -> CliFixture {
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut sending = desk.start(desk.put(&desk.write("a.bin", corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut sending = cli.start(cli.put(&cli.write("a.bin", test_file)));
     let enough = 4 * BLOCK as u64;
     sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
     proxy.otherwise(Faults::none());
-    desk
+    cli
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_one_block_sends_that_block() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let mut corpus = Corpus::new(LONG, 70);
-    let desk = partly_sent(&server, &proxy, &corpus).await;
-    let offset = desk.state().uploads.values().next().unwrap().offset.get();
-    corpus.bytes[BLOCK + 17] ^= 1;
-    let mut put = desk.put(&desk.write("a.bin", &corpus));
+    let mut test_file = TestFile::new(LONG, 70);
+    let cli = partly_sent(&server, &proxy, &test_file).await;
+    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    test_file.bytes[BLOCK + 17] ^= 1;
+    let mut put = cli.put(&cli.write("a.bin", &test_file));
     put.arg("--json");
     let outcome = run(put).await;
     let completed = outcome.assert_done().event("completed");
     let sent = completed["sent_bytes"].as_u64().unwrap();
     assert_eq!(completed["document_id"], 1, "the same upload");
-    assert!(sent <= corpus.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    assert!(sent <= test_file.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_length_begins_anew_and_says_so() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = partly_sent(&server, &proxy, &Corpus::new(LONG, 71)).await;
-    let longer = Corpus::new(LONG + 1, 72);
-    let outcome = run(desk.put(&desk.write("a.bin", &longer))).await;
+    let cli = partly_sent(&server, &proxy, &TestFile::new(LONG, 71)).await;
+    let longer = TestFile::new(LONG + 1, 72);
+    let outcome = run(cli.put(&cli.write("a.bin", &longer))).await;
     outcome.assert_done();
     assert!(outcome.err.contains("a.bin"), "it is said: {outcome:?}");
-    server.site.assert_published(&server.person, "a.bin", &longer);
-    assert!(desk.state().uploads.is_empty());
+    server.site.assert_published(&server.user, "a.bin", &longer);
+    assert!(cli.state().uploads.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn that_grew_keeps_the_blocks_that_are_still_its_own() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let mut corpus = Corpus::new(LONG + 77, 83);
-    let desk = partly_sent(&server, &proxy, &corpus).await;
-    let offset = desk.state().uploads.values().next().unwrap().offset.get();
-    corpus.bytes.extend_from_slice(&Corpus::new(2 * BLOCK, 84).bytes);
-    corpus.bytes[BLOCK + 17] ^= 1;
-    let mut put = desk.put(&desk.write("a.bin", &corpus));
+    let mut test_file = TestFile::new(LONG + 77, 83);
+    let cli = partly_sent(&server, &proxy, &test_file).await;
+    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    test_file.bytes.extend_from_slice(&TestFile::new(2 * BLOCK, 84).bytes);
+    test_file.bytes[BLOCK + 17] ^= 1;
+    let mut put = cli.put(&cli.write("a.bin", &test_file));
     put.arg("--json");
     let outcome = run(put).await;
     let completed = outcome.assert_done().event("completed");
     let sent = completed["sent_bytes"].as_u64().unwrap();
     assert_eq!(completed["document_id"], 1, "the same upload");
-    assert!(sent <= corpus.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
-    server.site.assert_published(&server.person, "a.bin", &corpus);
-    assert!(desk.state().uploads.is_empty());
+    assert!(sent <= test_file.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
+    server.site.assert_published(&server.user, "a.bin", &test_file);
+    assert!(cli.state().uploads.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_size_is_a_fiction_arrives_whole() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     let paths = ["/proc/version", "/sys/class/net/lo/address"].map(std::path::Path::new);
     for path in paths.into_iter().filter(|path| path.exists()) {
         let expected = std::fs::read(path).unwrap();
         assert_ne!(std::fs::metadata(path).unwrap().len(), expected.len() as u64, "{path:?}");
-        run(desk.put(path)).await.assert_done();
+        run(cli.put(path)).await.assert_done();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let stored = std::fs::read(server.site.document(&server.person, name)).unwrap();
+        let stored = std::fs::read(server.site.document(&server.user, name)).unwrap();
         assert_eq!(stored, expected, "{path:?}");
     }
     // Beside others the same.
-    let mut put = desk.put(std::path::Path::new("/proc/devices"));
+    let mut put = cli.put(std::path::Path::new("/proc/devices"));
     put.arg("/proc/filesystems").args(["--folder", "many"]);
     run(put).await.assert_done();
     for name in ["devices", "filesystems"] {
-        let stored = server.site.document(&server.person, &format!("many/{name}"));
+        let stored = server.site.document(&server.user, &format!("many/{name}"));
         assert_eq!(std::fs::read(stored).unwrap(), std::fs::read(format!("/proc/{name}")).unwrap());
     }
 }
@@ -101,38 +101,38 @@ async fn whose_size_is_a_fiction_arrives_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_is_sent_is_never_a_mixture() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(LONG, 73);
+    let test_file = TestFile::new(LONG, 73);
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(BLOCK as u64)]).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let sending = cli.start(cli.put(&cli.write("a.bin", &test_file)));
     let link = proxy.link(0).await;
     link.has_passed(BLOCK as u64).await;
-    let other = Corpus::new(LONG, 74);
-    desk.write("a.bin", &other);
+    let other = TestFile::new(LONG, 74);
+    cli.write("a.bin", &other);
     link.go_on();
     let outcome = sending.end().await;
     outcome.assert_code(3);
-    assert!(!server.site.document(&server.person, "a.bin").exists());
-    run(desk.put(&desk.path("a.bin"))).await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &other);
+    assert!(!server.site.document(&server.user, "a.bin").exists());
+    run(cli.put(&cli.path("a.bin"))).await.assert_done();
+    server.site.assert_published(&server.user, "a.bin", &other);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_notes_cost_nothing() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let corpus = Corpus::new(LONG, 75);
-    let desk = partly_sent(&server, &proxy, &corpus).await;
-    let offset = desk.state().uploads.values().next().unwrap().offset.get();
-    std::fs::remove_file(desk.state_path()).unwrap();
-    let mut put = desk.put(&desk.path("a.bin"));
+    let test_file = TestFile::new(LONG, 75);
+    let cli = partly_sent(&server, &proxy, &test_file).await;
+    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    std::fs::remove_file(cli.state_path()).unwrap();
+    let mut put = cli.put(&cli.path("a.bin"));
     put.arg("--json");
     let outcome = run(put).await;
     let completed = outcome.assert_done().event("completed");
     assert_eq!(completed["document_id"], 1, "the same upload");
-    let again = completed["sent_bytes"].as_u64().unwrap() + offset - corpus.size() as u64;
+    let again = completed["sent_bytes"].as_u64().unwrap() + offset - test_file.size() as u64;
     assert!(again <= BLOCK as u64, "{again} bytes again");
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 /// Two machines, two files of one name and size, one upload between them.
@@ -140,57 +140,57 @@ async fn lost_notes_cost_nothing() {
 async fn somebody_elses_blocks_are_never_taken_for_ours() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let ours = Corpus::new(LONG, 76);
-    let desk = partly_sent(&server, &proxy, &ours).await;
+    let ours = TestFile::new(LONG, 76);
+    let cli = partly_sent(&server, &proxy, &ours).await;
     // The other machine's file has the first block in common, and goes on with
     // the upload under its own state file.
-    let mut theirs = Corpus::new(LONG, 77);
+    let mut theirs = TestFile::new(LONG, 77);
     theirs.bytes[..BLOCK].copy_from_slice(&ours.bytes[..BLOCK]);
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
-    let file = desk.write("elsewhere/a.bin", &theirs);
-    let put = desk.elsewhere(&file, "elsewhere/state.json");
-    let mut sending = desk.start(put);
+    let file = cli.write("elsewhere/a.bin", &theirs);
+    let put = cli.elsewhere(&file, "elsewhere/state.json");
+    let mut sending = cli.start(put);
     let enough = 6 * BLOCK as u64;
     sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
     proxy.otherwise(Faults::none());
 
-    run(desk.put(&desk.path("a.bin"))).await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &ours);
-    run(desk.elsewhere(&file, "elsewhere/state.json")).await.assert_done();
-    server.site.assert_published(&server.person, "a (1).bin", &theirs);
+    run(cli.put(&cli.path("a.bin"))).await.assert_done();
+    server.site.assert_published(&server.user, "a.bin", &ours);
+    run(cli.elsewhere(&file, "elsewhere/state.json")).await.assert_done();
+    server.site.assert_published(&server.user, "a (1).bin", &theirs);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_files_of_one_name_do_not_undo_each_other() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let first = Corpus::new(LONG, 78);
-    let desk = partly_sent(&server, &proxy, &first).await;
-    let offset = desk.state().uploads.values().next().unwrap().offset.get();
-    let second = Corpus::new(LONG, 79);
-    run(desk.put(&desk.write("other/a.bin", &second))).await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &second);
-    let mut put = desk.put(&desk.path("a.bin"));
+    let first = TestFile::new(LONG, 78);
+    let cli = partly_sent(&server, &proxy, &first).await;
+    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    let second = TestFile::new(LONG, 79);
+    run(cli.put(&cli.write("other/a.bin", &second))).await.assert_done();
+    server.site.assert_published(&server.user, "a.bin", &second);
+    let mut put = cli.put(&cli.path("a.bin"));
     put.arg("--json");
     let outcome = run(put).await;
     let sent = outcome.assert_done().event("completed")["sent_bytes"].as_u64().unwrap();
     assert_eq!(sent, first.size() as u64 - offset, "the first one kept its head start");
-    server.site.assert_published(&server.person, "a (1).bin", &first);
+    server.site.assert_published(&server.user, "a (1).bin", &first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_behind_an_old_time_is_noticed() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let mut corpus = Corpus::new(LONG, 82);
-    let desk = partly_sent(&server, &proxy, &corpus).await;
-    let path = desk.path("a.bin");
+    let mut test_file = TestFile::new(LONG, 82);
+    let cli = partly_sent(&server, &proxy, &test_file).await;
+    let path = cli.path("a.bin");
     let before = std::fs::metadata(&path).unwrap().modified().unwrap();
-    corpus.bytes[17] ^= 1;
-    std::fs::write(&path, &corpus.bytes).unwrap();
+    test_file.bytes[17] ^= 1;
+    std::fs::write(&path, &test_file.bytes).unwrap();
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
-    run(desk.put(&path)).await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    run(cli.put(&path)).await.assert_done();
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }

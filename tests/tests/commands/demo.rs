@@ -1,15 +1,15 @@
 //! `towline demo`: the whole story, with a file of ours.
 
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::towline;
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ends_well() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("story.bin", &Corpus::new(3 * BLOCK + 5, 100));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("story.bin", &TestFile::new(3 * BLOCK + 5, 100));
     let mut demo = towline();
     demo.arg("demo").arg(file);
     let outcome = run(demo).await;

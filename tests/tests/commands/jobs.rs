@@ -6,26 +6,26 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 use tokio::process::Command;
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, Outcome, run};
+use towline_tests::cli_fixture::{CliFixture, Outcome, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// The signal comes while the client waits for the first word of the server.
 async fn interrupted_at_the_door(
-    desk: &Desk,
+    cli: &CliFixture,
     proxy: &FaultProxy,
     signal: Signal,
     more: &[&str],
 ) -> Outcome {
     proxy.otherwise(Faults::stall_after(0));
     let before = proxy.connections();
-    let mut put = desk.put(&desk.path("a.bin"));
+    let mut put = cli.put(&cli.path("a.bin"));
     put.args(more);
-    let sending = desk.start(put);
+    let sending = cli.start(put);
     proxy.link(before).await;
     let is_noted = async {
-        while !desk.state_path().exists() || desk.state().jobs.is_empty() {
+        while !cli.state_path().exists() || cli.state().jobs.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -38,14 +38,14 @@ async fn interrupted_at_the_door(
 
 /// The signal comes when a part of the file is safe.
 async fn paused_half_way(
-    desk: &Desk,
+    cli: &CliFixture,
     proxy: &FaultProxy,
     mut put: Command,
     more: &[&str],
 ) -> Outcome {
     put.args(more);
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let mut sending = desk.start(put);
+    let mut sending = cli.start(put);
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     sending.signal(Signal::INT);
     let outcome = sending.end().await;
@@ -54,8 +54,8 @@ async fn paused_half_way(
     outcome
 }
 
-async fn resumed(desk: &Desk, more: &[&str]) -> Outcome {
-    let mut resume = desk.command("resume");
+async fn resumed(cli: &CliFixture, more: &[&str]) -> Outcome {
+    let mut resume = cli.command("resume");
     resume.arg("--json").args(more);
     run(resume).await
 }
@@ -64,83 +64,83 @@ async fn resumed(desk: &Desk, more: &[&str]) -> Outcome {
 async fn one_file_of_which_nothing_was_sent_is_resumed() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for (signal, salt) in [(Signal::INT, 1), (Signal::KILL, 2)] {
-        let corpus = Corpus::new(3 * BLOCK, 900 + salt);
-        desk.write("a.bin", &corpus);
-        let outcome = interrupted_at_the_door(&desk, &proxy, signal, &[]).await;
+        let test_file = TestFile::new(3 * BLOCK, 900 + salt);
+        cli.write("a.bin", &test_file);
+        let outcome = interrupted_at_the_door(&cli, &proxy, signal, &[]).await;
         if signal == Signal::INT {
             outcome.assert_code(3);
             assert!(outcome.err.contains("before anything was sent"), "{outcome:?}");
             assert!(outcome.err.contains("`towline resume --state-file"), "{outcome:?}");
         }
-        assert_eq!((desk.state().jobs.len(), desk.state().uploads.len()), (1, 0));
-        let listed = run(desk.command("uploads")).await;
+        assert_eq!((cli.state().jobs.len(), cli.state().uploads.len()), (1, 0));
+        let listed = run(cli.command("uploads")).await;
         assert!(listed.assert_done().out.contains("a.bin"), "{listed:?}");
-        let outcome = resumed(&desk, &[]).await;
+        let outcome = resumed(&cli, &[]).await;
         assert_eq!(outcome.assert_done().event("summary")["sent"], 1, "{outcome:?}");
-        assert!(desk.state().jobs.is_empty());
+        assert!(cli.state().jobs.is_empty());
     }
-    let place = server.site.document(&server.person, "a.bin");
-    assert_eq!(std::fs::read(place).unwrap(), Corpus::new(3 * BLOCK, 901).bytes);
-    server.site.assert_published(&server.person, "a (1).bin", &Corpus::new(3 * BLOCK, 902));
-    assert!(run(desk.command("resume")).await.assert_done().out.contains("no unfinished"));
+    let place = server.site.document(&server.user, "a.bin");
+    assert_eq!(std::fs::read(place).unwrap(), TestFile::new(3 * BLOCK, 901).bytes);
+    server.site.assert_published(&server.user, "a (1).bin", &TestFile::new(3 * BLOCK, 902));
+    assert!(run(cli.command("resume")).await.assert_done().out.contains("no unfinished"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_has_begun_stands_for_the_command_with_its_one_file() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    desk.write("a.bin", &Corpus::new(24 * BLOCK, 910));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    cli.write("a.bin", &TestFile::new(24 * BLOCK, 910));
     for signal in [Signal::INT, Signal::KILL] {
         proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-        let mut sending = desk.start(desk.put(&desk.path("a.bin")));
+        let mut sending = cli.start(cli.put(&cli.path("a.bin")));
         sending.until(|event| event["durable"].as_u64() > Some(0)).await;
         sending.signal(signal);
         sending.end().await;
         proxy.otherwise(Faults::none());
-        let state = desk.state();
+        let state = cli.state();
         assert_eq!(state.uploads.len(), 1);
         // A client that is killed has perhaps not written yet that the upload goes on.
         assert!(state.jobs.is_empty() || signal == Signal::KILL, "{state:?}");
     }
-    resumed(&desk, &[]).await.assert_done();
-    assert!(desk.state().uploads.is_empty() && desk.state().jobs.is_empty());
+    resumed(&cli, &[]).await.assert_done();
+    assert!(cli.state().uploads.is_empty() && cli.state().jobs.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_whose_server_never_answered_is_listed_and_can_be_forgotten() {
     let server = TestServer::start().await;
-    let mut desk = Desk::new(&server.site, &server.person, server.address());
-    desk.write("a.bin", &Corpus::new(1000, 920));
-    desk.write("photos/b.bin", &Corpus::new(1001, 921));
-    desk.write("photos/c.bin", &Corpus::new(1002, 922));
+    let mut cli = CliFixture::new(&server.site, &server.user, server.address());
+    cli.write("a.bin", &TestFile::new(1000, 920));
+    cli.write("photos/b.bin", &TestFile::new(1001, 921));
+    cli.write("photos/c.bin", &TestFile::new(1002, 922));
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    desk.to = nobody.local_addr().unwrap();
+    cli.to = nobody.local_addr().unwrap();
     drop(nobody);
     for name in ["a.bin", "photos"] {
-        let path = desk.path(name);
-        let mut sending = desk.start(desk.put(&path));
+        let path = cli.path(name);
+        let mut sending = cli.start(cli.put(&path));
         sending.until(|event| event["event"] == "waiting").await;
         sending.signal(Signal::INT);
         let paused = sending.end().await;
         paused.assert_code(3);
-        let given_up = run(desk.put(&path)).await;
+        let given_up = run(cli.put(&path)).await;
         given_up.assert_code(3);
         for outcome in [paused, given_up] {
             let line = outcome.err.lines().find(|line| line.contains("--forget")).unwrap();
-            assert!(line.contains(&desk.to.to_string()), "{outcome:?}");
+            assert!(line.contains(&cli.to.to_string()), "{outcome:?}");
             assert!(line.contains(path.to_str().unwrap()), "{outcome:?}");
         }
-        let listed = run(desk.command("uploads")).await;
-        assert!(listed.assert_done().out.contains(&desk.to.to_string()), "{listed:?}");
-        resumed(&desk, &["--retries", "0"]).await.assert_code(3);
-        assert_eq!(desk.state().jobs.len(), 1, "one command");
-        let mut forget = desk.command("uploads");
+        let listed = run(cli.command("uploads")).await;
+        assert!(listed.assert_done().out.contains(&cli.to.to_string()), "{listed:?}");
+        resumed(&cli, &["--retries", "0"]).await.assert_code(3);
+        assert_eq!(cli.state().jobs.len(), 1, "one command");
+        let mut forget = cli.command("uploads");
         forget.arg("--forget").arg(&path);
         run(forget).await.assert_done();
-        assert!(desk.state().jobs.is_empty());
+        assert!(cli.state().jobs.is_empty());
     }
 }
 
@@ -148,26 +148,26 @@ async fn a_command_whose_server_never_answered_is_listed_and_can_be_forgotten() 
 async fn what_resume_cannot_begin_with_is_an_event_and_counts() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
     for name in ["a.bin", "b.bin", "photos"] {
-        let path = desk.path(name);
+        let path = cli.path(name);
         if name == "photos" {
             for n in 0..2u64 {
-                desk.write(&format!("photos/{n}.bin"), &Corpus::new(24 * BLOCK, 930 + n));
+                cli.write(&format!("photos/{n}.bin"), &TestFile::new(24 * BLOCK, 930 + n));
             }
         } else {
-            desk.write(name, &Corpus::new(24 * BLOCK, 932));
+            cli.write(name, &TestFile::new(24 * BLOCK, 932));
         }
-        let mut sending = desk.start(desk.put(&path));
+        let mut sending = cli.start(cli.put(&path));
         sending.until(|event| event["durable"].as_u64() > Some(0)).await;
         sending.signal(Signal::INT);
         sending.end().await.assert_code(3);
     }
     proxy.otherwise(Faults::none());
-    std::fs::remove_file(desk.path("a.bin")).unwrap();
-    std::fs::rename(desk.path("photos"), desk.path("elsewhere")).unwrap();
-    let outcome = resumed(&desk, &["--all"]).await;
+    std::fs::remove_file(cli.path("a.bin")).unwrap();
+    std::fs::rename(cli.path("photos"), cli.path("elsewhere")).unwrap();
+    let outcome = resumed(&cli, &["--all"]).await;
     outcome.assert_code(3);
     let summary = outcome.event("summary");
     assert_eq!((&summary["sent"], &summary["failed"]), (&1.into(), &2.into()), "{outcome:?}");
@@ -183,12 +183,12 @@ async fn what_resume_cannot_begin_with_is_an_event_and_counts() {
         })
         .collect();
     told.sort();
-    let expected = ["a.bin", "photos"].map(|name| desk.path(name).to_str().unwrap().to_owned());
+    let expected = ["a.bin", "photos"].map(|name| cli.path(name).to_str().unwrap().to_owned());
     assert_eq!(told, expected);
-    assert_eq!((desk.state().uploads.len(), desk.state().jobs.len()), (2, 1), "all of it stays");
+    assert_eq!((cli.state().uploads.len(), cli.state().jobs.len()), (2, 1), "all of it stays");
 
     // A person reads the sum, too.
-    let mut resume = desk.command("resume");
+    let mut resume = cli.command("resume");
     resume.arg("--all");
     let outcome = run(resume).await;
     outcome.assert_code(3);
@@ -199,45 +199,45 @@ async fn what_resume_cannot_begin_with_is_an_event_and_counts() {
 async fn a_command_follows_its_server_and_goes_to_no_other() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let mut desk = Desk::new(&server.site, &server.person, proxy.address());
+    let mut cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for n in 0..3u64 {
-        desk.write(&format!("photos/{n}.bin"), &Corpus::new(24 * BLOCK, 940 + n));
+        cli.write(&format!("photos/{n}.bin"), &TestFile::new(24 * BLOCK, 940 + n));
     }
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let mut sending = desk.start(desk.put(&desk.path("photos")));
+    let mut sending = cli.start(cli.put(&cli.path("photos")));
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     // Also without a word of farewell the list has the identity of the server.
     sending.signal(Signal::KILL);
     sending.end().await;
     let address = proxy.address();
     drop(proxy);
-    let before = desk.state();
+    let before = cli.state();
     assert!(before.jobs[0].server_id.is_some(), "{before:?}");
 
     // Another server at the same address, whose user has the same token file.
     let bind = move || TcpListener::bind((Ipv4Addr::LOCALHOST, address.port())).unwrap();
     let other = TestServer::start_on(bind, |_| {}).await;
-    let ours = std::fs::read(desk.path("token")).unwrap();
-    std::fs::write(desk.path("token"), &other.person.token).unwrap();
-    let outcome = resumed(&desk, &[]).await;
+    let ours = std::fs::read(cli.path("token")).unwrap();
+    std::fs::write(cli.path("token"), &other.user.token).unwrap();
+    let outcome = resumed(&cli, &[]).await;
     outcome.assert_code(1);
     assert!(outcome.err.contains("on another server"), "{outcome:?}");
-    assert_eq!(desk.state().jobs[0].server_id, before.jobs[0].server_id);
-    assert_eq!(desk.state().uploads, before.uploads);
-    assert!(!other.site.document(&other.person, "photos").exists());
+    assert_eq!(cli.state().jobs[0].server_id, before.jobs[0].server_id);
+    assert_eq!(cli.state().uploads, before.uploads);
+    assert!(!other.site.document(&other.user, "photos").exists());
 
     // The same server under another address: the same command there takes the entry over.
-    std::fs::write(desk.path("token"), ours).unwrap();
-    desk.to = server.address();
-    let outcome = resumed(&desk, &["--to", &desk.to.to_string()]).await;
+    std::fs::write(cli.path("token"), ours).unwrap();
+    cli.to = server.address();
+    let outcome = resumed(&cli, &["--to", &cli.to.to_string()]).await;
     outcome.assert_code(1);
     assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
-    run(desk.put(&desk.path("photos"))).await.assert_done();
+    run(cli.put(&cli.path("photos"))).await.assert_done();
     for n in 0..3u64 {
         let name = format!("photos/{n}.bin");
-        server.site.assert_published(&server.person, &name, &Corpus::new(24 * BLOCK, 940 + n));
+        server.site.assert_published(&server.user, &name, &TestFile::new(24 * BLOCK, 940 + n));
     }
-    let after = desk.state();
+    let after = cli.state();
     assert!(after.jobs.is_empty() && after.uploads.is_empty(), "{after:?}");
 }
 
@@ -246,82 +246,82 @@ async fn an_upload_goes_to_another_address_only_by_its_number() {
     let server = TestServer::start().await;
     let other = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    desk.write("a.bin", &Corpus::new(24 * BLOCK, 950));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    cli.write("a.bin", &TestFile::new(24 * BLOCK, 950));
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let mut sending = desk.start(desk.put(&desk.path("a.bin")));
+    let mut sending = cli.start(cli.put(&cli.path("a.bin")));
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
     let there = other.address().to_string();
     for more in [&[][..], &["--all"]] {
-        let outcome = resumed(&desk, &[&["--to", &there], more].concat()).await;
+        let outcome = resumed(&cli, &[&["--to", &there], more].concat()).await;
         outcome.assert_code(1);
         assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
         assert!(!outcome.err.contains("is sent to"), "no token goes there: {outcome:?}");
     }
     // The number says that this upload is meant, and what happens is said once.
-    let outcome = resumed(&desk, &["1", "--to", &server.address().to_string()]).await;
+    let outcome = resumed(&cli, &["1", "--to", &server.address().to_string()]).await;
     outcome.assert_done();
     assert_eq!(outcome.err.matches("is sent to").count(), 1, "{outcome:?}");
-    server.site.assert_published(&server.person, "a.bin", &Corpus::new(24 * BLOCK, 950));
+    server.site.assert_published(&server.user, "a.bin", &TestFile::new(24 * BLOCK, 950));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_cancel_what_is_complete_takes_it_off_the_list() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(24 * BLOCK, 960);
-    let file = desk.write("a.bin", &corpus);
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 960);
+    let file = cli.write("a.bin", &test_file);
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let mut sending = desk.start(desk.put(&file));
+    let mut sending = cli.start(cli.put(&file));
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
     proxy.otherwise(Faults::none());
     // Another machine of the same person ends it.
-    run(desk.elsewhere(&file, "other_state.json")).await.assert_done();
-    let mut cancel = desk.command("cancel");
+    run(cli.elsewhere(&file, "other_state.json")).await.assert_done();
+    let mut cancel = cli.command("cancel");
     cancel.arg("1");
     let outcome = run(cancel).await;
     outcome.assert_code(1);
     assert!(outcome.err.contains("is complete"), "{outcome:?}");
-    assert!(desk.state().uploads.is_empty());
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    assert!(cli.state().uploads.is_empty());
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_without_an_end_holds_nothing_up() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let corpora = [970, 971].map(|salt| Corpus::new(1000, salt));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let corpora = [970, 971].map(|salt| TestFile::new(1000, salt));
     // It says that it is a regular file of 0 bytes, and gives what the kernel will say next.
     // Where only root may read it, it is refused for that.
-    let mut put = desk.put(std::path::Path::new("/proc/kmsg"));
-    for (name, corpus) in ["a.bin", "b.bin"].iter().zip(&corpora) {
-        put.arg(desk.write(name, corpus));
+    let mut put = cli.put(std::path::Path::new("/proc/kmsg"));
+    for (name, test_file) in ["a.bin", "b.bin"].iter().zip(&corpora) {
+        put.arg(cli.write(name, test_file));
     }
     put.arg("--json");
     let outcome = run(put).await;
     outcome.assert_code(1);
     assert_eq!(outcome.event("error")["path"], "/proc/kmsg");
-    for (name, corpus) in ["a.bin", "b.bin"].iter().zip(&corpora) {
-        server.site.assert_published(&server.person, name, corpus);
+    for (name, test_file) in ["a.bin", "b.bin"].iter().zip(&corpora) {
+        server.site.assert_published(&server.user, name, test_file);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_a_later_version_at_the_usual_place_ends_no_put() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.path("home/towline/uploads_state.json");
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.path("home/towline/uploads_state.json");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let later = b"{\"version\": 999, \"uploads\": {}}";
     std::fs::write(&file, later).unwrap();
-    let mut put = desk.at_home("put", &desk.path("home"));
-    desk.reach(&mut put);
-    put.arg(desk.write("a.bin", &Corpus::new(1000, 980)));
+    let mut put = cli.at_home("put", &cli.path("home"));
+    cli.reach(&mut put);
+    put.arg(cli.write("a.bin", &TestFile::new(1000, 980)));
     let outcome = run(put).await;
     outcome.assert_done();
     assert_eq!(outcome.err.matches("nothing is remembered").count(), 1, "{outcome:?}");
@@ -333,22 +333,22 @@ async fn one_file_for_two_folders_of_the_server_is_two_commands() {
     for signal in [Signal::INT, Signal::KILL] {
         let server = TestServer::start().await;
         let proxy = FaultProxy::start(server.address(), []).await;
-        let desk = Desk::new(&server.site, &server.person, proxy.address());
-        let corpus = Corpus::new(24 * BLOCK, 990);
-        let file = desk.write("a.bin", &corpus);
-        paused_half_way(&desk, &proxy, desk.put(&file), &["--folder", "A"]).await;
-        interrupted_at_the_door(&desk, &proxy, signal, &["--folder", "B"]).await;
+        let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+        let test_file = TestFile::new(24 * BLOCK, 990);
+        let file = cli.write("a.bin", &test_file);
+        paused_half_way(&cli, &proxy, cli.put(&file), &["--folder", "A"]).await;
+        interrupted_at_the_door(&cli, &proxy, signal, &["--folder", "B"]).await;
         // What begins or rests for the one folder is nothing to the other.
-        paused_half_way(&desk, &proxy, desk.put(&file), &["--folder", "A"]).await;
-        let state = desk.state();
+        paused_half_way(&cli, &proxy, cli.put(&file), &["--folder", "A"]).await;
+        let state = cli.state();
         let folders: Vec<_> = state.jobs.iter().map(|job| job.folder[0].as_str()).collect();
         assert_eq!((folders, state.uploads.len()), (vec!["B"], 1), "{state:?}");
-        let outcome = resumed(&desk, &["--all"]).await;
+        let outcome = resumed(&cli, &["--all"]).await;
         outcome.assert_done();
         for name in ["A/a.bin", "B/a.bin"] {
-            server.site.assert_published(&server.person, name, &corpus);
+            server.site.assert_published(&server.user, name, &test_file);
         }
-        assert!(desk.state().uploads.is_empty() && desk.state().jobs.is_empty());
+        assert!(cli.state().uploads.is_empty() && cli.state().jobs.is_empty());
     }
 }
 
@@ -356,40 +356,40 @@ async fn one_file_for_two_folders_of_the_server_is_two_commands() {
 async fn a_folder_with_one_file_is_gone_on_with_as_a_folder() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpora = [996, 997].map(|salt| Corpus::new(24 * BLOCK, salt));
-    desk.write("photos/a.bin", &corpora[0]);
-    let paused = paused_half_way(&desk, &proxy, desk.put(&desk.path("photos")), &[]).await;
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let corpora = [996, 997].map(|salt| TestFile::new(24 * BLOCK, salt));
+    cli.write("photos/a.bin", &corpora[0]);
+    let paused = paused_half_way(&cli, &proxy, cli.put(&cli.path("photos")), &[]).await;
     assert!(paused.err.contains("`towline resume --state-file"), "{paused:?}");
-    assert_eq!((desk.state().jobs.len(), desk.state().uploads.len()), (1, 1));
+    assert_eq!((cli.state().jobs.len(), cli.state().uploads.len()), (1, 1));
     // A file alone that lies in it is another command.
-    desk.write("photos/b.bin", &corpora[1]);
-    let file = desk.path("photos/b.bin");
-    paused_half_way(&desk, &proxy, desk.put(&file), &["--folder", "photos"]).await;
-    assert_eq!((desk.state().jobs.len(), desk.state().uploads.len()), (1, 2));
-    resumed(&desk, &[]).await.assert_done();
-    for (name, corpus) in ["photos/a.bin", "photos/b.bin"].iter().zip(&corpora) {
-        server.site.assert_published(&server.person, name, corpus);
+    cli.write("photos/b.bin", &corpora[1]);
+    let file = cli.path("photos/b.bin");
+    paused_half_way(&cli, &proxy, cli.put(&file), &["--folder", "photos"]).await;
+    assert_eq!((cli.state().jobs.len(), cli.state().uploads.len()), (1, 2));
+    resumed(&cli, &[]).await.assert_done();
+    for (name, test_file) in ["photos/a.bin", "photos/b.bin"].iter().zip(&corpora) {
+        server.site.assert_published(&server.user, name, test_file);
     }
-    assert!(desk.state().uploads.is_empty() && desk.state().jobs.is_empty());
+    assert!(cli.state().uploads.is_empty() && cli.state().jobs.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_away_when_its_turn_comes_is_gone_on_with_when_it_is_back() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpora = [1000, 1001].map(|salt| Corpus::new(24 * BLOCK, salt));
-    for (name, corpus) in ["photos/a.bin", "photos/b.bin"].iter().zip(&corpora) {
-        desk.write(name, corpus);
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let corpora = [1000, 1001].map(|salt| TestFile::new(24 * BLOCK, salt));
+    for (name, test_file) in ["photos/a.bin", "photos/b.bin"].iter().zip(&corpora) {
+        cli.write(name, test_file);
     }
-    let mut put = desk.put(&desk.path("photos"));
+    let mut put = cli.put(&cli.path("photos"));
     // A chunk size of its own keeps a file out of what is sent together with others.
     put.args(["--chunk-size", "65536"]);
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let mut sending = desk.start(put);
+    let mut sending = cli.start(put);
     sending.until(|event| event["event"] == "started").await;
-    std::fs::rename(desk.path("photos/b.bin"), desk.path("b.bin")).unwrap();
+    std::fs::rename(cli.path("photos/b.bin"), cli.path("b.bin")).unwrap();
     proxy.otherwise(Faults::none());
     let outcome = sending.end().await;
     outcome.assert_code(3);
@@ -397,10 +397,10 @@ async fn a_file_that_is_away_when_its_turn_comes_is_gone_on_with_when_it_is_back
     assert!(error["path"].as_str().unwrap().ends_with("photos/b.bin"), "{error}");
     assert_eq!(error["exit"], 3);
     assert!(error["advice"].as_str().unwrap().contains("when it is back"), "{error}");
-    server.site.assert_published(&server.person, "photos/a.bin", &corpora[0]);
-    assert_eq!(desk.state().jobs.len(), 1, "the command is not over");
-    std::fs::rename(desk.path("b.bin"), desk.path("photos/b.bin")).unwrap();
-    resumed(&desk, &[]).await.assert_done();
-    server.site.assert_published(&server.person, "photos/b.bin", &corpora[1]);
-    assert!(desk.state().jobs.is_empty());
+    server.site.assert_published(&server.user, "photos/a.bin", &corpora[0]);
+    assert_eq!(cli.state().jobs.len(), 1, "the command is not over");
+    std::fs::rename(cli.path("b.bin"), cli.path("photos/b.bin")).unwrap();
+    resumed(&cli, &[]).await.assert_done();
+    server.site.assert_published(&server.user, "photos/b.bin", &corpora[1]);
+    assert!(cli.state().jobs.is_empty());
 }

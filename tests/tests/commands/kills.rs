@@ -1,22 +1,22 @@
 //! kill -9 of either side, again and again.
 
 use std::time::Duration;
-use towline_tests::corpus::{BLOCK, Corpus, chance};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::ServerProcess;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::site::Site;
+use towline_tests::test_file::{BLOCK, TestFile, chance};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_server_while_one_put_goes_on() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(16 * BLOCK + 99, 30);
+    let test_file = TestFile::new(16 * BLOCK + 99, 30);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(4), ..Faults::none() });
-    let desk = Desk::new(&site, &person, proxy.address());
-    let mut run = desk.start(desk.put(&desk.write("big.bin", &corpus)));
+    let cli = CliFixture::new(&site, &user, proxy.address());
+    let mut run = cli.start(cli.put(&cli.write("big.bin", &test_file)));
     let mut chance = chance();
     let mut durable = 0;
     for number in 0..5 {
@@ -33,39 +33,39 @@ async fn of_the_server_while_one_put_goes_on() {
         let received = resumed["received"].as_u64().unwrap();
         assert!(received >= durable, "resumed at {received}, {durable} was promised");
         // The state file reads at any moment.
-        let _ = (desk.state(), site.state());
+        let _ = (cli.state(), site.state());
     }
     run.end().await.assert_done();
-    site.assert_published(&person, "big.bin", &corpus);
+    site.assert_published(&user, "big.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_client_and_the_same_command_again() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(12 * BLOCK + 99, 31);
+    let test_file = TestFile::new(12 * BLOCK + 99, 31);
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&site, &person, proxy.address());
-    let file = desk.write("big.bin", &corpus);
+    let cli = CliFixture::new(&site, &user, proxy.address());
+    let file = cli.write("big.bin", &test_file);
     let mut chance = chance();
     let mut delivered = 0;
     for number in 0..5 {
         proxy.plan([Faults::stall_after(chance.u64(50_000..2_000_000))]);
-        let run = desk.start(desk.put(&file));
+        let run = cli.start(cli.put(&file));
         let link = proxy.link(number).await;
         link.has_passed(50_000).await;
         run.signal(rustix::process::Signal::KILL);
         assert_eq!(run.end().await.code, None);
         link.cut();
         delivered += link.passed();
-        let _ = desk.state();
+        let _ = cli.state();
     }
-    run(desk.put(&file)).await.assert_done();
-    site.assert_published(&person, "big.bin", &corpus);
+    run(cli.put(&file)).await.assert_done();
+    site.assert_published(&user, "big.bin", &test_file);
     delivered += proxy.link(5).await.passed();
-    let again = delivered.saturating_sub(corpus.size() as u64);
+    let again = delivered.saturating_sub(test_file.size() as u64);
     println!("5 kills of the client: {again} bytes beyond the file");
     assert!(again < 6 * BLOCK as u64);
-    assert!(desk.state().uploads.is_empty());
+    assert!(cli.state().uploads.is_empty());
 }

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use towline_protocol::request::Upload;
-use towline_tests::corpus::{BLOCK, Corpus, chance};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::raw_client::{ZERO, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{ZERO, upload};
+use towline_tests::test_file::{BLOCK, TestFile, chance};
 use towline_types::OnConflict;
 
 /// Writes so many files of a few bytes to a few hundred KiB into `many/`.
-fn write(desk: &Desk, count: usize) -> Vec<(String, Corpus)> {
+fn write(cli: &CliFixture, count: usize) -> Vec<(String, TestFile)> {
     (0..count)
         .map(|n| {
             // One empty file: a second would be the same bytes again.
@@ -24,9 +24,9 @@ fn write(desk: &Desk, count: usize) -> Vec<(String, Corpus)> {
                 _ => 10 + n * 13,
             };
             let name = format!("many/{}/f{n}", n % 3);
-            let corpus = Corpus::new(size, 5000 + n as u64);
-            desk.write(&name, &corpus);
-            (name, corpus)
+            let test_file = TestFile::new(size, 5000 + n as u64);
+            cli.write(&name, &test_file);
+            (name, test_file)
         })
         .collect()
 }
@@ -46,22 +46,22 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 /// Each is there once, whole, under its own name, and nothing is left over.
-async fn assert_all_there(server: &TestServer, files: &[(String, Corpus)]) {
-    for (name, corpus) in files {
-        server.site.assert_published(&server.person, name, corpus);
+async fn assert_all_there(server: &TestServer, files: &[(String, TestFile)]) {
+    for (name, test_file) in files {
+        server.site.assert_published(&server.user, name, test_file);
     }
     let wanted: BTreeSet<_> = files.iter().map(|(name, _)| name.clone()).collect();
-    assert_eq!(names(&server.site.documents(&server.person)), wanted);
+    assert_eq!(names(&server.site.documents(&server.user)), wanted);
     server.site.state_is_empty().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_arrive_and_the_next_run_sends_nothing() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let files = write(&desk, 300);
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let files = write(&cli, 300);
     let put = || {
-        let mut put = desk.put(&desk.path("many"));
+        let mut put = cli.put(&cli.path("many"));
         put.arg("--json");
         put
     };
@@ -78,7 +78,7 @@ async fn all_arrive_and_the_next_run_sends_nothing() {
         events.iter().filter(|event| event["existing"] == true && event["sent_bytes"] == 0);
     assert_eq!(existing.count(), files.len());
     assert_all_there(&server, &files).await;
-    assert!(desk.state().uploads.is_empty());
+    assert!(cli.state().uploads.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,9 +92,9 @@ async fn a_link_that_breaks_brings_each_once() {
         })
         .collect();
     let proxy = FaultProxy::start(server.address(), plan).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let files = write(&desk, 200);
-    run(desk.put(&desk.path("many"))).await.assert_done();
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let files = write(&cli, 200);
+    run(cli.put(&cli.path("many"))).await.assert_done();
     assert!(proxy.connections() > 1);
     assert_all_there(&server, &files).await;
 }
@@ -102,18 +102,18 @@ async fn a_link_that_breaks_brings_each_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_refused_does_not_hold_the_others_up() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let files = write(&desk, 40);
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let files = write(&cli, 40);
     // Somebody else's file of that name.
-    let other = Corpus::new(5, 1);
-    let mut speaker = server.speaker().await;
+    let other = TestFile::new(5, 1);
+    let mut client = server.client().await;
     let folder = vec!["many".to_owned(), "1".to_owned()];
     let taken = Upload { folder, on_conflict: OnConflict::Reject, ..upload("f1", &other) };
-    speaker.upload(taken).await;
-    speaker.chunks(ZERO, &other, 0..5).await;
-    speaker.complete(ZERO).await;
+    client.upload(taken).await;
+    client.chunks(ZERO, &other, 0..5).await;
+    client.complete(ZERO).await;
 
-    let mut put = desk.put(&desk.path("many"));
+    let mut put = cli.put(&cli.path("many"));
     put.args(["--on-conflict", "reject"]);
     let outcome = run(put).await;
     outcome.assert_code(1);
@@ -121,8 +121,8 @@ async fn one_that_is_refused_does_not_hold_the_others_up() {
     let files: Vec<_> = files
         .into_iter()
         .map(
-            |(name, corpus)| {
-                if name == "many/1/f1" { (name, other.clone()) } else { (name, corpus) }
+            |(name, test_file)| {
+                if name == "many/1/f1" { (name, other.clone()) } else { (name, test_file) }
             },
         )
         .collect();
@@ -133,14 +133,14 @@ async fn one_that_is_refused_does_not_hold_the_others_up() {
 async fn an_interrupted_run_is_finished_by_the_next() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(200_000)]).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let files = write(&desk, 200);
-    let started = desk.start(desk.put(&desk.path("many")));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let files = write(&cli, 200);
+    let started = cli.start(cli.put(&cli.path("many")));
     proxy.link(0).await.has_passed(200_000).await;
     started.signal(rustix::process::Signal::INT);
     let outcome = started.end().await;
     outcome.assert_code(3);
     assert!(outcome.err.contains("of 200 files done"), "{outcome:?}");
-    run(desk.put(&desk.path("many"))).await.assert_done();
+    run(cli.put(&cli.path("many"))).await.assert_done();
     assert_all_there(&server, &files).await;
 }

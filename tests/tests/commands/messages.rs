@@ -6,12 +6,12 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 use towline_protocol::Code;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, Outcome, run};
+use towline_tests::cli_fixture::{CliFixture, Outcome, run};
 use towline_tests::process::{program, towline, towlined};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::terminal::Terminal;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{FileSize, UserId};
 
 /// Whatever a person reads has no code word, no number of bytes that has to be counted in
@@ -49,21 +49,21 @@ async fn run_advice(text: &str) -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn success_is_one_short_line() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let corpus = Corpus::new(3 * BLOCK, 200);
-    let outcome = run(desk.put(&desk.write("two.bin", &corpus))).await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let test_file = TestFile::new(3 * BLOCK, 200);
+    let outcome = run(cli.put(&cli.write("two.bin", &test_file))).await;
     assert_for_people(outcome.assert_done());
     assert_once(&outcome.out, &["two.bin", "3.0 MiB", "verified", "document 1", "\n"]);
-    assert!(!outcome.out.contains(&corpus.hash().to_string()), "{outcome:#?}");
+    assert!(!outcome.out.contains(&test_file.hash().to_string()), "{outcome:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_and_what_got_another_name_is_said_with_its_place() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("dup/a.txt", &Corpus::new(5, 201));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("dup/a.txt", &TestFile::new(5, 201));
     let put = || {
-        let mut put = desk.put(&file);
+        let mut put = cli.put(&file);
         put.args(["--folder", "dup"]);
         put
     };
@@ -72,7 +72,7 @@ async fn what_is_there_and_what_got_another_name_is_said_with_its_place() {
     assert_for_people(again.assert_done());
     assert_once(&again.out, &["already there", "dup/a.txt", "document 1"]);
 
-    desk.write("dup/a.txt", &Corpus::new(6, 202));
+    cli.write("dup/a.txt", &TestFile::new(6, 202));
     let other = run(put()).await;
     assert_for_people(other.assert_done());
     assert_once(&other.out, &["dup/a.txt exists", "a (1).txt", "document 2"]);
@@ -81,28 +81,28 @@ async fn what_is_there_and_what_got_another_name_is_said_with_its_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_files_are_summed_up() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for n in 0..30 {
-        desk.write(&format!("many/{n}"), &Corpus::new(1000 + n, 300 + n as u64));
+        cli.write(&format!("many/{n}"), &TestFile::new(1000 + n, 300 + n as u64));
     }
-    std::os::unix::fs::symlink("/etc/hostname", desk.path("many/link")).unwrap();
-    let outcome = run(desk.put(&desk.path("many"))).await;
+    std::os::unix::fs::symlink("/etc/hostname", cli.path("many/link")).unwrap();
+    let outcome = run(cli.put(&cli.path("many"))).await;
     assert_for_people(outcome.assert_done());
     assert_once(&outcome.out, &["30 sent", "0 already there", "1 skipped", "0 failed", "\n"]);
     assert_once(&outcome.err, &["many/link: ", "skipped"]);
 
-    let mut put = desk.put(&desk.path("many"));
+    let mut put = cli.put(&cli.path("many"));
     put.arg("-v");
     let verbose = run(put).await;
     assert_eq!(verbose.assert_done().out.matches("already there: ").count(), 30, "{verbose:#?}");
     assert_once(&verbose.out, &["30 already there", "0 sent"]);
 
     // Nothing to send is an answer, too.
-    std::fs::create_dir(desk.path("empty")).unwrap();
-    let empty = run(desk.put(&desk.path("empty"))).await;
+    std::fs::create_dir(cli.path("empty")).unwrap();
+    let empty = run(cli.put(&cli.path("empty"))).await;
     assert_once(&empty.assert_done().out, &["0 sent"]);
 
-    let mut put = desk.put(&desk.path("many"));
+    let mut put = cli.put(&cli.path("many"));
     put.arg("--quiet");
     let quiet = run(put).await;
     assert_eq!(quiet.assert_done().out, "");
@@ -113,9 +113,9 @@ async fn many_files_are_summed_up() {
 async fn a_file_too_large_is_told_both_sizes_and_the_operators_flag() {
     let max = FileSize::try_from(500_000).unwrap();
     let server = TestServer::start_with(move |config| config.engine.max_filesize = max).await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for (size, words) in [(2 * BLOCK, "2.0 MiB"), (500_001, "1 byte more")] {
-        let outcome = run(desk.put(&desk.write("two.bin", &Corpus::new(size, 203)))).await;
+        let outcome = run(cli.put(&cli.write("two.bin", &TestFile::new(size, 203)))).await;
         assert_for_people(outcome.assert_code(1));
         assert_once(&outcome.err, &["two.bin", words, "500 kB", "--max-file-size"]);
     }
@@ -131,8 +131,8 @@ async fn a_file_too_large_is_told_both_sizes_and_the_operators_flag() {
 async fn a_full_disk_is_said_once() {
     let server =
         TestServer::start_with(|config| config.engine.reserve_bytes = i64::MAX as u64).await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10 * BLOCK, 204)))).await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(10 * BLOCK, 204)))).await;
     assert_for_people(outcome.assert_code(3));
     assert_once(&outcome.err, &["a.bin", "missing", "same command again"]);
 }
@@ -140,12 +140,12 @@ async fn a_full_disk_is_said_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken_and_a_folder_that_is_a_file_have_different_advice() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    run(desk.put(&desk.write("same.bin", &Corpus::new(10, 205)))).await.assert_done();
-    let other = Corpus::new(20, 206);
-    let file = desk.write("same.bin", &other);
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    run(cli.put(&cli.write("same.bin", &TestFile::new(10, 205)))).await.assert_done();
+    let other = TestFile::new(20, 206);
+    let file = cli.write("same.bin", &other);
     let put = |arguments: &[&str]| {
-        let mut put = desk.put(&file);
+        let mut put = cli.put(&file);
         put.args(arguments);
         put
     };
@@ -159,7 +159,7 @@ async fn a_name_that_is_taken_and_a_folder_that_is_a_file_have_different_advice(
     assert!(folder.err.contains("--folder"), "{folder:#?}");
     assert!(!folder.err.contains("--on-conflict"), "it does not help: {folder:#?}");
     run(put(&["--again", "--folder", "elsewhere"])).await.assert_done();
-    server.site.assert_published(&server.person, "elsewhere/same.bin", &other);
+    server.site.assert_published(&server.user, "elsewhere/same.bin", &other);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,9 +167,9 @@ async fn a_pause_says_how_far_it_is_and_its_command_works_as_printed() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(5 << 20)]).await;
     // A place that a shell would take for two words.
-    let desk = Desk::at(server.site.outside().join("my desk"), &server.person, proxy.address());
-    let corpus = Corpus::new(24 * BLOCK, 207);
-    let mut put = desk.put(&desk.write("two.bin", &corpus));
+    let cli = CliFixture::at(server.site.outside().join("my desk"), &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 207);
+    let mut put = cli.put(&cli.write("two.bin", &test_file));
     put.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = put.spawn().unwrap();
     proxy.link(0).await.has_passed(5 << 20).await;
@@ -187,7 +187,7 @@ async fn a_pause_says_how_far_it_is_and_its_command_works_as_printed() {
     assert_for_people(resumed.assert_done());
     assert!(resumed.err.contains("resuming at"), "{resumed:#?}");
     assert!(resumed.out.contains("two.bin"), "{resumed:#?}");
-    server.site.assert_published(&server.person, "two.bin", &corpus);
+    server.site.assert_published(&server.user, "two.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,15 +195,15 @@ async fn a_file_that_was_changed_says_what_stays_and_what_is_sent() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut corpus = Corpus::new(24 * BLOCK, 218);
-    let mut sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut test_file = TestFile::new(24 * BLOCK, 218);
+    let mut sending = cli.start(cli.put(&cli.write("a.bin", &test_file)));
     sending.until(|event| event["received"].as_u64() > Some(6 * BLOCK as u64)).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
     proxy.otherwise(Faults::none());
-    corpus.bytes[17] ^= 1;
-    let outcome = run(desk.put(&desk.write("a.bin", &corpus))).await;
+    test_file.bytes[17] ^= 1;
+    let outcome = run(cli.put(&cli.write("a.bin", &test_file))).await;
     assert_for_people(outcome.assert_done());
     assert_once(&outcome.err, &["of 24.0 MiB are unchanged and stay", "sending "]);
     // What stays and what is sent are the whole file.
@@ -212,16 +212,16 @@ async fn a_file_that_was_changed_says_what_stays_and_what_is_sent() {
     let sending = behind.split_once("sending ").unwrap().1;
     let sum = stays + sending.split(' ').next().unwrap().parse::<f64>().unwrap();
     assert!((sum - 24.0).abs() < 0.2, "{sum}: {outcome:#?}");
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_is_said_once() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let expired = server.site.token(server.person.id, Duration::ZERO);
-    std::fs::write(desk.path("token"), expired).unwrap();
-    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10, 208)))).await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let expired = server.site.token(server.user.id, Duration::ZERO);
+    std::fs::write(cli.path("token"), expired).unwrap();
+    let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(10, 208)))).await;
     assert_for_people(outcome.assert_code(1));
     assert_once(&outcome.err, &["expired", "towlined token --user"]);
 }
@@ -230,25 +230,25 @@ async fn an_expired_token_is_said_once() {
 async fn unfinished_uploads_are_listed_by_their_path_and_fit_the_terminal() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for folder in ["a folder of some length", "another folder of some length"] {
         proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-        let file = desk.write(&format!("{folder}/report.bin"), &Corpus::new(24 * BLOCK, 216));
-        let mut put = desk.put(&file);
+        let file = cli.write(&format!("{folder}/report.bin"), &TestFile::new(24 * BLOCK, 216));
+        let mut put = cli.put(&file);
         put.args(["--folder", folder]);
-        let mut sending = desk.start(put);
+        let mut sending = cli.start(put);
         sending.until(|event| event["received"].as_u64() > Some(0)).await;
         sending.signal(Signal::INT);
         sending.end().await.assert_code(3);
     }
-    let listed = run(desk.command("uploads")).await;
+    let listed = run(cli.command("uploads")).await;
     assert_for_people(listed.assert_done());
     for part in ["a folder of some length/report.bin", "another folder of some length/report.bin"] {
         assert!(listed.out.contains(part), "{listed:#?}");
     }
     assert!(listed.out.contains("24.0 MiB"), "{listed:#?}");
 
-    let mut terminal = Terminal::run(desk.command("uploads"), 80);
+    let mut terminal = Terminal::run(cli.command("uploads"), 80);
     let shown = terminal.shows(|text| text.matches("report.bin").count() == 2).await;
     for line in shown.lines() {
         assert!(line.trim_end().chars().count() <= 80, "{line:?}");
@@ -269,11 +269,11 @@ async fn a_list_that_cannot_be_read_is_not_an_empty_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_was_removed_is_not_told_to_get_a_token_only() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     let removed = UserId::try_from(99).unwrap();
     let token = server.site.token(removed, Duration::from_secs(3600));
-    std::fs::write(desk.path("token"), token).unwrap();
-    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10, 217)))).await;
+    std::fs::write(cli.path("token"), token).unwrap();
+    let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(10, 217)))).await;
     assert_for_people(outcome.assert_code(1));
     assert_once(&outcome.err, &["removed", "towlined user list"]);
 }
@@ -281,8 +281,8 @@ async fn an_account_that_was_removed_is_not_told_to_get_a_token_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_with_a_control_character_is_shown_once_and_escaped_once() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let outcome = run(desk.put(&desk.write("esc\u{1b}[31mred.txt", &Corpus::new(10, 209)))).await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let outcome = run(cli.put(&cli.write("esc\u{1b}[31mred.txt", &TestFile::new(10, 209)))).await;
     outcome.assert_code(1);
     assert_once(&outcome.err, &["red.txt", "control characters"]);
     assert!(outcome.err.contains("esc\\u{1b}[31mred.txt"), "{outcome:#?}");
@@ -293,12 +293,12 @@ async fn a_name_with_a_control_character_is_shown_once_and_escaped_once() {
 async fn a_token_that_all_can_read_is_pointed_out() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("a.bin", &Corpus::new(10, 210));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("a.bin", &TestFile::new(10, 210));
     for (mode, warns) in [(0o644, true), (0o600, false)] {
         let permissions = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(desk.path("token"), permissions).unwrap();
-        let outcome = run(desk.put(&file)).await;
+        std::fs::set_permissions(cli.path("token"), permissions).unwrap();
+        let outcome = run(cli.put(&file)).await;
         assert_eq!(outcome.assert_done().err.contains("chmod 600"), warns, "{outcome:#?}");
     }
 }
@@ -306,16 +306,16 @@ async fn a_token_that_all_can_read_is_pointed_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_that_lead_out_are_refused_as_usage() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("a.bin", &Corpus::new(10, 211));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("a.bin", &TestFile::new(10, 211));
     for folder in ["../x", "/x", "", "a/../../b"] {
-        let mut put = desk.put(&file);
+        let mut put = cli.put(&file);
         put.args(["--folder", folder]);
         let outcome = run(put).await;
         outcome.assert_code(2);
         assert_once(&outcome.err, &["your own folder"]);
     }
-    assert!(!server.site.document(&server.person, "x/a.bin").exists());
+    assert!(!server.site.document(&server.user, "x/a.bin").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -323,14 +323,14 @@ async fn a_document_that_is_not_in_the_list_is_no_question_of_the_server() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut sending = desk.start(desk.put(&desk.write("a.bin", &Corpus::new(24 * BLOCK, 212))));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut sending = cli.start(cli.put(&cli.write("a.bin", &TestFile::new(24 * BLOCK, 212))));
     sending.until(|event| event["received"].as_u64() > Some(0)).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
     proxy.otherwise(Faults::none());
     let about = |command: &str| {
-        let mut command = desk.command(command);
+        let mut command = cli.command(command);
         command.arg("1");
         command
     };
@@ -347,7 +347,7 @@ async fn a_document_that_is_not_in_the_list_is_no_question_of_the_server() {
         run_advice(&again.err.replace("uploads`", "uploads --state-file /nonexistent/s`")).await;
     }
     let mut again = about("cancel");
-    again.arg("--to").arg(server.address().to_string()).arg("--token-file").arg(desk.path("token"));
+    again.arg("--to").arg(server.address().to_string()).arg("--token-file").arg(cli.path("token"));
     let again = run(again).await;
     assert_for_people(again.assert_done());
     assert_once(&again.out, &["document 1", "cancelled"]);
@@ -356,11 +356,11 @@ async fn a_document_that_is_not_in_the_list_is_no_question_of_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completed_document_cannot_be_cancelled_and_it_says_so() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    run(desk.put(&desk.write("a.bin", &Corpus::new(10, 213)))).await.assert_done();
-    let mut cancel = desk.command("cancel");
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    run(cli.put(&cli.write("a.bin", &TestFile::new(10, 213)))).await.assert_done();
+    let mut cancel = cli.command("cancel");
     cancel.args(["1", "--to"]).arg(server.address().to_string());
-    cancel.arg("--token-file").arg(desk.path("token"));
+    cancel.arg("--token-file").arg(cli.path("token"));
     let outcome = run(cancel).await;
     assert_for_people(outcome.assert_code(1));
     assert_once(&outcome.err, &["document 1", "complete"]);
@@ -369,22 +369,22 @@ async fn a_completed_document_cannot_be_cancelled_and_it_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_sends_nothing() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("a.bin", &Corpus::new(3 * BLOCK, 214));
-    let mut put = desk.put(&file);
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("a.bin", &TestFile::new(3 * BLOCK, 214));
+    let mut put = cli.put(&file);
     put.args(["-n", "--folder", "x"]);
     let outcome = run(put).await;
     assert_for_people(outcome.assert_done());
     assert!(outcome.out.contains("x/a.bin") && outcome.out.contains("3.0 MiB"), "{outcome:#?}");
-    assert!(!server.site.document(&server.person, "x/a.bin").exists());
+    assert!(!server.site.document(&server.user, "x/a.bin").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn overwriting_is_answered_with_what_there_is() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for word in ["overwrite", "replace", "skip"] {
-        let mut put = desk.put(&desk.write("a.bin", &Corpus::new(10, 215)));
+        let mut put = cli.put(&cli.write("a.bin", &TestFile::new(10, 215)));
         put.args(["--on-conflict", word]);
         let outcome = run(put).await;
         outcome.assert_code(2);

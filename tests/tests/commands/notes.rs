@@ -10,10 +10,10 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
 use towline_state::StateFile;
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, Run, run};
+use towline_tests::cli_fixture::{CliFixture, Run, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::Timestamp;
 
 /// Much more than sockets and proxy can hold between them.
@@ -25,9 +25,9 @@ async fn some_has_come(sending: &mut Run) {
 }
 
 /// An upload of that file that was paused on its way.
-async fn paused(desk: &Desk, proxy: &FaultProxy, file: &Path) {
+async fn paused(cli: &CliFixture, proxy: &FaultProxy, file: &Path) {
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
-    let mut sending = desk.start(desk.put(file));
+    let mut sending = cli.start(cli.put(file));
     some_has_come(&mut sending).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
@@ -39,34 +39,34 @@ async fn a_file_that_was_moved_goes_on_from_its_new_place() {
     for touched in [false, true] {
         let server = TestServer::start().await;
         let proxy = FaultProxy::start(server.address(), []).await;
-        let desk = Desk::new(&server.site, &server.person, proxy.address());
-        let corpus = Corpus::new(LONG, 700);
-        let file = desk.write("a.bin", &corpus);
-        paused(&desk, &proxy, &file).await;
-        let offset = desk.state().uploads["1"].offset.get();
-        fs::create_dir(desk.path("moved")).unwrap();
-        let moved = desk.path("moved/a.bin");
+        let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+        let test_file = TestFile::new(LONG, 700);
+        let file = cli.write("a.bin", &test_file);
+        paused(&cli, &proxy, &file).await;
+        let offset = cli.state().uploads["1"].offset.get();
+        fs::create_dir(cli.path("moved")).unwrap();
+        let moved = cli.path("moved/a.bin");
         fs::rename(&file, &moved).unwrap();
         if touched {
             // Its time is another one; its bytes are the same.
             let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
             File::options().write(true).open(&moved).unwrap().set_modified(long_ago).unwrap();
         }
-        let resumed = run(desk.command("resume")).await;
+        let resumed = run(cli.command("resume")).await;
         resumed.assert_code(3);
         assert!(resumed.err.contains("put it where it lies now"), "{resumed:?}");
 
-        paused(&desk, &proxy, &moved).await;
-        let state = desk.state();
+        paused(&cli, &proxy, &moved).await;
+        let state = cli.state();
         assert_eq!(state.uploads.len(), 1);
         assert_eq!(state.uploads["1"].path.as_deref(), Some(&*moved.canonicalize().unwrap()));
         assert!(state.uploads["1"].offset.get() >= offset);
-        let mut put = desk.put(&moved);
+        let mut put = cli.put(&moved);
         put.arg("--json");
         let completed = run(put).await.assert_done().event("completed");
         assert_eq!(completed["document_id"], 1, "the same upload");
         assert!(completed["sent_bytes"].as_u64().unwrap() <= LONG as u64 - offset + BLOCK as u64);
-        server.site.assert_published(&server.person, "a.bin", &corpus);
+        server.site.assert_published(&server.user, "a.bin", &test_file);
     }
 }
 
@@ -74,12 +74,12 @@ async fn a_file_that_was_moved_goes_on_from_its_new_place() {
 async fn a_clock_that_was_wrong_costs_no_upload() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for seconds in [0, 1 << 33] {
-        let corpus = Corpus::new(LONG, 701 + seconds);
+        let test_file = TestFile::new(LONG, 701 + seconds);
         let name = format!("{seconds}.bin");
-        paused(&desk, &proxy, &desk.write(&name, &corpus)).await;
-        let file = StateFile::at(desk.state_path());
+        paused(&cli, &proxy, &cli.write(&name, &test_file)).await;
+        let file = StateFile::at(cli.state_path());
         let offset = file
             .update(|state| {
                 let entry = state.uploads.values_mut().next().unwrap();
@@ -89,9 +89,9 @@ async fn a_clock_that_was_wrong_costs_no_upload() {
             })
             .unwrap();
         // Something else comes between, and the server is asked: it still has the upload.
-        run(desk.put(&desk.write("other.bin", &Corpus::new(10, seconds)))).await.assert_done();
-        assert_eq!(desk.state().uploads.len(), 1);
-        let mut resume = desk.command("resume");
+        run(cli.put(&cli.write("other.bin", &TestFile::new(10, seconds)))).await.assert_done();
+        assert_eq!(cli.state().uploads.len(), 1);
+        let mut resume = cli.command("resume");
         resume.args(["--all", "--json"]);
         let completed = run(resume).await.assert_done().event("completed");
         let sent = completed["sent_bytes"].as_u64().unwrap();
@@ -103,41 +103,41 @@ async fn a_clock_that_was_wrong_costs_no_upload() {
 async fn what_the_server_has_given_up_leaves_the_list_once_it_was_asked() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    paused(&desk, &proxy, &desk.write("a.bin", &Corpus::new(LONG, 703))).await;
-    let id = server.speaker().await.cancel(1.try_into().unwrap()).await.document_id;
-    run(desk.put(&desk.write("b.bin", &Corpus::new(10, 704)))).await.assert_done();
-    assert_eq!(desk.state().uploads.len(), 1, "what is new is not asked about");
-    let file = StateFile::at(desk.state_path());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    paused(&cli, &proxy, &cli.write("a.bin", &TestFile::new(LONG, 703))).await;
+    let id = server.client().await.cancel(1.try_into().unwrap()).await.document_id;
+    run(cli.put(&cli.write("b.bin", &TestFile::new(10, 704)))).await.assert_done();
+    assert_eq!(cli.state().uploads.len(), 1, "what is new is not asked about");
+    let file = StateFile::at(cli.state_path());
     file.update(|state| {
         let entry = state.uploads.get_mut(&id.to_string()).unwrap();
         entry.last_chunk_time = Some(Timestamp::from_secs(1_000_000));
     })
     .unwrap();
-    let outcome = run(desk.put(&desk.write("c.bin", &Corpus::new(11, 705)))).await;
+    let outcome = run(cli.put(&cli.write("c.bin", &TestFile::new(11, 705)))).await;
     outcome.assert_done();
     assert!(outcome.err.contains("off the list"), "{outcome:?}");
-    assert!(desk.state().uploads.is_empty());
+    assert!(cli.state().uploads.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_cannot_be_read_is_no_empty_list() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     // A folder stands where the file should be; and nothing can be made below a plain file.
-    fs::create_dir_all(desk.path("home/towline/uploads_state.json")).unwrap();
-    fs::write(desk.path("plain"), "").unwrap();
+    fs::create_dir_all(cli.path("home/towline/uploads_state.json")).unwrap();
+    fs::write(cli.path("plain"), "").unwrap();
     for home in ["home", "plain"] {
-        let home = desk.path(home);
+        let home = cli.path(home);
         for command in ["uploads", "resume"] {
-            let outcome = run(desk.at_home(command, &home)).await;
+            let outcome = run(cli.at_home(command, &home)).await;
             outcome.assert_code(1);
             assert!(!outcome.out.contains("no unfinished"), "{command} {home:?}: {outcome:?}");
         }
-        let mut put = desk.at_home("put", &home);
-        desk.reach(&mut put);
+        let mut put = cli.at_home("put", &home);
+        cli.reach(&mut put);
         for n in 0..2 {
-            put.arg(desk.write(&format!("{n}.bin"), &Corpus::new(300_000 + n, 710)));
+            put.arg(cli.write(&format!("{n}.bin"), &TestFile::new(300_000 + n, 710)));
         }
         let outcome = run(put).await;
         outcome.assert_done();
@@ -149,18 +149,18 @@ async fn a_list_that_cannot_be_read_is_no_empty_list() {
 async fn where_nothing_is_remembered_the_advice_is_the_same_command() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    fs::write(desk.path("plain"), "").unwrap();
-    let corpus = Corpus::new(LONG, 711);
-    let file = desk.write("a.bin", &corpus);
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    fs::write(cli.path("plain"), "").unwrap();
+    let test_file = TestFile::new(LONG, 711);
+    let file = cli.write("a.bin", &test_file);
     let put = || {
-        let mut put = desk.at_home("put", &desk.path("plain"));
-        desk.reach(&mut put);
+        let mut put = cli.at_home("put", &cli.path("plain"));
+        cli.reach(&mut put);
         put.arg(&file);
         put
     };
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
-    let mut sending = desk.start(put());
+    let mut sending = cli.start(put());
     some_has_come(&mut sending).await;
     sending.signal(Signal::INT);
     let outcome = sending.end().await;
@@ -172,20 +172,20 @@ async fn where_nothing_is_remembered_the_advice_is_the_same_command() {
     again.arg("--json");
     let completed = run(again).await.assert_done().event("completed");
     assert_eq!(completed["document_id"], 1, "the advice works");
-    assert!(completed["sent_bytes"].as_u64() < Some(corpus.size() as u64));
+    assert!(completed["sent_bytes"].as_u64() < Some(test_file.size() as u64));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_is_waited_for_aloud_and_given_up_at_ctrl_c() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let lock_path = desk.path("uploads_state.json.lock");
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let lock_path = cli.path("uploads_state.json.lock");
     let lock = File::create(&lock_path).unwrap();
     lock.lock().unwrap();
-    let corpus = Corpus::new(3 * BLOCK, 712);
+    let test_file = TestFile::new(3 * BLOCK, 712);
 
     // It waits, says for what, and ends well when the lock is let go.
-    let mut put = desk.put(&desk.write("a.bin", &corpus));
+    let mut put = cli.put(&cli.write("a.bin", &test_file));
     let mut waiting = put.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
     let lock_name = lock_path.to_str().unwrap();
@@ -205,7 +205,7 @@ async fn a_lock_is_waited_for_aloud_and_given_up_at_ctrl_c() {
     assert_eq!(waiting.wait().await.unwrap().code(), Some(0));
 
     lock.lock().unwrap();
-    let mut sending = desk.start(desk.put(&desk.write("b.bin", &Corpus::new(LONG, 713))));
+    let mut sending = cli.start(cli.put(&cli.write("b.bin", &TestFile::new(LONG, 713))));
     sending.until(|event| event["event"] == "started").await;
     sending.signal(Signal::INT);
     // The lock is never let go.
@@ -217,7 +217,7 @@ async fn a_lock_is_waited_for_aloud_and_given_up_at_ctrl_c() {
 async fn the_users_own_file_is_used_as_it_is() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     // The place and the schema of the user's document, with its example.
     let folder = tempfile::tempdir_in("/tmp").unwrap();
     let state_path = folder.path().join("uploads_state.json");
@@ -230,11 +230,11 @@ async fn the_users_own_file_is_used_as_it_is() {
     fs::write(&state_path, seed).unwrap();
     let state = StateFile::at(&state_path);
     let before = state.read().unwrap();
-    let corpus = Corpus::new(LONG, 714);
-    let file = desk.write("a.bin", &corpus);
+    let test_file = TestFile::new(LONG, 714);
+    let file = cli.write("a.bin", &test_file);
     let state_name = state_path.to_str().unwrap();
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
-    let mut sending = desk.start(desk.elsewhere(&file, state_name));
+    let mut sending = cli.start(cli.elsewhere(&file, state_name));
     some_has_come(&mut sending).await;
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
@@ -246,27 +246,27 @@ async fn the_users_own_file_is_used_as_it_is() {
     assert_eq!(now.uploads.len(), 3);
     let ours = now.uploads.values().find(|entry| entry.filename.as_str() == "a.bin").unwrap();
     assert!(ours.offset.get() > 0 && ours.total_size.get() == LONG as u64);
-    let mut uploads = desk.at_home("uploads", folder.path());
+    let mut uploads = cli.at_home("uploads", folder.path());
     uploads.args(["--state-file", state_name]);
     let listed = run(uploads).await;
     for name in ["lecture_notes.pdf", "project.zip", "a.bin"] {
         assert!(listed.assert_done().out.contains(name), "{listed:?}");
     }
-    run(desk.elsewhere(&file, state_name)).await.assert_done();
+    run(cli.elsewhere(&file, state_name)).await.assert_done();
     assert_eq!(state.read().unwrap().uploads, before.uploads);
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_files_of_one_name_are_told_apart_in_the_list() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for (folder, seed) in [("one", 720), ("two", 721)] {
-        let file = desk.write(&format!("{folder}/a.bin"), &Corpus::new(LONG, seed));
-        paused(&desk, &proxy, &file).await;
+        let file = cli.write(&format!("{folder}/a.bin"), &TestFile::new(LONG, seed));
+        paused(&cli, &proxy, &file).await;
     }
-    let listed = run(desk.command("uploads")).await;
+    let listed = run(cli.command("uploads")).await;
     for folder in ["one/a.bin", "two/a.bin"] {
         assert!(listed.assert_done().out.contains(folder), "{listed:?}");
     }
@@ -275,16 +275,16 @@ async fn two_files_of_one_name_are_told_apart_in_the_list() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_list_is_no_empty_list() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for (command, more) in [
         ("uploads", &[][..]),
         ("uploads", &["--json"]),
         ("resume", &["--all"]),
         ("resume", &["-q"]),
     ] {
-        fs::write(desk.state_path(), "{\"uploads\":{").unwrap();
+        fs::write(cli.state_path(), "{\"uploads\":{").unwrap();
         let run_it = || {
-            let mut command = desk.command(command);
+            let mut command = cli.command(command);
             command.args(more);
             run(command)
         };
@@ -301,27 +301,27 @@ async fn a_damaged_list_is_no_empty_list() {
 async fn what_is_to_be_forgotten_leaves_the_list_and_stays_on_the_server() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for (name, seed) in [("one/a.bin", 730), ("one/b.bin", 731), ("two.bin", 732), ("3.bin", 733)] {
-        paused(&desk, &proxy, &desk.write(name, &Corpus::new(LONG, seed))).await;
+        paused(&cli, &proxy, &cli.write(name, &TestFile::new(LONG, seed))).await;
     }
     let forget = async |what: &std::ffi::OsStr| {
-        let mut command = desk.command("uploads");
+        let mut command = cli.command("uploads");
         command.arg("--forget").arg(what);
         run(command).await
     };
     let outcome = forget("5".as_ref()).await;
     outcome.assert_code(1);
     assert!(outcome.err.contains("not in the list"), "{outcome:?}");
-    forget(desk.path("o").as_os_str()).await.assert_code(1);
-    assert_eq!(desk.state().uploads.len(), 4);
-    for (what, left) in [("3".into(), 3), (desk.path("one").into_os_string(), 1), ("all".into(), 0)]
+    forget(cli.path("o").as_os_str()).await.assert_code(1);
+    assert_eq!(cli.state().uploads.len(), 4);
+    for (what, left) in [("3".into(), 3), (cli.path("one").into_os_string(), 1), ("all".into(), 0)]
     {
         forget(&what).await.assert_done();
-        assert_eq!(desk.state().uploads.len(), left, "{what:?}");
+        assert_eq!(cli.state().uploads.len(), left, "{what:?}");
     }
     // The server was not asked; its part is found again by the same command.
-    let mut put = desk.put(&desk.path("two.bin"));
+    let mut put = cli.put(&cli.path("two.bin"));
     put.arg("--json");
     let completed = run(put).await.assert_done().event("completed");
     assert_eq!(completed["document_id"], 3, "{completed}");
@@ -331,13 +331,13 @@ async fn what_is_to_be_forgotten_leaves_the_list_and_stays_on_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_named_list_that_cannot_be_read_is_said_before_anything_is_sent() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("a.bin", &Corpus::new(1000, 740));
-    fs::create_dir(desk.path("folder")).unwrap();
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("a.bin", &TestFile::new(1000, 740));
+    fs::create_dir(cli.path("folder")).unwrap();
     let later = "{\"version\": 999, \"uploads\": {}}";
-    fs::write(desk.path("later.json"), later).unwrap();
+    fs::write(cli.path("later.json"), later).unwrap();
     for name in ["folder", "later.json", "a.bin/below.json"] {
-        let outcome = run(desk.elsewhere(&file, name)).await;
+        let outcome = run(cli.elsewhere(&file, name)).await;
         outcome.assert_code(1);
         for said in [
             name,
@@ -347,19 +347,19 @@ async fn a_named_list_that_cannot_be_read_is_said_before_anything_is_sent() {
         ] {
             assert_eq!(outcome.err.matches(said).count(), 1, "{name}, {said}: {outcome:?}");
         }
-        assert!(!server.site.document(&server.person, "a.bin").exists(), "{name}");
+        assert!(!server.site.document(&server.user, "a.bin").exists(), "{name}");
         // A question about the list sends nothing in any case.
         for command in ["uploads", "resume"] {
-            let mut command = desk.at_home(command, &desk.path("home"));
-            command.arg("--state-file").arg(desk.path(name));
+            let mut command = cli.at_home(command, &cli.path("home"));
+            command.arg("--state-file").arg(cli.path(name));
             let outcome = run(command).await;
             outcome.assert_code(1);
             assert!(!outcome.err.contains("nothing was sent"), "{name}: {outcome:?}");
             assert!(!outcome.out.contains("no unfinished"), "{name}: {outcome:?}");
         }
     }
-    assert_eq!(fs::read_to_string(desk.path("later.json")).unwrap(), later);
+    assert_eq!(fs::read_to_string(cli.path("later.json")).unwrap(), later);
     // The advice works.
-    run(desk.elsewhere(&file, "another.json")).await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &Corpus::new(1000, 740));
+    run(cli.elsewhere(&file, "another.json")).await.assert_done();
+    server.site.assert_published(&server.user, "a.bin", &TestFile::new(1000, 740));
 }

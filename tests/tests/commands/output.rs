@@ -2,23 +2,23 @@
 
 use std::fs::File;
 use std::process::Stdio;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::towline;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_that_cannot_be_written_is_not_success() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("a.bin", &Corpus::new(10, 220));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("a.bin", &TestFile::new(10, 220));
     let full = || Stdio::from(File::create("/dev/full").unwrap());
-    let mut json = desk.put(&file);
+    let mut json = cli.put(&file);
     json.arg("--json");
     let mut help = towline();
     help.args(["put", "--help"]);
-    for mut command in [json, desk.put(&file), desk.command("uploads"), help] {
+    for mut command in [json, cli.put(&file), cli.command("uploads"), help] {
         command.stdout(full()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         let output = child.wait_with_output().await.unwrap();
@@ -27,16 +27,16 @@ async fn output_that_cannot_be_written_is_not_success() {
         assert!(err.contains("standard output"), "{command:?}: {err}");
     }
     // The upload itself went well.
-    assert!(server.site.document(&server.person, "a.bin").exists());
+    assert!(server.site.document(&server.user, "a.bin").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_pipe_matters_to_programs_only() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("a.bin", &Corpus::new(10, 221));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("a.bin", &TestFile::new(10, 221));
     for (json, code) in [(true, 1), (false, 0)] {
-        let mut put = desk.put(&file);
+        let mut put = cli.put(&file);
         if json {
             put.arg("--json");
         }
@@ -55,10 +55,10 @@ async fn events_have_a_time_a_rate_and_a_summary_at_the_end() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: std::time::Duration::from_millis(10), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    desk.write("folder/big.bin", &Corpus::new(24 * BLOCK, 222));
-    std::os::unix::fs::symlink("/etc/hostname", desk.path("folder/link")).unwrap();
-    let mut put = desk.put(&desk.path("folder"));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    cli.write("folder/big.bin", &TestFile::new(24 * BLOCK, 222));
+    std::os::unix::fs::symlink("/etc/hostname", cli.path("folder/link")).unwrap();
+    let mut put = cli.put(&cli.path("folder"));
     put.arg("--json");
     let outcome = run(put).await;
     let events = outcome.assert_done().events();
@@ -82,9 +82,9 @@ async fn events_have_a_time_a_rate_and_a_summary_at_the_end() {
 async fn a_program_hears_of_a_stall_and_of_a_lost_connection() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(5 << 20)]).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(24 * BLOCK, 223);
-    let mut sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 223);
+    let mut sending = cli.start(cli.put(&cli.write("a.bin", &test_file)));
     let stalled = sending.until(|event| event["event"] == "stalled").await;
     assert_eq!((&stalled["document_id"], &stalled["seconds"]), (&1.into(), &3.into()));
     // Nobody listens while the connection is lost.
@@ -93,7 +93,7 @@ async fn a_program_hears_of_a_stall_and_of_a_lost_connection() {
     sending.until(|event| event["event"] == "waiting").await;
     proxy.otherwise(Faults::none());
     sending.end().await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,9 +5,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, Outcome, run};
+use towline_tests::cli_fixture::{CliFixture, Outcome, run};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// What lies below a folder, as `diff -r` compares it.
 fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -25,9 +25,8 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-fn assert_same(server: &TestServer, desk: &Desk, local: &str, remote: &str) {
-    let (here, there) =
-        (tree(&desk.path(local)), tree(&server.site.document(&server.person, remote)));
+fn assert_same(server: &TestServer, cli: &CliFixture, local: &str, remote: &str) {
+    let (here, there) = (tree(&cli.path(local)), tree(&server.site.document(&server.user, remote)));
     let names = |tree: &BTreeMap<String, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&here), names(&there), "{local} is not what is in {remote}");
     assert!(here == there, "{local} has other bytes than {remote}");
@@ -43,8 +42,8 @@ fn sent_bytes(outcome: &Outcome) -> u64 {
     outcome.events().iter().filter_map(|event| event["sent_bytes"].as_u64()).sum()
 }
 
-async fn put(desk: &Desk, file: &str, more: &[&str]) -> Outcome {
-    let mut put = desk.put(&desk.path(file));
+async fn put(cli: &CliFixture, file: &str, more: &[&str]) -> Outcome {
+    let mut put = cli.put(&cli.path(file));
     put.args(more).arg("--json");
     let outcome = run(put).await;
     outcome.assert_done();
@@ -52,7 +51,7 @@ async fn put(desk: &Desk, file: &str, more: &[&str]) -> Outcome {
 }
 
 /// A project: many files of which many are equal, small ones, large ones and empty ones.
-fn write_project(desk: &Desk, folder: &str) {
+fn write_project(cli: &CliFixture, folder: &str) {
     for n in 0..120 {
         let size = match n % 8 {
             0 | 1 => 0,
@@ -60,94 +59,94 @@ fn write_project(desk: &Desk, folder: &str) {
             3 if n < 20 => BLOCK + 5,
             _ => 10 + n % 5,
         };
-        desk.write(&format!("{folder}/pkg{}/m{n}/__init__.py", n % 7), &Corpus::new(size, 40));
-        desk.write(&format!("{folder}/pkg{}/f{n}", n % 7), &Corpus::new(20 + n, 41 + n as u64));
+        cli.write(&format!("{folder}/pkg{}/m{n}/__init__.py", n % 7), &TestFile::new(size, 40));
+        cli.write(&format!("{folder}/pkg{}/f{n}", n % 7), &TestFile::new(20 + n, 41 + n as u64));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_files_of_one_folder_are_all_there() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for (size, name) in [(3 * BLOCK, "p"), (5, "q"), (0, "r"), (200_000, "s")] {
         for folder in ["t/a", "t/b", "t/b/c"] {
-            desk.write(&format!("{folder}/{name}"), &Corpus::new(size, 30));
+            cli.write(&format!("{folder}/{name}"), &TestFile::new(size, 30));
         }
     }
-    put(&desk, "t", &[]).await;
-    assert_same(&server, &desk, "t", "t");
+    put(&cli, "t", &[]).await;
+    assert_same(&server, &cli, "t", "t");
     // One more time is nothing to do.
-    let again = put(&desk, "t", &[]).await;
+    let again = put(&cli, "t", &[]).await;
     assert_eq!((count(&again, "existing"), sent_bytes(&again)), (12, 0));
-    assert_same(&server, &desk, "t", "t");
+    assert_same(&server, &cli, "t", "t");
     // The same file in another folder is another document, and not a byte is sent for it.
-    let elsewhere = put(&desk, "t/a/p", &["--folder", "other"]).await;
+    let elsewhere = put(&cli, "t/a/p", &["--folder", "other"]).await;
     let completed = elsewhere.event("completed");
     assert_eq!((&completed["copied"], &completed["existing"]), (&true.into(), &false.into()));
     assert_eq!((completed["filename"].as_str(), sent_bytes(&elsewhere)), (Some("p"), 0));
     assert_eq!(completed["folder"][0], "other");
-    server.site.assert_published(&server.person, "other/p", &Corpus::new(3 * BLOCK, 30));
+    server.site.assert_published(&server.user, "other/p", &TestFile::new(3 * BLOCK, 30));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edited_copy_of_a_project_is_a_whole_project() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    write_project(&desk, "proj");
-    put(&desk, "proj", &[]).await;
-    assert_same(&server, &desk, "proj", "proj");
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    write_project(&cli, "proj");
+    put(&cli, "proj", &[]).await;
+    assert_same(&server, &cli, "proj", "proj");
 
-    write_project(&desk, "proj-v2");
-    let edited = Corpus::new(77, 99);
-    desk.write("proj-v2/pkg1/f1", &edited);
-    let second = put(&desk, "proj-v2", &[]).await;
-    assert_same(&server, &desk, "proj-v2", "proj-v2");
-    assert_same(&server, &desk, "proj", "proj");
+    write_project(&cli, "proj-v2");
+    let edited = TestFile::new(77, 99);
+    cli.write("proj-v2/pkg1/f1", &edited);
+    let second = put(&cli, "proj-v2", &[]).await;
+    assert_same(&server, &cli, "proj-v2", "proj-v2");
+    assert_same(&server, &cli, "proj", "proj");
     assert_eq!(count(&second, "existing"), 0);
     println!("{} of 240 were copied, {} bytes sent", count(&second, "copied"), sent_bytes(&second));
 
-    put(&desk, "proj", &["--folder", "backup-2026"]).await;
-    assert_same(&server, &desk, "proj", "backup-2026/proj");
-    assert!(desk.state().uploads.is_empty());
+    put(&cli, "proj", &["--folder", "backup-2026"]).await;
+    assert_same(&server, &cli, "proj", "backup-2026/proj");
+    assert!(cli.state().uploads.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_command_twice_makes_no_numbers() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for size in [50, 2 * BLOCK] {
         let name = format!("{size}.txt");
-        let (first, second) = (Corpus::new(size, 31), Corpus::new(size, 32));
-        desk.write(&name, &first);
-        put(&desk, &name, &[]).await;
-        desk.write(&name, &second);
-        let changed = put(&desk, &name, &[]).await.event("completed");
+        let (first, second) = (TestFile::new(size, 31), TestFile::new(size, 32));
+        cli.write(&name, &first);
+        put(&cli, &name, &[]).await;
+        cli.write(&name, &second);
+        let changed = put(&cli, &name, &[]).await.event("completed");
         assert_eq!(changed["filename"], format!("{size} (1).txt"));
         assert_eq!(changed["asked_filename"], name);
         for _ in 0..3 {
-            let again = put(&desk, &name, &[]).await.event("completed");
+            let again = put(&cli, &name, &[]).await.event("completed");
             assert_eq!(again["filename"], format!("{size} (1).txt"));
             assert_eq!((&again["existing"], &again["sent_bytes"]), (&true.into(), &0.into()));
         }
-        assert!(!server.site.document(&server.person, &format!("{size} (2).txt")).exists());
-        server.site.assert_published(&server.person, &name, &first);
-        server.site.assert_published(&server.person, &format!("{size} (1).txt"), &second);
+        assert!(!server.site.document(&server.user, &format!("{size} (2).txt")).exists());
+        server.site.assert_published(&server.user, &name, &first);
+        server.site.assert_published(&server.user, &format!("{size} (1).txt"), &second);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_removed_or_moved_on_the_server_is_put_again() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    write_project(&desk, "proj");
-    put(&desk, "proj", &[]).await;
-    let there = |name: &str| server.site.document(&server.person, name);
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    write_project(&cli, "proj");
+    put(&cli, "proj", &[]).await;
+    let there = |name: &str| server.site.document(&server.user, name);
     fs::remove_dir_all(there("proj/pkg1")).unwrap();
     fs::remove_file(there("proj/pkg2/f2")).unwrap();
     fs::create_dir(there("old")).unwrap();
     fs::rename(there("proj/pkg3/f3"), there("old/f3")).unwrap();
-    put(&desk, "proj", &[]).await;
-    assert_same(&server, &desk, "proj", "proj");
+    put(&cli, "proj", &[]).await;
+    assert_same(&server, &cli, "proj", "proj");
     assert!(there("old/f3").exists(), "what the operator has moved stays");
 }
 
@@ -155,26 +154,26 @@ async fn what_was_removed_or_moved_on_the_server_is_put_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_equal_files() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for n in 0..1000 {
-        desk.write(&format!("many/d{}/f{n}", n % 10), &Corpus::new(n % 2, 33));
+        cli.write(&format!("many/d{}/f{n}", n % 10), &TestFile::new(n % 2, 33));
     }
-    put(&desk, "many", &[]).await;
-    assert_same(&server, &desk, "many", "many");
-    let again = put(&desk, "many", &[]).await;
+    put(&cli, "many", &[]).await;
+    assert_same(&server, &cli, "many", "many");
+    let again = put(&cli, "many", &[]).await;
     assert_eq!(count(&again, "existing"), 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_files_that_get_another_name_the_first_are_named_and_all_are_counted() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     let names: Vec<_> = (0..25).map(|n| format!("many/{n:02}.txt")).collect();
     for round in 0..2 {
         for (n, name) in (0..).zip(&names) {
-            desk.write(name, &Corpus::new(100 + n, 400 + round));
+            cli.write(name, &TestFile::new(100 + n, 400 + round));
         }
-        let outcome = run(desk.put(&desk.path("many"))).await;
+        let outcome = run(cli.put(&cli.path("many"))).await;
         let lines = outcome.assert_done().out.matches("stored as").count();
         assert_eq!(lines, if round == 0 { 0 } else { 20 }, "{outcome:?}");
         let is_counted = outcome.out.contains("25 of them under another name");
@@ -182,9 +181,9 @@ async fn of_many_files_that_get_another_name_the_first_are_named_and_all_are_cou
     }
     // Who wants them all gets them all.
     for (n, name) in (0..).zip(&names) {
-        desk.write(name, &Corpus::new(100 + n, 402));
+        cli.write(name, &TestFile::new(100 + n, 402));
     }
-    let mut put = desk.put(&desk.path("many"));
+    let mut put = cli.put(&cli.path("many"));
     put.arg("--verbose");
     let outcome = run(put).await;
     assert_eq!(outcome.assert_done().out.matches("stored as").count(), 25, "{outcome:?}");

@@ -5,17 +5,17 @@ use rustix::process::Signal;
 use std::time::Duration;
 use towline_protocol::Channel;
 use towline_protocol::request::Upload;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::raw_client::upload;
 use towline_tests::server::TestServer;
-use towline_tests::speaker::upload;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 const MIB: u64 = BLOCK as u64;
 
 /// An upload whose blocks are announced.
-fn in_blocks(name: &str, corpus: &Corpus) -> Upload {
-    Upload { blocks: true, ..upload(name, corpus) }
+fn in_blocks(name: &str, test_file: &TestFile) -> Upload {
+    Upload { blocks: true, ..upload(name, test_file) }
 }
 
 fn slowly() -> Faults {
@@ -32,19 +32,19 @@ fn mib_behind(text: &str, word: &str) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_there_beyond_a_gap_counts_at_once_and_never_as_speed() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(24 * BLOCK, 260);
-    let mut speaker = server.speaker().await;
+    let test_file = TestFile::new(24 * BLOCK, 260);
+    let mut client = server.client().await;
     let channel = Channel::default();
-    speaker.upload(in_blocks("a.bin", &corpus)).await;
+    client.upload(in_blocks("a.bin", &test_file)).await;
     for index in (0..1).chain(4..20) {
-        speaker.block(channel, &corpus, index).await;
+        client.block(channel, &test_file, index).await;
     }
-    speaker.pause().await;
+    client.pause().await;
 
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(slowly());
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut sending = cli.start(cli.put(&cli.write("a.bin", &test_file)));
     let resumed = sending.until(|event| event["event"] == "resumed").await;
     assert_eq!((&resumed["received"], &resumed["held_bytes"]), (&MIB.into(), &(17 * MIB).into()));
     assert_eq!(resumed["left_bytes"], 7 * MIB);
@@ -69,26 +69,26 @@ async fn what_was_there_beyond_a_gap_counts_at_once_and_never_as_speed() {
         let paused = outcome.event("paused");
         assert!(paused["safe_bytes"].as_u64() >= Some(20 * MIB), "{paused}");
         proxy.otherwise(Faults::none());
-        run(desk.put(&desk.path("a.bin"))).await.assert_done();
+        run(cli.put(&cli.path("a.bin"))).await.assert_done();
     }
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_and_the_resumption_after_it_tell_the_same() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(24 * BLOCK, 261);
-    let mut speaker = server.speaker().await;
-    speaker.upload(in_blocks("a.bin", &corpus)).await;
+    let test_file = TestFile::new(24 * BLOCK, 261);
+    let mut client = server.client().await;
+    client.upload(in_blocks("a.bin", &test_file)).await;
     for index in (0..2).chain(8..16) {
-        speaker.block(Channel::default(), &corpus, index).await;
+        client.block(Channel::default(), &test_file, index).await;
     }
-    speaker.pause().await;
+    client.pause().await;
     // Nothing of what is sent gets through.
     let stalling = Faults::stall_after(64 << 10);
     let proxy = FaultProxy::start(server.address(), [stalling]).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut sending = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut sending = cli.start(cli.put(&cli.write("a.bin", &test_file)));
     sending.until(|event| event["event"] == "resumed").await;
     proxy.link(0).await.has_passed(64 << 10).await;
     sending.signal(Signal::INT);
@@ -96,11 +96,11 @@ async fn a_pause_and_the_resumption_after_it_tell_the_same() {
     outcome.assert_code(3);
     let paused = mib_behind(&outcome.err, "paused at");
     proxy.otherwise(Faults::none());
-    let outcome = run(desk.put(&desk.path("a.bin"))).await;
+    let outcome = run(cli.put(&cli.path("a.bin"))).await;
     let resumed = mib_behind(&outcome.assert_done().err, "resuming at");
     // What was not confirmed may have arrived, and is never called safe.
     assert!(paused <= resumed && resumed >= 10.0, "{paused} and {resumed}");
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
 /// A begun block cannot be compared: of a file that was changed it does not stay.
@@ -109,20 +109,20 @@ async fn of_a_changed_file_whole_equal_blocks_stay_and_nothing_else() {
     let server = TestServer::start().await;
     for (equal_blocks, stays) in [(2, Some(2.0)), (0, None)] {
         let name = format!("{equal_blocks}.bin");
-        let corpus = Corpus::new(24 * BLOCK, 262);
-        let mut speaker = server.speaker().await;
+        let test_file = TestFile::new(24 * BLOCK, 262);
+        let mut client = server.client().await;
         let channel = Channel::default();
-        speaker.upload(in_blocks(&name, &corpus)).await;
+        client.upload(in_blocks(&name, &test_file)).await;
         for index in 0..6 {
-            speaker.block(channel, &corpus, index).await;
+            client.block(channel, &test_file, index).await;
         }
         // And a part of the seventh.
         let begun = 6 * BLOCK..6 * BLOCK + BLOCK / 2;
-        speaker.chunks(channel, &corpus, begun).await;
-        speaker.pause().await;
+        client.chunks(channel, &test_file, begun).await;
+        client.pause().await;
 
-        let desk = Desk::new(&server.site, &server.person, server.address());
-        let file = desk.write(&name, &corpus);
+        let cli = CliFixture::new(&server.site, &server.user, server.address());
+        let file = cli.write(&name, &test_file);
         // The list says that the upload was begun with this file.
         let known = server.site.state_that("the upload", |state| !state.uploads.is_empty()).await;
         let (id, entry) = known.uploads.iter().next().unwrap();
@@ -133,13 +133,13 @@ async fn of_a_changed_file_whole_equal_blocks_stay_and_nothing_else() {
             ..entry.clone()
         };
         state.uploads.insert(id.clone(), entry);
-        let notes = towline_state::StateFile::at(desk.state_path());
+        let notes = towline_state::StateFile::at(cli.state_path());
         notes.update(|notes| *notes = state).unwrap();
 
-        let mut changed = Corpus::new(24 * BLOCK, 263);
+        let mut changed = TestFile::new(24 * BLOCK, 263);
         let equal = ..equal_blocks * BLOCK;
-        changed.bytes[equal].copy_from_slice(&corpus.bytes[equal]);
-        let mut put = desk.put(&desk.write(&name, &changed));
+        changed.bytes[equal].copy_from_slice(&test_file.bytes[equal]);
+        let mut put = cli.put(&cli.write(&name, &changed));
         put.arg("--verbose");
         let outcome = run(put).await;
         let err = &outcome.assert_done().err;
@@ -158,7 +158,7 @@ async fn of_a_changed_file_whole_equal_blocks_stay_and_nothing_else() {
         if stays.is_some() {
             assert!(outcome.out.contains(&format!("{sent:.1} MiB of it sent")), "{outcome:#?}");
         }
-        server.site.assert_published(&server.person, &name, &changed);
+        server.site.assert_published(&server.user, &name, &changed);
     }
 }
 
@@ -166,13 +166,13 @@ async fn of_a_changed_file_whole_equal_blocks_stay_and_nothing_else() {
 async fn a_file_that_shrinks_is_promised_nothing() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(6 * MIB)]).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(24 * BLOCK, 264);
-    let file = desk.write("a.bin", &corpus);
-    let sending = desk.start(desk.put(&file));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 264);
+    let file = cli.write("a.bin", &test_file);
+    let sending = cli.start(cli.put(&file));
     let link = proxy.link(0).await;
     link.has_passed(6 * MIB).await;
-    let shorter = Corpus { bytes: corpus.bytes[..12 * BLOCK].to_vec() };
+    let shorter = TestFile { bytes: test_file.bytes[..12 * BLOCK].to_vec() };
     std::fs::File::options().write(true).open(&file).unwrap().set_len(12 * MIB).unwrap();
     link.go_on();
     let outcome = sending.end().await;
@@ -180,9 +180,9 @@ async fn a_file_that_shrinks_is_promised_nothing() {
     let text = format!("{} {}", message["message"], message["advice"]);
     assert!(text.contains("shorter") && text.contains("from its beginning"), "{text}");
     assert!(!text.contains("safe") && !text.contains("only what changed"), "{text}");
-    let again = run(desk.put(&file)).await;
+    let again = run(cli.put(&file)).await;
     assert!(again.assert_done().err.contains("a new one begins"), "{again:#?}");
-    server.site.assert_published(&server.person, "a.bin", &shorter);
+    server.site.assert_published(&server.user, "a.bin", &shorter);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,13 +190,13 @@ async fn the_sum_of_an_interrupted_run_counts_what_was_sent_and_what_is_safe() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(slowly());
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for name in ["d/a.bin", "d/b.bin"] {
-        desk.write(name, &Corpus::new(24 * BLOCK, 265));
+        cli.write(name, &TestFile::new(24 * BLOCK, 265));
     }
-    let mut put = desk.put(&desk.path("d"));
+    let mut put = cli.put(&cli.path("d"));
     put.arg("--again");
-    let mut sending = desk.start(put);
+    let mut sending = cli.start(put);
     sending.until(|event| event["safe_bytes"].as_u64() >= Some(3 * MIB)).await;
     sending.signal(Signal::INT);
     let outcome = sending.end().await;
@@ -212,11 +212,11 @@ async fn small_files_that_go_on_get_no_line_each() {
     let server = TestServer::start().await;
     let plan: Vec<_> = (1..8).map(|n| Faults::reset_after(n * 40_000)).collect();
     let proxy = FaultProxy::start(server.address(), plan).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for n in 0..120 {
-        desk.write(&format!("many/{n}"), &Corpus::new(9000 + n, 400 + n as u64));
+        cli.write(&format!("many/{n}"), &TestFile::new(9000 + n, 400 + n as u64));
     }
-    let outcome = run(desk.put(&desk.path("many"))).await;
+    let outcome = run(cli.put(&cli.path("many"))).await;
     // One whose receipt was lost is found there.
     assert!(outcome.assert_done().out.contains("0 failed; "), "{outcome:#?}");
     assert!(proxy.connections() > 3);

@@ -1,26 +1,26 @@
 //! What is refused, and how it is said.
 
 use std::time::Duration;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::FileSize;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_token_makes_nothing() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.write("a.bin", &Corpus::new(10, 90));
-    let expired = server.site.token(server.person.id, Duration::ZERO);
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.write("a.bin", &TestFile::new(10, 90));
+    let expired = server.site.token(server.user.id, Duration::ZERO);
     for token in ["nonsense", &expired] {
-        std::fs::write(desk.path("token"), token).unwrap();
-        let outcome = run(desk.put(&file)).await;
+        std::fs::write(cli.path("token"), token).unwrap();
+        let outcome = run(cli.put(&file)).await;
         outcome.assert_code(1);
         assert!(outcome.err.contains("token"), "{outcome:?}");
         assert!(!outcome.err.contains(token), "a token is never shown");
     }
-    assert!(desk.state().uploads.is_empty());
+    assert!(cli.state().uploads.is_empty());
     assert!(server.site.on_disk().keys().all(|path| path.ends_with(".staging")));
 }
 
@@ -28,24 +28,24 @@ async fn a_bad_token_makes_nothing() {
 async fn a_file_too_large_is_told_how_large_it_may_be() {
     let max = FileSize::try_from(1000).unwrap();
     let server = TestServer::start_with(move |config| config.engine.max_filesize = max).await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(1001, 91)))).await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(1001, 91)))).await;
     outcome.assert_code(1);
     // Which file, both sizes, and what the operator can do about it; once.
     for words in ["a.bin", "1001 bytes", "1000 bytes", "towlined --max-file-size"] {
         assert!(outcome.err.contains(words), "{words}: {outcome:?}");
     }
-    run(desk.put(&desk.write("b.bin", &Corpus::new(1000, 92)))).await.assert_done();
+    run(cli.put(&cli.write("b.bin", &TestFile::new(1000, 92)))).await.assert_done();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_500_mb_is_kept_and_said_in_the_units_of_people() {
     let max = FileSize::try_from(500_000_000).unwrap();
     let server = TestServer::start_with(move |config| config.engine.max_filesize = max).await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let file = desk.path("two.bin");
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let file = cli.path("two.bin");
     std::fs::File::create(&file).unwrap().set_len(2 << 30).unwrap();
-    let outcome = run(desk.put(&file)).await;
+    let outcome = run(cli.put(&file)).await;
     outcome.assert_code(1);
     for words in ["two.bin", "GiB", "500 MB", "towlined --max-file-size"] {
         assert!(outcome.err.contains(words), "{words}: {outcome:?}");
@@ -57,8 +57,8 @@ async fn a_limit_of_500_mb_is_kept_and_said_in_the_units_of_people() {
 async fn a_disk_without_room_says_how_much_is_missing() {
     let server =
         TestServer::start_with(|config| config.engine.reserve_bytes = i64::MAX as u64).await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(1000, 93)))).await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(1000, 93)))).await;
     outcome.assert_code(3);
     assert!(outcome.err.contains("missing"), "{outcome:?}");
 }
@@ -66,30 +66,30 @@ async fn a_disk_without_room_says_how_much_is_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_is_two() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    run(desk.command("put")).await.assert_code(2);
-    let mut nowhere = desk.command("put");
-    nowhere.arg(desk.write("a.bin", &Corpus::new(10, 94)));
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    run(cli.command("put")).await.assert_code(2);
+    let mut nowhere = cli.command("put");
+    nowhere.arg(cli.write("a.bin", &TestFile::new(10, 94)));
     run(nowhere).await.assert_code(2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newer_of_two_runs_wins() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(24 * BLOCK, 95);
+    let test_file = TestFile::new(24 * BLOCK, 95);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let file = desk.write("a.bin", &corpus);
-    let mut older = desk.start(desk.put(&file));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let file = cli.write("a.bin", &test_file);
+    let mut older = cli.start(cli.put(&file));
     older.until(|event| event["received"].as_u64() > Some(0)).await;
-    let mut newer = desk.put(&file);
+    let mut newer = cli.put(&file);
     newer.args(["--json"]);
     let newer = run(newer).await;
     newer.assert_done();
     let older = older.end().await;
     older.assert_code(3);
     assert_eq!(older.event("error")["code"], "superseded");
-    server.site.assert_published(&server.person, "a.bin", &corpus);
-    assert!(!server.site.document(&server.person, "a (1).bin").exists());
+    server.site.assert_published(&server.user, "a.bin", &test_file);
+    assert!(!server.site.document(&server.user, "a (1).bin").exists());
 }

@@ -6,8 +6,8 @@ use std::net::Ipv6Addr;
 use std::process::Output;
 use towline_protocol::{Code, Reply};
 use towline_tests::process::{Launch, ServerProcess, output, towlined};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, upload_of_size};
+use towline_tests::raw_client::{RawClient, ZERO, upload_of_size};
+use towline_tests::site::{Site, TestUser};
 use towline_tests::volume::skipped;
 use towline_types::FileSize;
 
@@ -100,36 +100,36 @@ async fn an_address_of_a_link_is_taken_with_its_zone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_limit_is_said_as_the_largest_number() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).start().await;
-    assert_eq!(limit(&server, &person).await, 9_223_372_036_854_775_807);
+    assert_eq!(limit(&server, &user).await, 9_223_372_036_854_775_807);
     // What no disk has room for is refused for that reason, before a byte is sent.
-    let mut speaker = server.speaker(&person).await;
+    let mut client = server.client(&user).await;
     let begin = upload_of_size("all.bin", FileSize::MAX);
-    assert!(speaker.upload_refused(begin, Code::NoSpace).await.missing.is_some());
+    assert!(client.upload_refused(begin, Code::NoSpace).await.missing.is_some());
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
 }
 
 /// The largest file that a server says it takes.
-async fn limit(server: &ServerProcess, person: &Person) -> u64 {
-    let mut speaker = Speaker::connect(server.address()).await;
-    speaker.hello(&person.token).await;
-    let Reply::Welcome(welcome) = speaker.reply_on(ZERO).await else { panic!("no welcome") };
+async fn limit(server: &ServerProcess, user: &TestUser) -> u64 {
+    let mut client = RawClient::connect(server.address()).await;
+    client.hello(&user.token).await;
+    let Reply::Welcome(welcome) = client.reply_on(ZERO).await else { panic!("no welcome") };
     welcome.max_filesize.get()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_takes_numbers_and_what_is_typed_overrides_it() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let file = site.settings("max_file_size = 1000\nlisten = 1\nreserve = 0\n");
     let launch = Launch::over(&site).settings(&file);
     let server = launch.clone().start().await;
-    assert_eq!(limit(&server, &person).await, 1000);
+    assert_eq!(limit(&server, &user).await, 1000);
     drop(server.gone().await);
     let server = launch.arguments(&["--max-file-size", "500MB"]).start().await;
-    assert_eq!(limit(&server, &person).await, 500_000_000);
+    assert_eq!(limit(&server, &user).await, 500_000_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

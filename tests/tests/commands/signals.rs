@@ -11,10 +11,10 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use towline_protocol::frame;
 use towline_tests::PATIENCE;
-use towline_tests::corpus::Corpus;
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
+use towline_tests::test_file::TestFile;
 
 /// A server that welcomes whoever comes, and then talks as fast as it is heard.
 fn talker() -> SocketAddr {
@@ -41,13 +41,13 @@ fn talker() -> SocketAddr {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_signal_pauses_and_a_second_ends_it_though_the_server_talks_without_end() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
-    let desk = Desk::new(&site, &person, talker());
-    let file = desk.write("a.bin", &Corpus::new(10, 220));
+    let user = site.add_user("ada").await;
+    let cli = CliFixture::new(&site, &user, talker());
+    let file = cli.write("a.bin", &TestFile::new(10, 220));
     for (number, signals) in
         [&[Signal::INT][..], &[Signal::TERM], &[Signal::INT, Signal::TERM]].iter().enumerate()
     {
-        let put = desk.start(desk.put(&file));
+        let put = cli.start(cli.put(&file));
         // Nothing is printed by which to tell that it listens to the server.
         tokio::time::sleep(Duration::from_millis(800)).await;
         let began = Instant::now();
@@ -91,14 +91,14 @@ async fn lease_on(file: &std::path::Path) -> Option<Child> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_it_while_the_system_does_not_open_the_file() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let corpus = Corpus::new(1000, 221);
-    let file = desk.write("a.bin", &corpus);
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let test_file = TestFile::new(1000, 221);
+    let file = cli.write("a.bin", &test_file);
     let Some(lease) = lease_on(&file).await else { return };
     for signal in [Signal::INT, Signal::TERM] {
-        let put = desk.start(desk.put(&file));
+        let put = cli.start(cli.put(&file));
         let is_noted = async {
-            while !desk.state_path().exists() || desk.state().jobs.is_empty() {
+            while !cli.state_path().exists() || cli.state().jobs.is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -111,9 +111,9 @@ async fn a_signal_ends_it_while_the_system_does_not_open_the_file() {
         outcome.assert_code(3);
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         assert!(outcome.err.contains("before anything was sent"), "{outcome:?}");
-        assert_eq!(desk.state().jobs.len(), 1, "it can be resumed");
+        assert_eq!(cli.state().jobs.len(), 1, "it can be resumed");
     }
     drop(lease);
-    run(desk.command("resume")).await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    run(cli.command("resume")).await.assert_done();
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }

@@ -4,11 +4,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 use tokio::time::timeout;
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::Desk;
+use towline_tests::cli_fixture::CliFixture;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::terminal::Terminal;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// The lines that were drawn, without what moves the cursor.
 fn frames(shown: &str) -> Vec<String> {
@@ -32,9 +32,9 @@ fn frames(shown: &str) -> Vec<String> {
 async fn a_stall_is_seen_and_ctrl_c_leaves_no_bar_behind() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(5 << 20)]).await;
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(24 * BLOCK, 240);
-    let mut terminal = Terminal::run(desk.put(&desk.write("two.bin", &corpus)), 80);
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 240);
+    let mut terminal = Terminal::run(cli.put(&cli.write("two.bin", &test_file)), 80);
     let shown = terminal.shows(|text| text.contains("stalled for 4 s")).await;
     let stalled = frames(&shown).pop().unwrap();
     for part in ["two.bin", "%", "Ctrl-C pauses"] {
@@ -56,15 +56,15 @@ async fn a_stall_is_seen_and_ctrl_c_leaves_no_bar_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_is_seen_not_to_be_there() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 242);
+    let test_file = TestFile::new(BLOCK, 242);
     // Nothing listens on that port any more; and there nothing ever answers.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for (address, reason) in
         [(gone, "connection refused"), (silent.local_addr().unwrap(), "waiting for the server")]
     {
-        let desk = Desk::new(&server.site, &server.person, address);
-        let mut terminal = Terminal::run(desk.put(&desk.write("two.bin", &corpus)), 120);
+        let cli = CliFixture::new(&server.site, &server.user, address);
+        let mut terminal = Terminal::run(cli.put(&cli.write("two.bin", &test_file)), 120);
         let shown =
             terminal.shows(|text| frames(text).iter().any(|frame| frame.contains(reason))).await;
         let frame = frames(&shown).into_iter().find(|frame| frame.contains(reason)).unwrap();
@@ -87,9 +87,9 @@ async fn the_bar_is_as_wide_as_the_terminal_and_follows_it() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(20), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(40 * BLOCK, 241);
-    let mut terminal = Terminal::run(desk.put(&desk.write("日本語.bin", &corpus)), 70);
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(40 * BLOCK, 241);
+    let mut terminal = Terminal::run(cli.put(&cli.write("日本語.bin", &test_file)), 70);
     let bar = |frame: &str| frame.chars().filter(|c| "━╸─".contains(*c)).count();
     let has_bar = |range: std::ops::Range<usize>| {
         move |text: &str| frames(text).iter().any(|frame| range.contains(&bar(frame)))
@@ -122,11 +122,11 @@ async fn the_file_and_the_job_have_a_line_each() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(20), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     for name in ["d/a.bin", "d/b.bin"] {
-        desk.write(name, &Corpus::new(20 * BLOCK, 243));
+        cli.write(name, &TestFile::new(20 * BLOCK, 243));
     }
-    let mut terminal = Terminal::run(desk.put(&desk.path("d")), 80);
+    let mut terminal = Terminal::run(cli.put(&cli.path("d")), 80);
     let shown = terminal
         .shows(|text| frames(text).iter().any(|frame| frame.starts_with("0 of 2 files, 1")))
         .await;

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// A server that hears what comes first and closes.
 fn eavesdropper() -> (SocketAddr, Receiver<Vec<u8>>) {
@@ -38,12 +38,12 @@ fn entry(server: SocketAddr, file: &std::path::Path) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_environment_it_goes_to_a_server_that_was_named() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     let (address, hear) = eavesdropper();
-    let file = desk.write("a.bin", &Corpus::new(10, 230));
-    fs::write(desk.state_path(), entry(address, &file)).unwrap();
+    let file = cli.write("a.bin", &TestFile::new(10, 230));
+    fs::write(cli.state_path(), entry(address, &file)).unwrap();
     let command = |name: &str, arguments: &[&str]| {
-        let mut command = desk.command(name);
+        let mut command = cli.command(name);
         command.args(arguments).env("TOWLINE_TOKEN", "secret.of.another");
         command
     };
@@ -77,10 +77,10 @@ async fn of_the_environment_it_goes_to_a_server_that_was_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_is_not_in_the_list_is_said_to_be_so() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for name in ["status", "cancel"] {
-        let mut command = desk.command(name);
-        command.arg("9").arg("--token-file").arg(desk.path("token"));
+        let mut command = cli.command(name);
+        command.arg("9").arg("--token-file").arg(cli.path("token"));
         let outcome = run(command).await;
         outcome.assert_code(1);
         assert!(outcome.err.contains("9 is not among your unfinished uploads"), "{outcome:?}");
@@ -91,19 +91,19 @@ async fn a_document_that_is_not_in_the_list_is_said_to_be_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_read_as_windows_saves_it_and_one_that_is_none_is_named() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
-    let token = server.person.token.clone();
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let token = server.user.token.clone();
     let text = format!("\u{feff}{token}\r\n");
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (n, bytes) in [text.into_bytes(), utf16].into_iter().enumerate() {
-        fs::write(desk.path("token"), bytes).unwrap();
-        let file = desk.write(&format!("{n}.bin"), &Corpus::new(10, 231 + n as u64));
-        run(desk.put(&file)).await.assert_done();
+        fs::write(cli.path("token"), bytes).unwrap();
+        let file = cli.write(&format!("{n}.bin"), &TestFile::new(10, 231 + n as u64));
+        run(cli.put(&file)).await.assert_done();
     }
-    fs::write(desk.path("my token"), "two words").unwrap();
-    let mut put = desk.command("put");
-    put.arg(desk.path("0.bin")).arg("--to").arg(desk.to.to_string());
-    put.arg("--token-file").arg(desk.path("my token"));
+    fs::write(cli.path("my token"), "two words").unwrap();
+    let mut put = cli.command("put");
+    put.arg(cli.path("0.bin")).arg("--to").arg(cli.to.to_string());
+    put.arg("--token-file").arg(cli.path("my token"));
     let outcome = run(put).await;
     outcome.assert_code(2);
     assert!(outcome.err.contains("my token'"), "{outcome:?}");
@@ -112,14 +112,14 @@ async fn a_file_is_read_as_windows_saves_it_and_one_that_is_none_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_everybody_can_read_is_warned_of_once() {
     let server = TestServer::start().await;
-    let desk = Desk::new(&server.site, &server.person, server.address());
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
     for name in ["f/a.bin", "f/b.bin"] {
-        desk.write(name, &Corpus::new(10, 234));
+        cli.write(name, &TestFile::new(10, 234));
     }
     for (mode, warnings) in [(0o644, 1), (0o600, 0), (0o640, 0)] {
         let mode = fs::Permissions::from_mode(mode);
-        fs::set_permissions(desk.path("token"), mode).unwrap();
-        let outcome = run(desk.put(&desk.path("f"))).await;
+        fs::set_permissions(cli.path("token"), mode).unwrap();
+        let outcome = run(cli.put(&cli.path("f"))).await;
         assert_eq!(outcome.assert_done().err.matches("chmod").count(), warnings, "{outcome:?}");
     }
 }
@@ -129,12 +129,12 @@ async fn one_that_expires_while_it_sends_says_when_and_what_is_kept() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(24 * BLOCK, 235);
-    let file = desk.write("a.bin", &corpus);
-    let short = server.site.token(server.person.id, Duration::from_secs(3600));
-    fs::write(desk.path("token"), &short).unwrap();
-    let mut sending = desk.start(desk.put(&file));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 235);
+    let file = cli.write("a.bin", &test_file);
+    let short = server.site.token(server.user.id, Duration::from_secs(3600));
+    fs::write(cli.path("token"), &short).unwrap();
+    let mut sending = cli.start(cli.put(&file));
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     // An hour passes for the server, and the next login is one too late.
     server.clock.advance(Duration::from_secs(7200));
@@ -152,10 +152,10 @@ async fn one_that_expires_while_it_sends_says_when_and_what_is_kept() {
 
     // A new one in another file goes on, as it says.
     proxy.otherwise(Faults::none());
-    fs::write(desk.path("new"), server.site.token(server.person.id, Duration::from_secs(86_400)))
+    fs::write(cli.path("new"), server.site.token(server.user.id, Duration::from_secs(86_400)))
         .unwrap();
-    let mut resume = desk.command("resume");
-    resume.arg(document.to_string()).arg("--token-file").arg(desk.path("new"));
+    let mut resume = cli.command("resume");
+    resume.arg(document.to_string()).arg("--token-file").arg(cli.path("new"));
     run(resume).await.assert_done();
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Channel, Code, Reply, Request};
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::points::{COPIED, WHOLE};
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Heard, Speaker, ZERO, errors, upload};
+use towline_tests::raw_client::{Heard, RawClient, ZERO, errors, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::Volume;
 
 /// Points that a copy passes behind those of its own, in order.
@@ -43,66 +43,66 @@ fn ways() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
         .chain(way([COPIED, WHOLE, RELAXED].concat(), RELAXED_WAY))
 }
 
-fn wish(corpus: &Corpus) -> Upload {
+fn wish(test_file: &TestFile) -> Upload {
     Upload {
         folder: vec!["in".to_owned()],
-        blake3: Some(corpus.hash()),
+        blake3: Some(test_file.hash()),
         blocks: true,
-        ..upload("copy", corpus)
+        ..upload("copy", test_file)
     }
 }
 
 /// The document that is copied, by a server that dies nowhere.
-async fn source(site: &Site, person: &Person, corpus: &Corpus) {
+async fn source(site: &Site, user: &TestUser, test_file: &TestFile) {
     let server = Launch::without_reserve(site).start().await;
-    let mut speaker = server.speaker(person).await;
-    speaker.upload(upload("source", corpus)).await;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
+    let mut client = server.client(user).await;
+    client.upload(upload("source", test_file)).await;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await;
     server.gone().await;
 }
 
-async fn dies(launch: &Launch, person: &Person, corpus: &Corpus, point: &str) {
+async fn dies(launch: &Launch, user: &TestUser, test_file: &TestFile, point: &str) {
     let mut server = launch.start().await;
-    let mut speaker = server.speaker(person).await;
-    speaker.send(&Request::Upload(wish(corpus))).await;
+    let mut client = server.client(user).await;
+    client.send(&Request::Upload(wish(test_file))).await;
     server.ended().await;
     assert!(server.was_killed().await, "{point} is never reached");
 }
 
-fn absent_or_whole(site: &Site, person: &Person, corpus: &Corpus, point: &str) {
-    site.assert_published(person, "source", corpus);
-    let Ok(bytes) = fs::read(site.document(person, "in/copy")) else { return };
-    assert!(bytes == corpus.bytes, "{point} leaves something else");
+fn absent_or_whole(site: &Site, user: &TestUser, test_file: &TestFile, point: &str) {
+    site.assert_published(user, "source", test_file);
+    let Ok(bytes) = fs::read(site.document(user, "in/copy")) else { return };
+    assert!(bytes == test_file.bytes, "{point} leaves something else");
 }
 
 fn staged(site: &Site) -> Vec<OsString> {
     site.staged_names().into_iter().map(OsString::from).collect()
 }
 
-async fn arrives(server: &ServerProcess, site: &Site, person: &Person, corpus: &Corpus) {
-    let mut speaker = server.speaker(person).await;
-    speaker.send(&Request::Upload(wish(corpus))).await;
-    let success = match answer(&mut speaker, ZERO).await {
+async fn arrives(server: &ServerProcess, site: &Site, user: &TestUser, test_file: &TestFile) {
+    let mut client = server.client(user).await;
+    client.send(&Request::Upload(wish(test_file))).await;
+    let success = match answer(&mut client, ZERO).await {
         Reply::Success(success) => success,
         other => panic!("{other:?}"),
     };
     assert!(success.copied || success.existing);
-    assert_eq!((success.filename.as_str(), success.blake3), ("copy", corpus.hash()));
-    let there = fs::read_dir(site.documents(person).join("in")).expect("the folder");
+    assert_eq!((success.filename.as_str(), success.blake3), ("copy", test_file.hash()));
+    let there = fs::read_dir(site.documents(user).join("in")).expect("the folder");
     assert_eq!(there.count(), 1, "there once");
-    site.assert_published(person, "in/copy", corpus);
-    site.assert_published(person, "source", corpus);
+    site.assert_published(user, "in/copy", test_file);
+    site.assert_published(user, "source", test_file);
     server.assert_calm();
 }
 
 /// The answer on that channel, without what is said of the progress.
-async fn answer(speaker: &mut Speaker, channel: Channel) -> Reply {
+async fn answer(client: &mut RawClient, channel: Channel) -> Reply {
     let is_answer = |heard: &Heard| {
         matches!(heard, Heard::Reply(reply)
             if reply.channel() == channel && !matches!(reply, Reply::Progress(_)))
     };
-    match speaker.until("an answer", is_answer).await.pop() {
+    match client.until("an answer", is_answer).await.pop() {
         Some(Heard::Reply(reply)) => reply,
         other => panic!("{other:?}"),
     }
@@ -110,78 +110,78 @@ async fn answer(speaker: &mut Speaker, channel: Channel) -> Reply {
 
 #[tokio::test]
 async fn killed_at_every_point() {
-    let corpus = Corpus::new(3 * BLOCK + 5, 980);
+    let test_file = TestFile::new(3 * BLOCK + 5, 980);
     for (point, arguments) in ways() {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
-        source(&site, &person, &corpus).await;
+        let user = site.add_user("ada").await;
+        source(&site, &user, &test_file).await;
         let plan = format!("{point}=kill@1");
         let launch = Launch::without_reserve(&site).arguments(arguments);
-        dies(&launch.failpoints(&plan), &person, &corpus, point).await;
-        absent_or_whole(&site, &person, &corpus, point);
+        dies(&launch.failpoints(&plan), &user, &test_file, point).await;
+        absent_or_whole(&site, &user, &test_file, point);
         let server = Launch::without_reserve(&site).start().await;
         assert!(staged(&site).is_empty(), "{point} leaves {:?}", staged(&site));
-        arrives(&server, &site, &person, &corpus).await;
+        arrives(&server, &site, &user, &test_file).await;
         server.gone().await;
     }
 }
 
 #[tokio::test]
 async fn power_is_cut_at_every_point() {
-    let corpus = Corpus::new(2 * BLOCK + 5, 981);
+    let test_file = TestFile::new(2 * BLOCK + 5, 981);
     for (point, arguments) in ways() {
         for disks in [Disks::one, Disks::two] {
             let Some(mut disks) = disks() else { return };
-            let person = disks.site().add_user("ada").await;
-            source(disks.site(), &person, &corpus).await;
+            let user = disks.site().add_user("ada").await;
+            source(disks.site(), &user, &test_file).await;
             let plan = format!("{point}=kill@1");
             let launch = Launch::without_reserve(disks.site()).arguments(arguments);
-            dies(&launch.failpoints(&plan), &person, &corpus, point).await;
+            dies(&launch.failpoints(&plan), &user, &test_file, point).await;
             disks.lose_power();
             let site = disks.site();
             let server = Launch::without_reserve(site).start().await;
-            absent_or_whole(site, &person, &corpus, point);
-            arrives(&server, site, &person, &corpus).await;
+            absent_or_whole(site, &user, &test_file, point);
+            arrives(&server, site, &user, &test_file).await;
             server.gone().await;
         }
     }
 }
 
 /// A server whose copies take a second for each block, and one of half a minute under way.
-async fn in_the_middle(site: &Site, person: &Person) -> (ServerProcess, Speaker, Corpus) {
-    let corpus = Corpus::new(30 * BLOCK, 982);
-    source(site, person, &corpus).await;
+async fn in_the_middle(site: &Site, user: &TestUser) -> (ServerProcess, RawClient, TestFile) {
+    let test_file = TestFile::new(30 * BLOCK, 982);
+    source(site, user, &test_file).await;
     let server = Launch::without_reserve(site).failpoints("copy.block=wait:1000").start().await;
-    let mut speaker = server.speaker(person).await;
-    speaker.send(&Request::Upload(wish(&corpus))).await;
+    let mut client = server.client(user).await;
+    client.send(&Request::Upload(wish(&test_file))).await;
     // It is told how far it is, long before the end.
     let heard =
-        speaker.until("progress", |heard| matches!(heard, Heard::Reply(Reply::Progress(_)))).await;
+        client.until("progress", |heard| matches!(heard, Heard::Reply(Reply::Progress(_)))).await;
     let Some(Heard::Reply(Reply::Progress(progress))) = heard.last() else { panic!("{heard:?}") };
     assert!(progress.received < progress.filesize.end() && progress.durable.get() == 0);
-    (server, speaker, corpus)
+    (server, client, test_file)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_go_on_beside_it() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let (server, mut speaker, _) = in_the_middle(&site, &person).await;
-    let small = Corpus::new(5, 983);
+    let user = site.add_user("ada").await;
+    let (server, mut client, _) = in_the_middle(&site, &user).await;
+    let small = TestFile::new(5, 983);
     for connection in 0..2 {
-        let mut other = server.speaker(&person).await;
-        let (speaker, channel) =
-            if connection == 0 { (&mut speaker, Channel(7)) } else { (&mut other, Channel(8)) };
+        let mut other = server.client(&user).await;
+        let (client, channel) =
+            if connection == 0 { (&mut client, Channel(7)) } else { (&mut other, Channel(8)) };
         let name = format!("small {connection}");
-        speaker.send(&Request::Upload(Upload { channel, ..upload(&name, &small) })).await;
-        assert!(matches!(answer(speaker, channel).await, Reply::Upload(_)));
-        speaker.chunks(channel, &small, 0..5).await;
-        speaker.send(&Request::Complete(Complete { channel, ..Complete::default() })).await;
-        assert!(matches!(answer(speaker, channel).await, Reply::Success(_)));
-        site.assert_published(&person, &name, &small);
+        client.send(&Request::Upload(Upload { channel, ..upload(&name, &small) })).await;
+        assert!(matches!(answer(client, channel).await, Reply::Upload(_)));
+        client.chunks(channel, &small, 0..5).await;
+        client.send(&Request::Complete(Complete { channel, ..Complete::default() })).await;
+        assert!(matches!(answer(client, channel).await, Reply::Success(_)));
+        site.assert_published(&user, &name, &small);
     }
     assert_eq!(staged(&site).len(), 1, "the copy is still under way");
-    speaker.reset();
+    client.reset();
     server.assert_calm();
     server.gone().await;
 }
@@ -190,26 +190,26 @@ async fn others_go_on_beside_it() {
 async fn it_ends_with_its_connection() {
     for says_goodbye in [false, true] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
-        let (server, mut speaker, corpus) = in_the_middle(&site, &person).await;
+        let user = site.add_user("ada").await;
+        let (server, mut client, test_file) = in_the_middle(&site, &user).await;
         if says_goodbye {
-            speaker.finish_sending().await;
-            let heard = speaker.ended().await;
+            client.finish_sending().await;
+            let heard = client.ended().await;
             assert_eq!(errors(&heard), [(Code::Internal, None)], "it is told, and may come again");
         } else {
-            speaker.reset();
+            client.reset();
         }
         let asked = Instant::now();
         while !staged(&site).is_empty() {
             assert!(asked.elapsed() < PATIENCE, "{:?} is still there", staged(&site));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(!site.document(&person, "in/copy").exists());
+        assert!(!site.document(&user, "in/copy").exists());
         site.state_is_empty().await;
         server.assert_calm();
         server.gone().await;
         let server = Launch::without_reserve(&site).start().await;
-        arrives(&server, &site, &person, &corpus).await;
+        arrives(&server, &site, &user, &test_file).await;
         server.gone().await;
     }
 }
@@ -217,17 +217,17 @@ async fn it_ends_with_its_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_with_its_server() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let (mut server, _speaker, corpus) = in_the_middle(&site, &person).await;
+    let user = site.add_user("ada").await;
+    let (mut server, _speaker, test_file) = in_the_middle(&site, &user).await;
     let asked = Instant::now();
     server.signal(Signal::TERM);
     let status = server.ended().await;
     assert_eq!(status.code(), Some(0), "{:#?}", server.said());
     assert!(asked.elapsed() < Duration::from_secs(5), "it is not waited for to its end");
     assert!(staged(&site).is_empty(), "{:?}", staged(&site));
-    assert!(!site.document(&person, "in/copy").exists());
+    assert!(!site.document(&user, "in/copy").exists());
     let server = Launch::without_reserve(&site).start().await;
-    arrives(&server, &site, &person, &corpus).await;
+    arrives(&server, &site, &user, &test_file).await;
     server.gone().await;
 }
 
@@ -236,17 +236,17 @@ async fn it_ends_with_its_server() {
 async fn without_room_nothing_is_made() {
     let Some(volume) = Volume::memory(24 << 20) else { return };
     let site = Site::on(&volume);
-    let person = site.add_user("ada").await;
-    let corpus = Corpus::new(14 * BLOCK, 984);
-    source(&site, &person, &corpus).await;
+    let user = site.add_user("ada").await;
+    let test_file = TestFile::new(14 * BLOCK, 984);
+    source(&site, &user, &test_file).await;
     let server = Launch::without_reserve(&site).start().await;
-    let mut speaker = server.speaker(&person).await;
-    speaker.upload_refused(wish(&corpus), Code::NoSpace).await;
+    let mut client = server.client(&user).await;
+    client.upload_refused(wish(&test_file), Code::NoSpace).await;
     assert!(staged(&site).is_empty());
     // Where it is there already no room is needed.
-    let there = Upload { blake3: Some(corpus.hash()), ..upload("source", &corpus) };
-    speaker.send(&Request::Upload(there)).await;
-    assert!(speaker.success_on(ZERO).await.existing);
+    let there = Upload { blake3: Some(test_file.hash()), ..upload("source", &test_file) };
+    client.send(&Request::Upload(there)).await;
+    assert!(client.success_on(ZERO).await.existing);
     server.assert_calm();
     server.gone().await;
 }
@@ -254,23 +254,23 @@ async fn without_room_nothing_is_made() {
 /// A death between the look at a file that is gone and the word of the row.
 #[tokio::test]
 async fn killed_where_a_file_is_found_to_be_gone() {
-    let corpus = Corpus::new(70_000, 985);
+    let test_file = TestFile::new(70_000, 985);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    source(&site, &person, &corpus).await;
-    fs::remove_file(site.document(&person, "source")).expect("it is there");
-    let again = Upload { blake3: Some(corpus.hash()), ..upload("source", &corpus) };
+    let user = site.add_user("ada").await;
+    source(&site, &user, &test_file).await;
+    fs::remove_file(site.document(&user, "source")).expect("it is there");
+    let again = Upload { blake3: Some(test_file.hash()), ..upload("source", &test_file) };
     let launch = Launch::without_reserve(&site);
     let mut server = launch.clone().failpoints("gone.found=kill").start().await;
-    server.speaker(&person).await.send(&Request::Upload(again.clone())).await;
+    server.client(&user).await.send(&Request::Upload(again.clone())).await;
     server.ended().await;
     assert!(server.was_killed().await);
     let server = launch.start().await;
-    let mut speaker = server.speaker(&person).await;
-    speaker.upload(again).await;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    assert_eq!(speaker.complete(ZERO).await.filename, "source");
-    site.assert_published(&person, "source", &corpus);
+    let mut client = server.client(&user).await;
+    client.upload(again).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    assert_eq!(client.complete(ZERO).await.filename, "source");
+    site.assert_published(&user, "source", &test_file);
     server.gone().await;
 }
 
@@ -279,24 +279,24 @@ async fn killed_where_a_file_is_found_to_be_gone() {
 #[tokio::test]
 async fn power_is_cut_behind_a_file_that_was_put_back() {
     for size in [70_000, 2 * BLOCK + 5] {
-        let corpus = Corpus::new(size, 986);
+        let test_file = TestFile::new(size, 986);
         let Some(mut disks) = Disks::one() else { return };
-        let person = disks.site().add_user("ada").await;
-        source(disks.site(), &person, &corpus).await;
-        let path = disks.site().document(&person, "source");
+        let user = disks.site().add_user("ada").await;
+        source(disks.site(), &user, &test_file).await;
+        let path = disks.site().document(&user, "source");
         let server = Launch::without_reserve(disks.site()).start().await;
         fs::remove_file(&path).expect("it is there");
-        fs::write(&path, &corpus.bytes).expect("it is put back");
-        let mut speaker = server.speaker(&person).await;
-        let again = Upload { blake3: Some(corpus.hash()), ..upload("source", &corpus) };
-        speaker.send(&Request::Upload(again)).await;
-        let success = speaker.success_on(ZERO).await;
+        fs::write(&path, &test_file.bytes).expect("it is put back");
+        let mut client = server.client(&user).await;
+        let again = Upload { blake3: Some(test_file.hash()), ..upload("source", &test_file) };
+        client.send(&Request::Upload(again)).await;
+        let success = client.success_on(ZERO).await;
         assert!(success.existing && success.durable);
         disks.power_off();
         server.gone().await;
         disks.power_on();
         let server = Launch::without_reserve(disks.site()).start().await;
-        disks.site().assert_published(&person, "source", &corpus);
+        disks.site().assert_published(&user, "source", &test_file);
         server.gone().await;
     }
 }

@@ -5,29 +5,29 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use towline_protocol::request::Upload;
 use towline_protocol::{Channel, Code, Reply, Request};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 const UNDER: [&str; 4] = ["bash", "-c", "ulimit -n 64; exec \"$@\"", "bash"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn are_used_up_by_uploads() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).under(&UNDER).start().await;
-    let corpus = Corpus::new(2 * BLOCK, 970);
-    let mut early = Speaker::login(server.address(), &person.token).await;
-    early.upload(upload("early", &corpus)).await;
-    early.chunks(ZERO, &corpus, 0..1000).await;
+    let test_file = TestFile::new(2 * BLOCK, 970);
+    let mut early = RawClient::login(server.address(), &user.token).await;
+    early.upload(upload("early", &test_file)).await;
+    early.chunks(ZERO, &test_file, 0..1000).await;
     early.progress_that("a promise", |p| p.durable == offset(1000)).await;
 
-    let mut greedy = Speaker::login(server.address(), &person.token).await;
+    let mut greedy = RawClient::login(server.address(), &user.token).await;
     let refused = (1..64).map(Channel);
     let mut granted = 0;
     for channel in refused {
-        let begin = Upload { channel, ..upload(&format!("{}.bin", channel.0), &corpus) };
+        let begin = Upload { channel, ..upload(&format!("{}.bin", channel.0), &test_file) };
         greedy.send(&Request::Upload(begin)).await;
         match greedy.reply_on(channel).await {
             Reply::Upload(_) => granted += 1,
@@ -47,7 +47,7 @@ async fn are_used_up_by_uploads() {
     let (before, began) = (server.said().len(), Instant::now());
     let mut sent = 1000;
     while began.elapsed() < Duration::from_secs(2) {
-        early.chunks(ZERO, &corpus, sent..sent + 1000).await;
+        early.chunks(ZERO, &test_file, sent..sent + 1000).await;
         sent += 1000;
         early.progress_that("a promise", |p| p.durable == offset(sent)).await;
     }
@@ -59,10 +59,10 @@ async fn are_used_up_by_uploads() {
 
     drop(greedy);
     drop(outside);
-    let mut late = Speaker::login(server.address(), &person.token).await;
+    let mut late = RawClient::login(server.address(), &user.token).await;
     late.ping().await;
-    early.chunks(ZERO, &corpus, sent..corpus.size()).await;
+    early.chunks(ZERO, &test_file, sent..test_file.size()).await;
     early.complete(ZERO).await;
-    site.assert_published(&person, "early", &corpus);
+    site.assert_published(&user, "early", &test_file);
     server.gone().await;
 }

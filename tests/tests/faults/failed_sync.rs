@@ -5,20 +5,20 @@
 use std::path::PathBuf;
 use towline_protocol::request::{Complete, Find, Upload};
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Heard, ZERO, errors, find, offset, position, resume, upload};
+use towline_tests::raw_client::{Heard, ZERO, errors, find, offset, position, resume, upload};
+use towline_tests::site::{Site, TestUser};
 use towline_tests::strace::Strace;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{self, Volume};
 
 /// Nothing changes any more, and everything can be looked at.
-async fn assert_reads_only(server: &ServerProcess, person: &Person, corpus: &Corpus) {
-    let mut other = server.speaker(person).await;
-    let refused = other.upload_refused(upload("other", corpus), Code::StorageReadOnly).await;
+async fn assert_reads_only(server: &ServerProcess, user: &TestUser, test_file: &TestFile) {
+    let mut other = server.client(user).await;
+    let refused = other.upload_refused(upload("other", test_file), Code::StorageReadOnly).await;
     println!("a new upload: {} {}", refused.code, refused.message);
-    other.find(find("other", corpus.filesize())).await;
+    other.find(find("other", test_file.filesize())).await;
     other.ping().await;
 }
 
@@ -28,20 +28,20 @@ async fn of_an_uploads_bytes() {
         return;
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
         .about([site.staging_folder().join("1.tmp")]);
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
-    let corpus = Corpus::new(BLOCK + 1000, 910);
-    let mut failing = server.speaker(&person).await;
-    let failing_id = failing.upload(upload("failing", &corpus)).await.document_id;
+    let test_file = TestFile::new(BLOCK + 1000, 910);
+    let mut failing = server.client(&user).await;
+    let failing_id = failing.upload(upload("failing", &test_file)).await.document_id;
     assert_eq!(failing_id.get(), 1, "strace aims at it");
-    let mut healthy = server.speaker(&person).await;
-    let healthy_id = healthy.upload(upload("healthy", &corpus)).await.document_id;
-    healthy.chunks(ZERO, &corpus, 0..BLOCK).await;
+    let mut healthy = server.client(&user).await;
+    let healthy_id = healthy.upload(upload("healthy", &test_file)).await.document_id;
+    healthy.chunks(ZERO, &test_file, 0..BLOCK).await;
     let promised = healthy.progress_that("a promise", |p| p.durable == offset(BLOCK)).await.durable;
 
-    failing.chunks(ZERO, &corpus, 0..BLOCK).await;
+    failing.chunks(ZERO, &test_file, 0..BLOCK).await;
     let told = failing.error(Code::StorageFailed).await;
     println!("the writer: {} {}", told.code, told.message);
     let was_promised = failing
@@ -52,22 +52,22 @@ async fn of_an_uploads_bytes() {
     failing.resume_refused(resume(failing_id), Code::Failed).await;
 
     // The volume is flagged: the other upload is stopped and loses nothing.
-    healthy.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
+    healthy.chunks(ZERO, &test_file, BLOCK..test_file.size()).await;
     let told = healthy.error(Code::StorageReadOnly).await;
     println!("the other writer: {} {}", told.code, told.message);
     assert_eq!(healthy.status(healthy_id).await.durable, promised);
-    assert_reads_only(&server, &person, &corpus).await;
+    assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
     let server = Launch::without_reserve(&site).start().await;
-    let mut again = server.speaker(&person).await;
+    let mut again = server.client(&user).await;
     again.resume_refused(resume(failing_id), Code::Failed).await;
     let from = again.resume(resume(healthy_id)).await.offset;
     assert!(from >= promised);
-    again.chunks(ZERO, &corpus, position(from)..corpus.size()).await;
+    again.chunks(ZERO, &test_file, position(from)..test_file.size()).await;
     again.complete(ZERO).await;
-    site.assert_published(&person, "healthy", &corpus);
+    site.assert_published(&user, "healthy", &test_file);
     // What was received of the one that failed is kept.
     assert_eq!(site.staged_names(), ["orphans"]);
 }
@@ -80,34 +80,34 @@ async fn of_an_uploads_bytes_at_its_end() {
         return;
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
         .about([site.staging_folder().join("2.tmp")]);
     let stalls = "sync.data=wait:600000@1";
     let server =
         Launch::without_reserve(&site).failpoints(stalls).under(&strace.words()).start().await;
-    let corpus = Corpus::new(5000, 914);
-    let mut stalled = server.speaker(&person).await;
-    stalled.upload(upload("stalled", &corpus)).await;
-    stalled.chunks(ZERO, &corpus, 0..1000).await;
+    let test_file = TestFile::new(5000, 914);
+    let mut stalled = server.client(&user).await;
+    stalled.upload(upload("stalled", &test_file)).await;
+    stalled.chunks(ZERO, &test_file, 0..1000).await;
     server.says("a failpoint waits").await;
 
-    let mut writer = server.speaker(&person).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    let mut writer = server.client(&user).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
     assert_eq!(id.get(), 2, "strace aims at it");
-    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    writer.chunks(ZERO, &test_file, 0..test_file.size()).await;
     let told = writer.complete_refused(Complete::default(), Code::StorageFailed).await;
     println!("the writer: {} {}", told.code, told.message);
     assert_eq!(writer.status(id).await.status, "failed");
     let again = Complete { document_id: Some(id), ..Complete::default() };
     writer.complete_refused(again, Code::Failed).await;
-    assert_reads_only(&server, &person, &corpus).await;
+    assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
-    assert!(!site.document(&person, "doc").exists());
+    assert!(!site.document(&user, "doc").exists());
 
     let server = Launch::without_reserve(&site).start().await;
-    server.speaker(&person).await.resume_refused(resume(id), Code::Failed).await;
+    server.client(&user).await.resume_refused(resume(id), Code::Failed).await;
     server.gone().await;
 }
 
@@ -119,15 +119,15 @@ async fn of_an_uploads_bytes_at_a_pause() {
         return;
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
         .about([site.staging_folder().join("1.tmp")]);
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
-    let corpus = Corpus::new(BLOCK, 917);
-    let mut writer = server.speaker(&person).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    let test_file = TestFile::new(BLOCK, 917);
+    let mut writer = server.client(&user).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
     assert_eq!(id.get(), 1, "strace aims at it");
-    writer.chunks(ZERO, &corpus, 0..1000).await;
+    writer.chunks(ZERO, &test_file, 0..1000).await;
     writer.finish_sending().await;
     let heard = writer.ended().await;
     assert!(
@@ -144,18 +144,18 @@ async fn of_the_folder_of_uploads() {
         return;
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
         .about([site.staging_folder()]);
     // The first start syncs the marker in the folder.
     Launch::without_reserve(&site).start().await.gone().await;
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
-    let corpus = Corpus::new(2 * BLOCK, 915);
-    let mut writer = server.speaker(&person).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
-    writer.chunks(ZERO, &corpus, 0..BLOCK).await;
+    let test_file = TestFile::new(2 * BLOCK, 915);
+    let mut writer = server.client(&user).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
+    writer.chunks(ZERO, &test_file, 0..BLOCK).await;
     server.says("a sync failed").await;
-    writer.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
+    writer.chunks(ZERO, &test_file, BLOCK..test_file.size()).await;
     writer.error(Code::StorageReadOnly).await;
     let status = writer.status(id).await;
     assert_eq!((status.status.as_str(), status.durable), ("uploading", offset(0)));
@@ -164,16 +164,16 @@ async fn of_the_folder_of_uploads() {
         .into_iter()
         .any(|heard| matches!(heard, Heard::Reply(Reply::Progress(p)) if p.durable > offset(0)));
     assert!(!was_promised, "nothing is promised of a file whose name was not synced");
-    assert_reads_only(&server, &person, &corpus).await;
+    assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
     let server = Launch::without_reserve(&site).start().await;
-    let mut again = server.speaker(&person).await;
+    let mut again = server.client(&user).await;
     let from = position(again.resume(resume(id)).await.offset);
-    again.chunks(ZERO, &corpus, from..corpus.size()).await;
+    again.chunks(ZERO, &test_file, from..test_file.size()).await;
     again.complete(ZERO).await;
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&user, "doc", &test_file);
     server.gone().await;
 }
 
@@ -185,31 +185,31 @@ async fn of_a_file_that_has_its_name() {
         return;
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
-        .about([site.document(&person, "doc")]);
+        .about([site.document(&user, "doc")]);
     let cut_off = "publish.folder_synced=panic@1";
     let server =
         Launch::without_reserve(&site).failpoints(cut_off).under(&strace.words()).start().await;
-    let corpus = Corpus::new(5000, 916);
-    let mut writer = server.speaker(&person).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
-    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let test_file = TestFile::new(5000, 916);
+    let mut writer = server.client(&user).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
+    writer.chunks(ZERO, &test_file, 0..test_file.size()).await;
     writer.complete_refused(Complete::default(), Code::Internal).await;
 
     let again = || Complete { document_id: Some(id), ..Complete::default() };
-    let mut writer = server.speaker(&person).await;
+    let mut writer = server.client(&user).await;
     let told = writer.complete_refused(again(), Code::StorageReadOnly).await;
     println!("the writer: {} {}", told.code, told.message);
     assert!(strace.has_fired());
     assert_eq!(writer.status(id).await.status, "publishing");
-    assert_reads_only(&server, &person, &corpus).await;
+    assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
 
     let server = Launch::without_reserve(&site).start().await;
-    let receipt = server.speaker(&person).await.complete_with(again()).await;
-    assert_eq!(receipt.blake3, corpus.hash());
-    site.assert_published(&person, "doc", &corpus);
+    let receipt = server.client(&user).await.complete_with(again()).await;
+    assert_eq!(receipt.blake3, test_file.hash());
+    site.assert_published(&user, "doc", &test_file);
     server.gone().await;
 }
 
@@ -222,33 +222,33 @@ async fn of_a_file_that_was_put_back() {
     }
     for size in [70_000, BLOCK + 5] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
-        let corpus = Corpus::new(size, 917);
-        let path = site.document(&person, "doc");
-        let known = || Upload { blake3: Some(corpus.hash()), ..upload("doc", &corpus) };
+        let user = site.add_user("ada").await;
+        let test_file = TestFile::new(size, 917);
+        let path = site.document(&user, "doc");
+        let known = || Upload { blake3: Some(test_file.hash()), ..upload("doc", &test_file) };
         let server = Launch::without_reserve(&site).start().await;
-        let mut writer = server.speaker(&person).await;
-        writer.upload(upload("doc", &corpus)).await;
-        writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        let mut writer = server.client(&user).await;
+        writer.upload(upload("doc", &test_file)).await;
+        writer.chunks(ZERO, &test_file, 0..test_file.size()).await;
         writer.complete(ZERO).await;
         server.gone().await;
-        std::fs::write(path.with_extension("new"), &corpus.bytes).unwrap();
+        std::fs::write(path.with_extension("new"), &test_file.bytes).unwrap();
         std::fs::rename(path.with_extension("new"), &path).unwrap();
 
         let strace =
             Strace::inject(&site.outside().join("log"), "fsync", "error=EIO").about([path.clone()]);
         let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
-        let mut writer = server.speaker(&person).await;
+        let mut writer = server.client(&user).await;
         writer.upload_refused(known(), Code::StorageFailed).await;
         assert!(strace.has_fired());
-        let question = Find { blake3: Some(corpus.hash()), ..find("doc", corpus.filesize()) };
+        let question = Find { blake3: Some(test_file.hash()), ..find("doc", test_file.filesize()) };
         assert_eq!(writer.find(question).await.document_id, None);
         writer.upload_refused(known(), Code::StorageReadOnly).await;
         assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
         server.gone().await;
 
         let server = Launch::without_reserve(&site).start().await;
-        let mut writer = server.speaker(&person).await;
+        let mut writer = server.client(&user).await;
         writer.send(&Request::Upload(known())).await;
         assert!(writer.success_on(ZERO).await.existing);
         server.gone().await;
@@ -276,29 +276,29 @@ async fn of_the_folder_above_it() {
 async fn of_the_users_folder(below: &[&str]) {
     let folder: Vec<_> = below.iter().map(ToString::to_string).collect();
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
-        .about([site.documents(&person)]);
+        .about([site.documents(&user)]);
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
-    let corpus = Corpus::new(5000, 911);
-    let mut writer = server.speaker(&person).await;
-    let id = writer.upload(Upload { folder, ..upload("doc", &corpus) }).await.document_id;
-    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let test_file = TestFile::new(5000, 911);
+    let mut writer = server.client(&user).await;
+    let id = writer.upload(Upload { folder, ..upload("doc", &test_file) }).await.document_id;
+    writer.chunks(ZERO, &test_file, 0..test_file.size()).await;
     let told = writer.complete_refused(Complete::default(), Code::StorageReadOnly).await;
     println!("the writer: {} {}", told.code, told.message);
     assert_eq!(writer.status(id).await.status, "publishing");
     // Asked again it does not say SUCCESS either, for nobody knows.
     let again = Complete { document_id: Some(id), ..Complete::default() };
     writer.complete_refused(again, Code::StorageReadOnly).await;
-    assert_reads_only(&server, &person, &corpus).await;
+    assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
     let server = Launch::without_reserve(&site).start().await;
     let again = Complete { document_id: Some(id), ..Complete::default() };
-    let success = server.speaker(&person).await.complete_with(again).await;
-    assert_eq!(success.blake3, corpus.hash());
-    site.assert_published(&person, &[below, &["doc"]].concat().join("/"), &corpus);
+    let success = server.client(&user).await.complete_with(again).await;
+    assert_eq!(success.blake3, test_file.hash());
+    site.assert_published(&user, &[below, &["doc"]].concat().join("/"), &test_file);
     server.gone().await;
 }
 
@@ -312,35 +312,35 @@ async fn of_the_catalog() {
         let mut fired = 0;
         for n in 1..=6 {
             let site = Site::in_memory();
-            let person = site.add_user("ada").await;
+            let user = site.add_user("ada").await;
             let wal = PathBuf::from(format!("{}-wal", site.catalog_path().display()));
             let log = site.outside().join("log");
             let strace = Strace::inject(&log, call, "error=EIO").when(format!("{n}+")).about([wal]);
-            let corpus = Corpus::new(5000, 912);
+            let test_file = TestFile::new(5000, 912);
             let mut succeeded = false;
             if let Ok(server) =
                 Launch::without_reserve(&site).under(&strace.words()).try_start().await
             {
-                let told = say_all(&server, &person, &corpus).await;
+                let told = say_all(&server, &user, &test_file).await;
                 println!("{call} {n}: {told:?}");
                 succeeded = told.is_empty();
                 if strace.has_fired() {
                     fired += 1;
                     assert!(told.iter().all(|code| *code != Code::StorageFailed), "{told:?}");
-                    assert_reads_only(&server, &person, &corpus).await;
+                    assert_reads_only(&server, &user, &test_file).await;
                 }
                 server.gone().await;
             } else {
                 println!("{call} {n}: does not start");
             }
             let server = Launch::without_reserve(&site).start().await;
-            let mut again = server.speaker(&person).await;
-            again.upload(upload("after", &corpus)).await;
-            again.chunks(ZERO, &corpus, 0..corpus.size()).await;
+            let mut again = server.client(&user).await;
+            again.upload(upload("after", &test_file)).await;
+            again.chunks(ZERO, &test_file, 0..test_file.size()).await;
             again.complete(ZERO).await;
-            site.assert_published(&person, "after", &corpus);
+            site.assert_published(&user, "after", &test_file);
             if succeeded {
-                site.assert_published(&person, "doc", &corpus);
+                site.assert_published(&user, "doc", &test_file);
                 assert_eq!(again.status(1.try_into().unwrap()).await.status, "completed");
             }
         }
@@ -349,10 +349,10 @@ async fn of_the_catalog() {
 }
 
 /// A whole upload without waiting; the errors that were said to it.
-async fn say_all(server: &ServerProcess, person: &Person, corpus: &Corpus) -> Vec<Code> {
-    let mut writer = server.speaker(person).await;
-    writer.send(&Request::Upload(upload("doc", corpus))).await;
-    writer.chunks(ZERO, corpus, 0..corpus.size()).await;
+async fn say_all(server: &ServerProcess, user: &TestUser, test_file: &TestFile) -> Vec<Code> {
+    let mut writer = server.client(user).await;
+    writer.send(&Request::Upload(upload("doc", test_file))).await;
+    writer.chunks(ZERO, test_file, 0..test_file.size()).await;
     writer.send(&Request::Complete(Complete::default())).await;
     writer.finish_sending().await;
     let heard = writer.ended().await;
@@ -370,12 +370,12 @@ async fn of_a_disk_that_is_full_only_at_the_sync() {
     let Some(thin) = Volume::ext4_in(128 << 20, room.path()) else { return };
     let Some(state) = Volume::memory(16 << 20) else { return };
     let mut disks = Disks::of(thin, Some(state));
-    let person = disks.site().add_user("ada").await;
+    let user = disks.site().add_user("ada").await;
     let server = Launch::without_reserve(disks.site()).start().await;
-    let corpus = Corpus::new(40 << 20, 913);
-    let mut writer = server.speaker(&person).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
-    writer.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    let test_file = TestFile::new(40 << 20, 913);
+    let mut writer = server.client(&user).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
+    writer.chunks(ZERO, &test_file, 0..test_file.size()).await;
     writer.send(&Request::Complete(Complete::default())).await;
     writer.finish_sending().await;
     let heard = writer.ended().await;
@@ -396,7 +396,7 @@ async fn of_a_disk_that_is_full_only_at_the_sync() {
         matches!(errors[..], [Code::StorageFailed | Code::StorageReadOnly]),
         "one error that says what it is: {errors:?}"
     );
-    assert_reads_only(&server, &person, &corpus).await;
+    assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
 
     // Somebody makes room and starts the server again.
@@ -404,7 +404,7 @@ async fn of_a_disk_that_is_full_only_at_the_sync() {
     disks.mount_data_again();
     let site = disks.site();
     let server = Launch::without_reserve(site).start().await;
-    let mut again = server.speaker(&person).await;
+    let mut again = server.client(&user).await;
     again.send(&Request::Resume(resume(id))).await;
     let from = match again.reply_on(ZERO).await {
         Reply::Resume(granted) => {
@@ -412,11 +412,11 @@ async fn of_a_disk_that_is_full_only_at_the_sync() {
             position(granted.offset)
         }
         Reply::Error(error) if error.code == Code::Failed => {
-            position(again.upload(upload("doc", &corpus)).await.offset)
+            position(again.upload(upload("doc", &test_file)).await.offset)
         }
         other => panic!("{other:?}"),
     };
-    again.chunks(ZERO, &corpus, from..corpus.size()).await;
-    assert_eq!(again.complete(ZERO).await.blake3, corpus.hash());
-    site.assert_published(&person, "doc", &corpus);
+    again.chunks(ZERO, &test_file, from..test_file.size()).await;
+    assert_eq!(again.complete(ZERO).await.blake3, test_file.hash());
+    site.assert_published(&user, "doc", &test_file);
 }

@@ -6,39 +6,39 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, ErrorReply, Reply, Request};
-use towline_tests::corpus::Corpus;
 use towline_tests::disks::Disks;
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::Person;
-use towline_tests::speaker::{Heard, Speaker, ZERO, find, offset, position, resume, upload};
+use towline_tests::raw_client::{Heard, RawClient, ZERO, find, offset, position, resume, upload};
+use towline_tests::site::TestUser;
+use towline_tests::test_file::TestFile;
 use towline_tests::volume::Volume;
 use towline_types::{DocumentId, Offset};
 
 /// One of three that upload at once.
 struct Client {
-    speaker: Speaker,
+    raw: RawClient,
     name: String,
-    corpus: Corpus,
+    test_file: TestFile,
     id: DocumentId,
     promised: Offset,
 }
 
 impl Client {
     /// Begins, sends the first bytes, and is promised them.
-    async fn begin(server: &ServerProcess, person: &Person, number: u64, first: usize) -> Self {
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        let (name, corpus) = (format!("{number}.bin"), Corpus::new(900_000, 920 + number));
-        let id = speaker.upload(upload(&name, &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..first).await;
-        let promise = speaker.progress_that("a promise", |p| p.durable == offset(first)).await;
-        Self { speaker, name, corpus, id, promised: promise.durable }
+    async fn begin(server: &ServerProcess, user: &TestUser, number: u64, first: usize) -> Self {
+        let mut raw = RawClient::login(server.address(), &user.token).await;
+        let (name, test_file) = (format!("{number}.bin"), TestFile::new(900_000, 920 + number));
+        let id = raw.upload(upload(&name, &test_file)).await.document_id;
+        raw.chunks(ZERO, &test_file, 0..first).await;
+        let promise = raw.progress_that("a promise", |p| p.durable == offset(first)).await;
+        Self { raw, name, test_file, id, promised: promise.durable }
     }
 
     /// Sends the rest and asks for the end; how that went.
     async fn goes_on(&mut self, from: usize) -> Result<(), ErrorReply> {
-        self.speaker.chunks(ZERO, &self.corpus, from..self.corpus.size()).await;
-        self.speaker.send(&Request::Complete(Complete::default())).await;
-        match self.speaker.reply_on(ZERO).await {
+        self.raw.chunks(ZERO, &self.test_file, from..self.test_file.size()).await;
+        self.raw.send(&Request::Complete(Complete::default())).await;
+        match self.raw.reply_on(ZERO).await {
             Reply::Success(_) => Ok(()),
             Reply::Error(error) => Err(error),
             other => panic!("{other:?}"),
@@ -47,7 +47,7 @@ impl Client {
 
     /// Where the server says that it stands; never before what was promised.
     async fn resumes(&mut self) -> usize {
-        let granted = self.speaker.resume(resume(self.id)).await;
+        let granted = self.raw.resume(resume(self.id)).await;
         assert!(granted.offset >= self.promised, "{granted:?}");
         position(granted.offset)
     }
@@ -68,11 +68,11 @@ async fn under_the_bytes_on_ext4() {
 async fn under_the_bytes(data: Volume) {
     let Some(state) = Volume::memory(16 << 20) else { return };
     let disks = Disks::of(data, Some(state));
-    let person = disks.site().add_user("ada").await;
+    let user = disks.site().add_user("ada").await;
     let server = Launch::without_reserve(disks.site()).start().await;
     let mut clients = Vec::new();
     for number in 0..3 {
-        clients.push(Client::begin(&server, &person, number, 200_000).await);
+        clients.push(Client::begin(&server, &user, number, 200_000).await);
     }
     let ballast = disks.data().fill_up_to(500_000);
     let [first, second, third] = &mut clients[..] else { panic!("three clients") };
@@ -85,17 +85,17 @@ async fn under_the_bytes(data: Volume) {
         println!("{}: {} {}", client.name, error.code, error.message);
         assert_eq!(error.code, Code::NoSpace);
         assert!(error.missing.is_some_and(|missing| missing > 0), "{error:?}");
-        let status = client.speaker.status(client.id).await;
+        let status = client.raw.status(client.id).await;
         assert_eq!(status.status, "uploading");
         assert!(status.durable >= client.promised, "{status:?}");
         waiting.push(client);
     }
     // One that is begun now is told at once, and how much is missing.
-    let mut late = Speaker::login(server.address(), &person.token).await;
+    let mut late = RawClient::login(server.address(), &user.token).await;
     let refused =
-        late.upload_refused(upload("late", &Corpus::new(2 << 20, 930)), Code::NoSpace).await;
+        late.upload_refused(upload("late", &TestFile::new(2 << 20, 930)), Code::NoSpace).await;
     println!("a new upload: {} {}", refused.code, refused.message);
-    late.find(find("0.bin", Corpus::new(900_000, 920).filesize())).await;
+    late.find(find("0.bin", TestFile::new(900_000, 920).filesize())).await;
     let said = server.said();
     let line = said.iter().find(|line| line.contains("code=no_space")).expect("it says so");
     assert!(line.contains("path=\"uploads") && line.contains("errno=28"), "{line}");
@@ -104,7 +104,7 @@ async fn under_the_bytes(data: Volume) {
     for mut client in waiting {
         let from = client.resumes().await;
         client.goes_on(from).await.expect("there is room again");
-        disks.site().assert_published(&person, &client.name, &client.corpus);
+        disks.site().assert_published(&user, &client.name, &client.test_file);
     }
     server.gone().await;
 }
@@ -114,11 +114,11 @@ async fn under_the_catalog() {
     let Some(data) = Volume::memory(32 << 20) else { return };
     let Some(state) = Volume::memory(2 << 20) else { return };
     let disks = Disks::of(data, Some(state));
-    let person = disks.site().add_user("ada").await;
+    let user = disks.site().add_user("ada").await;
     let server = Launch::without_reserve(disks.site()).start().await;
     let mut clients = Vec::new();
     for number in 0..3 {
-        clients.push(Client::begin(&server, &person, number, 200_000).await);
+        clients.push(Client::begin(&server, &user, number, 200_000).await);
     }
     let ballast = disks.state().fill_up_to(0);
     fill_the_rest(&ballast);
@@ -126,25 +126,25 @@ async fn under_the_catalog() {
         let error = client.goes_on(200_000).await.expect_err("nothing can be recorded");
         println!("{}: {} {}", client.name, error.code, error.message);
         assert_eq!(error.code, Code::NoSpace);
-        let status = client.speaker.status(client.id).await;
+        let status = client.raw.status(client.id).await;
         assert_eq!((status.status.as_str(), status.durable), ("uploading", client.promised));
     }
-    let told = clients.iter_mut().flat_map(|client| client.speaker.heard_so_far());
+    let told = clients.iter_mut().flat_map(|client| client.raw.heard_so_far());
     let promises = told.filter(
         |heard| matches!(heard, Heard::Reply(Reply::Progress(p)) if p.durable > offset(200_000)),
     );
     assert_eq!(promises.count(), 0, "nothing is promised that is not recorded");
-    assert_tries_and_says_it_once_a_second(&server, &person, &mut clients[0]).await;
-    let mut late = Speaker::login(server.address(), &person.token).await;
-    let refused = late.upload_refused(upload("late", &clients[0].corpus), Code::NoSpace).await;
+    assert_tries_and_says_it_once_a_second(&server, &user, &mut clients[0]).await;
+    let mut late = RawClient::login(server.address(), &user.token).await;
+    let refused = late.upload_refused(upload("late", &clients[0].test_file), Code::NoSpace).await;
     println!("a new upload: {} {}", refused.code, refused.message);
-    assert!(late.find(find("0.bin", clients[0].corpus.filesize())).await.unfinished.is_some());
+    assert!(late.find(find("0.bin", clients[0].test_file.filesize())).await.unfinished.is_some());
 
     std::fs::remove_file(ballast).expect("the ballast is there");
     for mut client in clients {
         let from = client.resumes().await;
         client.goes_on(from).await.expect("there is room again, and nothing has closed");
-        disks.site().assert_published(&person, &client.name, &client.corpus);
+        disks.site().assert_published(&user, &client.name, &client.test_file);
     }
     server.gone().await;
 }
@@ -153,14 +153,14 @@ async fn under_the_catalog() {
 /// kept busy with it: not by connections that end, either, which ask for one at once.
 async fn assert_tries_and_says_it_once_a_second(
     server: &ServerProcess,
-    person: &Person,
+    user: &TestUser,
     client: &mut Client,
 ) {
     let (before, began) = (server.said().len(), Instant::now());
     let mut ended = 0;
     while began.elapsed() < Duration::from_secs(2) {
-        client.speaker.status(client.id).await;
-        let mut other = Speaker::login(server.address(), &person.token).await;
+        client.raw.status(client.id).await;
+        let mut other = RawClient::login(server.address(), &user.token).await;
         other.resume(resume(client.id)).await;
         drop(other);
         ended += 1;
@@ -197,26 +197,26 @@ fn fill_the_rest(ballast: &Path) {
 async fn under_everything_at_the_start() {
     let Some(volume) = Volume::memory(16 << 20) else { return };
     let disks = Disks::of(volume, None);
-    let person = disks.site().add_user("ada").await;
+    let user = disks.site().add_user("ada").await;
     let mut server = Launch::without_reserve(disks.site()).start().await;
-    let mut client = Client::begin(&server, &person, 0, 200_000).await;
+    let mut client = Client::begin(&server, &user, 0, 200_000).await;
     server.kill().await;
     let ballast = disks.data().fill_up_to(0);
     fill_the_rest(&ballast);
     match Launch::without_reserve(disks.site()).try_start().await {
         Ok(server) => {
             println!("it starts");
-            client.speaker = Speaker::login(server.address(), &person.token).await;
-            assert!(client.speaker.status(client.id).await.durable >= client.promised);
+            client.raw = RawClient::login(server.address(), &user.token).await;
+            assert!(client.raw.status(client.id).await.durable >= client.promised);
             server.gone().await;
         }
         Err(ended) => println!("it does not start: {:?}", ended.said.last()),
     }
     std::fs::remove_file(ballast).expect("the ballast is there");
     let server = Launch::without_reserve(disks.site()).start().await;
-    client.speaker = Speaker::login(server.address(), &person.token).await;
+    client.raw = RawClient::login(server.address(), &user.token).await;
     let from = client.resumes().await;
     client.goes_on(from).await.expect("there is room again");
-    disks.site().assert_published(&person, &client.name, &client.corpus);
+    disks.site().assert_published(&user, &client.name, &client.test_file);
     server.gone().await;
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use towline_tests::disks::Disks;
 use towline_tests::is_long;
-use towline_tests::journey::{Excuse, Journey};
 use towline_tests::points::{AT_THE_START, COPIED, ON_THE_WAY, RELAXED, WHOLE};
 use towline_tests::process::{Ended, Launch, assert_calm};
+use towline_tests::scenario::{AllowedLoss, Scenario};
 use towline_tests::site::Site;
 
-/// Points that no journey passes, as those of a relaxed server, of what comes whole and of copies: a
+/// Points that no scenario passes, as those of a relaxed server, of what comes whole and of copies: a
 /// damaged block, which the torture sends, a no, which changes nothing that is kept,
 /// `towlined verify --repair`, which has tests of its own, and a fast upload, whose pieces
 /// pass the points of all others behind it. A file that has grown, a document whose file was removed
@@ -38,15 +38,15 @@ fn times(quick: u64) -> u64 {
 
 /// Travels with a server that dies there at that time. Says whether it did: by that
 /// death and no other.
-async fn dies_at(site: &Site, journey: &mut Journey, point: &str, time: u64) -> bool {
+async fn dies_at(site: &Site, scenario: &mut Scenario, point: &str, time: u64) -> bool {
     let plan = format!("{point}=kill@{time}");
     let mut server = match Launch::without_reserve(site).failpoints(&plan).try_start().await {
         Ok(server) => server,
         Err(ended) => return died_of_it(&ended),
     };
-    journey.travel(server.address()).await;
-    if !journey.is_done() {
-        // Nothing else keeps a journey from its end.
+    scenario.travel(server.address()).await;
+    if !scenario.is_done() {
+        // Nothing else keeps a scenario from its end.
         server.ended().await;
     }
     server.was_killed().await
@@ -90,15 +90,15 @@ async fn killed_at_every_point() {
     for point in ON_THE_WAY {
         for time in 1..=times(2) {
             let site = Site::in_memory();
-            let mut journey = Journey::new(&site.add_user("ada").await);
-            let died = dies_at(&site, &mut journey, point, time).await;
+            let mut scenario = Scenario::new(&site.add_user("ada").await);
+            let died = dies_at(&site, &mut scenario, point, time).await;
             assert!(died || time > 1, "{point} is never reached");
             println!(
                 "{point}@{time}: {} {:?}",
                 if died { "dies" } else { "lives" },
-                journey.errors()
+                scenario.errors()
             );
-            arrives(&mut journey, &site, Excuse::None).await;
+            arrives(&mut scenario, &site, AllowedLoss::None).await;
             if !died {
                 break;
             }
@@ -117,10 +117,10 @@ async fn power_is_cut_at_every_point_with_the_catalog_on_another_disk() {
 }
 
 /// The next start needs nobody, every promise holds, and all gets to its end.
-async fn arrives(journey: &mut Journey, site: &Site, excuse: Excuse) {
-    journey.assert_only_whole_files(site);
+async fn arrives(scenario: &mut Scenario, site: &Site, allowed_loss: AllowedLoss) {
+    scenario.assert_only_whole_files(site);
     let server = Launch::without_reserve(site).start().await;
-    journey.arrive(server.address(), site, excuse).await;
+    scenario.arrive(server.address(), site, allowed_loss).await;
     server.assert_calm();
     server.gone().await;
 }
@@ -129,12 +129,12 @@ async fn power_is_cut_at_every_point(disks: fn() -> Option<Disks>) {
     for point in ON_THE_WAY {
         for time in 1..=times(1) {
             let Some(mut disks) = disks() else { return };
-            let mut journey = Journey::new(&disks.site().add_user("ada").await);
-            let died = dies_at(disks.site(), &mut journey, point, time).await;
+            let mut scenario = Scenario::new(&disks.site().add_user("ada").await);
+            let died = dies_at(disks.site(), &mut scenario, point, time).await;
             assert!(died || time > 1, "{point} is never reached");
             println!("{point}@{time}: {}", if died { "dies" } else { "lives" });
             disks.lose_power();
-            arrives(&mut journey, disks.site(), Excuse::PowerCut).await;
+            arrives(&mut scenario, disks.site(), AllowedLoss::PowerCut).await;
             if !died {
                 break;
             }
@@ -155,8 +155,8 @@ async fn killed_again_at_every_point_of_the_start() {
         for point in AT_THE_START {
             for time in 1..=times(1) {
                 let Some(mut disks) = Disks::two() else { return };
-                let mut journey = Journey::new(&disks.site().add_user("ada").await);
-                assert!(dies_at(disks.site(), &mut journey, left, 1).await, "{left}");
+                let mut scenario = Scenario::new(&disks.site().add_user("ada").await);
+                assert!(dies_at(disks.site(), &mut scenario, left, 1).await, "{left}");
                 disks.lose_power();
                 let plan = format!("{point}=kill@{time}");
                 let start =
@@ -170,7 +170,7 @@ async fn killed_again_at_every_point_of_the_start() {
                 }
                 println!("{left}, {point}@{time}: {}", if died { "dies" } else { "lives" });
                 disks.lose_power();
-                arrives(&mut journey, disks.site(), Excuse::PowerCut).await;
+                arrives(&mut scenario, disks.site(), AllowedLoss::PowerCut).await;
                 if !died {
                     break;
                 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::corpus::Corpus;
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, position, resume, upload};
+use towline_tests::raw_client::{RawClient, ZERO, position, resume, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::test_file::TestFile;
 use towline_types::DocumentId;
 
 /// Swaps a folder and a link until it is dropped; then the folder has its name.
@@ -45,28 +45,28 @@ impl Swapper {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_place_of_a_folder_of_the_user() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let folder = site.documents(&person).join("a");
+    let user = site.add_user("ada").await;
+    let folder = site.documents(&user).join("a");
     std::fs::create_dir_all(&folder).unwrap();
-    swapped(&site, &person, folder).await;
+    swapped(&site, &user, folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_place_of_the_user() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let folder = site.documents(&person);
+    let user = site.add_user("ada").await;
+    let folder = site.documents(&user);
     std::fs::create_dir_all(&folder).unwrap();
-    swapped(&site, &person, folder).await;
+    swapped(&site, &user, folder).await;
 }
 
-async fn swapped(site: &Site, person: &Person, folder: PathBuf) {
+async fn swapped(site: &Site, user: &TestUser, folder: PathBuf) {
     let outside = site.outside().join("elsewhere");
     std::fs::create_dir(&outside).expect("a folder");
     let link = site.uploads().join("link");
     symlink(&outside, &link).expect("a link");
     let server = Launch::over(site).start().await;
-    let corpus = Corpus::new(3000, 990);
+    let test_file = TestFile::new(3000, 990);
     let swapper = Swapper::start(folder, link);
     let mut waiting = Vec::new();
     let mut done = Vec::new();
@@ -74,7 +74,7 @@ async fn swapped(site: &Site, person: &Person, folder: PathBuf) {
         let name = format!("{number}.bin");
         // New folders too: to make one must not lead out either.
         let folders = ["a".to_owned(), format!("{}", number % 7)][..1 + number % 2].to_vec();
-        match put(&server, person, &name, folders.clone(), &corpus).await {
+        match put(&server, user, &name, folders.clone(), &test_file).await {
             Ok(()) => done.push([folders, vec![name]].concat().join("/")),
             Err(Some(id)) => waiting.push(id),
             Err(None) => {}
@@ -84,21 +84,21 @@ async fn swapped(site: &Site, person: &Person, folder: PathBuf) {
     println!("{swaps} swaps, {} published meanwhile, {} afterwards", done.len(), waiting.len());
     assert!(swaps > 0 && !done.is_empty(), "nothing was tried");
     for name in done {
-        site.assert_published(person, &name, &corpus);
+        site.assert_published(user, &name, &test_file);
     }
     assert_nothing_in(&outside);
     for id in waiting {
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        speaker.send(&Request::Resume(resume(id))).await;
-        match speaker.reply_on(ZERO).await {
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        client.send(&Request::Resume(resume(id))).await;
+        match client.reply_on(ZERO).await {
             Reply::Success(_) => continue,
             Reply::Resume(granted) => {
                 let from = position(granted.offset);
-                speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
+                client.chunks(ZERO, &test_file, from..test_file.size()).await;
             }
             other => panic!("{other:?}"),
         }
-        speaker.complete(ZERO).await;
+        client.complete(ZERO).await;
     }
     assert_nothing_in(&outside);
     for (path, length) in site.on_disk() {
@@ -111,23 +111,23 @@ async fn swapped(site: &Site, person: &Person, folder: PathBuf) {
 /// Uploads; where that fails, which upload waits.
 async fn put(
     server: &ServerProcess,
-    person: &Person,
+    user: &TestUser,
     name: &str,
     folder: Vec<String>,
-    corpus: &Corpus,
+    test_file: &TestFile,
 ) -> Result<(), Option<DocumentId>> {
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    speaker.send(&Request::Upload(Upload { folder, ..upload(name, corpus) })).await;
-    let id = match speaker.reply_on(ZERO).await {
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    client.send(&Request::Upload(Upload { folder, ..upload(name, test_file) })).await;
+    let id = match client.reply_on(ZERO).await {
         Reply::Upload(granted) => granted.document_id,
         Reply::Error(error) if matches!(error.code, Code::Internal | Code::StorageRefused) => {
             return Err(None);
         }
         other => panic!("{other:?}"),
     };
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.send(&Request::Complete(Complete::default())).await;
-    match speaker.reply_on(ZERO).await {
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.send(&Request::Complete(Complete::default())).await;
+    match client.reply_on(ZERO).await {
         Reply::Success(_) => Ok(()),
         Reply::Error(error) if error.code != Code::StorageFailed => Err(Some(id)),
         other => panic!("{other:?}"),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::skipped;
 
 const CONNECTIONS: usize = 1000;
@@ -35,35 +35,35 @@ async fn is_bounded_whatever_a_thousand_connections_send() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).expect("the soft limit can be raised to the hard one");
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("write.written=wait:600000").start().await;
     let before = server.memory_kib();
-    let corpus = Arc::new(Corpus::new(BLOCK, 980));
+    let test_file = Arc::new(TestFile::new(BLOCK, 980));
     let mut tasks = JoinSet::new();
     for number in 0..CONNECTIONS {
-        let (address, token, corpus) =
-            (server.address(), person.token.clone(), Arc::clone(&corpus));
+        let (address, token, test_file) =
+            (server.address(), user.token.clone(), Arc::clone(&test_file));
         tasks.spawn(async move {
-            let mut speaker = Speaker::login(address, &token).await;
-            speaker.upload(upload(&format!("{number}.bin"), &corpus)).await;
-            speaker
+            let mut client = RawClient::login(address, &token).await;
+            client.upload(upload(&format!("{number}.bin"), &test_file)).await;
+            client
         });
     }
-    let speakers = tasks.join_all().await;
+    let clients = tasks.join_all().await;
     let begun = server.memory_kib();
     // One block each, and no more: what the kernel keeps for them is bounded, too.
-    let length = u32::try_from(corpus.size()).unwrap();
+    let length = u32::try_from(test_file.size()).unwrap();
     let head = towline_protocol::frame::chunk_head(ZERO, offset(0), length);
-    let frame: Arc<[u8]> = [&head[..], &corpus.bytes].concat().into();
+    let frame: Arc<[u8]> = [&head[..], &test_file.bytes].concat().into();
     let mut tasks = JoinSet::new();
-    for mut speaker in speakers {
+    for mut client in clients {
         let frame = Arc::clone(&frame);
         tasks.spawn(async move {
-            let _ = timeout(Duration::from_secs(2), speaker.try_send_raw(&frame)).await;
-            speaker
+            let _ = timeout(Duration::from_secs(2), client.try_send_raw(&frame)).await;
+            client
         });
     }
-    let speakers = tasks.join_all().await;
+    let clients = tasks.join_all().await;
     let after = server.memory_kib();
     println!(
         "{CONNECTIONS} connections: {before} KiB at first, {begun} KiB with an upload each, \
@@ -72,6 +72,6 @@ async fn is_bounded_whatever_a_thousand_connections_send() {
     assert!(after > begun + (4 << 10), "hardly anything was taken");
     let cap = PAYLOAD_KIB + CONNECTIONS as u64 * CONNECTION_KIB + PROGRAM_KIB;
     assert!(after <= cap, "{after} KiB, and {cap} KiB are the most");
-    drop(speakers);
+    drop(clients);
     server.gone().await;
 }

@@ -1,4 +1,4 @@
-//! The n-th system call of a kind fails, for every n until a whole journey passes
+//! The n-th system call of a kind fails, for every n until a whole scenario passes
 //! without the fault: each call of the server's gets its turn, and afterwards every
 //! promise is still kept.
 //!
@@ -8,9 +8,9 @@
 
 use std::path::{Path, PathBuf};
 use towline_tests::is_long;
-use towline_tests::journey::{Excuse, Journey};
 use towline_tests::process::{Ended, Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
+use towline_tests::scenario::{AllowedLoss, Scenario};
+use towline_tests::site::{Site, TestUser};
 use towline_tests::strace::Strace;
 use towline_tests::volume;
 
@@ -22,7 +22,7 @@ struct Fault {
     /// What they answer, as `strace` says it.
     answer: &'static str,
     aim: Aim,
-    excuse: Excuse,
+    allowed_loss: AllowedLoss,
 }
 
 /// Which files the calls are about.
@@ -39,11 +39,11 @@ enum Aim {
 }
 
 const fn fault(calls: &'static str, answer: &'static str, aim: Aim) -> Fault {
-    Fault { calls, answer, aim, excuse: Excuse::None }
+    Fault { calls, answer, aim, allowed_loss: AllowedLoss::None }
 }
 
 const fn failed_sync(calls: &'static str, answer: &'static str) -> Fault {
-    Fault { calls, answer, aim: Aim::Bytes, excuse: Excuse::FailedSync }
+    Fault { calls, answer, aim: Aim::Bytes, allowed_loss: AllowedLoss::FailedSync }
 }
 
 impl Fault {
@@ -161,46 +161,46 @@ async fn each(faults: &[Fault]) {
     assert!(idle.is_empty(), "nobody makes these calls: {idle:#?}");
 }
 
-/// One journey with one fault.
+/// One scenario with one fault.
 struct Trial {
     fault: Fault,
     n: u32,
     site: Site,
-    person: Person,
+    user: TestUser,
 }
 
 impl Trial {
     async fn new(fault: Fault, n: u32) -> Self {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
-        Self { fault, n, site, person }
+        let user = site.add_user("ada").await;
+        Self { fault, n, site, user }
     }
 
-    /// The first half of the journey with the fault; a death in the middle, so that
+    /// The first half of the scenario with the fault; a death in the middle, so that
     /// the next start has something to put in order; that start and the second half
     /// with the fault again; and without it the end. Says whether it came to pass.
     async fn run(self) -> bool {
-        let mut journey = Journey::new(&self.person);
+        let mut scenario = Scenario::new(&self.user);
         let first = self.start().await;
         if let Some(server) = &first {
-            journey.set_out(server.address()).await;
+            scenario.set_out(server.address()).await;
         }
-        let mut fired = self.end(first, &journey).await;
-        journey.assert_only_whole_files(&self.site);
+        let mut fired = self.end(first, &scenario).await;
+        scenario.assert_only_whole_files(&self.site);
         let dies = self.launch().failpoints("publish.verified=kill").start().await;
-        journey.go_on(dies.address()).await;
+        scenario.go_on(dies.address()).await;
         dies.assert_calm();
         dies.gone().await;
         let second = self.start().await;
         if let Some(server) = &second {
-            journey.go_on(server.address()).await;
+            scenario.go_on(server.address()).await;
         }
-        fired |= self.end(second, &journey).await;
-        let Fault { calls, answer, aim, excuse } = self.fault;
+        fired |= self.end(second, &scenario).await;
+        let Fault { calls, answer, aim, allowed_loss } = self.fault;
         let n = self.n;
-        println!("{aim:?}: {calls} {answer} @{n}: fired {fired}, {:?}", journey.errors());
+        println!("{aim:?}: {calls} {answer} @{n}: fired {fired}, {:?}", scenario.errors());
         let server = self.launch().start().await;
-        journey.arrive(server.address(), &self.site, excuse).await;
+        scenario.arrive(server.address(), &self.site, allowed_loss).await;
         self.assert_calm(&server.said());
         server.gone().await;
         fired
@@ -225,11 +225,11 @@ impl Trial {
     }
 
     /// Ends it without a warning. Says whether the fault came to pass.
-    async fn end(&self, server: Option<ServerProcess>, journey: &Journey) -> bool {
+    async fn end(&self, server: Option<ServerProcess>, scenario: &Scenario) -> bool {
         let strace = self.strace();
         if let Some(mut server) = server {
             if self.fault.is_of_a_sync() && strace.has_fired() && !server.has_ended() {
-                journey.assert_closed(server.address(), &strace.hit()).await;
+                scenario.assert_closed(server.address(), &strace.hit()).await;
             }
             self.assert_calm(&server.said());
             server.gone().await;
@@ -251,7 +251,7 @@ impl Trial {
 
     fn paths(&self, aim: Aim) -> Vec<PathBuf> {
         let uploads = self.site.uploads();
-        let documents = self.site.documents(&self.person);
+        let documents = self.site.documents(&self.user);
         let catalog = self.site.catalog_path();
         let beside = |end: &str| PathBuf::from(format!("{}{end}", catalog.display()));
         match aim {

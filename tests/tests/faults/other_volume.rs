@@ -6,21 +6,21 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use towline_protocol::Code;
 use towline_protocol::request::{Complete, Request, Upload};
-use towline_tests::by_hand::flip;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::{Launch, output, towlined};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+use towline_tests::raw_client::{RawClient, ZERO, resume, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::tamper::flip;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{Shown, Volume};
 
 /// A site whose user's folder is that volume.
-pub(crate) async fn beside(volume: &Volume) -> (Site, Person, Shown) {
+pub(crate) async fn beside(volume: &Volume) -> (Site, TestUser, Shown) {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    std::fs::create_dir_all(site.documents(&person)).expect("a folder");
-    let shown = volume.show_at(&site.documents(&person));
-    (site, person, shown)
+    let user = site.add_user("ada").await;
+    std::fs::create_dir_all(site.documents(&user)).expect("a folder");
+    let shown = volume.show_at(&site.documents(&user));
+    (site, user, shown)
 }
 
 /// The names of all files in a folder and below.
@@ -42,8 +42,8 @@ fn files(folder: &Path) -> Vec<String> {
     found
 }
 
-fn assert_nothing_is_left(site: &Site, person: &Person, documents: &[&str]) {
-    assert_eq!(files(&site.documents(person)), documents);
+fn assert_nothing_is_left(site: &Site, user: &TestUser, documents: &[&str]) {
+    assert_eq!(files(&site.documents(user)), documents);
     assert_eq!(files(&site.staging_folder()), Vec::<String>::new());
 }
 
@@ -51,35 +51,35 @@ fn assert_nothing_is_left(site: &Site, person: &Person, documents: &[&str]) {
 async fn gets_its_documents() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for durability in ["durable", "relaxed"] {
-        let (site, person, shown) = beside(&volume).await;
+        let (site, user, shown) = beside(&volume).await;
         let arguments = ["--durability", durability];
         let mut server = Launch::over(&site).arguments(&arguments).start().await;
-        let desk = Desk::new(&site, &person, server.address());
+        let cli = CliFixture::new(&site, &user, server.address());
         let corpora =
-            [Corpus::new(3 * BLOCK + 7, 980), Corpus::new(1000, 981), Corpus::new(0, 982)];
-        for (name, corpus) in ["t/large", "t/deep/small", "t/empty"].into_iter().zip(&corpora) {
-            desk.write(name, corpus);
+            [TestFile::new(3 * BLOCK + 7, 980), TestFile::new(1000, 981), TestFile::new(0, 982)];
+        for (name, test_file) in ["t/large", "t/deep/small", "t/empty"].into_iter().zip(&corpora) {
+            cli.write(name, test_file);
         }
-        run(desk.put(&desk.path("t"))).await.assert_done();
-        for (name, corpus) in ["t/large", "t/deep/small", "t/empty"].into_iter().zip(&corpora) {
-            site.assert_published(&person, name, corpus);
+        run(cli.put(&cli.path("t"))).await.assert_done();
+        for (name, test_file) in ["t/large", "t/deep/small", "t/empty"].into_iter().zip(&corpora) {
+            site.assert_published(&user, name, test_file);
         }
         // A stranger's file is not overwritten there either.
-        std::fs::write(site.document(&person, "t/taken"), "a stranger's").unwrap();
-        let mut speaker = server.speaker(&person).await;
+        std::fs::write(site.document(&user, "t/taken"), "a stranger's").unwrap();
+        let mut client = server.client(&user).await;
         let begin = Upload { folder: vec!["t".to_owned()], ..upload("taken", &corpora[0]) };
-        speaker.upload(begin).await;
-        speaker.chunks(ZERO, &corpora[0], 0..corpora[0].size()).await;
-        assert_eq!(speaker.complete(ZERO).await.filename, "taken (1)");
-        site.assert_published(&person, "t/taken (1)", &corpora[0]);
-        let stranger = std::fs::read(site.document(&person, "t/taken")).unwrap();
+        client.upload(begin).await;
+        client.chunks(ZERO, &corpora[0], 0..corpora[0].size()).await;
+        assert_eq!(client.complete(ZERO).await.filename, "taken (1)");
+        site.assert_published(&user, "t/taken (1)", &corpora[0]);
+        let stranger = std::fs::read(site.document(&user, "t/taken")).unwrap();
         assert_eq!(stranger, b"a stranger's");
         let documents = ["t/deep/small", "t/empty", "t/large", "t/taken", "t/taken (1)"];
-        assert_nothing_is_left(&site, &person, &documents);
+        assert_nothing_is_left(&site, &user, &documents);
 
         server.signal(Signal::TERM);
         assert!(server.ended().await.success());
-        std::fs::remove_dir_all(site.document(&person, "t")).unwrap();
+        std::fs::remove_dir_all(site.document(&user, "t")).unwrap();
         shown.hide();
     }
 }
@@ -87,8 +87,8 @@ async fn gets_its_documents() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gets_each_document_once_wherever_the_server_dies() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(2 * BLOCK + 5, 983);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(2 * BLOCK + 5, 983);
     let points = [
         "publish.row_publishing",
         "publish.copy_block",
@@ -100,22 +100,22 @@ async fn gets_each_document_once_wherever_the_server_dies() {
     for point in points {
         let plan = format!("{point}=kill@1");
         let mut server = Launch::over(&site).failpoints(&plan).start().await;
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        let id = speaker.upload(upload(point, &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        let _ = speaker.try_send(&Request::Complete(Complete::default())).await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        let id = client.upload(upload(point, &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        let _ = client.try_send(&Request::Complete(Complete::default())).await;
         server.ended().await;
         assert!(server.was_killed().await, "{point}");
 
         let server = Launch::over(&site).start().await;
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
         let again = Complete { document_id: Some(id), ..Complete::default() };
-        let receipt = speaker.complete_with(again).await;
+        let receipt = client.complete_with(again).await;
         assert_eq!(receipt.filename, point);
-        site.assert_published(&person, point, &corpus);
-        assert_nothing_is_left(&site, &person, &[point]);
+        site.assert_published(&user, point, &test_file);
+        assert_nothing_is_left(&site, &user, &[point]);
         server.gone().await;
-        std::fs::remove_file(site.document(&person, point)).unwrap();
+        std::fs::remove_file(site.document(&user, point)).unwrap();
     }
     drop(shown);
 }
@@ -123,21 +123,21 @@ async fn gets_each_document_once_wherever_the_server_dies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn that_is_full_says_so_and_keeps_what_came() {
     let Some(volume) = Volume::memory(4 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
+    let (site, user, shown) = beside(&volume).await;
     let ballast = volume.fill_up_to(BLOCK as u64);
     let server = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let corpus = Corpus::new(2 * BLOCK, 984);
-    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    let told = speaker.complete_refused(Complete::default(), Code::NoSpace).await;
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let test_file = TestFile::new(2 * BLOCK, 984);
+    let id = client.upload(upload("doc", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    let told = client.complete_refused(Complete::default(), Code::NoSpace).await;
     println!("{}", told.message);
-    assert_eq!(files(&site.documents(&person)), ["ballast"], "no half copy is left");
+    assert_eq!(files(&site.documents(&user)), ["ballast"], "no half copy is left");
     std::fs::remove_file(ballast).unwrap();
-    speaker.resume(resume(id)).await;
-    speaker.complete(ZERO).await;
-    site.assert_published(&person, "doc", &corpus);
-    assert_nothing_is_left(&site, &person, &["doc"]);
+    client.resume(resume(id)).await;
+    client.complete(ZERO).await;
+    site.assert_published(&user, "doc", &test_file);
+    assert_nothing_is_left(&site, &user, &["doc"]);
     server.gone().await;
     drop(shown);
 }
@@ -150,50 +150,50 @@ async fn that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for folder in ["", "big"] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
-        let mount_point = site.documents(&person).join(folder);
+        let user = site.add_user("ada").await;
+        let mount_point = site.documents(&user).join(folder);
         std::fs::create_dir_all(&mount_point).expect("a folder");
         let shown = volume.show_at(&mount_point);
-        let (old, new) = (Corpus::new(BLOCK + 7, 985), Corpus::new(1000, 986));
-        let late = Corpus::new(2000, 990);
-        let within = |name: &str, corpus: &Corpus| {
+        let (old, new) = (TestFile::new(BLOCK + 7, 985), TestFile::new(1000, 986));
+        let late = TestFile::new(2000, 990);
+        let within = |name: &str, test_file: &TestFile| {
             let folder = (!folder.is_empty()).then(|| folder.to_owned()).into_iter().collect();
-            Upload { folder, blake3: Some(corpus.hash()), ..upload(name, corpus) }
+            Upload { folder, blake3: Some(test_file.hash()), ..upload(name, test_file) }
         };
         let name = |name: &str| Path::new(folder).join(name).display().to_string();
 
         let mut server = Launch::over(&site).start().await;
-        let mut speaker = server.speaker(&person).await;
+        let mut client = server.client(&user).await;
         let mut ids = Vec::new();
         for document in ["kept", "removed"] {
-            let corpus = Corpus::new(BLOCK + 7, if document == "kept" { 985 } else { 987 });
-            ids.push(speaker.upload(within(document, &corpus)).await.document_id);
-            speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-            speaker.complete(ZERO).await;
+            let test_file = TestFile::new(BLOCK + 7, if document == "kept" { 985 } else { 987 });
+            ids.push(client.upload(within(document, &test_file)).await.document_id);
+            client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+            client.complete(ZERO).await;
         }
         // Removed by hand, with the disk in its place: the name is free again.
-        std::fs::remove_file(site.document(&person, &name("removed"))).unwrap();
-        speaker.upload(within("removed", &new)).await;
-        speaker.chunks(ZERO, &new, 0..new.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.filename, "removed");
-        assert_eq!(speaker.status(ids[1]).await.status, "failed");
+        std::fs::remove_file(site.document(&user, &name("removed"))).unwrap();
+        client.upload(within("removed", &new)).await;
+        client.chunks(ZERO, &new, 0..new.size()).await;
+        assert_eq!(client.complete(ZERO).await.filename, "removed");
+        assert_eq!(client.status(ids[1]).await.status, "failed");
 
         // An upload waits, and the disk is not there at the next start.
-        let waiting = speaker.upload(within("waiting", &late)).await.document_id;
-        speaker.chunks(ZERO, &late, 0..late.size()).await;
-        speaker.has_received(waiting, late.size()).await;
+        let waiting = client.upload(within("waiting", &late)).await.document_id;
+        client.chunks(ZERO, &late, 0..late.size()).await;
+        client.has_received(waiting, late.size()).await;
         server.signal(Signal::TERM);
         assert!(server.ended().await.success());
         shown.hide();
         let mut server = Launch::over(&site).start().await;
-        let mut speaker = server.speaker(&person).await;
-        for corpus in [&old, &new] {
-            speaker.upload_refused(within("kept", corpus), Code::Internal).await;
+        let mut client = server.client(&user).await;
+        for test_file in [&old, &new] {
+            client.upload_refused(within("kept", test_file), Code::Internal).await;
         }
-        speaker.resume(resume(waiting)).await;
-        speaker.complete_refused(Complete::default(), Code::Internal).await;
+        client.resume(resume(waiting)).await;
+        client.complete_refused(Complete::default(), Code::Internal).await;
         assert_eq!(files(&mount_point), Vec::<String>::new(), "the disk would hide it");
-        assert_eq!(speaker.status(ids[0]).await.status, "completed");
+        assert_eq!(client.status(ids[0]).await.status, "completed");
         server.signal(Signal::TERM);
         assert!(server.ended().await.success());
         let mut repair = towlined();
@@ -203,13 +203,13 @@ async fn that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
 
         let shown = volume.show_at(&mount_point);
         let mut server = Launch::over(&site).start().await;
-        let mut speaker = server.speaker(&person).await;
-        speaker.send(&Request::Upload(within("kept", &old))).await;
-        let success = speaker.success_on(ZERO).await;
+        let mut client = server.client(&user).await;
+        client.send(&Request::Upload(within("kept", &old))).await;
+        let success = client.success_on(ZERO).await;
         assert!(success.existing && success.document_id == ids[0]);
-        speaker.resume(resume(waiting)).await;
-        speaker.complete(ZERO).await;
-        site.assert_published(&person, &name("waiting"), &late);
+        client.resume(resume(waiting)).await;
+        client.complete(ZERO).await;
+        site.assert_published(&user, &name("waiting"), &late);
         server.signal(Signal::TERM);
         assert!(server.ended().await.success());
         for name in ["kept", "removed", "waiting"] {
@@ -225,41 +225,41 @@ async fn that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
 async fn that_is_gone_behind_a_crash_takes_no_promised_byte_along() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for point in ["publish.copy_settled", "publish.in_place"] {
-        let (site, person, shown) = beside(&volume).await;
-        let (first, corpus) = (Corpus::new(10, 988), Corpus::new(2 * BLOCK + 5, 989));
+        let (site, user, shown) = beside(&volume).await;
+        let (first, test_file) = (TestFile::new(10, 988), TestFile::new(2 * BLOCK + 5, 989));
         let server = Launch::over(&site).start().await;
-        let mut speaker = server.speaker(&person).await;
-        speaker.upload(upload("first", &first)).await;
-        speaker.chunks(ZERO, &first, 0..first.size()).await;
-        speaker.complete(ZERO).await;
+        let mut client = server.client(&user).await;
+        client.upload(upload("first", &first)).await;
+        client.chunks(ZERO, &first, 0..first.size()).await;
+        client.complete(ZERO).await;
         server.gone().await;
 
         let mut server = Launch::over(&site).failpoints(&format!("{point}=kill@1")).start().await;
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        let _ = speaker.try_send(&Request::Complete(Complete::default())).await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        let id = client.upload(upload("doc", &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        let _ = client.try_send(&Request::Complete(Complete::default())).await;
         server.ended().await;
         assert!(server.was_killed().await, "{point}");
         shown.hide();
 
         let server = Launch::over(&site).start().await;
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        assert_ne!(speaker.status(id).await.status, "failed", "{point}");
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        assert_ne!(client.status(id).await.status, "failed", "{point}");
         server.gone().await;
-        let shown = volume.show_at(&site.documents(&person));
+        let shown = volume.show_at(&site.documents(&user));
         let server = Launch::over(&site).start().await;
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
         // Its row takes bytes again, and what was promised of them is not asked for again.
-        let granted = speaker.resume(resume(id)).await;
-        let from = towline_tests::speaker::position(granted.offset);
-        speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.filename, "doc", "{point}");
-        site.assert_published(&person, "doc", &corpus);
-        assert_nothing_is_left(&site, &person, &["doc", "first"]);
+        let granted = client.resume(resume(id)).await;
+        let from = towline_tests::raw_client::position(granted.offset);
+        client.chunks(ZERO, &test_file, from..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.filename, "doc", "{point}");
+        site.assert_published(&user, "doc", &test_file);
+        assert_nothing_is_left(&site, &user, &["doc", "first"]);
         server.gone().await;
         for name in ["doc", "first"] {
-            std::fs::remove_file(site.document(&person, name)).unwrap();
+            std::fs::remove_file(site.document(&user, name)).unwrap();
         }
         shown.hide();
     }
@@ -272,21 +272,21 @@ async fn that_is_gone_behind_a_crash_takes_no_promised_byte_along() {
 async fn that_is_slow_holds_up_neither_the_stop_nor_the_start() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for durability in ["durable", "relaxed"] {
-        let (site, person, shown) = beside(&volume).await;
+        let (site, user, shown) = beside(&volume).await;
         let other = site.add_user("bob").await;
-        let corpus = Corpus::new(30 * BLOCK + 9, 991);
+        let test_file = TestFile::new(30 * BLOCK + 9, 991);
         let arguments = ["--durability", durability];
         let launch = || Launch::over(&site).arguments(&arguments);
         let mut server = launch().failpoints("publish.copy_block=wait:1000").start().await;
-        let mut speaker = server.speaker(&person).await;
-        let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        speaker.send(&Request::Complete(Complete::default())).await;
-        let whole = corpus.filesize().end();
-        let far = |at: usize| towline_tests::speaker::offset(at * BLOCK);
-        let told = speaker.progress_that("a copy", |progress| progress.copied > Some(far(1))).await;
+        let mut client = server.client(&user).await;
+        let id = client.upload(upload("doc", &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        client.send(&Request::Complete(Complete::default())).await;
+        let whole = test_file.filesize().end();
+        let far = |at: usize| towline_tests::raw_client::offset(at * BLOCK);
+        let told = client.progress_that("a copy", |progress| progress.copied > Some(far(1))).await;
         assert_eq!((told.received, told.durable), (whole, whole), "{told:?}");
-        let mut second = server.speaker(&person).await;
+        let mut second = server.client(&user).await;
         assert_eq!(second.status(id).await.status, "publishing");
         second.send(&Request::Resume(resume(id))).await;
         let is_it = |progress: &towline_protocol::reply::Progress| progress.copied > told.copied;
@@ -296,32 +296,32 @@ async fn that_is_slow_holds_up_neither_the_stop_nor_the_start() {
         server.signal(Signal::TERM);
         assert!(server.ended().await.success());
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-        assert_eq!(files(&site.documents(&person)), Vec::<String>::new(), "no half copy is left");
+        assert_eq!(files(&site.documents(&user)), Vec::<String>::new(), "no half copy is left");
 
         let began = Instant::now();
         let server = launch().failpoints("publish.copy_block=wait:300").start().await;
-        let mut speaker = server.speaker(&person).await;
-        let mut second = server.speaker(&other).await;
+        let mut client = server.client(&user).await;
+        let mut second = server.client(&other).await;
         // Other documents become durable meanwhile.
-        let small = Corpus::new(1000, 992);
+        let small = TestFile::new(1000, 992);
         let small_id = second.upload(upload("small", &small)).await.document_id;
         second.chunks(ZERO, &small, 0..small.size()).await;
         second.complete(ZERO).await;
         let again = Complete { document_id: Some(small_id), ..Complete::default() };
         assert!(second.complete_with(again).await.durable);
-        assert_eq!(speaker.status(id).await.status, "publishing");
+        assert_eq!(client.status(id).await.status, "publishing");
         assert!(began.elapsed() < Duration::from_secs(9), "the copy alone takes that long");
         // Without a client that waits for it.
-        speaker.send(&Request::Resume(resume(id))).await;
-        speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
-        speaker.reset();
-        let mut speaker = server.speaker(&person).await;
-        speaker.send(&Request::Resume(resume(id))).await;
-        assert_eq!(speaker.success_on(ZERO).await.filename, "doc");
-        site.assert_published(&person, "doc", &corpus);
-        assert_nothing_is_left(&site, &person, &["doc"]);
+        client.send(&Request::Resume(resume(id))).await;
+        client.progress_that("the copy", |progress| progress.copied.is_some()).await;
+        client.reset();
+        let mut client = server.client(&user).await;
+        client.send(&Request::Resume(resume(id))).await;
+        assert_eq!(client.success_on(ZERO).await.filename, "doc");
+        site.assert_published(&user, "doc", &test_file);
+        assert_nothing_is_left(&site, &user, &["doc"]);
         server.gone().await;
-        std::fs::remove_file(site.document(&person, "doc")).unwrap();
+        std::fs::remove_file(site.document(&user, "doc")).unwrap();
         shown.hide();
     }
 }
@@ -333,17 +333,17 @@ async fn whose_files_are_damaged_is_repaired_as_far_as_it_can_be() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     let (site, ada, shown) = beside(&volume).await;
     let bob = site.add_user("bob").await;
-    let corpus = Corpus::new(BLOCK + 7, 993);
+    let test_file = TestFile::new(BLOCK + 7, 993);
     let server = Launch::over(&site).start().await;
-    for person in [&ada, &bob] {
-        let mut speaker = server.speaker(person).await;
-        speaker.upload(upload("doc", &corpus)).await;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        speaker.complete(ZERO).await;
+    for user in [&ada, &bob] {
+        let mut client = server.client(user).await;
+        client.upload(upload("doc", &test_file)).await;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        client.complete(ZERO).await;
     }
     server.gone().await;
-    for person in [&ada, &bob] {
-        flip(&site.document(person, "doc"), 3);
+    for user in [&ada, &bob] {
+        flip(&site.document(user, "doc"), 3);
     }
     let damaged = std::fs::read(site.document(&ada, "doc")).unwrap();
 
@@ -368,11 +368,11 @@ async fn whose_files_are_damaged_is_repaired_as_far_as_it_can_be() {
     assert_eq!(code, Some(0), "{told}");
 
     let server = Launch::over(&site).start().await;
-    let mut speaker = server.speaker(&ada).await;
-    let again = Upload { blake3: Some(corpus.hash()), ..upload("doc", &corpus) };
-    speaker.upload(again).await;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    assert_eq!(speaker.complete(ZERO).await.filename, "doc");
+    let mut client = server.client(&ada).await;
+    let again = Upload { blake3: Some(test_file.hash()), ..upload("doc", &test_file) };
+    client.upload(again).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    assert_eq!(client.complete(ZERO).await.filename, "doc");
     server.gone().await;
     drop(shown);
 }

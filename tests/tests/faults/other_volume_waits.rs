@@ -9,9 +9,9 @@ use towline_protocol::Code;
 use towline_protocol::reply::Progress;
 use towline_protocol::request::{Complete, Request, Upload};
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::speaker::{Speaker, ZERO, about, errors, offset, resume, upload};
+use towline_tests::raw_client::{RawClient, ZERO, about, errors, offset, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::Volume;
 use towline_types::DocumentId;
 
@@ -36,10 +36,10 @@ async fn waits_again(server: &ServerProcess, point: &str, before: usize) {
 }
 
 /// Asks for its status, which finishes nothing, until it is that.
-async fn comes_to(speaker: &mut Speaker, id: DocumentId, status: &str) {
+async fn comes_to(client: &mut RawClient, id: DocumentId, status: &str) {
     let began = Instant::now();
     loop {
-        let told = speaker.status(id).await;
+        let told = client.status(id).await;
         if told.status == status {
             return;
         }
@@ -57,10 +57,10 @@ async fn assert_one_end_is_logged(server: &ServerProcess, name: &str) {
     assert_eq!(said.iter().filter(is_end).count(), 1, "{said:#?}");
 }
 
-async fn sends(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> DocumentId {
-    let id = speaker.upload(upload(name, corpus)).await.document_id;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.send(&Request::Complete(Complete::default())).await;
+async fn sends(client: &mut RawClient, name: &str, test_file: &TestFile) -> DocumentId {
+    let id = client.upload(upload(name, test_file)).await.document_id;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.send(&Request::Complete(Complete::default())).await;
     id
 }
 
@@ -69,18 +69,18 @@ async fn sends(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> DocumentId
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_leaves_its_document_to_the_server() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(BLOCK + 9, 1200);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(BLOCK + 9, 1200);
     let server = Launch::over(&site).failpoints("publish.synced=wait:300").start().await;
-    let mut watcher = server.speaker(&person).await;
+    let mut watcher = server.client(&user).await;
     for number in 0..8 {
         let name = format!("{number}.bin");
-        let mut speaker = server.speaker(&person).await;
-        let id = sends(&mut speaker, &name, &corpus).await;
+        let mut client = server.client(&user).await;
+        let id = sends(&mut client, &name, &test_file).await;
         waits_again(&server, "publish.synced", number).await;
-        speaker.reset();
+        client.reset();
         comes_to(&mut watcher, id, "completed").await;
-        site.assert_published(&person, &name, &corpus);
+        site.assert_published(&user, &name, &test_file);
         assert_one_end_is_logged(&server, &name).await;
     }
     server.gone().await;
@@ -92,18 +92,18 @@ async fn a_client_that_goes_leaves_its_document_to_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_that_comes_too_late_holds_up_no_other_question() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(2 * BLOCK + 9, 1201);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(2 * BLOCK + 9, 1201);
     let plan = "publish.synced=wait:3000, publish.copy_block=wait:500";
     let server = Launch::over(&site).failpoints(plan).start().await;
-    let mut speaker = server.speaker(&person).await;
-    let id = sends(&mut speaker, "doc", &corpus).await;
+    let mut client = server.client(&user).await;
+    let id = sends(&mut client, "doc", &test_file).await;
     waits_again(&server, "publish.synced", 0).await;
 
-    let mut second = server.speaker(&person).await;
+    let mut second = server.client(&user).await;
     second.send(&Request::Cancel(about(id))).await;
     second.ping().await;
-    let mut third = server.speaker(&person).await;
+    let mut third = server.client(&user).await;
     for _ in 0..20 {
         assert_eq!(third.status(id).await.status, "uploading");
     }
@@ -111,8 +111,8 @@ async fn a_cancel_that_comes_too_late_holds_up_no_other_question() {
     second.progress_that("the copy", |progress| progress.copied.is_some()).await;
     let told = second.error(Code::BadState).await;
     println!("{}", told.message);
-    assert_eq!(speaker.success_on(ZERO).await.filename, "doc");
-    site.assert_published(&person, "doc", &corpus);
+    assert_eq!(client.success_on(ZERO).await.filename, "doc");
+    site.assert_published(&user, "doc", &test_file);
     server.assert_calm();
     server.gone().await;
     drop(shown);
@@ -123,27 +123,28 @@ async fn a_cancel_that_comes_too_late_holds_up_no_other_question() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_made_from_another_is_answered_for_while_it_is_copied() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(3 * BLOCK + 9, 1202);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(3 * BLOCK + 9, 1202);
     let server = Launch::over(&site).start().await;
-    let mut speaker = server.speaker(&person).await;
-    sends(&mut speaker, "first", &corpus).await;
-    speaker.success_on(ZERO).await;
+    let mut client = server.client(&user).await;
+    sends(&mut client, "first", &test_file).await;
+    client.success_on(ZERO).await;
     server.gone().await;
 
     let server = Launch::over(&site).failpoints("publish.copy_block=wait:700").start().await;
-    let mut speaker = server.speaker(&person).await;
-    let again = Upload { blake3: Some(corpus.hash()), blocks: true, ..upload("second", &corpus) };
-    speaker.send(&Request::Upload(again)).await;
-    let told = speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    let mut client = server.client(&user).await;
+    let again =
+        Upload { blake3: Some(test_file.hash()), blocks: true, ..upload("second", &test_file) };
+    client.send(&Request::Upload(again)).await;
+    let told = client.progress_that("the copy", |progress| progress.copied.is_some()).await;
     let id = told.document_id;
-    let mut second = server.speaker(&person).await;
+    let mut second = server.client(&user).await;
     assert_eq!(second.status(id).await.status, "publishing");
     second.send(&Request::Resume(resume(id))).await;
     second.progress_that("the copy", |progress| progress.copied > told.copied).await;
-    assert!(speaker.success_on(ZERO).await.copied);
+    assert!(client.success_on(ZERO).await.copied);
     assert_eq!(second.success_on(ZERO).await.filename, "second");
-    site.assert_published(&person, "second", &corpus);
+    site.assert_published(&user, "second", &test_file);
     server.gone().await;
     drop(shown);
 }
@@ -153,27 +154,27 @@ async fn a_document_made_from_another_is_answered_for_while_it_is_copied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_waits_for_its_turn_is_not_silent() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(BLOCK + 9, 1203);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(BLOCK + 9, 1203);
     let server = Launch::over(&site).failpoints("publish.copy_block=wait:3000").start().await;
     let mut copied = Vec::new();
     for number in 0..PLACES {
-        let mut speaker = server.speaker(&person).await;
-        sends(&mut speaker, &format!("{number}.bin"), &corpus).await;
-        copied.push(speaker);
+        let mut client = server.client(&user).await;
+        sends(&mut client, &format!("{number}.bin"), &test_file).await;
+        copied.push(client);
     }
     waits_again(&server, "publish.copy_block", PLACES - 1).await;
-    let mut last = server.speaker(&person).await;
-    let id = sends(&mut last, "last.bin", &corpus).await;
+    let mut last = server.client(&user).await;
+    let id = sends(&mut last, "last.bin", &test_file).await;
     let begun = |progress: &Progress| progress.copied.is_some();
     for _ in 0..3 {
         let told = last.progress_that("its turn", begun).await;
         assert_eq!(told.copied, Some(offset(0)));
-        assert_eq!((told.received, told.durable), (corpus.filesize().end(), told.received));
+        assert_eq!((told.received, told.durable), (test_file.filesize().end(), told.received));
     }
     // The same for a client that asks, when the one that sent it is gone.
     last.reset();
-    let mut again = server.speaker(&person).await;
+    let mut again = server.client(&user).await;
     again.send(&Request::Resume(resume(id))).await;
     for _ in 0..3 {
         assert_eq!(again.progress_that("its turn", begun).await.copied, Some(offset(0)));
@@ -182,8 +183,8 @@ async fn a_document_that_waits_for_its_turn_is_not_silent() {
     assert_eq!(again.success_on(ZERO).await.filename, "last.bin");
     // No connection completed it.
     assert_one_end_is_logged(&server, "last.bin").await;
-    for mut speaker in copied {
-        speaker.success_on(ZERO).await;
+    for mut client in copied {
+        client.success_on(ZERO).await;
     }
     server.gone().await;
     drop(shown);
@@ -193,19 +194,19 @@ async fn a_document_that_waits_for_its_turn_is_not_silent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_during_the_copy_is_no_fault_of_the_server() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(4 * BLOCK, 1204);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(4 * BLOCK, 1204);
     let mut server = Launch::over(&site).failpoints("publish.copy_block=wait:500").start().await;
-    let mut speaker = server.speaker(&person).await;
-    let id = sends(&mut speaker, "doc", &corpus).await;
-    speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
-    let mut second = server.speaker(&person).await;
+    let mut client = server.client(&user).await;
+    let id = sends(&mut client, "doc", &test_file).await;
+    client.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    let mut second = server.client(&user).await;
     second.send(&Request::Resume(resume(id))).await;
     second.progress_that("the copy", |progress| progress.copied.is_some()).await;
     server.signal(Signal::TERM);
-    for speaker in [speaker, second] {
-        let mut speaker = speaker;
-        let heard = speaker.closed().await;
+    for client in [client, second] {
+        let mut client = client;
+        let heard = client.closed().await;
         let codes: Vec<Code> = errors(&heard).into_iter().map(|(code, _)| code).collect();
         assert!(!codes.is_empty(), "{heard:?}");
         assert!(codes.iter().all(|code| *code == Code::ShuttingDown), "{codes:?}");
@@ -219,11 +220,11 @@ async fn a_stop_during_the_copy_is_no_fault_of_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_keeps_no_checkpoint_busy() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(4 * BLOCK, 1205);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(4 * BLOCK, 1205);
     let server = Launch::over(&site).failpoints("publish.copy_block=wait:1000").start().await;
-    let mut speaker = server.speaker(&person).await;
-    sends(&mut speaker, "doc", &corpus).await;
+    let mut client = server.client(&user).await;
+    sends(&mut client, "doc", &test_file).await;
     let state_file = site.path().join("state/uploads_state.json");
     let written = || {
         let about = std::fs::metadata(&state_file).expect("a state file");
@@ -231,11 +232,11 @@ async fn a_copy_keeps_no_checkpoint_busy() {
     };
     let far = |blocks: usize| Some(offset(blocks * BLOCK));
     // What was noted of the upload before the copy may be written at its beginning.
-    speaker.progress_that("the copy", |progress| progress.copied >= far(2)).await;
+    client.progress_that("the copy", |progress| progress.copied >= far(2)).await;
     let before = written();
-    speaker.progress_that("the copy", |progress| progress.copied >= far(3)).await;
+    client.progress_that("the copy", |progress| progress.copied >= far(3)).await;
     assert_eq!(written(), before, "the state file is written again and again");
-    speaker.success_on(ZERO).await;
+    client.success_on(ZERO).await;
     server.gone().await;
     drop(shown);
 }
@@ -245,24 +246,24 @@ async fn a_copy_keeps_no_checkpoint_busy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_keeps_no_place_of_a_connection_that_is_gone() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
-    let (site, person, shown) = beside(&volume).await;
-    let corpus = Corpus::new(4 * BLOCK, 1206);
+    let (site, user, shown) = beside(&volume).await;
+    let test_file = TestFile::new(4 * BLOCK, 1206);
     let settings = site.settings("max_connections = 2");
     let launch = Launch::over(&site).settings(&settings);
     let server = launch.failpoints("publish.copy_block=wait:2000").start().await;
-    let mut speaker = server.speaker(&person).await;
-    let id = sends(&mut speaker, "doc", &corpus).await;
-    speaker.progress_that("the copy", |progress| progress.copied.is_some()).await;
-    speaker.reset();
-    let mut second = server.speaker(&person).await;
+    let mut client = server.client(&user).await;
+    let id = sends(&mut client, "doc", &test_file).await;
+    client.progress_that("the copy", |progress| progress.copied.is_some()).await;
+    client.reset();
+    let mut second = server.client(&user).await;
     let began = Instant::now();
-    while Speaker::try_login(server.address(), &person.token).await.is_none() {
+    while RawClient::try_login(server.address(), &user.token).await.is_none() {
         assert!(began.elapsed() < PATIENCE, "no place is free");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(second.status(id).await.status, "publishing", "the copy kept the place");
     comes_to(&mut second, id, "completed").await;
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&user, "doc", &test_file);
     server.gone().await;
     drop(shown);
 }

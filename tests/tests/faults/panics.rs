@@ -4,12 +4,12 @@
 use towline_protocol::frame::chunk_head;
 use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::Site;
-use towline_tests::speaker::{
-    Heard, Speaker, ZERO, about, find, join, offset, position, resume, upload,
+use towline_tests::raw_client::{
+    Heard, RawClient, ZERO, about, find, join, offset, position, resume, upload,
 };
+use towline_tests::site::Site;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{BlockIndex, DocumentId};
 
 /// Points that a channel passes while it uploads and completes.
@@ -35,32 +35,32 @@ async fn in_a_channel() {
     for point in ON_A_CHANNEL {
         println!("{point}");
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         // So that a place that is not given back would be missed.
         let settings = site.settings("max_unfinished_per_user = 2");
         let plan = point.replace('@', "=panic@");
         let server = Launch::over(&site).settings(&settings).failpoints(&plan).start().await;
-        let corpus = Corpus::new(BLOCK + 70_000, 950);
+        let test_file = TestFile::new(BLOCK + 70_000, 950);
         // The other has begun before and is not disturbed.
-        let mut other = Speaker::login(server.address(), &person.token).await;
-        other.upload(upload("other", &corpus)).await;
+        let mut other = RawClient::login(server.address(), &user.token).await;
+        other.upload(upload("other", &test_file)).await;
 
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        speaker.send(&Request::Upload(upload("doc", &corpus))).await;
-        speaker.send_raw(&all_chunks(&corpus)).await;
-        speaker.send(&Request::Complete(Complete::default())).await;
-        let heard = speaker.ended().await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        client.send(&Request::Upload(upload("doc", &test_file))).await;
+        client.send_raw(&all_chunks(&test_file)).await;
+        client.send(&Request::Complete(Complete::default())).await;
+        let heard = client.ended().await;
         assert!(heard.iter().any(is_own_mistake), "{heard:?}");
         let granted = heard.iter().find_map(|heard| match heard {
             Heard::Reply(Reply::Upload(granted)) => Some(granted.document_id),
             _ => None,
         });
 
-        finish(server.address(), &person.token, &corpus, granted).await;
-        site.assert_published(&person, "doc", &corpus);
-        other.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        assert_eq!(other.complete(ZERO).await.blake3, corpus.hash());
-        site.assert_published(&person, "other", &corpus);
+        finish(server.address(), &user.token, &test_file, granted).await;
+        site.assert_published(&user, "doc", &test_file);
+        other.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        assert_eq!(other.complete(ZERO).await.blake3, test_file.hash());
+        site.assert_published(&user, "other", &test_file);
         server.gone().await;
     }
 }
@@ -70,29 +70,29 @@ async fn in_a_channel() {
 async fn in_the_middle_of_a_block() {
     for blocks in [false, true] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let server = Launch::over(&site).failpoints("write.hashed=panic@2").start().await;
-        let corpus = Corpus::new(BLOCK + 70_000, 953);
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        let begin = Upload { blocks, ..upload("doc", &corpus) };
-        let id = speaker.upload(begin).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..50_000).await;
-        speaker.has_received(id, 50_000).await;
-        speaker.chunks(ZERO, &corpus, 50_000..90_000).await;
-        speaker.error(Code::Internal).await;
-        speaker.closed().await;
+        let test_file = TestFile::new(BLOCK + 70_000, 953);
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        let begin = Upload { blocks, ..upload("doc", &test_file) };
+        let id = client.upload(begin).await.document_id;
+        client.chunks(ZERO, &test_file, 0..50_000).await;
+        client.has_received(id, 50_000).await;
+        client.chunks(ZERO, &test_file, 50_000..90_000).await;
+        client.error(Code::Internal).await;
+        client.closed().await;
 
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
         let again = Resume { blocks, ..resume(id) };
-        let from = position(speaker.resume(again).await.offset);
+        let from = position(client.resume(again).await.offset);
         assert_eq!(from, 50_000);
         if blocks {
-            speaker.blocks_from(ZERO, &corpus, from).await;
+            client.blocks_from(ZERO, &test_file, from).await;
         } else {
-            speaker.chunks(ZERO, &corpus, from..corpus.size()).await;
+            client.chunks(ZERO, &test_file, from..test_file.size()).await;
         }
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-        site.assert_published(&person, "doc", &corpus);
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+        site.assert_published(&user, "doc", &test_file);
         server.gone().await;
     }
 }
@@ -101,22 +101,22 @@ async fn in_the_middle_of_a_block() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_fast_upload() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("tap.drawn=panic@3").start().await;
-    let corpus = Corpus::new(48 * BLOCK, 957);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-    for index in 0..corpus.block_count() {
-        let frame = chunk(index * BLOCK, corpus.block(index));
-        if speaker.try_send_raw(&frame).await.is_err() {
+    let test_file = TestFile::new(48 * BLOCK, 957);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let id = client.upload(upload("doc", &test_file)).await.document_id;
+    for index in 0..test_file.block_count() {
+        let frame = chunk(index * BLOCK, test_file.block(index));
+        if client.try_send_raw(&frame).await.is_err() {
             break;
         }
     }
     // A lane that never drew would say nothing, and that fails here.
-    speaker.until("the server's own mistake", is_own_mistake).await;
-    speaker.ended().await;
-    finish(server.address(), &person.token, &corpus, Some(id)).await;
-    site.assert_published(&person, "doc", &corpus);
+    client.until("the server's own mistake", is_own_mistake).await;
+    client.ended().await;
+    finish(server.address(), &user.token, &test_file, Some(id)).await;
+    site.assert_published(&user, "doc", &test_file);
     server.gone().await;
 }
 
@@ -124,34 +124,34 @@ async fn in_a_fast_upload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_one_of_several_connections() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("write.hashed=panic@2").start().await;
-    let corpus = Corpus::new(3 * BLOCK, 955);
-    let mut first = Speaker::login(server.address(), &person.token).await;
-    let begin = Upload { blocks: true, ..upload("doc", &corpus) };
+    let test_file = TestFile::new(3 * BLOCK, 955);
+    let mut first = RawClient::login(server.address(), &user.token).await;
+    let begin = Upload { blocks: true, ..upload("doc", &test_file) };
     let granted = first.upload(begin).await;
     let id = granted.document_id;
-    let mut second = Speaker::login(server.address(), &person.token).await;
+    let mut second = RawClient::login(server.address(), &user.token).await;
     second.join(join(&granted)).await;
-    first.chunks(ZERO, &corpus, 0..50_000).await;
+    first.chunks(ZERO, &test_file, 0..50_000).await;
     first.has_received(id, 50_000).await;
-    second.chunks(ZERO, &corpus, BLOCK..BLOCK + 40_000).await;
+    second.chunks(ZERO, &test_file, BLOCK..BLOCK + 40_000).await;
     second.error(Code::Internal).await;
     second.closed().await;
     first.error(Code::Internal).await;
     // Its connection has done no wrong.
     let again = Resume { blocks: true, ..resume(id) };
     let resumed = first.resume(again).await;
-    let mut third = Speaker::login(server.address(), &person.token).await;
+    let mut third = RawClient::login(server.address(), &user.token).await;
     third.join_refused(join(&granted), Code::Superseded).await;
     third.join(join(&resumed)).await;
-    third.block(ZERO, &corpus, 1).await;
+    third.block(ZERO, &test_file, 1).await;
     third.status(id).await;
-    first.chunks(ZERO, &corpus, position(resumed.offset)..BLOCK).await;
-    first.announce(ZERO, 0, corpus.value(0)).await;
-    first.block(ZERO, &corpus, 2).await;
-    assert_eq!(first.complete(ZERO).await.blake3, corpus.hash());
-    site.assert_published(&person, "doc", &corpus);
+    first.chunks(ZERO, &test_file, position(resumed.offset)..BLOCK).await;
+    first.announce(ZERO, 0, test_file.value(0)).await;
+    first.block(ZERO, &test_file, 2).await;
+    assert_eq!(first.complete(ZERO).await.blake3, test_file.hash());
+    site.assert_published(&user, "doc", &test_file);
     server.gone().await;
 }
 
@@ -159,8 +159,8 @@ fn is_own_mistake(heard: &Heard) -> bool {
     matches!(heard, Heard::Reply(Reply::Error(error)) if error.code == Code::Internal)
 }
 
-fn all_chunks(corpus: &Corpus) -> Vec<u8> {
-    let chunks = corpus.bytes.chunks(50_000).enumerate();
+fn all_chunks(test_file: &TestFile) -> Vec<u8> {
+    let chunks = test_file.bytes.chunks(50_000).enumerate();
     chunks.flat_map(|(index, bytes)| chunk(index * 50_000, bytes)).collect()
 }
 
@@ -173,26 +173,26 @@ fn chunk(at: usize, bytes: &[u8]) -> Vec<u8> {
 async fn finish(
     address: std::net::SocketAddr,
     token: &str,
-    corpus: &Corpus,
+    test_file: &TestFile,
     granted: Option<DocumentId>,
 ) {
-    let mut speaker = Speaker::login(address, token).await;
-    let found = speaker.find(find("doc", corpus.filesize())).await.unfinished;
+    let mut client = RawClient::login(address, token).await;
+    let found = client.find(find("doc", test_file.filesize())).await.unfinished;
     let id = granted.or(found.map(|unfinished| unfinished.document_id));
     let Some(id) = id else {
         // Nothing is left of it, its place among the unfinished neither.
-        speaker.upload(upload("doc", corpus)).await;
-        speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        client.upload(upload("doc", test_file)).await;
+        client.chunks(ZERO, test_file, 0..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
         return;
     };
-    speaker.send(&Request::Resume(resume(id))).await;
-    match speaker.reply_on(ZERO).await {
-        Reply::Success(success) => assert_eq!(success.blake3, corpus.hash()),
+    client.send(&Request::Resume(resume(id))).await;
+    match client.reply_on(ZERO).await {
+        Reply::Success(success) => assert_eq!(success.blake3, test_file.hash()),
         Reply::Resume(granted) => {
             let from = position(granted.offset);
-            speaker.chunks(ZERO, corpus, from..corpus.size()).await;
-            assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+            client.chunks(ZERO, test_file, from..test_file.size()).await;
+            assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
         }
         other => panic!("{other:?}"),
     }
@@ -202,18 +202,18 @@ async fn finish(
 async fn in_a_checkpoint() {
     for point in ["checkpoint.synced", "checkpoint.recorded", "sync.data", "sync.folder"] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let server = first_after_the_start(&site, point).await;
-        let corpus = Corpus::new(BLOCK, 951);
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..300_000).await;
+        let test_file = TestFile::new(BLOCK, 951);
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        let id = client.upload(upload("doc", &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..300_000).await;
         // Nobody has to send another byte for it to be promised after all.
-        speaker.progress_that("a promise", |p| p.durable == offset(300_000)).await;
+        client.progress_that("a promise", |p| p.durable == offset(300_000)).await;
         server.says("a checkpoint panicked").await;
-        speaker.chunks(ZERO, &corpus, 300_000..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.document_id, id);
-        site.assert_published(&person, "doc", &corpus);
+        client.chunks(ZERO, &test_file, 300_000..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.document_id, id);
+        site.assert_published(&user, "doc", &test_file);
         server.gone().await;
     }
 }
@@ -232,22 +232,22 @@ async fn first_after_the_start(site: &Site, point: &str) -> ServerProcess {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_cancellation() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let settings = site.settings("max_unfinished_per_user = 1");
     let plan = "end.recorded=panic@1";
     let server = Launch::over(&site).settings(&settings).failpoints(plan).start().await;
-    let corpus = Corpus::new(70_000, 952);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    speaker.send(&Request::Cancel(about(id))).await;
-    speaker.error(Code::Internal).await;
-    speaker.closed().await;
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    assert_eq!(speaker.cancel(id).await.status, "cancelled");
-    speaker.upload(upload("next", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
+    let test_file = TestFile::new(70_000, 952);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let id = client.upload(upload("doc", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    client.send(&Request::Cancel(about(id))).await;
+    client.error(Code::Internal).await;
+    client.closed().await;
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    assert_eq!(client.cancel(id).await.status, "cancelled");
+    client.upload(upload("next", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await;
     server.gone().await;
 }
 
@@ -255,12 +255,12 @@ async fn in_a_cancellation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_cancellation_of_what_another_writes() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("end.recorded=panic@1").start().await;
-    let corpus = Corpus::new(70_000, 953);
-    let mut writer = Speaker::login(server.address(), &person.token).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
-    let mut other = Speaker::login(server.address(), &person.token).await;
+    let test_file = TestFile::new(70_000, 953);
+    let mut writer = RawClient::login(server.address(), &user.token).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
+    let mut other = RawClient::login(server.address(), &user.token).await;
     other.send(&Request::Cancel(about(id))).await;
     other.error(Code::Internal).await;
     other.closed().await;
@@ -274,38 +274,38 @@ async fn in_a_cancellation_of_what_another_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_withdrawal() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let plan = "withdraw.recorded=panic@1";
     let mut server = Launch::over(&site).failpoints(plan).start().await;
-    let corpus = Corpus::new(3 * BLOCK, 954);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let begin = Upload { blocks: true, ..upload("doc", &corpus) };
-    let id = speaker.upload(begin).await.document_id;
+    let test_file = TestFile::new(3 * BLOCK, 954);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let begin = Upload { blocks: true, ..upload("doc", &test_file) };
+    let id = client.upload(begin).await.document_id;
     for index in 0..2 {
-        speaker.block(ZERO, &corpus, index).await;
+        client.block(ZERO, &test_file, index).await;
     }
-    speaker.progress_that("a promise", |p| p.durable == offset(2 * BLOCK)).await;
+    client.progress_that("a promise", |p| p.durable == offset(2 * BLOCK)).await;
     let ranges = vec![(BlockIndex::new(0).unwrap(), 1)];
-    speaker.send(&Request::Withdraw(Withdraw { channel: ZERO, ranges })).await;
-    speaker.error(Code::Internal).await;
-    speaker.closed().await;
+    client.send(&Request::Withdraw(Withdraw { channel: ZERO, ranges })).await;
+    client.error(Code::Internal).await;
+    client.closed().await;
 
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let mut client = RawClient::login(server.address(), &user.token).await;
     let again = Resume { blocks: true, ..resume(id) };
-    let from = position(speaker.resume(again.clone()).await.offset);
+    let from = position(client.resume(again.clone()).await.offset);
     assert_eq!(from, 0, "the catalog has forgotten the block");
-    let held = speaker.blocks(id).await;
+    let held = client.blocks(id).await;
     assert_eq!(held.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1]);
     for index in [0, 2] {
-        speaker.block(ZERO, &corpus, index).await;
+        client.block(ZERO, &test_file, index).await;
     }
-    let all = offset(corpus.size());
-    let promised = speaker.progress_that("a promise", |p| p.durable == all).await.durable;
+    let all = offset(test_file.size());
+    let promised = client.progress_that("a promise", |p| p.durable == all).await.durable;
 
     server.kill_and_start_again().await;
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    assert_eq!(speaker.resume(again).await.offset, promised);
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-    site.assert_published(&person, "doc", &corpus);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    assert_eq!(client.resume(again).await.offset, promised);
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+    site.assert_published(&user, "doc", &test_file);
     server.gone().await;
 }

@@ -5,26 +5,26 @@ use std::path::Path;
 use std::process::Command;
 use towline_protocol::Code;
 use towline_protocol::request::Complete;
-use towline_tests::corpus::Corpus;
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{ZERO, find, offset, position, resume, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{ZERO, find, offset, position, resume, upload};
+use towline_tests::test_file::TestFile;
 use towline_tests::volume::Volume;
 
 #[tokio::test]
 async fn the_volume_of_the_uploads() {
     let Some(volume) = Volume::ext4(32 << 20) else { return };
     let site = Site::new();
-    let person = site.add_user("ada").await;
-    let corpus = Corpus::new(3000, 940);
+    let user = site.add_user("ada").await;
+    let test_file = TestFile::new(3000, 940);
     let shown = volume.show_at(&site.uploads());
     let mut server = Launch::without_reserve(&site).start().await;
-    let mut writer = server.speaker(&person).await;
-    let done = writer.upload(upload("done", &corpus)).await.document_id;
-    writer.chunks(ZERO, &corpus, 0..3000).await;
+    let mut writer = server.client(&user).await;
+    let done = writer.upload(upload("done", &test_file)).await.document_id;
+    writer.chunks(ZERO, &test_file, 0..3000).await;
     writer.complete(ZERO).await;
-    let begun = writer.upload(upload("begun", &corpus)).await.document_id;
-    writer.chunks(ZERO, &corpus, 0..1000).await;
+    let begun = writer.upload(upload("begun", &test_file)).await.document_id;
+    writer.chunks(ZERO, &test_file, 0..1000).await;
     let paused = writer.pause().await;
     let last = paused.iter().find(|progress| progress.document_id == begun).unwrap();
     let promised = last.durable;
@@ -33,29 +33,29 @@ async fn the_volume_of_the_uploads() {
     server.kill_and_start_again().await;
     volume.remount("ro");
 
-    let mut reader = server.speaker(&person).await;
-    let told = reader.upload_refused(upload("new", &corpus), Code::StorageReadOnly).await;
+    let mut reader = server.client(&user).await;
+    let told = reader.upload_refused(upload("new", &test_file), Code::StorageReadOnly).await;
     println!("a new upload: {} {}", told.code, told.message);
     let told = reader.resume_refused(resume(begun), Code::StorageReadOnly).await;
     println!("a resume: {} {}", told.code, told.message);
     assert_eq!(reader.status(begun).await.durable, promised);
     assert_eq!(reader.status(done).await.status, "completed");
-    let found = reader.find(find("begun", corpus.filesize())).await;
+    let found = reader.find(find("begun", test_file.filesize())).await;
     assert_eq!(found.unfinished.map(|unfinished| unfinished.document_id), Some(begun));
     let again = Complete { document_id: Some(done), ..Complete::default() };
-    assert_eq!(reader.complete_with(again).await.blake3, corpus.hash());
+    assert_eq!(reader.complete_with(again).await.blake3, test_file.hash());
 
     // It starts over such a volume, too.
     server.kill_and_start_again().await;
-    let mut reader = server.speaker(&person).await;
+    let mut reader = server.client(&user).await;
     assert_eq!(reader.status(begun).await.durable, promised);
     reader.resume_refused(resume(begun), Code::StorageReadOnly).await;
 
     volume.remount("rw");
     let from = position(reader.resume(resume(begun)).await.offset);
-    reader.chunks(ZERO, &corpus, from..3000).await;
+    reader.chunks(ZERO, &test_file, from..3000).await;
     reader.complete(ZERO).await;
-    site.assert_published(&person, "begun", &corpus);
+    site.assert_published(&user, "begun", &test_file);
     server.gone().await;
     shown.hide();
 }

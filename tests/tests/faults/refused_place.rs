@@ -7,22 +7,22 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Channel, Code, Reply, Request};
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+use towline_tests::raw_client::{RawClient, ZERO, resume, upload};
+use towline_tests::site::{Site, TestUser};
 use towline_tests::strace::Strace;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::has;
 use towline_types::OnConflict;
 
-fn within(folder: &str, name: &str, corpus: &Corpus) -> Upload {
-    Upload { folder: vec![folder.to_owned()], ..upload(name, corpus) }
+fn within(folder: &str, name: &str, test_file: &TestFile) -> Upload {
+    Upload { folder: vec![folder.to_owned()], ..upload(name, test_file) }
 }
 
 /// A server over which moves into the folder `shut` of a user get that answer.
-async fn refusing(site: &Site, person: &Person, answer: &str) -> ServerProcess {
-    let shut = site.documents(person).join("shut");
+async fn refusing(site: &Site, user: &TestUser, answer: &str) -> ServerProcess {
+    let shut = site.documents(user).join("shut");
     std::fs::create_dir_all(&shut).expect("a folder");
     let log = site.outside().join("strace.log");
     let strace = Strace::inject(&log, "renameat2", answer).about([shut]);
@@ -38,13 +38,13 @@ async fn is_said_once_and_holds_nothing_else_up() {
         [("error=EACCES", 13), ("error=EPERM", 1), ("error=ENAMETOOLONG", 36), ("error=ELOOP", 40)]
     {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
-        let mut server = refusing(&site, &person, answer).await;
-        let mut speaker = server.speaker(&person).await;
-        let corpus = Corpus::new(BLOCK + 1000, 940);
-        let id = speaker.upload(within("shut", "a.bin", &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        let told = speaker.complete_refused(Complete::default(), Code::StorageRefused).await;
+        let user = site.add_user("ada").await;
+        let mut server = refusing(&site, &user, answer).await;
+        let mut client = server.client(&user).await;
+        let test_file = TestFile::new(BLOCK + 1000, 940);
+        let id = client.upload(within("shut", "a.bin", &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        let told = client.complete_refused(Complete::default(), Code::StorageRefused).await;
         println!("{answer}: {}", told.message);
         assert!(!told.retry);
         assert!(told.message.contains("shut/a.bin"), "{told:?}");
@@ -53,16 +53,16 @@ async fn is_said_once_and_holds_nothing_else_up() {
 
         // Others on the same connection, in other folders, go on.
         let good = Channel(1);
-        speaker.upload(Upload { channel: good, ..within("open", "b.bin", &corpus) }).await;
-        speaker.chunks(good, &corpus, 0..corpus.size()).await;
-        speaker.complete(good).await;
-        site.assert_published(&person, "open/b.bin", &corpus);
+        client.upload(Upload { channel: good, ..within("open", "b.bin", &test_file) }).await;
+        client.chunks(good, &test_file, 0..test_file.size()).await;
+        client.complete(good).await;
+        site.assert_published(&user, "open/b.bin", &test_file);
 
         // What came is kept, and nothing stands under the name.
-        assert!(!site.document(&person, "shut/a.bin").exists());
-        let granted = speaker.resume(resume(id)).await;
-        assert_eq!(granted.offset.get(), corpus.size() as u64);
-        let place = format!("uploads/{}/shut/a.bin", person.id);
+        assert!(!site.document(&user, "shut/a.bin").exists());
+        let granted = client.resume(resume(id)).await;
+        assert_eq!(granted.offset.get(), test_file.size() as u64);
+        let place = format!("uploads/{}/shut/a.bin", user.id);
         server.says(&format!("os error {number}")).await;
         let said = server.said();
         let line = said.iter().find(|line| line.contains(&place)).expect("the path is named");
@@ -70,10 +70,10 @@ async fn is_said_once_and_holds_nothing_else_up() {
 
         server.kill().await;
         let server = Launch::over(&site).start().await;
-        let mut speaker = server.speaker(&person).await;
-        speaker.resume(resume(id)).await;
-        speaker.complete(ZERO).await;
-        site.assert_published(&person, "shut/a.bin", &corpus);
+        let mut client = server.client(&user).await;
+        client.resume(resume(id)).await;
+        client.complete(ZERO).await;
+        site.assert_published(&user, "shut/a.bin", &test_file);
         server.gone().await;
     }
 }
@@ -85,18 +85,18 @@ async fn is_said_of_small_files_as_well_and_logged_once_a_second() {
         return;
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let server = refusing(&site, &person, "error=EACCES").await;
-    let mut speaker = server.speaker(&person).await;
+    let user = site.add_user("ada").await;
+    let server = refusing(&site, &user, "error=EACCES").await;
+    let mut client = server.client(&user).await;
     let began = Instant::now();
     for number in 0..30 {
-        let corpus = Corpus::new(1000, 950 + number);
-        let begin = within("shut", &format!("{number}.txt"), &corpus);
-        speaker.send(&Request::Upload(Upload { on_conflict: OnConflict::Reject, ..begin })).await;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        speaker.send(&Request::Complete(Complete::default())).await;
+        let test_file = TestFile::new(1000, 950 + number);
+        let begin = within("shut", &format!("{number}.txt"), &test_file);
+        client.send(&Request::Upload(Upload { on_conflict: OnConflict::Reject, ..begin })).await;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        client.send(&Request::Complete(Complete::default())).await;
         loop {
-            match speaker.reply_on(ZERO).await {
+            match client.reply_on(ZERO).await {
                 Reply::Upload(_) => {}
                 Reply::Error(error) => {
                     assert_eq!(error.code, Code::StorageRefused, "{error:?}");
@@ -120,19 +120,19 @@ async fn what_may_pass_is_to_be_tried_again() {
     }
     for answer in ["error=EIO", "error=EMFILE", "error=ENOMEM", "error=EBUSY"] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
-        let server = refusing(&site, &person, answer).await;
-        let mut speaker = server.speaker(&person).await;
-        let corpus = Corpus::new(BLOCK + 1000, 941);
-        speaker.upload(within("shut", "a.bin", &corpus)).await;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        let user = site.add_user("ada").await;
+        let server = refusing(&site, &user, answer).await;
+        let mut client = server.client(&user).await;
+        let test_file = TestFile::new(BLOCK + 1000, 941);
+        client.upload(within("shut", "a.bin", &test_file)).await;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
         // Never that the storage is read-only: it is not.
-        let told = speaker.complete_refused(Complete::default(), Code::Internal).await;
+        let told = client.complete_refused(Complete::default(), Code::Internal).await;
         println!("{answer}: {}", told.message);
         assert!(told.retry);
-        let mut other = server.speaker(&person).await;
-        other.upload(upload("other", &corpus)).await;
-        other.chunks(ZERO, &corpus, 0..corpus.size()).await;
+        let mut other = server.client(&user).await;
+        other.upload(upload("other", &test_file)).await;
+        other.chunks(ZERO, &test_file, 0..test_file.size()).await;
         other.complete(ZERO).await;
         server.gone().await;
     }
@@ -146,8 +146,8 @@ async fn a_folder_of_roots_below_a_service_that_is_not_root() {
         return towline_tests::volume::skipped(&"needs root and setpriv");
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let others = site.documents(&person).join("t/a");
+    let user = site.add_user("ada").await;
+    let others = site.documents(&user).join("t/a");
     std::fs::create_dir_all(&others).unwrap();
     for folder in [site.outside(), site.path()] {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -165,23 +165,23 @@ async fn a_folder_of_roots_below_a_service_that_is_not_root() {
     let under = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let mut server = Launch::over(&site).under(&under).start().await;
 
-    let desk = Desk::new(&site, &person, server.address());
-    let corpora = [Corpus::new(2 * BLOCK, 942), Corpus::new(2 * BLOCK, 943)];
-    desk.write("t/a/L", &corpora[0]);
-    desk.write("t/b/L", &corpora[1]);
+    let cli = CliFixture::new(&site, &user, server.address());
+    let corpora = [TestFile::new(2 * BLOCK, 942), TestFile::new(2 * BLOCK, 943)];
+    cli.write("t/a/L", &corpora[0]);
+    cli.write("t/b/L", &corpora[1]);
     let began = Instant::now();
-    let outcome = run(desk.put(&desk.path("t"))).await;
+    let outcome = run(cli.put(&cli.path("t"))).await;
     outcome.assert_code(1);
     assert!(began.elapsed() < Duration::from_secs(20), "it is not tried for ever");
     assert!(outcome.err.contains("t/a/L") && outcome.err.contains("permission"), "{outcome:?}");
     assert!(!outcome.err.contains("storage_refused"), "no word of the wire's: {outcome:?}");
-    site.assert_published(&person, "t/b/L", &corpora[1]);
+    site.assert_published(&user, "t/b/L", &corpora[1]);
     server.says("Permission denied (os error 13)").await;
 
     // Mended, the same command finishes it.
     chown("65534:65534", others, true);
-    run(desk.put(&desk.path("t"))).await.assert_done();
-    site.assert_published(&person, "t/a/L", &corpora[0]);
+    run(cli.put(&cli.path("t"))).await.assert_done();
+    site.assert_published(&user, "t/a/L", &corpora[0]);
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
 }
@@ -189,22 +189,22 @@ async fn a_folder_of_roots_below_a_service_that_is_not_root() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_beyond_the_limit_of_the_process_ends_itself_and_nothing_else() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     // 4096 KiB a file.
     let under = ["bash", "-c", "ulimit -f 4096; exec \"$@\"", "bash"];
     let mut server = Launch::over(&site).under(&under).start().await;
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let large = Corpus::new(9 * BLOCK, 944);
-    let told = speaker.upload_refused(upload("large", &large), Code::SizeLimit).await;
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let large = TestFile::new(9 * BLOCK, 944);
+    let told = client.upload_refused(upload("large", &large), Code::SizeLimit).await;
     println!("{}", told.message);
-    let small = Corpus::new(3 * BLOCK, 945);
-    speaker.upload(upload("small", &small)).await;
-    speaker.chunks(ZERO, &small, 0..small.size()).await;
-    speaker.complete(ZERO).await;
-    site.assert_published(&person, "small", &small);
+    let small = TestFile::new(3 * BLOCK, 945);
+    client.upload(upload("small", &small)).await;
+    client.chunks(ZERO, &small, 0..small.size()).await;
+    client.complete(ZERO).await;
+    site.assert_published(&user, "small", &small);
     // The person is told at once, and does not try for ever.
-    let desk = Desk::new(&site, &person, server.address());
-    run(desk.put(&desk.write("large", &large))).await.assert_code(1);
+    let cli = CliFixture::new(&site, &user, server.address());
+    run(cli.put(&cli.write("large", &large))).await.assert_code(1);
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
 }

@@ -6,14 +6,14 @@ use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, Request};
 use towline_tests::PATIENCE;
-use towline_tests::by_hand::{cut, flip};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::points::RELAXED;
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, about, resume, upload};
+use towline_tests::raw_client::{RawClient, ZERO, about, resume, upload};
+use towline_tests::site::{Site, TestUser};
 use towline_tests::strace::Strace;
+use towline_tests::tamper::{cut, flip};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{self, Volume};
 use towline_types::DocumentId;
 
@@ -22,21 +22,21 @@ fn relaxed(site: &Site) -> Launch {
 }
 
 /// Puts a document on a server that is to die on the way, and waits until it has.
-async fn put_and_die(launch: &Launch, person: &Person, corpus: &Corpus) -> DocumentId {
+async fn put_and_die(launch: &Launch, user: &TestUser, test_file: &TestFile) -> DocumentId {
     let mut server = launch.start().await;
-    let mut speaker = server.speaker(person).await;
-    let id = speaker.upload(upload("doc", corpus)).await.document_id;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.send(&Request::Complete(Complete::default())).await;
+    let mut client = server.client(user).await;
+    let id = client.upload(upload("doc", test_file)).await.document_id;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.send(&Request::Complete(Complete::default())).await;
     server.ended().await;
     assert!(server.was_killed().await);
     id
 }
 
-async fn put(speaker: &mut Speaker, corpus: &Corpus) -> (DocumentId, Success) {
-    let id = speaker.upload(upload("doc", corpus)).await.document_id;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    (id, speaker.complete(ZERO).await)
+async fn put(client: &mut RawClient, test_file: &TestFile) -> (DocumentId, Success) {
+    let id = client.upload(upload("doc", test_file)).await.document_id;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    (id, client.complete(ZERO).await)
 }
 
 /// What a client says that has lost its receipt.
@@ -55,16 +55,16 @@ async fn started(site: &Site) -> ServerProcess {
 
 #[tokio::test]
 async fn a_kill_loses_nothing() {
-    let corpus = Corpus::new(BLOCK + 5, 970);
+    let test_file = TestFile::new(BLOCK + 5, 970);
     for point in RELAXED {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let launch = relaxed(&site).failpoints(&format!("{point}=kill"));
-        let id = put_and_die(&launch, &person, &corpus).await;
+        let id = put_and_die(&launch, &user, &test_file).await;
         let server = started(&site).await;
-        let status = server.speaker(&person).await.status(id).await;
+        let status = server.client(&user).await.status(id).await;
         assert_eq!(status.status, "completed", "{point}");
-        site.assert_published(&person, "doc", &corpus);
+        site.assert_published(&user, "doc", &test_file);
         server.assert_calm();
         server.gone().await;
     }
@@ -72,47 +72,47 @@ async fn a_kill_loses_nothing() {
 
 #[tokio::test]
 async fn bytes_that_did_not_get_to_the_disk_are_not_served() {
-    let corpus = Corpus::new(BLOCK + 5, 971);
+    let test_file = TestFile::new(BLOCK + 5, 971);
     // What a power cut leaves of a file that was never synced.
     let damages: [fn(&Path); 3] =
         [|path| flip(path, 70), |path| cut(path, 1000), |path| cut(path, 0)];
     for damage in damages {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let launch = relaxed(&site).failpoints("publish.named=kill");
-        let id = put_and_die(&launch, &person, &corpus).await;
-        damage(&site.document(&person, "doc"));
+        let id = put_and_die(&launch, &user, &test_file).await;
+        damage(&site.document(&user, "doc"));
         let server = started(&site).await;
-        assert!(!site.document(&person, "doc").exists(), "absent, or whole");
-        let mut speaker = server.speaker(&person).await;
-        assert_eq!(speaker.status(id).await.status, "failed");
-        speaker.resume_refused(resume(id), Code::Failed).await;
+        assert!(!site.document(&user, "doc").exists(), "absent, or whole");
+        let mut client = server.client(&user).await;
+        assert_eq!(client.status(id).await.status, "failed");
+        client.resume_refused(resume(id), Code::Failed).await;
         // The best copy that anybody may have is kept, and the place is free.
         assert_eq!(orphans(&site), 1);
-        assert_eq!(put(&mut speaker, &corpus).await.1.filename, "doc");
+        assert_eq!(put(&mut client, &test_file).await.1.filename, "doc");
         server.assert_calm();
         server.gone().await;
-        site.assert_published(&person, "doc", &corpus);
+        site.assert_published(&user, "doc", &test_file);
     }
 }
 
 #[tokio::test]
 async fn a_power_cut_leaves_a_name_absent_or_whole() {
-    let corpus = Corpus::new(BLOCK + 5, 972);
+    let test_file = TestFile::new(BLOCK + 5, 972);
     for point in RELAXED {
         for disks in [Disks::one, Disks::two] {
             let Some(mut disks) = disks() else { return };
-            let person = disks.site().add_user("ada").await;
+            let user = disks.site().add_user("ada").await;
             let launch = relaxed(disks.site()).failpoints(&format!("{point}=kill"));
-            let id = put_and_die(&launch, &person, &corpus).await;
+            let id = put_and_die(&launch, &user, &test_file).await;
             disks.lose_power();
             let server = started(disks.site()).await;
-            let mut speaker = server.speaker(&person).await;
-            let status = speaker.status(id).await.status;
-            let path = disks.site().document(&person, "doc");
+            let mut client = server.client(&user).await;
+            let status = client.status(id).await.status;
+            let path = disks.site().document(&user, "doc");
             println!("{point}: {status}, {}", if path.exists() { "there" } else { "absent" });
             match status.as_str() {
-                "completed" => disks.site().assert_published(&person, "doc", &corpus),
+                "completed" => disks.site().assert_published(&user, "doc", &test_file),
                 "failed" => assert!(!path.exists()),
                 other => panic!("{point}: {other}"),
             }
@@ -125,22 +125,22 @@ async fn a_power_cut_leaves_a_name_absent_or_whole() {
 /// Somebody's sync of another file makes the name durable, and not the bytes.
 #[tokio::test]
 async fn a_name_that_survives_its_bytes_is_taken_back() {
-    let corpus = Corpus::new(BLOCK + 5, 981);
+    let test_file = TestFile::new(BLOCK + 5, 981);
     let Some(mut disks) = Disks::one() else { return };
-    let person = disks.site().add_user("ada").await;
+    let user = disks.site().add_user("ada").await;
     let launch = relaxed(disks.site()).failpoints("publish.named=kill");
-    let id = put_and_die(&launch, &person, &corpus).await;
+    let id = put_and_die(&launch, &user, &test_file).await;
     let neighbour = std::fs::File::create(disks.data().path().join("neighbour")).unwrap();
     neighbour.sync_all().unwrap();
     drop(neighbour);
     disks.lose_power();
     let site = disks.site();
-    let document = site.document(&person, "doc");
-    assert!(std::fs::metadata(&document).unwrap().len() < corpus.size() as u64);
+    let document = site.document(&user, "doc");
+    assert!(std::fs::metadata(&document).unwrap().len() < test_file.size() as u64);
     let server = started(site).await;
     assert!(!document.exists(), "absent, or whole");
     assert_eq!(orphans(site), 1);
-    assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+    assert_eq!(server.client(&user).await.status(id).await.status, "failed");
     server.assert_calm();
     server.gone().await;
 }
@@ -151,13 +151,13 @@ async fn what_cannot_be_read_is_set_aside() {
     if !volume::has("strace") {
         return;
     }
-    let corpus = Corpus::new(BLOCK + 5, 983);
+    let test_file = TestFile::new(BLOCK + 5, 983);
     for (named, staged) in [(true, false), (false, true), (true, true)] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let launch = relaxed(&site).failpoints("publish.named=kill");
-        let id = put_and_die(&launch, &person, &corpus).await;
-        let (document, staging) = (site.document(&person, "doc"), site.staging(id));
+        let id = put_and_die(&launch, &user, &test_file).await;
+        let (document, staging) = (site.document(&user, "doc"), site.staging(id));
         if staged {
             std::fs::hard_link(&document, &staging).unwrap();
         }
@@ -171,7 +171,7 @@ async fn what_cannot_be_read_is_set_aside() {
         assert!(!document.exists(), "absent, or whole");
         assert!(!staging.exists());
         assert_eq!(orphans(&site), usize::from(named) + usize::from(staged));
-        assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+        assert_eq!(server.client(&user).await.status(id).await.status, "failed");
         server.assert_calm();
         server.gone().await;
     }
@@ -180,21 +180,21 @@ async fn what_cannot_be_read_is_set_aside() {
 /// A power cut without a journal may bring the old name back beside the new one.
 #[tokio::test]
 async fn a_damaged_file_with_both_names_keeps_neither() {
-    let corpus = Corpus::new(BLOCK + 5, 973);
+    let test_file = TestFile::new(BLOCK + 5, 973);
     let damages: [fn(&Path); 2] = [|path| flip(path, 70), |path| cut(path, 1000)];
     for damage in damages {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let launch = relaxed(&site).failpoints("publish.named=kill");
-        let id = put_and_die(&launch, &person, &corpus).await;
-        let document = site.document(&person, "doc");
+        let id = put_and_die(&launch, &user, &test_file).await;
+        let document = site.document(&user, "doc");
         std::fs::hard_link(&document, site.staging(id)).unwrap();
         damage(&document);
         let server = started(&site).await;
         assert!(!document.exists(), "absent, or whole");
         assert!(!site.staging(id).exists());
         assert_eq!(orphans(&site), 1);
-        assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+        assert_eq!(server.client(&user).await.status(id).await.status, "failed");
         server.assert_calm();
         server.gone().await;
     }
@@ -204,17 +204,17 @@ async fn a_damaged_file_with_both_names_keeps_neither() {
 /// row knows of a place where it never came to.
 #[tokio::test]
 async fn what_somebody_else_has_put_in_its_place_is_left_alone() {
-    let corpus = Corpus::new(BLOCK + 5, 974);
+    let test_file = TestFile::new(BLOCK + 5, 974);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let launch = relaxed(&site).failpoints("publish.row_publishing=kill");
-    let document = site.document(&person, "doc");
+    let document = site.document(&user, "doc");
     std::fs::create_dir_all(document.parent().unwrap()).unwrap();
     std::fs::write(&document, "mine").unwrap();
-    let id = put_and_die(&launch, &person, &corpus).await;
+    let id = put_and_die(&launch, &user, &test_file).await;
     std::fs::remove_file(site.staging(id)).unwrap();
     let server = started(&site).await;
-    assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+    assert_eq!(server.client(&user).await.status(id).await.status, "failed");
     assert_eq!(std::fs::read(&document).unwrap(), b"mine");
     server.gone().await;
 }
@@ -222,22 +222,22 @@ async fn what_somebody_else_has_put_in_its_place_is_left_alone() {
 /// After a write-back that failed, memory knows bytes that the disk has not kept.
 #[tokio::test]
 async fn memory_does_not_vouch_for_what_the_disk_has_lost() {
-    let corpus = Corpus::new(BLOCK + 5, 975);
+    let test_file = TestFile::new(BLOCK + 5, 975);
     let Some(disks) = Disks::one() else { return };
-    let (site, person) = (disks.site(), disks.site().add_user("ada").await);
+    let (site, user) = (disks.site(), disks.site().add_user("ada").await);
     for undone in [false, true] {
         let launch = relaxed(site).failpoints("publish.named=kill");
-        let id = put_and_die(&launch, &person, &corpus).await;
-        let document = site.document(&person, "doc");
+        let id = put_and_die(&launch, &user, &test_file).await;
+        let document = site.document(&user, "doc");
         std::fs::File::open(&document).unwrap().sync_all().unwrap();
-        disks.data().rot(&corpus.bytes[..100]);
+        disks.data().rot(&test_file.bytes[..100]);
         let bytes = std::fs::read(&document).unwrap();
-        assert!(bytes == corpus.bytes, "memory has them still");
+        assert!(bytes == test_file.bytes, "memory has them still");
         if undone {
             std::fs::rename(&document, site.staging(id)).unwrap();
         }
         let server = started(site).await;
-        assert_eq!(server.speaker(&person).await.status(id).await.status, "failed");
+        assert_eq!(server.client(&user).await.status(id).await.status, "failed");
         assert!(!document.exists(), "absent, or whole");
         server.assert_calm();
         server.gone().await;
@@ -249,33 +249,33 @@ async fn a_sync_that_fails_completes_nothing() {
     if !volume::has("strace") {
         return;
     }
-    let corpus = Corpus::new(BLOCK + 5, 976);
+    let test_file = TestFile::new(BLOCK + 5, 976);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "syncfs", "error=EIO");
     let server = relaxed(&site).under(&strace.words()).start().await;
-    let mut speaker = server.speaker(&person).await;
-    let (id, first) = put(&mut speaker, &corpus).await;
+    let mut client = server.client(&user).await;
+    let (id, first) = put(&mut client, &test_file).await;
     assert!(!first.durable);
     server.says("not durable").await;
-    let mut other = server.speaker(&person).await;
+    let mut other = server.client(&user).await;
     other.complete_refused(again(id), Code::StorageReadOnly).await;
-    other.upload_refused(upload("other", &corpus), Code::StorageReadOnly).await;
+    other.upload_refused(upload("other", &test_file), Code::StorageReadOnly).await;
     assert_eq!(other.status(id).await.status, "publishing");
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
     // Nor does one at the start, which needs nobody all the same.
     let server = relaxed(&site).under(&strace.words()).start().await;
-    let mut speaker = server.speaker(&person).await;
-    assert_eq!(speaker.status(id).await.status, "publishing");
-    speaker.complete_refused(again(id), Code::StorageReadOnly).await;
+    let mut client = server.client(&user).await;
+    assert_eq!(client.status(id).await.status, "publishing");
+    client.complete_refused(again(id), Code::StorageReadOnly).await;
     server.gone().await;
 
     let server = started(&site).await;
-    let receipt = server.speaker(&person).await.complete_with(again(id)).await;
+    let receipt = server.client(&user).await.complete_with(again(id)).await;
     assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&user, "doc", &test_file);
 }
 
 /// Where a file would have two names for a while, `SUCCESS` waits for the disk.
@@ -284,14 +284,14 @@ async fn a_move_in_two_steps_is_made_durable() {
     if !volume::has("strace") {
         return;
     }
-    let corpus = Corpus::new(BLOCK + 5, 977);
+    let test_file = TestFile::new(BLOCK + 5, 977);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "renameat2", "error=EINVAL");
     let server = relaxed(&site).under(&strace.words()).start().await;
-    let (_, receipt) = put(&mut server.speaker(&person).await, &corpus).await;
+    let (_, receipt) = put(&mut server.client(&user).await, &test_file).await;
     assert!(receipt.durable && strace.has_fired());
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&user, "doc", &test_file);
     assert_eq!(site.staged_names(), [""; 0]);
     server.gone().await;
 }
@@ -301,14 +301,14 @@ async fn a_move_in_two_steps_is_made_durable() {
 #[tokio::test]
 async fn a_volume_that_may_keep_errors_to_itself_is_made_durable() {
     let Some(volume) = Volume::overlay() else { return };
-    let corpus = Corpus::new(BLOCK + 5, 980);
+    let test_file = TestFile::new(BLOCK + 5, 980);
     let site = Site::on(&volume);
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = started(&site).await;
     server.says("durability cannot be relaxed").await;
-    let (_, receipt) = put(&mut server.speaker(&person).await, &corpus).await;
+    let (_, receipt) = put(&mut server.client(&user).await, &test_file).await;
     assert!(receipt.durable);
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&user, "doc", &test_file);
     server.gone().await;
 }
 
@@ -316,21 +316,21 @@ async fn a_volume_that_may_keep_errors_to_itself_is_made_durable() {
 /// taken the name back.
 #[tokio::test]
 async fn the_moment_of_success_stays() {
-    let corpus = Corpus::new(BLOCK + 5, 978);
+    let test_file = TestFile::new(BLOCK + 5, 978);
     for undone in [false, true] {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let launch = relaxed(&site).failpoints("settling.synced=kill");
         let mut server = launch.start().await;
-        let (id, first) = put(&mut server.speaker(&person).await, &corpus).await;
+        let (id, first) = put(&mut server.client(&user).await, &test_file).await;
         server.ended().await;
         if undone {
-            std::fs::rename(site.document(&person, "doc"), site.staging(id)).unwrap();
+            std::fs::rename(site.document(&user, "doc"), site.staging(id)).unwrap();
         }
         let server = started(&site).await;
-        let receipt = server.speaker(&person).await.complete_with(again(id)).await;
+        let receipt = server.client(&user).await.complete_with(again(id)).await;
         assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
-        site.assert_published(&person, "doc", &corpus);
+        site.assert_published(&user, "doc", &test_file);
         server.gone().await;
     }
 }
@@ -338,66 +338,66 @@ async fn the_moment_of_success_stays() {
 /// Its owner decides by an older look; `SUCCESS` is said in between.
 #[tokio::test]
 async fn what_was_told_success_is_not_cancelled() {
-    let corpus = Corpus::new(BLOCK + 5, 982);
+    let test_file = TestFile::new(BLOCK + 5, 982);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     // The row goes on saying `publishing` for longer than whoever cancels waits.
     let plan = "end.decided=wait:1500,settling.settled=wait:1500";
     let server = relaxed(&site).failpoints(plan).start().await;
-    let mut speaker = server.speaker(&person).await;
-    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.has_received(id, corpus.size()).await;
-    let mut other = server.speaker(&person).await;
+    let mut client = server.client(&user).await;
+    let id = client.upload(upload("doc", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.has_received(id, test_file.size()).await;
+    let mut other = server.client(&user).await;
     other.send(&Request::Cancel(about(id))).await;
     server.says("a failpoint waits").await;
-    let first = speaker.complete(ZERO).await;
+    let first = client.complete(ZERO).await;
     assert!(!first.durable);
     other.error(Code::BadState).await;
     let receipt = other.complete_with(again(id)).await;
     assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&user, "doc", &test_file);
     server.assert_calm();
     server.gone().await;
 }
 
 /// Waits until it is durable, and asks nobody to make it so.
-async fn completed(speaker: &mut Speaker, id: DocumentId) {
-    let look = async { while speaker.status(id).await.status != "completed" {} };
+async fn completed(client: &mut RawClient, id: DocumentId) {
+    let look = async { while client.status(id).await.status != "completed" {} };
     tokio::time::timeout(PATIENCE, look).await.expect("it becomes durable by itself");
 }
 
 #[tokio::test]
 async fn what_could_not_be_recorded_is_recorded_later() {
-    let corpus = Corpus::new(BLOCK + 5, 984);
+    let test_file = TestFile::new(BLOCK + 5, 984);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = relaxed(&site).failpoints("settling.settled=wait:1000@1").start().await;
-    let mut speaker = server.speaker(&person).await;
-    let (id, first) = put(&mut speaker, &corpus).await;
+    let mut client = server.client(&user).await;
+    let (id, first) = put(&mut client, &test_file).await;
     server.says("a failpoint waits").await;
     // Somebody else writes in the catalog, for longer than the server waits.
     let somebody = rusqlite::Connection::open(site.catalog_path()).unwrap();
     somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
     server.says("not recorded as complete").await;
-    assert_eq!(speaker.status(id).await.status, "publishing");
+    assert_eq!(client.status(id).await.status, "publishing");
     somebody.execute_batch("ROLLBACK").unwrap();
-    completed(&mut speaker, id).await;
-    assert_eq!(speaker.complete_with(again(id)).await.created_at, first.created_at);
+    completed(&mut client, id).await;
+    assert_eq!(client.complete_with(again(id)).await.created_at, first.created_at);
     server.assert_calm();
     server.gone().await;
 }
 
 #[tokio::test]
 async fn a_panic_while_all_are_settled_leaves_none_behind() {
-    let corpus = Corpus::new(BLOCK + 5, 985);
+    let test_file = TestFile::new(BLOCK + 5, 985);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = relaxed(&site).failpoints("settling.settled=panic@1").start().await;
-    let mut speaker = server.speaker(&person).await;
-    let (id, _) = put(&mut speaker, &corpus).await;
+    let mut client = server.client(&user).await;
+    let (id, _) = put(&mut client, &test_file).await;
     server.says("settling did not come to its end").await;
-    completed(&mut speaker, id).await;
+    completed(&mut client, id).await;
     server.gone().await;
 }
 
@@ -409,20 +409,20 @@ fn waits_at(point: &str) -> String {
 /// Somebody asks for a document that is just being published, and makes it durable.
 #[tokio::test]
 async fn success_does_not_wait_for_somebody_elses_sync() {
-    let corpus = Corpus::new(BLOCK + 5, 986);
+    let test_file = TestFile::new(BLOCK + 5, 986);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let plan = "publish.named=wait:1000,settling.synced=wait:2000,publish.in_place=wait:1";
     let server = relaxed(&site).failpoints(plan).start().await;
-    let mut speaker = server.speaker(&person).await;
-    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.send(&Request::Complete(Complete::default())).await;
+    let mut client = server.client(&user).await;
+    let id = client.upload(upload("doc", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.send(&Request::Complete(Complete::default())).await;
     server.says(&waits_at("publish.named")).await;
-    let mut other = server.speaker(&person).await;
+    let mut other = server.client(&user).await;
     other.send(&Request::Complete(again(id))).await;
     server.says(&waits_at("settling.synced")).await;
-    assert!(!speaker.success_on(ZERO).await.durable);
+    assert!(!client.success_on(ZERO).await.durable);
     let is_through = server.said().iter().any(|line| line.contains(&waits_at("publish.in_place")));
     assert!(!is_through, "it has waited for the other");
     assert!(other.success_on(ZERO).await.durable);
@@ -432,18 +432,18 @@ async fn success_does_not_wait_for_somebody_elses_sync() {
 
 #[tokio::test]
 async fn whoever_asks_while_all_are_settled_gets_the_receipt() {
-    let corpus = Corpus::new(BLOCK + 5, 979);
+    let test_file = TestFile::new(BLOCK + 5, 979);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     // Longer than what is named waits for others.
     for plan in ["publish.in_place=wait:1500", "settling.settled=wait:500"] {
         let server = relaxed(&site).failpoints(plan).start().await;
-        let mut speaker = server.speaker(&person).await;
-        let (id, first) = put(&mut speaker, &corpus).await;
+        let mut client = server.client(&user).await;
+        let (id, first) = put(&mut client, &test_file).await;
         if plan.starts_with("settling") {
             server.says("a failpoint waits").await;
         }
-        let receipt = server.speaker(&person).await.complete_with(again(id)).await;
+        let receipt = server.client(&user).await.complete_with(again(id)).await;
         assert_eq!((receipt.durable, receipt.created_at), (true, first.created_at));
         server.assert_calm();
         server.gone().await;

@@ -4,21 +4,21 @@
 use std::fs;
 use std::process::Command;
 use towline_protocol::Code;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{ZERO, upload};
+use towline_tests::raw_client::{ZERO, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::test_file::{BLOCK, TestFile};
 
-async fn put(server: &ServerProcess, person: &Person, name: &str, corpus: &Corpus) {
-    let mut speaker = server.speaker(person).await;
-    speaker.upload(upload(name, corpus)).await;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
+async fn put(server: &ServerProcess, user: &TestUser, name: &str, test_file: &TestFile) {
+    let mut client = server.client(user).await;
+    client.upload(upload(name, test_file)).await;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_named_to_clients_and_to_the_operator() {
-    let (small, large) = (Corpus::new(1000, 960), Corpus::new(3 * BLOCK, 961));
+    let (small, large) = (TestFile::new(1000, 960), TestFile::new(3 * BLOCK, 961));
     for (how, path) in [
         ("removed", "uploads"),
         ("emptied", "uploads/.staging"),
@@ -42,9 +42,9 @@ async fn is_named_to_clients_and_to_the_operator() {
             }
             _ => fs::remove_dir_all(site.staging_folder()).unwrap(),
         }
-        for (name, corpus) in [("small.bin", &small), ("large.bin", &large)] {
-            let mut speaker = server.speaker(&ada).await;
-            let told = speaker.upload_refused(upload(name, corpus), Code::StorageReadOnly).await;
+        for (name, test_file) in [("small.bin", &small), ("large.bin", &large)] {
+            let mut client = server.client(&ada).await;
+            let told = client.upload_refused(upload(name, test_file), Code::StorageReadOnly).await;
             assert!(told.message.contains("was removed"), "{how}: {}", told.message);
             assert!(told.message.contains("start the server again"), "{how}: {}", told.message);
             assert!(!told.message.contains("kept"), "{how}: {}", told.message);

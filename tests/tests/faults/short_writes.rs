@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, Reply, Request};
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::disks::Disks;
 use towline_tests::process::Launch;
-use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_tests::raw_client::{RawClient, ZERO, upload};
 use towline_tests::strace::Strace;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{self, Volume};
 
 /// Whether that line of `strace` is of a write that took some of the bytes only:
@@ -44,34 +44,34 @@ async fn are_gone_on_with() {
 async fn is_gone_on_with(data: Volume, state: Volume, wait_ms: u32) -> bool {
     let disks = Disks::of(data, Some(state));
     let site = disks.site();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let wait = format!("delay_enter={wait_ms}000");
     let strace = Strace::inject(&site.outside().join("log"), "pwrite64", &wait)
         .when("2+")
         .about([site.staging_folder().join("1.tmp")]);
     let server = Launch::without_reserve(site).under(&strace.words()).start().await;
     // Of one block: no room is reserved for it.
-    let corpus = Corpus::new(BLOCK, 995);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    speaker.upload(upload("doc", &corpus)).await;
+    let test_file = TestFile::new(BLOCK, 995);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    client.upload(upload("doc", &test_file)).await;
     let ballast = disks.data().fill_up_to(300_000);
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
     let began = Instant::now();
     while !strace.seen().iter().any(|line| is_short(line)) {
         assert!(began.elapsed() < PATIENCE, "no short write: {:#?}", strace.seen());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     std::fs::remove_file(ballast).expect("the ballast is there");
-    speaker.send(&Request::Complete(Complete::default())).await;
-    let answer = speaker.reply_on(ZERO).await;
+    client.send(&Request::Complete(Complete::default())).await;
+    let answer = client.reply_on(ZERO).await;
     println!("{:#?}", strace.seen());
     server.gone().await;
     match answer {
-        Reply::Success(success) => assert_eq!(success.blake3, corpus.hash()),
+        Reply::Success(success) => assert_eq!(success.blake3, test_file.hash()),
         Reply::Error(error) if error.code == Code::NoSpace => return false,
         other => panic!("{other:?}"),
     }
-    site.assert_published(&person, "doc", &corpus);
+    site.assert_published(&user, "doc", &test_file);
     true
 }
 

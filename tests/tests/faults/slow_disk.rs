@@ -2,41 +2,41 @@
 //! order in which things happen.
 
 use std::time::{Duration, Instant};
-use towline_protocol::request::{About, Complete, Resume, Upload};
+use towline_protocol::request::{Complete, DocumentRef, Resume, Upload};
 use towline_protocol::{Channel, Code, Request};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
-use towline_tests::site::Site;
-use towline_tests::speaker::{
-    CHUNK, Speaker, ZERO, about, errors, find, offset, position, resume, upload,
+use towline_tests::raw_client::{
+    CHUNK, RawClient, ZERO, about, errors, find, offset, position, resume, upload,
 };
+use towline_tests::site::Site;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_go_on_while_one_sync_takes_for_ever() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     // Longer than the test: what waits for it does not come.
     let server = Launch::over(&site).failpoints("sync.data=wait:600000@1").start().await;
-    let corpus = Corpus::new(2 * BLOCK, 960);
-    let mut stalled = Speaker::login(server.address(), &person.token).await;
-    let id = stalled.upload(upload("stalled", &corpus)).await.document_id;
-    stalled.chunks(ZERO, &corpus, 0..BLOCK).await;
+    let test_file = TestFile::new(2 * BLOCK, 960);
+    let mut stalled = RawClient::login(server.address(), &user.token).await;
+    let id = stalled.upload(upload("stalled", &test_file)).await.document_id;
+    stalled.chunks(ZERO, &test_file, 0..BLOCK).await;
     server.says("a failpoint waits").await;
 
     // Others upload, complete, ask and are answered.
     for number in 0..20 {
-        let mut other = Speaker::login(server.address(), &person.token).await;
+        let mut other = RawClient::login(server.address(), &user.token).await;
         let name = format!("{number}.bin");
-        other.upload(upload(&name, &corpus)).await;
-        other.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        assert_eq!(other.complete(ZERO).await.blake3, corpus.hash());
-        other.find(find("stalled", corpus.filesize())).await;
+        other.upload(upload(&name, &test_file)).await;
+        other.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        assert_eq!(other.complete(ZERO).await.blake3, test_file.hash());
+        other.find(find("stalled", test_file.filesize())).await;
         other.ping().await;
-        site.assert_published(&person, &name, &corpus);
+        site.assert_published(&user, &name, &test_file);
     }
     // So is its own client, whose bytes are still taken and not promised.
-    stalled.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
-    stalled.has_received(id, corpus.size()).await;
+    stalled.chunks(ZERO, &test_file, BLOCK..test_file.size()).await;
+    stalled.has_received(id, test_file.size()).await;
     assert_eq!(stalled.status(id).await.durable, offset(0));
     stalled.ping().await;
     server.gone().await;
@@ -45,24 +45,24 @@ async fn others_go_on_while_one_sync_takes_for_ever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_that_ends_wakes_everybody() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("sync.data=wait:1500@1").start().await;
-    let corpus = Corpus::new(BLOCK, 961);
+    let test_file = TestFile::new(BLOCK, 961);
     let mut waiting = Vec::new();
     for number in 0..5 {
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        let id = speaker.upload(upload(&format!("{number}.bin"), &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..100_000).await;
-        speaker.has_received(id, 100_000).await;
-        waiting.push(speaker);
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        let id = client.upload(upload(&format!("{number}.bin"), &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..100_000).await;
+        client.has_received(id, 100_000).await;
+        waiting.push(client);
     }
-    for speaker in &mut waiting {
-        speaker.progress_that("a promise", |p| p.durable == offset(100_000)).await;
+    for client in &mut waiting {
+        client.progress_that("a promise", |p| p.durable == offset(100_000)).await;
     }
-    for (number, mut speaker) in waiting.into_iter().enumerate() {
-        speaker.chunks(ZERO, &corpus, 100_000..corpus.size()).await;
-        speaker.complete(ZERO).await;
-        site.assert_published(&person, &format!("{number}.bin"), &corpus);
+    for (number, mut client) in waiting.into_iter().enumerate() {
+        client.chunks(ZERO, &test_file, 100_000..test_file.size()).await;
+        client.complete(ZERO).await;
+        site.assert_published(&user, &format!("{number}.bin"), &test_file);
     }
     server.gone().await;
 }
@@ -70,30 +70,30 @@ async fn a_stall_that_ends_wakes_everybody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn others_are_found_while_one_upload_cannot_be_begun() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
-    let corpus = Corpus::new(5000, 962);
+    let user = site.add_user("ada").await;
+    let test_file = TestFile::new(5000, 962);
     let server = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let paused = speaker.upload(upload("paused", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    speaker.pause().await;
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let paused = client.upload(upload("paused", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    client.pause().await;
     server.gone().await;
 
     // Its row is there, and its file takes longer than this test.
     let server = Launch::over(&site).failpoints("upload.row_made=wait:600000@1").start().await;
-    let mut stalled = Speaker::login(server.address(), &person.token).await;
-    stalled.send(&Request::Upload(upload("stalled", &corpus))).await;
+    let mut stalled = RawClient::login(server.address(), &user.token).await;
+    stalled.send(&Request::Upload(upload("stalled", &test_file))).await;
     server.says("a failpoint waits").await;
 
-    let mut other = Speaker::login(server.address(), &person.token).await;
+    let mut other = RawClient::login(server.address(), &user.token).await;
     assert_eq!(other.status(paused).await.status, "uploading");
-    other.upload(upload("other", &corpus)).await;
-    other.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    other.upload(upload("other", &test_file)).await;
+    other.chunks(ZERO, &test_file, 0..test_file.size()).await;
     other.complete(ZERO).await;
     let granted = other.resume(resume(paused)).await;
-    other.chunks(ZERO, &corpus, position(granted.offset)..corpus.size()).await;
+    other.chunks(ZERO, &test_file, position(granted.offset)..test_file.size()).await;
     other.complete(ZERO).await;
-    site.assert_published(&person, "paused", &corpus);
+    site.assert_published(&user, "paused", &test_file);
     server.gone().await;
 }
 
@@ -103,18 +103,18 @@ async fn others_are_found_while_one_upload_cannot_be_begun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_said_all_hears_of_an_end_that_takes_its_time() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("end.recorded=wait:700@1").start().await;
-    let corpus = Corpus::new(2 * BLOCK, 963);
-    let mut writer = Speaker::login(server.address(), &person.token).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
-    writer.chunks(ZERO, &corpus, 0..BLOCK).await;
+    let test_file = TestFile::new(2 * BLOCK, 963);
+    let mut writer = RawClient::login(server.address(), &user.token).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
+    writer.chunks(ZERO, &test_file, 0..BLOCK).await;
     writer.has_received(id, BLOCK).await;
-    let mut other = Speaker::login(server.address(), &person.token).await;
+    let mut other = RawClient::login(server.address(), &user.token).await;
     let cancel = tokio::spawn(async move { other.cancel(id).await });
     server.says("a failpoint waits").await;
 
-    writer.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
+    writer.chunks(ZERO, &test_file, BLOCK..test_file.size()).await;
     writer.send(&Request::Complete(Complete::default())).await;
     writer.finish_sending().await;
     assert_eq!(errors(&writer.ended().await), [(Code::Cancelled, Some(id))]);
@@ -126,15 +126,15 @@ async fn who_has_said_all_hears_of_an_end_that_takes_its_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_takes_for_ever_is_not_waited_for() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("end.recorded=wait:600000@1").start().await;
-    let corpus = Corpus::new(2 * BLOCK, 964);
-    let mut writer = Speaker::login(server.address(), &person.token).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
-    let mut other = Speaker::login(server.address(), &person.token).await;
+    let test_file = TestFile::new(2 * BLOCK, 964);
+    let mut writer = RawClient::login(server.address(), &user.token).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
+    let mut other = RawClient::login(server.address(), &user.token).await;
     other.send(&Request::Cancel(about(id))).await;
     server.says("a failpoint waits").await;
-    writer.chunks(ZERO, &corpus, 0..BLOCK).await;
+    writer.chunks(ZERO, &test_file, 0..BLOCK).await;
     writer.finish_sending().await;
     assert_eq!(errors(&writer.ended().await), []);
     server.gone().await;
@@ -145,15 +145,15 @@ async fn an_end_that_takes_for_ever_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_ends_an_upload_is_alone_in_saying_so() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("refuse.begun=wait:1500@1").start().await;
-    let corpus = Corpus::new(2 * BLOCK, 965);
-    let mut writer = Speaker::login(server.address(), &person.token).await;
-    let id = writer.upload(upload("doc", &corpus)).await.document_id;
+    let test_file = TestFile::new(2 * BLOCK, 965);
+    let mut writer = RawClient::login(server.address(), &user.token).await;
+    let id = writer.upload(upload("doc", &test_file)).await.document_id;
     // Bytes that do not follow.
-    writer.chunk(ZERO, 1000, &corpus.bytes[1000..2000]).await;
+    writer.chunk(ZERO, 1000, &test_file.bytes[1000..2000]).await;
     server.says("a failpoint waits").await;
-    let mut other = Speaker::login(server.address(), &person.token).await;
+    let mut other = RawClient::login(server.address(), &user.token).await;
     assert_eq!(other.cancel(id).await.status, "cancelled");
     writer.finish_sending().await;
     assert_eq!(errors(&writer.ended().await), [(Code::Cancelled, Some(id))]);
@@ -166,34 +166,34 @@ async fn who_ends_an_upload_is_alone_in_saying_so() {
 async fn a_pause_and_a_promise_do_not_wait_for_all_syncs_of_another() {
     const CROWD: u32 = 500;
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mallory = site.add_user("mallory").await;
     let server = Launch::over(&site).failpoints("sync.data=wait:50").start().await;
-    let corpus = Corpus::new(CHUNK, 966);
-    let mut crowd = Speaker::login(server.address(), &mallory.token).await;
+    let test_file = TestFile::new(CHUNK, 966);
+    let mut crowd = RawClient::login(server.address(), &mallory.token).await;
     for number in 0..CROWD {
         let channel = Channel(number);
-        crowd.upload(Upload { channel, ..upload(&number.to_string(), &corpus) }).await;
+        crowd.upload(Upload { channel, ..upload(&number.to_string(), &test_file) }).await;
     }
     // Each of them moves again and again.
     let crowd = tokio::spawn(async move {
         for at in 0..1000 {
             for number in 0..CROWD {
-                crowd.chunk(Channel(number), at, &corpus.bytes[at..=at]).await;
+                crowd.chunk(Channel(number), at, &test_file.bytes[at..=at]).await;
             }
         }
     });
-    let corpus = Corpus::new(BLOCK, 967);
+    let test_file = TestFile::new(BLOCK, 967);
     let (mut promises, mut pauses) = (Vec::new(), Vec::new());
     for round in 0..3 {
-        let mut honest = Speaker::login(server.address(), &person.token).await;
+        let mut honest = RawClient::login(server.address(), &user.token).await;
         let name = format!("{round}.bin");
-        let id = honest.upload(upload(&name, &corpus)).await.document_id;
+        let id = honest.upload(upload(&name, &test_file)).await.document_id;
         let sent = Instant::now();
-        honest.chunks(ZERO, &corpus, 0..CHUNK).await;
+        honest.chunks(ZERO, &test_file, 0..CHUNK).await;
         honest.progress_that("a promise", |p| p.durable == offset(CHUNK)).await;
         promises.push(sent.elapsed());
-        honest.chunks(ZERO, &corpus, CHUNK..3 * CHUNK).await;
+        honest.chunks(ZERO, &test_file, CHUNK..3 * CHUNK).await;
         honest.has_received(id, 3 * CHUNK).await;
         let asked = Instant::now();
         let last = honest.pause().await;
@@ -214,26 +214,26 @@ async fn a_pause_and_a_promise_do_not_wait_for_all_syncs_of_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_behind_a_publishing_are_answered_after_the_last_word_of_the_client() {
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("publish.synced=wait:1500@1").start().await;
-    let corpus = Corpus::new(BLOCK + 9, 964);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let id = speaker.upload(upload("doc", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.send(&Request::Complete(Complete::default())).await;
+    let test_file = TestFile::new(BLOCK + 9, 964);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let id = client.upload(upload("doc", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.send(&Request::Complete(Complete::default())).await;
     server.says("a failpoint waits").await;
 
-    speaker.send(&Request::Resume(Resume { channel: Channel(1), ..resume(id) })).await;
+    client.send(&Request::Resume(Resume { channel: Channel(1), ..resume(id) })).await;
     let complete = Complete { document_id: Some(id), ..Complete::default() };
-    speaker.send(&Request::Complete(Complete { channel: Channel(2), ..complete })).await;
-    speaker.send(&Request::Cancel(About { channel: Channel(3), ..about(id) })).await;
-    speaker.finish_sending().await;
+    client.send(&Request::Complete(Complete { channel: Channel(2), ..complete })).await;
+    client.send(&Request::Cancel(DocumentRef { channel: Channel(3), ..about(id) })).await;
+    client.finish_sending().await;
     for channel in [ZERO, Channel(1), Channel(2)] {
-        assert_eq!(speaker.success_on(channel).await.filename, "doc");
+        assert_eq!(client.success_on(channel).await.filename, "doc");
     }
-    speaker.error_on(Channel(3), Code::BadState).await;
-    speaker.closed().await;
-    site.assert_published(&person, "doc", &corpus);
+    client.error_on(Channel(3), Code::BadState).await;
+    client.closed().await;
+    site.assert_published(&user, "doc", &test_file);
     server.assert_calm();
     server.gone().await;
 }

@@ -2,24 +2,24 @@
 //! and no number of missing bytes is made up.
 
 use towline_protocol::Code;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{ZERO, offset, resume, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{ZERO, offset, resume, upload};
 use towline_tests::strace::Strace;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{Volume, has};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn room_for_more_files() {
     let Some(volume) = Volume::memory(64 << 20) else { return };
     let site = Site::on(&volume);
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = Launch::without_reserve(&site).start().await;
-    let mut speaker = server.speaker(&person).await;
-    let corpus = Corpus::new(2 * BLOCK, 970);
-    let begun = speaker.upload(upload("begun", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..BLOCK).await;
-    speaker.progress_that("a promise", |p| p.durable == offset(BLOCK)).await;
+    let mut client = server.client(&user).await;
+    let test_file = TestFile::new(2 * BLOCK, 970);
+    let begun = client.upload(upload("begun", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..BLOCK).await;
+    client.progress_that("a promise", |p| p.durable == offset(BLOCK)).await;
 
     let mut ballast = 0;
     volume.remount("nr_inodes=200");
@@ -27,8 +27,8 @@ async fn room_for_more_files() {
         ballast += 1;
         assert!(ballast < 1000, "the files are not limited");
     }
-    let mut late = server.speaker(&person).await;
-    let told = late.upload_refused(upload("late", &corpus), Code::NoSpace).await;
+    let mut late = server.client(&user).await;
+    let told = late.upload_refused(upload("late", &test_file), Code::NoSpace).await;
     println!("{}", told.message);
     assert!(told.message.contains("inodes") && told.missing.is_none(), "{told:?}");
     assert!(told.retry);
@@ -38,13 +38,13 @@ async fn room_for_more_files() {
     for number in 0..20 {
         std::fs::remove_file(volume.path().join(number.to_string())).unwrap();
     }
-    late.upload(upload("late", &corpus)).await;
-    late.chunks(ZERO, &corpus, 0..corpus.size()).await;
+    late.upload(upload("late", &test_file)).await;
+    late.chunks(ZERO, &test_file, 0..test_file.size()).await;
     late.complete(ZERO).await;
-    site.assert_published(&person, "late", &corpus);
-    speaker.resume(resume(begun)).await;
-    speaker.chunks(ZERO, &corpus, BLOCK..corpus.size()).await;
-    speaker.complete(ZERO).await;
+    site.assert_published(&user, "late", &test_file);
+    client.resume(resume(begun)).await;
+    client.chunks(ZERO, &test_file, BLOCK..test_file.size()).await;
+    client.complete(ZERO).await;
     server.gone().await;
 }
 
@@ -54,17 +54,17 @@ async fn a_quota() {
         return;
     }
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let log = site.outside().join("strace.log");
     let strace = Strace::inject(&log, "pwrite64", "error=EDQUOT")
         .about([site.staging_folder().join("1.tmp")]);
     let server = Launch::over(&site).under(&strace.words()).start().await;
-    let mut speaker = server.speaker(&person).await;
-    let corpus = Corpus::new(BLOCK, 971);
-    let id = speaker.upload(upload("full", &corpus)).await.document_id;
+    let mut client = server.client(&user).await;
+    let test_file = TestFile::new(BLOCK, 971);
+    let id = client.upload(upload("full", &test_file)).await.document_id;
     assert_eq!(id.get(), 1, "strace aims at it");
-    speaker.chunks(ZERO, &corpus, 0..100_000).await;
-    let told = speaker.error(Code::NoSpace).await;
+    client.chunks(ZERO, &test_file, 0..100_000).await;
+    let told = client.error(Code::NoSpace).await;
     println!("{}", told.message);
     assert!(told.message.contains("quota") && told.missing.is_none(), "{told:?}");
     server.gone().await;

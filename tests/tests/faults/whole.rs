@@ -5,14 +5,14 @@
 use std::fs;
 use towline_protocol::request::Upload;
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::corpus::Corpus;
 use towline_tests::disks::Disks;
-use towline_tests::parcel::parcel;
+use towline_tests::one_shot_frames::one_shot_frames;
 use towline_tests::points::{RELAXED, WHOLE};
 use towline_tests::process::{Launch, ServerProcess, output, towlined};
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Heard, Speaker, ZERO, about, upload};
+use towline_tests::raw_client::{Heard, RawClient, ZERO, about, upload};
+use towline_tests::site::{Site, TestUser};
 use towline_tests::strace::Strace;
+use towline_tests::test_file::TestFile;
 use towline_tests::volume;
 use towline_types::DocumentId;
 
@@ -35,37 +35,37 @@ const ON_THE_RELAXED_WAY: &[&str] =
 const BEFORE_THE_ROW: &[&str] = &["whole.file_made", "publish.synced"];
 
 /// As `towline put` says it.
-fn wish(corpus: &Corpus) -> Upload {
+fn wish(test_file: &TestFile) -> Upload {
     Upload {
         folder: vec!["in".to_owned()],
-        blake3: Some(corpus.hash()),
+        blake3: Some(test_file.hash()),
         blocks: true,
         new_only: true,
-        ..upload("doc", corpus)
+        ..upload("doc", test_file)
     }
 }
 
-async fn dies(launch: &Launch, person: &Person, corpus: &Corpus, point: &str) {
+async fn dies(launch: &Launch, user: &TestUser, test_file: &TestFile, point: &str) {
     let mut server = launch.start().await;
-    let mut speaker = server.speaker(person).await;
-    speaker.send_raw(&parcel(wish(corpus), corpus)).await;
+    let mut client = server.client(user).await;
+    client.send_raw(&one_shot_frames(wish(test_file), test_file)).await;
     server.ended().await;
     assert!(server.was_killed().await, "{point} is never reached");
 }
 
 /// Says it all again, as a client does that has heard nothing.
-async fn arrives(server: &ServerProcess, site: &Site, person: &Person, corpus: &Corpus) {
-    let mut speaker = server.speaker(person).await;
-    speaker.send_raw(&parcel(wish(corpus), corpus)).await;
-    let success = match speaker.reply_on(ZERO).await {
-        Reply::Upload(_) => speaker.success_on(ZERO).await,
+async fn arrives(server: &ServerProcess, site: &Site, user: &TestUser, test_file: &TestFile) {
+    let mut client = server.client(user).await;
+    client.send_raw(&one_shot_frames(wish(test_file), test_file)).await;
+    let success = match client.reply_on(ZERO).await {
+        Reply::Upload(_) => client.success_on(ZERO).await,
         Reply::Success(success) => success,
         other => panic!("{other:?}"),
     };
-    assert_eq!((success.filename.as_str(), success.blake3), ("doc", corpus.hash()));
-    let there = fs::read_dir(site.documents(person).join("in")).expect("the folder");
+    assert_eq!((success.filename.as_str(), success.blake3), ("doc", test_file.hash()));
+    let there = fs::read_dir(site.documents(user).join("in")).expect("the folder");
     assert_eq!(there.count(), 1, "there once");
-    site.assert_published(person, "in/doc", corpus);
+    site.assert_published(user, "in/doc", test_file);
     server.assert_calm();
 }
 
@@ -75,9 +75,9 @@ fn assert_no_litter(site: &Site, point: &str) {
     assert!(left.is_empty(), "{point} leaves {left:?}");
 }
 
-fn absent_or_whole(site: &Site, person: &Person, corpus: &Corpus, point: &str) {
-    let Ok(bytes) = fs::read(site.document(person, "in/doc")) else { return };
-    assert!(bytes == corpus.bytes, "{point} leaves something else");
+fn absent_or_whole(site: &Site, user: &TestUser, test_file: &TestFile, point: &str) {
+    let Ok(bytes) = fs::read(site.document(user, "in/doc")) else { return };
+    assert!(bytes == test_file.bytes, "{point} leaves something else");
 }
 
 fn ways() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
@@ -89,36 +89,36 @@ fn ways() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
 
 #[tokio::test]
 async fn killed_at_every_point() {
-    let corpus = Corpus::new(4096, 990);
+    let test_file = TestFile::new(4096, 990);
     for (point, arguments) in ways() {
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let plan = format!("{point}=kill");
         let launch = Launch::without_reserve(&site).arguments(arguments);
-        dies(&launch.failpoints(&plan), &person, &corpus, point).await;
-        absent_or_whole(&site, &person, &corpus, point);
+        dies(&launch.failpoints(&plan), &user, &test_file, point).await;
+        absent_or_whole(&site, &user, &test_file, point);
         let server = Launch::without_reserve(&site).start().await;
         assert_no_litter(&site, point);
-        arrives(&server, &site, &person, &corpus).await;
+        arrives(&server, &site, &user, &test_file).await;
         server.gone().await;
     }
 }
 
 #[tokio::test]
 async fn power_is_cut_at_every_point() {
-    let corpus = Corpus::new(4096, 991);
+    let test_file = TestFile::new(4096, 991);
     for (point, arguments) in ways() {
         for disks in [Disks::one, Disks::two] {
             let Some(mut disks) = disks() else { return };
-            let person = disks.site().add_user("ada").await;
+            let user = disks.site().add_user("ada").await;
             let plan = format!("{point}=kill");
             let launch = Launch::without_reserve(disks.site()).arguments(arguments);
-            dies(&launch.failpoints(&plan), &person, &corpus, point).await;
+            dies(&launch.failpoints(&plan), &user, &test_file, point).await;
             disks.lose_power();
             let site = disks.site();
             let server = Launch::without_reserve(site).start().await;
-            absent_or_whole(site, &person, &corpus, point);
-            arrives(&server, site, &person, &corpus).await;
+            absent_or_whole(site, &user, &test_file, point);
+            arrives(&server, site, &user, &test_file).await;
             server.gone().await;
         }
     }
@@ -128,30 +128,30 @@ async fn power_is_cut_at_every_point() {
 /// next.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_at_every_point() {
-    let corpus = Corpus::new(4096, 992);
+    let test_file = TestFile::new(4096, 992);
     let at_the_settling = |point: &str| point.starts_with("settling") || point == "publish.named";
     for (point, arguments) in ways().filter(|(point, _)| !at_the_settling(point)) {
         println!("{point} {arguments:?}");
         let site = Site::in_memory();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let plan = format!("{point}=panic@1");
         let launch = Launch::without_reserve(&site).arguments(arguments).failpoints(&plan);
         let server = launch.start().await;
-        let mut speaker = Speaker::login(server.address(), &person.token).await;
-        speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
-        let heard = speaker.ended().await;
+        let mut client = RawClient::login(server.address(), &user.token).await;
+        client.send_raw(&one_shot_frames(wish(&test_file), &test_file)).await;
+        let heard = client.ended().await;
         let is_told = |heard: &Heard| matches!(heard, Heard::Reply(Reply::Error(e)) if e.code == Code::Internal);
         assert!(heard.iter().any(is_told), "{heard:?}");
-        let mut speaker = server.speaker(&person).await;
-        let again = Upload { new_only: false, ..wish(&corpus) };
-        speaker.send_raw(&parcel(again, &corpus)).await;
-        speaker.until("SUCCESS", |heard| matches!(heard, Heard::Reply(Reply::Success(_)))).await;
+        let mut client = server.client(&user).await;
+        let again = Upload { new_only: false, ..wish(&test_file) };
+        client.send_raw(&one_shot_frames(again, &test_file)).await;
+        client.until("SUCCESS", |heard| matches!(heard, Heard::Reply(Reply::Success(_)))).await;
         if BEFORE_THE_ROW.contains(&point) {
             assert_no_litter(&site, point);
         }
         server.gone().await;
         let server = Launch::without_reserve(&site).start().await;
-        arrives_whole(&site, &person, &corpus);
+        arrives_whole(&site, &user, &test_file);
         server.assert_calm();
         server.gone().await;
         assert_no_litter(&site, point);
@@ -159,9 +159,13 @@ async fn a_panic_at_every_point() {
 }
 
 /// Whatever the panic left became a document at the next start, or is gone.
-fn arrives_whole(site: &Site, person: &Person, corpus: &Corpus) {
-    for entry in fs::read_dir(site.documents(person).join("in")).expect("the folder").flatten() {
-        assert!(fs::read(entry.path()).expect("a file") == corpus.bytes, "{:?}", entry.file_name());
+fn arrives_whole(site: &Site, user: &TestUser, test_file: &TestFile) {
+    for entry in fs::read_dir(site.documents(user).join("in")).expect("the folder").flatten() {
+        assert!(
+            fs::read(entry.path()).expect("a file") == test_file.bytes,
+            "{:?}",
+            entry.file_name()
+        );
     }
 }
 
@@ -170,29 +174,29 @@ async fn a_sync_that_fails_makes_no_row() {
     if !volume::has("strace") {
         return;
     }
-    let corpus = Corpus::new(4096, 993);
+    let test_file = TestFile::new(4096, 993);
     let site = Site::in_memory();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
         .about([site.staging_folder().join("1.new")]);
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
-    let mut speaker = server.speaker(&person).await;
-    speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
-    let told = speaker.error_on(ZERO, Code::StorageFailed).await;
+    let mut client = server.client(&user).await;
+    client.send_raw(&one_shot_frames(wish(&test_file), &test_file)).await;
+    let told = client.error_on(ZERO, Code::StorageFailed).await;
     println!("{}", told.message);
-    let mut other = server.speaker(&person).await;
+    let mut other = server.client(&user).await;
     other.send(&Request::Status(about(DocumentId::MIN))).await;
     other.error(Code::NotFound).await;
     // The volume is closed, and nobody is told anything else.
-    speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
-    speaker.error_on(ZERO, Code::StorageReadOnly).await;
+    client.send_raw(&one_shot_frames(wish(&test_file), &test_file)).await;
+    client.error_on(ZERO, Code::StorageReadOnly).await;
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
-    assert!(!site.document(&person, "in/doc").exists());
+    assert!(!site.document(&user, "in/doc").exists());
 
     let server = Launch::without_reserve(&site).start().await;
     assert_no_litter(&site, "the sync");
-    arrives(&server, &site, &person, &corpus).await;
+    arrives(&server, &site, &user, &test_file).await;
     server.gone().await;
 }
 
@@ -200,14 +204,14 @@ async fn a_sync_that_fails_makes_no_row() {
 /// found another: `verify` leaves that file alone.
 #[tokio::test]
 async fn somebody_elses_file_in_its_place_is_not_damaged() {
-    let corpus = Corpus::new(4096, 994);
+    let test_file = TestFile::new(4096, 994);
     let site = Site::new();
-    let person = site.add_user("ada").await;
-    let note = site.document(&person, "in/doc");
+    let user = site.add_user("ada").await;
+    let note = site.document(&user, "in/doc");
     fs::create_dir_all(note.parent().expect("a folder")).expect("a folder");
     fs::write(&note, "of a person").expect("a file");
     let launch = relaxed(&site).failpoints("publish.folder_made=kill");
-    dies(&launch, &person, &corpus, "publish.folder_made").await;
+    dies(&launch, &user, &test_file, "publish.folder_made").await;
     for arguments in [&[][..], &["--repair"]] {
         let mut verify = towlined();
         verify.arg("verify").arg("--data-dir").arg(site.path()).args(arguments);
@@ -217,11 +221,11 @@ async fn somebody_elses_file_in_its_place_is_not_damaged() {
         assert_eq!(fs::read(&note).expect("the file"), b"of a person");
     }
     let server = relaxed(&site).start().await;
-    let mut speaker = server.speaker(&person).await;
-    speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
-    speaker.until("SUCCESS", |heard| matches!(heard, Heard::Reply(Reply::Success(_)))).await;
+    let mut client = server.client(&user).await;
+    client.send_raw(&one_shot_frames(wish(&test_file), &test_file)).await;
+    client.until("SUCCESS", |heard| matches!(heard, Heard::Reply(Reply::Success(_)))).await;
     assert_eq!(fs::read(&note).expect("the file"), b"of a person");
-    site.assert_published(&person, "in/doc (1)", &corpus);
+    site.assert_published(&user, "in/doc (1)", &test_file);
     server.assert_calm();
     server.gone().await;
 }
@@ -237,22 +241,22 @@ async fn a_name_that_cannot_be_given() {
     if !volume::has("strace") {
         return;
     }
-    let corpus = Corpus::new(4096, 995);
+    let test_file = TestFile::new(4096, 995);
     // The first link finds out how it is done.
     for (error, times) in [("EIO", "2"), ("EPERM", "2+"), ("ENOSPC", "2")] {
         println!("{error}");
         let site = Site::new();
-        let person = site.add_user("ada").await;
+        let user = site.add_user("ada").await;
         let fault = format!("error={error}");
         let strace = Strace::inject(&site.outside().join("log"), "linkat", &fault).when(times);
         let server = relaxed(&site).under(&strace.words()).start().await;
-        let mut speaker = server.speaker(&person).await;
-        speaker.send_raw(&parcel(wish(&corpus), &corpus)).await;
-        let granted = speaker.reply_on(ZERO).await;
+        let mut client = server.client(&user).await;
+        client.send_raw(&one_shot_frames(wish(&test_file), &test_file)).await;
+        let granted = client.reply_on(ZERO).await;
         assert!(matches!(granted, Reply::Upload(_)), "{granted:?}");
-        match speaker.reply_on(ZERO).await {
+        match client.reply_on(ZERO).await {
             Reply::Success(success) => {
-                assert_eq!((success.blake3, error != "EIO"), (corpus.hash(), true))
+                assert_eq!((success.blake3, error != "EIO"), (test_file.hash(), true))
             }
             Reply::Error(told) => {
                 println!("{} {}", told.code, told.message);
@@ -265,7 +269,7 @@ async fn a_name_that_cannot_be_given() {
         assert!(strace.has_fired(), "no link was made to fail");
         let server = relaxed(&site).start().await;
         assert_no_litter(&site, error);
-        arrives(&server, &site, &person, &corpus).await;
+        arrives(&server, &site, &user, &test_file).await;
         server.gone().await;
     }
 }

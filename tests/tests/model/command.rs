@@ -1,7 +1,7 @@
 //! What can happen to a server, and how often.
 
 use proptest::prelude::*;
-use towline_tests::corpus::BLOCK;
+use towline_tests::test_file::BLOCK;
 
 /// Which channel something is said on.
 #[derive(Debug, Clone, Copy)]

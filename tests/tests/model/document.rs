@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use towline_protocol::Code;
 use towline_protocol::reply::Success;
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{ChainingValue, DocumentId, FileHash};
 
 /// How the one who sends said that blocks come.
@@ -54,7 +54,7 @@ pub(crate) struct Document {
     pub(crate) name: &'static str,
     pub(crate) rejects: bool,
     /// The file that its writer has.
-    pub(crate) corpus: Corpus,
+    pub(crate) test_file: TestFile,
     pub(crate) phase: Phase,
     /// What is there, or the most of it where there is doubt.
     pub(crate) content: Content,
@@ -135,7 +135,7 @@ impl Content {
 
     /// The value of the bytes that are there.
     pub(crate) fn value(&self, index: usize) -> ChainingValue {
-        Corpus { bytes: self.bytes.clone() }.value(index)
+        TestFile { bytes: self.bytes.clone() }.value(index)
     }
 
     pub(crate) fn hash(&self) -> FileHash {
@@ -219,18 +219,29 @@ impl Document {
         id: DocumentId,
         owner: usize,
         name: &'static str,
-        corpus: Corpus,
+        test_file: TestFile,
         rejects: bool,
     ) -> Self {
-        let content = Content::new(corpus.size());
+        let content = Content::new(test_file.size());
         let phase = Phase::Uploading;
-        Self { id, owner, name, rejects, corpus, phase, content, doubt: None, promised: 0, ebb: 0 }
+        Self {
+            id,
+            owner,
+            name,
+            rejects,
+            test_file,
+            phase,
+            content,
+            doubt: None,
+            promised: 0,
+            ebb: 0,
+        }
     }
 
     /// One that the server has made from another with the same bytes.
     pub(crate) fn copied(self) -> Self {
         let mut copied = self;
-        let bytes = copied.corpus.bytes.clone();
+        let bytes = copied.test_file.bytes.clone();
         copied.content.chunk(Order::Sequence, 0, &bytes);
         copied
     }
@@ -358,12 +369,15 @@ impl Document {
         for (index, block) in self.content.blocks.iter_mut().enumerate() {
             *block = Block { is_held: held.contains(&index), ..Block::default() };
             if block.is_held {
-                block.filled = BLOCK.min(self.corpus.size() - index * BLOCK);
+                block.filled = BLOCK.min(self.test_file.size() - index * BLOCK);
             }
         }
         let frontier = self.content.frontier();
         let begins = frontier * BLOCK;
-        assert!(offset >= begins.min(self.corpus.size()), "{offset} lies in a block that is held");
+        assert!(
+            offset >= begins.min(self.test_file.size()),
+            "{offset} lies in a block that is held"
+        );
         if frontier < self.content.blocks.len() {
             let filled = offset - begins;
             assert!(filled <= self.content.length(frontier), "{offset} lies behind a gap");

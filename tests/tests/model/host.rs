@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use towline_tests::process::ServerProcess;
 use towline_tests::server::TestServer;
-use towline_tests::site::{Person, Site};
+use towline_tests::site::{Site, TestUser};
 
 pub(crate) enum Host {
     /// In this process: quick to start, and never killed.
@@ -13,17 +13,17 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    pub(crate) async fn inside() -> (Self, Vec<Person>) {
+    pub(crate) async fn inside() -> (Self, Vec<TestUser>) {
         let server = TestServer::start().await;
-        let people = vec![server.person.clone(), server.site.add_user("bob").await];
-        (Self::Inside(Box::new(server)), people)
+        let users = vec![server.user.clone(), server.site.add_user("bob").await];
+        (Self::Inside(Box::new(server)), users)
     }
 
-    pub(crate) async fn process() -> (Self, Vec<Person>) {
+    pub(crate) async fn process() -> (Self, Vec<TestUser>) {
         let site = Site::new();
-        let people = vec![site.add_user("ada").await, site.add_user("bob").await];
+        let users = vec![site.add_user("ada").await, site.add_user("bob").await];
         let server = ServerProcess::start(&site).await;
-        (Self::Process(site, Box::new(server)), people)
+        (Self::Process(site, Box::new(server)), users)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

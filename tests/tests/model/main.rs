@@ -22,7 +22,7 @@ use proptest::test_runner::{
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use towline_tests::corpus::run_seed;
+use towline_tests::test_file::run_seed;
 use world::World;
 
 /// No new sequence is begun after so long, unless more is asked for.
@@ -55,7 +55,11 @@ fn runner(salt: u64) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
 }
 
-fn agree(name: &str, salt: u64, host: impl AsyncFn() -> (Host, Vec<towline_tests::site::Person>)) {
+fn agree(
+    name: &str,
+    salt: u64,
+    host: impl AsyncFn() -> (Host, Vec<towline_tests::site::TestUser>),
+) {
     let began = Instant::now();
     let budget = budget();
     let cases = Cell::new(0u32);
@@ -71,8 +75,8 @@ fn agree(name: &str, salt: u64, host: impl AsyncFn() -> (Host, Vec<towline_tests
         }
         runs.set(true);
         runtime.block_on(async {
-            let (host, people) = host().await;
-            let mut world = World::new(host, people);
+            let (host, users) = host().await;
+            let mut world = World::new(host, users);
             for command in &commands {
                 world.apply(command).await;
             }

@@ -16,9 +16,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use towline_protocol::request::Upload;
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::site::Person;
-use towline_tests::speaker::{Heard, Speaker, offset, upload};
+use towline_tests::raw_client::{Heard, RawClient, offset, upload};
+use towline_tests::site::TestUser;
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::OnConflict;
 
 const NAMES: [&str; 2] = ["a.bin", "b.bin"];
@@ -44,7 +44,7 @@ enum Slot {
 
 /// One connection.
 struct Line {
-    speaker: Speaker,
+    client: RawClient,
     slots: [Slot; CHANNELS as usize],
     /// Heard on other channels than the one that was asked about.
     pending: Vec<Heard>,
@@ -54,7 +54,7 @@ struct Line {
 
 pub(crate) struct World {
     host: Host,
-    people: Vec<Person>,
+    users: Vec<TestUser>,
     lines: [Option<Line>; LINES],
     documents: Vec<Document>,
     counts: BTreeMap<&'static str, u64>,
@@ -77,8 +77,8 @@ impl Place {
     }
 }
 
-fn corpus(size: usize, salt: u64) -> Corpus {
-    Corpus::new(SIZES[size], salt)
+fn test_file(size: usize, salt: u64) -> TestFile {
+    TestFile::new(SIZES[size], salt)
 }
 
 /// The error in a reply, whose number and retry must be those of the table.
@@ -137,9 +137,9 @@ fn assert_within(what: &str, found: usize, allowed: &RangeInclusive<usize>) {
 }
 
 impl World {
-    pub(crate) fn new(host: Host, people: Vec<Person>) -> Self {
+    pub(crate) fn new(host: Host, users: Vec<TestUser>) -> Self {
         let lines = std::array::from_fn(|_| None);
-        Self { host, people, lines, documents: Vec::new(), counts: BTreeMap::new() }
+        Self { host, users, lines, documents: Vec::new(), counts: BTreeMap::new() }
     }
 
     /// What happened, and how often.
@@ -161,18 +161,18 @@ impl World {
     async fn carry_out(&mut self, command: &Command) {
         match *command {
             Command::Upload { line, channel, name, size, salt, blocks, rejects, says_hash } => {
-                let corpus = corpus(size, salt);
-                let hash = says_hash.then(|| corpus.hash());
+                let test_file = test_file(size, salt);
+                let hash = says_hash.then(|| test_file.hash());
                 let on_conflict = if rejects { OnConflict::Reject } else { OnConflict::Rename };
-                let base = upload(NAMES[name], &corpus);
+                let base = upload(NAMES[name], &test_file);
                 let channel_of = Channel(channel);
                 let request =
                     Upload { channel: channel_of, blake3: hash, on_conflict, blocks, ..base };
-                self.upload(Place { line, channel }, request, NAMES[name], corpus).await;
+                self.upload(Place { line, channel }, request, NAMES[name], test_file).await;
             }
             Command::BadUpload { line, channel } => {
                 let place = Place { line, channel };
-                let base = upload("../a.bin", &Corpus::new(10, 0));
+                let base = upload("../a.bin", &TestFile::new(10, 0));
                 let heard = self
                     .ask(place, &[Request::Upload(Upload { channel: place.channel(), ..base })])
                     .await;
@@ -212,7 +212,7 @@ impl World {
                 self.blocks(Place { line, channel }, document).await;
             }
             Command::Find { line, name, size, salt } => {
-                self.find(line, NAMES[name], &corpus(size, salt)).await;
+                self.find(line, NAMES[name], &test_file(size, salt)).await;
             }
             Command::Cancel { line, channel, document } => {
                 self.cancel(Place { line, channel }, document).await;

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use towline_tests::cable::Cable;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::Desk;
+use towline_tests::cli_fixture::CliFixture;
 use towline_tests::is_long;
+use towline_tests::netns_link::NetnsLink;
 use towline_tests::process::Launch;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// Eight kilobytes a second.
 const SLOW_KBIT: u32 = 64;
@@ -28,43 +28,43 @@ async fn put_without_flapping(mut put: Command, patience: Duration) -> Duration 
     began.elapsed()
 }
 
-/// `towline put` of such a file from the far end of a cable that was made bad.
-async fn over(cable: &Cable, size: usize, patience: Duration) -> Duration {
+/// `towline put` of such a file from the far end of a bad link.
+async fn over(link: &NetnsLink, size: usize, patience: Duration) -> Duration {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server =
-        Launch::over(&site).listen(cable.near.address(0)).under(&cable.near.under()).start().await;
-    let corpus = Corpus::new(size, 170);
-    let desk = Desk::new(&site, &person, server.address());
-    let inner = desk.put(&desk.write("a.bin", &corpus));
-    let [program, arguments @ ..] = cable.far.under();
+        Launch::over(&site).listen(link.near.address(0)).under(&link.near.under()).start().await;
+    let test_file = TestFile::new(size, 170);
+    let cli = CliFixture::new(&site, &user, server.address());
+    let inner = cli.put(&cli.write("a.bin", &test_file));
+    let [program, arguments @ ..] = link.far.under();
     let mut put = Command::new(program);
     put.args(arguments).arg(inner.as_std().get_program()).args(inner.as_std().get_args());
     put.kill_on_drop(true);
     let took = put_without_flapping(put, patience).await;
-    site.assert_published(&person, "a.bin", &corpus);
+    site.assert_published(&user, "a.bin", &test_file);
     took
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_to_five_packets_of_a_hundred_are_lost() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(link) = NetnsLink::make() else { return };
     let size = if is_long() { 64 * BLOCK } else { 4 * BLOCK };
     for percent in [1, 3, 5] {
-        cable.lose(percent);
-        let took = over(&cable, size, Duration::from_secs(300)).await;
+        link.lose(percent);
+        let took = over(&link, size, Duration::from_secs(300)).await;
         println!("{percent} % lost: {size} bytes in {took:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_slow_as_64_kbit_a_second() {
-    let Some(cable) = Cable::lay() else { return };
-    if !cable.slow(SLOW_KBIT) {
+    let Some(link) = NetnsLink::make() else { return };
+    if !link.slow(SLOW_KBIT) {
         return;
     }
     let size = if is_long() { BLOCK + 1000 } else { 100_000 };
-    let took = over(&cable, size, Duration::from_secs(400)).await;
+    let took = over(&link, size, Duration::from_secs(400)).await;
     println!("{size} bytes at {SLOW_KBIT} kbit/s in {took:?}");
     let least = Duration::from_secs(1).mul_f64(size as f64 * 8.0 / (f64::from(SLOW_KBIT) * 1e3));
     assert!(took > least / 2, "it was not slow at all: {took:?}");
@@ -76,11 +76,11 @@ async fn as_slow_as_a_proxy_can_be() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(u64::from(SLOW_KBIT) * 1000 / 8));
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let corpus = Corpus::new(100_000, 171);
-    let put = desk.put(&desk.write("a.bin", &corpus));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(100_000, 171);
+    let put = cli.put(&cli.write("a.bin", &test_file));
     let took = put_without_flapping(put, Duration::from_secs(60)).await;
-    println!("{} bytes in {took:?}", corpus.size());
+    println!("{} bytes in {took:?}", test_file.size());
     assert_eq!(proxy.connections(), 1);
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }

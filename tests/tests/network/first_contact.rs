@@ -4,11 +4,11 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use towline_tests::cable::Cable;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
+use towline_tests::netns_link::NetnsLink;
 use towline_tests::process::{Launch, program, towline};
 use towline_tests::site::Site;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// An address where nothing listens.
 fn nowhere() -> SocketAddr {
@@ -22,17 +22,17 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_where_nothing_listens_ends_after_a_few_tries() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
-    let desk = Desk::new(&site, &person, nowhere());
-    let file = desk.write("a.bin", &Corpus::new(10, 200));
-    let mut put = desk.put(&file);
+    let user = site.add_user("ada").await;
+    let cli = CliFixture::new(&site, &user, nowhere());
+    let file = cli.write("a.bin", &TestFile::new(10, 200));
+    let mut put = cli.put(&file);
     put.arg("--json");
     let began = Instant::now();
     let outcome = run(put).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     outcome.assert_code(3);
     let message = outcome.event("error")["message"].as_str().unwrap().to_owned();
-    for what in [&desk.to.to_string(), "nothing listens", "8695", "tried 4 times"] {
+    for what in [&cli.to.to_string(), "nothing listens", "8695", "tried 4 times"] {
         assert!(message.contains(what), "{message}");
     }
     let waits: Vec<_> =
@@ -43,7 +43,7 @@ async fn a_port_where_nothing_listens_ends_after_a_few_tries() {
     assert!(waits[2]["next_in"].as_f64().is_some_and(|seconds| seconds > 0.0));
 
     // What was asked for goes before what is usual.
-    let mut put = desk.put(&file);
+    let mut put = cli.put(&file);
     put.args(["--retries", "0", "--json"]);
     let outcome = run(put).await;
     outcome.assert_code(3);
@@ -54,13 +54,13 @@ async fn a_port_where_nothing_listens_ends_after_a_few_tries() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_files_the_first_speaks_for_all() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
-    let desk = Desk::new(&site, &person, nowhere());
+    let user = site.add_user("ada").await;
+    let cli = CliFixture::new(&site, &user, nowhere());
     for name in ["f/a.bin", "f/b.bin", "f/c.bin"] {
-        desk.write(name, &Corpus::new(10, 201));
+        cli.write(name, &TestFile::new(10, 201));
     }
     let began = Instant::now();
-    let outcome = run(desk.put(&desk.path("f"))).await;
+    let outcome = run(cli.put(&cli.path("f"))).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     outcome.assert_code(3);
     assert_eq!(outcome.err.matches("nothing listens").count(), 1, "{outcome:?}");
@@ -69,12 +69,12 @@ async fn of_many_files_the_first_speaks_for_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_cannot_be_one_ends_and_a_resolver_that_is_away_is_waited_for() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
-    let desk = Desk::new(&site, &person, nowhere());
-    let file = desk.write("a.bin", &Corpus::new(10, 204));
+    let user = site.add_user("ada").await;
+    let cli = CliFixture::new(&site, &user, nowhere());
+    let file = cli.write("a.bin", &TestFile::new(10, 204));
     let arguments = |command: &mut Command, host: &str| {
-        command.arg("put").arg("--state-file").arg(desk.state_path()).arg(&file);
-        command.args(["--to", host]).arg("--token-file").arg(desk.path("token"));
+        command.arg("put").arg("--state-file").arg(cli.state_path()).arg(&file);
+        command.args(["--to", host]).arg("--token-file").arg(cli.path("token"));
     };
     // No resolver has to be asked about an empty label.
     let mut put = towline();
@@ -86,12 +86,12 @@ async fn a_name_that_cannot_be_one_ends_and_a_resolver_that_is_away_is_waited_fo
     assert!(outcome.err.contains("no such host: nas..lcal"), "{outcome:?}");
 
     // From the far end there is no way to any resolver.
-    let Some(cable) = Cable::lay() else { return };
-    let [under, there @ ..] = cable.far.under();
+    let Some(link) = NetnsLink::make() else { return };
+    let [under, there @ ..] = link.far.under();
     let mut put = Command::new(under);
     put.args(there).arg(program("towline-under-test")).kill_on_drop(true);
     arguments(&mut put, "nas.example");
-    let mut waiting = desk.start(put);
+    let mut waiting = cli.start(put);
     let event = waiting
         .until(|event| event["event"] == "waiting" && event["attempt"].as_u64() > Some(5))
         .await;
@@ -103,12 +103,12 @@ async fn a_name_that_cannot_be_one_ends_and_a_resolver_that_is_away_is_waited_fo
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interface_that_is_not_there_is_named() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
-    let desk = Desk::new(&site, &person, nowhere());
-    let mut put = desk.command("put");
-    put.arg(desk.write("a.bin", &Corpus::new(10, 202)));
+    let user = site.add_user("ada").await;
+    let cli = CliFixture::new(&site, &user, nowhere());
+    let mut put = cli.command("put");
+    put.arg(cli.write("a.bin", &TestFile::new(10, 202)));
     put.args(["--to", "[fe80::1%nowhere9]:8695", "--retries", "0"]);
-    put.arg("--token-file").arg(desk.path("token"));
+    put.arg("--token-file").arg(cli.path("token"));
     let outcome = run(put).await;
     outcome.assert_code(3);
     assert!(outcome.err.contains("fe80::1%nowhere9"), "{outcome:?}");
@@ -118,15 +118,15 @@ async fn an_interface_that_is_not_there_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_there_is_waited_for_and_the_reason_is_told_as_it_changes() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).start().await;
     let address = server.address();
-    let corpus = Corpus::new(64 * BLOCK, 203);
-    let desk = Desk::new(&site, &person, address);
-    let file = desk.write("a.bin", &corpus);
-    let mut put = desk.put(&file);
+    let test_file = TestFile::new(64 * BLOCK, 203);
+    let cli = CliFixture::new(&site, &user, address);
+    let file = cli.write("a.bin", &test_file);
+    let mut put = cli.put(&file);
     put.args(["--chunk-size", "4KiB", "--parallel", "1"]);
-    let mut sending = desk.start(put);
+    let mut sending = cli.start(put);
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     server.kill().await;
     // More attempts than a server that was never heard of is given.
@@ -138,9 +138,9 @@ async fn a_server_that_was_there_is_waited_for_and_the_reason_is_told_as_it_chan
     sending.end().await.assert_code(3);
 
     // A later run knows it from the list.
-    let mut again = desk.start(desk.put(&file));
+    let mut again = cli.start(cli.put(&file));
     again.until(|event| event["event"] == "waiting" && event["attempt"].as_u64() > Some(5)).await;
     let _server = Launch::over(&site).listen(address).start().await;
     again.end().await.assert_done();
-    site.assert_published(&person, "a.bin", &corpus);
+    site.assert_published(&user, "a.bin", &test_file);
 }

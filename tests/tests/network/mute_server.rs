@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use towline_client::{Client, Document, Event, Exit, Patience, PutOptions, Token};
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::Desk;
+use towline_tests::cli_fixture::CliFixture;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 const PING_AFTER: Duration = Duration::from_millis(300);
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
@@ -20,7 +20,7 @@ fn impatient(server: &TestServer, proxy: &FaultProxy) -> Client {
         ..Patience::default()
     };
     let address = proxy.address().to_string().parse().unwrap();
-    Client::new(address, Token::new(&server.person.token).unwrap())
+    Client::new(address, Token::new(&server.user.token).unwrap())
         .retries(Some(2))
         .patience(patience)
 }
@@ -29,10 +29,10 @@ fn impatient(server: &TestServer, proxy: &FaultProxy) -> Client {
 async fn put(
     server: &TestServer,
     client: &mut Client,
-    corpus: &Corpus,
+    test_file: &TestFile,
 ) -> (Result<towline_client::Receipt, towline_client::Failure>, Duration) {
     let path = server.site.outside().join("a.bin");
-    std::fs::write(&path, &corpus.bytes).unwrap();
+    std::fs::write(&path, &test_file.bytes).unwrap();
     let document = Document::in_folder(path, Vec::new()).unwrap();
     let began = Instant::now();
     let cancel = CancellationToken::new();
@@ -46,7 +46,7 @@ async fn from_the_first_byte_on() {
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { drop_replies: true, ..Faults::none() });
     let mut client = impatient(&server, &proxy);
-    let (outcome, took) = put(&server, &mut client, &Corpus::new(1000, 150)).await;
+    let (outcome, took) = put(&server, &mut client, &TestFile::new(1000, 150)).await;
     let failure = outcome.unwrap_err();
     println!("{failure}, after {took:?}");
     assert_eq!(failure.exit(), Exit::Resumable);
@@ -59,7 +59,7 @@ async fn from_the_first_byte_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_middle_of_an_upload() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(4 * BLOCK, 151);
+    let test_file = TestFile::new(4 * BLOCK, 151);
     // The client's system takes the bytes for the server; nothing is heard of them.
     for faults in [
         Faults { drop_requests: true, ..Faults::none() },
@@ -69,7 +69,7 @@ async fn in_the_middle_of_an_upload() {
         proxy.otherwise(Faults::slow(1_000_000));
         let mut client = impatient(&server, &proxy);
         let path = server.site.outside().join("b.bin");
-        std::fs::write(&path, &corpus.bytes).unwrap();
+        std::fs::write(&path, &test_file.bytes).unwrap();
         let document = Document::in_folder(path, Vec::new()).unwrap();
         let link = async {
             let link = proxy.link(0).await;
@@ -99,9 +99,9 @@ async fn in_the_middle_of_an_upload() {
     let cancel = CancellationToken::new();
     let options = PutOptions::default();
     let receipt = client.put(&document, &options, &cancel, &mut |_| {}).await.unwrap();
-    assert_eq!(receipt.blake3, corpus.hash());
-    assert!(receipt.sent_bytes < corpus.size() as u64, "{}", receipt.sent_bytes);
-    server.site.assert_published(&server.person, "b.bin", &corpus);
+    assert_eq!(receipt.blake3, test_file.hash());
+    assert!(receipt.sent_bytes < test_file.size() as u64, "{}", receipt.sent_bytes);
+    server.site.assert_published(&server.user, "b.bin", &test_file);
 }
 
 /// The command line, with the patience that everybody has: half a minute.
@@ -113,8 +113,8 @@ async fn for_the_command_line_too() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { drop_replies: true, ..Faults::none() });
-    let desk = Desk::new(&server.site, &server.person, proxy.address());
-    let mut put = desk.put(&desk.write("a.bin", &Corpus::new(1000, 152)));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let mut put = cli.put(&cli.write("a.bin", &TestFile::new(1000, 152)));
     put.args(["--retries", "0"]);
     let began = Instant::now();
     let output = tokio::time::timeout(Duration::from_secs(60), put.output()).await;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use towline_protocol::frame;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::{Desk, run};
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::Launch;
 use towline_tests::site::Site;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// Long enough for the few tries, and short for a person who has mistyped a port.
 const SOON: Duration = Duration::from_secs(20);
@@ -57,7 +57,7 @@ async fn service(manners: Manners) -> SocketAddr {
 #[tokio::test(flavor = "multi_thread")]
 async fn is_named_with_what_it_answered_and_not_waited_for() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let http = b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
     let long = b"220 mail.example.org ESMTP Postfix (Debian/GNU) ready when you are\r\n";
     for (manners, answer) in [
@@ -70,9 +70,9 @@ async fn is_named_with_what_it_answered_and_not_waited_for() {
         (Manners::answers(b"\0\0\0\x06\x01nope!"), "\"nope!\""),
     ] {
         let address = service(manners).await;
-        let desk = Desk::new(&site, &person, address);
+        let cli = CliFixture::new(&site, &user, address);
         let began = Instant::now();
-        let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10, 210)))).await;
+        let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(10, 210)))).await;
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         outcome.assert_code(1);
         for what in ["no Towline server", &address.to_string(), answer, "8695"] {
@@ -81,7 +81,7 @@ async fn is_named_with_what_it_answered_and_not_waited_for() {
         assert!(!outcome.err.contains("frame"), "{outcome:#?}");
         assert!(!outcome.err.contains('\u{1b}'), "{outcome:#?}");
         // The address may be a typing mistake: the command is listed until it is forgotten.
-        assert!(desk.state().uploads.is_empty());
+        assert!(cli.state().uploads.is_empty());
         assert!(outcome.err.contains("--forget"), "{outcome:#?}");
     }
 }
@@ -89,13 +89,13 @@ async fn is_named_with_what_it_answered_and_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn that_says_nothing_or_hangs_up_is_asked_about() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     for (manners, word) in
         [(Manners::greets(b""), "does not answer"), (Manners::answers(b""), "closes them")]
     {
         let address = service(manners).await;
-        let desk = Desk::new(&site, &person, address);
-        let mut put = desk.put(&desk.write("a.bin", &Corpus::new(10, 211)));
+        let cli = CliFixture::new(&site, &user, address);
+        let mut put = cli.put(&cli.write("a.bin", &TestFile::new(10, 211)));
         // The silence of a first login is waited for ten seconds, each time.
         if word == "does not answer" {
             put.args(["--retries", "0"]);
@@ -113,7 +113,7 @@ async fn that_says_nothing_or_hangs_up_is_asked_about() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_later_version_is_a_server_for_a_later_client() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let refusal = serde_json::json!({"action": "error", "channel": 0, "number": 426,
         "code": "version_unsupported", "message": "x", "retry": false, "max": 3});
     let welcome = serde_json::json!({"action": "welcome", "version": 2, "server": "x",
@@ -121,8 +121,8 @@ async fn of_a_later_version_is_a_server_for_a_later_client() {
         "max_chunk_size": 65536, "block_size": 1_048_576, "max_channels": 16, "features": []});
     for reply in [refusal, welcome] {
         let address = service(Manners::answers(&frame::control(&reply))).await;
-        let desk = Desk::new(&site, &person, address);
-        let outcome = run(desk.put(&desk.write("a.bin", &Corpus::new(10, 212)))).await;
+        let cli = CliFixture::new(&site, &user, address);
+        let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(10, 212)))).await;
         outcome.assert_code(1);
         for what in ["later versions of the protocol", "update towline"] {
             assert!(outcome.err.contains(what), "{what}: {outcome:#?}");
@@ -134,14 +134,14 @@ async fn of_a_later_version_is_a_server_for_a_later_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_place_of_a_known_server_is_said_and_outlived() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).start().await;
     let address = server.address();
-    let corpus = Corpus::new(64 * BLOCK, 213);
-    let desk = Desk::new(&site, &person, address);
-    let mut put = desk.put(&desk.write("a.bin", &corpus));
+    let test_file = TestFile::new(64 * BLOCK, 213);
+    let cli = CliFixture::new(&site, &user, address);
+    let mut put = cli.put(&cli.write("a.bin", &test_file));
     put.args(["--chunk-size", "4KiB", "--parallel", "1"]);
-    let mut sending = desk.start(put);
+    let mut sending = cli.start(put);
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     server.kill().await;
     let portal = loop {
@@ -166,5 +166,5 @@ async fn in_the_place_of_a_known_server_is_said_and_outlived() {
     let _ = answering.await;
     let _server = Launch::over(&site).listen(address).start().await;
     sending.end().await.assert_done();
-    site.assert_published(&person, "a.bin", &corpus);
+    site.assert_published(&user, "a.bin", &test_file);
 }

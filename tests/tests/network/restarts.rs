@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use towline_client::{Client, Document, PutOptions, Token};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::ServerProcess;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::site::Site;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 const CLIENTS: usize = 100;
 
@@ -24,7 +24,7 @@ fn peak(arrivals: &[Instant], since: Instant, until: Instant) -> (usize, usize) 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_clients_come_back_one_by_one_and_all_finish() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     let proxy = FaultProxy::start(server.address(), []).await;
     // Slow enough to be in the middle of it whenever the server dies.
@@ -33,18 +33,18 @@ async fn a_hundred_clients_come_back_one_by_one_and_all_finish() {
     std::fs::create_dir(&folder).unwrap();
     let mut clients = tokio::task::JoinSet::new();
     for number in 0..CLIENTS {
-        let corpus = Corpus::new(BLOCK / 2 + number * 100, 190 + number as u64);
+        let test_file = TestFile::new(BLOCK / 2 + number * 100, 190 + number as u64);
         let path = folder.join(format!("{number}.bin"));
-        std::fs::write(&path, &corpus.bytes).unwrap();
-        let token = Token::new(&person.token).unwrap();
+        std::fs::write(&path, &test_file.bytes).unwrap();
+        let token = Token::new(&user.token).unwrap();
         let mut client = Client::new(proxy.address().to_string().parse().unwrap(), token);
         clients.spawn(async move {
             let document = Document::in_folder(path, Vec::new()).unwrap();
             let cancel = CancellationToken::new();
             let options = PutOptions::default();
             let receipt = client.put(&document, &options, &cancel, &mut |_| {}).await.unwrap();
-            assert_eq!(receipt.blake3, corpus.hash());
-            receipt.sent_bytes - corpus.size() as u64
+            assert_eq!(receipt.blake3, test_file.hash());
+            receipt.sent_bytes - test_file.size() as u64
         });
     }
     proxy.link(CLIENTS - 1).await;
@@ -75,8 +75,8 @@ async fn a_hundred_clients_come_back_one_by_one_and_all_finish() {
     };
     tokio::time::timeout(Duration::from_secs(90), finish).await.expect("all finish");
     for number in 0..CLIENTS {
-        let corpus = Corpus::new(BLOCK / 2 + number * 100, 190 + number as u64);
-        site.assert_published(&person, &format!("{number}.bin"), &corpus);
+        let test_file = TestFile::new(BLOCK / 2 + number * 100, 190 + number as u64);
+        site.assert_published(&user, &format!("{number}.bin"), &test_file);
     }
     println!("{again} bytes were sent more than once by {CLIENTS} clients");
     assert!(peaks.iter().any(|(_, came)| *came >= 20), "no herd ever came: {peaks:?}");

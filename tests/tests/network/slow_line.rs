@@ -1,11 +1,11 @@
 //! A line that is slow and steady, and a server that is killed.
 
 use std::time::{Duration, Instant};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::ServerProcess;
 use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::raw_client::{CHUNK, RawClient, ZERO, resume, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{CHUNK, Speaker, ZERO, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// What came this long ago is durable.
 const DURABLE_WITHIN: Duration = Duration::from_secs(2);
@@ -15,30 +15,30 @@ const DURABLE_WITHIN: Duration = Duration::from_secs(2);
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_two_seconds_ago_survives_a_kill() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     let proxy = FaultProxy::start(server.address(), [Faults::slow(64 << 10)]).await;
-    let corpus = Corpus::new(2 * BLOCK, 170);
-    let mut speaker = Speaker::login(proxy.address(), &person.token).await;
-    let document_id = speaker.upload(upload("slow.bin", &corpus)).await.document_id;
+    let test_file = TestFile::new(2 * BLOCK, 170);
+    let mut client = RawClient::login(proxy.address(), &user.token).await;
+    let document_id = client.upload(upload("slow.bin", &test_file)).await.document_id;
     let link = proxy.link(0).await;
     let before = link.passed();
     let sending = tokio::spawn({
-        let corpus = corpus.clone();
+        let test_file = test_file.clone();
         async move {
-            for at in (0..corpus.size()).step_by(CHUNK) {
+            for at in (0..test_file.size()).step_by(CHUNK) {
                 let head = towline_protocol::frame::chunk_head(
                     ZERO,
-                    towline_tests::speaker::offset(at),
+                    towline_tests::raw_client::offset(at),
                     u32::try_from(CHUNK).unwrap(),
                 );
-                let frame = [&head[..], &corpus.bytes[at..at + CHUNK]].concat();
-                if speaker.try_send_raw(&frame).await.is_err() {
+                let frame = [&head[..], &test_file.bytes[at..at + CHUNK]].concat();
+                if client.try_send_raw(&frame).await.is_err() {
                     break;
                 }
             }
             // All of it may be in the system's buffers by now.
-            speaker.ended().await
+            client.ended().await
         }
     });
     // How much had passed when.
@@ -55,8 +55,8 @@ async fn what_came_two_seconds_ago_survives_a_kill() {
     // Each chunk has a head, which is no byte of the file.
     let old = old - old.div_ceil(CHUNK as u64) * 17;
     server.start_again().await;
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
-    let kept = speaker.resume(resume(document_id)).await.offset.get();
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let kept = client.resume(resume(document_id)).await.offset.get();
     println!("{old} bytes were older than {DURABLE_WITHIN:?}, {kept} bytes were kept");
     assert!(kept >= old, "{kept} of {old}");
 }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use towline_client::{Client, Document, PutOptions, Token};
 use towline_protocol::request::{Hello, Upload};
 use towline_protocol::{Request, frame};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::ServerProcess;
+use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
 use towline_tests::server::TestServer;
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, offset, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::Volume;
 
 const STRANGERS: usize = 500;
@@ -38,11 +38,11 @@ fn resident(id: u32) -> (u64, u64) {
 }
 
 /// How long an honest client takes for its file.
-async fn honest(site: &Site, server: &ServerProcess, person: &Person, name: &str) -> Duration {
-    let corpus = Corpus::new(HONEST, name.len() as u64);
+async fn honest(site: &Site, server: &ServerProcess, user: &TestUser, name: &str) -> Duration {
+    let test_file = TestFile::new(HONEST, name.len() as u64);
     let path = site.path().with_file_name(name);
-    std::fs::write(&path, &corpus.bytes).unwrap();
-    let token = Token::new(&person.token).unwrap();
+    std::fs::write(&path, &test_file.bytes).unwrap();
+    let token = Token::new(&user.token).unwrap();
     let mut client = Client::new(server.address().to_string().parse().unwrap(), token);
     let document = Document::in_folder(path.clone(), Vec::new()).unwrap();
     let cancel = CancellationToken::new();
@@ -50,11 +50,11 @@ async fn honest(site: &Site, server: &ServerProcess, person: &Person, name: &str
     let began = Instant::now();
     let receipt = client.put(&document, &options, &cancel, &mut |_| {}).await.unwrap();
     let took = began.elapsed();
-    assert_eq!(receipt.blake3, corpus.hash());
+    assert_eq!(receipt.blake3, test_file.hash());
     // The next one has the memory that these were in: to be given other memory takes
     // longer than the upload on some machines, and is what would be measured.
     std::fs::remove_file(path).unwrap();
-    std::fs::remove_file(site.document(person, name)).unwrap();
+    std::fs::remove_file(site.document(user, name)).unwrap();
     took
 }
 
@@ -76,13 +76,13 @@ async fn a_thousand_of_them_and_one_honest_client() {
     // In memory: what a disk makes of five hundred files that grow is its own affair.
     let volume = Volume::memory(2 << 30);
     let site = volume.as_ref().map_or_else(Site::new, Site::on);
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mallory = site.add_user("mallory").await;
     let server = ServerProcess::start(&site).await;
-    honest(&site, &server, &person, "warm").await;
+    honest(&site, &server, &user, "warm").await;
     let mut alone = Duration::MAX;
     for round in 0..5 {
-        alone = alone.min(honest(&site, &server, &person, &format!("alone {round}.bin")).await);
+        alone = alone.min(honest(&site, &server, &user, &format!("alone {round}.bin")).await);
     }
     let (before, _) = resident(server.id());
 
@@ -100,19 +100,19 @@ async fn a_thousand_of_them_and_one_honest_client() {
             continue;
         }
         // Logged in, and in the middle of a chunk that never ends.
-        let corpus = Corpus::new(BLOCK, number as u64);
-        let begin = Request::Upload(Upload { ..upload(&format!("{number}.bin"), &corpus) });
+        let test_file = TestFile::new(BLOCK, number as u64);
+        let begin = Request::Upload(Upload { ..upload(&format!("{number}.bin"), &test_file) });
         let head = frame::chunk_head(ZERO, offset(0), u32::try_from(BLOCK).unwrap());
         let greeting = [&hello(&mallory.token)[..], &frame::control(&begin), &head].concat();
         let from = greeting.len();
-        let bytes = [&greeting[..], &corpus.bytes[..1000]].concat();
+        let bytes = [&greeting[..], &test_file.bytes[..1000]].concat();
         loris.spawn(drip(stream, bytes, from));
     }
     // The best of each: the machine has others to serve as well.
     let (mut all, mut among) = (Vec::new(), Duration::MAX);
     while all.len() < 5 || (among > 2 * alone && crowd_since.elapsed() < CROWD) {
         let name = format!("among {}.bin", all.len());
-        all.push(honest(&site, &server, &person, &name).await);
+        all.push(honest(&site, &server, &user, &name).await);
         among = among.min(all[all.len() - 1]);
     }
     let (resident, peak) = resident(server.id());
@@ -139,26 +139,26 @@ async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
     let mallory = server.site.add_user("mallory").await;
     let mut drips = JoinSet::new();
     for number in 0..60 {
-        let mut speaker = Speaker::login(server.address(), &mallory.token).await;
-        let corpus = Corpus::new(BLOCK, number);
-        speaker.upload(upload(&format!("{number}.bin"), &corpus)).await;
+        let mut raw = RawClient::login(server.address(), &mallory.token).await;
+        let test_file = TestFile::new(BLOCK, number);
+        raw.upload(upload(&format!("{number}.bin"), &test_file)).await;
         drips.spawn(async move {
             let head = frame::chunk_head(ZERO, offset(0), u32::try_from(BLOCK).unwrap());
-            speaker.send_raw(&head).await;
-            for byte in &corpus.bytes {
-                if speaker.try_send_raw(&[*byte]).await.is_err() {
+            raw.send_raw(&head).await;
+            for byte in &test_file.bytes {
+                if raw.try_send_raw(&[*byte]).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(60)).await;
             }
         });
     }
-    let corpus = Corpus::new(32 * BLOCK, 99);
-    let mut speaker = server.speaker().await;
-    speaker.upload(upload("honest.bin", &corpus)).await;
+    let test_file = TestFile::new(32 * BLOCK, 99);
+    let mut raw = server.client().await;
+    raw.upload(upload("honest.bin", &test_file)).await;
     let began = Instant::now();
-    speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
+    raw.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    raw.complete(ZERO).await;
     let took = began.elapsed();
     println!("32 MiB through four buffers among sixty that drip: {took:?}");
     drips.abort_all();
@@ -173,28 +173,28 @@ async fn a_hundred_that_drip_behind_a_good_beginning() {
     const DRIPS: u64 = 100;
     let volume = Volume::memory(2 << 30);
     let site = volume.as_ref().map_or_else(Site::new, Site::on);
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mallory = site.add_user("mallory").await;
     let server = ServerProcess::start(&site).await;
-    honest(&site, &server, &person, "warm").await;
+    honest(&site, &server, &user, "warm").await;
     let mut alone = Duration::MAX;
     for round in 0..4 {
-        alone = alone.min(honest(&site, &server, &person, &format!("alone {round}.bin")).await);
+        alone = alone.min(honest(&site, &server, &user, &format!("alone {round}.bin")).await);
     }
     let since = Instant::now();
     let mut drips = JoinSet::new();
     for number in 0..DRIPS {
-        let corpus = Corpus::new(BLOCK, number);
-        let mut speaker = server.speaker(&mallory).await;
-        speaker.upload(upload(&format!("{number}.bin"), &corpus)).await;
-        speaker.chunk(ZERO, 0, &corpus.bytes[..64 << 10]).await;
+        let test_file = TestFile::new(BLOCK, number);
+        let mut raw = server.client(&mallory).await;
+        raw.upload(upload(&format!("{number}.bin"), &test_file)).await;
+        raw.chunk(ZERO, 0, &test_file.bytes[..64 << 10]).await;
         drips.spawn(async move {
             let mut clock = tokio::time::interval(Duration::from_millis(30));
-            for at in 64 << 10..corpus.size() {
+            for at in 64 << 10..test_file.size() {
                 clock.tick().await;
                 let head = frame::chunk_head(ZERO, offset(at), 1);
-                let drip = [&head[..], &corpus.bytes[at..=at]].concat();
-                if speaker.try_send_raw(&drip).await.is_err() {
+                let drip = [&head[..], &test_file.bytes[at..=at]].concat();
+                if raw.try_send_raw(&drip).await.is_err() {
                     return;
                 }
             }
@@ -203,7 +203,7 @@ async fn a_hundred_that_drip_behind_a_good_beginning() {
     let (mut all, mut among) = (Vec::new(), Duration::MAX);
     while all.len() < 4 || (among > 2 * alone && since.elapsed() < CROWD) {
         let name = format!("among {}.bin", all.len());
-        all.push(honest(&site, &server, &person, &name).await);
+        all.push(honest(&site, &server, &user, &name).await);
         among = among.min(all[all.len() - 1]);
     }
     let ratio = alone.as_secs_f64() / among.as_secs_f64();

@@ -4,19 +4,19 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use towline_client::{Client, Document, Event, Patience, PutOptions, Token};
-use towline_tests::cable::Cable;
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::netns_link::NetnsLink;
 use towline_tests::server::TestServer;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_for_the_way_is_sent_in_small_packets() {
-    let Some(cable) = Cable::lay() else { return };
-    let near = cable.near.clone();
+    let Some(link) = NetnsLink::make() else { return };
+    let near = link.near.clone();
     let server = TestServer::start_on(move || near.listen(), |_| {}).await;
-    cable.narrow(900);
-    let corpus = Corpus::new(BLOCK / 2, 210);
+    link.narrow(900);
+    let test_file = TestFile::new(BLOCK / 2, 210);
     let path = server.site.outside().join("a.bin");
-    std::fs::write(&path, &corpus.bytes).unwrap();
+    std::fs::write(&path, &test_file.bytes).unwrap();
 
     let patience = Patience {
         ping_after: Duration::from_millis(300),
@@ -24,9 +24,9 @@ async fn what_is_too_large_for_the_way_is_sent_in_small_packets() {
         ..Patience::default()
     };
     let address = server.address().to_string().parse().unwrap();
-    let token = Token::new(&server.person.token).unwrap();
+    let token = Token::new(&server.user.token).unwrap();
     let mut client = Client::new(address, token).patience(patience).retries(Some(10));
-    let far = cable.far.clone();
+    let far = link.far.clone();
     let putting = spawn_blocking(move || {
         far.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -44,9 +44,9 @@ async fn what_is_too_large_for_the_way_is_sent_in_small_packets() {
         })
     });
     let (receipt, notices, waits) = putting.await.unwrap().unwrap();
-    assert_eq!(receipt.unwrap().blake3, corpus.hash());
+    assert_eq!(receipt.unwrap().blake3, test_file.hash());
     assert_eq!(waits.len(), 2, "the third attempt is another one: {waits:?}");
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert!(notices[0].contains("large packets"), "{notices:?}");
-    server.site.assert_published(&server.person, "a.bin", &corpus);
+    server.site.assert_published(&server.user, "a.bin", &test_file);
 }

@@ -5,66 +5,67 @@ use std::time::{Duration, Instant};
 use towline_protocol::request::Upload;
 use towline_protocol::{Channel, Reply, Request};
 use towline_tests::PATIENCE;
-use towline_tests::corpus::{BLOCK, Corpus};
-use towline_tests::desk::Desk;
+use towline_tests::cli_fixture::CliFixture;
 use towline_tests::process::ServerProcess;
 use towline_tests::proxy::{FaultProxy, Faults};
+use towline_tests::raw_client::{CHUNK, RawClient, ZERO, offset, position, resume, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{CHUNK, Speaker, ZERO, offset, position, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// What the promise is.
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-/// Fifty that send as fast as they can, ten whose cable was pulled and ten that do
+/// Fifty that send as fast as they can, ten whose link is down and ten that do
 /// not listen: none of them keeps the server from stopping.
 #[tokio::test(flavor = "multi_thread")]
 async fn within_ten_seconds_whoever_is_connected() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    let corpus = Corpus::new(8 * BLOCK, 160);
+    let test_file = TestFile::new(8 * BLOCK, 160);
     let mut uploads = Vec::new();
     let mut running = tokio::task::JoinSet::new();
     let mut stalled = Vec::new();
     for number in 0..70 {
         let address = if number < 50 { server.address() } else { proxy.address() };
-        let mut speaker = Speaker::login(address, &person.token).await;
-        let begin = Upload { blocks: number % 2 == 0, ..upload(&format!("{number}.bin"), &corpus) };
-        let document_id = speaker.upload(begin).await.document_id;
+        let mut client = RawClient::login(address, &user.token).await;
+        let begin =
+            Upload { blocks: number % 2 == 0, ..upload(&format!("{number}.bin"), &test_file) };
+        let document_id = client.upload(begin).await.document_id;
         uploads.push(document_id);
         if number >= 50 {
             let link = proxy.link(proxy.connections() - 1).await;
-            speaker.chunks(ZERO, &corpus, 0..CHUNK).await;
+            client.chunks(ZERO, &test_file, 0..CHUNK).await;
             if number < 60 {
                 link.stall();
             } else {
                 link.change(|faults| faults.drop_replies = true);
             }
-            stalled.push(speaker);
+            stalled.push(client);
             continue;
         }
-        let corpus = corpus.clone();
+        let test_file = test_file.clone();
         running.spawn(async move {
             let mut at = 0;
-            while at < corpus.size() {
-                let end = (at + CHUNK).min(corpus.size());
+            while at < test_file.size() {
+                let end = (at + CHUNK).min(test_file.size());
                 let head = towline_protocol::frame::chunk_head(
                     ZERO,
                     offset(at),
                     u32::try_from(end - at).unwrap(),
                 );
-                let frame = [&head[..], &corpus.bytes[at..end]].concat();
-                if speaker.try_send_raw(&frame).await.is_err() {
+                let frame = [&head[..], &test_file.bytes[at..end]].concat();
+                if client.try_send_raw(&frame).await.is_err() {
                     break;
                 }
                 at = end;
             }
-            speaker.ended().await
+            client.ended().await
         });
     }
     // In the middle of it.
-    let mut curious = Speaker::login(server.address(), &person.token).await;
+    let mut curious = RawClient::login(server.address(), &user.token).await;
     curious.has_received(uploads[0], CHUNK).await;
     drop(curious);
     let asked = Instant::now();
@@ -84,12 +85,12 @@ async fn within_ten_seconds_whoever_is_connected() {
         assert!(state.find(*document_id, None).is_some(), "{document_id} is written down");
     }
     server.start_again().await;
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let mut client = RawClient::login(server.address(), &user.token).await;
     for document_id in &uploads {
         let (_, entry) = state.find(*document_id, None).unwrap();
-        assert_eq!(speaker.resume(resume(*document_id)).await.offset, entry.offset);
+        assert_eq!(client.resume(resume(*document_id)).await.offset, entry.offset);
     }
-    let from = position(speaker.resume(resume(uploads[0])).await.offset);
+    let from = position(client.resume(resume(uploads[0])).await.offset);
     println!("the first one goes on at {from}");
 }
 
@@ -97,13 +98,13 @@ async fn within_ten_seconds_whoever_is_connected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn and_the_one_who_put_a_file_need_do_nothing() {
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(12 * BLOCK, 161);
+    let test_file = TestFile::new(12 * BLOCK, 161);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(4_000_000));
-    let desk = Desk::new(&site, &person, proxy.address());
-    let mut run = desk.start(desk.put(&desk.write("a.bin", &corpus)));
+    let cli = CliFixture::new(&site, &user, proxy.address());
+    let mut run = cli.start(cli.put(&cli.write("a.bin", &test_file)));
     run.until(|event| event["received"].as_u64() >= Some(BLOCK as u64)).await;
     let asked = Instant::now();
     server.signal(Signal::TERM);
@@ -121,7 +122,7 @@ async fn and_the_one_who_put_a_file_need_do_nothing() {
     let resumed = run.until(|event| event["event"] == "resumed").await;
     assert!(resumed["received"].as_u64().unwrap() >= promised, "{resumed} after {promised}");
     run.end().await.assert_done();
-    site.assert_published(&person, "a.bin", &corpus);
+    site.assert_published(&user, "a.bin", &test_file);
 }
 
 /// Ten connections with a thousand uploads each, all of which have a byte that is not
@@ -130,27 +131,27 @@ async fn and_the_one_who_put_a_file_need_do_nothing() {
 async fn within_ten_seconds_with_ten_thousand_uploads() {
     let connections = if std::env::var_os("TOWLINE_LONG").is_some() { 10 } else { 3 };
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(1000, 161);
-    let mut speakers = Vec::new();
+    let test_file = TestFile::new(1000, 161);
+    let mut clients = Vec::new();
     for number in 0..connections {
-        let mut speaker = server.speaker(&person).await;
+        let mut client = server.client(&user).await;
         for channel in (0..1000).map(Channel) {
             let name = format!("{number} {channel}");
-            let begin = Upload { channel, ..upload(&name, &corpus) };
-            speaker.send(&Request::Upload(begin)).await;
+            let begin = Upload { channel, ..upload(&name, &test_file) };
+            client.send(&Request::Upload(begin)).await;
         }
         for channel in (0..1000).map(Channel) {
-            assert!(matches!(speaker.reply_on(channel).await, Reply::Upload(_)));
+            assert!(matches!(client.reply_on(channel).await, Reply::Upload(_)));
         }
-        speakers.push(speaker);
+        clients.push(client);
     }
-    for speaker in &mut speakers {
+    for client in &mut clients {
         for channel in (0..1000).map(Channel) {
-            speaker.chunk(channel, 0, &corpus.bytes[..10]).await;
+            client.chunk(channel, 0, &test_file.bytes[..10]).await;
         }
-        speaker.ping().await;
+        client.ping().await;
     }
     let asked = Instant::now();
     server.signal(Signal::TERM);
@@ -160,7 +161,7 @@ async fn within_ten_seconds_with_ten_thousand_uploads() {
     assert_eq!(status.code(), Some(0), "{:#?}", server.said());
     assert!(took < TEN_SECONDS, "{took:?}");
     server.start_again().await;
-    server.speaker(&person).await.ping().await;
+    server.client(&user).await.ping().await;
 }
 
 /// What is paused keeps no descriptor, beyond a few hundred.
@@ -168,22 +169,22 @@ async fn within_ten_seconds_with_ten_thousand_uploads() {
 async fn many_that_pause_at_once_are_closed_soon() {
     const UPLOADS: u32 = 800;
     let site = Site::new();
-    let person = site.add_user("ada").await;
+    let user = site.add_user("ada").await;
     let server = ServerProcess::start(&site).await;
-    let corpus = Corpus::new(1000, 162);
-    let mut speaker = server.speaker(&person).await;
+    let test_file = TestFile::new(1000, 162);
+    let mut client = server.client(&user).await;
     for channel in (0..UPLOADS).map(Channel) {
-        let begin = Upload { channel, ..upload(&channel.to_string(), &corpus) };
-        speaker.send(&Request::Upload(begin)).await;
-        speaker.chunk(channel, 0, &corpus.bytes[..10]).await;
+        let begin = Upload { channel, ..upload(&channel.to_string(), &test_file) };
+        client.send(&Request::Upload(begin)).await;
+        client.chunk(channel, 0, &test_file.bytes[..10]).await;
     }
     for channel in (0..UPLOADS).map(Channel) {
-        assert!(matches!(speaker.reply_on(channel).await, Reply::Upload(_)));
+        assert!(matches!(client.reply_on(channel).await, Reply::Upload(_)));
     }
     let open = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     assert!(open() > UPLOADS as usize);
     let began = Instant::now();
-    let last = speaker.pause().await;
+    let last = client.pause().await;
     println!("{} last words after {:?}", last.len(), began.elapsed());
     assert_eq!(last.len(), UPLOADS as usize);
     assert!(last.iter().all(|progress| progress.durable == offset(10)));

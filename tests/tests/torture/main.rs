@@ -1,8 +1,8 @@
 //! The quick form of the torture, and whether it would notice: the same with a step
 //! left out has to find a broken promise. The long form is the program `torture`.
 
-use towline_tests::corpus::run_seed;
-use towline_tests::torture::{Goal, Layout, Report, Torture};
+use towline_tests::test_file::run_seed;
+use towline_tests::torture::{CrashTest, Goal, Layout, Report};
 use towline_tests::volume::{has, skipped};
 
 /// A control has to be noticed within so many rounds.
@@ -11,7 +11,7 @@ const CONTROL_ROUNDS: u64 = 200;
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kill_and_no_power_cut_breaks_a_promise() {
     let goal = Goal { kills: 30, cuts: 40, doubles: 8 };
-    let report = Torture::of(run_seed(), goal).run().await;
+    let report = CrashTest::of(run_seed(), goal).run().await;
     println!("{report}");
     if let Some(why) = &report.no_power_cuts {
         skipped(&format!("power cuts: {why}"));
@@ -24,7 +24,7 @@ async fn no_kill_and_no_power_cut_breaks_a_promise() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kill_and_no_power_cut_breaks_a_promise_of_a_relaxed_server() {
     let goal = Goal { kills: 20, cuts: 30, doubles: 5 };
-    let torture = Torture { is_relaxed: true, ..Torture::of(run_seed(), goal) };
+    let torture = CrashTest { is_relaxed: true, ..CrashTest::of(run_seed(), goal) };
     let report = torture.run().await;
     println!("{report}");
     if let Some(why) = &report.no_power_cuts {
@@ -38,7 +38,7 @@ async fn no_kill_and_no_power_cut_breaks_a_promise_of_a_relaxed_server() {
 /// lose.
 async fn control(failpoints: &str, layout: Option<Layout>, goal: Goal) -> Option<Report> {
     let failpoints = Some(failpoints.to_owned());
-    let torture = Torture { failpoints, layout, ..Torture::of(run_seed(), goal) };
+    let torture = CrashTest { failpoints, layout, ..CrashTest::of(run_seed(), goal) };
     let report = torture.run().await;
     if let (Some(why), None) = (&report.no_power_cuts, &report.broken) {
         skipped(&format!("power cuts: {why}"));
@@ -82,10 +82,10 @@ async fn control_a_catalog_that_is_not_synced_is_noticed() {
     if !has("strace") {
         return;
     }
-    let torture = Torture {
+    let torture = CrashTest {
         fakes_catalog_sync: true,
         layout: Some(Layout::TwoVolumes),
-        ..Torture::of(run_seed(), CUTS)
+        ..CrashTest::of(run_seed(), CUTS)
     };
     let report = torture.run().await;
     if let Some(why) = &report.no_power_cuts {

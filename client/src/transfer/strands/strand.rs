@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
-use towline_protocol::request::{About, Join};
+use towline_protocol::request::{DocumentRef, Join};
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{BlockIndex, DocumentId, Generation};
@@ -170,7 +170,7 @@ impl Worker {
                         // Requests are answered behind the pieces before them, and behind
                         // what there is to object to these; a ping is not.
                         let about =
-                            About { channel: joined.channel, document_id: self.errand.document_id };
+                            DocumentRef { channel: joined.channel, document_id: self.errand.document_id };
                         joined.link.queue(&Request::Status(about));
                         joined.asked.push_back(ticket);
                     }

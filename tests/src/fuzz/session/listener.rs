@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc::UnboundedSender;
-use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_protocol::reply::{Granted, Progress, Success};
 use towline_protocol::{Channel, Code, ErrorReply, Reply};
 use towline_types::{DocumentId, FileHash, Offset};
@@ -58,7 +58,7 @@ impl Listener {
 
     /// Until the server closes.
     pub(super) async fn hear(mut self, mut reader: OwnedReadHalf) {
-        let mut decoder = Decoder::new(Caps::CLIENT);
+        let mut decoder = Decoder::new(FrameLimits::CLIENT);
         let mut first = [0];
         match reader.read(&mut first).await.expect("closed in good order") {
             0 => return,

@@ -2,7 +2,7 @@
 //! means something, and so do most changes of one.
 
 use super::super::input::Input;
-use super::ground::{FILESIZE_MAX, Ground};
+use super::fuzz_server::{FILESIZE_MAX, FuzzServer};
 use super::listener::{Listener, Shared};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -65,13 +65,13 @@ struct Connection {
 }
 
 impl Program {
-    pub(super) fn new(ground: &Ground) -> Self {
-        let person = ground.person();
-        let documents = ground.site().documents(person);
+    pub(super) fn new(server: &FuzzServer) -> Self {
+        let user = server.user();
+        let documents = server.site().documents(user);
         Self {
-            address: ground.address(),
-            token: person.token.clone(),
-            documents_before: ground.last_document(),
+            address: server.address(),
+            token: user.token.clone(),
+            documents_before: server.last_document(),
             shared: Arc::new(Shared { documents, ..Shared::default() }),
             uploads: HashMap::new(),
             connections: [None, None],

@@ -4,9 +4,9 @@
 use super::paused;
 use std::time::Duration;
 use towline_protocol::Code;
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::raw_client::{RawClient, ZERO, offset, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::DocumentId;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -14,34 +14,34 @@ const DAY_MS: i64 = 86_400_000;
 const TEN_YEARS_MS: i64 = 3653 * DAY_MS;
 
 /// A connection whose token outlives every jump.
-async fn speaker(server: &TestServer) -> Speaker {
-    let token = server.site.token(server.person.id, HOUR * 24 * 365 * 30);
-    Speaker::login(server.address(), &token).await
+async fn client(server: &TestServer) -> RawClient {
+    let token = server.site.token(server.user.id, HOUR * 24 * 365 * 30);
+    RawClient::login(server.address(), &token).await
 }
 
 /// Three uploads that wait for the rest.
-async fn three_paused(server: &TestServer, corpus: &Corpus) -> Vec<DocumentId> {
+async fn three_paused(server: &TestServer, test_file: &TestFile) -> Vec<DocumentId> {
     let mut documents = Vec::new();
     for name in ["a.bin", "b.bin", "c.bin"] {
-        documents.push(paused(server.speaker().await, name, corpus, 1000).await);
+        documents.push(paused(server.client().await, name, test_file, 1000).await);
     }
     documents
 }
 
 async fn assert_kept(server: &TestServer, documents: &[DocumentId]) {
-    let mut speaker = speaker(server).await;
+    let mut client = client(server).await;
     for document_id in documents {
-        assert_eq!(speaker.status(*document_id).await.status, "uploading");
-        assert_eq!(speaker.resume(resume(*document_id)).await.offset, offset(1000));
+        assert_eq!(client.status(*document_id).await.status, "uploading");
+        assert_eq!(client.resume(resume(*document_id)).await.offset, offset(1000));
     }
-    speaker.pause().await;
+    client.pause().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_ten_years_ahead_ends_nothing() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 340);
-    let documents = three_paused(&server, &corpus).await;
+    let test_file = TestFile::new(BLOCK, 340);
+    let documents = three_paused(&server, &test_file).await;
     // Wrong at the start …
     server.stop().await;
     server.clock.set(TEN_YEARS_MS);
@@ -59,56 +59,56 @@ async fn a_clock_that_is_ten_years_ahead_ends_nothing() {
     server.clock.set(TEN_YEARS_MS);
     assert_kept(&server, &documents).await;
     server.clock.set(-TEN_YEARS_MS);
-    let mut speaker = speaker(&server).await;
+    let mut client = client(&server).await;
     for document_id in documents {
-        speaker.resume(resume(document_id)).await;
-        speaker.chunks(ZERO, &corpus, 1000..BLOCK).await;
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        client.resume(resume(document_id)).await;
+        client.chunks(ZERO, &test_file, 1000..BLOCK).await;
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_away_longer_than_its_uploads_may_wait_gives_their_owners_half_a_day() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 341);
-    let documents = three_paused(&server, &corpus).await;
+    let test_file = TestFile::new(BLOCK, 341);
+    let documents = three_paused(&server, &test_file).await;
     server.stop().await;
     server.clock.advance(24 * 10 * HOUR);
     server.start_again().await;
-    let mut speaker = speaker(&server).await;
-    speaker.resume(resume(documents[0])).await;
-    speaker.chunks(ZERO, &corpus, 1000..BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    let mut client = client(&server).await;
+    client.resume(resume(documents[0])).await;
+    client.chunks(ZERO, &test_file, 1000..BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
     server.clock.advance(11 * HOUR);
-    assert_eq!(speaker.resume(resume(documents[1])).await.offset, offset(1000));
+    assert_eq!(client.resume(resume(documents[1])).await.offset, offset(1000));
     server.clock.advance(HOUR);
-    speaker.resume_refused(resume(documents[2]), Code::Expired).await;
-    assert_eq!(speaker.status(documents[2]).await.status, "expired");
+    client.resume_refused(resume(documents[2]), Code::Expired).await;
+    assert_eq!(client.status(documents[2]).await.status, "expired");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_connection_notices_that_the_clock_is_set() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 342);
-    let mut speaker = speaker(&server).await;
-    let document_id = speaker.upload(upload("doc.bin", &corpus)).await.document_id;
+    let test_file = TestFile::new(2 * BLOCK, 342);
+    let mut client = client(&server).await;
+    let document_id = client.upload(upload("doc.bin", &test_file)).await.document_id;
     // To and fro by a day, to a moment that 32 bits of seconds cannot say, and back.
     let to_2038 = 2_147_483_648_000 - i64::try_from(server.clock.now().get()).unwrap();
     let jumps = [DAY_MS, -2 * DAY_MS, DAY_MS, to_2038, DAY_MS, -to_2038 - DAY_MS];
-    let piece = corpus.size() / jumps.len();
+    let piece = test_file.size() / jumps.len();
     for (number, &jump) in jumps.iter().enumerate() {
         server.clock.set(jump);
-        speaker.chunks(ZERO, &corpus, number * piece..(number + 1) * piece).await;
-        speaker.has_received(document_id, (number + 1) * piece).await;
+        client.chunks(ZERO, &test_file, number * piece..(number + 1) * piece).await;
+        client.has_received(document_id, (number + 1) * piece).await;
         // And one that comes back.
         if number % 2 == 1 {
-            speaker.pause().await;
-            speaker = self::speaker(&server).await;
-            let at = speaker.resume(resume(document_id)).await.offset;
+            client.pause().await;
+            client = self::client(&server).await;
+            let at = client.resume(resume(document_id)).await.offset;
             assert_eq!(at, offset((number + 1) * piece));
         }
     }
-    speaker.chunks(ZERO, &corpus, jumps.len() * piece..corpus.size()).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-    server.site.assert_published(&server.person, "doc.bin", &corpus);
+    client.chunks(ZERO, &test_file, jumps.len() * piece..test_file.size()).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+    server.site.assert_published(&server.user, "doc.bin", &test_file);
 }

@@ -9,22 +9,22 @@
 use crate::verify::{completed, verify};
 use towline_protocol::Code;
 use towline_protocol::request::{Complete, Resume, Upload};
-use towline_tests::by_hand::flip;
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::raw_client::{ZERO, offset, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{ZERO, offset, resume, upload};
+use towline_tests::tamper::flip;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_block_that_was_whole_it_is_found_by_verify_alone() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 360);
+    let test_file = TestFile::new(2 * BLOCK, 360);
     for restarted in [false, true] {
         let name = format!("restarted {restarted}.bin");
-        let mut speaker = server.speaker().await;
-        let begin = Upload { blocks: true, ..upload(&name, &corpus) };
-        let document_id = speaker.upload(begin).await.document_id;
-        speaker.block(ZERO, &corpus, 0).await;
-        speaker.pause().await;
+        let mut client = server.client().await;
+        let begin = Upload { blocks: true, ..upload(&name, &test_file) };
+        let document_id = client.upload(begin).await.document_id;
+        client.block(ZERO, &test_file, 0).await;
+        client.pause().await;
         flip(&server.site.staging(document_id), 77);
         if restarted {
             server.restart().await;
@@ -33,15 +33,15 @@ async fn in_a_block_that_was_whole_it_is_found_by_verify_alone() {
         let kind = format!("upload_damaged uploads/.staging/{document_id}.tmp");
         assert!(found.kinds().contains(&kind), "{:?}", found.kinds());
 
-        let mut speaker = server.speaker().await;
-        speaker.resume(Resume { blocks: true, ..resume(document_id) }).await;
-        speaker.block(ZERO, &corpus, 1).await;
-        let complete = Complete { blake3: Some(corpus.hash()), ..Complete::default() };
-        let success = speaker.complete_with(complete).await;
+        let mut client = server.client().await;
+        client.resume(Resume { blocks: true, ..resume(document_id) }).await;
+        client.block(ZERO, &test_file, 1).await;
+        let complete = Complete { blake3: Some(test_file.hash()), ..Complete::default() };
+        let success = client.complete_with(complete).await;
         // The hash of what arrived, and not of what the disk has made of it.
-        assert_eq!(success.blake3, corpus.hash());
-        let published = std::fs::read(server.site.document(&server.person, &name)).unwrap();
-        assert_ne!(published, corpus.bytes);
+        assert_eq!(success.blake3, test_file.hash());
+        let published = std::fs::read(server.site.document(&server.user, &name)).unwrap();
+        assert_ne!(published, test_file.bytes);
         let found = verify(&server.site, &[]).await;
         let kind = format!("damaged uploads/1/{name}");
         assert!(found.kinds().contains(&kind), "{:?}", found.kinds());
@@ -51,36 +51,36 @@ async fn in_a_block_that_was_whole_it_is_found_by_verify_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_open_block_it_is_found_by_the_next_run_of_the_server() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 361);
+    let test_file = TestFile::new(2 * BLOCK, 361);
     for blocks in [true, false] {
         let name = format!("blocks {blocks}.bin");
-        let mut speaker = server.speaker().await;
-        let begin = Upload { blocks, ..upload(&name, &corpus) };
-        let document_id = speaker.upload(begin).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..BLOCK).await;
+        let mut client = server.client().await;
+        let begin = Upload { blocks, ..upload(&name, &test_file) };
+        let document_id = client.upload(begin).await.document_id;
+        client.chunks(ZERO, &test_file, 0..BLOCK).await;
         if blocks {
-            speaker.announce(ZERO, 0, corpus.value(0)).await;
+            client.announce(ZERO, 0, test_file.value(0)).await;
         }
-        speaker.chunks(ZERO, &corpus, BLOCK..BLOCK + 5000).await;
-        speaker.pause().await;
+        client.chunks(ZERO, &test_file, BLOCK..BLOCK + 5000).await;
+        client.pause().await;
         server.stop().await;
         flip(&server.site.staging(document_id), BLOCK + 4999);
         server.start_again().await;
-        let mut speaker = server.speaker().await;
-        let granted = speaker.resume(Resume { blocks, ..resume(document_id) }).await;
+        let mut client = server.client().await;
+        let granted = client.resume(Resume { blocks, ..resume(document_id) }).await;
         assert_eq!(granted.offset, offset(BLOCK + 5000));
-        speaker.chunks(ZERO, &corpus, BLOCK + 5000..corpus.size()).await;
+        client.chunks(ZERO, &test_file, BLOCK + 5000..test_file.size()).await;
         if blocks {
             // Named, and sent again alone.
-            speaker.announce(ZERO, 1, corpus.value(1)).await;
-            assert_eq!(speaker.error(Code::BlockMismatch).await.index.unwrap().get(), 1);
-            speaker.block(ZERO, &corpus, 1).await;
-            assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-            server.site.assert_published(&server.person, &name, &corpus);
+            client.announce(ZERO, 1, test_file.value(1)).await;
+            assert_eq!(client.error(Code::BlockMismatch).await.index.unwrap().get(), 1);
+            client.block(ZERO, &test_file, 1).await;
+            assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+            server.site.assert_published(&server.user, &name, &test_file);
         } else {
-            let complete = Complete { blake3: Some(corpus.hash()), ..Complete::default() };
-            speaker.complete_refused(complete, Code::HashMismatch).await;
-            assert!(!server.site.document(&server.person, &name).exists());
+            let complete = Complete { blake3: Some(test_file.hash()), ..Complete::default() };
+            client.complete_refused(complete, Code::HashMismatch).await;
+            assert!(!server.site.document(&server.user, &name).exists());
         }
     }
     assert!(verify(&server.site, &[]).await.is_well());
@@ -90,10 +90,10 @@ async fn in_the_open_block_it_is_found_by_the_next_run_of_the_server() {
 async fn in_a_published_document_every_byte_counts() {
     let server = TestServer::start().await;
     for size in [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7] {
-        let corpus = Corpus::new(size, 362);
+        let test_file = TestFile::new(size, 362);
         let name = format!("{size}.bin");
-        completed(&server, &name, &corpus).await;
-        let path = server.site.document(&server.person, &name);
+        completed(&server, &name, &test_file).await;
+        let path = server.site.document(&server.user, &name);
         for at in [0, size / 2, size - 1] {
             flip(&path, at);
             let found = verify(&server.site, &[]).await;

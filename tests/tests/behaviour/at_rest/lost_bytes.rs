@@ -7,10 +7,10 @@ use std::fs;
 use std::io::Write as _;
 use towline_protocol::Code;
 use towline_protocol::request::{Complete, Resume};
-use towline_tests::by_hand::{contents, cut};
-use towline_tests::corpus::{BLOCK, Corpus};
+use towline_tests::raw_client::{ZERO, offset, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{ZERO, offset, resume, upload};
+use towline_tests::tamper::{contents, cut};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// Writes rubbish behind the end of a file.
 fn extend(path: &std::path::Path, bytes: usize) {
@@ -21,67 +21,67 @@ fn extend(path: &std::path::Path, bytes: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_gone_when_it_is_to_be_completed() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK + 5, 350);
+    let test_file = TestFile::new(BLOCK + 5, 350);
     for how in ["deleted", "cut", "emptied", "longer", "replaced", "locked"] {
-        let mut speaker = server.speaker().await;
-        let document_id = speaker.upload(upload(how, &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        speaker.progress_that("durable", |now| now.durable == offset(corpus.size())).await;
+        let mut client = server.client().await;
+        let document_id = client.upload(upload(how, &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        client.progress_that("durable", |now| now.durable == offset(test_file.size())).await;
         let staging = server.site.staging(document_id);
         match how {
             "deleted" => fs::remove_file(&staging).unwrap(),
-            "cut" => cut(&staging, corpus.size() - 1),
+            "cut" => cut(&staging, test_file.size() - 1),
             "emptied" => cut(&staging, 0),
             "longer" => extend(&staging, 1),
             "replaced" => {
                 fs::remove_file(&staging).unwrap();
-                fs::write(&staging, &corpus.bytes).unwrap();
+                fs::write(&staging, &test_file.bytes).unwrap();
             }
             _ => {
                 use std::os::unix::fs::PermissionsExt as _;
                 fs::set_permissions(&staging, fs::Permissions::from_mode(0o000)).unwrap();
             }
         }
-        let error = speaker.complete_refused(Complete::default(), Code::Failed).await;
+        let error = client.complete_refused(Complete::default(), Code::Failed).await;
         assert!(error.message.contains("the stored bytes were lost"), "{how}: {}", error.message);
-        assert_eq!(speaker.status(document_id).await.status, "failed", "{how}");
-        assert!(!server.site.document(&server.person, how).exists(), "{how}");
+        assert_eq!(client.status(document_id).await.status, "failed", "{how}");
+        assert!(!server.site.document(&server.user, how).exists(), "{how}");
         // Nothing that can still be of use is deleted, whosever it is.
         let kept = server.site.staging_folder().join(format!("orphans/{document_id}.tmp"));
         let length = fs::symlink_metadata(&kept).ok().map(|about| about.len());
         let expected = match how {
             "deleted" => None,
-            "cut" => Some(corpus.size() - 1),
+            "cut" => Some(test_file.size() - 1),
             "emptied" => Some(0),
-            "longer" => Some(corpus.size() + 1),
-            _ => Some(corpus.size()),
+            "longer" => Some(test_file.size() + 1),
+            _ => Some(test_file.size()),
         };
         assert_eq!(length, expected.map(|bytes| bytes as u64), "{how}");
         assert!(!staging.exists(), "{how}");
         // It does not go on at 0 in silence: it begins anew where its owner says so.
-        speaker.resume_refused(resume(document_id), Code::Failed).await;
-        let again = speaker.upload(upload(how, &corpus)).await;
+        client.resume_refused(resume(document_id), Code::Failed).await;
+        let again = client.upload(upload(how, &test_file)).await;
         assert_ne!(again.document_id, document_id);
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rubbish_behind_the_end_is_written_over_or_cut_off_and_never_counts() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(2 * BLOCK, 351);
+    let test_file = TestFile::new(2 * BLOCK, 351);
     for (name, bytes) in [("within.bin", 5000), ("beyond.bin", 2 * BLOCK)] {
         // Between two chunks.
-        let mut speaker = server.speaker().await;
-        let document_id = speaker.upload(upload(name, &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..BLOCK + 1000).await;
-        speaker.has_received(document_id, BLOCK + 1000).await;
+        let mut client = server.client().await;
+        let document_id = client.upload(upload(name, &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..BLOCK + 1000).await;
+        client.has_received(document_id, BLOCK + 1000).await;
         if bytes < BLOCK {
             extend(&server.site.staging(document_id), bytes);
         }
-        speaker.chunks(ZERO, &corpus, BLOCK + 1000..BLOCK + 2000).await;
-        speaker.pause().await;
+        client.chunks(ZERO, &test_file, BLOCK + 1000..BLOCK + 2000).await;
+        client.pause().await;
         // While nobody sends, and while the server is stopped.
         for stopped in [false, true] {
             if stopped {
@@ -93,28 +93,28 @@ async fn rubbish_behind_the_end_is_written_over_or_cut_off_and_never_counts() {
             if stopped {
                 server.start_again().await;
             }
-            let mut speaker = server.speaker().await;
-            assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(BLOCK + 2000));
-            speaker.pause().await;
+            let mut client = server.client().await;
+            assert_eq!(client.resume(resume(document_id)).await.offset, offset(BLOCK + 2000));
+            client.pause().await;
         }
-        let mut speaker = server.speaker().await;
-        speaker.resume(Resume { offset: Some(offset(BLOCK + 2000)), ..resume(document_id) }).await;
-        speaker.chunks(ZERO, &corpus, BLOCK + 2000..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-        server.site.assert_published(&server.person, name, &corpus);
+        let mut client = server.client().await;
+        client.resume(Resume { offset: Some(offset(BLOCK + 2000)), ..resume(document_id) }).await;
+        client.chunks(ZERO, &test_file, BLOCK + 2000..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+        server.site.assert_published(&server.user, name, &test_file);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bytes_of_the_others_are_untouched() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 352);
-    let lost = paused(server.speaker().await, "lost.bin", &corpus, 1000).await;
-    let kept = paused(server.speaker().await, "kept.bin", &corpus, 1000).await;
+    let test_file = TestFile::new(BLOCK, 352);
+    let lost = paused(server.client().await, "lost.bin", &test_file, 1000).await;
+    let kept = paused(server.client().await, "kept.bin", &test_file, 1000).await;
     fs::remove_file(server.site.staging(lost)).unwrap();
     let before = contents(&server.site.staging_folder());
-    let mut speaker = server.speaker().await;
-    speaker.resume_refused(resume(lost), Code::Failed).await;
+    let mut client = server.client().await;
+    client.resume_refused(resume(lost), Code::Failed).await;
     assert_eq!(contents(&server.site.staging_folder()), before);
-    assert_eq!(speaker.resume(resume(kept)).await.offset, offset(1000));
+    assert_eq!(client.resume(resume(kept)).await.offset, offset(1000));
 }

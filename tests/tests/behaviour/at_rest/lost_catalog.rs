@@ -8,11 +8,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 use towline_protocol::Code;
-use towline_tests::by_hand::contents;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, stdout, towlined};
+use towline_tests::raw_client::{RawClient, ZERO, resume, upload};
 use towline_tests::site::{MARKER, Site};
-use towline_tests::speaker::{Speaker, ZERO, resume, upload};
+use towline_tests::tamper::contents;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// What lies under `uploads`, by content alone.
 fn kept(site: &Site) -> Vec<Vec<u8>> {
@@ -32,24 +32,24 @@ fn lose_the_catalog(site: &Site) {
     }
 }
 
-async fn put(speaker: &mut Speaker, name: &str, corpus: &Corpus) -> String {
-    speaker.upload(upload(name, corpus)).await;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await.filename
+async fn put(client: &mut RawClient, name: &str, test_file: &TestFile) -> String {
+    client.upload(upload(name, test_file)).await;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await.filename
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_kept_and_named() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let (old, new) = (Corpus::new(2000, 380), Corpus::new(3000, 381));
+    let (old, new) = (TestFile::new(2000, 380), TestFile::new(3000, 381));
     let mut server = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(server.address(), &ada.token).await;
+    let mut client = RawClient::login(server.address(), &ada.token).await;
     for name in ["a.txt", "b.txt"] {
-        put(&mut speaker, name, &old).await;
+        put(&mut client, name, &old).await;
     }
-    let left = Corpus::new(BLOCK, 382);
-    let unfinished = paused(speaker, "left.bin", &left, 5000).await;
+    let left = TestFile::new(BLOCK, 382);
+    let unfinished = paused(client, "left.bin", &left, 5000).await;
     site.state_that("it", |state| state.find(unfinished, None).is_some()).await;
     server.kill().await;
     let rescued = fs::read(site.catalog_path()).unwrap();
@@ -81,17 +81,17 @@ async fn everything_is_kept_and_named() {
     let named = ["no_document uploads/1/a.txt", "no_document uploads/1/b.txt"];
     assert_eq!(found.kinds(), named);
 
-    let mut speaker = Speaker::login(server.address(), &token).await;
-    speaker.resume_refused(resume(unfinished), Code::NotFound).await;
+    let mut client = RawClient::login(server.address(), &token).await;
+    client.resume_refused(resume(unfinished), Code::NotFound).await;
     for (name, given) in [("a.txt", "a (1).txt"), ("b.txt", "b (1).txt"), ("c.txt", "c.txt")] {
-        assert_eq!(put(&mut speaker, name, &new).await, given);
+        assert_eq!(put(&mut client, name, &new).await, given);
         site.assert_published(&ada, given, &new);
     }
     for name in ["a.txt", "b.txt"] {
         site.assert_published(&ada, name, &old);
     }
     // The number of the unfinished upload is given to another, whose bytes are its own.
-    let third = paused(speaker, "third.bin", &left, 7000).await;
+    let third = paused(client, "third.bin", &left, 7000).await;
     assert_eq!(third.get(), 4);
     let after = kept(&site);
     assert!(before.iter().all(|bytes| after.contains(bytes)), "all of it is still there");
@@ -117,10 +117,10 @@ async fn everything_is_kept_and_named() {
 async fn a_new_user_does_not_inherit_the_folder_or_the_tokens_of_another() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let corpus = Corpus::new(2000, 383);
+    let test_file = TestFile::new(2000, 383);
     let mut server = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(server.address(), &ada.token).await;
-    put(&mut speaker, "a.txt", &corpus).await;
+    let mut client = RawClient::login(server.address(), &ada.token).await;
+    put(&mut client, "a.txt", &test_file).await;
     server.kill().await;
     lose_the_catalog(&site);
     // The very first start, as it seems, makes a user.
@@ -132,7 +132,7 @@ async fn a_new_user_does_not_inherit_the_folder_or_the_tokens_of_another() {
     let mut add = towlined();
     add.args(["user", "add", "eve", "--data-dir"]).arg(site.path());
     assert_eq!(stdout(&mut add).await, "added eve as user 3\n");
-    let mut speaker = Speaker::connect(server.address()).await;
-    speaker.hello(&ada.token).await;
-    speaker.error(Code::Unauthorized).await;
+    let mut client = RawClient::connect(server.address()).await;
+    client.hello(&ada.token).await;
+    client.error(Code::Unauthorized).await;
 }

@@ -5,20 +5,20 @@ use super::paused;
 use std::fs;
 use std::path::Path;
 use towline_protocol::Code;
-use towline_tests::by_hand::{contents, edit};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::raw_client::{RawClient, ZERO, offset, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::site::{MARKER, Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+use towline_tests::site::{MARKER, Site, TestUser};
+use towline_tests::tamper::{contents, edit};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 const PARTS: [&str; 4] = ["uploads/.staging", "uploads", "state", "keys"];
 
-async fn put(server: &ServerProcess, person: &Person, name: &str, corpus: &Corpus) {
-    let mut speaker = server.speaker(person).await;
-    speaker.upload(upload(name, corpus)).await;
-    speaker.chunks(ZERO, corpus, 0..corpus.size()).await;
-    speaker.complete(ZERO).await;
+async fn put(server: &ServerProcess, user: &TestUser, name: &str, test_file: &TestFile) {
+    let mut client = server.client(user).await;
+    client.upload(upload(name, test_file)).await;
+    client.chunks(ZERO, test_file, 0..test_file.size()).await;
+    client.complete(ZERO).await;
 }
 
 /// The start is refused, in words that name the folder and a way out.
@@ -38,10 +38,10 @@ async fn refused(site: &Site, folder: &Path) -> String {
 async fn a_start_without_one_of_them_is_refused_and_changes_nothing() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let (done, left) = (Corpus::new(2000, 400), Corpus::new(BLOCK, 401));
+    let (done, left) = (TestFile::new(2000, 400), TestFile::new(BLOCK, 401));
     let mut server = Launch::over(&site).start().await;
     put(&server, &ada, "done.txt", &done).await;
-    let id = paused(server.speaker(&ada).await, "left.bin", &left, 5000).await;
+    let id = paused(server.client(&ada).await, "left.bin", &left, 5000).await;
     server.kill().await;
     for part in PARTS {
         let (folder, away) = (site.path().join(part), site.outside().join("away"));
@@ -78,25 +78,25 @@ async fn a_start_without_one_of_them_is_refused_and_changes_nothing() {
     // Everything is there again, and nothing was given up.
     server.start_again().await;
     site.assert_published(&ada, "done.txt", &done);
-    let mut speaker = server.speaker(&ada).await;
-    assert_eq!(speaker.resume(resume(id)).await.offset, offset(5000));
-    speaker.chunks(ZERO, &left, 5000..BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, left.hash());
+    let mut client = server.client(&ada).await;
+    assert_eq!(client.resume(resume(id)).await.offset, offset(5000));
+    client.chunks(ZERO, &left, 5000..BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, left.hash());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_for_good_is_left_behind_when_that_is_said_once() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let left = Corpus::new(BLOCK, 402);
+    let left = TestFile::new(BLOCK, 402);
     let mut server = Launch::over(&site).start().await;
-    let id = paused(server.speaker(&ada).await, "left.bin", &left, 5000).await;
+    let id = paused(server.client(&ada).await, "left.bin", &left, 5000).await;
     server.kill().await;
     fs::remove_dir_all(site.staging_folder()).unwrap();
     refused(&site, &site.staging_folder()).await;
     let adopting = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
-    let mut speaker = adopting.speaker(&ada).await;
-    speaker.resume_refused(resume(id), Code::Failed).await;
+    let mut client = adopting.client(&ada).await;
+    client.resume_refused(resume(id), Code::Failed).await;
     put(&adopting, &ada, "new.bin", &left).await;
     adopting.gone().await;
     let again = Launch::over(&site).start().await;
@@ -116,10 +116,10 @@ fn unmark(site: &Site) {
 async fn a_store_without_markers_gets_them_where_its_folders_look_right() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let (done, left) = (Corpus::new(2000, 403), Corpus::new(BLOCK, 404));
+    let (done, left) = (TestFile::new(2000, 403), TestFile::new(BLOCK, 404));
     let mut server = Launch::over(&site).start().await;
     put(&server, &ada, "done.txt", &done).await;
-    let id = paused(server.speaker(&ada).await, "left.bin", &left, 5000).await;
+    let id = paused(server.client(&ada).await, "left.bin", &left, 5000).await;
     server.kill().await;
     unmark(&site);
     // Not where a folder is missing that documents or uploads must have left.
@@ -133,8 +133,8 @@ async fn a_store_without_markers_gets_them_where_its_folders_look_right() {
     for part in PARTS.iter().chain([&""]) {
         assert!(site.path().join(part).join(MARKER).exists(), "{part}");
     }
-    let mut speaker = server.speaker(&ada).await;
-    assert_eq!(speaker.resume(resume(id)).await.offset, offset(5000));
+    let mut client = server.client(&ada).await;
+    assert_eq!(client.resume(resume(id)).await.offset, offset(5000));
     assert!(!site.documents(&ada).join(MARKER).exists(), "in no user's folder");
 }
 
@@ -156,12 +156,12 @@ async fn folders_of_users_without_a_catalog_are_no_first_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_of_which_nothing_was_promised_goes_on_at_0_without_its_file() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK + 5, 405);
+    let test_file = TestFile::new(BLOCK + 5, 405);
     for stopped in [true, false] {
         let name = format!("stopped {stopped}");
-        let mut speaker = server.speaker().await;
-        let id = speaker.upload(upload(&name, &corpus)).await.document_id;
-        speaker.pause().await;
+        let mut client = server.client().await;
+        let id = client.upload(upload(&name, &test_file)).await.document_id;
+        client.pause().await;
         server.stop().await;
         // What a power cut leaves: the name was not durable yet.
         if stopped {
@@ -172,12 +172,12 @@ async fn an_upload_of_which_nothing_was_promised_goes_on_at_0_without_its_file()
         if !stopped {
             fs::remove_file(server.site.staging(id)).unwrap();
         }
-        let mut speaker = server.speaker().await;
-        assert_eq!(speaker.status(id).await.status, "uploading");
-        assert_eq!(speaker.resume(resume(id)).await.offset, offset(0));
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
-        server.site.assert_published(&server.person, &name, &corpus);
+        let mut client = server.client().await;
+        assert_eq!(client.status(id).await.status, "uploading");
+        assert_eq!(client.resume(resume(id)).await.offset, offset(0));
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+        server.site.assert_published(&server.user, &name, &test_file);
     }
 }
 
@@ -189,26 +189,26 @@ fn are_kept(site: &Site, bytes: &[u8]) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn received_bytes_of_a_failed_upload_are_kept_and_those_of_a_cancelled_one_are_not() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 406);
-    let received = &corpus.bytes[..5000];
-    let failed = paused(server.speaker().await, "failed.bin", &corpus, 5000).await;
-    let short = paused(server.speaker().await, "short.bin", &corpus, 6000).await;
-    let cancelled = paused(server.speaker().await, "cancelled.bin", &corpus, 7000).await;
+    let test_file = TestFile::new(BLOCK, 406);
+    let received = &test_file.bytes[..5000];
+    let failed = paused(server.client().await, "failed.bin", &test_file, 5000).await;
+    let short = paused(server.client().await, "short.bin", &test_file, 6000).await;
+    let cancelled = paused(server.client().await, "cancelled.bin", &test_file, 7000).await;
     server.stop().await;
     let path = server.site.staging(failed);
     // Reserved space reaches beyond the bytes.
     let bytes = fs::read(&path).unwrap()[..5000].to_vec();
     assert_eq!(bytes, received);
     fs::remove_file(&path).unwrap();
-    fs::write(server.site.staging(short), &corpus.bytes[..5500]).unwrap();
+    fs::write(server.site.staging(short), &test_file.bytes[..5500]).unwrap();
     let kept_of_cancelled = fs::read(server.site.staging(cancelled)).unwrap();
     server.start_again().await;
-    let mut speaker = server.speaker().await;
+    let mut client = server.client().await;
     for id in [failed, short] {
-        assert_eq!(speaker.status(id).await.status, "failed");
+        assert_eq!(client.status(id).await.status, "failed");
     }
-    assert!(are_kept(&server.site, &corpus.bytes[..5500]), "what is there of a promise");
-    speaker.cancel(cancelled).await;
+    assert!(are_kept(&server.site, &test_file.bytes[..5500]), "what is there of a promise");
+    client.cancel(cancelled).await;
     // The disk is found again, and a power cut has brought another file back.
     server.stop().await;
     fs::write(&path, received).unwrap();
@@ -223,15 +223,15 @@ async fn received_bytes_of_a_failed_upload_are_kept_and_those_of_a_cancelled_one
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completed_documents_staging_file_is_deleted_only_beside_its_document() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(3000, 407);
+    let test_file = TestFile::new(3000, 407);
     for is_there in [true, false] {
         let name = format!("{is_there}.bin");
-        let mut speaker = server.speaker().await;
-        let id = speaker.upload(upload(&name, &corpus)).await.document_id;
-        speaker.chunks(ZERO, &corpus, 0..3000).await;
-        speaker.complete(ZERO).await;
+        let mut client = server.client().await;
+        let id = client.upload(upload(&name, &test_file)).await.document_id;
+        client.chunks(ZERO, &test_file, 0..3000).await;
+        client.complete(ZERO).await;
         server.stop().await;
-        let document = server.site.document(&server.person, &name);
+        let document = server.site.document(&server.user, &name);
         fs::copy(&document, server.site.staging(id)).unwrap();
         if !is_there {
             fs::remove_file(&document).unwrap();
@@ -254,9 +254,9 @@ async fn a_token_of_a_catalog_that_was_lost_opens_nothing_of_the_next() {
     // Whoever gets bob's number now is not bob.
     let carol = site.add_user("carol").await;
     assert_ne!(carol.token, bob.token);
-    let mut speaker = Speaker::connect(server.address()).await;
-    speaker.hello(&bob.token).await;
-    let error = speaker.error(Code::Unauthorized).await;
+    let mut client = RawClient::connect(server.address()).await;
+    client.hello(&bob.token).await;
+    let error = client.error(Code::Unauthorized).await;
     assert!(error.message.contains("did not issue that token"), "{}", error.message);
-    drop(server.speaker(&carol).await);
+    drop(server.client(&carol).await);
 }

@@ -3,22 +3,22 @@
 use super::paused;
 use std::fs;
 use towline_protocol::Code;
-use towline_tests::by_hand::edit;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{RawClient, ZERO, find, offset, resume, upload};
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, find, offset, resume, upload};
+use towline_tests::tamper::edit;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_does_not_read_stops_its_own_upload_and_no_other() {
     let site = Site::new();
     let (ada, bob) = (site.add_user("ada").await, site.add_user("bob").await);
-    let corpus = Corpus::new(BLOCK, 300);
+    let test_file = TestFile::new(BLOCK, 300);
     let mut server = Launch::over(&site).start().await;
     let mut uploads = Vec::new();
     for name in ["first.bin", "bad.bin", "last.bin"] {
-        let speaker = Speaker::login(server.address(), &ada.token).await;
-        uploads.push(paused(speaker, name, &corpus, 300_000).await);
+        let client = RawClient::login(server.address(), &ada.token).await;
+        uploads.push(paused(client, name, &test_file, 300_000).await);
     }
     server.kill().await;
     let bad = uploads[1];
@@ -30,13 +30,13 @@ async fn a_row_that_does_not_read_stops_its_own_upload_and_no_other() {
         let said = server.said().join("\n");
         assert!(said.contains(&format!("document {bad} in the catalog cannot be read")), "{said}");
         // Its owner hears what is the matter, and nobody else that it exists.
-        let mut speaker = Speaker::login(server.address(), &ada.token).await;
-        let error = speaker.resume_refused(resume(bad), Code::Failed).await;
+        let mut client = RawClient::login(server.address(), &ada.token).await;
+        let error = client.resume_refused(resume(bad), Code::Failed).await;
         assert!(error.message.contains("cannot be read"), "{}", error.message);
-        let mut other = Speaker::login(server.address(), &bob.token).await;
+        let mut other = RawClient::login(server.address(), &bob.token).await;
         other.resume_refused(resume(bad), Code::NotFound).await;
         // It is not offered to go on with, and the same file can begin again.
-        let found = speaker.find(find("bad.bin", corpus.filesize())).await;
+        let found = client.find(find("bad.bin", test_file.filesize())).await;
         assert_eq!(found.unfinished, None);
         let state = site.state_that("the two others", |state| state.uploads.len() == 2).await;
         assert_eq!(state.find(bad, None), None);
@@ -46,43 +46,43 @@ async fn a_row_that_does_not_read_stops_its_own_upload_and_no_other() {
 
     server.start_again().await;
     for (document_id, name) in [(uploads[0], "first.bin"), (uploads[2], "last.bin")] {
-        let mut speaker = Speaker::login(server.address(), &ada.token).await;
-        assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(300_000));
-        speaker.chunks(ZERO, &corpus, 300_000..BLOCK).await;
-        assert_eq!(speaker.complete(ZERO).await.document_id, document_id);
-        site.assert_published(&ada, name, &corpus);
+        let mut client = RawClient::login(server.address(), &ada.token).await;
+        assert_eq!(client.resume(resume(document_id)).await.offset, offset(300_000));
+        client.chunks(ZERO, &test_file, 300_000..BLOCK).await;
+        assert_eq!(client.complete(ZERO).await.document_id, document_id);
+        site.assert_published(&ada, name, &test_file);
     }
     // Mended, it goes on from where it was.
     server.kill().await;
     edit(&site, &format!("UPDATE documents SET folder = '' WHERE document_id = {bad}"));
     server.start_again().await;
-    let mut speaker = Speaker::login(server.address(), &ada.token).await;
-    assert_eq!(speaker.resume(resume(bad)).await.offset, offset(300_000));
-    speaker.chunks(ZERO, &corpus, 300_000..BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    let mut client = RawClient::login(server.address(), &ada.token).await;
+    assert_eq!(client.resume(resume(bad)).await.offset, offset(300_000));
+    client.chunks(ZERO, &test_file, 300_000..BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completed_row_that_does_not_read_harms_nobody() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let corpus = Corpus::new(1000, 301);
+    let test_file = TestFile::new(1000, 301);
     let mut server = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(server.address(), &ada.token).await;
-    speaker.upload(upload("doc.pdf", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    let bad = speaker.complete(ZERO).await.document_id;
+    let mut client = RawClient::login(server.address(), &ada.token).await;
+    client.upload(upload("doc.pdf", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    let bad = client.complete(ZERO).await.document_id;
     server.kill().await;
     edit(&site, &format!("UPDATE documents SET started_at = -1 WHERE document_id = {bad}"));
     // A power cut may leave the old name beside the new one.
     fs::copy(site.document(&ada, "doc.pdf"), site.staging(bad)).unwrap();
     server.start_again().await;
     assert!(site.staging(bad).exists(), "nobody can say whether it is wanted");
-    let mut speaker = Speaker::login(server.address(), &ada.token).await;
-    speaker.resume_refused(resume(bad), Code::Failed).await;
-    speaker.upload(upload("doc.pdf", &corpus)).await;
-    speaker.chunks(ZERO, &corpus, 0..1000).await;
-    assert_eq!(speaker.complete(ZERO).await.filename, "doc (1).pdf");
-    site.assert_published(&ada, "doc.pdf", &corpus);
-    site.assert_published(&ada, "doc (1).pdf", &corpus);
+    let mut client = RawClient::login(server.address(), &ada.token).await;
+    client.resume_refused(resume(bad), Code::Failed).await;
+    client.upload(upload("doc.pdf", &test_file)).await;
+    client.chunks(ZERO, &test_file, 0..1000).await;
+    assert_eq!(client.complete(ZERO).await.filename, "doc (1).pdf");
+    site.assert_published(&ada, "doc.pdf", &test_file);
+    site.assert_published(&ada, "doc (1).pdf", &test_file);
 }

@@ -3,24 +3,24 @@
 use towline_engine::OpenError;
 use towline_engine::storage::FolderError;
 use towline_server::RunError;
-use towline_tests::by_hand::contents;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{RawClient, ZERO, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, upload};
+use towline_tests::tamper::contents;
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_refused_at_its_start_and_the_first_one_goes_on() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let corpus = Corpus::new(BLOCK, 390);
+    let test_file = TestFile::new(BLOCK, 390);
     let mut first = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(first.address(), &ada.token).await;
-    let document_id = speaker.upload(upload("doc.bin", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..5000).await;
-    speaker.has_received(document_id, 5000).await;
-    speaker.progress_that("durable", |now| now.durable == now.received).await;
+    let mut client = RawClient::login(first.address(), &ada.token).await;
+    let document_id = client.upload(upload("doc.bin", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..5000).await;
+    client.has_received(document_id, 5000).await;
+    client.progress_that("durable", |now| now.durable == now.received).await;
     site.state_that("the upload", |state| state.find(document_id, None).is_some()).await;
 
     let before = contents(&site.uploads());
@@ -31,8 +31,8 @@ async fn it_is_refused_at_its_start_and_the_first_one_goes_on() {
     assert!(said.contains(&site.path().display().to_string()), "{said}");
     assert_eq!(contents(&site.uploads()), before, "nothing was touched");
 
-    speaker.chunks(ZERO, &corpus, 5000..BLOCK).await;
-    assert_eq!(speaker.complete(ZERO).await.blake3, corpus.hash());
+    client.chunks(ZERO, &test_file, 5000..BLOCK).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
     // The lock is gone with its process, however that ends.
     first.kill().await;
     drop(Launch::over(&site).start().await);
@@ -54,12 +54,12 @@ async fn also_within_one_process() {
 async fn also_where_the_lock_file_was_removed_and_the_first_one_stops() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let corpus = Corpus::new(BLOCK, 391);
+    let test_file = TestFile::new(BLOCK, 391);
     let mut first = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(first.address(), &ada.token).await;
-    let document_id = speaker.upload(upload("doc.bin", &corpus)).await.document_id;
-    speaker.chunks(ZERO, &corpus, 0..5000).await;
-    speaker.has_received(document_id, 5000).await;
+    let mut client = RawClient::login(first.address(), &ada.token).await;
+    let document_id = client.upload(upload("doc.bin", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..5000).await;
+    client.has_received(document_id, 5000).await;
     std::fs::remove_file(site.path().join("towlined.lock")).unwrap();
     let ended = Launch::over(&site).try_start().await.unwrap_err();
     assert!(ended.said.join("\n").contains("is in use by another server"), "{:?}", ended.said);
@@ -67,9 +67,9 @@ async fn also_where_the_lock_file_was_removed_and_the_first_one_stops() {
     assert_eq!(first.ended().await.code(), Some(1));
     first.says("was removed, so the server has stopped").await;
     let again = Launch::over(&site).start().await;
-    let mut speaker = Speaker::login(again.address(), &ada.token).await;
-    let granted = speaker.resume(towline_tests::speaker::resume(document_id)).await;
-    assert_eq!(granted.offset, towline_tests::speaker::offset(5000), "what came was paused");
+    let mut client = RawClient::login(again.address(), &ada.token).await;
+    let granted = client.resume(towline_tests::raw_client::resume(document_id)).await;
+    assert_eq!(granted.offset, towline_tests::raw_client::offset(5000), "what came was paused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,5 +91,5 @@ async fn a_catalog_that_another_program_has_locked_is_waited_for_with_a_word() {
     let said = server.said().join("\n");
     assert!(said.contains("another program has locked"), "{said}");
     assert!(said.contains("catalog.db"), "{said}");
-    drop(server.speaker(&ada).await);
+    drop(server.client(&ada).await);
 }

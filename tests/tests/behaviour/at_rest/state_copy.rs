@@ -4,11 +4,11 @@
 use super::paused;
 use std::fs;
 use std::path::PathBuf;
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{RawClient, ZERO, offset, resume};
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
-use towline_tests::speaker::{Speaker, ZERO, offset, resume};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 /// Whatever was set aside beside the state file.
 fn set_aside(site: &Site) -> Vec<PathBuf> {
@@ -20,8 +20,8 @@ fn set_aside(site: &Site) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_at_every_byte_it_is_made_anew() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK, 370);
-    let document_id = paused(server.speaker().await, "doc.pdf", &corpus, 300_000).await;
+    let test_file = TestFile::new(BLOCK, 370);
+    let document_id = paused(server.client().await, "doc.pdf", &test_file, 300_000).await;
     server.stop().await;
     let whole = fs::read(server.site.state_path()).unwrap();
     let truth = server.site.state();
@@ -42,24 +42,24 @@ async fn cut_at_every_byte_it_is_made_anew() {
         }
     }
     server.start_again().await;
-    let mut speaker = server.speaker().await;
-    assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(300_000));
+    let mut client = server.client().await;
+    assert_eq!(client.resume(resume(document_id)).await.offset, offset(300_000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_not_what_the_catalog_says_is_warned_of() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
-    let corpus = Corpus::new(BLOCK, 371);
+    let test_file = TestFile::new(BLOCK, 371);
     let mut server = Launch::over(&site).start().await;
-    let login = async |address| Speaker::login(address, &ada.token).await;
-    let document_id = paused(login(server.address()).await, "doc.pdf", &corpus, 1000).await;
+    let login = async |address| RawClient::login(address, &ada.token).await;
+    let document_id = paused(login(server.address()).await, "doc.pdf", &test_file, 1000).await;
     let state = site.state_that("an upload", |state| state.uploads.len() == 1).await;
     let older = fs::read(site.state_path()).unwrap();
-    let mut speaker = login(server.address()).await;
-    speaker.resume(resume(document_id)).await;
-    speaker.chunks(ZERO, &corpus, 1000..300_000).await;
-    speaker.pause().await;
+    let mut client = login(server.address()).await;
+    client.resume(resume(document_id)).await;
+    client.chunks(ZERO, &test_file, 1000..300_000).await;
+    client.pause().await;
     drop(state);
     let of_nobody = String::from_utf8(older.clone()).unwrap();
     let of_nobody = of_nobody.replace(&format!("\"{document_id}\""), "\"999\"").into_bytes();
@@ -78,9 +78,9 @@ async fn one_that_is_not_what_the_catalog_says_is_warned_of() {
             state.find(document_id, None).is_some_and(|(_, entry)| entry.offset == offset(300_000))
         });
         assert_eq!(state.await.uploads.len(), 1, "{what}");
-        let mut speaker = login(server.address()).await;
-        assert_eq!(speaker.resume(resume(document_id)).await.offset, offset(300_000), "{what}");
-        speaker.pause().await;
+        let mut client = login(server.address()).await;
+        assert_eq!(client.resume(resume(document_id)).await.offset, offset(300_000), "{what}");
+        client.pause().await;
     }
     // And one that is right is not.
     site.state_that("paused", |state| {

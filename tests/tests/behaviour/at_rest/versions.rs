@@ -7,12 +7,12 @@ use super::paused;
 use std::path::{Path, PathBuf};
 use towline_protocol::request::{Complete, Resume, Upload};
 use towline_state::catalog::{Bytes, Catalog};
-use towline_tests::by_hand::{contents, edit};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::Launch;
+use towline_tests::raw_client::{RawClient, ZERO, offset, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::site::{Person, Site};
-use towline_tests::speaker::{Speaker, ZERO, offset, resume, upload};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::tamper::{contents, edit};
+use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{DocumentId, FileHash, OnConflict};
 
 /// Where the fixture of a schema lies.
@@ -21,50 +21,50 @@ fn fixture(version: u32) -> PathBuf {
 }
 
 /// The same bytes in every run.
-fn corpus(size: usize) -> Corpus {
+fn test_file(size: usize) -> TestFile {
     let bytes = (0..size).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
-    Corpus { bytes }
+    TestFile { bytes }
 }
 
 /// One block and a thousand bytes of it were sent.
-fn unfinished() -> Corpus {
-    corpus(BLOCK + 5000)
+fn unfinished() -> TestFile {
+    test_file(BLOCK + 5000)
 }
 
-fn done() -> Corpus {
-    corpus(300)
+fn done() -> TestFile {
+    test_file(300)
 }
 
-fn publishing() -> Corpus {
-    corpus(70_000)
+fn publishing() -> TestFile {
+    test_file(70_000)
 }
 
 fn id(number: u64) -> DocumentId {
     DocumentId::try_from(number).unwrap()
 }
 
-fn ada(site: &Site) -> Person {
+fn ada(site: &Site) -> TestUser {
     let user = 1.try_into().unwrap();
     let token = site.token(user, std::time::Duration::from_secs(3600));
-    Person { id: user, name: "ada".to_owned(), token }
+    TestUser { id: user, name: "ada".to_owned(), token }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes the fixture of a new schema; run by hand, once"]
 async fn make_the_fixture() {
     let mut server = TestServer::start().await;
-    let mut speaker = server.speaker().await;
+    let mut client = server.client().await;
     let begin = Upload { blocks: true, ..upload("unfinished.bin", &unfinished()) };
-    assert_eq!(speaker.upload(begin).await.document_id, id(1));
-    speaker.block(ZERO, &unfinished(), 0).await;
-    speaker.chunks(ZERO, &unfinished(), BLOCK..BLOCK + 1000).await;
-    speaker.pause().await;
-    let mut speaker = server.speaker().await;
-    assert_eq!(speaker.upload(upload("done.txt", &done())).await.document_id, id(2));
-    speaker.chunks(ZERO, &done(), 0..done().size()).await;
-    speaker.complete(ZERO).await;
+    assert_eq!(client.upload(begin).await.document_id, id(1));
+    client.block(ZERO, &unfinished(), 0).await;
+    client.chunks(ZERO, &unfinished(), BLOCK..BLOCK + 1000).await;
+    client.pause().await;
+    let mut client = server.client().await;
+    assert_eq!(client.upload(upload("done.txt", &done())).await.document_id, id(2));
+    client.chunks(ZERO, &done(), 0..done().size()).await;
+    client.complete(ZERO).await;
     let size = publishing().size();
-    let third = paused(speaker, "publishing.bin", &publishing(), size).await;
+    let third = paused(client, "publishing.bin", &publishing(), size).await;
     assert_eq!(third, id(3));
     server.stop().await;
     // What a kill leaves that comes between the row and the rename.
@@ -89,28 +89,28 @@ async fn make_the_fixture() {
 async fn what_the_first_version_left_goes_on() {
     let site = Site::copy_of(&fixture(1));
     let server = Launch::over(&site).start().await;
-    let person = ada(&site);
-    let mut speaker = Speaker::login(server.address(), &person.token).await;
+    let user = ada(&site);
+    let mut client = RawClient::login(server.address(), &user.token).await;
 
     // Completed stays completed, and its receipt is the same.
     let again = Complete { document_id: Some(id(2)), ..Complete::default() };
-    let receipt = speaker.complete_with(again).await;
+    let receipt = client.complete_with(again).await;
     assert_eq!((receipt.filename.as_str(), receipt.blake3), ("done.txt", done().hash()));
-    site.assert_published(&person, "done.txt", &done());
+    site.assert_published(&user, "done.txt", &done());
     // Publishing was finished by the start.
-    let status = speaker.status(id(3)).await;
+    let status = client.status(id(3)).await;
     assert_eq!((status.status.as_str(), status.blake3), ("completed", Some(publishing().hash())));
-    site.assert_published(&person, "publishing.bin", &publishing());
+    site.assert_published(&user, "publishing.bin", &publishing());
     // And what was unfinished goes on at the very byte.
-    let granted = speaker.resume(Resume { blocks: true, ..resume(id(1)) }).await;
+    let granted = client.resume(Resume { blocks: true, ..resume(id(1)) }).await;
     assert_eq!(granted.offset, offset(BLOCK + 1000));
-    assert_eq!(speaker.blocks(id(1)).await, [(0, unfinished().value(0))]);
-    speaker.chunks(ZERO, &unfinished(), BLOCK + 1000..unfinished().size()).await;
-    speaker.announce(ZERO, 1, unfinished().value(1)).await;
+    assert_eq!(client.blocks(id(1)).await, [(0, unfinished().value(0))]);
+    client.chunks(ZERO, &unfinished(), BLOCK + 1000..unfinished().size()).await;
+    client.announce(ZERO, 1, unfinished().value(1)).await;
     let whole: FileHash = unfinished().hash();
     let complete = Complete { blake3: Some(whole), ..Complete::default() };
-    assert_eq!(speaker.complete_with(complete).await.filename, "unfinished.bin");
-    site.assert_published(&person, "unfinished.bin", &unfinished());
+    assert_eq!(client.complete_with(complete).await.filename, "unfinished.bin");
+    site.assert_published(&user, "unfinished.bin", &unfinished());
 }
 
 #[tokio::test(flavor = "multi_thread")]

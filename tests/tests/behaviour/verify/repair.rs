@@ -4,26 +4,26 @@ use super::{command, completed, told, verify};
 use std::fs;
 use towline_protocol::Code;
 use towline_protocol::request::{Complete, Find};
-use towline_tests::by_hand::{contents, cut, flip};
-use towline_tests::corpus::{BLOCK, Corpus};
 use towline_tests::process::output;
+use towline_tests::raw_client::{ZERO, find, resume, upload};
 use towline_tests::server::TestServer;
-use towline_tests::speaker::{ZERO, find, resume, upload};
+use towline_tests::tamper::{contents, cut, flip};
+use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_document_is_set_aside_and_can_be_uploaded_again() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(BLOCK + 5, 320);
-    let damaged = completed(&server, "damaged.bin", &corpus).await;
-    let missing = completed(&server, "missing.bin", &corpus).await;
-    let whole = completed(&server, "whole.bin", &Corpus::new(7, 321)).await;
+    let test_file = TestFile::new(BLOCK + 5, 320);
+    let damaged = completed(&server, "damaged.bin", &test_file).await;
+    let missing = completed(&server, "missing.bin", &test_file).await;
+    let whole = completed(&server, "whole.bin", &TestFile::new(7, 321)).await;
     server.stop().await;
     let site = &server.site;
-    let place = site.document(&server.person, "damaged.bin");
+    let place = site.document(&server.user, "damaged.bin");
     flip(&place, 3);
     let bytes = fs::read(&place).unwrap();
-    fs::remove_file(site.document(&server.person, "missing.bin")).unwrap();
-    let stray = site.documents(&server.person).join("stray");
+    fs::remove_file(site.document(&server.user, "missing.bin")).unwrap();
+    let stray = site.documents(&server.user).join("stray");
     fs::write(&stray, "somebody's").unwrap();
     fs::write(site.staging_folder().join("note"), "somebody's").unwrap();
 
@@ -44,72 +44,75 @@ async fn a_damaged_document_is_set_aside_and_can_be_uploaded_again() {
     assert!(verify(site, &[]).await.is_well());
 
     server.start_again().await;
-    let mut speaker = server.speaker().await;
+    let mut client = server.client().await;
     for (document_id, name) in [(damaged, "damaged.bin"), (missing, "missing.bin")] {
         // SUCCESS is not said again for bytes that are not there.
-        speaker.resume_refused(resume(document_id), Code::Failed).await;
+        client.resume_refused(resume(document_id), Code::Failed).await;
         let complete = Complete { document_id: Some(document_id), ..Complete::default() };
-        speaker.complete_refused(complete, Code::Failed).await;
-        let status = speaker.status(document_id).await;
+        client.complete_refused(complete, Code::Failed).await;
+        let status = client.status(document_id).await;
         assert_eq!(status.status, "failed");
         let reason = status.reason.unwrap();
-        assert!(reason.contains(&corpus.hash().to_string()) && reason.contains(name), "{reason}");
-        let wanted = Find { blake3: Some(corpus.hash()), ..find(name, corpus.filesize()) };
-        assert_eq!(speaker.find(wanted).await.document_id, None);
+        assert!(
+            reason.contains(&test_file.hash().to_string()) && reason.contains(name),
+            "{reason}"
+        );
+        let wanted = Find { blake3: Some(test_file.hash()), ..find(name, test_file.filesize()) };
+        assert_eq!(client.find(wanted).await.document_id, None);
     }
     for name in ["damaged.bin", "missing.bin"] {
-        speaker.upload(upload(name, &corpus)).await;
-        speaker.chunks(ZERO, &corpus, 0..corpus.size()).await;
-        assert_eq!(speaker.complete(ZERO).await.filename, name, "its place is free");
-        server.site.assert_published(&server.person, name, &corpus);
+        client.upload(upload(name, &test_file)).await;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        assert_eq!(client.complete(ZERO).await.filename, name, "its place is free");
+        server.site.assert_published(&server.user, name, &test_file);
     }
-    assert_eq!(speaker.status(whole).await.status, "completed");
+    assert_eq!(client.status(whole).await.status, "completed");
     assert!(verify(&server.site, &[]).await.is_well());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_server_nothing_is_repaired() {
     let server = TestServer::start().await;
-    let corpus = Corpus::new(100, 322);
-    let document_id = completed(&server, "doc.pdf", &corpus).await;
-    flip(&server.site.document(&server.person, "doc.pdf"), 0);
+    let test_file = TestFile::new(100, 322);
+    let document_id = completed(&server, "doc.pdf", &test_file).await;
+    flip(&server.site.document(&server.user, "doc.pdf"), 0);
     let before = contents(&server.site.uploads());
     let (code, text) = told(&server.site, &["--repair"]).await;
     assert_eq!(code, Some(1));
     assert!(text.contains("stop the server first"), "{text}");
-    assert_eq!(server.speaker().await.status(document_id).await.status, "completed");
+    assert_eq!(server.client().await.status(document_id).await.status, "completed");
     assert_eq!(contents(&server.site.uploads()), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_that_is_killed_is_finished_by_the_next() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(100, 323);
-    let document_id = completed(&server, "doc.pdf", &corpus).await;
+    let test_file = TestFile::new(100, 323);
+    let document_id = completed(&server, "doc.pdf", &test_file).await;
     server.stop().await;
     let site = &server.site;
-    cut(&site.document(&server.person, "doc.pdf"), 50);
+    cut(&site.document(&server.user, "doc.pdf"), 50);
     let mut killed = command(site, &["--repair"]);
     killed.env("TOWLINE_FAILPOINTS", "repair.set_aside=kill");
     assert_eq!(output(&mut killed).await.status.code(), None, "killed");
     let aside = site.staging_folder().join("orphans").join(format!("{document_id}.damaged"));
-    assert_eq!(fs::read(&aside).unwrap(), corpus.bytes[..50]);
+    assert_eq!(fs::read(&aside).unwrap(), test_file.bytes[..50]);
     assert_eq!(verify(site, &[]).await.kinds(), ["missing uploads/1/doc.pdf"]);
     assert_eq!(verify(site, &["--repair"]).await.findings[0]["done"], "failed");
     assert!(verify(site, &[]).await.is_well());
-    assert_eq!(fs::read(&aside).unwrap(), corpus.bytes[..50], "it is kept");
+    assert_eq!(fs::read(&aside).unwrap(), test_file.bytes[..50], "it is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_not_mounted_has_lost_nothing() {
     let mut server = TestServer::start().await;
-    let corpus = Corpus::new(100, 324);
+    let test_file = TestFile::new(100, 324);
     for name in ["a.txt", "b.txt"] {
-        completed(&server, name, &corpus).await;
+        completed(&server, name, &test_file).await;
     }
     server.stop().await;
     let site = &server.site;
-    let (folder, elsewhere) = (site.documents(&server.person), site.outside().join("disk"));
+    let (folder, elsewhere) = (site.documents(&server.user), site.outside().join("disk"));
     fs::rename(&folder, &elsewhere).unwrap();
     let kinds = ["missing uploads/1/a.txt", "missing uploads/1/b.txt"];
     let left = verify(site, &["--repair"]).await;

@@ -3,21 +3,21 @@
 use super::{Place, Slot, World, assert_errors};
 use crate::document::Document;
 use towline_protocol::reply::{Progress, Status};
-use towline_protocol::request::About;
+use towline_protocol::request::DocumentRef;
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::speaker::{Heard, Speaker, nobodys_document, position};
+use towline_tests::raw_client::{Heard, RawClient, nobodys_document, position};
 
 impl World {
     pub(super) async fn ask(&mut self, place: Place, requests: &[Request]) -> Vec<Heard> {
         self.line(place.line).await;
         for request in requests {
-            self.speaker(place).send(request).await;
+            self.client(place).send(request).await;
         }
         self.answers(place).await
     }
 
-    pub(super) fn speaker(&mut self, place: Place) -> &mut Speaker {
-        &mut self.lines[place.line].as_mut().unwrap().speaker
+    pub(super) fn client(&mut self, place: Place) -> &mut RawClient {
+        &mut self.lines[place.line].as_mut().unwrap().client
     }
 
     /// Everything that is said on the channel about what was sent on it so far. A
@@ -25,9 +25,9 @@ impl World {
     /// where it ends.
     pub(super) async fn answers(&mut self, place: Place) -> Vec<Heard> {
         let channel = place.channel();
-        let nobodys = About { channel, document_id: nobodys_document() };
+        let nobodys = DocumentRef { channel, document_id: nobodys_document() };
         self.line(place.line).await;
-        self.speaker(place).send(&Request::Status(nobodys)).await;
+        self.client(place).send(&Request::Status(nobodys)).await;
         let mut heard = self
             .until(place, "the answer to everything", |heard| {
                 matches!(heard, Heard::Reply(Reply::Error(error))
@@ -52,7 +52,7 @@ impl World {
         what: &str,
         is_last: impl Fn(&Heard) -> bool,
     ) -> Vec<Heard> {
-        let heard = self.speaker(place).until(what, is_last).await;
+        let heard = self.client(place).until(what, is_last).await;
         let mut answers = Vec::new();
         for heard in heard {
             // In the order in which it was said: a promise never goes back.
@@ -101,8 +101,8 @@ impl World {
         let document = &mut self.documents[number];
         assert_eq!(document.owner, line / 2, "{progress:?}");
         let (received, durable) = (position(progress.received), position(progress.durable));
-        assert!(durable <= received && received <= document.corpus.size(), "{progress:?}");
-        assert_eq!(progress.filesize, document.corpus.filesize());
+        assert!(durable <= received && received <= document.test_file.size(), "{progress:?}");
+        assert_eq!(progress.filesize, document.test_file.filesize());
         // What was said to a writer that is none any more may be old.
         let channel = progress.channel.0 as usize;
         let place = Place { line, channel: progress.channel.0 };

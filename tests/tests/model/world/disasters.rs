@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::speaker::offset;
+use towline_tests::raw_client::offset;
 use towline_types::FileHash;
 
 impl World {
@@ -23,7 +23,7 @@ impl World {
                 let pausing = &mut self.documents[document];
                 if let Some((at, bytes)) = next_piece(pausing, order, length) {
                     pausing.chunk(order, at, &bytes);
-                    self.speaker(place).chunk(place.channel(), at, &bytes).await;
+                    self.client(place).chunk(place.channel(), at, &bytes).await;
                 }
             } else {
                 self.send_and_forget(place, document, order, length).await;
@@ -35,7 +35,7 @@ impl World {
         match how {
             Break::Pause => {
                 self.count("pause");
-                let said = line.speaker.pause().await;
+                let said = line.client.pause().await;
                 for (open, number, _) in open {
                     let document = &mut self.documents[number];
                     document.paused_well();
@@ -52,7 +52,7 @@ impl World {
             }
             Break::Reset => {
                 self.count("reset");
-                line.speaker.reset();
+                line.client.reset();
             }
         }
     }
@@ -61,7 +61,7 @@ impl World {
         self.count("restart");
         let ending = self.lines.iter_mut().filter_map(Option::take).map(|mut line| {
             // It waits a moment for those who do not hang up.
-            tokio::spawn(async move { line.speaker.ended().await })
+            tokio::spawn(async move { line.client.ended().await })
         });
         let ending: Vec<_> = ending.collect();
         self.host.restart().await;
@@ -90,7 +90,7 @@ impl World {
                 Moment::Chunk => self.send_and_forget(place, number, order, length).await,
                 Moment::Complete => {
                     let request = Complete { channel: place.channel(), ..Complete::default() };
-                    self.speaker(place).send(&Request::Complete(request)).await;
+                    self.client(place).send(&Request::Complete(request)).await;
                     completing = Some(number);
                 }
             }
@@ -146,7 +146,7 @@ impl World {
             self.complete(target, Claim::OfWhatIsThere, true).await;
         }
         for number in 0..self.documents.len() {
-            for owner in 0..self.people.len() {
+            for owner in 0..self.users.len() {
                 self.check_status(Place { line: owner * 2, channel: 1 }, number).await;
             }
         }
@@ -154,8 +154,8 @@ impl World {
         let mut expected = BTreeSet::new();
         for document in &self.documents {
             if let Phase::Completed(success) = &document.phase {
-                let person = &self.people[document.owner];
-                let path = self.host.site().document(person, &success.filename);
+                let user = &self.users[document.owner];
+                let path = self.host.site().document(user, &success.filename);
                 let bytes = std::fs::read(&path).unwrap();
                 let here = FileHash::from_bytes(*blake3::hash(&bytes).as_bytes());
                 assert_eq!(here, success.blake3, "{} is what was sent", path.display());

@@ -19,7 +19,7 @@ impl World {
             let document = &self.documents[document];
             request.blake3 = match claim {
                 Claim::Nothing => None,
-                Claim::OfTheFile => Some(document.corpus.hash()),
+                Claim::OfTheFile => Some(document.test_file.hash()),
                 Claim::OfWhatIsThere => Some(document.content.hash()),
                 Claim::Wrong => Some(FileHash::from_bytes([9; 32])),
             };
@@ -74,7 +74,7 @@ impl World {
         let document = &self.documents[number];
         assert_eq!(success.document_id, document.id);
         assert_eq!(success.filename, self.free_name(number));
-        assert_eq!(success.filesize, document.corpus.filesize());
+        assert_eq!(success.filesize, document.test_file.filesize());
         assert_eq!(success.blake3, document.content.hash(), "the hash of what was sent");
         assert!(success.durable && !success.existing);
         assert!(!success.copied || document.promised == 0, "no byte of it was sent");

@@ -3,16 +3,16 @@
 use super::{Line, Place, Slot, World};
 use crate::command::{CHANNELS, LINES, Target};
 use crate::document::Order;
-use towline_tests::speaker::Speaker;
+use towline_tests::raw_client::RawClient;
 
 impl World {
     pub(super) async fn line(&mut self, number: usize) -> &mut Line {
         if self.lines[number].is_none() {
-            let token = &self.people[number / 2].token;
-            let speaker = Speaker::login(self.host.address(), token).await;
+            let token = &self.users[number / 2].token;
+            let client = RawClient::login(self.host.address(), token).await;
             let slots = [Slot::Empty; CHANNELS as usize];
             self.lines[number] =
-                Some(Line { speaker, slots, pending: Vec::new(), durable: [0; CHANNELS as usize] });
+                Some(Line { client, slots, pending: Vec::new(), durable: [0; CHANNELS as usize] });
         }
         self.lines[number].as_mut().unwrap()
     }

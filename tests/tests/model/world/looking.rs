@@ -3,10 +3,10 @@
 use super::{Place, Slot, World, assert_errors, assert_within, code, only};
 use crate::document::{Document, Phase};
 use std::collections::BTreeSet;
-use towline_protocol::request::{About, Find};
+use towline_protocol::request::{DocumentRef, Find};
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::corpus::Corpus;
-use towline_tests::speaker::{Heard, ZERO, find, position};
+use towline_tests::raw_client::{Heard, ZERO, find, position};
+use towline_tests::test_file::TestFile;
 
 impl World {
     /// Another user's document is not found.
@@ -23,7 +23,7 @@ impl World {
     /// The blocks that the server lists; the values must be those of the bytes.
     pub(super) async fn held(&mut self, place: Place, number: usize) -> BTreeSet<usize> {
         let document_id = self.documents[number].id;
-        let request = Request::Blocks(About { channel: place.channel(), document_id });
+        let request = Request::Blocks(DocumentRef { channel: place.channel(), document_id });
         let heard = self.ask(place, &[request]).await;
         let mut held = BTreeSet::new();
         let (last, lists) = heard.split_last().unwrap();
@@ -48,7 +48,7 @@ impl World {
 
     pub(super) async fn check_status(&mut self, place: Place, number: usize) {
         let document_id = self.documents[number].id;
-        let request = Request::Status(About { channel: place.channel(), document_id });
+        let request = Request::Status(DocumentRef { channel: place.channel(), document_id });
         let heard = self.ask(place, &[request]).await;
         if self.is_hidden(place, number, &heard) {
             return;
@@ -56,7 +56,7 @@ impl World {
         let Reply::Status(status) = only(&heard) else { panic!("{heard:?}") };
         let is_written = self.writer(number).is_some();
         let document = &self.documents[number];
-        assert_eq!(status.filesize, document.corpus.filesize());
+        assert_eq!(status.filesize, document.test_file.filesize());
         let (name, word) = match &document.phase {
             Phase::Uploading => (document.name, "uploading"),
             Phase::Completed(success) => (success.filename.as_str(), "completed"),
@@ -83,7 +83,7 @@ impl World {
         self.count("blocks");
         let document = &self.documents[number];
         if document.owner != place.user() {
-            let request = About { channel: place.channel(), document_id: document.id };
+            let request = DocumentRef { channel: place.channel(), document_id: document.id };
             let heard = self.ask(place, &[Request::Blocks(request)]).await;
             self.is_hidden(place, number, &heard);
             return;
@@ -96,17 +96,17 @@ impl World {
         assert!(document.may_hold(&held), "{held:?} are held: {:?}", document.content.held());
     }
 
-    pub(super) async fn find(&mut self, line: usize, name: &str, corpus: &Corpus) {
+    pub(super) async fn find(&mut self, line: usize, name: &str, test_file: &TestFile) {
         self.count("find");
         let place = Place { line, channel: 0 };
-        let blake3 = Some(corpus.hash());
+        let blake3 = Some(test_file.hash());
         // What is heard later than the answer may promise more.
         let promised: Vec<_> = self.documents.iter().map(|known| known.promised).collect();
-        let request = Find { channel: ZERO, blake3, ..find(name, corpus.filesize()) };
+        let request = Find { channel: ZERO, blake3, ..find(name, test_file.filesize()) };
         let heard = self.ask(place, &[Request::Find(request)]).await;
         let Reply::Find(found) = only(&heard) else { panic!("{heard:?}") };
         let ours = || self.documents.iter().filter(|known| known.owner == line / 2);
-        let is_same = |known: &Document| known.corpus.size() == corpus.size();
+        let is_same = |known: &Document| known.test_file.size() == test_file.size();
         let mut completed = ours().filter(|known| matches!(known.phase, Phase::Completed(_)));
         assert_eq!(found.same_size, completed.any(is_same));
         let same_bytes = |known: &&Document| matches!(&known.phase, Phase::Completed(success) if Some(success.blake3) == blake3);
@@ -131,7 +131,8 @@ impl World {
         let Some(number) = self.pick(document) else { return };
         self.count("cancel");
         let writer = self.writer(number);
-        let request = About { channel: place.channel(), document_id: self.documents[number].id };
+        let request =
+            DocumentRef { channel: place.channel(), document_id: self.documents[number].id };
         let mut heard = self.ask(place, &[Request::Cancel(request)]).await;
         if self.is_hidden(place, number, &heard) {
             return;

@@ -5,8 +5,8 @@ use crate::command::{At, Belief, Target};
 use crate::document::{Document, No, Order, Phase};
 use towline_protocol::request::{Resume, Upload, Withdraw};
 use towline_protocol::{Code, Reply, Request};
-use towline_tests::corpus::Corpus;
-use towline_tests::speaker::{Heard, offset, position, resume};
+use towline_tests::raw_client::{Heard, offset, position, resume};
+use towline_tests::test_file::TestFile;
 use towline_types::{BlockIndex, ChainingValue, OnConflict};
 
 impl World {
@@ -15,7 +15,7 @@ impl World {
         place: Place,
         request: Upload,
         name: &'static str,
-        corpus: Corpus,
+        test_file: TestFile,
     ) {
         self.count("upload");
         let rejects = request.on_conflict == OnConflict::Reject;
@@ -23,7 +23,7 @@ impl World {
         let asked_for = request.blake3;
         self.line(place.line).await;
         self.leave(place);
-        self.speaker(place).send(&Request::Upload(request)).await;
+        self.client(place).send(&Request::Upload(request)).await;
         // Progress of the new upload may come before its answers are looked at.
         let reply = self.until(place, "an answer to upload", |heard| {
             matches!(heard, Heard::Reply(reply)
@@ -60,7 +60,7 @@ impl World {
                 assert!(success.copied && !success.existing);
                 let (id, owner) = (success.document_id, place.user());
                 assert!(self.documents.iter().all(|known| known.id != id), "a number of its own");
-                let document = Document::new(id, owner, name, corpus, rejects);
+                let document = Document::new(id, owner, name, test_file, rejects);
                 self.documents.push(document.copied());
                 let number = self.documents.len() - 1;
                 self.completed(number, success.clone());
@@ -69,10 +69,10 @@ impl World {
             }
             Reply::Upload(granted) if !is_known && !is_refused => {
                 assert_eq!(granted.offset, offset(0));
-                assert_eq!(granted.filesize, corpus.filesize());
+                assert_eq!(granted.filesize, test_file.filesize());
                 let id = granted.document_id;
                 assert!(self.documents.iter().all(|known| known.id != id), "a number of its own");
-                self.documents.push(Document::new(id, place.user(), name, corpus, rejects));
+                self.documents.push(Document::new(id, place.user(), name, test_file, rejects));
                 self.set(place, Slot::Open { document: self.documents.len() - 1, order });
             }
             other => panic!("upload (known: {is_known}) was answered {other:?}"),
@@ -84,7 +84,7 @@ impl World {
         self.line(place.line).await;
         let Slot::Open { document: number, order } = self.slot(place) else {
             self.count("chunk for nothing");
-            self.speaker(place).chunk(place.channel(), 0, &[1]).await;
+            self.client(place).chunk(place.channel(), 0, &[1]).await;
             let heard = self.answers(place).await;
             self.complain(place, &heard);
             return;
@@ -95,7 +95,7 @@ impl World {
             *bytes.last_mut().unwrap() ^= 1;
         }
         self.count("chunk");
-        self.speaker(place).chunk(place.channel(), at, &bytes).await;
+        self.client(place).chunk(place.channel(), at, &bytes).await;
         let nos = self.documents[number].chunk(order, at, &bytes);
         let mut heard = self.answers(place).await;
         if nos == [No::SizeExceeded] {
@@ -146,24 +146,24 @@ impl World {
         let mut nos = Vec::new();
         // A block that turns out to be damaged is sent again.
         for _ in 0..2 {
-            let count = self.documents[number].corpus.block_count();
+            let count = self.documents[number].test_file.block_count();
             for index in 0..count {
                 let document = &self.documents[number];
                 if document.content.held().contains(&index) {
                     continue;
                 }
-                let end = document.corpus.block_end(index);
+                let end = document.test_file.block_end(index);
                 let at = document.content.next_in(index);
                 if at < end {
-                    let bytes = document.corpus.bytes[at..end].to_vec();
-                    self.speaker(place).chunk(place.channel(), at, &bytes).await;
+                    let bytes = document.test_file.bytes[at..end].to_vec();
+                    self.client(place).chunk(place.channel(), at, &bytes).await;
                     nos.extend(self.documents[number].chunk(order, at, &bytes));
                 }
                 let document = &mut self.documents[number];
                 if order == Order::Blocks && !document.content.held().contains(&index) {
-                    let value = document.corpus.value(index);
+                    let value = document.test_file.value(index);
                     nos.extend(document.announce(index, value));
-                    self.speaker(place).announce(place.channel(), index, value).await;
+                    self.client(place).announce(place.channel(), index, value).await;
                 }
             }
         }
@@ -180,13 +180,13 @@ impl World {
         };
         self.count("announce");
         let document = &mut self.documents[number];
-        let value = if is_right && index < document.corpus.block_count() {
-            document.corpus.value(index)
+        let value = if is_right && index < document.test_file.block_count() {
+            document.test_file.value(index)
         } else {
             ChainingValue::from_bytes([7; 32])
         };
         let nos: Vec<No> = document.announce(index, value).into_iter().collect();
-        self.speaker(place).announce(place.channel(), index, value).await;
+        self.client(place).announce(place.channel(), index, value).await;
         let heard = self.answers(place).await;
         assert_nos(&heard, &nos);
         self.after(place, &nos).await;
@@ -236,9 +236,9 @@ impl World {
             },
             filename: Some(document.name.to_owned()),
             filesize: Some(if other_size {
-                Corpus::new(document.corpus.size() + 1, 0).filesize()
+                TestFile::new(document.test_file.size() + 1, 0).filesize()
             } else {
-                document.corpus.filesize()
+                document.test_file.filesize()
             }),
             blocks: order == Order::Blocks,
             ..resume(document.id)
@@ -247,7 +247,7 @@ impl World {
         self.line(place.line).await;
         let writer = self.writer(number).filter(|writer| *writer != place);
         self.leave(place);
-        self.speaker(place).send(&Request::Resume(wish)).await;
+        self.client(place).send(&Request::Resume(wish)).await;
         let heard = self
             .until(place, "an answer to resume", |heard| {
                 matches!(heard, Heard::Reply(reply)
@@ -325,7 +325,7 @@ impl World {
         let document = &mut self.documents[number];
         if let Some((at, bytes)) = next_piece(document, order, length) {
             document.chunk_perhaps(order, at, &bytes);
-            self.speaker(place).chunk(place.channel(), at, &bytes).await;
+            self.client(place).chunk(place.channel(), at, &bytes).await;
         }
     }
 }
@@ -336,7 +336,7 @@ pub(super) fn next_piece(
     order: Order,
     length: usize,
 ) -> Option<(usize, Vec<u8>)> {
-    let blocks = u8::try_from(document.corpus.block_count()).unwrap();
+    let blocks = u8::try_from(document.test_file.block_count()).unwrap();
     (0..blocks).find_map(|block| {
         let piece = piece(document, order, At::Next { block }, length)?;
         document.takes(order, piece.0, &piece.1).then_some(piece)
@@ -345,9 +345,9 @@ pub(super) fn next_piece(
 
 /// A chunk of the document's own file.
 fn piece(document: &Document, order: Order, at: At, length: usize) -> Option<(usize, Vec<u8>)> {
-    let size = document.corpus.size();
+    let size = document.test_file.size();
     let length = length.min(CHUNK_MAX);
-    let blocks = document.corpus.block_count().max(1);
+    let blocks = document.test_file.block_count().max(1);
     let next = match (order, at) {
         (Order::Blocks, At::Next { block }) => {
             document.content.next_in(usize::from(block) % blocks)
@@ -360,12 +360,12 @@ fn piece(document: &Document, order: Order, at: At, length: usize) -> Option<(us
         At::Gap(gap) => next + gap,
         At::PastEnd => {
             let at = size.saturating_sub(length / 2);
-            let mut bytes = document.corpus.bytes[at..].to_vec();
+            let mut bytes = document.test_file.bytes[at..].to_vec();
             bytes.resize(bytes.len().max(length / 2) + 1, 0);
             bytes.truncate(CHUNK_MAX);
             return (at + bytes.len() > size).then_some((at, bytes));
         }
     };
     let end = size.min(at + length);
-    (at < end).then(|| (at, document.corpus.bytes[at..end].to_vec()))
+    (at < end).then(|| (at, document.test_file.bytes[at..end].to_vec()))
 }

@@ -1,5 +1,4 @@
-//! What somebody with a shell, or a dying disk, does to a data folder behind the
-//! server's back.
+//! Changes a data folder behind the server, as an operator with a shell or a failing disk does.
 
 use crate::site::Site;
 use std::collections::BTreeMap;

@@ -18,14 +18,14 @@ const LOOK_AT_EVERY: u32 = 97;
 
 /// Random bytes that lie ready to be sent.
 #[derive(Debug)]
-pub(crate) enum Load {
+pub(crate) enum Workload {
     /// One file.
     File { path: PathBuf, bytes: u64, hash: Hash },
     /// A folder of small files.
     Folder { path: PathBuf, files: u32 },
 }
 
-impl Load {
+impl Workload {
     /// Writes one file of that length into the folder.
     pub(crate) fn file(folder: &Path, bytes: u64, random: &mut Rng) -> Result<Self> {
         let path = folder.join("big.bin");
@@ -156,23 +156,23 @@ mod tests {
     #[test]
     fn a_file_with_one_other_byte_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let load = Load::file(folder.path(), 3 << 19, &mut Rng::with_seed(1)).unwrap();
+        let workload = Workload::file(folder.path(), 3 << 19, &mut Rng::with_seed(1)).unwrap();
         let copy = folder.path().join("copy");
-        let mut bytes = std::fs::read(load.path()).unwrap();
-        assert_eq!(bytes.len() as u64, load.bytes());
+        let mut bytes = std::fs::read(workload.path()).unwrap();
+        assert_eq!(bytes.len() as u64, workload.bytes());
         std::fs::write(&copy, &bytes).unwrap();
-        load.check(&copy).unwrap();
+        workload.check(&copy).unwrap();
         bytes[1 << 20] ^= 1;
         std::fs::write(&copy, &bytes).unwrap();
-        load.check(&copy).unwrap_err();
+        workload.check(&copy).unwrap_err();
     }
 
     #[test]
     fn a_folder_without_one_of_its_files_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let load = Load::folder(folder.path(), 3, &mut Rng::with_seed(1)).unwrap();
-        load.check(load.path()).unwrap();
-        std::fs::remove_file(load.path().join(small_name(1))).unwrap();
-        load.check(load.path()).unwrap_err();
+        let workload = Workload::folder(folder.path(), 3, &mut Rng::with_seed(1)).unwrap();
+        workload.check(workload.path()).unwrap();
+        std::fs::remove_file(workload.path().join(small_name(1))).unwrap();
+        workload.check(workload.path()).unwrap_err();
     }
 }

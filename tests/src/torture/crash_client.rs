@@ -1,10 +1,10 @@
-//! One connection of a torture. Unlike a [`Speaker`](crate::speaker::Speaker) it
-//! takes it well when the connection ends in the middle of anything, and whatever
-//! it hears is in the ledger at once, whether or not anybody waits for it.
+//! One connection of a crash test. Unlike a [`RawClient`](crate::raw_client::RawClient) it
+//! expects that the connection can end at any moment, and it records every reply in the ledger
+//! at once, also where no caller waits for the reply.
 
 use super::ledger::{Entry, Ledger};
 use crate::PATIENCE;
-use crate::speaker::{self, Heard};
+use crate::raw_client::{self, Heard};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,22 +20,22 @@ use towline_protocol::request::Hello;
 use towline_protocol::{Channel, Reply, Request, frame};
 
 /// See the module's description.
-pub(super) struct Talk {
+pub(super) struct CrashClient {
     writer: OwnedWriteHalf,
     inbox: mpsc::UnboundedReceiver<Heard>,
     asked: Asked,
     channels: u32,
 }
 
-/// The connections of a round: who reads them, and how to hang up on them all.
+/// The connections of a round: the tasks that read them, and the signal that ends them all.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lines {
+pub(super) struct Connections {
     readers: TaskTracker,
     hang_up: CancellationToken,
 }
 
-impl Lines {
-    /// Ends all connections at once, as a client does that is killed.
+impl Connections {
+    /// Ends all connections at once, as the death of a client does.
     pub(super) fn hang_up(&self) {
         self.hang_up.cancel();
     }
@@ -59,20 +59,20 @@ impl Lines {
 /// What an `upload` on a channel is about: known before it is granted.
 type Asked = Arc<Mutex<HashMap<Channel, Entry>>>;
 
-/// The connection is no more.
+/// The connection has ended.
 #[derive(Debug)]
 pub(super) struct Gone;
 
 /// An answer that does not come while the connection stands is a lost wakeup.
 const ANSWER: Duration = Duration::from_secs(60);
 
-impl Talk {
+impl CrashClient {
     /// A connection that is logged in.
     pub(super) async fn open(
         address: SocketAddr,
         token: &str,
         ledger: &Ledger,
-        lines: &Lines,
+        connections: &Connections,
     ) -> Result<Self, Gone> {
         let stream = TcpStream::connect(address).await.map_err(|_| Gone)?;
         stream.set_nodelay(true).map_err(|_| Gone)?;
@@ -81,19 +81,19 @@ impl Talk {
         let (forward, inbox) = mpsc::unbounded_channel();
         let asked = Asked::default();
         let listening = listen(heard, forward, ledger.clone(), Arc::clone(&asked));
-        lines.spawn(speaker::read(reader, outbox));
-        lines.spawn(listening);
-        let mut talk = Self { writer, inbox, asked, channels: 0 };
+        connections.spawn(raw_client::read(reader, outbox));
+        connections.spawn(listening);
+        let mut client = Self { writer, inbox, asked, channels: 0 };
         let hello =
             Hello { channel: Channel(0), version: 1, token: token.to_owned(), client: None };
-        talk.ask(&Request::Hello(hello)).await?;
-        match talk.reply().await? {
-            Reply::Welcome(_) => Ok(talk),
+        client.ask(&Request::Hello(hello)).await?;
+        match client.reply().await? {
+            Reply::Welcome(_) => Ok(client),
             _ => Err(Gone),
         }
     }
 
-    /// A channel that nobody has used.
+    /// A channel that was not used before.
     pub(super) fn channel(&mut self) -> Channel {
         self.channels += 1;
         Channel(self.channels)
@@ -165,7 +165,7 @@ async fn listen(
                 continue;
             }
         }
-        // Whoever left does not listen any more.
+        // Fails where the client was dropped: then no caller waits for it.
         let _ = forward.send(heard);
     }
 }

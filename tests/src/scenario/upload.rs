@@ -1,22 +1,22 @@
-//! One upload of a journey, and everything that the server has said about it.
+//! One upload of a scenario, and everything that the server has said about it.
 
-use super::Excuse;
+use super::AllowedLoss;
 use crate::PATIENCE;
-use crate::corpus::{BLOCK, Corpus};
-use crate::site::{Person, Site};
-use crate::speaker::{CHUNK, Speaker, ZERO, find, offset, position, resume, upload};
+use crate::raw_client::{CHUNK, RawClient, ZERO, find, offset, position, resume, upload};
+use crate::site::{Site, TestUser};
+use crate::test_file::{BLOCK, TestFile};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use towline_protocol::reply::Success;
-use towline_protocol::request::{About, Resume, Upload};
+use towline_protocol::request::{DocumentRef, Resume, Upload};
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request, frame};
 use towline_types::{BlockIndex, DocumentId, Offset};
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct Leg {
+pub(super) struct ScenarioUpload {
     pub(super) channel: Channel,
-    pub(super) corpus: Corpus,
+    pub(super) test_file: TestFile,
     /// The server wants its bytes, as far as is known here.
     pub(super) is_sending: bool,
     /// Said about it and not asked for yet; progress is none.
@@ -35,16 +35,16 @@ pub(super) struct Leg {
     errors: Vec<ErrorReply>,
 }
 
-impl Leg {
+impl ScenarioUpload {
     pub(super) fn new(
         channel: u32,
         name: &'static str,
         folder: Vec<String>,
-        corpus: Corpus,
+        test_file: TestFile,
     ) -> Self {
         Self {
             channel: Channel(channel),
-            corpus,
+            test_file,
             is_sending: false,
             answer: None,
             name,
@@ -73,32 +73,32 @@ impl Leg {
     }
 
     pub(super) fn is_whole(&self, bytes: &[u8]) -> bool {
-        self.corpus.bytes == bytes
+        self.test_file.bytes == bytes
     }
 
     // What is said about it.
 
-    pub(super) fn upload(&self) -> Request {
+    pub(super) fn upload_request(&self) -> Request {
         let (channel, folder, blocks) = (self.channel, self.folder.clone(), self.blocks);
-        Request::Upload(Upload { channel, folder, blocks, ..upload(self.name, &self.corpus) })
+        Request::Upload(Upload { channel, folder, blocks, ..upload(self.name, &self.test_file) })
     }
 
-    pub(super) fn resume(&self) -> Option<Request> {
+    pub(super) fn resume_request(&self) -> Option<Request> {
         let (channel, blocks) = (self.channel, self.blocks);
         let id = self.document_id.filter(|_| self.receipt.is_none())?;
         Some(Request::Resume(Resume { channel, blocks, ..resume(id) }))
     }
 
-    pub(super) fn cancel(&mut self) -> Option<Request> {
+    pub(super) fn cancel_request(&mut self) -> Option<Request> {
         let document_id = self.document_id?;
         self.is_cancelling = true;
-        Some(Request::Cancel(About { channel: self.channel, document_id }))
+        Some(Request::Cancel(DocumentRef { channel: self.channel, document_id }))
     }
 
     pub(super) fn chunks(&self, range: Range<usize>) -> Vec<Vec<u8>> {
         let starts = range.clone().step_by(CHUNK);
         let chunk = |at: usize| {
-            let payload = &self.corpus.bytes[at..(at + CHUNK).min(range.end)];
+            let payload = &self.test_file.bytes[at..(at + CHUNK).min(range.end)];
             let length = u32::try_from(payload.len()).expect("a chunk");
             [&frame::chunk_head(self.channel, offset(at), length)[..], payload].concat()
         };
@@ -107,7 +107,7 @@ impl Leg {
 
     pub(super) fn announcement(&self, index: usize) -> Vec<u8> {
         let number = BlockIndex::new(index as u64).expect("a block in memory");
-        frame::block(self.channel, number, self.corpus.value(index)).to_vec()
+        frame::block(self.channel, number, self.test_file.value(index)).to_vec()
     }
 
     /// The writer asks for a withdrawal from there on, and with that promises may go
@@ -156,35 +156,35 @@ impl Leg {
     /// Holds the server to what it said, and brings the upload to its end.
     pub(super) async fn arrive(
         &mut self,
-        speaker: &mut Speaker,
+        client: &mut RawClient,
         site: &Site,
-        person: &Person,
-        excuse: Excuse,
+        user: &TestUser,
+        allowed_loss: AllowedLoss,
     ) {
         if self.document_id.is_none() {
             // It may have been granted without our hearing of it.
-            let found = speaker.find(self.find()).await;
+            let found = client.find(self.find()).await;
             self.document_id = found.unfinished.map(|unfinished| unfinished.document_id);
         }
         if let Some(id) = self.document_id {
-            let status = speaker.status(id).await;
+            let status = client.status(id).await;
             match status.status.as_str() {
-                "completed" => assert_eq!(status.blake3, Some(self.corpus.hash())),
+                "completed" => assert_eq!(status.blake3, Some(self.test_file.hash())),
                 "uploading" => {
                     assert!(!self.has_receipt() && !self.cancelled, "{status:?}; {self:?}");
                     assert!(status.durable >= self.promised, "{status:?}; {self:?}");
                 }
                 "cancelled" => assert!(self.is_cancelling, "{status:?}; {self:?}"),
                 "failed" => {
-                    let is_excused = match excuse {
-                        Excuse::None => false,
-                        Excuse::PowerCut => self.promised == Offset::ZERO,
-                        Excuse::FailedSync => true,
+                    let is_excused = match allowed_loss {
+                        AllowedLoss::None => false,
+                        AllowedLoss::PowerCut => self.promised == Offset::ZERO,
+                        AllowedLoss::FailedSync => true,
                     };
                     assert!(is_excused && !self.has_receipt(), "{status:?}; {self:?}");
                     assert!(status.reason.is_some_and(|reason| !reason.is_empty()));
                     let refused = Resume { channel: ZERO, ..resume(id) };
-                    speaker.resume_refused(refused, Code::Failed).await;
+                    client.resume_refused(refused, Code::Failed).await;
                     self.document_id = None;
                     self.promised = Offset::ZERO;
                 }
@@ -194,24 +194,24 @@ impl Leg {
                 return;
             }
         }
-        let success = self.finish(speaker).await;
+        let success = self.finish(client).await;
         if let Some(receipt) = &self.receipt {
             assert_eq!((&receipt.filename, receipt.blake3), (&success.filename, success.blake3));
             assert_eq!(receipt.created_at, success.created_at, "the same receipt");
         }
-        assert_eq!(success.blake3, self.corpus.hash());
+        assert_eq!(success.blake3, self.test_file.hash());
         let path = success.folder.iter().chain([&success.filename]).cloned().collect::<Vec<_>>();
-        site.assert_published(person, &path.join("/"), &self.corpus);
+        site.assert_published(user, &path.join("/"), &self.test_file);
     }
 
     /// Given up, or dropped by us before that.
-    pub(super) async fn assert_given_up_if_hit(&self, speaker: &mut Speaker, hit: &[String]) {
+    pub(super) async fn assert_given_up_if_hit(&self, client: &mut RawClient, hit: &[String]) {
         let Some(id) = self.document_id.filter(|id| hit.contains(&format!("{id}.tmp"))) else {
             return;
         };
         let began = Instant::now();
         loop {
-            let status = speaker.status(id).await;
+            let status = client.status(id).await;
             if matches!(status.status.as_str(), "failed" | "cancelled") {
                 assert!(!self.has_receipt(), "{status:?}; {self:?}");
                 return;
@@ -222,18 +222,18 @@ impl Leg {
         }
     }
 
-    async fn finish(&self, speaker: &mut Speaker) -> Success {
+    async fn finish(&self, client: &mut RawClient) -> Success {
         let from = match self.document_id {
             None => {
                 let blocks = self.blocks;
                 let folder = self.folder.clone();
-                let begin = Upload { folder, blocks, ..upload(self.name, &self.corpus) };
-                speaker.upload(begin).await.offset
+                let begin = Upload { folder, blocks, ..upload(self.name, &self.test_file) };
+                client.upload(begin).await.offset
             }
             Some(id) => {
                 let again = Resume { blocks: self.blocks, ..resume(id) };
-                speaker.send(&Request::Resume(again)).await;
-                match speaker.reply_on(ZERO).await {
+                client.send(&Request::Resume(again)).await;
+                match client.reply_on(ZERO).await {
                     Reply::Success(success) => return success,
                     Reply::Resume(granted) => granted.offset,
                     other => panic!("no resume but {other:?}; {self:?}"),
@@ -242,37 +242,37 @@ impl Leg {
         };
         let from = self.goes_on_at(from);
         if self.blocks {
-            self.finish_blocks(speaker, from).await;
+            self.finish_blocks(client, from).await;
         } else {
-            speaker.chunks(ZERO, &self.corpus, from..self.corpus.size()).await;
+            client.chunks(ZERO, &self.test_file, from..self.test_file.size()).await;
         }
-        speaker.complete(ZERO).await
+        client.complete(ZERO).await
     }
 
     /// Asks what is held, so that no block is sent twice.
-    async fn finish_blocks(&self, speaker: &mut Speaker, from: usize) {
+    async fn finish_blocks(&self, client: &mut RawClient, from: usize) {
         let mut held = Vec::new();
         if let Some(id) = self.document_id {
-            held = speaker.blocks(id).await;
-            assert_eq!(speaker.status(id).await.received, offset(from));
+            held = client.blocks(id).await;
+            assert_eq!(client.status(id).await.received, offset(from));
         }
         for (index, value) in &held {
-            assert_eq!(*value, self.corpus.value(*index), "block {index} is another");
+            assert_eq!(*value, self.test_file.value(*index), "block {index} is another");
         }
-        for index in 0..self.corpus.block_count() {
+        for index in 0..self.test_file.block_count() {
             if held.iter().any(|(other, _)| *other == index) {
                 continue;
             }
             let start = (index * BLOCK).max(from);
-            if start < self.corpus.block_end(index) {
-                speaker.chunks(ZERO, &self.corpus, start..self.corpus.block_end(index)).await;
+            if start < self.test_file.block_end(index) {
+                client.chunks(ZERO, &self.test_file, start..self.test_file.block_end(index)).await;
             }
-            speaker.announce(ZERO, index, self.corpus.value(index)).await;
+            client.announce(ZERO, index, self.test_file.value(index)).await;
         }
     }
 
     fn find(&self) -> towline_protocol::request::Find {
         let folder = self.folder.clone();
-        towline_protocol::request::Find { folder, ..find(self.name, self.corpus.filesize()) }
+        towline_protocol::request::Find { folder, ..find(self.name, self.test_file.filesize()) }
     }
 }

@@ -1,9 +1,9 @@
-//! The server that all sessions of a process have, and its people.
+//! The server that all sessions of a process share, and its users.
 
-use crate::corpus::Corpus;
+use crate::raw_client::{RawClient, ZERO, upload};
 use crate::server::TestServer;
-use crate::site::{Person, Site};
-use crate::speaker::{Speaker, ZERO, upload};
+use crate::site::{Site, TestUser};
+use crate::test_file::TestFile;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
@@ -25,24 +25,24 @@ const THREADS: &str = "towline-fuzz";
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 /// See the module's description.
-pub(super) struct Ground {
+pub(super) struct FuzzServer {
     // Before the runtime, which it needs to stop.
     server: Option<TestServer>,
     runtime: Arc<Runtime>,
-    people: Vec<Person>,
+    users: Vec<TestUser>,
     sessions: usize,
     /// The number of the latest document.
     last_document: u64,
 }
 
-impl Ground {
+impl FuzzServer {
     pub(super) fn new() -> Self {
         listen_for_panics();
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).thread_name(THREADS).enable_all().build();
         let runtime = Arc::new(runtime.expect("a runtime"));
-        let people = Vec::new();
-        Self { server: None, runtime, people, sessions: 0, last_document: 0 }
+        let users = Vec::new();
+        Self { server: None, runtime, users, sessions: 0, last_document: 0 }
     }
 
     pub(super) fn runtime(&self) -> Arc<Runtime> {
@@ -54,14 +54,14 @@ impl Ground {
     }
 
     /// Whose turn it is.
-    pub(super) fn person(&self) -> &Person {
-        self.people.last().expect("somebody has a turn")
+    pub(super) fn user(&self) -> &TestUser {
+        self.users.last().expect("somebody has a turn")
     }
 
     pub(super) fn next_person(&mut self) {
         self.sessions += 1;
-        self.people.pop();
-        if self.people.is_empty() {
+        self.users.pop();
+        if self.users.is_empty() {
             self.renew();
         }
     }
@@ -89,14 +89,14 @@ impl Ground {
     /// Somebody who does everything as it should be done.
     pub(super) async fn honest_session(&mut self) {
         let server = self.server();
-        let file = Corpus { bytes: vec![7; 1000] };
+        let file = TestFile { bytes: vec![7; 1000] };
         let name = format!("{}.bin", self.sessions);
-        let mut speaker = Speaker::login(server.address(), &server.person.token).await;
-        let granted = speaker.upload(upload(&name, &file)).await;
-        speaker.chunks(ZERO, &file, 0..file.size()).await;
-        let success = speaker.complete(ZERO).await;
+        let mut client = RawClient::login(server.address(), &server.user.token).await;
+        let granted = client.upload(upload(&name, &file)).await;
+        client.chunks(ZERO, &file, 0..file.size()).await;
+        let success = client.complete(ZERO).await;
         assert_eq!((success.filename.as_str(), success.blake3), (name.as_str(), file.hash()));
-        server.site.assert_published(&server.person, &name, &file);
+        server.site.assert_published(&server.user, &name, &file);
         self.saw(granted.document_id.get());
     }
 
@@ -111,7 +111,7 @@ impl Ground {
                 .tempdir_in(crate::fuzz::fast_folder())
                 .expect("a temporary folder");
             let site = Site::within(folder);
-            self.people = site.add_users((0..PEOPLE).map(|number| format!("user-{number}"))).await;
+            self.users = site.add_users((0..PEOPLE).map(|number| format!("user-{number}"))).await;
             let server = TestServer::start_at(site, |config| {
                 config.engine.max_filesize =
                     FileSize::try_from(FILESIZE_MAX).expect("a legal size");
@@ -128,7 +128,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for FuzzServer {
     fn drop(&mut self) {
         if let Some(mut server) = self.server.take()
             && !thread::panicking()

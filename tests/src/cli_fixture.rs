@@ -1,10 +1,10 @@
-//! A person at the command line: `towline`, a folder of their own files, a token
+//! What a user of the command line has: `towline`, a folder of their own files, a token
 //! and a state file.
 
 use crate::PATIENCE;
-use crate::corpus::Corpus;
 use crate::process::towline;
-use crate::site::{Person, Site};
+use crate::site::{Site, TestUser};
+use crate::test_file::TestFile;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use towline_state::state_file::{StateFile, UploadsState};
 
 /// See the module's description.
 #[derive(Debug)]
-pub struct Desk {
+pub struct CliFixture {
     folder: PathBuf,
     token_file: PathBuf,
     /// Where the server is, or a proxy before it.
@@ -43,46 +43,46 @@ pub struct Run {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Desk {
-    /// A desk in a folder beside the data folder.
+impl CliFixture {
+    /// A fixture in a folder beside the data folder.
     ///
     /// # Panics
     /// Where the folder cannot be made.
     #[must_use]
-    pub fn new(site: &Site, person: &Person, to: SocketAddr) -> Self {
-        Self::at(site.outside().join("desk"), person, to)
+    pub fn new(site: &Site, user: &TestUser, to: SocketAddr) -> Self {
+        Self::at(site.outside().join("desk"), user, to)
     }
 
-    /// A desk in that folder, on a volume of its own perhaps.
+    /// A fixture in that folder, which may be on a volume of its own.
     ///
     /// # Panics
     /// Where the folder cannot be made.
     #[must_use]
-    pub fn at(folder: PathBuf, person: &Person, to: SocketAddr) -> Self {
+    pub fn at(folder: PathBuf, user: &TestUser, to: SocketAddr) -> Self {
         std::fs::create_dir_all(&folder).expect("a folder");
         let token_file = folder.join("token");
-        std::fs::write(&token_file, &person.token).expect("a token file");
+        std::fs::write(&token_file, &user.token).expect("a token file");
         let for_owner = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&token_file, for_owner).expect("a token file");
         Self { folder, token_file, to }
     }
 
-    /// A path on the desk.
+    /// A path in the folder of the fixture.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Puts a file on the desk.
+    /// Writes a file into the folder of the fixture.
     ///
     /// # Panics
     /// Where it cannot be written.
-    pub fn write(&self, name: &str, corpus: &Corpus) -> PathBuf {
+    pub fn write(&self, name: &str, test_file: &TestFile) -> PathBuf {
         let path = self.path(name);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).expect("a folder");
         }
-        std::fs::write(&path, &corpus.bytes).expect("the file is written");
+        std::fs::write(&path, &test_file.bytes).expect("the file is written");
         path
     }
 
@@ -132,7 +132,7 @@ impl Desk {
         command.arg("--to").arg(self.to.to_string()).arg("--token-file").arg(&self.token_file);
     }
 
-    /// Another command of `towline`, with this desk's state file.
+    /// Another command of `towline`, with the state file of this fixture.
     #[must_use]
     pub fn command(&self, name: &str) -> Command {
         let mut command = towline();

@@ -2,7 +2,7 @@
 //! of it.
 
 use crate::interrupt;
-use crate::load::Load;
+use crate::workload::Workload;
 use anyhow::{Context as _, Result, ensure};
 use bytesize::ByteSize;
 use rustix::fs::statvfs;
@@ -39,24 +39,24 @@ pub(crate) const FORGOTTEN: Duration = Duration::from_secs(6);
 /// taken at any moment (`PAGE_REPORTING_DELAY` in its mm/page_reporting.c).
 pub(crate) const TOLD: Duration = Duration::from_millis(2500);
 
-/// The ground. Dropped, it is gone with all that lies there.
+/// The folder in which everything is measured. Dropped, it is removed with all its files.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct Workspace {
     folder: TempDir,
     file_system: String,
 }
 
 /// One contender's place in one round: empty at first, gone afterwards.
 #[derive(Debug)]
-pub(crate) struct Room<'a> {
+pub(crate) struct RunDir<'a> {
     folder: TempDir,
     /// What is to be sent.
-    pub(crate) load: &'a Load,
+    pub(crate) workload: &'a Workload,
     /// The longest that a command may take.
     pub(crate) limit: Duration,
 }
 
-impl Ground {
+impl Workspace {
     /// A new folder in that one, with space for so much.
     ///
     /// # Errors
@@ -129,9 +129,13 @@ impl Ground {
         Ok(())
     }
 
-    pub(crate) fn room<'a>(&self, load: &'a Load, limit: Duration) -> Result<Room<'a>> {
+    pub(crate) fn run_dir<'a>(
+        &self,
+        workload: &'a Workload,
+        limit: Duration,
+    ) -> Result<RunDir<'a>> {
         let folder = tempfile::Builder::new().prefix("room-").tempdir_in(self.path());
-        Ok(Room { folder: folder.context("cannot make a folder for a round")?, load, limit })
+        Ok(RunDir { folder: folder.context("cannot make a folder for a round")?, workload, limit })
     }
 }
 
@@ -145,7 +149,7 @@ pub(crate) fn rest(rest: Duration) -> Result<()> {
     Ok(())
 }
 
-impl Room<'_> {
+impl RunDir<'_> {
     /// The folder alone, still to be removed.
     pub(crate) fn into_folder(self) -> TempDir {
         self.folder
@@ -176,7 +180,7 @@ impl Room<'_> {
 
     /// The name of what is sent.
     pub(crate) fn load_name(&self) -> &OsStr {
-        self.load.path().file_name().unwrap_or_default()
+        self.workload.path().file_name().unwrap_or_default()
     }
 }
 
@@ -256,7 +260,7 @@ mod tests {
     #[test]
     fn too_small_a_disk_is_refused() {
         let parent = std::env::current_dir().unwrap();
-        let refused = Ground::in_folder(&parent, u64::MAX >> 1).unwrap_err().to_string();
+        let refused = Workspace::in_folder(&parent, u64::MAX >> 1).unwrap_err().to_string();
         assert!(refused.contains("are needed"), "{refused}");
     }
 }

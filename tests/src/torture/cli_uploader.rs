@@ -3,9 +3,9 @@
 
 use super::ledger::{Entry, Ledger};
 use super::uploader::any_file;
-use crate::corpus::Corpus;
-use crate::desk::Desk;
-use crate::site::Person;
+use crate::cli_fixture::CliFixture;
+use crate::site::TestUser;
+use crate::test_file::TestFile;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -16,24 +16,29 @@ use tokio::process::Child;
 use tokio::task::JoinHandle;
 use towline_types::{DocumentId, Offset};
 
-/// A person at a desk with one file to put after the other.
-pub(super) struct Putter {
-    desk: Desk,
-    person: Person,
+/// Runs `towline put` for one file after the other, as a user of the command line does.
+pub(super) struct CliUploader {
+    cli: CliFixture,
+    user: TestUser,
     ledger: Ledger,
     chance: fastrand::Rng,
-    file: Option<(PathBuf, Arc<Corpus>)>,
+    file: Option<(PathBuf, Arc<TestFile>)>,
     files: u32,
     run: Option<(Child, JoinHandle<()>)>,
     /// The run that is on, or the last one, was told SUCCESS.
     completed: Arc<AtomicBool>,
 }
 
-impl Putter {
-    pub(super) fn new(desk: Desk, person: Person, ledger: &Ledger, chance: fastrand::Rng) -> Self {
+impl CliUploader {
+    pub(super) fn new(
+        cli: CliFixture,
+        user: TestUser,
+        ledger: &Ledger,
+        chance: fastrand::Rng,
+    ) -> Self {
         let ledger = ledger.clone();
         let completed = Arc::default();
-        Self { desk, person, ledger, chance, file: None, files: 0, run: None, completed }
+        Self { cli, user, ledger, chance, file: None, files: 0, run: None, completed }
     }
 
     /// Sees to it that the command runs: the next file where the last is done, else
@@ -49,19 +54,19 @@ impl Putter {
             }
         }
         if self.file.is_none() {
-            let corpus = any_file(&mut self.chance);
+            let test_file = any_file(&mut self.chance);
             self.files += 1;
-            let path = self.desk.write(&format!("put {}.bin", self.files), &corpus);
-            self.ledger.will_be_put(self.person.id, corpus.hash());
-            self.file = Some((path, corpus));
+            let path = self.cli.write(&format!("put {}.bin", self.files), &test_file);
+            self.ledger.will_be_put(self.user.id, test_file.hash());
+            self.file = Some((path, test_file));
         }
-        let (path, corpus) = self.file.as_ref().expect("just made");
-        let mut command = self.desk.put(path);
+        let (path, test_file) = self.file.as_ref().expect("just made");
+        let mut command = self.cli.put(path);
         command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("towline can be run");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let (ledger, person, corpus) =
-            (self.ledger.clone(), self.person.clone(), Arc::clone(corpus));
+        let (ledger, user, test_file) =
+            (self.ledger.clone(), self.user.clone(), Arc::clone(test_file));
         let completed = Arc::clone(&self.completed);
         completed.store(false, Ordering::SeqCst);
         let listening = tokio::spawn(async move {
@@ -71,7 +76,7 @@ impl Putter {
                 let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
                 let is_completed = event["event"] == "completed";
                 completed.fetch_or(is_completed, Ordering::SeqCst);
-                hear(&ledger, &person, &corpus, &event);
+                hear(&ledger, &user, &test_file, &event);
             }
         });
         self.run = Some((child, listening));
@@ -132,33 +137,33 @@ impl Putter {
 }
 
 /// Writes down what one line of `--json` says.
-fn hear(ledger: &Ledger, person: &Person, corpus: &Arc<Corpus>, event: &Value) {
+fn hear(ledger: &Ledger, user: &TestUser, test_file: &Arc<TestFile>, event: &Value) {
     let number = |field: &str| event[field].as_u64().unwrap_or(0);
     let Ok(id) = DocumentId::try_from(number("document_id")) else { return };
     let offset = |field| Offset::try_from(number(field)).unwrap_or(Offset::ZERO);
     match event["event"].as_str() {
         Some("started") => {
-            let same = |entry: &Entry| Arc::ptr_eq(&entry.corpus, corpus);
-            for earlier in ledger.of(person.id, same) {
+            let same = |entry: &Entry| Arc::ptr_eq(&entry.test_file, test_file);
+            for earlier in ledger.of(user.id, same) {
                 let kept = ledger.entry(earlier).is_some_and(|entry| entry.promised() > 0);
                 if kept && earlier != id {
                     let words = format!("the client began {id} anew, {earlier} was not finished");
                     ledger.breach(words);
                 }
             }
-            ledger.begun(id, Entry::of_client(person.id, Arc::clone(corpus)));
+            ledger.begun(id, Entry::of_client(user.id, Arc::clone(test_file)));
         }
         // What was promised to a run that was killed before it could say so is
         // unknown here, and the document too.
         Some("resumed") => {
             if ledger.entry(id).is_none() {
-                ledger.begun(id, Entry::of_client(person.id, Arc::clone(corpus)));
+                ledger.begun(id, Entry::of_client(user.id, Arc::clone(test_file)));
             }
             ledger.resumed(id, offset("received"));
         }
         Some("completed") => {
             if ledger.entry(id).is_none() {
-                ledger.begun(id, Entry::of_client(person.id, Arc::clone(corpus)));
+                ledger.begun(id, Entry::of_client(user.id, Arc::clone(test_file)));
             }
             ledger.completed_by_client(id, event["blake3"].as_str().unwrap_or_default());
         }

@@ -1,32 +1,32 @@
-//! Three uploads, sent while something goes wrong with the server, by somebody who
-//! writes down every promise and later comes back to see each of them kept.
+//! Three uploads, sent while something goes wrong with the server. The scenario records
+//! every promise of the server, and checks later that each of them was kept.
 //!
-//! [`Journey::travel`] passes every kind of step that the server has: new folders,
+//! [`Scenario::travel`] passes every kind of step that the server has: new folders,
 //! blocks in any order, a withdrawal, a cancellation, a pause, a resume, `complete`.
-//! It takes what comes, a dead connection included. [`Journey::arrive`] wants a
+//! It takes what comes, a dead connection included. [`Scenario::arrive`] wants a
 //! server without faults and holds it to P1 to P5.
 
-mod leg;
+mod upload;
 
-use crate::corpus::{BLOCK, Corpus};
-use crate::site::{Person, Site};
-use crate::speaker::{Heard, Speaker, offset, upload};
-use leg::Leg;
+use crate::raw_client::{Heard, RawClient, offset, upload};
+use crate::site::{Site, TestUser};
+use crate::test_file::{BLOCK, TestFile};
 use std::net::SocketAddr;
 use towline_protocol::request::{Complete, Withdraw};
 use towline_protocol::{Channel, Code, Reply, Request};
 use towline_types::BlockIndex;
+use upload::ScenarioUpload;
 
 /// See the module's description.
 #[derive(Debug)]
-pub struct Journey {
-    person: Person,
-    legs: Vec<Leg>,
+pub struct Scenario {
+    user: TestUser,
+    uploads: Vec<ScenarioUpload>,
 }
 
 /// What happened to the server, and with it which uploads may have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Excuse {
+pub enum AllowedLoss {
     /// Nothing that touches bytes: every upload that was granted can go on.
     None,
     /// The power was cut: an upload of which nothing was promised may be gone.
@@ -40,21 +40,22 @@ const LARGE: usize = 0;
 const SMALL: usize = 1;
 const DROPPED: usize = 2;
 
-/// A connection of a journey.
-struct Ride<'a> {
-    speaker: Speaker,
-    legs: &'a mut [Leg],
+/// One connection to the server, over which the three uploads are sent.
+struct Connection<'a> {
+    client: RawClient,
+    uploads: &'a mut [ScenarioUpload],
 }
 
-impl Journey {
+impl Scenario {
     /// Three uploads of a user, of whom two are to become documents.
     #[must_use]
-    pub fn new(person: &Person) -> Self {
+    pub fn new(user: &TestUser) -> Self {
         let folders = ["new", "deep"].map(str::to_owned).to_vec();
-        let large = Leg::new(1, "large.bin", folders, Corpus::new(2 * BLOCK + BLOCK / 2, 900));
-        let small = Leg::new(2, "small.bin", Vec::new(), Corpus::new(60_000, 901));
-        let dropped = Leg::new(3, "dropped.bin", Vec::new(), Corpus::new(90_000, 902));
-        Self { person: person.clone(), legs: vec![large.in_blocks(), small, dropped] }
+        let large =
+            ScenarioUpload::new(1, "large.bin", folders, TestFile::new(2 * BLOCK + BLOCK / 2, 900));
+        let small = ScenarioUpload::new(2, "small.bin", Vec::new(), TestFile::new(60_000, 901));
+        let dropped = ScenarioUpload::new(3, "dropped.bin", Vec::new(), TestFile::new(90_000, 902));
+        Self { user: user.clone(), uploads: vec![large.in_blocks(), small, dropped] }
     }
 
     /// The whole way, as far as the server lets.
@@ -65,29 +66,29 @@ impl Journey {
 
     /// The first half: everything is begun, one upload is given up, the others pause.
     pub async fn set_out(&mut self, address: SocketAddr) {
-        let Some(mut ride) = self.ride(address).await else { return };
-        if ride.begin_all().await.is_some() {
-            ride.pause().await;
+        let Some(mut connection) = self.connection(address).await else { return };
+        if connection.begin_all().await.is_some() {
+            connection.pause().await;
         }
     }
 
     /// The second half: the others go on to their end.
     pub async fn go_on(&mut self, address: SocketAddr) {
-        if let Some(mut ride) = self.ride(address).await {
-            ride.finish_all().await;
+        if let Some(mut connection) = self.connection(address).await {
+            connection.finish_all().await;
         }
     }
 
     /// Whether both documents have their receipts.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.legs[LARGE].has_receipt() && self.legs[SMALL].has_receipt()
+        self.uploads[LARGE].has_receipt() && self.uploads[SMALL].has_receipt()
     }
 
-    /// What the server said besides yes, in short: for the one who reads the test's output.
+    /// The errors that the server sent, in short, for the output of the test.
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
-        self.legs.iter().flat_map(Leg::errors).collect()
+        self.uploads.iter().flat_map(ScenarioUpload::errors).collect()
     }
 
     /// Holds the server, which has no fault any more, to all that was said; then
@@ -95,11 +96,11 @@ impl Journey {
     ///
     /// # Panics
     /// Where a promise is broken.
-    pub async fn arrive(&mut self, address: SocketAddr, site: &Site, excuse: Excuse) {
+    pub async fn arrive(&mut self, address: SocketAddr, site: &Site, allowed_loss: AllowedLoss) {
         self.assert_only_whole_files(site);
-        let mut speaker = Speaker::login(address, &self.person.token).await;
-        for leg in &mut self.legs {
-            leg.arrive(&mut speaker, site, &self.person, excuse).await;
+        let mut client = RawClient::login(address, &self.user.token).await;
+        for upload in &mut self.uploads {
+            upload.arrive(&mut client, site, &self.user, allowed_loss).await;
         }
         self.assert_only_whole_files(site);
         let left: Vec<_> = site.on_disk().into_keys().filter(|path| is_left(site, path)).collect();
@@ -114,12 +115,12 @@ impl Journey {
     /// # Panics
     /// Where it believes a sync that failed.
     pub async fn assert_closed(&self, address: SocketAddr, hit: &[String]) {
-        let mut speaker = Speaker::login(address, &self.person.token).await;
-        let probe = upload("probe.bin", &Corpus::new(1000, 903));
-        speaker.upload_refused(probe, Code::StorageReadOnly).await;
-        assert!(!self.legs[SMALL].has_receipt(), "a receipt behind a failed sync: {self:?}");
-        for leg in &self.legs {
-            leg.assert_given_up_if_hit(&mut speaker, hit).await;
+        let mut client = RawClient::login(address, &self.user.token).await;
+        let probe = upload("probe.bin", &TestFile::new(1000, 903));
+        client.upload_refused(probe, Code::StorageReadOnly).await;
+        assert!(!self.uploads[SMALL].has_receipt(), "a receipt behind a failed sync: {self:?}");
+        for upload in &self.uploads {
+            upload.assert_given_up_if_hit(&mut client, hit).await;
         }
     }
 
@@ -128,32 +129,32 @@ impl Journey {
     /// # Panics
     /// Where it is not.
     pub fn assert_only_whole_files(&self, site: &Site) {
-        let documents = site.documents(&self.person);
+        let documents = site.documents(&self.user);
         for path in site.on_disk().into_keys() {
             if path.is_dir() || !path.starts_with(&documents) {
                 continue;
             }
             let bytes = std::fs::read(&path).expect("a published file");
-            let is_whole = self.legs.iter().any(|leg| leg.is_whole(&bytes));
+            let is_whole = self.uploads.iter().any(|upload| upload.is_whole(&bytes));
             assert!(is_whole, "{} with {} bytes is not whole", path.display(), bytes.len());
         }
     }
 
-    async fn ride(&mut self, address: SocketAddr) -> Option<Ride<'_>> {
-        let speaker = Speaker::try_login(address, &self.person.token).await?;
-        self.legs.iter_mut().for_each(Leg::is_on_a_new_connection);
-        Some(Ride { speaker, legs: &mut self.legs })
+    async fn connection(&mut self, address: SocketAddr) -> Option<Connection<'_>> {
+        let client = RawClient::try_login(address, &self.user.token).await?;
+        self.uploads.iter_mut().for_each(ScenarioUpload::is_on_a_new_connection);
+        Some(Connection { client, uploads: &mut self.uploads })
     }
 }
 
-/// Bytes on their way that nobody will come back for. What was set aside is kept
-/// for people and counts as no litter.
+/// Whether the file is a staging file that no upload needs any more. Files that were set
+/// aside are kept for the operator and are not counted.
 fn is_left(site: &Site, path: &std::path::Path) -> bool {
     path.parent() == Some(&site.staging_folder()) && path.is_file()
 }
 
-/// Everything here is nothing as soon as the connection has ended.
-impl Ride<'_> {
+/// Every function returns `None` once the connection has ended.
+impl Connection<'_> {
     async fn begin_all(&mut self) -> Option<()> {
         self.begin(LARGE).await?;
         self.send(LARGE, 0..BLOCK + BLOCK / 2).await?;
@@ -162,7 +163,7 @@ impl Ride<'_> {
         self.send(SMALL, 0..30_000).await?;
         self.begin(DROPPED).await?;
         self.send(DROPPED, 0..1000).await?;
-        if let Some(request) = self.legs[DROPPED].cancel() {
+        if let Some(request) = self.uploads[DROPPED].cancel_request() {
             self.ask(DROPPED, request).await?;
         }
         Some(())
@@ -170,7 +171,7 @@ impl Ride<'_> {
 
     async fn finish_all(&mut self) -> Option<()> {
         if let Some(from) = self.resume(LARGE).await? {
-            let size = self.legs[LARGE].corpus.size();
+            let size = self.uploads[LARGE].test_file.size();
             for index in 0..from / BLOCK {
                 self.announce(LARGE, index).await?;
             }
@@ -186,12 +187,12 @@ impl Ride<'_> {
             }
         }
         if let Some(from) = self.resume(SMALL).await? {
-            let size = self.legs[SMALL].corpus.size();
+            let size = self.uploads[SMALL].test_file.size();
             self.send(SMALL, from..size).await?;
         }
         for which in [LARGE, SMALL] {
-            if self.legs[which].is_sending {
-                let channel = self.legs[which].channel;
+            if self.uploads[which].is_sending {
+                let channel = self.uploads[which].channel;
                 let complete = Complete { channel, ..Complete::default() };
                 self.ask(which, Request::Complete(complete)).await?;
             }
@@ -200,55 +201,55 @@ impl Ride<'_> {
     }
 
     async fn begin(&mut self, which: usize) -> Option<()> {
-        let request = self.legs[which].upload();
+        let request = self.uploads[which].upload_request();
         let granted = self.ask(which, request).await?;
-        self.legs[which].is_sending = matches!(granted, Reply::Upload(_));
+        self.uploads[which].is_sending = matches!(granted, Reply::Upload(_));
         Some(())
     }
 
     /// Where to go on; nothing where the server says no, or is done already.
     async fn resume(&mut self, which: usize) -> Option<Option<usize>> {
-        let Some(request) = self.legs[which].resume() else { return Some(None) };
+        let Some(request) = self.uploads[which].resume_request() else { return Some(None) };
         let granted = self.ask(which, request).await?;
-        let leg = &mut self.legs[which];
-        leg.is_sending = matches!(granted, Reply::Resume(_));
+        let upload = &mut self.uploads[which];
+        upload.is_sending = matches!(granted, Reply::Resume(_));
         let Reply::Resume(granted) = granted else { return Some(None) };
-        Some(Some(leg.goes_on_at(granted.offset)))
+        Some(Some(upload.goes_on_at(granted.offset)))
     }
 
     /// Takes the second block back, if the server lets.
     async fn withdraw_second(&mut self, which: usize) -> Option<bool> {
-        let leg = &mut self.legs[which];
-        leg.takes_promises_back(offset(BLOCK));
+        let upload = &mut self.uploads[which];
+        upload.takes_promises_back(offset(BLOCK));
         let ranges = vec![(BlockIndex::new(1).expect("a block"), 1)];
-        let request = Request::Withdraw(Withdraw { channel: leg.channel, ranges });
+        let request = Request::Withdraw(Withdraw { channel: upload.channel, ranges });
         let answer = self.ask(which, request).await?;
         Some(matches!(answer, Reply::Withdraw(_)))
     }
 
     async fn send(&mut self, which: usize, range: std::ops::Range<usize>) -> Option<()> {
-        if !self.legs[which].is_sending {
+        if !self.uploads[which].is_sending {
             return Some(());
         }
-        for frame in self.legs[which].chunks(range) {
-            self.speaker.try_send_raw(&frame).await.ok()?;
+        for frame in self.uploads[which].chunks(range) {
+            self.client.try_send_raw(&frame).await.ok()?;
         }
         Some(())
     }
 
     async fn announce(&mut self, which: usize, index: usize) -> Option<()> {
-        if !self.legs[which].is_sending {
+        if !self.uploads[which].is_sending {
             return Some(());
         }
-        let frame = self.legs[which].announcement(index);
-        self.speaker.try_send_raw(&frame).await.ok()
+        let frame = self.uploads[which].announcement(index);
+        self.client.try_send_raw(&frame).await.ok()
     }
 
     /// Asks, and waits for the answer: an error about what was sent before is one too.
     async fn ask(&mut self, which: usize, request: Request) -> Option<Reply> {
-        self.speaker.try_send(&request).await.ok()?;
+        self.client.try_send(&request).await.ok()?;
         loop {
-            if let Some(answer) = self.legs[which].answer.take() {
+            if let Some(answer) = self.uploads[which].answer.take() {
                 return Some(answer);
             }
             self.hear().await?;
@@ -256,15 +257,15 @@ impl Ride<'_> {
     }
 
     async fn pause(&mut self) {
-        self.speaker.try_finish_sending().await;
+        self.client.try_finish_sending().await;
         while self.hear().await.is_some() {}
     }
 
     async fn hear(&mut self) -> Option<()> {
-        if let Heard::Reply(reply) = self.speaker.next().await? {
+        if let Heard::Reply(reply) = self.client.next().await? {
             let channel: Channel = reply.channel();
-            if let Some(leg) = self.legs.iter_mut().find(|leg| leg.channel == channel) {
-                leg.hear(reply);
+            if let Some(upload) = self.uploads.iter_mut().find(|upload| upload.channel == channel) {
+                upload.hear(reply);
             }
         }
         Some(())

@@ -1,4 +1,4 @@
-//! A client that only speaks: real frames with the values of their blocks, from bytes
+//! A client that sends only: real frames with the values of their blocks, from bytes
 //! that lie ready. A thousand of them fit on one thread and leave the machine to the
 //! server.
 
@@ -10,37 +10,37 @@ use std::ops::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
-use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_protocol::reply::Granted;
-use towline_protocol::request::{About, Complete, Hello, Resume, Upload};
+use towline_protocol::request::{Complete, DocumentRef, Hello, Resume, Upload};
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{BlockIndex, DocumentId, FileSize, Offset, OnConflict};
 
 /// A connection that is logged in.
 #[derive(Debug)]
-pub(crate) struct Speaker {
-    ear: Ear,
-    voice: Voice,
+pub(crate) struct RawClient {
+    receiver: Receiver,
+    sender: Sender,
 }
 
-/// What hears the server.
+/// The half of the connection that reads.
 #[derive(Debug)]
-struct Ear {
+struct Receiver {
     socket: OwnedReadHalf,
     decoder: Decoder,
 }
 
-/// What speaks to it.
+/// The half of the connection that writes.
 #[derive(Debug)]
-struct Voice {
+struct Sender {
     socket: OwnedWriteHalf,
 }
 
-/// The channel of whoever has but one upload.
+/// The channel of a client with one upload only.
 const ONLY: Channel = Channel(0);
 
-impl Speaker {
+impl RawClient {
     pub(crate) async fn login(to: SocketAddr, token: &str) -> Result<Self> {
         Self::over(TcpStream::connect(to).await.context("cannot connect")?, token).await
     }
@@ -57,12 +57,12 @@ impl Speaker {
     async fn over(stream: TcpStream, token: &str) -> Result<Self> {
         stream.set_nodelay(true)?;
         let (reader, writer) = stream.into_split();
-        let ear = Ear { socket: reader, decoder: Decoder::new(Caps::CLIENT) };
-        let mut speaker = Self { ear, voice: Voice { socket: writer } };
+        let receiver = Receiver { socket: reader, decoder: Decoder::new(FrameLimits::CLIENT) };
+        let mut raw_client = Self { receiver, sender: Sender { socket: writer } };
         let hello = Hello { channel: ONLY, version: 1, token: token.to_owned(), client: None };
-        speaker.voice.say(&Request::Hello(hello)).await?;
-        match speaker.ear.next().await? {
-            Reply::Welcome(_) => Ok(speaker),
+        raw_client.sender.say(&Request::Hello(hello)).await?;
+        match raw_client.receiver.next().await? {
+            Reply::Welcome(_) => Ok(raw_client),
             other => bail!("no welcome but {other:?}"),
         }
     }
@@ -75,23 +75,23 @@ impl Speaker {
         filesize: FileSize,
         pattern: &Pattern,
     ) -> Result<()> {
-        let Self { ear, voice } = self;
+        let Self { receiver, sender } = self;
         let speaking = async {
             for (channel, name) in (0..).map(Channel).zip(names) {
-                voice.say(&upload(channel, name, filesize)).await?;
-                voice.send(channel, pattern, filesize, 0..filesize.get()).await?;
-                voice.say(&Request::Complete(Complete { channel, ..Complete::default() })).await?;
+                sender.say(&upload(channel, name, filesize)).await?;
+                sender.send(channel, pattern, filesize, 0..filesize.get()).await?;
+                sender.say(&Request::Complete(Complete { channel, ..Complete::default() })).await?;
             }
             Ok(())
         };
-        tokio::try_join!(speaking, ear.successes(names.len()))?;
+        tokio::try_join!(speaking, receiver.successes(names.len()))?;
         Ok(())
     }
 
     /// Begins one upload, and sends none of it.
     pub(crate) async fn begin(&mut self, name: &str, filesize: FileSize) -> Result<Granted> {
-        self.voice.say(&upload(ONLY, name, filesize)).await?;
-        self.ear.granted().await
+        self.sender.say(&upload(ONLY, name, filesize)).await?;
+        self.receiver.granted().await
     }
 
     /// Asks to go on with an upload, at whatever offset it is.
@@ -106,15 +106,15 @@ impl Speaker {
             blocks: true,
             grow: false,
         };
-        self.voice.say(&Request::Resume(resume)).await?;
-        self.ear.granted().await
+        self.sender.say(&Request::Resume(resume)).await?;
+        self.receiver.granted().await
     }
 
     /// Asks how much of an upload the server holds.
     pub(crate) async fn received(&mut self, document_id: DocumentId) -> Result<u64> {
-        self.voice.say(&Request::Status(About { channel: ONLY, document_id })).await?;
+        self.sender.say(&Request::Status(DocumentRef { channel: ONLY, document_id })).await?;
         loop {
-            if let Reply::Status(status) = self.ear.next().await? {
+            if let Reply::Status(status) = self.receiver.next().await? {
                 return Ok(status.received.get());
             }
         }
@@ -127,14 +127,14 @@ impl Speaker {
         filesize: FileSize,
         part: Range<u64>,
     ) -> Result<()> {
-        let Self { ear, voice } = self;
+        let Self { receiver, sender } = self;
         let end = part.end;
-        tokio::try_join!(voice.send(ONLY, pattern, filesize, part), ear.received(end))?;
+        tokio::try_join!(sender.send(ONLY, pattern, filesize, part), receiver.received(end))?;
         Ok(())
     }
 }
 
-impl Ear {
+impl Receiver {
     /// The next message.
     ///
     /// # Errors
@@ -187,7 +187,7 @@ impl Ear {
     }
 }
 
-impl Voice {
+impl Sender {
     async fn say(&mut self, request: &Request) -> Result<()> {
         self.socket.write_all(&frame::control(request)).await.context("cannot send")
     }

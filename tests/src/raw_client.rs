@@ -1,12 +1,12 @@
-//! A client that says exactly what a test wants said, right or wrong, and
-//! remembers all that it heard.
+//! A client that sends exactly the bytes that a test wants, right or wrong, and keeps
+//! everything that the server answered.
 //!
-//! A task of its own reads, so that the server can always speak; what it heard
-//! waits until the test asks for it. Waiting for what does not come fails the
-//! test with everything heard so far.
+//! A task of its own reads, so that the server can always write. What was read waits
+//! until the test asks for it. Where an expected reply does not come, the test fails with
+//! a list of everything that was read so far.
 
 use crate::PATIENCE;
-use crate::corpus::{BLOCK, Corpus};
+use crate::test_file::{BLOCK, TestFile};
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
@@ -19,10 +19,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use towline_protocol::frame::{self, Caps, Decoder, Part};
+use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_protocol::reply::{Blocks, Cancelled, Found, Granted, Progress, Status, Success};
 use towline_protocol::request::{
-    About, Complete, Find, Hello, Join, Ping, Resume, Upload, Withdraw,
+    Complete, DocumentRef, Find, Hello, Join, Ping, Resume, Upload, Withdraw,
 };
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_types::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset, OnConflict};
@@ -58,7 +58,7 @@ pub fn errors(heard: &[Heard]) -> Vec<(Code, Option<DocumentId>)> {
 }
 
 /// One connection. See the module's description.
-pub struct Speaker {
+pub struct RawClient {
     /// Gone once the connection was broken on purpose.
     writer: Option<OwnedWriteHalf>,
     inbox: mpsc::UnboundedReceiver<Heard>,
@@ -70,7 +70,7 @@ pub struct Speaker {
     sent_bytes: u64,
 }
 
-impl Drop for Speaker {
+impl Drop for RawClient {
     fn drop(&mut self) {
         self.reader.abort();
     }
@@ -78,8 +78,8 @@ impl Drop for Speaker {
 
 /// An `upload` with nothing but what it must have.
 #[must_use]
-pub fn upload(filename: &str, corpus: &Corpus) -> Upload {
-    upload_of_size(filename, corpus.filesize())
+pub fn upload(filename: &str, test_file: &TestFile) -> Upload {
+    upload_of_size(filename, test_file.filesize())
 }
 
 /// The same without a file at hand.
@@ -138,8 +138,8 @@ pub fn find(filename: &str, filesize: FileSize) -> Find {
 
 /// A question about a document.
 #[must_use]
-pub fn about(document_id: DocumentId) -> About {
-    About { channel: ZERO, document_id }
+pub fn about(document_id: DocumentId) -> DocumentRef {
+    DocumentRef { channel: ZERO, document_id }
 }
 
 /// A position, as the protocol says it.
@@ -180,7 +180,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-impl Speaker {
+impl RawClient {
     /// A connection on which nothing has been said.
     ///
     /// # Panics
@@ -224,10 +224,10 @@ impl Speaker {
     /// The same where the server may be gone, or go in the middle of it, or refuse.
     pub async fn try_login(address: SocketAddr, token: &str) -> Option<Self> {
         let connected = timeout(PATIENCE, TcpStream::connect(address)).await.ok()?;
-        let mut speaker = Self::over(connected.ok()?);
-        let _ = speaker.try_send(&hello_with(token)).await;
-        let welcomed = matches!(speaker.next().await, Some(Heard::Reply(Reply::Welcome(_))));
-        welcomed.then_some(speaker)
+        let mut client = Self::over(connected.ok()?);
+        let _ = client.try_send(&hello_with(token)).await;
+        let welcomed = matches!(client.next().await, Some(Heard::Reply(Reply::Welcome(_))));
+        welcomed.then_some(client)
     }
 
     // What it says.
@@ -261,22 +261,22 @@ impl Speaker {
     }
 
     /// Sends that part of a file in chunks of 64 KiB.
-    pub async fn chunks(&mut self, channel: Channel, corpus: &Corpus, range: Range<usize>) {
-        self.chunks_of(channel, corpus, range, CHUNK).await;
+    pub async fn chunks(&mut self, channel: Channel, test_file: &TestFile, range: Range<usize>) {
+        self.chunks_of(channel, test_file, range, CHUNK).await;
     }
 
     /// Sends that part of a file in chunks of that length.
     pub async fn chunks_of(
         &mut self,
         channel: Channel,
-        corpus: &Corpus,
+        test_file: &TestFile,
         range: Range<usize>,
         length: usize,
     ) {
         let mut at = range.start;
         while at < range.end {
             let end = (at + length).min(range.end);
-            self.chunk(channel, at, &corpus.bytes[at..end]).await;
+            self.chunk(channel, at, &test_file.bytes[at..end]).await;
             at = end;
         }
     }
@@ -288,17 +288,17 @@ impl Speaker {
     }
 
     /// Sends one block with its announcement.
-    pub async fn block(&mut self, channel: Channel, corpus: &Corpus, index: usize) {
-        self.chunks(channel, corpus, index * BLOCK..corpus.block_end(index)).await;
-        self.announce(channel, index, corpus.value(index)).await;
+    pub async fn block(&mut self, channel: Channel, test_file: &TestFile, index: usize) {
+        self.chunks(channel, test_file, index * BLOCK..test_file.block_end(index)).await;
+        self.announce(channel, index, test_file.value(index)).await;
     }
 
     /// Sends all blocks from a position on, the first one perhaps in part.
-    pub async fn blocks_from(&mut self, channel: Channel, corpus: &Corpus, at: usize) {
-        for index in at / BLOCK..corpus.block_count() {
+    pub async fn blocks_from(&mut self, channel: Channel, test_file: &TestFile, at: usize) {
+        for index in at / BLOCK..test_file.block_count() {
             let start = at.max(index * BLOCK);
-            self.chunks(channel, corpus, start..corpus.block_end(index)).await;
-            self.announce(channel, index, corpus.value(index)).await;
+            self.chunks(channel, test_file, start..test_file.block_end(index)).await;
+            self.announce(channel, index, test_file.value(index)).await;
         }
     }
 
@@ -726,7 +726,7 @@ impl Speaker {
 
 /// Reads to the end, and hands on what it reads.
 pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSender<Heard>) {
-    let mut decoder = Decoder::new(Caps::CLIENT);
+    let mut decoder = Decoder::new(FrameLimits::CLIENT);
     loop {
         loop {
             let heard = match decoder.next_part() {

@@ -4,8 +4,8 @@ use bytesize::ByteSize;
 
 /// The figures, and what could not be found out.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
-    pub(crate) figures: Vec<Figure>,
+pub(crate) struct Metrics {
+    pub(crate) figures: Vec<Metric>,
     /// Each with the reason.
     pub(crate) skipped: Vec<String>,
     pub(crate) curve: Option<Curve>,
@@ -13,7 +13,7 @@ pub(crate) struct Findings {
 
 /// One figure, in words.
 #[derive(Debug)]
-pub(crate) struct Figure {
+pub(crate) struct Metric {
     /// Of what.
     pub(crate) what: String,
     pub(crate) value: String,
@@ -43,10 +43,10 @@ pub(crate) struct Line {
     pub(crate) points: Vec<f64>,
 }
 
-impl Findings {
+impl Metrics {
     /// A figure that should be nothing in particular.
     pub(crate) fn add(&mut self, what: impl Into<String>, value: impl Into<String>) {
-        self.figures.push(Figure { what: what.into(), value: value.into(), goal: None });
+        self.figures.push(Metric { what: what.into(), value: value.into(), goal: None });
     }
 
     /// A figure, and whether it is what it should be.
@@ -56,7 +56,7 @@ impl Findings {
         value: impl Into<String>,
         goal: Goal,
     ) {
-        self.figures.push(Figure { what: what.into(), value: value.into(), goal: Some(goal) });
+        self.figures.push(Metric { what: what.into(), value: value.into(), goal: Some(goal) });
     }
 }
 

@@ -1,13 +1,13 @@
 //! A question to Towline alone: no peer is measured, but there is a goal.
 
-use crate::finding::Findings;
-use crate::ground::{Ground, MEMORY_BYTES_MAX};
+use crate::metric::Metrics;
+use crate::workspace::{MEMORY_BYTES_MAX, Workspace};
 use anyhow::Result;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// One such question.
-pub(crate) trait Trial {
+pub(crate) trait GoalTest {
     /// As it is typed.
     fn name(&self) -> &'static str;
 
@@ -21,13 +21,13 @@ pub(crate) trait Trial {
     ///
     /// # Errors
     /// Where that does not go well; nothing of it runs then.
-    fn run(&self, site: &Site) -> Result<Findings>;
+    fn run(&self, site: &Site) -> Result<Metrics>;
 }
 
-/// Where a trial takes place, and within which bounds.
+/// Where a goal test runs, and within which limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Site<'a> {
-    pub(crate) ground: &'a Ground,
+    pub(crate) workspace: &'a Workspace,
     /// The longest that one upload, or all that go at the same time, may take.
     pub(crate) limit: Duration,
     pub(crate) seed: u64,
@@ -37,35 +37,35 @@ pub(crate) struct Site<'a> {
 
 /// What came of one.
 #[derive(Debug)]
-pub(crate) struct TrialResult {
+pub(crate) struct GoalTestResult {
     pub(crate) name: &'static str,
     pub(crate) title: String,
     pub(crate) took: Duration,
-    pub(crate) findings: Result<Findings>,
+    pub(crate) metrics: Result<Metrics>,
 }
 
-impl TrialResult {
-    /// Of a trial that is now carried out, if the disk has room for it.
-    pub(crate) fn of(trial: &dyn Trial, site: &Site) -> Self {
-        say(&format!("\n{}", trial.title()));
+impl GoalTestResult {
+    /// Runs a goal test now, if the disk has room for it.
+    pub(crate) fn of(goal_test: &dyn GoalTest, site: &Site) -> Self {
+        say(&format!("\n{}", goal_test.title()));
         let began = Instant::now();
-        let findings = match site.lacks_bytes(trial.space_bytes()) {
-            Some(why) => Ok(Findings { skipped: vec![why], ..Findings::default() }),
-            None => trial.run(site),
+        let metrics = match site.lacks_bytes(goal_test.space_bytes()) {
+            Some(why) => Ok(Metrics { skipped: vec![why], ..Metrics::default() }),
+            None => goal_test.run(site),
         };
         let took = began.elapsed();
-        match &findings {
-            Ok(findings) => {
-                for why in &findings.skipped {
+        match &metrics {
+            Ok(metrics) => {
+                for why in &metrics.skipped {
                     say(&format!("  skipped: {why}"));
                 }
-                for figure in &findings.figures {
+                for figure in &metrics.figures {
                     say(&format!("  {}: {}", figure.what, figure.value));
                 }
             }
             Err(error) => say(&format!("  failed: {error:#}")),
         }
-        Self { name: trial.name(), title: trial.title(), took, findings }
+        Self { name: goal_test.name(), title: goal_test.title(), took, metrics }
     }
 }
 
@@ -81,10 +81,10 @@ impl Site<'_> {
     /// Sees to it that what is measured next finds so much free memory that the machine
     /// really has. Not where the figures mean nothing.
     pub(crate) fn free_memory(&self, bytes: u64) -> Result<()> {
-        if self.quick { Ok(()) } else { self.ground.free_memory(bytes) }
+        if self.quick { Ok(()) } else { self.workspace.free_memory(bytes) }
     }
 
-    /// Whether there is no room for so much more; then why not, for a person.
+    /// Whether there is no room for that number of bytes more; then the reason, for a person.
     pub(crate) fn lacks(&self, what: &str, bytes: u64) -> Option<String> {
         self.lacks_bytes(bytes).map(|why| format!("{what}: {why}"))
     }
@@ -92,11 +92,11 @@ impl Site<'_> {
     /// The same, with what [`Self::free_memory`] writes for a while.
     fn lacks_bytes(&self, bytes: u64) -> Option<String> {
         let held = if self.quick { 0 } else { MEMORY_BYTES_MAX };
-        self.ground.lacks(bytes.saturating_add(held))
+        self.workspace.lacks(bytes.saturating_add(held))
     }
 }
 
-/// How far a trial is, on standard error.
+/// Prints how far a goal test is, on standard error.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,8 +1,8 @@
-//! Where a torture takes place: a data folder, on volumes that can lose their
-//! power, with users, and with neighbours who make the disk busy.
+//! The data folders of a crash test: on volumes that can lose their power, with users, and with
+//! other programs that keep the disk busy.
 
 use crate::disks::Disks;
-use crate::site::{Person, Site};
+use crate::site::{Site, TestUser};
 use crate::volume::{Unavailable, Volume};
 use rusqlite::Connection;
 use std::fs::File;
@@ -25,15 +25,15 @@ pub enum Layout {
     TwoVolumes,
 }
 
-/// Files are a few MiB and are never removed before the ground is.
+/// Files are a few MiB and are removed only with the data folders.
 const DATA_BYTES: u64 = 1 << 30;
 const STATE_BYTES: u64 = 128 << 20;
 
 /// See the module's description.
-pub(super) struct Ground {
+pub(super) struct DataDirs {
     neighbours: Vec<Neighbour>,
     footing: Footing,
-    pub(super) people: Vec<Person>,
+    pub(super) users: Vec<TestUser>,
     pub(super) layout: Layout,
 }
 
@@ -43,7 +43,7 @@ enum Footing {
     Disks(Disks),
 }
 
-impl Ground {
+impl DataDirs {
     pub(super) async fn new(layout: Layout) -> Result<Self, Unavailable> {
         let footing = match layout {
             Layout::Folder => Footing::Folder(Site::new()),
@@ -53,11 +53,11 @@ impl Ground {
                 Footing::Disks(Disks::of(Volume::try_ext4(DATA_BYTES)?, state))
             }
         };
-        let mut ground = Self { neighbours: Vec::new(), footing, people: Vec::new(), layout };
+        let mut data_dirs = Self { neighbours: Vec::new(), footing, users: Vec::new(), layout };
         for name in ["ada", "bob", "cyd", "towline"] {
-            ground.people.push(ground.site().add_user(name).await);
+            data_dirs.users.push(data_dirs.site().add_user(name).await);
         }
-        Ok(ground)
+        Ok(data_dirs)
     }
 
     pub(super) fn site(&self) -> &Site {

@@ -1,25 +1,25 @@
-//! One data folder with everybody who works on it: the server, the people, the
-//! real client, the ledger and the auditor.
+//! One round: the data folders, the server, its users, the real client, the ledger of promises
+//! and the audit.
 
 use super::audit::Audit;
+use super::cli_uploader::CliUploader;
+use super::crash_client::{Connections, CrashClient, Gone};
+use super::data_dirs::DataDirs;
 use super::disaster::{Disaster, Point};
-use super::ground::Ground;
 use super::ledger::Ledger;
-use super::putter::Putter;
-use super::talk::{Gone, Lines, Talk};
 use super::uploader::Uploader;
 use crate::PATIENCE;
-use crate::desk::Desk;
+use crate::cli_fixture::CliFixture;
 use crate::process::{Ended, Launch, ServerProcess, output, towlined};
-use crate::site::Person;
+use crate::site::TestUser;
 use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt as _;
 use tokio::task::JoinSet;
 use towline_types::DocumentId;
 
-/// Everything on one ground.
-pub(super) struct Scene {
-    pub(super) ground: Ground,
+/// Everything that one round needs.
+pub(super) struct Round {
+    pub(super) data_dirs: DataDirs,
     pub(super) ledger: Ledger,
     pub(super) audit: Audit,
     pub(super) launch: Launch,
@@ -28,9 +28,9 @@ pub(super) struct Scene {
     pub(super) plan: Option<Point>,
     /// What the last server left, it left by a crash.
     pub(super) has_crashed: bool,
-    pub(super) putter: Option<Putter>,
-    pub(super) lines: Lines,
-    /// What the last server said that is no more.
+    pub(super) cli_uploader: Option<CliUploader>,
+    pub(super) connections: Connections,
+    /// The output of the last server that has ended.
     pub(super) last_words: Vec<String>,
 }
 
@@ -38,38 +38,39 @@ pub(super) struct Scene {
 #[derive(Debug)]
 pub(super) struct Stuck(pub(super) String);
 
-impl Scene {
-    /// Everybody uploads.
+impl Round {
+    /// Starts an upload for every user.
     pub(super) async fn traffic(&mut self, chance: &mut fastrand::Rng) -> JoinSet<()> {
         let address = self.server.as_ref().expect("the server was started").address();
         let mut traffic = JoinSet::new();
-        self.lines = Lines::default();
-        self.ground.neighbours_come(chance);
-        let (putting, people) = self.ground.people.split_last().expect("there are people");
-        for person in people {
+        self.connections = Connections::default();
+        self.data_dirs.neighbours_come(chance);
+        let (putting, users) = self.data_dirs.users.split_last().expect("there are people");
+        for user in users {
             for _ in 0..chance.u8(1..3) {
-                let Ok(talk) = Talk::open(address, &person.token, &self.ledger, &self.lines).await
+                let Ok(client) =
+                    CrashClient::open(address, &user.token, &self.ledger, &self.connections).await
                 else {
                     continue;
                 };
-                let (person, ledger) = (person.clone(), self.ledger.clone());
+                let (user, ledger) = (user.clone(), self.ledger.clone());
                 let chance = chance.fork();
-                let mut uploader = Uploader { talk, person, ledger, chance, damages: true };
+                let mut uploader = Uploader { client, user, ledger, chance, damages: true };
                 traffic.spawn(async move { uploader.work().await });
             }
         }
-        let putter = self.putter.get_or_insert_with(|| {
-            let desk = Desk::new(self.ground.site(), putting, address);
-            Putter::new(desk, putting.clone(), &self.ledger, chance.fork())
+        let cli_uploader = self.cli_uploader.get_or_insert_with(|| {
+            let cli = CliFixture::new(self.data_dirs.site(), putting, address);
+            CliUploader::new(cli, putting.clone(), &self.ledger, chance.fork())
         });
-        putter.go_on().await;
+        cli_uploader.go_on().await;
         traffic
     }
 
-    /// Nobody uploads any more, and everything that was said has been heard.
+    /// Ends all uploads, and waits until every reply was read.
     pub(super) async fn calm(&mut self, mut traffic: JoinSet<()>, disaster: &Disaster) {
         if *disaster == Disaster::KillClient {
-            self.lines.hang_up();
+            self.connections.hang_up();
         }
         traffic.abort_all();
         while let Some(ended) = traffic.join_next().await {
@@ -79,9 +80,9 @@ impl Scene {
                 self.ledger.breach(format!("{panic}"));
             }
         }
-        self.lines.are_silent().await;
+        self.connections.are_silent().await;
         self.ledger.release_all();
-        self.ground.neighbours_go();
+        self.data_dirs.neighbours_go();
     }
 
     /// Buries a server: whatever it died of, no part of it may have panicked.
@@ -95,7 +96,7 @@ impl Scene {
 
     pub(super) async fn audit(&mut self) -> Result<(), Stuck> {
         let address = self.server.as_ref().expect("the server was started").address();
-        let audited = self.audit.run(&self.ground, &self.ledger, address).await;
+        let audited = self.audit.run(&self.data_dirs, &self.ledger, address).await;
         self.survived(audited.is_ok()).await
     }
 
@@ -155,15 +156,15 @@ impl Scene {
         let server = self.launch.try_start().await.map_err(Stuck::at_start)?;
         let address = server.address();
         self.server = Some(server);
-        self.lines = Lines::default();
+        self.connections = Connections::default();
         self.audit().await?;
         let failed = |what| move |why| Stuck(format!("{what} cannot be brought to its end: {why}"));
-        if let Some(putter) = &mut self.putter {
-            putter.finish().await.map_err(failed("a put"))?;
+        if let Some(cli_uploader) = &mut self.cli_uploader {
+            cli_uploader.finish().await.map_err(failed("a put"))?;
         }
-        for person in &self.ground.people {
-            for id in self.ledger.unfinished(person.id) {
-                let mut uploader = self.honest(person, id).await?;
+        for user in &self.data_dirs.users {
+            for id in self.ledger.unfinished(user.id) {
+                let mut uploader = self.honest(user, id).await?;
                 let finished = uploader.finish(id).await;
                 // One of which nothing was promised may have been given up by now.
                 if self.ledger.entry(id).is_some_and(|known| known.is_unfinished()) {
@@ -171,17 +172,17 @@ impl Scene {
                 }
             }
         }
-        for person in &self.ground.people {
-            for id in self.ledger.half_cancelled(person.id) {
-                let mut uploader = self.honest(person, id).await?;
+        for user in &self.data_dirs.users {
+            for id in self.ledger.half_cancelled(user.id) {
+                let mut uploader = self.honest(user, id).await?;
                 uploader.cancel_again(id).await;
             }
         }
-        let whole = self.audit.whole(&self.ground, &self.ledger, address).await;
+        let whole = self.audit.whole(&self.data_dirs, &self.ledger, address).await;
         self.survived(whole.is_ok()).await?;
         self.stop().await?;
         // What it may still name was granted, and nobody heard of it.
-        for id in self.ground.site().state().uploads.keys() {
+        for id in self.data_dirs.site().state().uploads.keys() {
             let id = id.parse().ok().and_then(|id: u64| DocumentId::try_from(id).ok());
             if id.is_none_or(|id| self.ledger.entry(id).is_some()) {
                 return Err(Stuck(format!("all is done, and the state file names {id:?}")));
@@ -190,21 +191,21 @@ impl Scene {
         self.verify().await
     }
 
-    /// Somebody who brings that upload of that person to its end and harms nothing.
-    async fn honest(&self, person: &Person, id: DocumentId) -> Result<Uploader, Stuck> {
+    /// An uploader that brings that upload of that user to its end and makes no faults.
+    async fn honest(&self, user: &TestUser, id: DocumentId) -> Result<Uploader, Stuck> {
         let address = self.server.as_ref().expect("the server was started").address();
-        let talk = Talk::open(address, &person.token, &self.ledger, &self.lines).await;
-        let talk = talk.map_err(|Gone| Stuck("no login".to_owned()))?;
-        let (person, ledger) = (person.clone(), self.ledger.clone());
+        let client = CrashClient::open(address, &user.token, &self.ledger, &self.connections).await;
+        let client = client.map_err(|Gone| Stuck("no login".to_owned()))?;
+        let (user, ledger) = (user.clone(), self.ledger.clone());
         let chance = fastrand::Rng::with_seed(id.get());
-        Ok(Uploader { talk, person, ledger, chance, damages: false })
+        Ok(Uploader { client, user, ledger, chance, damages: false })
     }
 
     /// Lets `towlined verify` read back everything that was promised. It must find
     /// nothing, no litter either.
     async fn verify(&self) -> Result<(), Stuck> {
         let mut command = towlined();
-        command.arg("verify").arg("--data-dir").arg(self.ground.site().path());
+        command.arg("verify").arg("--data-dir").arg(self.data_dirs.site().path());
         let output = output(&mut command).await;
         if output.status.success() {
             return Ok(());

@@ -34,19 +34,19 @@ pub fn chance() -> fastrand::Rng {
 
 /// A file.
 #[derive(Clone)]
-pub struct Corpus {
+pub struct TestFile {
     /// What is in it.
     pub bytes: Vec<u8>,
 }
 
 /// Not its bytes: nobody wants to read them.
-impl fmt::Debug for Corpus {
+impl fmt::Debug for TestFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Corpus({} bytes, {})", self.size(), self.hash())
     }
 }
 
-impl Corpus {
+impl TestFile {
     /// A file of that many bytes; each combination of size, `salt` and
     /// [`run_seed`] has its own.
     #[must_use]

@@ -1,8 +1,8 @@
-//! A cable of a test's own between two network namespaces, to be pulled, to lose
-//! packets, or to be slow: faults below TCP, which no proxy can make.
+//! A link of a test of its own between two network namespaces. The test takes it down, lets it
+//! lose packets, or makes it slow: faults below TCP, which no proxy can make.
 //!
 //! It needs root and `ip`; losing packets needs `nft`, slowness `tc`. Where they are
-//! missing, [`Cable::lay`] says aloud that the test is skipped, and why.
+//! missing, [`NetnsLink::make`] says aloud that the test is skipped, and why.
 
 use crate::volume::{Unavailable, need_root, run, skipped};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -14,56 +14,56 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::task::spawn_blocking;
 
-/// One end of a cable: a network namespace with a device and an address.
+/// One end of a link: a network namespace with a device and an address.
 #[derive(Debug, Clone)]
-pub struct End {
+pub struct LinkEnd {
     namespace: String,
     address: Ipv4Addr,
 }
 
 /// See the module's description. Dropped, it is gone with both namespaces.
 #[derive(Debug)]
-pub struct Cable {
+pub struct NetnsLink {
     /// Where the server is.
-    pub near: End,
+    pub near: LinkEnd,
     /// Where the client is.
-    pub far: End,
+    pub far: LinkEnd,
 }
 
-/// The name of the device at either end.
-const DEVICE: &str = "cable";
+/// The name of the device at each end.
+const DEVICE: &str = "link0";
 
-impl Cable {
-    /// A new cable; or nothing, said aloud.
+impl NetnsLink {
+    /// A new link. `None`, with a message, where the machine cannot have one.
     #[must_use]
-    pub fn lay() -> Option<Self> {
-        Self::try_lay().inspect_err(skipped).ok()
+    pub fn make() -> Option<Self> {
+        Self::try_make().inspect_err(skipped).ok()
     }
 
-    fn try_lay() -> Result<Self, Unavailable> {
-        static LAID: AtomicU32 = AtomicU32::new(0);
+    fn try_make() -> Result<Self, Unavailable> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
         need_root()?;
-        let number = LAID.fetch_add(1, Ordering::Relaxed);
-        let end = |side: &str, host| End {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let end = |side: &str, host| LinkEnd {
             namespace: format!("towline-{}-{number}-{side}", std::process::id()),
             // Of the range for tests between networks; nobody else is in the namespaces.
             address: Ipv4Addr::new(198, 18, 0, host),
         };
         // Made first, so that whatever fails below is cleared away.
-        let cable = Self { near: end("near", 1), far: end("far", 2) };
-        for end in [&cable.near, &cable.far] {
+        let link = Self { near: end("near", 1), far: end("far", 2) };
+        for end in [&link.near, &link.far] {
             ip(&["netns", "add", &end.namespace])?;
             ip(&["-n", &end.namespace, "link", "set", "lo", "up"])?;
         }
-        let (near, far) = (&cable.near.namespace, &cable.far.namespace);
-        let link = ["link", "add", DEVICE, "netns", near, "type", "veth"];
-        ip(&[&link[..], &["peer", "name", DEVICE, "netns", far]].concat())?;
-        for end in [&cable.near, &cable.far] {
+        let (near, far) = (&link.near.namespace, &link.far.namespace);
+        let add = ["link", "add", DEVICE, "netns", near, "type", "veth"];
+        ip(&[&add[..], &["peer", "name", DEVICE, "netns", far]].concat())?;
+        for end in [&link.near, &link.far] {
             let address = format!("{}/24", end.address);
             ip(&["-n", &end.namespace, "address", "add", &address, "dev", DEVICE])?;
             ip(&["-n", &end.namespace, "link", "set", DEVICE, "up"])?;
         }
-        Ok(cable)
+        Ok(link)
     }
 
     /// Nothing passes from now on, and nobody is told: both devices keep their
@@ -124,7 +124,7 @@ impl Cable {
         }
     }
 
-    /// A slow line in both directions. `false`, said aloud, where the kernel has no
+    /// A slow link in both directions. `false`, with a message, where the kernel has no
     /// shaper for it.
     #[must_use]
     pub fn slow(&self, kbit_per_second: u32) -> bool {
@@ -139,7 +139,7 @@ impl Cable {
     }
 }
 
-impl Drop for Cable {
+impl Drop for NetnsLink {
     fn drop(&mut self) {
         for end in [&self.near, &self.far] {
             // Its devices go with it.
@@ -148,7 +148,7 @@ impl Drop for Cable {
     }
 }
 
-impl End {
+impl LinkEnd {
     /// Its address, with that port.
     #[must_use]
     pub fn address(&self, port: u16) -> SocketAddr {
