@@ -10,6 +10,7 @@
 pub mod cli_fixture;
 pub mod disks;
 pub mod fuzz;
+pub mod named_tests;
 pub mod netns_link;
 pub mod one_shot_frames;
 pub mod points;

@@ -1,0 +1,21 @@
+//! Whether every test that `BAD_INPUT.md` names is there, and every row has one.
+
+use towline_tests::named_tests::{document, missing, named};
+
+#[test]
+fn every_row_names_a_test_that_exists() {
+    let text = document("BAD_INPUT.md");
+    let missing = missing(&text);
+    assert!(missing.is_empty(), "{missing:#?}");
+    let rows: Vec<&str> = text.lines().filter(|line| is_row(line)).collect();
+    assert!(rows.len() > 40, "the rows are not recognised: {rows:#?}");
+    for (number, row) in (1..).zip(rows) {
+        assert!(row.starts_with(&format!("| {number} | ")), "row {number} is not here: {row}");
+        assert!(named(row).next().is_some(), "no test for it: {row}");
+    }
+}
+
+/// `| 7 | …`
+fn is_row(line: &str) -> bool {
+    line.strip_prefix("| ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
