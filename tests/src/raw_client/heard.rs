@@ -1,0 +1,72 @@
+//! What comes from a server, and the task that reads it.
+
+use std::io;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::mpsc;
+use towline_protocol::frame::{Decoder, FrameLimits, Part};
+use towline_protocol::{Channel, Code, Reply};
+use towline_types::{BlockIndex, ChainingValue, DocumentId};
+
+/// What came from the server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// A control message.
+    Reply(Reply),
+    /// A block list.
+    BlockList(Channel, BlockIndex, Vec<ChainingValue>),
+    /// The server closed the connection in good order.
+    Closed,
+    /// The connection broke.
+    Reset(io::ErrorKind),
+    /// Something that is no frame, or no message.
+    Nonsense(String),
+}
+
+/// The errors among it, and which document each is about.
+pub fn errors(heard: &[Heard]) -> Vec<(Code, Option<DocumentId>)> {
+    let errors = heard.iter().filter_map(|heard| match heard {
+        Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
+        _ => None,
+    });
+    errors.collect()
+}
+
+/// Reads to the end of the connection, and sends on every frame that it reads.
+pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSender<Heard>) {
+    let mut decoder = Decoder::new(FrameLimits::CLIENT);
+    loop {
+        loop {
+            let heard = match decoder.next_part() {
+                Ok(None) => break,
+                Ok(Some(Part::Control(bytes))) => match Reply::parse(bytes) {
+                    Ok(reply) => Heard::Reply(reply),
+                    Err(error) => Heard::Nonsense(format!(
+                        "{error}: {}",
+                        String::from_utf8_lossy(bytes).escape_debug()
+                    )),
+                },
+                Ok(Some(Part::BlockList { channel, first, values })) => {
+                    Heard::BlockList(channel, first, values)
+                }
+                other => Heard::Nonsense(format!("{other:?}")),
+            };
+            let is_end = matches!(heard, Heard::Nonsense(_));
+            let _ = outbox.send(heard);
+            if is_end {
+                return;
+            }
+        }
+        let end = match socket.read(decoder.space()).await {
+            Ok(0) if decoder.is_between_frames() => Heard::Closed,
+            Ok(0) => Heard::Nonsense("the end, inside a frame".to_owned()),
+            Ok(count) => {
+                decoder.filled(count);
+                continue;
+            }
+            Err(error) => Heard::Reset(error.kind()),
+        };
+        let _ = outbox.send(end);
+        return;
+    }
+}

@@ -1,0 +1,105 @@
+//! Requests with nothing but what they must have, and positions as the protocol has them.
+
+use super::ZERO;
+use crate::test_file::TestFile;
+use towline_protocol::Request;
+use towline_protocol::reply::Granted;
+use towline_protocol::request::{DocumentRef, Find, Hello, Join, Resume, Upload};
+use towline_types::{DocumentId, FileSize, Offset, OnConflict};
+
+/// A `hello` with that token, in version 1.
+#[must_use]
+pub fn hello(token: &str) -> Request {
+    hello_of_version(token, 1)
+}
+
+/// The same of a client that speaks up to another version.
+#[must_use]
+pub fn hello_of_version(token: &str, version: u32) -> Request {
+    let client = Some("towline-tests".to_owned());
+    Request::Hello(Hello { channel: ZERO, version, token: token.to_owned(), client })
+}
+
+/// An `upload` with nothing but what it must have.
+#[must_use]
+pub fn upload(filename: &str, test_file: &TestFile) -> Upload {
+    upload_of_size(filename, test_file.filesize())
+}
+
+/// The same without a file at hand.
+#[must_use]
+pub fn upload_of_size(filename: &str, filesize: FileSize) -> Upload {
+    Upload {
+        channel: ZERO,
+        filename: filename.to_owned(),
+        folder: Vec::new(),
+        filesize,
+        user_id: None,
+        chunk_size: None,
+        blake3: None,
+        on_conflict: OnConflict::Rename,
+        blocks: false,
+        new_only: false,
+    }
+}
+
+/// A `resume` that asks where to go on.
+#[must_use]
+pub fn resume(document_id: DocumentId) -> Resume {
+    Resume {
+        channel: ZERO,
+        document_id,
+        offset: None,
+        filename: None,
+        filesize: None,
+        user_id: None,
+        blocks: false,
+        grow: false,
+    }
+}
+
+/// A `join` of the lease that was granted so.
+///
+/// # Panics
+/// Where the grant names no lease.
+#[must_use]
+pub fn join(granted: &Granted) -> Join {
+    let lease = granted.lease.expect("a grant names its lease");
+    Join { channel: ZERO, document_id: granted.document_id, lease }
+}
+
+/// A `find` by name and size.
+#[must_use]
+pub fn find(filename: &str, filesize: FileSize) -> Find {
+    Find {
+        channel: ZERO,
+        filename: filename.to_owned(),
+        folder: Vec::new(),
+        filesize,
+        blake3: None,
+    }
+}
+
+/// A question about a document.
+#[must_use]
+pub fn about(document_id: DocumentId) -> DocumentRef {
+    DocumentRef { channel: ZERO, document_id }
+}
+
+/// A position, as the protocol says it.
+#[must_use]
+pub fn offset(bytes: usize) -> Offset {
+    Offset::try_from(bytes as u64).expect("memory is smaller than 2^63")
+}
+
+/// A position, as slices want it.
+#[must_use]
+pub fn position(offset: Offset) -> usize {
+    usize::try_from(offset.get()).expect("an offset in memory")
+}
+
+/// A document that nobody has.
+#[must_use]
+pub fn nobodys_document() -> DocumentId {
+    DocumentId::try_from(987_654).expect("a positive number")
+}
