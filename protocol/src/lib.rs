@@ -1,5 +1,5 @@
 //! What may be said on Towline's wire. `SPEC.md` beside this crate is normative;
-//! the golden frames in `tests/golden.rs` hold both to it.
+//! the golden frames in `tests/golden/` hold both to it.
 //!
 //! Nothing here opens a socket or a file, or looks at a clock.
 

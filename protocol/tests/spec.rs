@@ -82,7 +82,7 @@ fn its_messages_are_what_the_code_says() {
 
 #[test]
 fn it_shows_every_action() {
-    // The golden frames are complete (`golden.rs` sees to it), so the page is
+    // The golden frames are complete (`golden/` sees to it), so the page is
     // complete if it shows what they show.
     let golden = |file: &'static str| {
         let lines = file.lines().filter_map(|line| line.split_once(r#"# {"action":""#));
