@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_protocol::request::Hello;
 use towline_protocol::{Channel, Reply, Request, frame};
 
 /// See the module's description.
@@ -84,9 +83,7 @@ impl CrashClient {
         connections.spawn(raw_client::read(reader, outbox));
         connections.spawn(listening);
         let mut client = Self { writer, inbox, asked, channels: 0 };
-        let hello =
-            Hello { channel: Channel(0), version: 1, token: token.to_owned(), client: None };
-        client.ask(&Request::Hello(hello)).await?;
+        client.ask(&raw_client::hello(token)).await?;
         match client.reply().await? {
             Reply::Welcome(_) => Ok(client),
             _ => Err(Gone),

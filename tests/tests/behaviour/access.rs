@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use towline_protocol::request::{Hello, Ping};
+use towline_protocol::request::Ping;
 use towline_protocol::{Code, Request, frame};
 use towline_tests::process::{output, towlined};
-use towline_tests::raw_client::{RawClient, ZERO, find};
+use towline_tests::raw_client::{RawClient, ZERO, find, hello};
 use towline_tests::server::TestServer;
 use towline_types::FileSize;
 
@@ -27,8 +27,7 @@ async fn server() -> TestServer {
 async fn flood(address: SocketAddr, token: String, words: Vec<u8>) -> (Instant, String) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut reads, mut writes) = stream.into_split();
-    let hello = Hello { channel: ZERO, version: 1, token, client: None };
-    writes.write_all(&frame::control(&Request::Hello(hello))).await.unwrap();
+    writes.write_all(&frame::control(&hello(&token))).await.unwrap();
     let writing = tokio::spawn(async move {
         let many = words.repeat(200);
         while writes.write_all(&many).await.is_ok() {}

@@ -19,9 +19,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use towline_protocol::Request;
-use towline_protocol::request::Hello;
-use towline_tests::raw_client::{RawClient, ZERO};
+use towline_tests::raw_client::RawClient;
 use towline_tests::server::TestServer;
 
 /// A server, and the files of its data folder before the test began.
@@ -53,10 +51,6 @@ impl Watched {
         assert_eq!(self.server.site.on_disk(), self.before);
         assert!(self.server.site.state().uploads.is_empty());
     }
-}
-
-fn hello(token: &str, version: u32) -> Request {
-    Request::Hello(Hello { channel: ZERO, version, token: token.to_owned(), client: None })
 }
 
 /// A server with one short time limit.

@@ -1,9 +1,9 @@
 //! Many uploads on one connection, and nothing waited for.
 
 use towline_protocol::limits::CHANNELS_MAX;
-use towline_protocol::request::{Complete, DocumentRef, Find, Hello, Ping, Resume, Upload};
+use towline_protocol::request::{Complete, DocumentRef, Find, Ping, Resume, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
-use towline_tests::raw_client::{Heard, RawClient, ZERO, find, offset, resume, upload};
+use towline_tests::raw_client::{Heard, RawClient, ZERO, find, hello, offset, resume, upload};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 
@@ -29,8 +29,7 @@ fn whole(channel: Channel, name: &str, test_file: &TestFile) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_small_files_in_one_piece() {
     let server = TestServer::start().await;
-    let hello = Hello { channel: ZERO, version: 1, token: server.user.token.clone(), client: None };
-    let mut bytes = control(Request::Hello(hello));
+    let mut bytes = control(hello(&server.user.token));
     let files: Vec<TestFile> = (0..200).map(|i| TestFile::new(i * 37, 70 + i as u64)).collect();
     for (i, test_file) in files.iter().enumerate() {
         let channel = Channel(u32::try_from(i).unwrap());

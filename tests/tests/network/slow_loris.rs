@@ -6,10 +6,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use towline_client::{Client, Document, PutOptions, Token};
-use towline_protocol::request::{Hello, Upload};
+use towline_protocol::request::Upload;
 use towline_protocol::{Request, frame};
 use towline_tests::process::ServerProcess;
-use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
+use towline_tests::raw_client::{RawClient, ZERO, hello, offset, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -86,10 +86,7 @@ async fn a_thousand_of_them_and_one_honest_client() {
     }
     let (before, _) = resident(server.id());
 
-    let hello = |token: &str| {
-        let hello = Hello { channel: ZERO, version: 1, token: token.to_owned(), client: None };
-        frame::control(&Request::Hello(hello))
-    };
+    let hello = |token: &str| frame::control(&hello(token));
     let mut loris = JoinSet::new();
     let crowd_since = Instant::now();
     for number in 0..STRANGERS + USERS {

@@ -2,17 +2,16 @@
 //! once, or half.
 
 use towline_protocol::frame;
-use towline_protocol::request::{Complete, Hello, Resume, Upload};
+use towline_protocol::request::{Complete, Resume, Upload};
 use towline_protocol::{Reply, Request};
 use towline_tests::proxy::{FaultProxy, Faults};
-use towline_tests::raw_client::{Heard, RawClient, ZERO, offset, position, resume, upload};
+use towline_tests::raw_client::{Heard, RawClient, ZERO, hello, offset, position, resume, upload};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 
 /// A frame of each kind, in the order in which an upload sends them.
 fn whole_upload(token: &str, begin: Request, test_file: &TestFile, from: usize) -> Vec<Vec<u8>> {
-    let hello = Hello { channel: ZERO, version: 1, token: token.to_owned(), client: None };
-    let mut frames = vec![frame::control(&Request::Hello(hello)), frame::control(&begin)];
+    let mut frames = vec![frame::control(&hello(token)), frame::control(&begin)];
     for index in from / BLOCK..test_file.block_count() {
         let mut at = from.max(index * BLOCK);
         while at < test_file.block_end(index) {

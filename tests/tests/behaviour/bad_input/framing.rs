@@ -1,10 +1,12 @@
 //! Frames that are no frames, are too long, or do not end.
 
-use super::{SHORT, Watched, hello, hurried};
+use super::{SHORT, Watched, hurried};
 use std::time::{Duration, Instant};
 use towline_protocol::{Code, Reply, frame, limits};
 use towline_tests::PATIENCE;
-use towline_tests::raw_client::{CHUNK, Heard, RawClient, ZERO, exchange, offset, resume, upload};
+use towline_tests::raw_client::{
+    CHUNK, Heard, RawClient, ZERO, exchange, hello, offset, resume, upload,
+};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::Offset;
@@ -57,7 +59,7 @@ async fn the_longest_legal_frames_are_served() {
     client.send_json(&padded).await;
     assert!(matches!(client.reply().await, Reply::Ping(_)));
     let mut client = RawClient::connect(server.address()).await;
-    let mut text = frame::control(&hello(&server.user.token, 1)).split_off(5);
+    let mut text = frame::control(&hello(&server.user.token)).split_off(5);
     text.resize(8192, b' ');
     client.send_json(&text).await;
     assert!(matches!(client.reply().await, Reply::Welcome(_)));

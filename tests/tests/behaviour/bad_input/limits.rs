@@ -1,6 +1,6 @@
 //! Too many of a kind, silence, and a client that does not read.
 
-use super::{SHORT, hello, hurried};
+use super::{SHORT, hurried};
 use std::time::Instant;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -8,7 +8,9 @@ use tokio::time::timeout;
 use towline_protocol::request::{Resume, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
 use towline_tests::PATIENCE;
-use towline_tests::raw_client::{CHUNK, Heard, RawClient, ZERO, find, offset, resume, upload};
+use towline_tests::raw_client::{
+    CHUNK, Heard, RawClient, ZERO, find, hello, offset, resume, upload,
+};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
@@ -87,12 +89,12 @@ async fn a_connection_above_the_limit_is_served_once_another_has_ended() {
     let two = server.client().await;
     // One more waits or is turned away; it is served as soon as there is room.
     let mut third = RawClient::connect(server.address()).await;
-    let _ = third.try_send_raw(&frame::control(&hello(&server.user.token, 1))).await;
+    let _ = third.try_send_raw(&frame::control(&hello(&server.user.token))).await;
     drop((one, two));
     let begun = Instant::now();
     loop {
         let mut client = RawClient::connect(server.address()).await;
-        let _ = client.try_send_raw(&frame::control(&hello(&server.user.token, 1))).await;
+        let _ = client.try_send_raw(&frame::control(&hello(&server.user.token))).await;
         if matches!(client.heard().await, Heard::Reply(Reply::Welcome(_))) {
             break;
         }
@@ -126,7 +128,7 @@ async fn a_client_that_never_reads_is_given_up() {
     let test_file = TestFile::new(BLOCK, 123);
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let begin = Request::Upload(upload("deaf.bin", &test_file));
-    let mut bytes = frame::control(&hello(&server.user.token, 1));
+    let mut bytes = frame::control(&hello(&server.user.token));
     bytes.extend(frame::control(&begin));
     bytes.extend(frame::chunk_head(ZERO, offset(0), 65_536));
     bytes.extend(&test_file.bytes[..CHUNK]);

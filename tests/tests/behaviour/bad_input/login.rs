@@ -1,10 +1,12 @@
 //! What comes before the login, and instead of one.
 
-use super::{SHORT, Watched, hello, hurried};
+use super::{SHORT, Watched, hurried};
 use std::time::Instant;
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, Reply, Request, frame};
-use towline_tests::raw_client::{ZERO, about, nobodys_document, offset, upload};
+use towline_tests::raw_client::{
+    ZERO, about, hello, hello_of_version, nobodys_document, offset, upload,
+};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::TestFile;
 use towline_types::BlockIndex;
@@ -14,13 +16,13 @@ async fn a_later_version_is_answered_with_1_and_an_earlier_one_is_refused() {
     let watched = Watched::start().await;
     let token = watched.server.user.token.clone();
     let mut client = watched.stranger().await;
-    client.send(&hello(&token, 0)).await;
+    client.send(&hello_of_version(&token, 0)).await;
     assert_eq!(client.error(Code::VersionUnsupported).await.max, Some(1));
     client.closed().await;
     // A later client is answered with what both speak, on the same connection.
     for version in [1, 2, u32::MAX] {
         let mut client = watched.stranger().await;
-        client.send(&hello(&token, version)).await;
+        client.send(&hello_of_version(&token, version)).await;
         let Reply::Welcome(welcome) = client.reply().await else { panic!("{version}") };
         assert_eq!(welcome.version, 1);
         assert_eq!(welcome.user_id, watched.server.user.id);
@@ -45,7 +47,7 @@ async fn a_client_that_does_not_log_in_is_sent_away() {
     assert!(begun.elapsed() >= SHORT);
     // Drop by drop: each byte is in time, the whole is not.
     let mut client = watched.stranger().await;
-    let bytes = frame::control(&hello(&watched.server.user.token, 1));
+    let bytes = frame::control(&hello(&watched.server.user.token));
     let mut drops = tokio::time::interval(SHORT / 10);
     let begun = Instant::now();
     for byte in &bytes {
@@ -96,7 +98,7 @@ async fn a_second_hello_is_refused_and_changes_no_user() {
     let bob = server.site.add_user("bob").await;
     let test_file = TestFile::new(10, 112);
     let mut client = server.client().await;
-    client.send(&hello(&bob.token, 1)).await;
+    client.send(&hello(&bob.token)).await;
     client.error(Code::BadState).await;
     client.upload(upload("mine.bin", &test_file)).await;
     client.chunks(ZERO, &test_file, 0..10).await;
