@@ -13,7 +13,28 @@ use towline_tests::strace::Strace;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{self, Volume};
 
-/// Nothing changes any more, and everything can be looked at.
+/// A data folder with a user, and a `strace` that has that call fail on the file that `path`
+/// names. `None`, with a message, where there is no `strace`.
+async fn site_with_failing(
+    call: &str,
+    path: impl FnOnce(&Site, &TestUser) -> PathBuf,
+) -> Option<(Site, TestUser, Strace)> {
+    if !volume::has("strace") {
+        return None;
+    }
+    let site = Site::in_memory();
+    let user = site.add_user("ada").await;
+    let log = site.outside().join("log");
+    let strace = Strace::inject(&log, call, "error=EIO").about([path(&site, &user)]);
+    Some((site, user, strace))
+}
+
+/// A second sync of the same file would say OK, though the bytes are gone.
+fn assert_asked_once(strace: &Strace) {
+    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+}
+
+/// A server whose disk has failed changes nothing any more, and still answers questions.
 async fn assert_reads_only(server: &ServerProcess, user: &TestUser, test_file: &TestFile) {
     let mut other = server.client(user).await;
     let refused = other.upload_refused(upload("other", test_file), Code::StorageReadOnly).await;
@@ -23,14 +44,9 @@ async fn assert_reads_only(server: &ServerProcess, user: &TestUser, test_file: &
 }
 
 #[tokio::test]
-async fn of_an_uploads_bytes() {
-    if !volume::has("strace") {
-        return;
-    }
-    let site = Site::in_memory();
-    let user = site.add_user("ada").await;
-    let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
-        .about([site.staging_folder().join("1.tmp")]);
+async fn a_failed_sync_of_an_uploads_bytes_fails_that_upload_and_stops_the_others() {
+    let path = |site: &Site, _: &TestUser| site.staging_folder().join("1.tmp");
+    let Some((site, user, strace)) = site_with_failing("fdatasync", path).await else { return };
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
     let test_file = TestFile::new(BLOCK + 1000, 910);
     let mut failing = server.client(&user).await;
@@ -58,7 +74,7 @@ async fn of_an_uploads_bytes() {
     assert_eq!(healthy.status(healthy_id).await.durable, promised);
     assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
-    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+    assert_asked_once(&strace);
 
     let server = Launch::without_reserve(&site).start().await;
     let mut again = server.client(&user).await;
@@ -75,14 +91,9 @@ async fn of_an_uploads_bytes() {
 /// That which stands before the catalog's word that the document is on its way: no
 /// checkpoint has synced anything, for the only one there is waits for another upload.
 #[tokio::test]
-async fn of_an_uploads_bytes_at_its_end() {
-    if !volume::has("strace") {
-        return;
-    }
-    let site = Site::in_memory();
-    let user = site.add_user("ada").await;
-    let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
-        .about([site.staging_folder().join("2.tmp")]);
+async fn a_failed_sync_at_complete_fails_the_upload() {
+    let path = |site: &Site, _: &TestUser| site.staging_folder().join("2.tmp");
+    let Some((site, user, strace)) = site_with_failing("fdatasync", path).await else { return };
     let stalls = "sync.data=wait:600000@1";
     let server =
         Launch::without_reserve(&site).failpoints(stalls).under(&strace.words()).start().await;
@@ -103,7 +114,7 @@ async fn of_an_uploads_bytes_at_its_end() {
     writer.complete_refused(again, Code::Failed).await;
     assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
-    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+    assert_asked_once(&strace);
     assert!(!site.document(&user, "doc").exists());
 
     let server = Launch::without_reserve(&site).start().await;
@@ -114,14 +125,9 @@ async fn of_an_uploads_bytes_at_its_end() {
 /// Who pauses in good order hears of it, whether the sync failed before the upload was
 /// let go of or behind that.
 #[tokio::test]
-async fn of_an_uploads_bytes_at_a_pause() {
-    if !volume::has("strace") {
-        return;
-    }
-    let site = Site::in_memory();
-    let user = site.add_user("ada").await;
-    let strace = Strace::inject(&site.outside().join("log"), "fdatasync", "error=EIO")
-        .about([site.staging_folder().join("1.tmp")]);
+async fn a_failed_sync_at_a_pause_is_told_to_the_client() {
+    let path = |site: &Site, _: &TestUser| site.staging_folder().join("1.tmp");
+    let Some((site, user, strace)) = site_with_failing("fdatasync", path).await else { return };
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
     let test_file = TestFile::new(BLOCK, 917);
     let mut writer = server.client(&user).await;
@@ -139,14 +145,9 @@ async fn of_an_uploads_bytes_at_a_pause() {
 
 /// Without it an upload's file may be gone after a power cut, promised bytes and all.
 #[tokio::test]
-async fn of_the_folder_of_uploads() {
-    if !volume::has("strace") {
-        return;
-    }
-    let site = Site::in_memory();
-    let user = site.add_user("ada").await;
-    let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
-        .about([site.staging_folder()]);
+async fn a_failed_sync_of_the_staging_folder_promises_nothing() {
+    let path = |site: &Site, _: &TestUser| site.staging_folder();
+    let Some((site, user, strace)) = site_with_failing("fsync", path).await else { return };
     // The first start syncs the marker in the folder.
     Launch::without_reserve(&site).start().await.gone().await;
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
@@ -166,7 +167,7 @@ async fn of_the_folder_of_uploads() {
     assert!(!was_promised, "nothing is promised of a file whose name was not synced");
     assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
-    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+    assert_asked_once(&strace);
 
     let server = Launch::without_reserve(&site).start().await;
     let mut again = server.client(&user).await;
@@ -180,14 +181,9 @@ async fn of_the_folder_of_uploads() {
 /// The file has its name, and only the row does not say so. What was cut off is
 /// finished for whoever asks, and a sync of the file fails on the way.
 #[tokio::test]
-async fn of_a_file_that_has_its_name() {
-    if !volume::has("strace") {
-        return;
-    }
-    let site = Site::in_memory();
-    let user = site.add_user("ada").await;
-    let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
-        .about([site.document(&user, "doc")]);
+async fn a_failed_sync_of_a_named_file_leaves_it_publishing_until_the_next_start() {
+    let path = |site: &Site, user: &TestUser| site.document(user, "doc");
+    let Some((site, user, strace)) = site_with_failing("fsync", path).await else { return };
     let cut_off = "publish.folder_synced=panic@1";
     let server =
         Launch::without_reserve(&site).failpoints(cut_off).under(&strace.words()).start().await;
@@ -216,7 +212,7 @@ async fn of_a_file_that_has_its_name() {
 /// An operator has put the file of a document back, and it was never synced. It is vouched
 /// for only behind a sync, and where that fails it is not.
 #[tokio::test]
-async fn of_a_file_that_was_put_back() {
+async fn a_failed_sync_of_a_file_that_was_put_back_does_not_vouch_for_it() {
     if !volume::has("strace") {
         return;
     }
@@ -244,7 +240,7 @@ async fn of_a_file_that_was_put_back() {
         let question = Find { blake3: Some(test_file.hash()), ..find("doc", test_file.filesize()) };
         assert_eq!(writer.find(question).await.document_id, None);
         writer.upload_refused(known(), Code::StorageReadOnly).await;
-        assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+        assert_asked_once(&strace);
         server.gone().await;
 
         let server = Launch::without_reserve(&site).start().await;
@@ -256,29 +252,21 @@ async fn of_a_file_that_was_put_back() {
 }
 
 #[tokio::test]
-async fn of_the_folder_of_a_document() {
-    if !volume::has("strace") {
-        return;
-    }
+async fn a_failed_sync_of_the_users_folder_gives_no_receipt() {
     of_the_users_folder(&[]).await;
 }
 
 /// Its sync is the last: by then the file has its name, and the name may go again
 /// with the folder that it lies in.
 #[tokio::test]
-async fn of_the_folder_above_it() {
-    if !volume::has("strace") {
-        return;
-    }
+async fn a_failed_sync_of_the_folder_above_a_new_one_gives_no_receipt() {
     of_the_users_folder(&["deep"]).await;
 }
 
 async fn of_the_users_folder(below: &[&str]) {
     let folder: Vec<_> = below.iter().map(ToString::to_string).collect();
-    let site = Site::in_memory();
-    let user = site.add_user("ada").await;
-    let strace = Strace::inject(&site.outside().join("log"), "fsync", "error=EIO")
-        .about([site.documents(&user)]);
+    let path = |site: &Site, user: &TestUser| site.documents(user);
+    let Some((site, user, strace)) = site_with_failing("fsync", path).await else { return };
     let server = Launch::without_reserve(&site).under(&strace.words()).start().await;
     let test_file = TestFile::new(5000, 911);
     let mut writer = server.client(&user).await;
@@ -292,7 +280,7 @@ async fn of_the_users_folder(below: &[&str]) {
     writer.complete_refused(again, Code::StorageReadOnly).await;
     assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
-    assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
+    assert_asked_once(&strace);
 
     let server = Launch::without_reserve(&site).start().await;
     let again = Complete { document_id: Some(id), ..Complete::default() };
@@ -303,7 +291,7 @@ async fn of_the_users_folder(below: &[&str]) {
 }
 
 #[tokio::test]
-async fn of_the_catalog() {
+async fn a_failed_sync_or_write_of_the_catalog_breaks_no_promise() {
     if !volume::has("strace") {
         return;
     }
@@ -365,7 +353,7 @@ async fn say_all(server: &ServerProcess, user: &TestUser, test_file: &TestFile) 
 /// Measured: on such a disk the first sync failed and the second was told OK, with
 /// the data gone.
 #[tokio::test]
-async fn of_a_disk_that_is_full_only_at_the_sync() {
+async fn a_disk_that_is_full_only_at_the_sync_breaks_no_promise() {
     let Some(room) = Volume::memory(24 << 20) else { return };
     let Some(thin) = Volume::ext4_in(128 << 20, room.path()) else { return };
     let Some(state) = Volume::memory(16 << 20) else { return };
