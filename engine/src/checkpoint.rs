@@ -9,7 +9,7 @@ use crate::failpoint;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::service::Service;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, Synced};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::slice;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use towline_state::catalog::Checkpoint;
 use towline_state::turns::Turns;
-use towline_types::{DocumentId, UserId};
-use towline_upload::{Phase, Upload};
+use towline_types::{DocumentId, Timestamp, UserId};
+use towline_upload::{Phase, Snapshot, Upload};
 
 /// Uploads that have moved since their last checkpoint.
 ///
@@ -311,7 +311,10 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
     let mut synced = Vec::new();
     for ((live, recording, snapshot, last_chunk_at), outcome) in due.into_iter().zip(outcomes) {
         match outcome {
-            Ok(()) => synced.push((live, recording, snapshot, last_chunk_at)),
+            Ok(proof) => {
+                let row = row(live, proof, &snapshot, last_chunk_at);
+                synced.push((live, recording, snapshot, row));
+            }
             Err(error) => {
                 let failure = Failure::Storage(error);
                 // A volume that another upload's failed sync has closed takes
@@ -326,16 +329,14 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
         return true;
     }
     failpoint::reach("checkpoint.synced");
-    let rows = synced.iter().map(|(live, _, snapshot, last_chunk_at)| Checkpoint {
-        document_id: live.document_id,
-        durable_offset: snapshot.offset,
-        new_blocks: snapshot.blocks.clone(),
-        last_chunk_at: *last_chunk_at,
-    });
-    match service.catalog.checkpoint(rows.collect()).wait() {
+    let (rows, synced): (Vec<_>, Vec<_>) = synced
+        .into_iter()
+        .map(|(live, recording, snapshot, row)| (row, (live, recording, snapshot)))
+        .unzip();
+    match service.catalog.checkpoint(rows).wait() {
         Ok(recorded) => {
             failpoint::reach("checkpoint.recorded");
-            for (live, recording, snapshot, _) in &synced {
+            for (live, recording, snapshot) in &synced {
                 let promised = recorded.iter().find(|(id, _)| *id == live.document_id);
                 if let Some((_, durable)) = promised {
                     live.recorded(recording, snapshot, *durable);
@@ -359,8 +360,20 @@ fn record(service: &Service, uploads: &[Arc<Live>]) -> bool {
     }
 }
 
+/// What is recorded of an upload: the snapshot was taken before the sync, so all that it speaks
+/// of was there when the sync began (P1).
+fn row(live: &Live, synced: Synced, snapshot: &Snapshot, last_chunk_at: Timestamp) -> Checkpoint {
+    debug_assert!(synced.is_of(live.staging().file_number()), "another upload was synced");
+    Checkpoint {
+        document_id: live.document_id,
+        durable_offset: snapshot.offset,
+        new_blocks: snapshot.blocks.clone(),
+        last_chunk_at,
+    }
+}
+
 /// Syncs each; many of them by several threads at a time.
-fn sync_all(uploads: &[&Arc<Live>]) -> Vec<Result<(), StorageError>> {
+fn sync_all(uploads: &[&Arc<Live>]) -> Vec<Result<Synced, StorageError>> {
     let sync = |uploads: &[&Arc<Live>]| -> Vec<_> {
         uploads.iter().map(|live| live.staging().sync()).collect()
     };

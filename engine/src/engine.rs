@@ -116,7 +116,7 @@ impl Engine {
         let lock = folder.lock()?;
         // And under the lock, for the folder may be another server's by now.
         identity::check_for_server(&config)?;
-        if config.durability == Durability::Relaxed && !DiskStorage::can_settle_together(&lock) {
+        if config.durability == Durability::Relaxed && !DiskStorage::can_defer_sync(&lock) {
             tracing::warn!(
                 "durability cannot be relaxed here: it takes Linux 5.8 and a local file system \
                  (ext4, XFS, btrfs, F2FS); SUCCESS waits for the disk"

@@ -3,8 +3,7 @@
 
 use crate::service::Service;
 use crate::storage::{GoesOn, Published, StorageError};
-use crate::{failpoint, file_hash};
-use std::os::unix::fs::FileExt as _;
+use crate::{failpoint, file_hash, log};
 use towline_state::CatalogError;
 use towline_state::catalog::{Document, Refusal, Reply};
 use towline_types::{BlockIndex, DocumentPath, Offset, UserId};
@@ -45,7 +44,9 @@ impl Service {
             Ok(Some(found)) => Presence::Unread(found),
             Ok(None) => {
                 let stamp = document.stamp;
-                match self.storage.may_be_unmounted(document.user_id, path, stamp) {
+                // Only a disk can be missing.
+                let Some(disk) = self.storage.local_disk() else { return Presence::Gone };
+                match disk.may_be_unmounted(document.user_id, path, stamp) {
                     Ok(false) => Presence::Gone,
                     Ok(true) | Err(_) => Presence::Unknown,
                 }
@@ -71,7 +72,7 @@ impl Service {
         found: &Published,
         goes_on: GoesOn<'_>,
     ) -> Result<Option<bool>, StorageError> {
-        let read = |buffer: &mut [u8], at: Offset| found.file.read_exact_at(buffer, at.get());
+        let read = |buffer: &mut [u8], at: Offset| found.read_exact_at(buffer, at);
         let filesize = document.filesize;
         let take = |_: &[u8], index: BlockIndex| Ok(goes_on(index.end(filesize)));
         let hash = match file_hash::of_blocks(filesize, read, take) {
@@ -79,7 +80,8 @@ impl Service {
             Ok(None) => return Ok(None),
             // Shorter than it was, or not to be read: either way it is not vouched for.
             Err(error) => {
-                self.summary.damaged(document, &format!("it cannot be read: {error}"));
+                let why = log::chain(&error);
+                self.summary.damaged(document, &format!("it cannot be read: {why}"));
                 return Ok(Some(false));
             }
         };
@@ -87,7 +89,7 @@ impl Service {
             self.summary.damaged(document, "it does not have the bytes that were uploaded");
             return Ok(Some(false));
         };
-        match self.storage.settle_published(document.user_id, path) {
+        match self.storage.sync_published(document.user_id, path) {
             // It was removed since it was read.
             Err(StorageError::Lost(_)) => return Ok(Some(false)),
             settled => settled?,

@@ -11,7 +11,6 @@ use crate::receipt::Receipt;
 use crate::service::Service;
 use crate::settling::{self, Named};
 use crate::storage::{GoesOn, NewName, Publishable, Put, StorageError};
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use towline_state::CatalogError;
@@ -92,7 +91,7 @@ impl Subject {
     /// Where its bytes are, as far as anybody may count on it.
     fn bytes(&self, is_cached: bool) -> Bytes {
         match is_cached {
-            true => Bytes::Cached { inode: self.staging().inode() },
+            true => Bytes::Cached { inode: self.staging().file_number() },
             false => Bytes::Synced,
         }
     }
@@ -189,7 +188,7 @@ impl Publishing {
         let room = service.settling.place(live.filesize()).filter(|_| !is_promised);
         let stride = match room {
             Some(room) => {
-                let bytes = Bytes::Cached { inode: live.staging().inode() };
+                let bytes = Bytes::Cached { inode: live.staging().file_number() };
                 let chosen = choose(service, order, bytes, 0);
                 Stride::Name { chosen, room: Some(room) }
             }
@@ -435,7 +434,7 @@ fn settle(
     staging: &dyn Publishable,
     name: Box<dyn NewName>,
 ) -> Result<Went, Failure> {
-    name.settle().map_err(|error| not_moved(service, order, None, error))?;
+    name.sync_name().map_err(|error| not_moved(service, order, None, error))?;
     failpoint::reach("publish.in_place");
     let (id, now) = (order.document_id, service.clock().now());
     let recorded = service.catalog.complete_publish(id, staging.stamp(), now);
@@ -545,7 +544,7 @@ fn not_moved(
         (Err(StorageError::Lost(_)), error @ StorageError::Lost(_)) => error.into(),
         (Err(_), error) => Failure::Unsettled(error),
         (Ok(staging), error)
-            if path.is_some_and(|path| leads_to(service, owner, path, staging.inode())) =>
+            if path.is_some_and(|path| leads_to(service, owner, path, staging.file_number())) =>
         {
             Failure::Unsettled(error)
         }
@@ -557,9 +556,7 @@ fn not_moved(
 }
 
 /// Whether that place is that very file, under a second name.
-fn leads_to(service: &Service, owner: UserId, path: &DocumentPath, inode: u64) -> bool {
-    let file = service.storage.open_published(owner, path);
-    file.is_ok_and(|file| {
-        file.is_some_and(|file| file.metadata().is_ok_and(|about| about.ino() == inode))
-    })
+fn leads_to(service: &Service, owner: UserId, path: &DocumentPath, file_number: u64) -> bool {
+    let file = service.storage.published(owner, path);
+    file.is_ok_and(|file| file.is_some_and(|file| file.file_number() == file_number))
 }

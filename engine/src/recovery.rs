@@ -14,9 +14,10 @@ use crate::log;
 use crate::publish::{self, Order};
 use crate::receipt::Receipt;
 use crate::service::Service;
-use crate::storage::{GoesOn, Staged, StorageError};
+use crate::storage::{GoesOn, LocalDisk, Staged, StorageError};
 use cached::Look;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use towline_state::catalog::{Bytes, CatalogError, Document, Unfinished};
 use towline_types::{DocumentId, FileSize, Offset};
 use towline_upload::Phase;
@@ -73,15 +74,14 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
     failpoint::reach("recovery.begun");
     // Before anything is published: an empty mount point takes no document (P3).
     for (user, path, depth) in service.catalog.mount_points().wait()? {
-        service.storage.note_mount_point(user, &path, depth);
+        if let Some(disk) = service.storage.local_disk() {
+            disk.note_mount_point(user, &path, depth);
+        }
     }
     let mut staged: HashMap<DocumentId, Staged> = HashMap::new();
-    let mut strays = Vec::new();
+    let mut unknown = Vec::new();
     for entry in service.storage.staged()? {
-        let Some(id) = entry.id else {
-            strays.push(entry);
-            continue;
-        };
+        let id = entry.id;
         if staged.contains_key(&id) {
             // Of two that one counts of which something may have been promised.
             service.storage.discard_whole(id)?;
@@ -121,13 +121,13 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             Ok(Some(row)) if is_wanted_no_more(service, &row) => service.storage.discard(id),
             // Bytes that were received and that nobody has given up are never deleted.
             Ok(Some(_)) => {
-                strays.push(entry);
+                unknown.push(id);
                 continue;
             }
             // Cut off before it had a row: nobody was promised anything.
             Ok(None) if entry.is_whole => service.storage.discard_whole(id),
             Ok(None) => {
-                strays.push(entry);
+                unknown.push(id);
                 continue;
             }
             // Nobody can say whether its bytes are wanted: they stay.
@@ -138,25 +138,42 @@ pub(crate) fn recover(service: &Service) -> Result<(), Failure> {
             tracing::warn!(document_id = %id, error = log::chain(&error), "a staging area could not be removed");
         }
     }
-    for stray in strays {
-        match service.storage.set_aside(&stray.name) {
-            Ok(place) => {
-                let place = place.display();
-                tracing::warn!(name = ?stray.name, %place, "no upload knows this; it was set aside");
-            }
-            Err(error) => {
-                tracing::warn!(name = ?stray.name, error = log::chain(&error), "no upload knows this")
-            }
+    if let Some(disk) = service.storage.local_disk() {
+        set_unknown_aside(disk, &unknown)?;
+        if !service.catalog.has_documents().wait()? && disk.highest_user()?.is_some() {
+            tracing::warn!(
+                "the catalog knows no document, but users have files: they are kept, and nothing is written over them; \
+                 `towlined verify` names them, and a copy of state/catalog.db, put back, knows them again"
+            );
         }
-    }
-    if !service.catalog.has_documents().wait()? && service.storage.highest_user()?.is_some() {
-        tracing::warn!(
-            "the catalog knows no document, but users have files: they are kept, and nothing is written over them; \
-             `towlined verify` names them, and a copy of state/catalog.db, put back, knows them again"
-        );
     }
     failpoint::reach("recovery.done");
     tracing::info!(unfinished = count, "recovered");
+    Ok(())
+}
+
+/// Sets aside what lies among the staging areas and belongs to no upload that goes on: strays,
+/// and the staging areas of these. Nothing is deleted (P1).
+fn set_unknown_aside(disk: &dyn LocalDisk, uploads: &[DocumentId]) -> Result<(), Failure> {
+    let strays = disk.strays()?;
+    let set_aside = |name: String, aside: Result<Option<PathBuf>, StorageError>| match aside {
+        Ok(Some(place)) => {
+            let place = place.display();
+            tracing::warn!(name, %place, "no upload knows this; it was set aside");
+        }
+        // It is gone since it was listed.
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(name, error = log::chain(&error), "no upload knows this");
+        }
+    };
+    for stray in &strays {
+        let name = stray.name.display().to_string();
+        set_aside(name, disk.set_stray_aside(stray).map(Some));
+    }
+    for id in uploads {
+        set_aside(id.to_string(), disk.set_upload_aside(*id));
+    }
     Ok(())
 }
 
@@ -282,7 +299,7 @@ fn carry_out(
             publish::publish_again(service, order, row.clone(), goes_on)
         }
         (Action::Record, Look::Whole) => {
-            let settled = service.storage.settle_published(row.user_id, &path);
+            let settled = service.storage.sync_published(row.user_id, &path);
             settled.map_err(|error| match error {
                 // Its bytes are durable, and the row still says `publishing`: the next
                 // start completes it.

@@ -252,7 +252,9 @@ impl Service {
             return self.end_and_log(id, Phase::Failed, why);
         }
         self.record_end(id, Phase::Failed, why)?;
-        match self.storage.set_upload_aside(id) {
+        // Only on a disk can other bytes have got the name.
+        let aside = self.storage.local_disk().map(|disk| disk.set_upload_aside(id));
+        match aside.unwrap_or(Ok(None)) {
             Ok(Some(place)) => {
                 let place = place.display();
                 tracing::warn!(document_id = %id, %place, "what is there of it was set aside");
@@ -345,8 +347,8 @@ impl Service {
     /// A catalog that takes no more changes makes promises impossible, so the
     /// volume takes no more bytes either (P5).
     pub(crate) fn storage_follows_catalog(&self) {
-        if self.catalog.is_read_only() && !self.storage.is_read_only() {
-            self.storage.make_read_only();
+        if self.catalog.is_read_only() && !self.storage.latch().is_closed() {
+            self.storage.latch().close();
         }
     }
 

@@ -142,7 +142,9 @@ pub(crate) fn settle(service: &Service) -> bool {
         return true;
     }
     let places: Vec<_> = named.iter().map(|one| (one.owner, one.path.clone())).collect();
-    if let Err(error) = service.storage.settle_all(&places) {
+    // Only documents of a store that can do this get here: see [`Settling::place`].
+    let Some(storage) = service.storage.deferred() else { return true };
+    if let Err(error) = storage.sync_deferred(&places) {
         // The volume is closed. The rows go on saying `publishing`, and the next start
         // reads what the disk has kept (P5).
         tracing::error!(documents = named.len(), error = log::chain(&error), "not durable");

@@ -19,7 +19,7 @@ mod uploads;
 pub use finding::{Content, Done, Finding, Subject, Wrong};
 
 use crate::identity::{self, IdentityError};
-use crate::storage::{DataFolder, FolderError, StorageError, Survey};
+use crate::storage::{DataFolder, DataFolderScan, FolderError, StorageError};
 use crate::{Clock, log};
 use bytes::Reader;
 use repair::Repair;
@@ -93,12 +93,12 @@ pub fn verify(data_dir: &Path, repair: bool, show: Show<'_>) -> Result<Summary, 
     } else {
         (Catalog::open_to_look(folder.catalog_path())?, None)
     };
-    let survey = Arc::new(Survey::of(&folder));
+    let scan = Arc::new(DataFolderScan::of(&folder));
     let summary = Summary::default();
     let reader = Reader::default();
     let catalog_path = folder.catalog_path();
     let mut verification =
-        Verification { catalog, catalog_path, survey, repair, show, summary, reader };
+        Verification { catalog, catalog_path, scan, repair, show, summary, reader };
     verification.rows()?;
     verification.strays()?;
     let Verification { catalog, repair, mut summary, .. } = verification;
@@ -121,7 +121,7 @@ fn open(path: PathBuf) -> Result<Catalog, CatalogError> {
 struct Verification<'a> {
     catalog: Catalog,
     catalog_path: PathBuf,
-    survey: Arc<Survey>,
+    scan: Arc<DataFolderScan>,
     repair: Option<Repair>,
     show: Show<'a>,
     summary: Summary,
@@ -166,8 +166,8 @@ impl Verification<'_> {
                 Err(VerifyError::Catalog(error)) => return self.unreadable(&error).map(drop),
                 Err(VerifyError::Storage(error)) => {
                     let path = row.file_path.as_ref().map_or_else(
-                        || self.survey.staging_path(row.document_id),
-                        |path| self.survey.path_of(row.user_id, path),
+                        || self.scan.staging_path(row.document_id),
+                        |path| self.scan.path_of(row.user_id, path),
                     );
                     return self.found_of(&row, path, documents::unreadable(&error));
                 }
@@ -229,7 +229,7 @@ impl Verification<'_> {
         let (Wrong::Damaged { .. } | Wrong::Unreadable(_), Some(stamp)) = (wrong, row.stamp) else {
             return Done::Nothing;
         };
-        let found = row.file_path.as_ref().map(|path| self.survey.stamp(row.user_id, path));
+        let found = row.file_path.as_ref().map(|path| self.scan.stamp(row.user_id, path));
         if !matches!(found, Some(Ok(Some(found))) if found.is_known_by(Some(stamp))) {
             return Done::Nothing;
         }

@@ -235,6 +235,7 @@ impl ChannelDesk {
         if self.ending.is_cancelled() {
             return Err(Failure::CutShort);
         }
+        let Some(storage) = service.storage.copies() else { return Ok(None) };
         let is_large = filesize.get() > BLOCK_SIZE_BYTES;
         let place = service.copies.clone().try_acquire_owned().ok();
         if is_large && place.is_none() {
@@ -247,7 +248,7 @@ impl ChannelDesk {
             let room = service.settling.place(filesize);
             let goes_on = &mut self.at_work(document_id, filesize);
             let content = (filesize, blake3);
-            let copied = service.storage.create_copy(document_id, &found.file, content, goes_on);
+            let copied = storage.create_copy(document_id, &found, content, goes_on);
             let from = document.document_id;
             match copied {
                 Ok(Copied::Whole(staging)) => {

@@ -111,7 +111,7 @@ impl Posted {
     /// Step 3.
     fn ask_for_row(&mut self) {
         let bytes = match self.room {
-            Some(_) => Bytes::Cached { inode: self.file.staging.inode() },
+            Some(_) => Bytes::Cached { inode: self.file.staging.file_number() },
             None => Bytes::Synced,
         };
         self.file.is_nobodys = false;

@@ -133,8 +133,8 @@ impl ChannelDesk {
         let document_id = service.catalog.reserve_document_id(self.user).ok()?;
         let birth = service.newborns.begin(document_id);
         let room = service.settling.place(filesize);
-        let staging = match room {
-            Some(_) => service.storage.create_nameless(document_id, data.bytes()).ok()?,
+        let staging = match room.as_ref().and_then(|_| service.storage.deferred()) {
+            Some(storage) => storage.create_unnamed(document_id, data.bytes()).ok()?,
             None => service.storage.create_whole(document_id, data.bytes()).ok()?,
         };
         let (user_id, started_at) = (self.user, service.clock().now());

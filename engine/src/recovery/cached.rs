@@ -11,10 +11,7 @@ use crate::failure::Failure;
 use crate::file_hash;
 use crate::log;
 use crate::service::Service;
-use crate::storage::{Loss, StorageError};
-use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use crate::storage::StorageError;
 use towline_state::catalog::{Bytes, Document};
 use towline_types::{DocumentPath, FileHash, Offset};
 use towline_upload::Phase;
@@ -28,17 +25,19 @@ pub(super) fn sync<'a>(
     service: &Service,
     rows: impl IntoIterator<Item = &'a Document>,
 ) -> Result<(), Failure> {
-    // Whether anything was moved to their places nobody knows, so nothing follows from
-    // it for the folders there.
-    if rows.into_iter().any(|row| row.bytes != Bytes::Synced) {
-        service.storage.sync_all()?;
+    // Whether anything was moved to their places is not known, so nothing follows from
+    // it for the folders there. A store that cannot defer a sync has nothing to sync here.
+    if rows.into_iter().any(|row| row.bytes != Bytes::Synced)
+        && let Some(storage) = service.storage.deferred()
+    {
+        storage.sync_all()?;
     }
     Ok(())
 }
 
 /// Refuses to look at such a row where it could not be synced.
 pub(super) fn refuse_if_unsynced(service: &Service, row: &Document) -> Result<(), Failure> {
-    if row.bytes != Bytes::Synced && service.storage.is_read_only() {
+    if row.bytes != Bytes::Synced && service.storage.latch().is_closed() {
         return Err(StorageError::ReadOnly.into());
     }
     Ok(())
@@ -83,17 +82,11 @@ pub(super) fn look_at_named(
     if !is_doubtful(service, row) {
         return Ok(Look::Whole);
     }
-    let Some(file) = service.storage.open_published(row.user_id, path)? else {
+    let Some(file) = service.storage.published(row.user_id, path)? else {
         return Ok(Look::NotWhole);
     };
-    let read = |buffer: &mut [u8], at: Offset| match file.read_exact_at(buffer, at.get()) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            let found_bytes = file.metadata().map_or(0, |about| about.len());
-            let expected_bytes = row.filesize.get();
-            Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }))
-        }
-        answer => answer.map_err(StorageError::unreadable),
-    };
+    let file = file.from_device();
+    let read = |buffer: &mut [u8], at: Offset| file.read_exact_at(buffer, at);
     look(file_hash::of_blocks(row.filesize, read, |_, _| Ok(true)), blake3)
 }
 
@@ -116,7 +109,8 @@ fn look(found: Result<Option<FileHash>, StorageError>, blake3: FileHash) -> Resu
 /// a document is deleted.
 pub(super) fn keep_staged(service: &Service, row: &Document) -> Result<(), Failure> {
     let id = row.document_id;
-    if let Some(place) = service.storage.set_upload_aside(id)? {
+    let Some(disk) = service.storage.local_disk() else { return Ok(()) };
+    if let Some(place) = disk.set_upload_aside(id)? {
         let place = place.display();
         tracing::warn!(document_id = %id, %place, "what is there of it was set aside");
     }
@@ -131,13 +125,15 @@ pub(super) fn take_back_name(service: &Service, row: &Document) -> Result<(), Fa
     else {
         return Ok(());
     };
-    match service.storage.open_published(row.user_id, path) {
-        Ok(Some(file)) if is_file(&file, inode).map_err(StorageError::unreadable)? => {}
+    match service.storage.published(row.user_id, path) {
+        Ok(Some(file)) if file.file_number() == inode => {}
         Ok(_) | Err(StorageError::Unsafe { .. } | StorageError::NotAFolder) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
     let id = row.document_id;
-    match service.storage.set_damaged_aside(id, row.user_id, path) {
+    let disk = service.storage.local_disk();
+    let disk = disk.ok_or_else(|| StorageError::unsupported("set a damaged file aside"))?;
+    match disk.set_damaged_aside(id, row.user_id, path) {
         Ok(place) => {
             let place = place.display();
             tracing::warn!(document_id = %id, %path, %place, "not whole on the disk; it was set aside");
@@ -152,8 +148,4 @@ pub(super) fn take_back_name(service: &Service, row: &Document) -> Result<(), Fa
 /// process has written, and not failed to sync, are as it wrote them.
 fn is_doubtful(service: &Service, row: &Document) -> bool {
     row.bytes != Bytes::Synced && !service.settling.knows(row.document_id)
-}
-
-fn is_file(file: &File, inode: u64) -> io::Result<bool> {
-    Ok(file.metadata()?.ino() == inode)
 }

@@ -5,14 +5,13 @@
 //! the disk; else the kernel copies; else this does.
 
 use super::error::StorageError;
-use super::file::{read_exact_at, write_all_at};
+use super::file::{DiskFile, write_all_at};
 use super::staging_file::StagingFile;
 use super::volume::Volume;
-use super::{Copied, GoesOn, Publishable as _, Staging as _, paths, space};
+use super::{Copied, GoesOn, Publishable as _, Published, Staging as _, paths, space};
 use crate::{failpoint, file_hash};
 use rustix::io::Errno;
 use std::cell::Cell;
-use std::fs::File;
 use std::sync::Arc;
 use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
@@ -21,7 +20,7 @@ const WRITEBACK_BYTES: u64 = 8 << 20;
 
 /// How the bytes get from one file to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum CopyMethod {
     /// They have got there: the file system has them once, for both files.
     Shared,
     /// The kernel copies them.
@@ -38,11 +37,11 @@ enum Filled {
     Stopped,
 }
 
-/// See [`Storage::create_copy`](super::Storage::create_copy).
+/// See [`CopyStorage::create_copy`](super::CopyStorage::create_copy).
 pub(super) fn create(
     volume: &Arc<Volume>,
     id: DocumentId,
-    source: &File,
+    source: &Published,
     (filesize, blake3): (FileSize, FileHash),
     goes_on: GoesOn<'_>,
 ) -> Result<Copied, StorageError> {
@@ -61,32 +60,34 @@ pub(super) fn create(
 fn fill(
     volume: &Volume,
     copy: &StagingFile,
-    source: &File,
+    source: &Published,
     (filesize, blake3): (FileSize, FileHash),
     goes_on: GoesOn<'_>,
 ) -> Result<Filled, StorageError> {
-    let way = if rustix::fs::ioctl_ficlone(copy.descriptor(), source).is_ok() {
-        Way::Shared
+    let on_disk = source.content::<DiskFile>();
+    let shared =
+        on_disk.is_some_and(|file| rustix::fs::ioctl_ficlone(copy.descriptor(), file).is_ok());
+    let method = if shared {
+        CopyMethod::Shared
     } else {
         // Only what shares no place needs one of its own.
         space::require(&volume.staging.directory, volume.reserve_bytes, filesize, 0)?;
         space::reserve(copy.descriptor(), filesize)?;
-        Way::Kernel
+        CopyMethod::Kernel
     };
     failpoint::reach("copy.begun");
-    let way = Cell::new(way);
+    let method = Cell::new(method);
     let read = |buffer: &mut [u8], start: Offset| {
         let length = buffer.len() as u64;
-        if way.get() == Way::Kernel && !copy_in_kernel(source, copy, start, length)? {
-            way.set(Way::Memory);
+        if method.get() == CopyMethod::Kernel && !copy_in_kernel(on_disk, copy, start, length)? {
+            method.set(CopyMethod::Memory);
         }
-        match way.get() {
-            Way::Shared | Way::Kernel => {
+        match method.get() {
+            CopyMethod::Shared | CopyMethod::Kernel => {
                 Ok(copy.read_exact_at(buffer, start).map_err(of_the_source)?)
             }
-            Way::Memory => {
-                let read = read_exact_at(source, buffer, start, "read the published file");
-                read.map_err(of_the_source)?;
+            CopyMethod::Memory => {
+                source.read_exact_at(buffer, start).map_err(of_the_source)?;
                 Ok(write_all_at(copy.descriptor(), buffer, start)?)
             }
         }
@@ -95,7 +96,7 @@ fn fill(
     let hash = file_hash::of_blocks(filesize, read, |_, index| {
         let end = index.end(filesize);
         let since_bytes = end.get() - written_back.get();
-        if way.get() != Way::Shared && since_bytes >= WRITEBACK_BYTES {
+        if method.get() != CopyMethod::Shared && since_bytes >= WRITEBACK_BYTES {
             copy.start_writeback(written_back, since_bytes);
             written_back = end;
         }
@@ -137,11 +138,12 @@ fn of_the_source(error: StorageError) -> NotFilled {
 /// Has the kernel copy one block, and says whether it could. Where it could not, it may have
 /// copied a part: the caller copies the whole block in another way, over that part.
 fn copy_in_kernel(
-    source: &File,
+    source: Option<&DiskFile>,
     copy: &StagingFile,
     start: Offset,
     length: u64,
 ) -> Result<bool, StorageError> {
+    let Some(source) = source else { return Ok(false) };
     let (mut from, mut to) = (start.get(), start.get());
     let end = start.get() + length;
     while to < end {
@@ -167,9 +169,13 @@ fn copy_in_kernel(
 
 #[cfg(test)]
 mod tests {
-    use crate::storage::{Copied, DataFolder, DiskStorage, FolderLock, Storage as _};
+    use crate::storage::file::DiskFile;
+    use crate::storage::{
+        Copied, CopyStorage as _, DataFolder, DiskStorage, FolderLock, Published,
+    };
     use std::fs::{self, File};
     use tempfile::TempDir;
+    use towline_state::catalog::FileStamp;
     use towline_types::block::{hash_block, hash_file};
     use towline_types::{BlockIndex, DocumentId, FileHash, FileSize, Offset};
 
@@ -194,7 +200,9 @@ mod tests {
         ) -> Copied {
             let path = self.folder.path().join("source");
             fs::write(&path, bytes).unwrap();
-            let source = File::open(path).unwrap();
+            let source = DiskFile(File::open(path).unwrap());
+            let stamp = FileStamp { inode: 0, modified_ns: 0, mount_depth: None };
+            let source = Published::new(content.0, stamp, Box::new(source));
             self.storage.create_copy(DocumentId::MIN, &source, content, goes_on).unwrap()
         }
 

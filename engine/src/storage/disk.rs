@@ -1,7 +1,7 @@
 //! Documents on a local file system.
 
 use super::error::{Loss, StorageError};
-use super::file::drop_cached;
+use super::file::DiskFile;
 use super::folder::FolderLock;
 use super::latch::Latch;
 use super::staging_file::StagingFile;
@@ -11,11 +11,13 @@ use super::unnamed_file::UnnamedFile;
 use super::user_folders::UserFolders;
 use super::volume::Volume;
 use super::volume_sync::{self, VolumeSync};
-use super::{Copied, GoesOn, Publishable, Published, Put, Staged, Staging, Storage};
+use super::{
+    Copied, CopyStorage, DeferredStorage, GoesOn, LocalDisk, Publishable, Published, Put, Staged,
+    Staging, Storage, Stray,
+};
 use super::{copy, paths, publish, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use towline_state::catalog::FileStamp;
@@ -44,11 +46,11 @@ impl DiskStorage {
         Self::over(lock, reserve_bytes, false, UnnamedFiles::wanted())
     }
 
-    /// Whether many files can be [settled](Storage::settle_all) by one sync there: it
+    /// Whether many files can be [made durable](DeferredStorage::sync_deferred) by one sync there: it
     /// takes a kernel and a file system that tell of every error, and that rename
     /// without replacing. Else durability cannot be relaxed.
     #[must_use]
-    pub fn can_settle_together(lock: &FolderLock) -> bool {
+    pub fn can_defer_sync(lock: &FolderLock) -> bool {
         volume_sync::is_believed(&lock.folder().staging())
     }
 
@@ -87,21 +89,6 @@ impl Storage for DiskStorage {
         Ok(Arc::new(made.map_err(|error| self.explain_staged(error, &paths::whole_file(id)))?))
     }
 
-    fn create_nameless(
-        &self,
-        id: DocumentId,
-        bytes: &[u8],
-    ) -> Result<Arc<dyn Publishable>, StorageError> {
-        match self.volume.unnamed.link_method(&self.volume.staging.directory) {
-            Some(method) => {
-                let made = UnnamedFile::create(&self.volume, method, bytes);
-                let explained = |error| self.volume.explain(error, paths::staging_place);
-                Ok(Arc::new(made.map_err(explained)?))
-            }
-            None => self.create_whole(id, bytes),
-        }
-    }
-
     fn open(&self, id: DocumentId) -> Result<Arc<dyn Staging>, StorageError> {
         let opened = StagingFile::open(&self.volume, id);
         Ok(Arc::new(opened.map_err(|error| self.explain_staged(error, &paths::staging_file(id)))?))
@@ -119,29 +106,135 @@ impl Storage for DiskStorage {
         published.map_err(|error| self.volume.explain_final(error, user, path))
     }
 
+    fn published(
+        &self,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<Option<Published>, StorageError> {
+        let found = self.volume.user_folders.published(user, path);
+        let found = found.map_err(|error| error.at(|| paths::final_place(user, path)))?;
+        Ok(found.map(|(file, filesize, stamp)| {
+            Published::new(filesize, stamp, Box::new(DiskFile(file)))
+        }))
+    }
+
+    fn sync_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
+        publish::sync_published(&self.volume, user, path)
+            .map_err(|error| error.at(|| paths::final_place(user, path)))
+    }
+
+    fn discard(&self, id: DocumentId) -> Result<(), StorageError> {
+        self.discard_whole(id)?;
+        self.volume.remove_staged(&paths::staging_file(id))
+    }
+
+    fn discard_whole(&self, id: DocumentId) -> Result<(), StorageError> {
+        self.volume.remove_staged(&paths::whole_file(id))
+    }
+
+    fn staged(&self) -> Result<Vec<Staged>, StorageError> {
+        self.volume.staging.all(|entry| entry.upload)
+    }
+
+    fn free_bytes(&self) -> Result<u64, StorageError> {
+        space::free_bytes(&self.volume.staging.directory)
+    }
+
+    fn latch(&self) -> &Latch {
+        &self.volume.latch
+    }
+
+    fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
+        let checked = self.volume.user_folders.check(user, path);
+        checked.map_err(|error| error.at(|| paths::final_place(user, path)))
+    }
+
+    fn deferred(&self) -> Option<&dyn DeferredStorage> {
+        Some(self)
+    }
+
+    fn copies(&self) -> Option<&dyn CopyStorage> {
+        Some(self)
+    }
+
+    fn local_disk(&self) -> Option<&dyn LocalDisk> {
+        Some(self)
+    }
+}
+
+/// Also where durability is not relaxed: an earlier run, with another setting, may have left
+/// documents whose bytes are not durable.
+impl DeferredStorage for DiskStorage {
+    fn create_unnamed(
+        &self,
+        id: DocumentId,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn Publishable>, StorageError> {
+        match self.volume.unnamed.link_method(&self.volume.staging.directory) {
+            Some(method) => {
+                let made = UnnamedFile::create(&self.volume, method, bytes);
+                let explained = |error| self.volume.explain(error, paths::staging_place);
+                Ok(Arc::new(made.map_err(explained)?))
+            }
+            None => self.create_whole(id, bytes),
+        }
+    }
+
+    fn sync_all(&self) -> Result<(), StorageError> {
+        publish::sync_all(&self.volume)
+    }
+
+    fn sync_deferred(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError> {
+        publish::sync_deferred(&self.volume, places)
+    }
+}
+
+impl CopyStorage for DiskStorage {
     fn create_copy(
         &self,
         id: DocumentId,
-        source: &File,
+        source: &Published,
         content: (FileSize, FileHash),
         goes_on: GoesOn<'_>,
     ) -> Result<Copied, StorageError> {
         let copied = copy::create(&self.volume, id, source, content, goes_on);
         copied.map_err(|error| self.explain_staged(error, &paths::whole_file(id)))
     }
+}
 
-    fn published(
-        &self,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> Result<Option<Published>, StorageError> {
-        let published = self.volume.user_folders.published(user, path);
-        published.map_err(|error| error.at(|| paths::final_place(user, path)))
+impl LocalDisk for DiskStorage {
+    fn strays(&self) -> Result<Vec<Stray>, StorageError> {
+        self.volume.staging.all(|entry| match entry.upload {
+            Some(_) => None,
+            None => Some(Stray { name: entry.name }),
+        })
     }
 
-    fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
-        let checked = self.volume.user_folders.check(user, path);
-        checked.map_err(|error| error.at(|| paths::final_place(user, path)))
+    fn set_stray_aside(&self, stray: &Stray) -> Result<PathBuf, StorageError> {
+        publish::set_aside(&self.volume, &stray.name)
+    }
+
+    fn set_upload_aside(&self, id: DocumentId) -> Result<Option<PathBuf>, StorageError> {
+        for name in [paths::staging_file(id), paths::whole_file(id)] {
+            // Where there is nothing to move, no folder is made for it.
+            if let Err(Errno::NOENT) = self.volume.staging.directory.stat(&name) {
+                continue;
+            }
+            match publish::set_aside(&self.volume, OsStr::new(&name)) {
+                Err(StorageError::Lost(Loss::Missing)) => {}
+                set_aside => return set_aside.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn set_damaged_aside(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+    ) -> Result<PathBuf, StorageError> {
+        publish::set_damaged_aside(&self.volume, id, user, path)
     }
 
     fn may_be_unmounted(
@@ -157,90 +250,8 @@ impl Storage for DiskStorage {
         self.volume.user_folders.note_mount_point(user, path, depth);
     }
 
-    fn settle_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
-        publish::settle(&self.volume, user, path)
-            .map_err(|error| error.at(|| paths::final_place(user, path)))
-    }
-
-    fn sync_all(&self) -> Result<(), StorageError> {
-        publish::sync_all(&self.volume)
-    }
-
-    fn settle_all(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError> {
-        publish::settle_all(&self.volume, places)
-    }
-
-    fn set_damaged_aside(
-        &self,
-        id: DocumentId,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> Result<PathBuf, StorageError> {
-        publish::set_damaged_aside(&self.volume, id, user, path)
-    }
-
-    fn open_published(
-        &self,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> Result<Option<File>, StorageError> {
-        let published = self.volume.user_folders.published(user, path);
-        let published = published.map_err(|error| error.at(|| paths::final_place(user, path)))?;
-        Ok(published.map(|published| published.file).inspect(|file| drop_cached(file)))
-    }
-
-    fn discard(&self, id: DocumentId) -> Result<(), StorageError> {
-        self.discard_whole(id)?;
-        self.volume.remove_staged(&paths::staging_file(id))
-    }
-
-    fn discard_whole(&self, id: DocumentId) -> Result<(), StorageError> {
-        self.volume.remove_staged(&paths::whole_file(id))
-    }
-
-    fn staged(&self) -> Result<Vec<Staged>, StorageError> {
-        let io = |errno| StorageError::new("list the staging files", errno);
-        let names = self.volume.staging.directory.names().map_err(io)?;
-        names
-            .iter()
-            .filter(|name| !paths::is_no_uploads(name))
-            .filter_map(|name| self.volume.staging.look_at(name).transpose())
-            .map(|staged| staged.map_err(io))
-            .collect()
-    }
-
-    fn set_aside(&self, name: &OsStr) -> Result<PathBuf, StorageError> {
-        publish::set_aside(&self.volume, name)
-    }
-
-    fn set_upload_aside(&self, id: DocumentId) -> Result<Option<PathBuf>, StorageError> {
-        for name in [paths::staging_file(id), paths::whole_file(id)] {
-            // Where there is nothing to move, no folder is made for it.
-            if let Err(Errno::NOENT) = self.volume.staging.directory.stat(&name) {
-                continue;
-            }
-            match self.set_aside(OsStr::new(&name)) {
-                Err(StorageError::Lost(Loss::Missing)) => {}
-                set_aside => return set_aside.map(Some),
-            }
-        }
-        Ok(None)
-    }
-
     fn highest_user(&self) -> Result<Option<UserId>, StorageError> {
         self.volume.user_folders.highest()
-    }
-
-    fn free_bytes(&self) -> Result<u64, StorageError> {
-        space::free_bytes(&self.volume.staging.directory)
-    }
-
-    fn is_read_only(&self) -> bool {
-        self.volume.latch.is_closed()
-    }
-
-    fn make_read_only(&self) {
-        self.volume.latch.close();
     }
 }
 

@@ -258,7 +258,12 @@ impl StorageError {
         Self::Io { what: "read the published file", place: Place::default(), source }
     }
 
-    /// So many bytes do not fit.
+    /// For a store that has no such operation.
+    pub(crate) fn unsupported(what: &'static str) -> Self {
+        Self::new(what, Errno::OPNOTSUPP)
+    }
+
+    /// That number of bytes does not fit.
     pub(crate) fn no_room(missing_bytes: u64) -> Self {
         let (missing_bytes, place) = (Some(missing_bytes), Place::default());
         Self::NoSpace { resource: Resource::Bytes, missing_bytes, place }

@@ -1,10 +1,12 @@
 //! Reading, writing and making files: what all files of the storage have in common.
 
+use super::ReadAt;
 use super::error::{Loss, StorageError};
 use rustix::fs::{Advice, Mode, Stat};
 use rustix::io::Errno;
+use std::fs::File;
 use std::num::NonZeroU64;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use towline_types::Offset;
 
 /// A published file keeps this mode: its owner writes, its group reads, less what the
@@ -24,6 +26,32 @@ pub(super) const MAKE: &str = "make the staging file";
 pub(super) fn start_writeback(file: impl AsFd, from: Offset, length_bytes: u64) {
     if let Some(length) = NonZeroU64::new(length_bytes) {
         let _ = rustix::fs::fadvise(&file, from.get(), Some(length), Advice::DontNeed);
+    }
+}
+
+/// A published file of a disk, held open for reading.
+#[derive(Debug)]
+pub(super) struct DiskFile(pub(super) File);
+
+impl AsFd for DiskFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl ReadAt for DiskFile {
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> Result<usize, StorageError> {
+        loop {
+            match rustix::io::pread(&self.0, &mut *buffer, at.get()) {
+                Ok(read) => return Ok(read),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(errno) => return Err(StorageError::unreadable(errno.into())),
+            }
+        }
+    }
+
+    fn drop_cached(&self) {
+        drop_cached(&self.0);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether the volume is still to be believed.
+//! Whether a store is still to be believed.
 
 use super::StorageError;
 use rustix::io::Errno;
@@ -8,27 +8,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// failed and the second returned OK with the data gone, so after a failure no
 /// answer of the kernel about this volume is worth anything until it is read anew.
 #[derive(Debug, Default)]
-pub(super) struct Latch(AtomicBool);
+pub struct Latch(AtomicBool);
 
 impl Latch {
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether the store takes no change any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
-    pub(super) fn close(&self) {
+    /// Ends all changes until the process starts anew.
+    pub fn close(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Refuses a change once the latch is closed.
-    pub(super) fn refuse_if_closed(&self) -> Result<(), StorageError> {
+    /// To be called before each change.
+    ///
+    /// # Errors
+    /// [`StorageError::ReadOnly`] once the latch is closed.
+    pub fn refuse_if_closed(&self) -> Result<(), StorageError> {
         if self.is_closed() { Err(StorageError::ReadOnly) } else { Ok(()) }
     }
 
-    /// Does a sync that is asked once and never again (P5).
+    /// Does a sync, and closes where it fails: it is not repeated (P5).
     ///
-    /// The kernel tells an error of write-back once per open file, so callers that
-    /// share a descriptor must not be in here at the same time: the second would be
-    /// told OK. Each such descriptor has its own mutex.
+    /// The kernel reports an error of write-back once per open file, so callers that
+    /// share a descriptor must not be in here at the same time: the second would
+    /// get OK. Each such descriptor has its own mutex.
     pub(super) fn sync(
         &self,
         sync: impl FnOnce() -> Result<(), Errno>,

@@ -57,7 +57,7 @@ pub(super) struct Names<'a> {
 }
 
 /// Copies a staging file to its final name; see the module's description. The folders
-/// above are settled here too. The staging file is the caller's to discard.
+/// above are synced here too. The staging file is the caller's to discard.
 pub(super) fn publish(
     volume: &Volume,
     folder: &UserFolder,
@@ -109,8 +109,8 @@ pub(super) fn publish(
     }
     failpoint::reach("publish.copy_named");
     let synced = folder.sync(folder.ticket(), &volume.latch).map_err(elsewhere);
-    let settled = synced.and_then(|()| volume.user_folders.settle(folder, &volume.latch));
-    if let Err(error) = settled {
+    let durable = synced.and_then(|()| volume.user_folders.sync_parents(folder, &volume.latch));
+    if let Err(error) = durable {
         // `SUCCESS` was not said for what was named just now, and the staging file is there.
         if moved.is_some() {
             let _ = there.remove(new);

@@ -5,9 +5,9 @@ use super::error::{Loss, StorageError};
 use super::free_name::{
     Moved, is_same_file, knows_no_noreplace, move_to_free_name, rename_to_free_name,
 };
+use super::group_sync::Ticket;
 use super::other_volume::{self, Names};
 use super::paths;
-use super::turns::Ticket;
 use super::user_folder::UserFolder;
 use super::user_folders::Missing;
 use super::volume::Volume;
@@ -74,15 +74,14 @@ pub(super) fn publish(
     if let Moved::OldNameStays = moved {
         staging.remove(&old).map_err(|errno| StorageError::new(PUBLISH, errno))?;
     }
-    volume.user_folders.settle(&folder, &volume.latch)?;
+    volume.user_folders.sync_parents(&folder, &volume.latch)?;
     Ok(Put::InPlace)
 }
 
-/// The first two steps of [`publish`]; [`Settle`] does the rest, or [`settle_all`] for
-/// many at once, and the bytes. Nothing where it was not possible: its folder may be on
-/// another file system; and a file that has two
-/// names for a while is not left so, for nobody behind a crash could take the one away
-/// and be sure of the other.
+/// The first two steps of [`publish`]; [`RenamedFile`] does the rest, or [`sync_deferred`] for
+/// many at once, and the bytes. `None` where it was not possible: its folder may be on
+/// another file system; or the file would have two names for a while, and after a crash no
+/// program could remove the one and be sure that the other is durable.
 ///
 /// `old` is the name of a plain file among the staging files; its holder has looked.
 pub(super) fn rename(
@@ -123,23 +122,23 @@ pub(super) fn name(
     named.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
     let ticket = folder.ticket();
-    Ok(Box::new(Settle { volume: Arc::clone(volume), ticket, folder }))
+    Ok(Box::new(RenamedFile { volume: Arc::clone(volume), ticket, folder }))
 }
 
 /// A file that was renamed, and whose name is not durable.
-struct Settle {
+struct RenamedFile {
     volume: Arc<Volume>,
     folder: UserFolder,
     /// The name's, in its folder.
     ticket: Ticket,
 }
 
-impl NewName for Settle {
-    fn settle(self: Box<Self>) -> Result<(), StorageError> {
+impl NewName for RenamedFile {
+    fn sync_name(self: Box<Self>) -> Result<(), StorageError> {
         let Self { volume, folder, ticket } = *self;
         folder.sync(ticket, &volume.latch)?;
         failpoint::reach("publish.folder_synced");
-        volume.user_folders.settle(&folder, &volume.latch)
+        volume.user_folders.sync_parents(&folder, &volume.latch)
     }
 }
 
@@ -158,12 +157,12 @@ fn not_moved(errno: Errno) -> StorageError {
 /// The bytes were durable before the row said `publishing`, or were synced and read
 /// since; they are synced again only because this is the rare path and the promise (P3)
 /// is dear.
-pub(super) fn settle(
+pub(super) fn sync_published(
     volume: &Volume,
     user: UserId,
     path: &DocumentPath,
 ) -> Result<(), StorageError> {
-    const WHAT: &str = "settle the published file";
+    const WHAT: &str = "make the published file durable";
     volume.latch.refuse_if_closed()?;
     let lost_or = |errno| match errno {
         Errno::NOENT => StorageError::Lost(Loss::Missing),
@@ -179,14 +178,14 @@ pub(super) fn settle(
     }
     // On a user's own disk a failed sync closes that disk alone (P5), not the volume.
     let latch = folder.latch(&volume.latch);
-    let settled = latch
+    let synced = latch
         .sync(|| rustix::fs::fsync(&file))
         .and_then(|()| {
             failpoint::reach("recovery.settling");
             latch.sync_names(|| folder.directory.sync())
         })
-        .and_then(|()| volume.user_folders.settle(&folder, &volume.latch));
-    if folder.is_on_usual() { settled } else { settled.map_err(other_volume::elsewhere) }
+        .and_then(|()| volume.user_folders.sync_parents(&folder, &volume.latch));
+    if folder.is_on_usual() { synced } else { synced.map_err(other_volume::elsewhere) }
 }
 
 /// Makes all that is on the volume durable, by one sync: bytes (P2), names and folders
@@ -199,7 +198,7 @@ pub(super) fn sync_all(volume: &Volume) -> Result<(), StorageError> {
 
 /// The same for what was renamed to those places before. Only of their folders is it
 /// known that they were there at the sync: another's may have been made behind it.
-pub(super) fn settle_all(
+pub(super) fn sync_deferred(
     volume: &Volume,
     places: &[(UserId, DocumentPath)],
 ) -> Result<(), StorageError> {
@@ -229,7 +228,7 @@ pub(super) fn set_aside(volume: &Volume, name: &OsStr) -> Result<PathBuf, Storag
 /// tells where it is now, seen from the data folder.
 ///
 /// 1. The file moves, to a name that nothing has: a damaged file is still the best
-///    copy that anybody may have, so it is neither deleted nor written over. What is
+///    copy that there may be, so it is neither deleted nor written over. What is
 ///    left under the final name is nothing (P2). Where its folder is on another file system
 ///    it stays in it, under a name that no document can have.
 /// 2. Its new name is synced, and only then its old folder: a power cut may leave

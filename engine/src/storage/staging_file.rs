@@ -5,9 +5,9 @@ use super::error::{Loss, StorageError};
 use super::file::{
     FILE_MODE, MAKE, drop_cached, length_bytes, read_exact_at, start_writeback, write_all_at,
 };
-use super::turns::Ticket;
+use super::group_sync::Ticket;
 use super::volume::Volume;
-use super::{NewName, Publishable, Staging, paths, publish, space};
+use super::{NewName, Publishable, Staging, Synced, paths, publish, space};
 use crate::failpoint;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -31,8 +31,8 @@ pub(super) struct StagingFile {
     inode: u64,
     /// The name's in the [`StagingFolder`].
     ticket: Ticket,
-    /// Held during a sync: an error of write-back is told once per descriptor, so a
-    /// second sync beside a failing one would be told OK (P5).
+    /// Held during a sync: the kernel reports an error of write-back once per descriptor, so a
+    /// second sync at the same time as a failing one would return OK (P5).
     syncing: Mutex<()>,
 }
 
@@ -176,7 +176,7 @@ impl Publishable for StagingFile {
         }
     }
 
-    fn inode(&self) -> u64 {
+    fn file_number(&self) -> u64 {
         self.inode
     }
 
@@ -220,9 +220,10 @@ impl Staging for StagingFile {
         drop_cached(&self.file);
     }
 
-    fn sync(&self) -> Result<(), StorageError> {
+    fn sync(&self) -> Result<Synced, StorageError> {
         self.sync_data()?;
-        self.volume.staging.sync_name(self.ticket, &self.volume.latch)
+        self.volume.staging.sync_name(self.ticket, &self.volume.latch)?;
+        Ok(Synced::new(self.inode))
     }
 
     fn length_bytes(&self) -> Result<u64, StorageError> {
@@ -256,22 +257,8 @@ impl Staging for StagingFile {
         })
     }
 
-    fn check(&self, filesize: FileSize) -> Result<(), StorageError> {
-        let found_bytes = self.check_identity()?;
-        let expected_bytes = filesize.get();
-        if found_bytes != expected_bytes {
-            return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
-        }
-        Ok(())
-    }
-
-    fn check_holds(&self, durable: Offset) -> Result<(), StorageError> {
-        let found_bytes = self.check_identity()?;
-        let expected_bytes = durable.get();
-        if found_bytes < expected_bytes {
-            return Err(StorageError::Lost(Loss::Length { expected_bytes, found_bytes }));
-        }
-        Ok(())
+    fn find_again(&self) -> Result<u64, StorageError> {
+        self.check_identity()
     }
 }
 
@@ -330,14 +317,14 @@ mod tests {
         let broken = over("/dev/null", &folder);
         broken.write_all_at(b"12345", Offset::ZERO).unwrap();
         let healthy = StagingFile::create(&broken.volume, id(2), size(5)).unwrap();
-        healthy.sync().unwrap();
+        drop(healthy.sync().unwrap());
 
         let failed = broken.sync();
         assert!(matches!(failed, Err(StorageError::SyncFailed(_))), "{failed:?}");
         for refused in [
-            broken.sync(),
+            broken.sync().map(drop),
             broken.write_all_at(b"x", Offset::ZERO),
-            healthy.sync(),
+            healthy.sync().map(drop),
             healthy.sync_data(),
             healthy.write_all_at(b"x", Offset::ZERO),
         ] {

@@ -49,7 +49,7 @@ impl UnnamedFile {
 impl Publishable for UnnamedFile {
     fn start_writeback(&self, _: Offset, _: u64) {}
 
-    fn inode(&self) -> u64 {
+    fn file_number(&self) -> u64 {
         self.inode
     }
 

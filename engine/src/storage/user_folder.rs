@@ -2,8 +2,8 @@
 
 use super::StorageError;
 use super::directory::Directory;
+use super::group_sync::{GroupSync, Ticket};
 use super::latch::Latch;
-use super::turns::{Ticket, Turns};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,43 +12,46 @@ use std::sync::Arc;
 pub(super) struct UserFolder {
     pub(super) directory: Arc<Directory>,
     pub(super) path: Arc<Path>,
-    pub(super) way: Way,
-    /// Whoever syncs the names in it.
-    pub(super) turns: Arc<Turns>,
+    pub(super) parents: Parents,
+    /// The syncs of the names in it.
+    pub(super) group: Arc<GroupSync>,
     /// Where it is on another file system than the rest: whether that is still to be
     /// believed.
     pub(super) other: Option<Arc<Latch>>,
 }
 
-/// What is known of the folders on the way to one.
+/// What is known of the names on the path to a folder: its own, and those of the folders above.
 #[derive(Debug, Clone)]
-pub(super) enum Way {
+pub(super) enum Parents {
     /// The names of these were not known to be durable; innermost last.
-    Unsettled(Arc<[Unsettled]>),
-    /// Some were not: whoever wants to know goes the way again.
-    Forgotten,
+    Unsynced(Arc<[UnsyncedParent]>),
+    /// Some were not known to be durable: to find out which, the path is walked again.
+    Unknown,
 }
 
+/// A folder's name that is not known to be durable.
 #[derive(Debug)]
-pub(super) struct Unsettled {
+pub(super) struct UnsyncedParent {
+    /// The folder that has the name in it, and is to be synced.
     pub(super) above: Arc<Directory>,
+    /// The path of the folder with that name.
     pub(super) path: PathBuf,
 }
 
 impl UserFolder {
     /// Whether its name, and those of all folders above it, are known to be durable.
-    pub(super) fn is_settled(&self) -> bool {
-        matches!(&self.way, Way::Unsettled(none) if none.is_empty())
+    pub(super) fn is_durable(&self) -> bool {
+        matches!(&self.parents, Parents::Unsynced(none) if none.is_empty())
     }
 
     /// A ticket for the names that are in it now.
     pub(super) fn ticket(&self) -> Ticket {
-        self.turns.ticket()
+        self.group.ticket()
     }
 
     /// Makes the names in it durable that the ticket stands for.
     pub(super) fn sync(&self, ticket: Ticket, latch: &Latch) -> Result<(), StorageError> {
-        self.turns.sync_names(ticket, &self.directory, self.latch(latch))
+        self.group.sync_names(ticket, &self.directory, self.latch(latch))
     }
 
     /// Whether the file system that it is on is still to be believed. `usual` is the latch
@@ -64,7 +67,7 @@ impl UserFolder {
 
     /// The same without the folders above it, which it may hold open.
     pub(super) fn alone(&self) -> Self {
-        let way = if self.is_settled() { self.way.clone() } else { Way::Forgotten };
-        Self { way, ..self.clone() }
+        let parents = if self.is_durable() { self.parents.clone() } else { Parents::Unknown };
+        Self { parents, ..self.clone() }
     }
 }

@@ -3,15 +3,15 @@
 //! A folder's name is durable when the folder *above* it was synced. Whether that
 //! has happened cannot be told from the disk: a run that was killed, or another
 //! publish at this very moment, may have made a folder and not synced it yet. So
-//! this process remembers which folders it has seen durable itself, and syncs above
-//! any other, whoever made it (P3).
+//! this process remembers which folders it has made durable itself, and syncs above
+//! all others, whichever process made them (P3).
 
 use super::directory::{Directory, is_plain_file, mount, stamp};
-use super::kept_folders::KeptFolders;
+use super::group_sync::GroupSync;
 use super::latch::Latch;
-use super::turns::Turns;
-use super::user_folder::{Unsettled, UserFolder, Way};
-use super::{Published, StorageError, paths};
+use super::recent_folders::RecentFolders;
+use super::user_folder::{Parents, UnsyncedParent, UserFolder};
+use super::{StorageError, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -40,14 +40,14 @@ pub(super) enum Missing {
 #[derive(Debug)]
 pub(super) struct UserFolders {
     uploads: Arc<Directory>,
-    /// The file system that they are on, unless somebody has mounted another one there.
+    /// The file system that they are on, unless another one is mounted there.
     device: Option<u64>,
     /// Whether those others are still to be believed.
     others: Mutex<HashMap<u64, Arc<Latch>>>,
     durable: Mutex<HashSet<PathBuf>>,
     /// Of folders that were synced lately, by device and inode.
-    turns: Mutex<HashMap<(u64, u64), Arc<Turns>>>,
-    kept: KeptFolders,
+    groups: Mutex<HashMap<(u64, u64), Arc<GroupSync>>>,
+    recent: RecentFolders,
     /// The mount that they are on.
     mount: Option<u64>,
     /// Where disks are mounted, as far as a document there has told; seen from `uploads`.
@@ -67,8 +67,8 @@ impl UserFolders {
             others: Mutex::default(),
             uploads,
             durable: Mutex::default(),
-            turns: Mutex::default(),
-            kept: KeptFolders::default(),
+            groups: Mutex::default(),
+            recent: RecentFolders::default(),
             mount_points: Mutex::default(),
         }
     }
@@ -109,25 +109,26 @@ impl UserFolders {
         work: impl Fn(&Directory) -> Result<(), Errno>,
     ) -> Result<(UserFolder, Result<(), Errno>), Errno> {
         let place = paths::final_folder(user, path);
-        if let Some(kept) = self.kept.get(&place).filter(|_| !self.has_mount_point_on(&place)) {
+        if let Some(kept) = self.recent.get(&place).filter(|_| !self.has_mount_point_on(&place)) {
             match work(&kept.directory) {
-                // Somebody may have removed it meanwhile.
+                // It may have been removed meanwhile.
                 Err(Errno::NOENT) => {}
                 done => return Ok((kept, done)),
             }
         }
         let folder = self.open(user, path, Missing::Make)?;
-        self.kept.keep(place, &folder);
+        self.recent.keep(place, &folder);
         let done = work(&folder.directory);
         Ok((folder, done))
     }
 
-    /// Opens a final file for reading; nothing where there is none.
+    /// Opens a final file for reading, and says how long it is and what it is known by; `None`
+    /// where there is none.
     pub(super) fn published(
         &self,
         user: UserId,
         path: &DocumentPath,
-    ) -> Result<Option<Published>, StorageError> {
+    ) -> Result<Option<(File, FileSize, FileStamp)>, StorageError> {
         const WHAT: &str = "open the published file";
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match self.uploads.file(paths::final_file(user, path), flags, Mode::empty()) {
@@ -150,7 +151,7 @@ impl UserFolders {
                 self.note_mount_point(user, path, depth);
             }
         }
-        Ok(Some(Published { file: File::from(file), filesize, stamp }))
+        Ok(Some((File::from(file), filesize, stamp)))
     }
 
     /// Where the innermost disk is mounted on the way to a file: how many of its document's
@@ -282,42 +283,47 @@ impl UserFolders {
         Ok(highest)
     }
 
-    /// With whoever syncs its names: by what the folder is and not by its path, for one
-    /// that was made anew under an old name has nothing to do with what was synced before.
+    /// A folder with the syncs of its names. Those are found by device and inode and not by its
+    /// path, for a folder that was made anew under an old name has nothing to do with what was
+    /// synced before.
     fn held(
         &self,
         directory: Arc<Directory>,
         path: &Path,
-        unsettled: Vec<Unsettled>,
+        unsynced: Vec<UnsyncedParent>,
     ) -> Result<UserFolder, Errno> {
         let stat = rustix::fs::fstat(&*directory)?;
-        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= REMEMBERED {
-            // Whoever holds one goes on with it: each is right by itself.
+            // A thread that holds one goes on with it: each is right by itself.
             all.clear();
         }
-        let turns = Arc::clone(all.entry((stat.st_dev, stat.st_ino)).or_default());
-        let way = Way::Unsettled(unsettled.into());
+        let group = Arc::clone(all.entry((stat.st_dev, stat.st_ino)).or_default());
+        let parents = Parents::Unsynced(unsynced.into());
         let other = self.other(stat.st_dev);
-        Ok(UserFolder { directory, path: path.into(), way, turns, other })
+        Ok(UserFolder { directory, path: path.into(), parents, group, other })
     }
 
     /// Makes the names of all folders on the way durable, after the file's own.
-    pub(super) fn settle(&self, folder: &UserFolder, latch: &Latch) -> Result<(), StorageError> {
+    pub(super) fn sync_parents(
+        &self,
+        folder: &UserFolder,
+        latch: &Latch,
+    ) -> Result<(), StorageError> {
         let again;
-        let unsettled = match &folder.way {
-            Way::Unsettled(unsettled) => unsettled,
-            Way::Forgotten if self.remembered().contains(&*folder.path) => return Ok(()),
-            Way::Forgotten => {
+        let unsynced = match &folder.parents {
+            Parents::Unsynced(unsynced) => unsynced,
+            Parents::Unknown if self.remembered().contains(&*folder.path) => return Ok(()),
+            Parents::Unknown => {
                 const WHAT: &str = "look at the folders above";
                 again = self
                     .walk(&folder.path, Missing::Refuse)
                     .map_err(|errno| StorageError::opening(WHAT, errno))?;
-                let Way::Unsettled(unsettled) = &again.way else { return Ok(()) };
-                unsettled
+                let Parents::Unsynced(unsynced) = &again.parents else { return Ok(()) };
+                unsynced
             }
         };
-        for Unsettled { above, path } in &**unsettled {
+        for UnsyncedParent { above, path } in &**unsynced {
             // Another file's may have been quicker.
             if self.remembered().contains(path) {
                 continue;
@@ -370,7 +376,7 @@ impl UserFolders {
     fn walk(&self, folder: &Path, missing: Missing) -> Result<UserFolder, Errno> {
         let mut above = Arc::clone(&self.uploads);
         let mut path = PathBuf::new();
-        let mut unsettled = Vec::new();
+        let mut unsynced = Vec::new();
         for name in folder {
             path.push(name);
             let next = match above.folder(name) {
@@ -381,15 +387,15 @@ impl UserFolders {
                 answer => answer?,
             };
             if !self.remembered().contains(&path) {
-                unsettled.push(Unsettled { above, path: path.clone() });
+                unsynced.push(UnsyncedParent { above, path: path.clone() });
             }
             above = Arc::new(next);
         }
-        self.held(above, folder, unsettled)
+        self.held(above, folder, unsynced)
     }
 
-    /// Makes a folder and forgets any earlier one of its name, as one step: whoever
-    /// finds the new one must not take it for the durable old one.
+    /// Makes a folder and forgets any earlier one of its name, as one step: a thread that
+    /// finds the new folder must not take it for the old one, which was durable.
     fn make(&self, above: &Directory, name: &OsStr, path: &Path) -> Result<(), Errno> {
         let mut durable = self.remembered();
         if above.make_folder(name, FOLDER_MODE)? {
@@ -407,9 +413,9 @@ impl UserFolders {
 mod tests {
     use super::*;
 
-    fn unsettled(folder: &UserFolder) -> Vec<&Path> {
-        let Way::Unsettled(unsettled) = &folder.way else { panic!("the way is known") };
-        unsettled.iter().map(|unsettled| unsettled.path.as_path()).collect()
+    fn unsynced(folder: &UserFolder) -> Vec<&Path> {
+        let Parents::Unsynced(unsynced) = &folder.parents else { panic!("the parents are known") };
+        unsynced.iter().map(|unsynced| unsynced.path.as_path()).collect()
     }
 
     #[test]
@@ -425,38 +431,41 @@ mod tests {
         let refused = folders.open(user, &path, Missing::Refuse).unwrap_err();
         assert_eq!(refused, Errno::NOENT);
         let first = folders.open(user, &path, Missing::Make).unwrap();
-        assert_eq!(unsettled(&first), all);
+        assert_eq!(unsynced(&first), all);
 
         // A publish at the same time finds the folders there, yet not durable.
         let second = folders.open(user, &path, Missing::Make).unwrap();
-        assert_eq!(unsettled(&second), all);
+        assert_eq!(unsynced(&second), all);
 
-        folders.settle(&first, &Latch::default()).unwrap();
+        folders.sync_parents(&first, &Latch::default()).unwrap();
         let third = folders.open(user, &path, Missing::Make).unwrap();
-        assert!(unsettled(&third).is_empty());
+        assert!(unsynced(&third).is_empty());
 
-        // Removed by somebody and made anew: durable no longer.
+        // Removed by another program and made anew: durable no longer.
         std::fs::remove_dir(uploads.path().join("5/a/b")).unwrap();
         let fourth = folders.open(user, &path, Missing::Make).unwrap();
-        assert_eq!(unsettled(&fourth), all[2..]);
+        assert_eq!(unsynced(&fourth), all[2..]);
     }
 
     #[test]
-    fn a_folder_that_is_kept_is_settled_as_well() {
+    fn a_folder_that_is_kept_is_durable_as_well() {
         let uploads = tempfile::tempdir().unwrap();
         let folders = UserFolders::new(Arc::new(Directory::at_path(uploads.path()).unwrap()));
         let user = UserId::try_from(5).unwrap();
         let path = DocumentPath::parse("a/b/doc").unwrap();
         let within = || folders.within(user, &path, |_| Ok(())).unwrap().0;
         let (first, second) = (within(), within());
-        assert!(matches!((&first.way, &second.way), (Way::Unsettled(_), Way::Forgotten)));
-        assert!(!second.is_settled());
-        folders.settle(&second, &Latch::default()).unwrap();
-        assert!(folders.open(user, &path, Missing::Refuse).unwrap().is_settled());
-        // What was not settled by it cannot be called so.
+        assert!(matches!(
+            (&first.parents, &second.parents),
+            (Parents::Unsynced(_), Parents::Unknown)
+        ));
+        assert!(!second.is_durable());
+        folders.sync_parents(&second, &Latch::default()).unwrap();
+        assert!(folders.open(user, &path, Missing::Refuse).unwrap().is_durable());
+        // A folder that was made anew since is synced above again.
         std::fs::remove_dir_all(uploads.path().join("5")).unwrap();
         folders.open(user, &path, Missing::Make).unwrap();
-        folders.settle(&second, &Latch::default()).unwrap();
-        assert!(folders.open(user, &path, Missing::Refuse).unwrap().is_settled());
+        folders.sync_parents(&second, &Latch::default()).unwrap();
+        assert!(folders.open(user, &path, Missing::Refuse).unwrap().is_durable());
     }
 }

@@ -15,15 +15,15 @@ impl Verification<'_> {
     ) -> Result<Option<(PathBuf, Wrong)>, VerifyError> {
         // The schema's own checks see to it that such a row has both.
         let (Some(place), Some(blake3)) = (&row.file_path, row.blake3) else { return Ok(None) };
-        let path = self.survey.path_of(row.user_id, place);
+        let path = self.scan.path_of(row.user_id, place);
         let expected = Content { filesize: row.filesize, blake3: Some(blake3) };
-        let (file, filesize) = match self.survey.published(row.user_id, place) {
+        let (file, filesize) = match self.scan.published(row.user_id, place) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 // What a repair has moved away itself, before it was cut off, is no
                 // sign of a disk that is not mounted.
-                let deserted = self.survey.may_be_unmounted(row.user_id, place, row.stamp)?
-                    && !self.survey.was_set_aside(row.document_id, row.user_id, place);
+                let deserted = self.scan.may_be_unmounted(row.user_id, place, row.stamp)?
+                    && !self.scan.was_set_aside(row.document_id, row.user_id, place);
                 return Ok(Some((path, Wrong::Missing { replaced: false, deserted })));
             }
             // A link, a folder, or a file in the place of one of the folders.

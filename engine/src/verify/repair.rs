@@ -5,7 +5,7 @@
 
 use super::{Done, VerifyError, Wrong};
 use crate::presence::lost_because;
-use crate::storage::{DiskStorage, FolderLock, Staged, Storage as _, StorageError};
+use crate::storage::{DiskStorage, FolderLock, LocalDisk as _, StorageError, Stray};
 use crate::{Clock, failpoint};
 use std::ops::Range;
 use towline_state::catalog::{Catalog, Document};
@@ -92,7 +92,7 @@ impl Repair {
     }
 
     /// As every start does: the name belongs to a document to come.
-    pub(super) fn out_of_the_way(&self, staged: &Staged) -> Result<Done, VerifyError> {
-        Ok(Done::OutOfTheWay(self.storage.set_aside(&staged.name)?))
+    pub(super) fn out_of_the_way(&self, stray: &Stray) -> Result<Done, VerifyError> {
+        Ok(Done::OutOfTheWay(self.storage.set_stray_aside(stray)?))
     }
 }

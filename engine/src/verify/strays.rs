@@ -6,7 +6,7 @@
 
 use super::documents::unreadable;
 use super::{Done, Finding, Verification, VerifyError, Wrong, done_or_refused};
-use crate::storage::{Lying, Staged, Survey};
+use crate::storage::{DataFolderScan, FoundFile, StagedEntry, Stray};
 use std::sync::Arc;
 use towline_state::catalog::{Catalog, CatalogError};
 use towline_types::DocumentId;
@@ -14,17 +14,17 @@ use towline_types::DocumentId;
 impl Verification<'_> {
     /// Everything that no row knows.
     pub(super) fn strays(&mut self) -> Result<(), VerifyError> {
-        let folder = Arc::clone(&self.survey);
-        folder.each_lying(|lying| self.lying(&folder, lying))?;
-        folder.each_staged(|staged| self.staged(&folder, staged))
+        let scan = Arc::clone(&self.scan);
+        scan.each_file(|found| self.found_file(&scan, found))?;
+        scan.each_staged(|entry| self.staged(&scan, entry))
     }
 
     /// A file where documents lie. One without a row is left where it is, also by a
     /// repair: after the loss of a catalog these are all the documents there are, and
     /// the catalog's copy, put back, will look for them exactly there. Nothing serves
     /// them, and nothing is ever written over them (P2).
-    fn lying(&mut self, folder: &Survey, lying: Lying) -> Result<(), VerifyError> {
-        let Lying { path, place, closed } = lying;
+    fn found_file(&mut self, scan: &DataFolderScan, found: FoundFile) -> Result<(), VerifyError> {
+        let FoundFile { path, place, closed } = found;
         let wrong = match (&closed, place) {
             (Some(error), _) => unreadable(error),
             (None, None) => Wrong::NoDocument,
@@ -35,7 +35,7 @@ impl Verification<'_> {
                 Wrong::NoDocument
             }
         };
-        if !folder.is_there(&path) {
+        if !scan.is_there(&path) {
             return Ok(());
         }
         self.found(Finding { path: Some(path), subject: None, wrong, done: Done::Nothing })
@@ -43,18 +43,18 @@ impl Verification<'_> {
 
     /// Something among the staging files. What a finished row has left there is no
     /// finding, nor is what came whole and has no row yet: the next start takes it away.
-    fn staged(&mut self, folder: &Survey, staged: Staged) -> Result<(), VerifyError> {
-        if let Some(id) = staged.id
-            && (staged.is_whole || is_known(&self.catalog, id)?)
+    fn staged(&mut self, scan: &DataFolderScan, entry: StagedEntry) -> Result<(), VerifyError> {
+        if let Some(upload) = entry.upload
+            && (upload.is_whole || is_known(&self.catalog, upload.id)?)
         {
             return Ok(());
         }
-        let path = folder.staged_path(&staged.name);
-        if !folder.is_there(&path) {
+        let path = scan.staged_path(&entry.name);
+        if !scan.is_there(&path) {
             return Ok(());
         }
         let done = match &self.repair {
-            Some(repair) => done_or_refused(repair.out_of_the_way(&staged))?,
+            Some(repair) => done_or_refused(repair.out_of_the_way(&Stray { name: entry.name }))?,
             None => Done::Nothing,
         };
         let wrong = Wrong::NoUpload;

@@ -27,8 +27,8 @@ impl Verification<'_> {
         let blocks = self.catalog.blocks(row.document_id).wait()?;
         let blocks_end = blocks.last().map(|(index, _)| index.end(row.filesize));
         let promised = row.durable_offset.get().max(blocks_end.unwrap_or(Offset::ZERO));
-        let path = self.survey.staging_path(row.document_id);
-        let (file, length) = match self.survey.staging(row.document_id) {
+        let path = self.scan.staging_path(row.document_id);
+        let (file, length) = match self.scan.staging(row.document_id) {
             Ok(Some(found)) => found,
             // Cut off at its birth: nobody was promised anything.
             Ok(None) if promised == Offset::ZERO => return Ok(None),
@@ -66,7 +66,7 @@ impl Verification<'_> {
         &mut self,
         row: &Document,
     ) -> Result<Option<(PathBuf, Wrong)>, VerifyError> {
-        let staged = match self.survey.staging(row.document_id) {
+        let staged = match self.scan.staging(row.document_id) {
             Ok(Some((file, length))) if length == row.filesize.get() => Some(file),
             _ => None,
         };
@@ -76,7 +76,7 @@ impl Verification<'_> {
             // what else lies in its place is not its own.
             return if self.is_nowhere(row)? { Ok(None) } else { self.document(row) };
         };
-        let path = self.survey.staging_path(row.document_id);
+        let path = self.scan.staging_path(row.document_id);
         let read = self.reader.hash(&file, row.filesize);
         self.summary.bytes = self.reader.bytes();
         match read {
@@ -96,7 +96,7 @@ impl Verification<'_> {
         let (Bytes::Cached { inode }, Some(place)) = (row.bytes, &row.file_path) else {
             return Ok(false);
         };
-        match self.survey.published(row.user_id, place) {
+        match self.scan.published(row.user_id, place) {
             Ok(Some((file, _))) => {
                 let about = file.metadata().map_err(StorageError::unreadable)?;
                 Ok(about.ino() != inode)

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use std::io::Write as _;
 use std::time::Duration;
 use towline_engine::Clock;
-use towline_engine::storage::{DataFolder, Survey};
+use towline_engine::storage::{DataFolder, DataFolderScan};
 use towline_state::catalog::{Catalog, User};
 use towline_types::{Timestamp, UserId};
 
@@ -136,7 +136,7 @@ pub(super) fn add(
 ) -> anyhow::Result<User> {
     let numbers = UserNumbers::beside(&folder.keys_path());
     let next = || -> anyhow::Result<Option<UserId>> {
-        let highest = numbers.highest()?.max(Survey::of(folder).highest_user()?);
+        let highest = numbers.highest()?.max(DataFolderScan::of(folder).highest_user()?);
         let Some(highest) = highest else { return Ok(None) };
         let known = catalog.highest_user().wait()?;
         let above = UserId::try_from(highest.get().saturating_add(1)).ok();

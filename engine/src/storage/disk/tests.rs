@@ -100,7 +100,7 @@ fn what_is_written_in_any_order_is_read_and_published() {
     staging.write_all_at(&vec![3; 1 << 20], Offset::ZERO).unwrap();
     staging.start_writeback(Offset::ZERO, whole.get());
     staging.start_writeback(Offset::ZERO, 0);
-    staging.sync().unwrap();
+    drop(staging.sync().unwrap());
     let mut middle = [0; 4];
     staging.read_exact_at(&mut middle, offset((1 << 20) - 2)).unwrap();
     assert_eq!(middle, [3, 3, 7, 7]);
@@ -112,7 +112,8 @@ fn what_is_written_in_any_order_is_read_and_published() {
     assert!(!disk.staging(1).exists());
     assert_eq!(disk.storage.published_size(user(), &path("a.bin")).unwrap(), Some(whole));
     let mut bytes = Vec::new();
-    let mut file = disk.storage.open_published(user(), &path("a.bin")).unwrap().unwrap();
+    let all = Offset::ZERO..whole.end();
+    let mut file = disk.storage.read(user(), &path("a.bin"), all).unwrap().unwrap();
     file.read_to_end(&mut bytes).unwrap();
     assert_eq!(&bytes[1 << 20..], late);
     let mode = fs::metadata(disk.at("5/a.bin")).unwrap().mode();
@@ -227,9 +228,9 @@ fn a_planted_link_is_refused_and_nothing_outside_is_touched() {
         let unsafe_path = |answer| matches!(answer, Err(StorageError::Unsafe { .. }));
         assert!(unsafe_path(put(&disk.storage, id(1), &path("a/b/doc"))), "{link}");
         let secret = path("a/b/secret");
-        assert!(unsafe_path(disk.storage.settle_published(user(), &secret)));
+        assert!(unsafe_path(disk.storage.sync_published(user(), &secret)));
         assert!(unsafe_path(disk.storage.published_size(user(), &secret).map(drop)));
-        assert!(unsafe_path(disk.storage.open_published(user(), &secret).map(drop)));
+        assert!(unsafe_path(disk.storage.published(user(), &secret).map(drop)));
         assert_eq!(everything_in(outside.path()), before);
         staging.check(size(1)).unwrap();
     }
@@ -257,7 +258,7 @@ fn a_link_in_the_place_of_a_final_file_is_neither_read_nor_replaced() {
     symlink(&secret, disk.at("5/doc")).unwrap();
     disk.upload(1, b"x");
     let doc = path("doc");
-    let refused = disk.storage.open_published(user(), &doc);
+    let refused = disk.storage.published(user(), &doc);
     assert!(matches!(refused, Err(StorageError::Unsafe { .. })));
     let refused = put(&disk.storage, id(1), &doc);
     assert!(matches!(refused, Err(StorageError::Exists)));
@@ -307,7 +308,7 @@ fn a_staging_file_is_continued_after_a_restart() {
     let whole = size(3 << 20);
     let staging = disk.storage.create(id(1), whole).unwrap();
     staging.write_all_at(b"12345 and more", Offset::ZERO).unwrap();
-    staging.sync().unwrap();
+    drop(staging.sync().unwrap());
     drop(staging);
 
     let disk = disk.restarted();
@@ -323,7 +324,7 @@ fn a_staging_file_is_continued_after_a_restart() {
     assert_eq!(staging.length_bytes().unwrap(), 5, "never made longer");
     assert_eq!(fs::metadata(disk.staging(1)).unwrap().blocks(), reserved);
     staging.write_all_at(b"678", offset(5)).unwrap();
-    staging.sync().unwrap();
+    drop(staging.sync().unwrap());
     assert_eq!(fs::read(disk.staging(1)).unwrap(), b"12345678");
 }
 
@@ -396,7 +397,7 @@ fn a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room() {
     assert!(
         matches!(full, Err(StorageError::NoSpace { missing_bytes: Some(missing), .. }) if missing == 1 << 20)
     );
-    assert!(!disk.storage.is_read_only(), "a full disk is no broken disk");
+    assert!(!disk.storage.latch().is_closed(), "a full disk is no broken disk");
     fs::remove_file(&filler).unwrap();
     other.write_all_at(&block, Offset::ZERO).unwrap();
     other.sync_data().unwrap();
@@ -407,10 +408,10 @@ fn a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room() {
 #[test]
 fn a_stray_thing_is_set_aside_under_a_name_of_its_own() {
     let disk = Disk::new();
-    let names = |disk: &Disk| {
-        let mut staged = disk.storage.staged().unwrap();
-        staged.sort_by(|a, b| a.name.cmp(&b.name));
-        staged
+    let strays = |disk: &Disk| {
+        let mut strays = disk.storage.strays().unwrap();
+        strays.sort_by(|a, b| a.name.cmp(&b.name));
+        strays
     };
     let mut places = Vec::new();
     for round in ["one", "two", "three"] {
@@ -418,26 +419,32 @@ fn a_stray_thing_is_set_aside_under_a_name_of_its_own() {
         fs::write(disk.at(".staging/stranger"), round).unwrap();
         symlink("7.tmp", disk.at(".staging/8.tmp")).unwrap();
         fs::create_dir(disk.at(".staging/9.tmp")).unwrap();
-        let staged = names(&disk);
-        let ids: Vec<_> = staged.iter().map(|staged| staged.id).collect();
-        assert_eq!(ids, [Some(id(7)), None, None, None]);
-        assert_eq!(staged[0].length_bytes, round.len() as u64);
-        for staged in staged {
-            let place = disk.storage.set_aside(&staged.name).unwrap();
+        let staged = disk.storage.staged().unwrap();
+        let expected = Staged { id: id(7), is_whole: false, length_bytes: round.len() as u64 };
+        assert_eq!(staged, [expected]);
+        let mut set_aside = vec![disk.storage.set_upload_aside(id(7)).unwrap().unwrap()];
+        let strays_before = strays(&disk);
+        assert_eq!(strays_before.len(), 3);
+        for stray in strays_before {
+            set_aside.push(disk.storage.set_stray_aside(&stray).unwrap());
+        }
+        for place in set_aside {
             assert!(fs::symlink_metadata(disk.folder.path().join(&place)).is_ok());
             assert!(!places.contains(&place));
             places.push(place);
         }
-        assert!(names(&disk).is_empty());
+        assert!(strays(&disk).is_empty() && disk.storage.staged().unwrap().is_empty());
+        assert_eq!(disk.storage.set_upload_aside(id(7)).unwrap(), None);
     }
     assert_eq!(places[0], Path::new("uploads/.staging/orphans/7.tmp"));
     for (place, round) in [(0, "one"), (4, "two"), (8, "three")] {
         let bytes = fs::read(disk.folder.path().join(&places[place])).unwrap();
         assert_eq!(bytes, round.as_bytes());
     }
-    assert_eq!(loss(disk.storage.set_aside(OsStr::new("none"))), Some(Loss::Missing));
+    let aside = |name: &str| disk.storage.set_stray_aside(&Stray { name: name.into() });
+    assert_eq!(loss(aside("none")), Some(Loss::Missing));
     for name in ["..", "orphans", "../x", "orphans/7.tmp"] {
-        let refused = disk.storage.set_aside(OsStr::new(name));
+        let refused = aside(name);
         assert!(matches!(refused, Err(StorageError::Unsafe { .. })), "{name}");
     }
 }
@@ -450,10 +457,10 @@ fn a_cut_off_publish_is_taken_up_again() {
     fs::create_dir_all(disk.at("5/a")).unwrap();
     fs::rename(disk.staging(1), disk.at("5/a/doc")).unwrap();
     let disk = disk.restarted();
-    disk.storage.settle_published(user(), &path("a/doc")).unwrap();
-    disk.storage.settle_published(user(), &path("a/doc")).unwrap();
+    disk.storage.sync_published(user(), &path("a/doc")).unwrap();
+    disk.storage.sync_published(user(), &path("a/doc")).unwrap();
     for none in ["doc", "b/doc"] {
-        let answer = disk.storage.settle_published(user(), &path(none));
+        let answer = disk.storage.sync_published(user(), &path(none));
         assert_eq!(loss(answer), Some(Loss::Missing));
     }
     assert!(!disk.at("5/b").exists(), "settling makes nothing");
@@ -483,18 +490,18 @@ fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
     put(&disk.storage, id(1), &path("doc")).unwrap();
     let staging = disk.upload(2, b"staged");
     let storage = &disk.storage;
-    assert!(!storage.is_read_only());
-    storage.make_read_only();
-    assert!(storage.is_read_only());
+    assert!(!storage.latch().is_closed());
+    storage.latch().close();
+    assert!(storage.latch().is_closed());
 
     for refused in [
         storage.create(id(3), size(1)).map(drop),
         put(storage, id(2), &path("other")),
-        storage.settle_published(user(), &path("doc")),
+        storage.sync_published(user(), &path("doc")),
         storage.discard(id(2)),
-        storage.set_aside(OsStr::new("2.tmp")).map(drop),
+        storage.set_upload_aside(id(2)).map(drop),
         staging.write_all_at(b"x", Offset::ZERO),
-        staging.sync(),
+        staging.sync().map(drop),
         staging.sync_data(),
         staging.truncate(Offset::ZERO),
         staging.reserve(size(6)),
@@ -505,11 +512,11 @@ fn a_read_only_volume_refuses_every_change_and_goes_on_reading() {
     staging.read_exact_at(&mut bytes, Offset::ZERO).unwrap();
     assert_eq!(&bytes, b"staged");
     staging.check(size(6)).unwrap();
-    assert!(storage.open_published(user(), &path("doc")).unwrap().is_some());
+    assert!(storage.published(user(), &path("doc")).unwrap().is_some());
     assert_eq!(storage.staged().unwrap().len(), 1);
 
     let disk = disk.restarted();
-    assert!(!disk.storage.is_read_only());
+    assert!(!disk.storage.latch().is_closed());
     put(&disk.storage, id(2), &path("other")).unwrap();
 }
 
@@ -518,15 +525,15 @@ fn a_sync_of_all_vouches_only_for_folders_that_were_there() {
     let disk = Disk::new();
     disk.upload(1, b"bytes");
     let name = disk.storage.open(id(1)).unwrap().rename(user(), &path("a/doc")).unwrap();
-    let is_settled = |document: &str| {
+    let is_durable = |document: &str| {
         let folders = &disk.storage.volume.user_folders;
-        folders.open(user(), &path(document), Missing::Make).unwrap().is_settled()
+        folders.open(user(), &path(document), Missing::Make).unwrap().is_durable()
     };
     drop(name);
     disk.storage.sync_all().unwrap();
-    assert!(!is_settled("a/doc"), "nobody said what was moved there before");
-    disk.storage.settle_all(&[(user(), path("a/doc"))]).unwrap();
-    assert!(is_settled("a/doc"));
+    assert!(!is_durable("a/doc"), "nobody said what was moved there before");
+    disk.storage.sync_deferred(&[(user(), path("a/doc"))]).unwrap();
+    assert!(is_durable("a/doc"));
 }
 
 #[test]
@@ -565,7 +572,7 @@ fn what_came_whole_is_published_or_becomes_a_staging_file_or_nothing() {
         assert!(matches!(again, Err(StorageError::Occupied)), "{again:?}");
     }
     let staged = disk.storage.staged().unwrap();
-    assert!(staged.iter().all(|entry| entry.is_whole && entry.id.is_some()), "{staged:?}");
+    assert!(staged.iter().all(|entry| entry.is_whole), "{staged:?}");
 
     // Whoever opens it may promise something of it.
     assert_eq!(disk.storage.open(id(1)).unwrap().length_bytes().unwrap(), 5);
@@ -584,7 +591,7 @@ fn what_came_whole_is_published_or_becomes_a_staging_file_or_nothing() {
     assert!(!disk.staging(1).exists());
     // Taken up means changed.
     disk.storage.create_whole(id(4), b"bytes").unwrap();
-    disk.storage.make_read_only();
+    disk.storage.latch().close();
     let refused = disk.storage.open(id(4)).map(drop);
     assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
     assert_eq!(loss(disk.storage.open(id(5))), Some(Loss::Missing));
@@ -609,21 +616,21 @@ fn a_file_without_a_name_gets_its_final_one_or_leaves_nothing() {
         return;
     }
     let published = folder.path().join("uploads/5/a/doc");
-    let first = storage.create_nameless(id(1), b"bytes").unwrap();
+    let first = storage.create_unnamed(id(1), b"bytes").unwrap();
     assert!(storage.staged().unwrap().is_empty());
     let name = first.rename(user(), &path("a/doc")).unwrap().unwrap();
     assert_eq!(fs::read(&published).unwrap(), b"bytes");
-    assert_eq!(fs::metadata(&published).unwrap().ino(), first.inode());
+    assert_eq!(fs::metadata(&published).unwrap().ino(), first.file_number());
     first.sync_data().unwrap();
-    name.settle().unwrap();
+    name.sync_name().unwrap();
 
-    let second = storage.create_nameless(id(2), b"other").unwrap();
+    let second = storage.create_unnamed(id(2), b"other").unwrap();
     let refused = second.rename(user(), &path("a/doc")).map(drop);
     assert!(matches!(refused, Err(StorageError::Exists)), "{refused:?}");
     assert_eq!(fs::read(&published).unwrap(), b"bytes");
     let refused = second.rename(user(), &path("a/doc/below")).map(drop);
     assert!(matches!(refused, Err(StorageError::NotAFolder)), "{refused:?}");
-    second.rename(user(), &path("a/other")).unwrap().unwrap().settle().unwrap();
+    second.rename(user(), &path("a/other")).unwrap().unwrap().sync_name().unwrap();
     assert_eq!(fs::read(published.with_file_name("other")).unwrap(), b"other");
 }
 
@@ -653,7 +660,7 @@ fn a_folder_that_was_removed_a_moment_ago_is_made_anew() {
         for document in ["a/b/first", "a/b/doc"] {
             let number = 2 * number + u64::from(document.ends_with("doc"));
             let staging = disk.upload(number, b"bytes");
-            staging.rename(user(), &path(document)).unwrap().unwrap().settle().unwrap();
+            staging.rename(user(), &path(document)).unwrap().unwrap().sync_name().unwrap();
         }
         assert_eq!(fs::read(disk.at("5/a/b/doc")).unwrap(), b"bytes");
         fs::remove_dir_all(disk.at("5/a")).unwrap();

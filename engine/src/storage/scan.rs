@@ -1,5 +1,5 @@
-//! Everything that lies in a data folder, for a command that only looks: no lock is needed
-//! and nothing is changed.
+//! A scan of a data folder, for a command that only looks: no lock is needed and nothing is
+//! changed.
 //!
 //! A server may be at work beside it, so each answer is true for the moment only.
 
@@ -9,7 +9,7 @@ use super::file::drop_cached;
 use super::folder::DataFolder;
 use super::staging_folder::StagingFolder;
 use super::user_folders::UserFolders;
-use super::{Staged, paths};
+use super::{StagedEntry, paths};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -24,7 +24,7 @@ const WHAT: &str = "look through the data folder";
 
 /// See the module's description.
 #[derive(Debug)]
-pub struct Survey {
+pub struct DataFolderScan {
     uploads: Arc<Directory>,
     user_folders: UserFolders,
     staging: StagingFolder,
@@ -32,7 +32,7 @@ pub struct Survey {
 
 /// Something that lies where documents do.
 #[derive(Debug)]
-pub struct Lying {
+pub struct FoundFile {
     /// Where, seen from the data folder.
     pub path: PathBuf,
     /// Whose document's file it would be; nothing where no document has such a path.
@@ -41,7 +41,7 @@ pub struct Lying {
     pub closed: Option<StorageError>,
 }
 
-impl Survey {
+impl DataFolderScan {
     /// Looks at that folder.
     #[must_use]
     pub fn of(folder: &DataFolder) -> Self {
@@ -64,10 +64,10 @@ impl Survey {
         path: &DocumentPath,
     ) -> Result<Option<(File, FileSize)>, StorageError> {
         let found = self.user_folders.published(user, path)?;
-        if let Some(found) = &found {
-            drop_cached(&found.file);
-        }
-        Ok(found.map(|found| (found.file, found.filesize)))
+        Ok(found.map(|(file, filesize, _)| {
+            drop_cached(&file);
+            (file, filesize)
+        }))
     }
 
     /// What the published file is known by; nothing where there is none.
@@ -79,7 +79,7 @@ impl Survey {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<FileStamp>, StorageError> {
-        Ok(self.user_folders.published(user, path)?.map(|found| found.stamp))
+        Ok(self.user_folders.published(user, path)?.map(|(_, _, stamp)| stamp))
     }
 
     /// Opens the staging file of an upload, and tells its size; nothing where there is none.
@@ -108,7 +108,7 @@ impl Survey {
         Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
     }
 
-    /// As [`Storage::may_be_unmounted`](super::Storage::may_be_unmounted).
+    /// As [`LocalDisk::may_be_unmounted`](super::LocalDisk::may_be_unmounted).
     ///
     /// # Errors
     /// Where a folder on the way cannot be looked at.
@@ -151,7 +151,7 @@ impl Survey {
         self.staged_path(name.as_ref())
     }
 
-    /// As [`Storage::highest_user`](super::Storage::highest_user).
+    /// As [`LocalDisk::highest_user`](super::LocalDisk::highest_user).
     ///
     /// # Errors
     /// Where the listing fails.
@@ -176,7 +176,7 @@ impl Survey {
     /// Those of `show`, and where the listing fails.
     pub fn each_staged<E: From<StorageError>>(
         &self,
-        mut show: impl FnMut(Staged) -> Result<(), E>,
+        mut show: impl FnMut(StagedEntry) -> Result<(), E>,
     ) -> Result<(), E> {
         let io = |errno| StorageError::new("list the staging files", errno);
         for name in self.staging.directory.entries().map_err(io)? {
@@ -197,7 +197,7 @@ impl Survey {
     ///
     /// # Errors
     /// Those of `show`.
-    pub fn each_lying<E>(&self, mut show: impl FnMut(Lying) -> Result<(), E>) -> Result<(), E> {
+    pub fn each_file<E>(&self, mut show: impl FnMut(FoundFile) -> Result<(), E>) -> Result<(), E> {
         walk(&self.uploads, Path::new(""), &mut show)
     }
 }
@@ -206,11 +206,11 @@ impl Survey {
 fn walk<E>(
     folder: &Directory,
     below: &Path,
-    show: &mut impl FnMut(Lying) -> Result<(), E>,
+    show: &mut impl FnMut(FoundFile) -> Result<(), E>,
 ) -> Result<(), E> {
     let closed = |path: &Path, errno| {
         let closed = Some(StorageError::opening(WHAT, errno));
-        Lying { path: Path::new(paths::UPLOADS).join(path), place: None, closed }
+        FoundFile { path: Path::new(paths::UPLOADS).join(path), place: None, closed }
     };
     let names = match folder.entries() {
         Ok(names) => names,
@@ -232,7 +232,11 @@ fn walk<E>(
             }
             Ok(_) => {
                 let place = paths::place(&path);
-                show(Lying { path: Path::new(paths::UPLOADS).join(path), place, closed: None })?;
+                show(FoundFile {
+                    path: Path::new(paths::UPLOADS).join(path),
+                    place,
+                    closed: None,
+                })?;
                 continue;
             }
             Err(errno) => Err(errno),
@@ -255,10 +259,10 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn lying(survey: &Survey) -> Vec<(String, bool)> {
+    fn found_in(scan: &DataFolderScan) -> Vec<(String, bool)> {
         let mut found = Vec::new();
-        let shown: Result<(), StorageError> = survey.each_lying(|lying| {
-            found.push((lying.path.display().to_string(), lying.place.is_some()));
+        let shown: Result<(), StorageError> = scan.each_file(|file| {
+            found.push((file.path.display().to_string(), file.place.is_some()));
             Ok(())
         });
         shown.unwrap();
@@ -270,8 +274,8 @@ mod tests {
     fn everything_that_lies_there_is_shown_once_and_no_link_is_followed() {
         let temp = tempfile::tempdir().unwrap();
         let folder = DataFolder::open(temp.path()).unwrap();
-        let survey = Survey::of(&folder);
-        assert_eq!(lying(&survey), []);
+        let scan = DataFolderScan::of(&folder);
+        assert_eq!(found_in(&scan), []);
         let uploads = temp.path().join("uploads");
         let deepest = "a/".repeat(FOLDER_DEPTH);
         for file in [
@@ -302,10 +306,10 @@ mod tests {
             ("uploads/x/doc".to_owned(), false),
         ];
         expected.sort();
-        assert_eq!(lying(&survey), expected);
+        assert_eq!(found_in(&scan), expected);
         for (path, _) in expected {
-            assert!(survey.is_there(Path::new(&path)), "{path}");
-            assert!(!survey.is_there(Path::new(&format!("{path}x"))), "{path}");
+            assert!(scan.is_there(Path::new(&path)), "{path}");
+            assert!(!scan.is_there(Path::new(&format!("{path}x"))), "{path}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Folders that were opened a moment ago: of many files that come into one folder
+//! Folders that were opened less than 100 ms ago: of many files that come into one folder
 //! together, only the first opens it.
 
 use super::user_folder::UserFolder;
@@ -9,27 +9,27 @@ use std::time::{Duration, Instant};
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct KeptFolders(Mutex<HashMap<PathBuf, Kept>>);
+pub(super) struct RecentFolders(Mutex<HashMap<PathBuf, RecentFolder>>);
 
 #[derive(Debug)]
-struct Kept {
+struct RecentFolder {
     folder: UserFolder,
     opened: Instant,
 }
 
-/// Whoever moves a folder away moves what comes into it within this time along, as if it
-/// had come right before.
-const MOMENT: Duration = Duration::from_millis(100);
+/// How long an open folder is used without a look at its path. A program that moves the folder
+/// away moves files that come into it within this time along, as if they had come right before.
+const OPEN_FOR: Duration = Duration::from_millis(100);
 
-/// Folders, and descriptors, that are held at most.
-const MOST: usize = 64;
+/// The most folders, and descriptors, that are held.
+const FOLDERS_MAX: usize = 64;
 
-impl KeptFolders {
+impl RecentFolders {
     /// What that path led to a moment ago.
     pub(super) fn get(&self, path: &Path) -> Option<UserFolder> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all.get(path)?;
-        if kept.opened.elapsed() > MOMENT {
+        if kept.opened.elapsed() > OPEN_FOR {
             all.remove(path);
             return None;
         }
@@ -39,9 +39,9 @@ impl KeptFolders {
     /// That path leads to this folder now.
     pub(super) fn keep(&self, path: PathBuf, folder: &UserFolder) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, kept| kept.opened.elapsed() <= MOMENT);
-        if all.len() < MOST {
-            all.insert(path, Kept { folder: folder.alone(), opened: Instant::now() });
+        all.retain(|_, kept| kept.opened.elapsed() <= OPEN_FOR);
+        if all.len() < FOLDERS_MAX {
+            all.insert(path, RecentFolder { folder: folder.alone(), opened: Instant::now() });
         }
     }
 }

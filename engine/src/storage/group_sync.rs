@@ -1,5 +1,6 @@
-//! Syncs that several ask for at once: one serves all who asked before it began. A
-//! hundred files that come into a folder together cost a few syncs of it, not a hundred.
+//! Syncs of one folder that several threads ask for at once: one sync serves all threads that
+//! asked before it began. A hundred files that come into a folder together cost a few syncs of
+//! it, not a hundred.
 
 use super::StorageError;
 use super::directory::Directory;
@@ -7,18 +8,20 @@ use super::latch::Latch;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Those who ask for a sync of one thing.
+/// The syncs of one folder.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct GroupSync {
+    /// The number of tickets that were taken.
     taken: AtomicU64,
+    /// All tickets up to this one are served.
     served: Mutex<u64>,
 }
 
-/// Says when its holder asked: behind the change that is to become durable.
+/// When a sync was asked for: taken after the change that is to become durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-impl Turns {
+impl GroupSync {
     /// A ticket for a change that was just made, or whose durability is not known.
     pub(super) fn ticket(&self) -> Ticket {
         Ticket(self.taken.fetch_add(1, Ordering::SeqCst) + 1)
@@ -38,7 +41,7 @@ impl Turns {
     }
 
     /// Makes what the ticket stands for durable, and everything before it; by `sync`,
-    /// unless somebody else's has done so already.
+    /// unless the sync of another thread has done so already.
     fn serve(
         &self,
         ticket: Ticket,
@@ -55,7 +58,7 @@ impl Turns {
     }
 }
 
-/// Whose sync it was.
+/// Which thread has synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Served {
     Now,
@@ -68,28 +71,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_sync_serves_all_who_asked_before_it() {
-        let turns = Turns::default();
-        let (first, second) = (turns.ticket(), turns.ticket());
-        assert_eq!(turns.serve(first, || Ok(())).unwrap(), Served::Now);
+    fn one_sync_serves_all_tickets_that_were_taken_before_it() {
+        let group = GroupSync::default();
+        let (first, second) = (group.ticket(), group.ticket());
+        assert_eq!(group.serve(first, || Ok(())).unwrap(), Served::Now);
         let never = || panic!("it is durable already");
-        assert_eq!(turns.serve(second, never).unwrap(), Served::ByAnother);
-        let third = turns.ticket();
+        assert_eq!(group.serve(second, never).unwrap(), Served::ByAnother);
+        let third = group.ticket();
         let late = std::cell::Cell::new(None);
         let sync = || {
-            late.set(Some(turns.ticket()));
+            late.set(Some(group.ticket()));
             Ok(())
         };
-        assert_eq!(turns.serve(third, sync).unwrap(), Served::Now);
-        // Who asked while it was under way may have come too late for it.
-        assert_eq!(turns.serve(late.get().unwrap(), || Ok(())).unwrap(), Served::Now);
+        assert_eq!(group.serve(third, sync).unwrap(), Served::Now);
+        // A ticket that was taken during the sync may stand for a change that came too late for it.
+        assert_eq!(group.serve(late.get().unwrap(), || Ok(())).unwrap(), Served::Now);
     }
 
     #[test]
-    fn a_failed_sync_serves_nobody() {
-        let turns = Turns::default();
-        let ticket = turns.ticket();
-        assert!(turns.serve(ticket, || Err(StorageError::ReadOnly)).is_err());
-        assert_eq!(turns.serve(ticket, || Ok(())).unwrap(), Served::Now);
+    fn a_failed_sync_serves_no_ticket() {
+        let group = GroupSync::default();
+        let ticket = group.ticket();
+        assert!(group.serve(ticket, || Err(StorageError::ReadOnly)).is_err());
+        assert_eq!(group.serve(ticket, || Ok(())).unwrap(), Served::Now);
     }
 }
