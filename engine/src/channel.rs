@@ -457,7 +457,7 @@ impl ChannelDesk {
         let id = request.id;
         let ask = Ask {
             user: self.user,
-            order: request.order,
+            mode: request.mode,
             filename: request.filename.as_deref(),
             filesize: request.filesize,
             grow: request.grow,

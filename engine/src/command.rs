@@ -9,7 +9,7 @@ use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     OnConflict,
 };
-use towline_upload::Order;
+use towline_upload::SendingMode;
 
 /// Something to be done for one writer.
 pub enum Command {
@@ -69,8 +69,8 @@ pub struct NewUpload {
     pub filesize: FileSize,
     /// What to do where the name is taken.
     pub on_conflict: OnConflict,
-    /// In which order the blocks come, and whether their values are announced.
-    pub order: Order,
+    /// In which order the bytes come, and whether the values of blocks are announced.
+    pub mode: SendingMode,
     /// The hash of the file, where the client knows it: bytes that are here already need
     /// not be sent.
     pub hash: Option<FileHash>,
@@ -101,7 +101,7 @@ pub struct ResumeRequest {
     /// Which upload.
     pub id: DocumentId,
     /// As in [`NewUpload`].
-    pub order: Order,
+    pub mode: SendingMode,
     /// Where given, it must be the upload's.
     pub filename: Option<String>,
     /// Where given, it must be the upload's, or with `grow` not below it.

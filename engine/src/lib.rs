@@ -62,4 +62,4 @@ pub use origin::Origin;
 pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Closed, REQUESTS_MAX, Session};
-pub use towline_upload::{Order, Phase};
+pub use towline_upload::{BlockOrder, Integrity, Phase, SendingMode};

@@ -131,7 +131,18 @@ impl BlockHasher {
     /// The value of the block.
     #[must_use]
     pub fn finish(&self) -> ChainingValue {
-        ChainingValue::from_bytes(if self.alone {
+        self.value(self.alone)
+    }
+
+    /// The value of the block in a file of another size than it was begun for: of a file
+    /// whose size is not known at first, the first block may turn out to be the only one.
+    #[must_use]
+    pub fn finish_in(&self, filesize: FileSize) -> ChainingValue {
+        self.value(block_count(filesize) <= 1)
+    }
+
+    fn value(&self, alone: bool) -> ChainingValue {
+        ChainingValue::from_bytes(if alone {
             *self.hasher.finalize().as_bytes()
         } else {
             self.hasher.finalize_non_root()

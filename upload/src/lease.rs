@@ -2,22 +2,52 @@
 
 use towline_types::Generation;
 
-/// In which order a writer sends its blocks.
+/// In which order the bytes of an upload come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Every byte follows the one before; blocks need no announcement.
-    Sequence,
-    /// Blocks in any order, each announced by its value.
+pub enum BlockOrder {
+    /// Each byte follows the one before it, so there is one writer.
+    InOrder,
+    /// Blocks in any order and by several writers; inside a block each byte follows the one
+    /// before it.
     AnyBlock,
 }
 
-/// The right to write to one upload, until a later lease is granted. It is a
-/// number and no lock: nobody has to give it back for the next one to start.
-/// Several writers may share it; see [`Upload::join`](crate::Upload::join).
+/// What a block has to be checked against before it is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Integrity {
+    /// Its writer announces the value of each block. A whole block without its announcement
+    /// is not held.
+    Announced,
+    /// Nothing: a block is held once it is whole. A value that is announced all the same
+    /// is compared.
+    Unannounced,
+}
+
+/// How a writer sends. The order of the bytes and the check of the blocks do not depend
+/// on each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendingMode {
+    /// In which order the bytes come.
+    pub order: BlockOrder,
+    /// What the blocks are checked against.
+    pub integrity: Integrity,
+}
+
+impl SendingMode {
+    /// Bytes in order, and nothing to check a block against: the simplest writer.
+    pub const PLAIN: Self = Self { order: BlockOrder::InOrder, integrity: Integrity::Unannounced };
+
+    /// Blocks in any order, each announced by its value.
+    pub const BLOCKS: Self = Self { order: BlockOrder::AnyBlock, integrity: Integrity::Announced };
+}
+
+/// The right to write to one upload, until a later lease is granted. It is a number and no
+/// lock: the next lease is granted without this one being given back. Several writers may
+/// share it; see [`Upload::join`](crate::Upload::join).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     pub(crate) generation: Generation,
-    pub(crate) order: Order,
+    pub(crate) mode: SendingMode,
 }
 
 impl Lease {
@@ -27,9 +57,9 @@ impl Lease {
         self.generation
     }
 
-    /// What the writer said of its blocks.
+    /// How its writers send.
     #[must_use]
-    pub const fn order(self) -> Order {
-        self.order
+    pub const fn mode(self) -> SendingMode {
+        self.mode
     }
 }

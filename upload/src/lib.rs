@@ -8,7 +8,7 @@ mod progress;
 mod refusal;
 mod upload;
 
-pub use lease::{Lease, Order};
+pub use lease::{BlockOrder, Integrity, Lease, SendingMode};
 pub use phase::Phase;
 pub use progress::{Append, Progress, Snapshot, Verdict};
 pub use refusal::Refusal;

@@ -4,7 +4,7 @@
 //!
 //! What grows with the file is one value of 32 bytes for each MiB.
 
-use crate::{Order, Refusal};
+use crate::{BlockOrder, Integrity, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use towline_types::block::{self, block_count};
@@ -139,21 +139,28 @@ impl Progress {
     /// belong to the first block may; ask again for the rest.
     pub(crate) fn append(
         &self,
-        order: Order,
+        order: BlockOrder,
         offset: Offset,
         length_bytes: u64,
     ) -> Result<Append, Refusal> {
         if length_bytes > self.filesize.get().saturating_sub(offset.get()) {
             return Err(Refusal::SizeExceeded { filesize: self.filesize });
         }
-        let mismatch = Refusal::OffsetMismatch { expected: self.received() };
         let index = BlockIndex::at(offset);
         let open = self.open.get(&index).copied();
         let filled_bytes = open.map_or(0, |open| open.filled_bytes);
-        let in_turn = order == Order::AnyBlock || index == self.frontier;
-        let follows = offset == index.start().plus(filled_bytes);
-        if !in_turn || !follows || self.held.contains_key(&index) {
-            return Err(mismatch);
+        let (expected, is_in_turn) = match order {
+            BlockOrder::InOrder => {
+                let next = self.next_in_order();
+                (next, offset == next)
+            }
+            BlockOrder::AnyBlock => {
+                let follows = offset == index.start().plus(filled_bytes);
+                (self.received(), follows && !self.held.contains_key(&index))
+            }
+        };
+        if !is_in_turn {
+            return Err(Refusal::OffsetMismatch { expected });
         }
         if open.is_none() {
             self.room_for_another()?;
@@ -161,6 +168,22 @@ impl Progress {
         let room = index.length_bytes(self.filesize) - filled_bytes;
         let length_bytes = length_bytes.min(room);
         Ok(Append { index, length_bytes, begins: filled_bytes == 0, ends: length_bytes == room })
+    }
+
+    /// Behind the last byte of those that are here without a gap. Unlike
+    /// [`received`](Self::received) it passes whole blocks that await their announcement:
+    /// where bytes come in order, more may come behind such a block.
+    fn next_in_order(&self) -> Offset {
+        let mut index = self.frontier;
+        let is_whole = |index: BlockIndex| {
+            self.held.contains_key(&index)
+                || self.open.get(&index).is_some_and(|open| open.value.is_some())
+        };
+        while is_whole(index) {
+            index = index.next();
+        }
+        let filled_bytes = self.open.get(&index).map_or(0, |open| open.filled_bytes);
+        index.start().min(self.filesize.end()).plus(filled_bytes)
     }
 
     /// The bytes are written.
@@ -171,7 +194,7 @@ impl Progress {
     /// The value of a block that is full now.
     pub(crate) fn hashed(
         &mut self,
-        order: Order,
+        integrity: Integrity,
         index: BlockIndex,
         value: ChainingValue,
     ) -> Result<Verdict, Refusal> {
@@ -179,7 +202,7 @@ impl Progress {
         open.value = Some(value);
         match open.announced {
             Some(announced) if announced != value => Err(Refusal::BlockMismatch { index }),
-            None if order == Order::AnyBlock => Ok(Verdict::Awaiting),
+            None if integrity == Integrity::Announced => Ok(Verdict::Awaiting),
             _ => {
                 self.hold(index, value);
                 Ok(Verdict::Held)

@@ -1,7 +1,7 @@
 //! The rules of one upload.
 
 use crate::progress::{Append, Progress, Snapshot, Verdict};
-use crate::{Lease, Order, Phase, Refusal};
+use crate::{BlockOrder, Integrity, Lease, Phase, Refusal, SendingMode};
 use std::ops::Range;
 use std::time::Duration;
 use towline_types::limits::WRITERS_MAX;
@@ -45,8 +45,8 @@ pub struct Upload {
 pub struct Ask<'a> {
     /// Who they are.
     pub user: UserId,
-    /// How they send their blocks.
-    pub order: Order,
+    /// How they send.
+    pub mode: SendingMode,
     /// The file's name, where they say it.
     pub filename: Option<&'a str>,
     /// The file's size, where they say it.
@@ -64,12 +64,12 @@ impl Upload {
         owner: UserId,
         path: DocumentPath,
         filesize: FileSize,
-        order: Order,
+        mode: SendingMode,
         now: Timestamp,
     ) -> (Self, Lease) {
         let mut upload =
             Self::restore(owner, path, Phase::Uploading, Progress::empty(filesize), now);
-        let lease = upload.grant(order, now);
+        let lease = upload.grant(mode, now);
         (upload, lease)
     }
 
@@ -176,10 +176,10 @@ impl Upload {
             self.progress = grown;
         }
         self.progress.drop_strays();
-        if ask.order == Order::Sequence {
+        if ask.mode.integrity == Integrity::Unannounced {
             self.progress.accept_unannounced();
         }
-        Ok(self.grant(ask.order, now))
+        Ok(self.grant(ask.mode, now))
     }
 
     /// One more writer for the lease in force. Blocks are what they share: each writes
@@ -195,7 +195,7 @@ impl Upload {
         self.check_uploading()?;
         let lease = self.lease.filter(|lease| lease.generation == generation);
         let lease = lease.ok_or(Refusal::Superseded)?;
-        if lease.order == Order::Sequence {
+        if lease.mode.order == BlockOrder::InOrder {
             return Err(Refusal::NotShared);
         }
         if self.writers >= WRITERS_MAX {
@@ -217,7 +217,7 @@ impl Upload {
         length_bytes: u64,
     ) -> Result<Append, Refusal> {
         self.check_lease(lease)?;
-        self.progress.append(lease.order, offset, length_bytes)
+        self.progress.append(lease.mode.order, offset, length_bytes)
     }
 
     /// The bytes are written.
@@ -236,14 +236,14 @@ impl Upload {
         index: BlockIndex,
         value: ChainingValue,
     ) -> Result<Verdict, Refusal> {
-        self.progress.hashed(lease.order, index, value)
+        self.progress.hashed(lease.mode.integrity, index, value)
     }
 
     /// The value of a block that was full before a restart and still awaits its
     /// announcement.
     pub fn read_back(&mut self, index: BlockIndex, value: ChainingValue) {
         // Without an announcement there is nothing it could differ from.
-        let _ = self.progress.hashed(Order::AnyBlock, index, value);
+        let _ = self.progress.hashed(Integrity::Announced, index, value);
     }
 
     /// The writer says which value a block has, before or after its bytes.
@@ -283,7 +283,7 @@ impl Upload {
         self.check_lease(lease)?;
         // A block that its writer meant to announce and did not is vouched for by
         // the hash of the whole, or by nobody.
-        let vouched = lease.order == Order::Sequence || claimed.is_some();
+        let vouched = lease.mode.integrity == Integrity::Unannounced || claimed.is_some();
         let actual = self.progress.whole(vouched)?;
         match claimed {
             Some(claimed) if claimed != actual => Err(Refusal::HashMismatch { claimed, actual }),
@@ -349,9 +349,9 @@ impl Upload {
         self.lease.is_none() && now > self.expires_at(patience)
     }
 
-    fn grant(&mut self, order: Order, now: Timestamp) -> Lease {
+    fn grant(&mut self, mode: SendingMode, now: Timestamp) -> Lease {
         self.generation = self.generation.next(now);
-        let lease = Lease { generation: self.generation, order };
+        let lease = Lease { generation: self.generation, mode };
         self.lease = Some(lease);
         self.writers = 1;
         lease

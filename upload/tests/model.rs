@@ -10,7 +10,9 @@ use std::time::Duration;
 use towline_types::block::{self, BLOCK_SIZE_BYTES, block_count};
 use towline_types::limits::WRITERS_MAX;
 use towline_types::{BlockIndex, ChainingValue, DocumentPath, FileSize, Offset, Timestamp, UserId};
-use towline_upload::{Ask, Lease, Order, Phase, Progress, Refusal, Upload, Verdict};
+use towline_upload::{
+    Ask, BlockOrder, Integrity, Lease, Phase, Progress, Refusal, SendingMode, Upload, Verdict,
+};
 
 const FILESIZE: u64 = 4 * BLOCK_SIZE_BYTES + 1000;
 const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
@@ -32,7 +34,7 @@ enum Command {
         count: u64,
     },
     Resume {
-        order: Order,
+        mode: SendingMode,
         offset_is_right: bool,
     },
     /// One more connection for a lease: the one in force, one before it, or a
@@ -59,15 +61,17 @@ enum Joiner {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let order = prop_oneof![Just(Order::Sequence), Just(Order::AnyBlock)];
+    let order = prop_oneof![Just(BlockOrder::InOrder), Just(BlockOrder::AnyBlock)];
+    let integrity = prop_oneof![Just(Integrity::Announced), Just(Integrity::Unannounced)];
+    let mode = (order, integrity).prop_map(|(order, integrity)| SendingMode { order, integrity });
     prop_oneof![
         12 => (0u64..6, prop_oneof![4 => Just(0i64), 1 => -2000i64..2000], lengths())
             .prop_map(|(block, shift, length)| Command::Append { block, shift, length }),
         6 => (0u64..6, prop::bool::weighted(0.8))
             .prop_map(|(block, honest)| Command::Announce { block, honest }),
         1 => (0u64..5, 1u64..3).prop_map(|(first, count)| Command::Withdraw { first, count }),
-        2 => (order, prop::bool::weighted(0.8))
-            .prop_map(|(order, offset_is_right)| Command::Resume { order, offset_is_right }),
+        2 => (mode, prop::bool::weighted(0.8))
+            .prop_map(|(mode, offset_is_right)| Command::Resume { mode, offset_is_right }),
         3 => prop_oneof![4 => Just(Joiner::Owner), 1 => Just(Joiner::Stranger), 1 => Just(Joiner::Late)]
             .prop_map(|who| Command::Join { who }),
         2 => Just(Command::Release),
@@ -113,7 +117,7 @@ impl World {
     fn new() -> Self {
         let now = Timestamp::from_secs(1_000_000);
         let path = DocumentPath::parse("doc.pdf").unwrap();
-        let (upload, lease) = Upload::begin(owner(), path, filesize(), Order::AnyBlock, now);
+        let (upload, lease) = Upload::begin(owner(), path, filesize(), SendingMode::BLOCKS, now);
         Self {
             upload,
             lease: Some(lease),
@@ -156,10 +160,10 @@ impl World {
         self.filled.retain(|block, _| !(first..first + count).contains(block));
     }
 
-    fn resume(&mut self, order: Order, offset: Option<Offset>) -> Result<Lease, Refusal> {
+    fn resume(&mut self, mode: SendingMode, offset: Option<Offset>) -> Result<Lease, Refusal> {
         let ask = Ask {
             user: owner(),
-            order,
+            mode,
             filename: Some("doc.pdf"),
             filesize: Some(filesize()),
             grow: false,
@@ -185,7 +189,7 @@ impl World {
                 assert_eq!(refused, Err(Refusal::Superseded));
             }
             let offset = Some(self.upload.progress().received());
-            self.resume(Order::AnyBlock, offset).unwrap();
+            self.resume(SendingMode::BLOCKS, offset).unwrap();
             return;
         };
         match *command {
@@ -207,10 +211,10 @@ impl World {
                 }
             }
             Command::Withdraw { first, count } => self.take_back(lease, first, count),
-            Command::Resume { order, offset_is_right } => {
+            Command::Resume { mode, offset_is_right } => {
                 let expected = self.upload.progress().received();
                 let offset = if offset_is_right { expected } else { expected.plus(1) };
-                let granted = self.resume(order, Some(offset));
+                let granted = self.resume(mode, Some(offset));
                 assert_eq!(granted.is_ok(), offset_is_right);
                 if !offset_is_right {
                     assert_eq!(granted, Err(Refusal::OffsetMismatch { expected }));
@@ -279,12 +283,12 @@ impl World {
         match (self.upload.join(user, asked.generation()), who) {
             (Ok(joined), Joiner::Owner) => {
                 assert_eq!(joined, lease);
-                assert_eq!(lease.order(), Order::AnyBlock);
+                assert_ne!(lease.mode().order, BlockOrder::InOrder);
                 self.writers += 1;
                 assert!(self.writers <= WRITERS_MAX);
             }
             (Err(Refusal::NotShared), Joiner::Owner) => {
-                assert_eq!(lease.order(), Order::Sequence);
+                assert_eq!(lease.mode().order, BlockOrder::InOrder);
             }
             (Err(Refusal::TooManyWriters { max }), Joiner::Owner) => {
                 assert_eq!(self.writers, max);
@@ -307,15 +311,18 @@ impl World {
                 assert_eq!(offset, index.start().get() + filled);
                 assert!(offset + append.length_bytes <= index.end(filesize()).get());
                 assert!(!self.is_held(index));
-                if lease.order() == Order::Sequence {
-                    assert_eq!(offset, self.prefix());
+                if lease.mode().order == BlockOrder::InOrder {
+                    assert_eq!(offset, self.next_in_order(), "every byte follows");
                 }
                 self.upload.appended(append, self.now);
                 *self.filled.entry(index.get()).or_default() += append.length_bytes;
                 assert_eq!(append.ends, self.fill(index.get()) == index.length_bytes(filesize()));
                 if append.ends {
                     match self.upload.hashed(lease, index, value(index)) {
-                        Ok(_) => {}
+                        Ok(Verdict::Held) => assert!(self.is_held(index)),
+                        Ok(Verdict::Awaiting) => {
+                            assert_eq!(lease.mode().integrity, Integrity::Announced);
+                        }
                         Err(Refusal::BlockMismatch { .. }) => {
                             self.take_back(lease, index.get(), 1);
                         }
@@ -324,11 +331,27 @@ impl World {
                 }
             }
             Err(Refusal::SizeExceeded { .. }) => assert!(offset + length > FILESIZE),
-            Err(Refusal::OffsetMismatch { expected }) => {
-                assert_eq!(expected.get(), self.prefix());
-            }
+            Err(Refusal::OffsetMismatch { expected }) => match lease.mode().order {
+                BlockOrder::InOrder => {
+                    assert_eq!(expected.get(), self.next_in_order());
+                    assert_ne!(offset, expected.get(), "what follows is never refused");
+                }
+                BlockOrder::AnyBlock => assert_eq!(expected.get(), self.prefix()),
+            },
             Err(other) => panic!("{other:?}"),
         }
+    }
+
+    /// The bytes without a gap, whether their blocks are held or not.
+    fn next_in_order(&self) -> u64 {
+        let mut next = 0;
+        for block in 0..block_count(filesize()) {
+            next += self.fill(block);
+            if self.fill(block) < BlockIndex::new(block).unwrap().length_bytes(filesize()) {
+                break;
+            }
+        }
+        next
     }
 
     fn restart(&mut self) {

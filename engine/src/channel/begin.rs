@@ -239,7 +239,7 @@ impl ChannelDesk {
 
     fn make_file(&mut self, begun: Begun, mut newborn: Newborn) -> Result<(), Failure> {
         let Begun { request, now, .. } = begun;
-        let NewUpload { path, filesize, on_conflict, order, .. } = request;
+        let NewUpload { path, filesize, on_conflict, mode, .. } = request;
         let id = newborn.birth.id;
         failpoint::reach("upload.row_made");
         let staging = match self.service.storage.create(id, filesize) {
@@ -252,7 +252,7 @@ impl ChannelDesk {
         };
         newborn.has_file = true;
         failpoint::reach("upload.file_made");
-        let (rules, lease) = Rules::begin(self.user, path, filesize, order, now);
+        let (rules, lease) = Rules::begin(self.user, path, filesize, mode, now);
         let (live, part) = Live::begin(id, staging, rules, lease, self.writer());
         let live = Arc::new(live);
         self.service.registry.begin(&live, || {

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use towline_state::catalog::{NewDocument, Unless};
 use towline_types::block::{hash_block, hash_file};
 use towline_types::{BlockIndex, FileHash, Offset};
-use towline_upload::{Order as BlockOrder, Upload as Rules};
+use towline_upload::{Integrity, Upload as Rules};
 
 /// Takes the commands of a small file from the beginning of a queue, as one command, where
 /// all of them are there.
@@ -79,7 +79,7 @@ impl WholeUpload {
             && self.new.hash.is_none_or(|said| said == hash)
             && self.hash.is_none_or(|said| said == hash)
             // Where values were to be announced, one has to vouch for the bytes.
-            && (self.new.order == BlockOrder::Sequence
+            && (self.new.mode.integrity == Integrity::Unannounced
                 || self.value.is_some()
                 || self.hash.is_some());
         is_right.then_some(hash)

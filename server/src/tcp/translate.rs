@@ -7,7 +7,7 @@ use towline_engine::{
     Answer, Event, EventKind, Grant, GrantedBy, Position, Status as Standing, Tag,
 };
 use towline_engine::{Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest};
-use towline_engine::{Order, Phase};
+use towline_engine::{Phase, SendingMode};
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::limits::WITHDRAW_RANGES_MAX;
 use towline_protocol::reply::{
@@ -52,7 +52,7 @@ fn begin(upload: Upload, user: UserId) -> Command {
             path,
             filesize: upload.filesize,
             on_conflict: upload.on_conflict,
-            order: order(upload.blocks),
+            mode: mode(upload.blocks),
             hash: upload.blake3,
             new_only: upload.new_only,
             chunk_size: upload.chunk_size,
@@ -68,7 +68,7 @@ fn resume(resume: Resume, user: UserId) -> Command {
     }
     Command::Resume(Box::new(ResumeRequest {
         id,
-        order: order(resume.blocks),
+        mode: mode(resume.blocks),
         filename: resume.filename,
         filesize: resume.filesize,
         grow: resume.grow,
@@ -103,8 +103,9 @@ fn find(find: &Find) -> Command {
     }
 }
 
-const fn order(blocks: bool) -> Order {
-    if blocks { Order::AnyBlock } else { Order::Sequence }
+/// How a client sends that says `blocks`, and one that does not.
+const fn mode(blocks: bool) -> SendingMode {
+    if blocks { SendingMode::BLOCKS } else { SendingMode::PLAIN }
 }
 
 fn bad_name(error: BadName) -> Rejection {
