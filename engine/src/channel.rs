@@ -37,7 +37,7 @@ use towline_types::block::block_count;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, Generation, Offset, OnConflict, UserId,
 };
-use towline_upload::{Ask, Phase, Refusal, Upload as Rules};
+use towline_upload::{Phase, Refusal, ResumeClaim, Upload as Rules};
 
 /// A file up to this is made durable so soon, when others are too.
 const SHORT_FILE_BYTES: u64 = 256 << 10;
@@ -455,7 +455,7 @@ impl ChannelDesk {
         // Until it is granted, what comes on this channel is for nobody.
         self.slot = Slot::Refused;
         let id = request.id;
-        let ask = Ask {
+        let ask = ResumeClaim {
             user: self.user,
             mode: request.mode,
             filename: request.filename.as_deref(),
@@ -506,7 +506,11 @@ impl ChannelDesk {
         Err(Failure::Restless)
     }
 
-    fn take_up(&self, id: DocumentId, ask: &Ask<'_>) -> Result<Option<(Arc<Live>, Part)>, Failure> {
+    fn take_up(
+        &self,
+        id: DocumentId,
+        ask: &ResumeClaim<'_>,
+    ) -> Result<Option<(Arc<Live>, Part)>, Failure> {
         let live = self.service.live(id)?;
         let now = self.service.clock().now();
         let patience = self.service.calendar.patience();

@@ -69,6 +69,7 @@ impl Failure {
                 Refusal::BlockMismatch { .. }
                     | Refusal::NoSuchBlock { .. }
                     | Refusal::Incomplete { .. }
+                    | Refusal::LengthUnknown
             ) | Self::Storage(StorageError::Exists | StorageError::NotAFolder)
                 | Self::Catalog(CatalogError::Refused(
                     Unrecorded::PathTaken | Unrecorded::FolderTaken
@@ -195,9 +196,10 @@ fn refused(refusal: &Refusal) -> Rejection {
         Refusal::NotUploading(phase) => ended(phase),
         Refusal::Superseded => RejectionKind::Superseded,
         Refusal::NotShared => RejectionKind::NotShared,
-        Refusal::TooManyOpen { max } | Refusal::TooManyWriters { max } => {
-            RejectionKind::TooMany { max: max as u64 }
-        }
+        Refusal::TooManyOpen { max }
+        | Refusal::TooManyRanges { max }
+        | Refusal::TooManyWriters { max } => RejectionKind::TooMany { max: max as u64 },
+        Refusal::LengthUnknown => RejectionKind::LengthUnknown,
         Refusal::OffsetMismatch { expected } => RejectionKind::OffsetMismatch { expected },
         Refusal::SizeExceeded { filesize } => RejectionKind::SizeExceeded { filesize },
         Refusal::NoSuchBlock { index } => RejectionKind::NoSuchBlock { index },

@@ -25,7 +25,9 @@ use towline_types::{
     BlockHasher, BlockIndex, ChainingValue, DocumentId, FileSize, Generation, Offset, Timestamp,
     UserId,
 };
-use towline_upload::{Ask, Lease, Phase, Refusal, Snapshot, Upload};
+use towline_upload::{
+    BlockValue, Hashing, Lease, Length, Phase, Refusal, ResumeClaim, Snapshot, Upload,
+};
 
 /// Write-back is started whenever so much has come, so that the sync at the next
 /// checkpoint finds little left to do.
@@ -189,7 +191,7 @@ impl Live {
     /// Nothing where this `Live` is retired: ask for the newer one.
     pub(crate) fn resume(
         &self,
-        ask: &Ask<'_>,
+        ask: &ResumeClaim<'_>,
         writer: Writer,
         now: Timestamp,
         patience: Duration,
@@ -282,28 +284,39 @@ impl Live {
     ) -> Result<(), Failure> {
         let mut core = self.core();
         let core = &mut *core;
-        let filesize = core.upload.progress().filesize();
+        let length = core.upload.progress().length();
+        let filesize = length.bound();
         // A piece that reaches too far is refused whole.
         let length_bytes = bytes.len() as u64;
         let _ = core.upload.append(lease, offset, length_bytes)?;
         self.staging.check_holds(core.reach)?;
         while !bytes.is_empty() {
             let append = core.upload.append(lease, offset, bytes.len() as u64)?;
-            let length = usize::try_from(append.length_bytes).expect("a piece fits in memory");
-            let (here, rest) = bytes.split_at(length);
+            let here = usize::try_from(append.length_bytes).expect("a piece fits in memory");
+            let (here, rest) = bytes.split_at(here);
             self.staging.write_all_at(here, offset)?;
             failpoint::reach("write.written");
-            if append.begins {
-                core.hashers.insert(append.index, BlockHasher::new(append.index, filesize));
+            match append.hashing {
+                Hashing::Begins => {
+                    let mut hasher = BlockHasher::new(append.index, filesize);
+                    hasher.update(here);
+                    core.hashers.insert(append.index, hasher);
+                }
+                Hashing::Continues => {
+                    if let Some(hasher) = core.hashers.get_mut(&append.index) {
+                        hasher.update(here);
+                    }
+                }
+                Hashing::ReadsBack => drop(core.hashers.remove(&append.index)),
             }
-            let hasher = core.hashers.get_mut(&append.index).expect("an open block has a hasher");
-            hasher.update(here);
             failpoint::reach("write.hashed");
             core.upload.appended(append, now);
             core.reach = core.reach.max(offset.plus(append.length_bytes));
             if append.ends {
-                let value = hasher.finish();
-                core.hashers.remove(&append.index);
+                let value = match core.hashers.remove(&append.index) {
+                    Some(hasher) => BlockValue::of(&hasher, append.index, length),
+                    None => read_whole_block(&*self.staging, append.index, length)?,
+                };
                 core.upload.hashed(lease, append.index, value)?;
             }
             offset = offset.plus(append.length_bytes);
@@ -555,18 +568,40 @@ fn hash_open_block(
     upload: &mut Upload,
 ) -> Result<BTreeMap<BlockIndex, BlockHasher>, Failure> {
     let Some((index, span)) = upload.progress().open_bytes() else { return Ok(BTreeMap::new()) };
-    let filesize = upload.progress().filesize();
-    let length = usize::try_from(span.end - span.start).expect("a block fits in memory");
-    let mut bytes = vec![0; length];
-    staging.read_exact_at(&mut bytes, index.start())?;
-    tracing::debug!(%document_id, bytes = length, "read back the open block");
-    let mut hasher = BlockHasher::new(index, filesize);
-    hasher.update(&bytes);
-    if span == index.span(filesize) {
-        upload.read_back(index, hasher.finish());
+    let length = upload.progress().length();
+    let hasher = read_block(staging, index, span.clone(), length)?;
+    tracing::debug!(%document_id, bytes = span.end - span.start, "read back the open block");
+    if span == index.span(length.bound()) {
+        upload.read_back(index, BlockValue::of(&hasher, index, length));
         return Ok(BTreeMap::new());
     }
     Ok(BTreeMap::from([(index, hasher)]))
+}
+
+/// The value of a block that is whole and whose bytes no hasher has followed: they came in
+/// another order, or were begun under an earlier lease. It reads at most 1 MiB, which as a
+/// rule is still in the page cache.
+fn read_whole_block(
+    staging: &dyn Staging,
+    index: BlockIndex,
+    length: Length,
+) -> Result<BlockValue, Failure> {
+    let hasher = read_block(staging, index, index.span(length.bound()), length)?;
+    Ok(BlockValue::of(&hasher, index, length))
+}
+
+fn read_block(
+    staging: &dyn Staging,
+    index: BlockIndex,
+    span: Range<u64>,
+    length: Length,
+) -> Result<BlockHasher, Failure> {
+    let bytes = usize::try_from(span.end - span.start).expect("a block fits in memory");
+    let mut bytes = vec![0; bytes];
+    staging.read_exact_at(&mut bytes, index.start())?;
+    let mut hasher = BlockHasher::new(index, length.bound());
+    hasher.update(&bytes);
+    Ok(hasher)
 }
 
 impl Core {

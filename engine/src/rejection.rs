@@ -60,6 +60,8 @@ kinds! {
     NoSuchBlock { index: BlockIndex } "bad_request",
     /// Bytes are missing from `expected` on.
     Incomplete { expected: Offset } "incomplete",
+    /// The length of the file is still to be declared.
+    LengthUnknown "bad_state",
     /// The whole differs from the hash that was expected; the upload has failed.
     HashMismatch "hash_mismatch",
     /// A later lease has been granted.

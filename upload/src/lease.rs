@@ -10,6 +10,9 @@ pub enum BlockOrder {
     /// Blocks in any order and by several writers; inside a block each byte follows the one
     /// before it.
     AnyBlock,
+    /// Ranges of bytes in any order and by several writers, wherever they begin and end. A
+    /// block whose bytes did not come in their order is read back to be hashed.
+    AnyRange,
 }
 
 /// What a block has to be checked against before it is held.
@@ -39,6 +42,10 @@ impl SendingMode {
 
     /// Blocks in any order, each announced by its value.
     pub const BLOCKS: Self = Self { order: BlockOrder::AnyBlock, integrity: Integrity::Announced };
+
+    /// Ranges of bytes in any order, with nothing to check a block against.
+    pub const RANGES: Self =
+        Self { order: BlockOrder::AnyRange, integrity: Integrity::Unannounced };
 }
 
 /// The right to write to one upload, until a later lease is granted. It is a number and no

@@ -2,14 +2,18 @@
 //! command is legal now. Pure: time, sizes and values come in as arguments,
 //! decisions go out. `clippy.toml` beside this crate bans clocks, files and sockets.
 
+mod block_value;
 mod lease;
+mod length;
 mod phase;
 mod progress;
 mod refusal;
 mod upload;
 
+pub use block_value::BlockValue;
 pub use lease::{BlockOrder, Integrity, Lease, SendingMode};
+pub use length::Length;
 pub use phase::Phase;
-pub use progress::{Append, Progress, Snapshot, Verdict};
+pub use progress::{Append, Hashing, Progress, RequestId, Snapshot, Verdict};
 pub use refusal::Refusal;
-pub use upload::{Ask, Upload};
+pub use upload::{ResumeClaim, Upload};

@@ -1,8 +1,8 @@
-//! Where an upload stands.
+//! Where an upload is in its life.
 
 use std::fmt;
 
-/// Where an upload stands. The words are those of the catalog and of the wire.
+/// Where an upload is in its life. The words are those of the catalog and of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Bytes are wanted. Paused or not is no phase: a pause is only a missing connection.
@@ -15,7 +15,7 @@ pub enum Phase {
     Failed,
     /// Given up by its owner.
     Cancelled,
-    /// Given up because no byte came for too long.
+    /// Given up because no byte came for as many days as the server waits.
     Expired,
 }
 

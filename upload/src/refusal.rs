@@ -6,7 +6,7 @@ use towline_types::{BlockIndex, FileHash, FileSize, Offset};
 /// Why a command is not legal now. A refused command has changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No such upload, or somebody else's: the two must not be told apart.
+    /// No such upload, or another user's: the two must not be told apart.
     #[error("there is no such document among yours")]
     NotFound,
     /// Larger than the server takes.
@@ -23,8 +23,8 @@ pub enum Refusal {
     /// A later lease has been granted.
     #[error("another connection has taken this upload over")]
     Superseded,
-    /// The lease in force is its one writer's: the order of its bytes is all that is
-    /// known of them.
+    /// The lease in force has one writer alone: the order of the bytes is all that is known of
+    /// them.
     #[error("this upload is sent by one connection alone")]
     NotShared,
     /// Too many share the lease.
@@ -51,6 +51,15 @@ pub enum Refusal {
         /// How many may be.
         max: usize,
     },
+    /// Too many ranges of a block lie behind gaps.
+    #[error("{max} ranges of this block are begun already; close a gap first")]
+    TooManyRanges {
+        /// How many may be.
+        max: usize,
+    },
+    /// The length of the file is still to be declared.
+    #[error("the length of the file was not declared yet")]
+    LengthUnknown,
     /// The file has no such block.
     #[error("the file has no block {index}")]
     NoSuchBlock {

@@ -23,7 +23,7 @@ use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
 use towline_types::{DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId};
-use towline_upload::{Phase, Upload as Rules};
+use towline_upload::{Length, Phase, Upload as Rules};
 
 /// What is waited for.
 pub(super) enum Asked {
@@ -252,7 +252,7 @@ impl ChannelDesk {
         };
         newborn.has_file = true;
         failpoint::reach("upload.file_made");
-        let (rules, lease) = Rules::begin(self.user, path, filesize, mode, now);
+        let (rules, lease) = Rules::begin(self.user, path, Length::Declared(filesize), mode, now);
         let (live, part) = Live::begin(id, staging, rules, lease, self.writer());
         let live = Arc::new(live);
         self.service.registry.begin(&live, || {

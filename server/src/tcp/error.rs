@@ -44,6 +44,7 @@ const fn code(kind: &RejectionKind) -> Code {
         RejectionKind::HashMismatch => Code::HashMismatch,
         RejectionKind::Superseded => Code::Superseded,
         RejectionKind::NotShared
+        | RejectionKind::LengthUnknown
         | RejectionKind::NoActiveUpload
         | RejectionKind::WrongPhase { .. } => Code::BadState,
         RejectionKind::FileChanged => Code::FileChanged,
