@@ -5,9 +5,10 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use tempfile::TempDir;
 use towline_state::Catalog;
-use towline_state::catalog::{Checkpoint, Created, NewDocument, OnConflict, Unless};
+use towline_state::catalog::{Checkpoint, Created, Length, NewDocument, OnConflict, Unless};
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId,
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, SecondDigest, Timestamp,
+    UserId,
 };
 
 fn main() {
@@ -58,9 +59,10 @@ impl Bench {
             let document = NewDocument {
                 user_id: self.user,
                 path,
-                filesize: FileSize::try_from(FILE_BYTES).expect("a legal size"),
+                length: Length::Declared(FileSize::try_from(FILE_BYTES).expect("a legal size")),
                 on_conflict: OnConflict::Rename,
                 chunk_size: Some(65_536),
+                second_digest: SecondDigest::None,
                 started_at: now(),
             };
             self.catalog.create_document(document, Unless::default(), u32::MAX, |id| id)

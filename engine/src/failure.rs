@@ -383,8 +383,7 @@ fn unrecorded(refusal: &Unrecorded) -> Rejection {
         | Unrecorded::BadUserName(_)
         | Unrecorded::UserIdTaken(_)
         | Unrecorded::BadUserId(_)
-        | Unrecorded::NotAnEnding(_) => {
-            Rejection::new(RejectionKind::Internal, refusal.to_string())
-        }
+        | Unrecorded::NotAnEnding(_)
+        | Unrecorded::BadLength => Rejection::new(RejectionKind::Internal, refusal.to_string()),
     }
 }

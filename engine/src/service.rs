@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_state::catalog::{Catalog, CatalogError, Document, DurableOffset};
 use towline_types::{DocumentId, FileSize, UserId};
-use towline_upload::{Length, Phase, Progress, Refusal, Upload};
+use towline_upload::{Phase, Progress, Refusal, Upload};
 
 /// See the module's description.
 pub(crate) struct Service {
@@ -76,8 +76,7 @@ impl Service {
             let blocks = self.catalog.blocks(id).wait()?;
             let nothing_promised =
                 row.durable_offset == DurableOffset::NOTHING && blocks.is_empty();
-            let progress =
-                Progress::restore(Length::Declared(row.filesize), row.durable_offset.get(), blocks);
+            let progress = Progress::restore(row.length(), row.durable_offset.get(), blocks);
             let last_byte_at = row.last_chunk_at;
             let upload = Upload::restore(row.user_id, row.path, row.phase, progress, last_byte_at);
             let staging = match self.storage.open(id) {

@@ -61,6 +61,7 @@ pub use peek::Peek;
 pub use reply::Reply;
 pub use shared::Counters;
 pub use store::Store;
+pub use towline_upload::Length;
 pub use unfinished::{Unfinished, UnfinishedPage};
 pub use users::User;
 

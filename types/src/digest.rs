@@ -1,4 +1,4 @@
-//! The two digests: of a whole file, and of one block of it. Both are 32 bytes, and
+//! The digests: of a whole file, and of one block of it. All are 32 bytes, and
 //! each is its own type, so that a block's value is never taken for a file's hash.
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,38 @@ digest!(
     /// has but one block, this is the hash of the file.
     ChainingValue
 );
+
+digest!(
+    /// The SHA-256 hash of a whole file, where it was asked for besides the BLAKE3 hash.
+    Sha256Hash
+);
+
+/// A hash of the whole file that is wanted besides its BLAKE3 hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecondDigest {
+    /// None: it costs another pass over all bytes.
+    #[default]
+    None,
+    /// The SHA-256 hash.
+    Sha256,
+}
+
+impl SecondDigest {
+    /// The word for it, as RFC 9530 has it.
+    #[must_use]
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Sha256 => Some("sha-256"),
+        }
+    }
+
+    /// The digest of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        (word == "sha-256").then_some(Self::Sha256)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ mod on_conflict;
 mod store_id;
 
 pub use block::{BlockHasher, BlockIndex};
-pub use digest::{ChainingValue, FileHash};
+pub use digest::{ChainingValue, FileHash, SecondDigest, Sha256Hash};
 pub use name::{BadName, DocumentPath, Name};
 pub use number::{DocumentId, FileSize, Generation, Offset, OutOfRange, Timestamp, UserId};
 pub use on_conflict::OnConflict;

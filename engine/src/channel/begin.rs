@@ -22,7 +22,9 @@ use std::sync::Arc;
 use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
-use towline_types::{DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId};
+use towline_types::{
+    DocumentPath, FileHash, FileSize, Offset, OnConflict, SecondDigest, Timestamp, UserId,
+};
 use towline_upload::{Length, Phase, Upload as Rules};
 
 /// What is waited for.
@@ -69,9 +71,10 @@ impl Begun {
         NewDocument {
             user_id,
             path: self.request.path.clone(),
-            filesize: self.request.filesize,
+            length: Length::Declared(self.request.filesize),
             on_conflict: self.request.on_conflict,
             chunk_size: self.request.chunk_size,
+            second_digest: SecondDigest::None,
             started_at: self.now,
         }
     }

@@ -99,7 +99,7 @@ impl Posted {
         } else {
             // Where many are published, the first sync finds the bytes of all of them on
             // the device.
-            posted.file.staging.start_writeback(Offset::ZERO, posted.new.filesize.get());
+            posted.file.staging.start_writeback(Offset::ZERO, posted.new.length.bound().get());
         }
         posted
     }
@@ -174,7 +174,7 @@ impl ChannelDesk {
         }
         self.backlog.settled();
         self.slot = Slot::Whole(id);
-        let (offset, filesize) = (Offset::ZERO, new.filesize);
+        let (offset, filesize) = (Offset::ZERO, new.length.bound());
         let grant = Grant { by: GrantedBy::Begin, offset, filesize, lease: None };
         self.tell(Some(id), EventKind::Granted(grant));
         Ok(self.went(stage?))

@@ -16,8 +16,8 @@ use crate::publish::Order;
 use std::collections::VecDeque;
 use towline_state::catalog::{NewDocument, Unless};
 use towline_types::block::{hash_block, hash_file};
-use towline_types::{BlockIndex, FileHash, Offset};
-use towline_upload::{Integrity, Upload as Rules};
+use towline_types::{BlockIndex, FileHash, Offset, SecondDigest};
+use towline_upload::{Integrity, Length, Upload as Rules};
 
 /// Takes the commands of a small file from the beginning of a queue, as one command, where
 /// all of them are there.
@@ -144,9 +144,10 @@ impl ChannelDesk {
         let new = NewDocument {
             user_id,
             path: new.path.clone(),
-            filesize,
+            length: Length::Declared(filesize),
             on_conflict,
             chunk_size: new.chunk_size,
+            second_digest: SecondDigest::None,
             started_at,
         };
         Some(Posted::written(service, order, (new, unless), (staging, birth), room))

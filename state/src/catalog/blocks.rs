@@ -1,12 +1,13 @@
 //! The chaining values of verified blocks, kept while an upload is unfinished.
 
 use super::document::in_phase;
-use super::error::CatalogError;
+use super::error::{CatalogError, Refusal};
 use super::job::Share;
 use super::row::{NamedRow, block_index};
 use super::{Catalog, Reply};
 use rusqlite::{Connection, params};
 use std::ops::Range;
+use towline_types::block::block_count;
 use towline_types::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset};
 use towline_upload::Phase;
 
@@ -15,6 +16,17 @@ impl Catalog {
     /// limit: each row stands for a MiB that lies on the disk.
     pub fn blocks(&self, document_id: DocumentId) -> Reply<Vec<(BlockIndex, ChainingValue)>> {
         self.look(Share::Documents, move |connection| of(connection, document_id))
+    }
+
+    /// The same from that block on, and at most `max` of them: a page of an answer, whatever
+    /// the length of the file.
+    pub fn blocks_from(
+        &self,
+        document_id: DocumentId,
+        from: BlockIndex,
+        max: u32,
+    ) -> Reply<Vec<(BlockIndex, ChainingValue)>> {
+        self.look(Share::Documents, move |connection| page(connection, document_id, from, max))
     }
 
     /// Takes back blocks whose bytes turned out to be lost or changed, and sets
@@ -75,6 +87,33 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Records how long the file of an upload is that began without that. Its durable offset
+    /// stays. Where no other block follows the first, the value of the first is another one
+    /// than was recorded: it leaves with the same commit, and comes again with the next
+    /// checkpoint.
+    ///
+    /// Refused: as [`withdraw_blocks`](Self::withdraw_blocks), and [`Refusal::BadLength`] where
+    /// the length was declared before, or is below the durable offset.
+    pub fn declare_length(&self, document_id: DocumentId, filesize: FileSize) -> Reply<()> {
+        self.write(move |connection| {
+            let document = in_phase(connection, document_id, &[Phase::Uploading])?;
+            if !document.length_is_open || filesize.end() < document.durable_offset.get() {
+                return Err(Refusal::BadLength.into());
+            }
+            connection
+                .prepare_cached(
+                    "UPDATE documents SET filesize = $1, length_is_open = 0 WHERE document_id = $2",
+                )?
+                .execute([filesize.to_i64(), document_id.to_i64()])?;
+            if block_count(filesize) == 1 {
+                forget(connection, document_id)?;
+            }
+            Ok(())
+        })
+    }
+}
+
 /// Records blocks; one that is there already gets the new value.
 pub(super) fn record(
     connection: &Connection,
@@ -104,11 +143,24 @@ fn of(
     connection: &Connection,
     document_id: DocumentId,
 ) -> Result<Vec<(BlockIndex, ChainingValue)>, CatalogError> {
+    page(connection, document_id, BlockIndex::FIRST, NO_LIMIT)
+}
+
+/// More than any file has blocks.
+const NO_LIMIT: u32 = u32::MAX;
+
+fn page(
+    connection: &Connection,
+    document_id: DocumentId,
+    from: BlockIndex,
+    max: u32,
+) -> Result<Vec<(BlockIndex, ChainingValue)>, CatalogError> {
     let mut statement = connection.prepare_cached(
         "SELECT document_id, block_index, cv FROM blocks \
-         WHERE document_id = $1 ORDER BY block_index",
+         WHERE document_id = $1 AND block_index >= $2 ORDER BY block_index LIMIT $3",
     )?;
-    let mut rows = statement.query([document_id.to_i64()])?;
+    let from = i64::try_from(from.get()).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![document_id.to_i64(), from, max])?;
     let mut blocks = Vec::new();
     while let Some(row) = rows.next()? {
         let row = NamedRow::new(row, "document", "document_id")?;

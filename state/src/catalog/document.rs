@@ -6,15 +6,16 @@ use super::row::NamedRow;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 pub use towline_types::OnConflict;
 use towline_types::{
-    DocumentId, DocumentPath, FileHash, FileSize, Name, Offset, Timestamp, UserId,
+    DocumentId, DocumentPath, FileHash, FileSize, Name, Offset, SecondDigest, Sha256Hash,
+    Timestamp, UserId,
 };
-use towline_upload::Phase;
+use towline_upload::{Length, Phase};
 
 /// The columns that [`Document`] is read from.
 pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesize, blake3, \
     status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
     last_chunk_at, created_at, finished_at, cached_inode, file_inode, file_modified, \
-    file_mount_depth";
+    file_mount_depth, length_is_open, second_digest, sha256";
 
 /// What is known of a document when its upload begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +25,13 @@ pub struct NewDocument {
     /// The place that was asked for.
     pub path: DocumentPath,
     /// The length of the whole file.
-    pub filesize: FileSize,
+    pub length: Length,
     /// What to do where the place is taken.
     pub on_conflict: OnConflict,
     /// The payload of a full chunk, where it was agreed on.
     pub chunk_size: Option<u32>,
+    /// The hash of the whole file that is wanted besides BLAKE3.
+    pub second_digest: SecondDigest,
     /// When the upload began.
     pub started_at: Timestamp,
 }
@@ -81,10 +84,17 @@ pub struct Document {
     pub user_id: UserId,
     /// The place that was asked for.
     pub path: DocumentPath,
-    /// The length of the whole file.
+    /// The length of the whole file; of one whose [length](Self::length) is not declared yet,
+    /// the largest that it may become.
     pub filesize: FileSize,
+    /// The length is still to be declared.
+    pub length_is_open: bool,
     /// The hash of the whole file; from publishing on.
     pub blake3: Option<FileHash>,
+    /// The hash of the whole file that is wanted besides BLAKE3.
+    pub second_digest: SecondDigest,
+    /// The SHA-256 hash of the whole file, where one was wanted; from publishing on.
+    pub sha256: Option<Sha256Hash>,
     /// Where the upload stands.
     pub phase: Phase,
     /// What to do where the place is taken.
@@ -114,6 +124,17 @@ pub struct Document {
 }
 
 impl Document {
+    /// How long the file is, as far as that was declared.
+    #[must_use]
+    pub const fn length(&self) -> Length {
+        match self.length_is_open {
+            true => Length::Open { max: self.filesize },
+            false => Length::Declared(self.filesize),
+        }
+    }
+}
+
+impl Document {
     /// What is promised of its bytes: what a checkpoint recorded, and from `publishing` on the
     /// whole file, where it was synced before the row said so.
     #[must_use]
@@ -133,6 +154,10 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
         user_id: row.get("user_id", UserId::from_i64)?,
         path: path(&row)?,
         filesize: row.get("filesize", FileSize::from_i64)?,
+        length_is_open: row.plain("length_is_open")?,
+        second_digest: second_digest(&row)?,
+        sha256: row
+            .get_option("sha256", |hash: [u8; 32]| Ok::<_, String>(Sha256Hash::from_bytes(hash)))?,
         blake3: row
             .get_option("blake3", |hash: [u8; 32]| Ok::<_, String>(FileHash::from_bytes(hash)))?,
         phase: row.get("status", |word: String| {
@@ -155,6 +180,13 @@ pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
         finished_at: row.time_option("finished_at")?,
         stamp: stamp(&row)?,
     })
+}
+
+fn second_digest(row: &NamedRow<'_, '_>) -> Result<SecondDigest, CatalogError> {
+    let digest = row.get_option("second_digest", |word: String| {
+        SecondDigest::parse(&word).ok_or_else(|| format!("{word:?} is no digest"))
+    })?;
+    Ok(digest.unwrap_or_default())
 }
 
 fn stamp(row: &NamedRow<'_, '_>) -> Result<Option<FileStamp>, CatalogError> {

@@ -38,7 +38,7 @@ impl Catalog {
             }
             admit(connection, &new)?;
             if let Some(blake3) = unless.same_bytes {
-                let (user_id, filesize) = (new.user_id, new.filesize);
+                let (user_id, filesize) = (new.user_id, new.length.bound());
                 let content = Content { user_id, filesize, blake3 };
                 let documents = found::same_bytes(connection, content)?;
                 if !documents.is_empty() {
@@ -99,20 +99,23 @@ fn create(
     connection
         .prepare_cached(
             "INSERT INTO documents (document_id, user_id, folder, filename, filesize, status, \
-             on_conflict, chunk_size, durable_offset, started_at, last_chunk_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10)",
+             on_conflict, chunk_size, durable_offset, started_at, last_chunk_at, \
+             length_is_open, second_digest) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12)",
         )?
         .execute(params![
             document_id.to_i64(),
             new.user_id.to_i64(),
             new.path.folder_text(),
             new.path.filename().as_str(),
-            new.filesize.to_i64(),
+            new.length.bound().to_i64(),
             Phase::Uploading.as_str(),
             new.on_conflict.as_str(),
             new.chunk_size,
             new.started_at.to_i64(),
             new.started_at.to_i64(),
+            new.length.declared().is_none(),
+            new.second_digest.as_str(),
         ])?;
     Ok(())
 }

@@ -177,6 +177,10 @@ pub enum Refusal {
     /// That phase is no way to give an upload up.
     #[error("an upload is not given up as {0}")]
     NotAnEnding(Phase),
+    /// The length of the file is not declared where it has to be, was declared before, or is
+    /// below what is durable.
+    #[error("the length of the file is not declared, or cannot be that")]
+    BadLength,
 }
 
 fn name_taken(name: &str, user_id: UserId, removed: bool) -> String {

@@ -301,14 +301,14 @@ pub(super) fn needless<N>(
     unless: Unless,
 ) -> Result<Option<Created<N>>, CatalogError> {
     if let Some(blake3) = unless.same_place {
-        let content = Content { user_id: new.user_id, filesize: new.filesize, blake3 };
+        let content = Content { user_id: new.user_id, filesize: new.length.bound(), blake3 };
         let documents = same_place(connection, content, &new.path, new.on_conflict)?;
         if !documents.is_empty() {
             return Ok(Some(Created::SamePlace(documents)));
         }
     }
     if unless.unfinished {
-        let found = find(connection, new.user_id, &new.path, new.filesize, None)?;
+        let found = find(connection, new.user_id, &new.path, new.length.bound(), None)?;
         if found.unfinished.is_some() {
             return Ok(Some(Created::Found(Box::new(found))));
         }

@@ -3,11 +3,12 @@
 
 use super::document::{Bytes, Document, FileStamp, NewDocument, OnConflict, in_phase};
 use super::durable::DurableOffset;
+use super::error::Refusal;
 use super::found::{self, Created, Unless};
 use super::place::{Wish, free_place};
 use super::{Catalog, Reply, blocks, users};
 use rusqlite::params;
-use towline_types::{DocumentId, FileHash, Timestamp};
+use towline_types::{DocumentId, FileHash, Sha256Hash, Timestamp};
 use towline_upload::Phase;
 
 impl Catalog {
@@ -24,7 +25,8 @@ impl Catalog {
     /// Refused: [`Refusal::PathTaken`] for [`OnConflict::Reject`] where copy 0 is
     /// not free or not asked for, and where no numbered name is legal;
     /// [`Refusal::FolderTaken`] where a document has the name of one of the folders;
-    /// [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`].
+    /// [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`]; [`Refusal::BadLength`] where the
+    /// length of the file is not declared.
     pub fn begin_publish(
         &self,
         document_id: DocumentId,
@@ -37,6 +39,9 @@ impl Catalog {
         self.write(move |connection| {
             let document =
                 in_phase(connection, document_id, &[Phase::Uploading, Phase::Publishing])?;
+            if document.length_is_open {
+                return Err(Refusal::BadLength.into());
+            }
             let wish = Wish { owner: document.user_id, path: &document.path, on_conflict };
             let (place, copy) = free_place(connection, wish, document_id, first_copy)?;
             connection
@@ -70,6 +75,20 @@ impl Catalog {
                 },
                 copy,
             ))
+        })
+    }
+
+    /// Records the SHA-256 hash of the whole file of an upload. Before
+    /// [`begin_publish`](Self::begin_publish), so that the document has it from publishing on.
+    ///
+    /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is not uploading.
+    pub fn note_sha256(&self, document_id: DocumentId, sha256: Sha256Hash) -> Reply<()> {
+        self.write(move |connection| {
+            in_phase(connection, document_id, &[Phase::Uploading])?;
+            connection
+                .prepare_cached("UPDATE documents SET sha256 = $1 WHERE document_id = $2")?
+                .execute(params![sha256.as_bytes(), document_id.to_i64()])?;
+            Ok(())
         })
     }
 
@@ -109,15 +128,17 @@ impl Catalog {
                 return Ok(needless);
             }
             users::require(connection, new.user_id)?;
-            let NewDocument { user_id, path, filesize, on_conflict, chunk_size, started_at } = new;
+            let NewDocument { user_id, path, length, on_conflict, chunk_size, .. } = new;
+            let (filesize, started_at) = (length.bound(), new.started_at);
+            let second_digest = new.second_digest;
             let wish = Wish { owner: user_id, path: &path, on_conflict };
             let (place, copy) = free_place(connection, wish, document_id, 0)?;
             connection
                 .prepare_cached(
                     "INSERT INTO documents (document_id, user_id, folder, filename, filesize, \
                      blake3, status, on_conflict, chunk_size, durable_offset, file_path, \
-                     path_key, started_at, last_chunk_at, cached_inode) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14)",
+                     path_key, started_at, last_chunk_at, cached_inode, second_digest) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14, $15)",
                 )?
                 .execute(params![
                     document_id.to_i64(),
@@ -134,13 +155,17 @@ impl Catalog {
                     started_at.to_i64(),
                     started_at.to_i64(),
                     cached_inode(bytes),
+                    second_digest.as_str(),
                 ])?;
             let document = Document {
                 document_id,
                 user_id,
                 path,
                 filesize,
+                length_is_open: false,
                 blake3: Some(blake3),
+                second_digest,
+                sha256: None,
                 phase: Phase::Publishing,
                 on_conflict,
                 chunk_size,

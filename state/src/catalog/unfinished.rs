@@ -112,7 +112,7 @@ pub(super) fn find(
     let sql = format!(
         "SELECT {COLUMNS} FROM documents \
          WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \
-         AND finished_at IS NULL ORDER BY document_id DESC LIMIT {LOOKS}"
+         AND finished_at IS NULL AND length_is_open = 0 ORDER BY document_id DESC LIMIT {LOOKS}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let wanted = params![user_id.to_i64(), folder, filename, filesize.to_i64()];

@@ -3,6 +3,7 @@
 use crate::fixture::{Fixture, at, id, path, refusal, size, user};
 use towline_state::catalog::{Bytes, Document, DurableOffset, OnConflict, Refusal};
 use towline_state::{Catalog, CatalogError};
+use towline_types::SecondDigest;
 use towline_upload::Phase;
 
 #[test]
@@ -14,7 +15,10 @@ fn a_new_document_reads_back() {
         user_id: f.user,
         path: path("lectures/week 1/Übung.pdf"),
         filesize: size(5_242_880),
+        length_is_open: false,
         blake3: None,
+        second_digest: SecondDigest::None,
+        sha256: None,
         phase: Phase::Uploading,
         on_conflict: OnConflict::Rename,
         chunk_size: Some(65536),

@@ -7,9 +7,10 @@ use towline_state::catalog::{
 };
 use towline_state::{Catalog, CatalogError};
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, Timestamp,
-    UserId,
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, SecondDigest,
+    Timestamp, UserId,
 };
+use towline_upload::Length;
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -47,9 +48,10 @@ impl Fixture {
         NewDocument {
             user_id: self.user,
             path: path(place),
-            filesize: size(filesize),
+            length: Length::Declared(size(filesize)),
             on_conflict: OnConflict::Rename,
             chunk_size: Some(65536),
+            second_digest: SecondDigest::None,
             started_at: at(10),
         }
     }

@@ -9,6 +9,7 @@ mod fixture;
 mod found;
 mod groups;
 mod inventory;
+mod lengths;
 mod looking;
 mod lookups;
 mod opening;
