@@ -3,7 +3,7 @@
 use std::process::Command;
 use towline_protocol::request::{Resume, Upload};
 use towline_tests::proxy::FaultProxy;
-use towline_tests::raw_client::{CHUNK, RawClient, ZERO, position, resume, upload};
+use towline_tests::raw_client::{CHUNK, Heard, RawClient, ZERO, position, resume, upload};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 use towline_tests::volume::skipped;
@@ -23,7 +23,7 @@ async fn at_sixty_places_and_every_border_of_a_frame() {
         let begin = Upload { blocks, ..upload(&name, &test_file) };
         let document_id = first.upload(begin).await.document_id;
         drop(first);
-        let (mut received, mut durable) = (0, 0);
+        let (mut received, mut durable, mut resets) = (0, 0, 0);
         for number in 0..30 {
             let mut raw = RawClient::login(proxy.address(), &server.user.token).await;
             let granted = raw.resume(Resume { blocks, ..resume(document_id) }).await;
@@ -60,7 +60,8 @@ async fn at_sixty_places_and_every_border_of_a_frame() {
                 }
                 at = next;
             }
-            raw.ended().await;
+            let end = raw.ended().await.pop();
+            resets += usize::from(matches!(end, Some(Heard::Reset(_))));
             let status = server.client().await.status(document_id).await;
             assert!(position(status.durable) >= durable);
             durable = position(status.durable);
@@ -81,7 +82,8 @@ async fn at_sixty_places_and_every_border_of_a_frame() {
         }
         assert_eq!(raw.complete(ZERO).await.blake3, test_file.hash());
         server.site.assert_published(&server.user, &name, &test_file);
-        println!("30 resets, the last resume at {from}");
+        assert!(resets >= 24, "only {resets} of 30 connections were reset");
+        println!("{resets} resets, the last resume at {from}");
     }
 }
 

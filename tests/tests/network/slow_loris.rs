@@ -58,6 +58,18 @@ async fn honest(site: &Site, server: &ServerProcess, user: &TestUser, name: &str
     took
 }
 
+/// The connections of the crowd are all still open: a client that was measured beside
+/// connections that the server had closed would have been measured alone.
+fn assert_all_drip(crowd: &mut JoinSet<()>, size: usize) {
+    let mut ended = 0;
+    while crowd.try_join_next().is_some() {
+        ended += 1;
+    }
+    assert_eq!(ended, 0, "of {size} connections {ended} had ended before the end of the upload");
+    assert_eq!(crowd.len(), size);
+    crowd.abort_all();
+}
+
 /// Says these bytes, those from `from` on one by one, a byte each second.
 async fn drip(mut stream: TcpStream, bytes: Vec<u8>, from: usize) {
     if stream.write_all(&bytes[..from]).await.is_err() {
@@ -87,13 +99,13 @@ async fn a_thousand_of_them_and_one_honest_client() {
     let (before, _) = resident(server.id());
 
     let hello = |token: &str| frame::control(&hello(token));
-    let mut loris = JoinSet::new();
+    let (mut strangers, mut crowd) = (JoinSet::new(), JoinSet::new());
     let crowd_since = Instant::now();
     for number in 0..STRANGERS + USERS {
         let stream = TcpStream::connect(server.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         if number < STRANGERS {
-            loris.spawn(drip(stream, hello(&mallory.token), 0));
+            strangers.spawn(drip(stream, hello(&mallory.token), 0));
             continue;
         }
         // Logged in, and in the middle of a chunk that never ends.
@@ -103,7 +115,7 @@ async fn a_thousand_of_them_and_one_honest_client() {
         let greeting = [&hello(&mallory.token)[..], &frame::control(&begin), &head].concat();
         let from = greeting.len();
         let bytes = [&greeting[..], &test_file.bytes[..1000]].concat();
-        loris.spawn(drip(stream, bytes, from));
+        crowd.spawn(drip(stream, bytes, from));
     }
     // The best of each: the machine has others to serve as well.
     let (mut all, mut among) = (Vec::new(), Duration::MAX);
@@ -122,8 +134,8 @@ async fn a_thousand_of_them_and_one_honest_client() {
         before >> 20,
         peak >> 20
     );
-    loris.abort_all();
-    while loris.join_next().await.is_some() {}
+    strangers.abort_all();
+    assert_all_drip(&mut crowd, USERS);
     assert!(peak < RESIDENT_MAX, "{peak} bytes of memory");
     assert!(ratio >= 0.5, "{:.0} % of the speed it has alone", ratio * 100.0);
 }
@@ -158,8 +170,7 @@ async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
     raw.complete(ZERO).await;
     let took = began.elapsed();
     println!("32 MiB through four buffers among sixty that drip: {took:?}");
-    drips.abort_all();
-    while drips.join_next().await.is_some() {}
+    assert_all_drip(&mut drips, 60);
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
@@ -167,7 +178,7 @@ async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
 /// of them in a second: 3 kB/s in all. They must not keep the buffers from an honest client.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_that_drip_behind_a_good_beginning() {
-    const DRIPS: u64 = 100;
+    const DRIPS: usize = 100;
     let volume = Volume::memory(2 << 30);
     let site = volume.as_ref().map_or_else(Site::new, Site::on);
     let user = site.add_user("ada").await;
@@ -181,7 +192,7 @@ async fn a_hundred_that_drip_behind_a_good_beginning() {
     let since = Instant::now();
     let mut drips = JoinSet::new();
     for number in 0..DRIPS {
-        let test_file = TestFile::new(BLOCK, number);
+        let test_file = TestFile::new(BLOCK, number as u64);
         let mut raw = server.client(&mallory).await;
         raw.upload(upload(&format!("{number}.bin"), &test_file)).await;
         raw.chunk(ZERO, 0, &test_file.bytes[..64 << 10]).await;
@@ -205,7 +216,6 @@ async fn a_hundred_that_drip_behind_a_good_beginning() {
     }
     let ratio = alone.as_secs_f64() / among.as_secs_f64();
     println!("alone {alone:?}, among drips {all:?}: {:.0} % of its speed", ratio * 100.0);
-    drips.abort_all();
-    while drips.join_next().await.is_some() {}
+    assert_all_drip(&mut drips, DRIPS);
     assert!(ratio >= 0.5, "{:.0} % of the speed it has alone", ratio * 100.0);
 }
