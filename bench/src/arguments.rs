@@ -18,6 +18,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Measures all of them, every round each once in an order of its own
     Compare(Compare),
+    /// Counts what a server asks of the system, and fails where that has grown beyond the baseline
+    Counters(Counters),
     /// One end of the floor program
     #[command(hide = true)]
     Floor(Floor),
@@ -59,6 +61,25 @@ pub(crate) struct Compare {
     /// the other sections as small
     #[arg(long)]
     pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Counters {
+    /// The file with the counts to compare with [default: bench/counters.txt]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Writes that file anew instead of comparing
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// How often each workload runs; the lowest count of each kind is taken
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// Where everything lies, sent and received [default: a temporary folder in target/]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The longest that any one command may take
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration)]
+    pub(crate) limit: Duration,
 }
 
 impl Compare {

@@ -252,7 +252,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Where `cargo` builds: target/release/towline-bench → target.
-fn target() -> Result<PathBuf> {
+pub(crate) fn target() -> Result<PathBuf> {
     let this = std::env::current_exe().context("cannot find this program's own file")?;
     let target = this.ancestors().nth(2).context("this program lies in no folder")?;
     Ok(target.to_owned())

@@ -6,9 +6,11 @@
 //! measured is always the code of this build.
 
 mod arguments;
+mod baseline;
 mod chart;
 mod compare;
 mod contender;
+mod count;
 mod descriptors;
 mod floor;
 mod goal_test;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
 fn own(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match Arguments::parse_from(arguments).command {
         Command::Compare(compare) => compare::run(&compare),
+        Command::Counters(counters) => baseline::run(&counters),
         Command::Floor(floor) => floor::run(&floor).map(|()| true),
     };
     match done {
