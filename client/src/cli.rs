@@ -1,5 +1,5 @@
 //! The command line `towline`, in two steps: [`arguments`] is what was typed,
-//! [`meaning`] what it means. The commands beside them do it.
+//! [`resolve`] what it means. The commands beside them do it.
 
 mod about;
 mod arguments;
@@ -7,9 +7,9 @@ mod forget;
 mod habits;
 mod job;
 mod list;
-mod meaning;
 mod printer;
 mod put;
+mod resolve;
 mod resume;
 mod selection;
 mod signals;
@@ -56,16 +56,16 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cancel(about) => about::cancel(about),
         #[cfg(feature = "serve")]
         Command::Serve(serve) => {
-            towline_server::cli::serve(&serve).map(|()| Exit::Done).map_err(Complaint::failed)
+            towline_server::cli::serve(&serve).map(|()| Exit::Done).map_err(CliError::failed)
         }
         #[cfg(feature = "serve")]
-        Command::Demo { file } => crate::demo::run(file).map_err(Complaint::failed),
+        Command::Demo { file } => crate::demo::run(file).map_err(CliError::failed),
     };
     let exit = match ended {
         Ok(exit) => exit,
-        Err(complaint) => {
-            printer::say(&complaint.to_string());
-            complaint.exit
+        Err(error) => {
+            printer::say(&error.to_string());
+            error.exit
         }
     };
     whole_output(exit, json).into()
@@ -84,12 +84,12 @@ fn whole_output(exit: Exit, json: bool) -> Exit {
 
 /// Why a command was not even begun.
 #[derive(Debug)]
-struct Complaint {
+struct CliError {
     exit: Exit,
     message: String,
 }
 
-impl Complaint {
+impl CliError {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
@@ -110,13 +110,13 @@ impl Complaint {
     }
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl From<Failure> for Complaint {
+impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
         let mut message = failure.to_string();
         if let Some(advice) = failure.advice() {
@@ -128,10 +128,10 @@ impl From<Failure> for Complaint {
 
 /// Everything of a client is one task, which waits for the socket most of the
 /// time; a second worker would only cost it wake-ups.
-fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Complaint> {
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            Complaint::new(Exit::Refused, format!("cannot start: {}", in_words(&error)))
+            CliError::new(Exit::Refused, format!("cannot start: {}", in_words(&error)))
         })?;
     let done = runtime.block_on(work);
     // A thread may still wait for a name server that does not answer; the process ends without it.

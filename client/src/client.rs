@@ -7,16 +7,18 @@ mod pursuit;
 mod work;
 
 use crate::address::ServerAddress;
-use crate::connection::{Connection, Patience};
+use crate::attempt_end::AttemptEnd;
+use crate::connection::{Connection, Timeouts};
 use crate::document::Document;
 use crate::events::{Listener, Receipt};
 use crate::failure::{Failure, ends_upload};
 use crate::route::{Route, Unreached};
-use crate::stop::Stop;
+use crate::small_file_batch::PriorAttempt;
 use crate::token::Token;
-use crate::transfer::{Means, PutOptions, Transfer};
+use crate::transfer::attempt::Attempt;
+use crate::transfer::options::PutOptions;
+use crate::transfer::{AttemptContext, Transfer};
 use crate::uploads::Uploads;
-use crate::volley::Before;
 pub use many::Ending;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +41,7 @@ const ASKED_ABOUT_MAX: usize = 64;
 /// it opens when it needs it and again when it is lost.
 ///
 /// Make one with [`new`](Self::new), say what differs from the default with
-/// [`keeping`](Self::keeping), [`retries`](Self::retries) and the like, then
+/// [`state_file`](Self::state_file), [`retries`](Self::retries) and the like, then
 /// [`put`](Self::put) as often as you like.
 #[derive(Debug)]
 pub struct Client {
@@ -58,7 +60,7 @@ pub struct Client {
     token_file: Option<PathBuf>,
     uploads: Uploads,
     retries: Option<u32>,
-    patience: Patience,
+    timeouts: Timeouts,
     connection: Option<Connection>,
 }
 
@@ -77,14 +79,14 @@ impl Client {
             token_file: None,
             uploads: Uploads::default(),
             retries: None,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             connection: None,
         }
     }
 
     /// Keeps a list of unfinished uploads in that file.
     #[must_use]
-    pub fn keeping(mut self, file: StateFile) -> Self {
+    pub fn state_file(mut self, file: StateFile) -> Self {
         self.uploads = Uploads::kept_in(file);
         self
     }
@@ -92,7 +94,7 @@ impl Client {
     /// Reads the list of unfinished uploads in that file, which cannot be written: what is
     /// begun is not remembered.
     #[must_use]
-    pub fn looking_at(mut self, file: StateFile) -> Self {
+    pub fn read_only_state_file(mut self, file: StateFile) -> Self {
         self.uploads = Uploads::read_from(file);
         self
     }
@@ -115,13 +117,13 @@ impl Client {
     /// Works for that store alone: the same number means something else in another one, and
     /// the files may not be meant for it.
     #[must_use]
-    pub fn expecting(mut self, store: Option<StoreId>) -> Self {
+    pub fn expected_store(mut self, store: Option<StoreId>) -> Self {
         self.expected = store;
         self
     }
 
     /// Says in the list which server has these commands, as soon as that is known.
-    pub(crate) fn working_on(&mut self, jobs: Vec<JobEntry>) {
+    pub(crate) fn works_for(&mut self, jobs: Vec<JobEntry>) {
         self.jobs = jobs;
     }
 
@@ -138,8 +140,8 @@ impl Client {
 
     /// How long to wait for what.
     #[must_use]
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
@@ -164,7 +166,7 @@ impl Client {
         cancel: &CancellationToken,
         listener: Listener<'_>,
     ) -> Result<Receipt, Failure> {
-        let mut work = Work::new(Before::Nothing, self.retries);
+        let mut work = Work::new(PriorAttempt::Nothing, self.retries);
         match self.work_on(&mut work, document, options, false, cancel, listener).await {
             Worked::Ended(ended) => *ended,
             // Only a file behind which others wait is put off, and here is one file alone.
@@ -254,38 +256,40 @@ impl Client {
             let connection = self.connected().await?;
             let channel = connection.new_channel();
             match connection.ask(&request(DocumentRef { channel, document_id })).await? {
-                Reply::Error(error) => Err(Stop::refused(error)),
+                Reply::Error(error) => Err(AttemptEnd::refused(error)),
                 reply => Ok(reply),
             }
         };
         let answer = answer.await;
-        answer.map_err(|stop| {
+        answer.map_err(|end| {
             self.connection = None;
             let server = self.server().clone();
             let (attempts, kept) = (1, None);
-            match stop {
-                Stop::Failed(Failure::OtherServer { server, .. }) => {
+            match end {
+                AttemptEnd::Failed(Failure::OtherServer { server, .. }) => {
                     Failure::OtherServer { document_id: Some(document_id), server }
                 }
-                Stop::Failed(failure) | Stop::Garbled(failure) => failure,
-                Stop::Later(reply) => Failure::Refused { reply, kept },
-                Stop::Unreached(Unreached::Definite(why)) => {
+                AttemptEnd::Failed(failure) | AttemptEnd::Garbled(failure) => failure,
+                AttemptEnd::Later(reply) => Failure::Refused { reply, kept },
+                AttemptEnd::Unreached(Unreached::Definite(why)) => {
                     Failure::NoServer { server, attempts, why, kept }
                 }
-                Stop::Unreached(Unreached::ForNow(reason))
-                | Stop::Lost(reason)
-                | Stop::Silent(reason) => Failure::Unreachable { server, attempts, reason, kept },
-                Stop::Realign => Failure::Protocol("client and server differ".to_owned()),
+                AttemptEnd::Unreached(Unreached::ForNow(reason))
+                | AttemptEnd::Lost(reason)
+                | AttemptEnd::Silent(reason) => {
+                    Failure::Unreachable { server, attempts, reason, kept }
+                }
+                AttemptEnd::Realign => Failure::Protocol("client and server differ".to_owned()),
             }
         })
     }
 
-    async fn connected(&mut self) -> Result<&mut Connection, Stop> {
+    async fn connected(&mut self) -> Result<&mut Connection, AttemptEnd> {
         if self.connection.is_none() {
             // Of a server that was never heard of nothing says that it is one.
-            let login = self.patience.answer_within;
+            let login = self.timeouts.ping_answer;
             let login = if self.was_met { login } else { login.min(FIRST_LOGIN) };
-            let opened = Connection::open(&self.route, &self.token, self.patience, login).await?;
+            let opened = Connection::open(&self.route, &self.token, self.timeouts, login).await?;
             let store = opened.welcome().server_id;
             if self.expected.is_some() && store.is_some() && self.expected != store {
                 let server = self.known.address.clone();
@@ -295,7 +299,7 @@ impl Client {
             self.note_store(store);
             self.connection = Some(opened);
         }
-        self.connection.as_mut().ok_or_else(|| Stop::Lost(String::new()))
+        self.connection.as_mut().ok_or_else(|| AttemptEnd::Lost(String::new()))
     }
 
     /// Remembers who has answered. A command over several files that is killed later on is
@@ -309,24 +313,25 @@ impl Client {
         self.known.id = store;
     }
 
-    async fn attempt(
-        &mut self,
-        transfer: &mut Transfer,
-        listener: Listener<'_>,
-    ) -> Result<Receipt, Stop> {
-        self.connected().await?;
-        let Some(link) = self.connection.as_mut() else { return Err(Stop::Lost(String::new())) };
-        let means = Means {
-            link,
+    /// One attempt at a file, over the connection that is open or a new one.
+    async fn attempt(&mut self, transfer: &mut Transfer, listener: Listener<'_>) -> Attempt {
+        if let Err(end) = self.connected().await {
+            return Attempt::not_begun(end);
+        }
+        let Some(connection) = self.connection.as_mut() else {
+            return Attempt::not_begun(AttemptEnd::Lost(String::new()));
+        };
+        let context = AttemptContext {
+            connection,
             uploads: &self.uploads,
             route: &self.route,
             server: &self.known,
             token: &self.token,
-            patience: self.patience,
+            timeouts: self.timeouts,
             token_file: self.token_file.as_ref(),
             listener,
         };
-        transfer.attempt(means).await
+        transfer.attempt(context).await
     }
 
     /// A connection on which one upload was refused is good for the next; one

@@ -1,10 +1,10 @@
 //! One connection to a server. Nothing else here touches the socket.
 
-use crate::feeder::Block;
+use crate::attempt_end::AttemptEnd;
+use crate::block_reader::Block;
 use crate::long_work::{Advance, LongWork, done_bytes};
-use crate::outbox::{Outbox, SLICES};
 use crate::route::{Greeting, NoServer, Route};
-use crate::stop::Stop;
+use crate::send_queue::{SLICES, SendQueue};
 use crate::system::in_words;
 use crate::token::Token;
 use socket2::{SockRef, TcpKeepalive};
@@ -26,39 +26,39 @@ use towline_types::{BlockIndex, ChainingValue, DocumentId};
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// For a connection to one address.
     pub connect: Duration,
     /// For the answer to a question once it is sent, whatever else the server says
     /// meanwhile.
     pub answer: Duration,
     /// For anything to come of what is sent, whatever the server says meanwhile.
-    pub headway: Duration,
+    pub progress: Duration,
     /// For any sign of life, before a `ping` asks for one.
     pub ping_after: Duration,
     /// For the answer to that `ping`; then the connection counts as lost. The
     /// system gives a link up that long after it last delivered anything, too.
-    pub answer_within: Duration,
+    pub ping_answer: Duration,
     /// For the server's last word at a pause.
-    pub farewell: Duration,
+    pub closing: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(60),
-            headway: Duration::from_secs(300),
+            progress: Duration::from_secs(300),
             ping_after: Duration::from_secs(15),
-            answer_within: Duration::from_secs(30),
-            farewell: Duration::from_secs(2),
+            ping_answer: Duration::from_secs(30),
+            closing: Duration::from_secs(2),
         }
     }
 }
 
 /// What the server said.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum Incoming {
     Reply(Reply),
     BlockList { channel: Channel, first: BlockIndex, values: Vec<ChainingValue> },
 }
@@ -66,7 +66,7 @@ pub(crate) enum Said {
 /// What [`Connection::next`] came back for.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Said(Said),
+    Incoming(Incoming),
     /// There is room for one more block.
     Room,
 }
@@ -80,8 +80,8 @@ pub(crate) enum Step {
 pub(crate) struct Connection {
     stream: TcpStream,
     decoder: Decoder,
-    outbox: Outbox,
-    patience: Patience,
+    send_queue: SendQueue,
+    timeouts: Timeouts,
     /// When the peer last took or sent something.
     alive: Instant,
     /// When it last took bytes of a file.
@@ -104,16 +104,16 @@ impl Connection {
     pub(crate) async fn open(
         route: &Route,
         token: &Token,
-        patience: Patience,
+        timeouts: Timeouts,
         login: Duration,
-    ) -> Result<Self, Stop> {
-        let stream = route.connect(patience.connect).await?;
-        tune(&stream, patience)?;
+    ) -> Result<Self, AttemptEnd> {
+        let stream = route.connect(timeouts.connect).await?;
+        tune(&stream, timeouts)?;
         let mut connection = Self {
             stream,
             decoder: Decoder::new(FrameLimits::CLIENT),
-            outbox: Outbox::default(),
-            patience,
+            send_queue: SendQueue::default(),
+            timeouts,
             alive: Instant::now(),
             wrote: Instant::now(),
             heard_bytes: 0,
@@ -134,30 +134,34 @@ impl Connection {
         let said = timeout(login, connection.next(false)).await;
         match said
             .unwrap_or(Err(NoServer::Silent.into()))
-            .map_err(|stop| connection.at_login(stop))?
+            .map_err(|end| connection.at_login(end))?
         {
-            Step::Said(Said::Reply(Reply::Welcome(welcome))) => {
+            Step::Incoming(Incoming::Reply(Reply::Welcome(welcome))) => {
                 connection.welcome = checked(welcome)?;
                 Ok(connection)
             }
-            Step::Said(Said::Reply(Reply::Error(error))) => Err(Stop::refused(error)),
-            other => Err(Stop::protocol(format!("'welcome' was expected, not {other:?}"))),
+            Step::Incoming(Incoming::Reply(Reply::Error(error))) => Err(AttemptEnd::refused(error)),
+            other => Err(AttemptEnd::protocol(format!("'welcome' was expected, not {other:?}"))),
         }
     }
 
     /// What the end of a login means. What came is no frame, or none that a server may send:
     /// another service answers there.
-    fn at_login(&self, stop: Stop) -> Stop {
-        match stop {
-            Stop::Garbled(_) | Stop::Failed(_) => NoServer::OtherService(self.greeting).into(),
+    fn at_login(&self, end: AttemptEnd) -> AttemptEnd {
+        match end {
+            AttemptEnd::Garbled(_) | AttemptEnd::Failed(_) => {
+                NoServer::OtherService(self.greeting).into()
+            }
             _ if self.greeting.is_foreign() => NoServer::OtherService(self.greeting).into(),
-            Stop::Lost(_) if self.is_closed && self.heard_bytes == 0 => NoServer::Closes.into(),
-            stop => stop,
+            AttemptEnd::Lost(_) if self.is_closed && self.heard_bytes == 0 => {
+                NoServer::Closes.into()
+            }
+            end => end,
         }
     }
 
-    pub(crate) fn patience(&self) -> Patience {
-        self.patience
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     pub(crate) fn welcome(&self) -> &Welcome {
@@ -179,32 +183,32 @@ impl Connection {
     }
 
     pub(crate) fn queue(&mut self, request: &Request) {
-        self.outbox.push_frames(frame::control(request));
+        self.send_queue.push_frames(frame::control(request));
     }
 
     /// Queues frames that are made already.
     pub(crate) fn queue_frames(&mut self, frames: Vec<u8>) {
-        self.outbox.push_frames(frames);
+        self.send_queue.push_frames(frames);
     }
 
     pub(crate) fn queue_block(&mut self, channel: Channel, chunk_bytes: u32, block: Block) {
         let chunk_bytes = chunk_bytes.min(self.welcome.max_chunk_size);
-        self.outbox.push_block(channel, chunk_bytes, block);
+        self.send_queue.push_block(channel, chunk_bytes, block);
     }
 
     /// Whether one more block may be queued.
     pub(crate) fn has_room(&self) -> bool {
-        self.outbox.has_room()
+        self.send_queue.has_room()
     }
 
     /// How many bytes of files were handed to the system so far.
     pub(crate) fn payload_bytes(&self) -> u64 {
-        self.outbox.payload_bytes()
+        self.send_queue.payload_bytes()
     }
 
     /// Whether nothing is queued.
     pub(crate) fn is_idle(&self) -> bool {
-        self.outbox.is_empty()
+        self.send_queue.is_empty()
     }
 
     /// Has the system forget what it has not sent yet, when this is dropped: what is sent
@@ -216,7 +220,7 @@ impl Connection {
 
     /// Drops what is queued, up to the end of the frame that is half written.
     pub(crate) fn drop_queue(&mut self) {
-        self.outbox.cut_after_frame();
+        self.send_queue.cut_after_frame();
     }
 
     /// Writes what is queued until the server says something or, where
@@ -224,20 +228,20 @@ impl Connection {
     ///
     /// Cancel-safe: whatever was read or written is accounted for in `self`
     /// before anything is awaited.
-    pub(crate) async fn next(&mut self, room_wanted: bool) -> Result<Step, Stop> {
+    pub(crate) async fn next(&mut self, room_wanted: bool) -> Result<Step, AttemptEnd> {
         loop {
             if let Some(said) = self.decoded()? {
-                return Ok(Step::Said(said));
+                return Ok(Step::Incoming(said));
             }
-            if room_wanted && self.outbox.has_room() {
+            if room_wanted && self.send_queue.has_room() {
                 return Ok(Step::Room);
             }
-            let payload_bytes = self.outbox.payload_bytes();
+            let payload_bytes = self.send_queue.payload_bytes();
             let wrote = self.write_some();
             let read = self.read_some()?;
             if read || wrote {
                 self.alive = Instant::now();
-                if self.outbox.payload_bytes() > payload_bytes {
+                if self.send_queue.payload_bytes() > payload_bytes {
                     self.wrote = self.alive;
                 }
                 // Only what the server says answers a ping: a socket takes bytes
@@ -253,7 +257,7 @@ impl Connection {
                     ready?;
                 }
                 Err(_) if self.pinged => {
-                    return Err(Stop::Silent("no answer from the server".to_owned()));
+                    return Err(AttemptEnd::Silent("no answer from the server".to_owned()));
                 }
                 Err(_) => {
                     self.pinged = true;
@@ -265,7 +269,7 @@ impl Connection {
 
     /// Asks, and waits for the answer on the same channel. What is said on
     /// other channels, about uploads that are over, is passed over.
-    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, Stop> {
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, AttemptEnd> {
         self.ask_and_watch(request, |_| {}).await
     }
 
@@ -275,23 +279,26 @@ impl Connection {
         &mut self,
         request: &Request,
         mut watch: impl FnMut(&Progress),
-    ) -> Result<Reply, Stop> {
+    ) -> Result<Reply, AttemptEnd> {
         self.queue(request);
         let mut question = self.question(work_of(request), 0);
         loop {
             match self.next_in_time(&mut question).await? {
-                Step::Said(Said::Reply(reply)) => match for_channel(reply, request.channel())? {
-                    Some(Reply::Progress(progress)) => {
-                        watch(&progress);
-                        if let Some(done_bytes) = done_bytes(request, &progress) {
-                            self.work_reported(&mut question, done_bytes);
+                Step::Incoming(Incoming::Reply(reply)) => {
+                    match for_channel(reply, request.channel())? {
+                        Some(Reply::Progress(progress)) => {
+                            watch(&progress);
+                            if let Some(done_bytes) = done_bytes(request, &progress) {
+                                self.work_reported(&mut question, done_bytes);
+                            }
                         }
+                        Some(reply) => return Ok(reply),
+                        None => {}
                     }
-                    Some(reply) => return Ok(reply),
-                    None => {}
-                },
-                Step::Said(Said::BlockList { channel, .. }) if channel != request.channel() => {}
-                other => return Err(Stop::protocol(format!("unexpected: {other:?}"))),
+                }
+                Step::Incoming(Incoming::BlockList { channel, .. })
+                    if channel != request.channel() => {}
+                other => return Err(AttemptEnd::protocol(format!("unexpected: {other:?}"))),
             }
         }
     }
@@ -299,10 +306,10 @@ impl Connection {
     /// A question that was just queued. The server may take `work` longer than for others,
     /// and `answer_bytes` may come besides control messages.
     fn question(&self, work: Duration, answer_bytes: u64) -> Question {
-        let patience = self.patience.answer + work;
+        let allowed = self.timeouts.answer + work;
         let heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX + answer_bytes);
         let work = LongWork::default();
-        Question { asked: Instant::now(), patience, heard_bytes_max, work }
+        Question { asked: Instant::now(), allowed, heard_bytes_max, work }
     }
 
     /// The server has said how far its work on the answer is.
@@ -321,15 +328,15 @@ impl Connection {
     /// question that is still on its way behind other bytes does.
     ///
     /// Cancel-safe, as [`next`](Self::next) is.
-    async fn next_in_time(&mut self, question: &mut Question) -> Result<Step, Stop> {
+    async fn next_in_time(&mut self, question: &mut Question) -> Result<Step, AttemptEnd> {
         loop {
             if self.heard_bytes > question.heard_bytes_max {
                 let what = "the server says much, and nothing that was asked".to_owned();
-                return Err(Stop::Garbled(crate::Failure::Protocol(what)));
+                return Err(AttemptEnd::Garbled(crate::Failure::Protocol(what)));
             }
-            let deadline = question.asked.max(self.wrote) + question.patience;
+            let deadline = question.asked.max(self.wrote) + question.allowed;
             if Instant::now() >= deadline {
-                return Err(Stop::Lost("the server leaves a question unanswered".to_owned()));
+                return Err(AttemptEnd::Lost("the server leaves a question unanswered".to_owned()));
             }
             // Cancel-safe.
             if let Ok(step) = timeout_at(deadline, self.next(false)).await {
@@ -344,34 +351,42 @@ impl Connection {
         channel: Channel,
         document_id: DocumentId,
         count: u64,
-    ) -> Result<BTreeMap<u64, ChainingValue>, Stop> {
+    ) -> Result<BTreeMap<u64, ChainingValue>, AttemptEnd> {
         self.queue(&Request::Blocks(DocumentRef { channel, document_id }));
         // A value has 32 bytes, and a list of few values a head that is as long.
         let mut question = self.question(Duration::ZERO, count.saturating_mul(64));
         let mut held = BTreeMap::new();
         loop {
             match self.next_in_time(&mut question).await? {
-                Step::Said(Said::BlockList { channel: on, first, values }) if on == channel => {
+                Step::Incoming(Incoming::BlockList { channel: on, first, values })
+                    if on == channel =>
+                {
                     // Bounded by the file's own blocks: an endless list ends here.
                     let beyond = first.get().saturating_add(values.len() as u64) > count;
                     let backwards =
                         held.last_key_value().is_some_and(|(last, _)| *last >= first.get());
                     if beyond || backwards {
-                        return Err(Stop::protocol("a block list that does not fit the file"));
+                        return Err(AttemptEnd::protocol(
+                            "a block list that does not fit the file",
+                        ));
                     }
                     held.extend((first.get()..).zip(values));
                 }
-                Step::Said(Said::BlockList { .. }) | Step::Room => {}
-                Step::Said(Said::Reply(reply)) => match for_channel(reply, channel)? {
+                Step::Incoming(Incoming::BlockList { .. }) | Step::Room => {}
+                Step::Incoming(Incoming::Reply(reply)) => match for_channel(reply, channel)? {
                     None | Some(Reply::Progress(_)) => {}
                     Some(Reply::Blocks(end)) => {
                         if end.count != held.len() as u64 || end.document_id != document_id {
-                            return Err(Stop::protocol("a block list of another length than said"));
+                            return Err(AttemptEnd::protocol(
+                                "a block list of another length than said",
+                            ));
                         }
                         return Ok(held);
                     }
-                    Some(Reply::Error(error)) => return Err(Stop::refused(error)),
-                    Some(other) => return Err(Stop::protocol(format!("unexpected: {other:?}"))),
+                    Some(Reply::Error(error)) => return Err(AttemptEnd::refused(error)),
+                    Some(other) => {
+                        return Err(AttemptEnd::protocol(format!("unexpected: {other:?}")));
+                    }
                 },
             }
         }
@@ -380,7 +395,7 @@ impl Connection {
     /// Stops sending between two frames, asks a last question, says so by closing this
     /// side, and hands what the server says until it closes its own to `listen`. Waits no
     /// longer than patience allows.
-    pub(crate) async fn say_farewell(
+    pub(crate) async fn close_gracefully(
         mut self,
         question: Option<Request>,
         mut listen: impl FnMut(Reply),
@@ -390,19 +405,19 @@ impl Connection {
             self.queue(&question);
         }
         // However it ends, there is nothing more to be done.
-        let _ = timeout(self.patience.farewell, self.part(&mut listen)).await;
+        let _ = timeout(self.timeouts.closing, self.drain(&mut listen)).await;
     }
 
     /// Ends with an error, as all connections do.
-    async fn part(&mut self, listen: &mut impl FnMut(Reply)) -> Result<Infallible, Stop> {
+    async fn drain(&mut self, listen: &mut impl FnMut(Reply)) -> Result<Infallible, AttemptEnd> {
         let mut open = true;
         loop {
-            if self.outbox.is_empty() && open {
+            if self.send_queue.is_empty() && open {
                 SockRef::from(&self.stream).shutdown(Shutdown::Write)?;
                 open = false;
             }
             while let Some(said) = self.decoded()? {
-                if let Said::Reply(reply) = said {
+                if let Incoming::Reply(reply) = said {
                     listen(reply);
                 }
             }
@@ -417,7 +432,7 @@ impl Connection {
     }
 
     fn interest(&self) -> Interest {
-        if self.outbox.is_empty() {
+        if self.send_queue.is_empty() {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
@@ -425,24 +440,24 @@ impl Connection {
     }
 
     fn silence_ends(&self) -> Instant {
-        let patience = self.patience.ping_after;
-        self.alive + if self.pinged { patience + self.patience.answer_within } else { patience }
+        let ping_after = self.timeouts.ping_after;
+        self.alive + if self.pinged { ping_after + self.timeouts.ping_answer } else { ping_after }
     }
 
-    fn decoded(&mut self) -> Result<Option<Said>, Stop> {
+    fn decoded(&mut self) -> Result<Option<Incoming>, AttemptEnd> {
         Ok(match self.decoder.next_part()? {
             None => None,
             Some(Part::Control(json)) => {
-                Some(Said::Reply(Reply::parse(json).map_err(|error| {
-                    Stop::Garbled(crate::Failure::Protocol(format!("not a reply: {error}")))
+                Some(Incoming::Reply(Reply::parse(json).map_err(|error| {
+                    AttemptEnd::Garbled(crate::Failure::Protocol(format!("not a reply: {error}")))
                 })?))
             }
             Some(Part::BlockList { channel, first, values }) => {
-                Some(Said::BlockList { channel, first, values })
+                Some(Incoming::BlockList { channel, first, values })
             }
             // The frame limits forbid both.
             Some(Part::Chunk { .. } | Part::Block { .. }) => {
-                return Err(Stop::protocol("a server does not send chunks"));
+                return Err(AttemptEnd::protocol("a server does not send chunks"));
             }
         })
     }
@@ -450,29 +465,29 @@ impl Connection {
     /// Writes once, as much as the socket takes. A failure is kept until there
     /// is nothing more to read: the server may have said why.
     fn write_some(&mut self) -> bool {
-        if self.outbox.is_empty() || self.broken.is_some() {
+        if self.send_queue.is_empty() || self.broken.is_some() {
             return false;
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = self.outbox.slices(&mut slices);
+        let count = self.send_queue.slices(&mut slices);
         match self.stream.try_write_vectored(&slices[..count]) {
             Ok(written) => {
-                self.outbox.advance(written);
+                self.send_queue.advance(written);
                 written > 0
             }
             Err(error) if is_for_now(&error) => false,
             Err(error) => {
                 self.broken = Some(error);
-                self.outbox.clear();
+                self.send_queue.clear();
                 false
             }
         }
     }
 
-    fn read_some(&mut self) -> Result<bool, Stop> {
+    fn read_some(&mut self) -> Result<bool, AttemptEnd> {
         let space = self.decoder.space();
         match self.stream.try_read(space) {
-            Ok(0) => Err(Stop::Lost(match self.broken.take() {
+            Ok(0) => Err(AttemptEnd::Lost(match self.broken.take() {
                 Some(error) => in_words(&error),
                 None => {
                     self.is_closed = true;
@@ -500,10 +515,12 @@ fn is_for_now(error: &io::Error) -> bool {
 
 /// The reply, if it is for that channel. An error on channel 0 is about the
 /// connection as a whole.
-pub(crate) fn for_channel(reply: Reply, channel: Channel) -> Result<Option<Reply>, Stop> {
+pub(crate) fn for_channel(reply: Reply, channel: Channel) -> Result<Option<Reply>, AttemptEnd> {
     match reply {
         reply if reply.channel() == channel => Ok(Some(reply)),
-        Reply::Error(error) if error.channel == Channel::default() => Err(Stop::refused(error)),
+        Reply::Error(error) if error.channel == Channel::default() => {
+            Err(AttemptEnd::refused(error))
+        }
         _ => Ok(None),
     }
 }
@@ -515,7 +532,7 @@ const HEARD_BYTES_MAX: u64 = 16 << 20;
 struct Question {
     /// When it was asked, or when the work on the answer last got on.
     asked: Instant,
-    patience: Duration,
+    allowed: Duration,
     heard_bytes_max: u64,
     work: LongWork,
 }
@@ -539,16 +556,16 @@ pub(crate) fn slow_disk(bytes: u64) -> Duration {
 
 /// A link that is gone must be noticed within seconds, both while bytes wait
 /// for their acknowledgement and while all is quiet.
-fn tune(stream: &TcpStream, patience: Patience) -> io::Result<()> {
+fn tune(stream: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     // The system counts whole seconds here, and takes no zero.
-    let quiet = patience.ping_after.max(Duration::from_secs(1));
+    let quiet = timeouts.ping_after.max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(Duration::from_secs(5));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
     // A disk that stalls at the other end closes the window for a while.
-    socket.set_tcp_user_timeout(Some(patience.answer_within * 2))?;
+    socket.set_tcp_user_timeout(Some(timeouts.ping_answer * 2))?;
     Ok(())
 }
 
@@ -570,18 +587,18 @@ fn nothing_said() -> Welcome {
 }
 
 /// The server's terms, if this client can live with them.
-fn checked(mut welcome: Welcome) -> Result<Welcome, Stop> {
+fn checked(mut welcome: Welcome) -> Result<Welcome, AttemptEnd> {
     if welcome.version != VERSION {
         let mut reply = ErrorReply::new(Code::VersionUnsupported, "");
         reply.max = Some(welcome.version.into());
-        return Err(Stop::refused(reply));
+        return Err(AttemptEnd::refused(reply));
     }
     if welcome.block_size != BLOCK_SIZE_BYTES {
         let bytes = welcome.block_size;
-        return Err(Stop::protocol(format!("blocks of {bytes} bytes, and not of 1 MiB")));
+        return Err(AttemptEnd::protocol(format!("blocks of {bytes} bytes, and not of 1 MiB")));
     }
     if welcome.max_chunk_size == 0 || welcome.max_channels == 0 {
-        return Err(Stop::protocol("a server that takes no chunk or no channel"));
+        return Err(AttemptEnd::protocol("a server that takes no chunk or no channel"));
     }
     welcome.max_chunk_size = welcome.max_chunk_size.min(CHUNK_BYTES_MAX);
     welcome.chunk_size = welcome.chunk_size.clamp(1, welcome.max_chunk_size);

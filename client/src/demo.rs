@@ -124,8 +124,8 @@ fn send(mut client: Client, path: &Path) -> anyhow::Result<(Upload, UnboundedRec
 /// Where the upload goes on, the next time it does.
 async fn resumed_at(events: &mut UnboundedReceiver<Event>) -> anyhow::Result<u64> {
     while let Some(event) = events.recv().await {
-        if let Event::Resumed { standing, .. } = event {
-            return Ok(standing.received.get());
+        if let Event::Resumed { status, .. } = event {
+            return Ok(status.received.get());
         }
     }
     bail!("the upload ended without being resumed")

@@ -13,12 +13,12 @@ use towline_types::{DocumentId, FileHash, FileSize, Offset};
 #[non_exhaustive]
 pub enum Event {
     /// A new upload was granted.
-    Started(Standing),
+    Started(UploadStatus),
     /// An earlier upload goes on, or this one after a lost connection.
     Resumed {
         /// Where it stands.
         #[serde(flatten)]
-        standing: Standing,
+        status: UploadStatus,
         /// How many bytes of the file have yet to be sent.
         left_bytes: u64,
         /// Parts that the server has are other ones here: the file was changed since, and
@@ -26,13 +26,13 @@ pub enum Event {
         changed: bool,
     },
     /// The server has more than before.
-    Progress(Standing),
+    Progress(UploadStatus),
     /// The upload rests; it can be resumed.
-    Paused(Standing),
+    Paused(UploadStatus),
     /// The document is complete, or was already.
     Completed(Receipt),
     /// A file could not be uploaded.
-    Error(Trouble),
+    Error(ErrorReport),
     /// Something a person may want to know.
     Notice {
         /// The local file.
@@ -98,6 +98,14 @@ pub enum Event {
     Summary(Summary),
 }
 
+impl Event {
+    /// The server has copied `copied` bytes of a file of that length.
+    pub(crate) fn copying(path: PathBuf, filesize: FileSize, copied: Offset) -> Self {
+        let bytes = filesize.get();
+        Self::Copying { path, bytes, copied_bytes: copied.get().min(bytes) }
+    }
+}
+
 /// What became of the files of a run. Each file counts once.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
@@ -131,7 +139,7 @@ pub struct Summary {
 
 /// How far an upload is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Standing {
+pub struct UploadStatus {
     /// The local file.
     #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
@@ -210,7 +218,7 @@ impl Receipt {
 
 /// Why a file could not be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Trouble {
+pub struct ErrorReport {
     /// The local file, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy_option")]
     pub path: Option<PathBuf>,

@@ -30,7 +30,7 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
         /// How far the upload is.
-        kept: Option<Kept>,
+        kept: Option<SavedProgress>,
     },
     /// The local file was there when the command began, and is not there now.
     #[error("it was there when this command began and is not there now")]
@@ -101,7 +101,7 @@ pub enum Failure {
     #[error("the file was changed while it was being sent{}", shorter(*is_shorter))]
     Changed {
         /// How far the upload is; nothing where the file is shorter now.
-        kept: Option<Kept>,
+        kept: Option<SavedProgress>,
         /// It is shorter than when its upload began: the server takes no upload back to
         /// fewer bytes, so nothing of it stays.
         is_shorter: bool,
@@ -117,7 +117,7 @@ pub enum Failure {
         /// What went wrong the last time.
         reason: String,
         /// How far the upload is.
-        kept: Option<Kept>,
+        kept: Option<SavedProgress>,
     },
     /// There is no server at the address, or no such address.
     #[error("{}{}", why.sentence(server), tried(*attempts))]
@@ -129,7 +129,7 @@ pub enum Failure {
         /// What is missing.
         why: NoServer,
         /// How far the upload is.
-        kept: Option<Kept>,
+        kept: Option<SavedProgress>,
     },
     /// The connection was lost again and again, though the server could be reached, and the
     /// retries are used up.
@@ -142,7 +142,7 @@ pub enum Failure {
         /// What went wrong the last time.
         reason: String,
         /// How far the upload is.
-        kept: Option<Kept>,
+        kept: Option<SavedProgress>,
     },
     /// The server said no.
     #[error("{}", refused::sentence(reply))]
@@ -150,7 +150,7 @@ pub enum Failure {
         /// Its words.
         reply: Box<ErrorReply>,
         /// How far the upload is.
-        kept: Option<Kept>,
+        kept: Option<SavedProgress>,
     },
     /// The file is larger than this server takes.
     #[error("{}", too_large(*filesize, *max_bytes))]
@@ -183,7 +183,7 @@ pub enum Failure {
     Protocol(String),
     /// The caller wanted to stop.
     #[error("interrupted")]
-    Interrupted(Option<Kept>),
+    Interrupted(Option<SavedProgress>),
     /// The state file is not to be used.
     #[error("{}", state_file(.0))]
     StateFile(#[from] StateFileError),
@@ -191,7 +191,7 @@ pub enum Failure {
 
 /// What the server keeps of an upload that rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct SavedProgress {
     /// The upload.
     pub document_id: DocumentId,
     /// The bytes without a gap that survive a power cut there.
@@ -274,7 +274,7 @@ impl Failure {
 
     /// What the server keeps, where it keeps something.
     #[must_use]
-    pub fn kept(&self) -> Option<Kept> {
+    pub fn kept(&self) -> Option<SavedProgress> {
         match self {
             Self::Unreachable { kept, .. }
             | Self::Changed { kept, .. }
@@ -301,7 +301,7 @@ impl Failure {
     /// What is kept and what to do now, in sentences.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
-        let kept = self.kept().and_then(Kept::sentence);
+        let kept = self.kept().and_then(SavedProgress::sentence);
         let todo = match self {
             Self::File { .. } if self.exit() == Exit::Resumable => {
                 Some("run the same command again when the file can be read".to_owned())
@@ -362,7 +362,7 @@ impl Failure {
 
 impl Failure {
     /// The same, with what is known of the upload.
-    pub(crate) fn with(mut self, known: Option<Kept>) -> Self {
+    pub(crate) fn with(mut self, known: Option<SavedProgress>) -> Self {
         match &mut self {
             Self::Refused { reply, .. } if ends_upload(reply.code) => {}
             Self::Unreachable { kept, .. }
@@ -389,7 +389,7 @@ impl Failure {
     }
 }
 
-impl Kept {
+impl SavedProgress {
     /// Nothing where nothing is.
     fn sentence(self) -> Option<String> {
         let Self { document_id, safe_bytes, filesize, .. } = self;
@@ -493,7 +493,7 @@ mod tests {
 
     #[test]
     fn what_may_be_there_again_later_is_not_refused_for_good() {
-        let kept = Kept {
+        let kept = SavedProgress {
             document_id: DocumentId::MIN,
             durable: Offset::ZERO,
             safe_bytes: 10,

@@ -8,7 +8,7 @@ use towline_types::{BlockIndex, ChainingValue, FileSize, Offset};
 
 /// Consecutive blocks to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct BlockRange {
     /// The blocks, by number.
     pub(crate) blocks: Range<u64>,
     /// How many bytes of the first block the server has already. Where that is
@@ -16,7 +16,7 @@ pub(crate) struct Piece {
     pub(crate) skip_bytes: u64,
 }
 
-impl Piece {
+impl BlockRange {
     /// One block, from its beginning.
     pub(crate) fn whole(index: BlockIndex) -> Self {
         Self { blocks: index.get()..index.get() + 1, skip_bytes: 0 }
@@ -28,7 +28,7 @@ impl Piece {
 pub(crate) struct Plan {
     /// Held blocks whose content is another now: first block and number.
     pub(crate) withdraw: Vec<(BlockIndex, u64)>,
-    pub(crate) pieces: Vec<Piece>,
+    pub(crate) ranges: Vec<BlockRange>,
 }
 
 impl Plan {
@@ -109,10 +109,10 @@ impl Plan {
             let block = BlockIndex::new(number);
             block.map_or(filesize.get(), |block| block.start().get().min(filesize.get()))
         };
-        let of_piece = |piece: &Piece| {
-            starts_at(piece.blocks.start) + piece.skip_bytes..starts_at(piece.blocks.end)
+        let of_range = |range: &BlockRange| {
+            starts_at(range.blocks.start) + range.skip_bytes..starts_at(range.blocks.end)
         };
-        self.pieces.iter().map(of_piece).collect()
+        self.ranges.iter().map(of_range).collect()
     }
 
     /// How many bytes that is.
@@ -121,9 +121,9 @@ impl Plan {
     }
 
     fn send(&mut self, number: u64, skip_bytes: u64) {
-        match self.pieces.last_mut() {
+        match self.ranges.last_mut() {
             Some(last) if skip_bytes == 0 && last.blocks.end == number => last.blocks.end += 1,
-            _ => self.pieces.push(Piece { blocks: number..number + 1, skip_bytes }),
+            _ => self.ranges.push(BlockRange { blocks: number..number + 1, skip_bytes }),
         }
     }
 
@@ -154,8 +154,8 @@ mod tests {
         ChainingValue::from_bytes([byte; 32])
     }
 
-    fn piece(blocks: Range<u64>, skip_bytes: u64) -> Piece {
-        Piece { blocks, skip_bytes }
+    fn range(blocks: Range<u64>, skip_bytes: u64) -> BlockRange {
+        BlockRange { blocks, skip_bytes }
     }
 
     fn resume(filesize: u64, offset: u64, held: &[(u64, u8)], values: &[Option<u8>]) -> Plan {
@@ -167,15 +167,15 @@ mod tests {
     #[test]
     fn a_new_file_is_sent_from_end_to_end() {
         assert_eq!(Plan::whole_file(size(0)), Plan::default());
-        assert_eq!(Plan::whole_file(size(1)).pieces, [piece(0..1, 0)]);
-        assert_eq!(Plan::whole_file(size(3 * MIB + 7)).pieces, [piece(0..4, 0)]);
+        assert_eq!(Plan::whole_file(size(1)).ranges, [range(0..1, 0)]);
+        assert_eq!(Plan::whole_file(size(3 * MIB + 7)).ranges, [range(0..4, 0)]);
         assert_eq!(Plan::whole_file(size(3 * MIB + 7)).bytes(size(3 * MIB + 7)), 3 * MIB + 7);
     }
 
     #[test]
     fn a_block_cut_in_the_middle_is_sent_from_the_cut() {
         let plan = resume(4 * MIB, 2 * MIB + 9, &[(0, 1), (1, 2)], &[None; 4]);
-        assert_eq!(plan.pieces, [piece(2..4, 9)]);
+        assert_eq!(plan.ranges, [range(2..4, 9)]);
         assert_eq!(plan.missing(size(4 * MIB)).first(), Some(&(2 * MIB + 9..4 * MIB)));
         assert_eq!(plan.bytes(size(4 * MIB)), 2 * MIB - 9);
     }
@@ -183,17 +183,17 @@ mod tests {
     #[test]
     fn a_whole_block_without_its_value_is_only_announced() {
         let plan = resume(3 * MIB, 2 * MIB, &[(0, 1)], &[None; 3]);
-        assert_eq!(plan.pieces, [piece(1..3, MIB)]);
+        assert_eq!(plan.ranges, [range(1..3, MIB)]);
         assert_eq!(plan.bytes(size(3 * MIB)), MIB);
         let plan = resume(MIB + 5, MIB + 5, &[(0, 1)], &[None; 2]);
-        assert_eq!(plan.pieces, [piece(1..2, 5)]);
+        assert_eq!(plan.ranges, [range(1..2, 5)]);
         assert_eq!(plan.bytes(size(MIB + 5)), 0);
     }
 
     #[test]
     fn blocks_above_the_offset_are_not_sent_twice() {
         let plan = resume(5 * MIB, MIB, &[(0, 1), (2, 3), (3, 4)], &[None; 5]);
-        assert_eq!(plan.pieces, [piece(1..2, 0), piece(4..5, 0)]);
+        assert_eq!(plan.ranges, [range(1..2, 0), range(4..5, 0)]);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
         // The three bytes of the last block may have changed as well.
         let of = |first: u64, count| (BlockIndex::new(first).unwrap(), count);
         assert_eq!(plan.withdraw, [of(1, 2), of(4, 1)]);
-        assert_eq!(plan.pieces, [piece(1..3, 0), piece(4..5, 0)]);
+        assert_eq!(plan.ranges, [range(1..3, 0), range(4..5, 0)]);
         assert_eq!(plan.missing(size(5 * MIB)), [MIB..3 * MIB, 4 * MIB..5 * MIB]);
     }
 
@@ -216,13 +216,13 @@ mod tests {
     fn a_begun_block_above_the_offset_goes_on_where_it_stands() {
         let fills = BTreeMap::from([(2, 70)]);
         let plan = Plan::resume(size(4 * MIB), at(0), &BTreeMap::new(), &[None; 4], &fills);
-        assert_eq!(plan.pieces, [piece(0..2, 0), piece(2..4, 70)]);
+        assert_eq!(plan.ranges, [range(0..2, 0), range(2..4, 70)]);
     }
 
     #[test]
     fn what_is_sent_anew_is_taken_back_first() {
         let plan = Plan::anew([1, 2, 5]);
-        assert_eq!(plan.pieces, [piece(1..3, 0), piece(5..6, 0)]);
+        assert_eq!(plan.ranges, [range(1..3, 0), range(5..6, 0)]);
         let withdraw: Vec<_> = plan.withdraw.iter().map(|(first, n)| (first.get(), *n)).collect();
         assert_eq!(withdraw, [(1, 2), (5, 1)]);
     }
@@ -231,7 +231,7 @@ mod tests {
     fn many_ranges_take_several_messages() {
         let plan = Plan {
             withdraw: (0..600).map(|n| (BlockIndex::new(2 * n).unwrap(), 1)).collect(),
-            pieces: Vec::new(),
+            ranges: Vec::new(),
         };
         assert_eq!(plan.withdrawals().map(<[_]>::len).collect::<Vec<_>>(), [256, 256, 88]);
     }

@@ -1,10 +1,10 @@
 //! `towline status` and `towline cancel`: one question to the server.
 
 use super::arguments::About;
-use super::meaning::{self, Purpose};
 use super::printer::line;
 use super::put::client;
-use super::{Complaint, block_on};
+use super::resolve::{self, Purpose};
+use super::{CliError, block_on};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use towline_protocol::Code;
 use towline_protocol::reply::Status;
 use towline_types::DocumentId;
 
-pub(super) fn status(about: About) -> Result<Exit, Complaint> {
+pub(super) fn status(about: About) -> Result<Exit, CliError> {
     let mut client = client_for(&about)?;
     let asked = block_on(client.status(about.document))?;
     let status = asked.map_err(|failure| of_document(about.document, failure))?;
@@ -27,7 +27,7 @@ pub(super) fn status(about: About) -> Result<Exit, Complaint> {
     Ok(Exit::Done)
 }
 
-pub(super) fn cancel(about: About) -> Result<Exit, Complaint> {
+pub(super) fn cancel(about: About) -> Result<Exit, CliError> {
     let mut client = client_for(&about)?;
     let cancelled = match block_on(client.cancel(about.document))? {
         Ok(cancelled) => cancelled,
@@ -41,7 +41,7 @@ pub(super) fn cancel(about: About) -> Result<Exit, Complaint> {
     Ok(Exit::Done)
 }
 
-fn not_cancelled(document: DocumentId, failure: Failure) -> Complaint {
+fn not_cancelled(document: DocumentId, failure: Failure) -> CliError {
     if failure.code() != Some(Code::BadState) {
         return of_document(document, failure);
     }
@@ -49,24 +49,24 @@ fn not_cancelled(document: DocumentId, failure: Failure) -> Complaint {
         "document {document} is complete and not in the list any more; only an unfinished upload \
          can be cancelled"
     );
-    Complaint::new(Exit::Refused, message)
+    CliError::new(Exit::Refused, message)
 }
 
 /// What a server refuses of a document is said with its number.
-fn of_document(document: DocumentId, failure: Failure) -> Complaint {
+fn of_document(document: DocumentId, failure: Failure) -> CliError {
     let is_refused = failure.code().is_some();
-    let complaint = Complaint::from(failure);
+    let error = CliError::from(failure);
     if !is_refused {
-        return complaint;
+        return error;
     }
-    Complaint::new(complaint.exit, format!("document {document}: {}", complaint.message))
+    CliError::new(error.exit, format!("document {document}: {}", error.message))
 }
 
-fn client_for(about: &About) -> Result<Client, Complaint> {
-    let memory = meaning::memory(&about.keeping, Purpose::Hint, false)?;
-    let entry = meaning::entry(&memory.state, about.document, about.reach.to.as_ref())?;
-    if entry.is_none() && !meaning::names_a_server(&about.reach) {
-        return Err(Complaint::new(
+fn client_for(about: &About) -> Result<Client, CliError> {
+    let memory = resolve::memory(&about.state_args, Purpose::Hint, false)?;
+    let entry = resolve::entry(&memory.state, about.document, about.connect.to.as_ref())?;
+    if entry.is_none() && !resolve::names_a_server(&about.connect) {
+        return Err(CliError::new(
             Exit::Refused,
             format!(
                 "{} is not among your unfinished uploads (`towline uploads` lists them); to ask a \
@@ -75,16 +75,16 @@ fn client_for(about: &About) -> Result<Client, Complaint> {
             ),
         ));
     }
-    let server = meaning::server(&about.reach, entry)?;
+    let server = resolve::server(&about.connect, entry)?;
     // A server that was typed is asked for its own document of that number. The token that
     // the list knows is another server's, and is not sent there.
     let expected = entry.filter(|entry| {
-        about.reach.to.is_none()
+        about.connect.to.is_none()
             || entry.server.as_ref().is_none_or(|known| *known == server.to_string())
     });
-    let credential = meaning::credential(&about.reach, expected)?;
+    let credential = resolve::credential(&about.connect, expected)?;
     let store = expected.and_then(|entry| entry.server_id);
-    Ok(client(server, credential, &memory, None).expecting(store))
+    Ok(client(server, credential, &memory, None).expected_store(store))
 }
 
 fn print_json(answer: &impl Serialize) {

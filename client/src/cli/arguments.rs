@@ -1,6 +1,6 @@
 //! What was typed.
 
-use super::printer::Manners;
+use super::printer::OutputStyle;
 use crate::address::ServerAddress;
 use crate::parallel::Parallel;
 use crate::units;
@@ -101,8 +101,8 @@ impl Command {
     /// Whether a program reads what the command prints.
     pub(super) fn is_for_programs(&self) -> bool {
         match self {
-            Self::Put(put) => put.manner.json,
-            Self::Resume(resume) => resume.manner.json,
+            Self::Put(put) => put.output.json,
+            Self::Resume(resume) => resume.output.json,
             Self::Uploads(uploads) => uploads.json,
             Self::Status(about) | Self::Cancel(about) => about.json,
             #[cfg(feature = "serve")]
@@ -117,11 +117,11 @@ pub(super) struct Put {
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
-    pub(super) reach: Reach,
+    pub(super) connect: ConnectArgs,
     #[command(flatten)]
-    pub(super) keeping: Keeping,
+    pub(super) state_args: StateArgs,
     #[command(flatten)]
-    pub(super) manner: Manner,
+    pub(super) output: OutputArgs,
     /// Put them into this folder on the server
     #[arg(long, value_name = "A/B")]
     pub(super) folder: Option<String>,
@@ -152,17 +152,17 @@ pub(super) struct Resume {
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]
-    pub(super) reach: Reach,
+    pub(super) connect: ConnectArgs,
     #[command(flatten)]
-    pub(super) keeping: Keeping,
+    pub(super) state_args: StateArgs,
     #[command(flatten)]
-    pub(super) manner: Manner,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Uploads {
     #[command(flatten)]
-    pub(super) keeping: Keeping,
+    pub(super) state_args: StateArgs,
     /// One JSON object a line
     #[arg(long, conflicts_with = "forget")]
     pub(super) json: bool,
@@ -178,9 +178,9 @@ pub(super) struct About {
     #[arg(value_name = "DOCUMENT_ID")]
     pub(super) document: DocumentId,
     #[command(flatten)]
-    pub(super) reach: Reach,
+    pub(super) connect: ConnectArgs,
     #[command(flatten)]
-    pub(super) keeping: Keeping,
+    pub(super) state_args: StateArgs,
     /// The server's answer as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -188,7 +188,7 @@ pub(super) struct About {
 
 /// How to get there.
 #[derive(Debug, Args)]
-pub(super) struct Reach {
+pub(super) struct ConnectArgs {
     /// The server [default: $TOWLINE_SERVER; for an unfinished upload, its server]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) to: Option<ServerAddress>,
@@ -199,7 +199,7 @@ pub(super) struct Reach {
 
 /// What is remembered.
 #[derive(Debug, Args)]
-pub(super) struct Keeping {
+pub(super) struct StateArgs {
     /// Where unfinished uploads are remembered [default: ~/.local/state/towline/uploads_state.json]
     #[arg(long, value_name = "FILE")]
     pub(super) state_file: Option<PathBuf>,
@@ -207,7 +207,7 @@ pub(super) struct Keeping {
 
 /// How it is done and talked about.
 #[derive(Debug, Args)]
-pub(super) struct Manner {
+pub(super) struct OutputArgs {
     /// Payload of one frame, at most 1MiB [default: grows with the link, from 64KiB to 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = chunk_bytes)]
     pub(super) chunk_size: Option<u32>,
@@ -229,9 +229,9 @@ pub(super) struct Manner {
     pub(super) verbose: bool,
 }
 
-impl Manner {
-    pub(super) fn manners(&self) -> Manners {
-        Manners { json: self.json, quiet: self.quiet, verbose: self.verbose }
+impl OutputArgs {
+    pub(super) fn style(&self) -> OutputStyle {
+        OutputStyle { json: self.json, quiet: self.quiet, verbose: self.verbose }
     }
 }
 

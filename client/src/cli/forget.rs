@@ -1,8 +1,8 @@
 //! `towline uploads --forget`: what is taken off the list. No server is asked.
 
-use super::Complaint;
-use super::meaning::Memory;
+use super::CliError;
 use super::printer::{line, shown};
+use super::resolve::Memory;
 use crate::exit::Exit;
 use std::path::{Path, PathBuf};
 use towline_state::UploadsState;
@@ -55,18 +55,18 @@ impl Which {
     }
 }
 
-pub(super) fn run(typed: &Path, memory: &Memory) -> Result<Exit, Complaint> {
+pub(super) fn run(typed: &Path, memory: &Memory) -> Result<Exit, CliError> {
     let which = Which::of(typed);
     if let Which::Number(number) = which
         && memory.state.numbered(number).count() > 1
     {
-        return Err(Complaint::usage(format!(
+        return Err(CliError::usage(format!(
             "document {number} is on several servers; name its file instead"
         )));
     }
     let was_there = memory.change(|state| which.forget_in(state))?;
     if !was_there && which != Which::All {
-        return Err(Complaint::new(
+        return Err(CliError::new(
             Exit::Refused,
             format!("{} is not in the list; `towline uploads` shows what is", shown(typed)),
         ));

@@ -1,9 +1,9 @@
 //! `towline uploads`: what is unfinished.
 
-use super::Complaint;
+use super::CliError;
 use super::arguments::Uploads;
-use super::meaning::{self, Purpose};
 use super::printer::{line, shown};
+use super::resolve::{self, Purpose};
 use super::{forget, job};
 use crate::exit::Exit;
 use crate::text::printable_json;
@@ -21,8 +21,8 @@ const GAP: usize = 2;
 /// In columns; a narrower last cell tells nothing.
 const LAST_CELL_MIN: usize = 12;
 
-pub(super) fn run(uploads: &Uploads) -> Result<Exit, Complaint> {
-    let memory = meaning::memory(&uploads.keeping, Purpose::List, false)?;
+pub(super) fn run(uploads: &Uploads) -> Result<Exit, CliError> {
+    let memory = resolve::memory(&uploads.state_args, Purpose::List, false)?;
     if let Some(what) = &uploads.forget {
         return forget::run(what, &memory);
     }

@@ -8,9 +8,9 @@ mod meter;
 mod output;
 mod screen;
 
-use super::Complaint;
+use super::CliError;
 use crate::address::ServerAddress;
-use crate::events::{Event, Receipt, Summary, Trouble};
+use crate::events::{ErrorReport, Event, Receipt, Summary};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::shell_word;
@@ -38,7 +38,7 @@ const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
 
 /// What was asked for with `--json`, `--quiet`, `--verbose`.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Manners {
+pub(super) struct OutputStyle {
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) verbose: bool,
@@ -48,7 +48,7 @@ pub(super) struct Manners {
 /// bar on standard error.
 #[derive(Debug)]
 pub(super) struct Printer {
-    manners: Manners,
+    style: OutputStyle,
     /// What a person runs to go on with an upload.
     resuming: Resuming,
     options_to_resume: String,
@@ -116,10 +116,10 @@ impl Resuming {
 }
 
 impl Printer {
-    pub(super) fn new(manners: Manners, resuming: Resuming) -> Self {
-        let viewer = match manners {
-            Manners { json: true, .. } => Viewer::Program,
-            Manners { quiet: true, .. } => Viewer::None,
+    pub(super) fn new(style: OutputStyle, resuming: Resuming) -> Self {
+        let viewer = match style {
+            OutputStyle { json: true, .. } => Viewer::Program,
+            OutputStyle { quiet: true, .. } => Viewer::None,
             _ if std::io::stderr().is_terminal() => Viewer::Terminal,
             _ => Viewer::Log,
         };
@@ -137,7 +137,7 @@ impl Printer {
                 });
         }
         Self {
-            manners,
+            style,
             options_to_resume: resuming.options(),
             resuming,
             screen,
@@ -183,33 +183,33 @@ impl Printer {
         let mut pace = (None, None);
         screen.heard();
         match event {
-            Event::Started(standing) => {
-                screen.begin(standing, now);
+            Event::Started(status) => {
+                screen.begin(status, now);
                 // A terminal shows the upload all the time.
                 self.resuming_is_news = false;
             }
-            Event::Resumed { standing, left_bytes, changed } => {
-                screen.begin(standing, now);
+            Event::Resumed { status, left_bytes, changed } => {
+                screen.begin(status, now);
                 // Of many small files that go on, a line for each would hide the others.
-                let is_worth_saying = self.tells_each() || standing.held_bytes >= PART_WORTH_SAYING;
-                if let Some(text) = lines::resumed(standing, *left_bytes, *changed)
+                let is_worth_saying = self.tells_each() || status.held_bytes >= PART_WORTH_SAYING;
+                if let Some(text) = lines::resumed(status, *left_bytes, *changed)
                     && is_worth_saying
                     && std::mem::take(&mut self.resuming_is_news)
                 {
                     self.note_on(&screen, &text);
                 }
             }
-            Event::Progress(standing) => {
-                screen.advance(standing, now);
+            Event::Progress(status) => {
+                screen.advance(status, now);
                 pace = screen.pace(now);
             }
-            Event::Paused(standing) => {
-                screen.end(Some(&standing.path), now);
+            Event::Paused(status) => {
+                screen.end(Some(&status.path), now);
                 screen.clear();
-                self.sum.sent_bytes += standing.sent_bytes;
-                self.sum.safe_bytes += standing.safe_bytes;
-                let how = self.how_to_resume(standing.document_id);
-                self.note_on(&screen, &lines::paused(standing, &how));
+                self.sum.sent_bytes += status.sent_bytes;
+                self.sum.safe_bytes += status.safe_bytes;
+                let how = self.how_to_resume(status.document_id);
+                self.note_on(&screen, &lines::paused(status, &how));
             }
             Event::Completed(receipt) => {
                 let took = screen.end(Some(&receipt.path), now);
@@ -220,12 +220,12 @@ impl Printer {
                 // Of many files that got another name only the first are named.
                 let is_renamed = lines::renamed(receipt).is_some();
                 if self.tells_each() || (is_renamed && self.sum.renamed <= FEW_FILES) {
-                    let text = lines::completed(receipt, took, self.manners.verbose);
+                    let text = lines::completed(receipt, took, self.style.verbose);
                     self.line_on(&screen, &text);
                 }
             }
-            Event::Error(trouble) => {
-                screen.end(trouble.path.as_deref(), now);
+            Event::Error(report) => {
+                screen.end(report.path.as_deref(), now);
             }
             Event::Notice { path, message } => {
                 self.note_on(&screen, &format!("{}: {}", shown(path), printable(message)));
@@ -268,11 +268,11 @@ impl Printer {
             Event::Summary(summary) => {
                 screen.clear();
                 let can_skip = self.offers_skipping && self.is_skippable;
-                let hides_names = summary.renamed > FEW_FILES && !self.manners.verbose;
+                let hides_names = summary.renamed > FEW_FILES && !self.style.verbose;
                 self.line_on(&screen, &lines::summary(summary, can_skip, hides_names));
             }
         }
-        if self.manners.json {
+        if self.style.json {
             json::print(event, pace.0, pace.1);
         }
     }
@@ -291,7 +291,7 @@ impl Printer {
             self.sum.safe_bytes += kept.safe_bytes;
         }
         let advice = failure.advice();
-        self.show(&Event::Error(Trouble {
+        self.show(&Event::Error(ErrorReport {
             path: path.map(Path::to_owned),
             document_id: failure.document_id(),
             code: failure.code().map(towline_protocol::Code::as_str),
@@ -311,7 +311,7 @@ impl Printer {
 
     /// The run has no files: that is said, and a program gets its summary all the same.
     pub(super) fn nothing_to_do(&mut self, text: &str) {
-        if self.manners.json {
+        if self.style.json {
             self.finish(Exit::Done);
         } else {
             self.line_on(&lock(&self.screen), text);
@@ -319,23 +319,23 @@ impl Printer {
     }
 
     /// Something of the list could not even be begun with.
-    pub(super) fn complained(
+    pub(super) fn cannot_begin(
         &mut self,
         about: &str,
         path: Option<&Path>,
         document_id: Option<DocumentId>,
-        complaint: &Complaint,
+        error: &CliError,
     ) {
         self.sum.failed += 1;
-        self.show(&Event::Error(Trouble {
+        self.show(&Event::Error(ErrorReport {
             path: path.map(Path::to_owned),
             document_id,
             code: None,
-            message: complaint.to_string(),
+            message: error.to_string(),
             advice: None,
-            exit: complaint.exit.code(),
+            exit: error.exit.code(),
         }));
-        lock(&self.screen).suspend(|| say(&format!("{about}: {complaint}")));
+        lock(&self.screen).suspend(|| say(&format!("{about}: {error}")));
     }
 
     /// Something worth knowing, unless the person wants errors only.
@@ -380,10 +380,10 @@ impl Printer {
         let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = sum;
         // One file has said everything by itself.
         let is_one = sent + copied + existing + skipped + refused + failed + paused == 1;
-        if self.manners.json || !is_one {
+        if self.style.json || !is_one {
             self.show(&Event::Summary(sum));
         }
-        if self.manners.quiet && skipped > 0 {
+        if self.style.quiet && skipped > 0 {
             say(&format!(
                 "{} skipped; without --quiet each is named",
                 units::count(skipped, "file")
@@ -405,7 +405,7 @@ impl Printer {
 
     /// Whether each file that went well gets a line.
     fn tells_each(&self) -> bool {
-        self.manners.verbose || self.files <= FEW_FILES
+        self.style.verbose || self.files <= FEW_FILES
     }
 
     fn how_to_resume(&self, document_id: DocumentId) -> String {
@@ -426,13 +426,13 @@ impl Printer {
 
     /// A line for people on standard output.
     fn line_on(&self, screen: &Screen, text: &str) {
-        if !self.manners.json && !self.manners.quiet {
+        if !self.style.json && !self.style.quiet {
             screen.suspend(|| line(text));
         }
     }
 
     fn note_on(&self, screen: &Screen, text: &str) {
-        if !self.manners.quiet {
+        if !self.style.quiet {
             screen.suspend(|| say(text));
         }
     }

@@ -2,10 +2,10 @@
 
 use super::arguments::Put;
 use super::job::Job;
-use super::meaning::{self, Credential, Memory, Purpose};
 use super::printer::{Printer, line, say, shown};
+use super::resolve::{self, Credential, Memory, Purpose};
 use super::selection::Selection;
-use super::{Complaint, block_on, signals};
+use super::{CliError, block_on, signals};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::Document;
@@ -13,7 +13,7 @@ use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::shell_word;
-use crate::transfer::PutOptions;
+use crate::transfer::options::PutOptions;
 use crate::{units, uploads};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -23,23 +23,23 @@ use towline_protocol::Code;
 use towline_state::state_file::JobEntry;
 use towline_state::{UploadsState, clock};
 
-pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
-    let folder = meaning::folder(put.folder.as_deref())?;
+pub(super) fn run(put: Put) -> Result<Exit, CliError> {
+    let folder = resolve::folder(put.folder.as_deref())?;
     if put.dry_run {
         return Ok(dry_run(&Selection::of(&put.paths, &folder, put.skip_refused)));
     }
-    let server = meaning::server(&put.reach, None)?;
-    let credential = meaning::credential(&put.reach, None)?;
-    meaning::warn_of_open_token(&credential, put.manner.quiet);
-    let memory = meaning::memory(&put.keeping, Purpose::Remember, put.manner.quiet)?;
+    let server = resolve::server(&put.connect, None)?;
+    let credential = resolve::credential(&put.connect, None)?;
+    resolve::warn_of_open_token(&credential, put.output.quiet);
+    let memory = resolve::memory(&put.state_args, Purpose::Remember, put.output.quiet)?;
 
     let selection = Selection::of(&put.paths, &folder, put.skip_refused);
     let options = PutOptions {
-        chunk_bytes: put.manner.chunk_size,
+        chunk_bytes: put.output.chunk_size,
         on_conflict: Some(put.on_conflict.into()),
         again: put.again,
         document_id: None,
-        parallel: put.manner.parallel,
+        parallel: put.output.parallel,
     };
     let files = selection.files_to_send();
     // Every command is remembered until it is done: one that is interrupted before the server
@@ -59,8 +59,8 @@ pub(super) fn run(put: Put) -> Result<Exit, Complaint> {
         done: 0,
         other: serde_json::Map::new(),
     });
-    let mut clients = [client(server, credential, &memory, put.manner.retries)];
-    let mut printer = Printer::new(put.manner.manners(), memory.resuming(&put.reach));
+    let mut clients = [client(server, credential, &memory, put.output.retries)];
+    let mut printer = Printer::new(put.output.style(), memory.resuming(&put.connect));
     if !put.skip_refused {
         printer.offer_skipping();
     }
@@ -98,7 +98,7 @@ pub(super) fn report(selection: &Selection, printer: &mut Printer) -> Exit {
     for (path, failure) in &selection.refused {
         printer.failed(Some(path), failure);
     }
-    meaning::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
+    resolve::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
 }
 
 /// What would be sent, without asking a server.
@@ -122,7 +122,7 @@ fn dry_run(selection: &Selection) -> Exit {
         selection.skipped.len(),
         selection.refused.len()
     ));
-    meaning::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
+    resolve::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
 }
 
 /// One file for one of the clients.
@@ -187,7 +187,7 @@ async fn all_until(
         tasks = others;
         let parts: Vec<_> = mine.iter().map(|task| task.job).collect();
         let commands: BTreeSet<usize> = parts.iter().copied().flatten().collect();
-        client.working_on(entries_of(&lock(&jobs), &commands));
+        client.works_for(entries_of(&lock(&jobs), &commands));
         let mine: Vec<_> = mine.into_iter().map(|task| (task.document, task.options)).collect();
         let mut has_ended = vec![false; mine.len()];
         let mut listener = |event| lock(&printer).show(&event);
@@ -373,8 +373,8 @@ fn refuses_all(code: Code) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arguments::Keeping;
-    use super::super::printer::{Manners, Resuming};
+    use super::super::arguments::StateArgs;
+    use super::super::printer::{OutputStyle, Resuming};
     use super::*;
     use crate::token::Token;
 
@@ -388,13 +388,13 @@ mod tests {
                 let document = Document::in_folder(path, Vec::new()).unwrap();
                 Task { client: 0, document, options: PutOptions::default(), job: None }
             });
-            let keeping = Keeping { state_file: Some(home.path().join("state.json")) };
-            let memory = meaning::memory(&keeping, Purpose::Remember, true).unwrap();
+            let state_args = StateArgs { state_file: Some(home.path().join("state.json")) };
+            let memory = resolve::memory(&state_args, Purpose::Remember, true).unwrap();
             // Nothing is asked of it.
             let server = "127.0.0.1:1".parse().unwrap();
             let mut clients = [Client::new(server, Token::new("t").unwrap())];
-            let manners = Manners { quiet: true, ..Manners::default() };
-            let mut printer = Printer::new(manners, Resuming::SameCommand);
+            let style = OutputStyle { quiet: true, ..OutputStyle::default() };
+            let mut printer = Printer::new(style, Resuming::SameCommand);
             let cancel = CancellationToken::new();
             cancel.cancel();
             let tasks = tasks.collect();

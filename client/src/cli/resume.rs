@@ -2,18 +2,18 @@
 
 use super::arguments::Resume;
 use super::job::{self, Job};
-use super::meaning::{self, Credential, Memory, Purpose};
 use super::printer::{Printer, say, shown};
 use super::put::{Task, all, client, report};
+use super::resolve::{self, Credential, Memory, Purpose};
 use super::selection::Selection;
-use super::{Complaint, block_on};
+use super::{CliError, block_on};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::{Document, own_name};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::shell_word;
-use crate::transfer::PutOptions;
+use crate::transfer::options::PutOptions;
 use crate::uploads;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,14 @@ use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
 use towline_types::{DocumentId, DocumentPath, StoreId};
 
-pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
-    let quiet = resume.manner.quiet;
-    let memory = meaning::memory(&resume.keeping, Purpose::GoOn, quiet)?;
+pub(super) fn run(resume: Resume) -> Result<Exit, CliError> {
+    let quiet = resume.output.quiet;
+    let memory = resolve::memory(&resume.state_args, Purpose::GoOn, quiet)?;
     let chosen = choose(&resume, &memory.state)?;
-    let mut printer = Printer::new(resume.manner.manners(), memory.resuming(&resume.reach));
+    let mut printer = Printer::new(resume.output.style(), memory.resuming(&resume.connect));
     if chosen.jobs.is_empty() && chosen.uploads.is_empty() {
         let is_empty = memory.state.jobs.is_empty() && memory.state.uploads.is_empty();
-        if let (Some(server), false) = (&resume.reach.to, is_empty) {
+        if let (Some(server), false) = (&resume.connect.to, is_empty) {
             return Err(none_of(server));
         }
         printer.nothing_to_do("no unfinished uploads");
@@ -48,8 +48,8 @@ pub(super) fn run(resume: Resume) -> Result<Exit, Complaint> {
     Ok(exit)
 }
 
-fn none_of(server: &ServerAddress) -> Complaint {
-    Complaint::new(
+fn none_of(server: &ServerAddress) -> CliError {
+    CliError::new(
         Exit::Refused,
         format!(
             "nothing unfinished is known of {server}; `towline uploads` lists what other servers \
@@ -87,9 +87,9 @@ impl<'a> Run<'a> {
     /// The client for an upload, or for a command whose memory has the form of one. With
     /// `store`, no other one gets anything; an upload is looked up once the server has said
     /// who it is.
-    fn client(&mut self, entry: &UploadEntry, store: Option<StoreId>) -> Result<usize, Complaint> {
-        let server = meaning::server(&self.resume.reach, Some(entry))?;
-        let credential = meaning::credential(&self.resume.reach, Some(entry))?;
+    fn client(&mut self, entry: &UploadEntry, store: Option<StoreId>) -> Result<usize, CliError> {
+        let server = resolve::server(&self.resume.connect, Some(entry))?;
+        let credential = resolve::credential(&self.resume.connect, Some(entry))?;
         let wanted = (server, credential, store);
         if let Some(known) = self.known.iter().position(|known| *known == wanted) {
             return Ok(known);
@@ -98,11 +98,11 @@ impl<'a> Run<'a> {
         // Of two clients of one address the token is the same.
         let is_told = self.known.iter().any(|(at, with, _)| (at, with) == (&server, &credential));
         if !is_told {
-            meaning::warn_of_open_token(&credential, self.resume.manner.quiet);
+            resolve::warn_of_open_token(&credential, self.resume.output.quiet);
             self.tell_of_token(entry, &server, &credential);
         }
-        let retries = self.resume.manner.retries;
-        let client = client(server, credential, self.memory, retries).expecting(store);
+        let retries = self.resume.output.retries;
+        let client = client(server, credential, self.memory, retries).expected_store(store);
         self.clients.push(client);
         self.known.push(wanted);
         Ok(self.known.len() - 1)
@@ -112,9 +112,9 @@ impl<'a> Run<'a> {
     /// may have moved. That is said.
     fn tell_of_token(&self, entry: &UploadEntry, server: &ServerAddress, token: &Credential) {
         let before = entry.server.as_deref().filter(|before| *before != server.to_string());
-        let is_listed = self.resume.reach.token_file.is_none();
+        let is_listed = self.resume.connect.token_file.is_none();
         if let (Some(before), Some(file), true, false) =
-            (before, &token.file, is_listed, self.resume.manner.quiet)
+            (before, &token.file, is_listed, self.resume.output.quiet)
         {
             say(&format!(
                 "the token in {} is sent to {server}; so far it was for {}",
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
 
     /// Says that something of the list cannot be begun with now, in every form of the output,
     /// and counts it.
-    fn complain(&mut self, what: &Part<'_>, complaint: &Complaint, printer: &mut Printer) {
+    fn complain(&mut self, what: &Part<'_>, error: &CliError, printer: &mut Printer) {
         let (about, path, document_id) = match what {
             Part::Job(entry) => {
                 (job::title(entry), entry.paths.first().map(PathBuf::as_path), None)
@@ -136,15 +136,15 @@ impl<'a> Run<'a> {
                 (format!("document {document_id}"), entry.path.as_deref(), Some(*document_id))
             }
         };
-        printer.complained(&about, path, document_id, complaint);
-        self.worst = self.worst.max(complaint.exit);
+        printer.cannot_begin(&about, path, document_id, error);
+        self.worst = self.worst.max(error.exit);
     }
 
     /// All that an interrupted command named: what is done by now is found to be there.
     fn add_job(&mut self, entry: &JobEntry, printer: &mut Printer) {
         let client = match self.client(&job::as_upload(entry), entry.server_id) {
             Ok(client) => client,
-            Err(complaint) => return self.complain(&Part::Job(entry), &complaint, printer),
+            Err(error) => return self.complain(&Part::Job(entry), &error, printer),
         };
         let mut selection = Selection::of(&entry.paths, &entry.folder, entry.skip_refused);
         let lost = selection.refused.extract_if(.., |(_, failure)| is_lost(failure));
@@ -162,16 +162,16 @@ impl<'a> Run<'a> {
         });
         for (key, upload) in begun {
             let Some(document_id) = UploadsState::document_id_of(key) else { continue };
-            if let Err(complaint) = document(upload) {
-                self.complain(&Part::Upload(document_id, upload), &complaint, printer);
+            if let Err(error) = document(upload) {
+                self.complain(&Part::Upload(document_id, upload), &error, printer);
             }
         }
         let options = PutOptions {
-            chunk_bytes: self.resume.manner.chunk_size.or(entry.chunk_size),
+            chunk_bytes: self.resume.output.chunk_size.or(entry.chunk_size),
             on_conflict: entry.on_conflict,
             again: false,
             document_id: None,
-            parallel: self.resume.manner.parallel,
+            parallel: self.resume.output.parallel,
         };
         let found = selection.files_to_send();
         // Of a folder that is away the number of its files is what it was.
@@ -196,16 +196,16 @@ impl<'a> Run<'a> {
             document(entry).and_then(|document| Ok((document, self.client(entry, None)?)));
         let (document, client) = match prepared {
             Ok(prepared) => prepared,
-            Err(complaint) => {
-                return self.complain(&Part::Upload(document_id, entry), &complaint, printer);
+            Err(error) => {
+                return self.complain(&Part::Upload(document_id, entry), &error, printer);
             }
         };
         let options = PutOptions {
-            chunk_bytes: self.resume.manner.chunk_size.or(entry.chunk_size),
+            chunk_bytes: self.resume.output.chunk_size.or(entry.chunk_size),
             on_conflict: None,
             again: false,
             document_id: Some(document_id),
-            parallel: self.resume.manner.parallel,
+            parallel: self.resume.output.parallel,
         };
         // Only an upload whose name is the file's own can be said as a command.
         let is_own_name = own_name(&document.local).is_ok_and(|n| n == *document.remote.filename());
@@ -249,14 +249,14 @@ struct Chosen<'a> {
     uploads: Vec<(DocumentId, &'a UploadEntry)>,
 }
 
-fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, Complaint> {
+fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, CliError> {
     if !resume.documents.is_empty() {
         let mut seen = HashSet::new();
         let once = resume.documents.iter().filter(|document| seen.insert(**document));
         let named = once.map(|document| {
-            let entry = meaning::entry(state, *document, resume.reach.to.as_ref())?;
+            let entry = resolve::entry(state, *document, resume.connect.to.as_ref())?;
             let unknown = || {
-                Complaint::new(
+                CliError::new(
                     Exit::Refused,
                     format!(
                         "document {document} is not among the unfinished uploads; \
@@ -266,23 +266,23 @@ fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, Co
             };
             Ok((*document, entry.ok_or_else(unknown)?))
         });
-        let uploads = named.collect::<Result<_, Complaint>>()?;
+        let uploads = named.collect::<Result<_, CliError>>()?;
         return Ok(Chosen { jobs: Vec::new(), uploads });
     }
-    let jobs = meaning::jobs(state, resume.reach.to.as_ref());
-    let mut uploads = meaning::entries(state, resume.reach.to.as_ref());
+    let jobs = resolve::jobs(state, resume.connect.to.as_ref());
+    let mut uploads = resolve::entries(state, resume.connect.to.as_ref());
     // A file of a command goes on with its command, also where that is another server's.
     uploads.retain(|(_, entry)| !state.jobs.iter().any(|job| uploads::covers(job, entry)));
     if jobs.len() + uploads.len() > 1 && !resume.all {
-        return Err(Complaint::usage(
+        return Err(CliError::usage(
             "there are several unfinished uploads; name one (`towline uploads` lists them) or say --all",
         ));
     }
     Ok(Chosen { jobs, uploads })
 }
 
-fn document(entry: &UploadEntry) -> Result<Document, Complaint> {
-    let refused = |message: String| Complaint::new(Exit::Refused, message);
+fn document(entry: &UploadEntry) -> Result<Document, CliError> {
+    let refused = |message: String| CliError::new(Exit::Refused, message);
     let Some(local) = entry.path.clone() else {
         return Err(refused(
             "the list does not say which local file it is; put the file again".into(),
@@ -304,8 +304,8 @@ fn is_lost(failure: &Failure) -> bool {
 }
 
 /// Says that nothing is at the path: that need not last.
-fn away(path: &Path) -> Complaint {
-    Complaint::new(
+fn away(path: &Path) -> CliError {
+    CliError::new(
         Exit::Resumable,
         format!(
             "{} is not there now. If it is on a disk that is not connected, connect that and \

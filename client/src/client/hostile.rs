@@ -244,8 +244,8 @@ async fn progress_that_is_not_true_earns_no_further_attempt() {
         Some("ping") => Deed::Close,
         _ => honest(request, "a"),
     });
-    let patience = Patience { ping_after: Duration::from_millis(50), ..Patience::default() };
-    let (ended, _) = put(rogue.client().retries(Some(2)).patience(patience)).await;
+    let timeouts = Timeouts { ping_after: Duration::from_millis(50), ..Timeouts::default() };
+    let (ended, _) = put(rogue.client().retries(Some(2)).timeouts(timeouts)).await;
     let failure = ended.unwrap_err();
     assert!(matches!(failure, Failure::ConnectionLost { .. }), "{failure:?}");
     // It could be true once, for the bytes were sent: then the count begins anew.
@@ -257,7 +257,7 @@ async fn progress_that_is_not_true_earns_no_further_attempt() {
 async fn a_question_is_not_waited_for_because_other_words_come() {
     let progress = json!({"action": "progress", "channel": 9, "document_id": 7, "received": 1,
         "durable": 0, "filesize": 5, "progress": ""});
-    let patience = Patience { answer: Duration::from_millis(300), ..Patience::default() };
+    let timeouts = Timeouts { answer: Duration::from_millis(300), ..Timeouts::default() };
     // A word now and then, for ever, and as many as there is room for.
     for flood in [false, true] {
         let progress = progress.clone();
@@ -266,9 +266,9 @@ async fn a_question_is_not_waited_for_because_other_words_come() {
             Some("find") => Deed::Keep,
             _ => honest(request, "a"),
         });
-        let patience = Patience { ping_after: Duration::from_millis(50), ..patience };
+        let timeouts = Timeouts { ping_after: Duration::from_millis(50), ..timeouts };
         let began = Instant::now();
-        let (ended, _) = put(rogue.client().retries(Some(1)).patience(patience)).await;
+        let (ended, _) = put(rogue.client().retries(Some(1)).timeouts(timeouts)).await;
         assert_eq!(ended.unwrap_err().exit(), Exit::Resumable);
         assert_eq!(rogue.connections(), 2);
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -285,12 +285,12 @@ async fn sending_without_any_effect_ends() {
             "document_id": 7, "count": 0})),
         _ => honest(request, "a"),
     });
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping_after: Duration::from_millis(50),
-        headway: Duration::from_millis(400),
-        ..Patience::default()
+        progress: Duration::from_millis(400),
+        ..Timeouts::default()
     };
-    let (ended, _) = put(rogue.client().retries(Some(1)).patience(patience)).await;
+    let (ended, _) = put(rogue.client().retries(Some(1)).timeouts(timeouts)).await;
     let failure = ended.unwrap_err();
     assert_eq!((failure.exit(), rogue.connections()), (Exit::Resumable, 2), "{failure}");
     assert!(failure.kept().is_some());
@@ -315,9 +315,9 @@ const GOES_ON: [u64; 10] = [0, 0, 0, 0, 0, 1, 2, 3, 4, 5];
 const STANDS: [u64; 60] = [2; 60];
 const PAUSE: Duration = Duration::from_millis(200);
 
-fn impatient() -> Patience {
-    let (answer, headway) = (Duration::from_secs(1), Duration::from_secs(1));
-    Patience { answer, headway, ..Patience::default() }
+fn impatient() -> Timeouts {
+    let (answer, progress) = (Duration::from_secs(1), Duration::from_secs(1));
+    Timeouts { answer, progress, ..Timeouts::default() }
 }
 
 /// A server that copies what it has, where the second connection asks for it: the first one
@@ -369,7 +369,7 @@ async fn a_copy_that_goes_on_is_waited_for() {
                 copied.push(copied_bytes);
             }
         };
-        let mut client = rogue.client().retries(Some(1)).patience(impatient());
+        let mut client = rogue.client().retries(Some(1)).timeouts(impatient());
         let cancel = CancellationToken::new();
         let ended = client.put(document, options, &cancel, &mut listener).await;
         assert_eq!(ended.unwrap().document_id.get(), 7);
@@ -385,7 +385,7 @@ async fn a_copy_that_stands_still_is_not_waited_for() {
         copies_at("upload", &STANDS),
         copies_for_a_resumption(&STANDS),
     ] {
-        let (ended, _) = put(rogue.client().retries(Some(1)).patience(impatient())).await;
+        let (ended, _) = put(rogue.client().retries(Some(1)).timeouts(impatient())).await;
         let failure = ended.unwrap_err();
         assert_eq!((failure.exit(), rogue.connections()), (Exit::Resumable, 2), "{failure}");
     }
@@ -401,13 +401,13 @@ async fn many_files_of_which_none_is_answered() {
     for (_, options) in &mut files.jobs {
         *options = PutOptions::default();
     }
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping_after: Duration::from_millis(50),
         answer: Duration::from_millis(400),
-        headway: Duration::from_millis(400),
-        ..Patience::default()
+        progress: Duration::from_millis(400),
+        ..Timeouts::default()
     };
-    let mut client = rogue.client().retries(Some(0)).patience(patience);
+    let mut client = rogue.client().retries(Some(0)).timeouts(timeouts);
     let mut exits = Vec::new();
     let mut ended = |_, put: Result<Receipt, Failure>| {
         exits.push(put.unwrap_err().exit());
@@ -432,7 +432,7 @@ async fn small_files_that_wait_for_copies_are_waited_for_as_long_as_these_get_on
             }
         });
         let files = small_files(&["a", "b"].map(str::to_owned));
-        let mut client = rogue.client().retries(Some(0)).patience(impatient());
+        let mut client = rogue.client().retries(Some(0)).timeouts(impatient());
         let mut ends = Vec::new();
         let mut ended = |_, put: Result<Receipt, Failure>| {
             ends.push(put.map_err(|failure| failure.exit()).map(drop));
@@ -522,8 +522,8 @@ async fn a_pause_ends_although_the_server_talks() {
     let files = files(&["a"]);
     let (document, options) = &files.jobs[0];
     let cancel = CancellationToken::new();
-    let patience = Patience { farewell: Duration::from_millis(300), ..Patience::default() };
-    let mut client = rogue.client().patience(patience);
+    let timeouts = Timeouts { closing: Duration::from_millis(300), ..Timeouts::default() };
+    let mut client = rogue.client().timeouts(timeouts);
     // A thread of its own, as the command line has for signals: this one has no time.
     let told = cancel.clone();
     std::thread::spawn(move || {
@@ -684,11 +684,11 @@ async fn an_upload_that_was_found_on_the_server_is_in_the_list_before_it_goes_on
     let (document, options) = &files.jobs[0];
     let list = StateFile::at(files._folder.path().join("uploads_state.json"));
     let cancel = CancellationToken::new();
-    let mut client = rogue.client().keeping(list.clone());
+    let mut client = rogue.client().state_file(list.clone());
     let mut told = Vec::new();
     let mut listener = |event| {
-        if let Event::Paused(standing) = event {
-            told.push(standing.document_id);
+        if let Event::Paused(status) = event {
+            told.push(status.document_id);
         }
     };
     let put = client.put(document, options, &cancel, &mut listener);
@@ -753,14 +753,14 @@ async fn a_report_from_before_the_pause_promises_nothing_of_what_lies_beyond_a_g
         });
         let document = Document::in_folder(&path, Vec::new()).unwrap();
         let cancel = CancellationToken::new();
-        let patience = Patience { farewell: Duration::from_millis(500), ..Patience::default() };
+        let timeouts = Timeouts { closing: Duration::from_millis(500), ..Timeouts::default() };
         let mut safe = None;
         let mut listener = |event| match event {
             Event::Resumed { .. } => cancel.cancel(),
-            Event::Paused(standing) => safe = Some(standing.safe_bytes),
+            Event::Paused(status) => safe = Some(status.safe_bytes),
             _ => {}
         };
-        let mut client = rogue.client().patience(patience);
+        let mut client = rogue.client().timeouts(timeouts);
         let options = PutOptions::default();
         let put = client.put(&document, &options, &cancel, &mut listener);
         assert!(matches!(put.await, Err(Failure::Interrupted(Some(_)))));

@@ -5,8 +5,8 @@ use super::work::{Work, Worked};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
-use crate::transfer::PutOptions;
-use crate::volley::{Before, Ended, Left, Shot, Volley};
+use crate::small_file_batch::{BatchEnd, BatchItem, PriorAttempt, Remaining, SmallFileBatch};
+use crate::transfer::options::PutOptions;
 use std::collections::VecDeque;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -29,26 +29,26 @@ impl Client {
         listener: Listener<'_>,
         ended: Ending<'_>,
     ) {
-        let mut waiting: Left = (0..jobs.len()).map(|n| (n, Before::Nothing)).collect();
+        let mut waiting: Remaining = (0..jobs.len()).map(|n| (n, PriorAttempt::Nothing)).collect();
         let mut behind = Queue::default();
         loop {
-            let fresh = waiting.iter().filter(|(_, before)| **before == Before::Nothing);
-            let shots: Vec<_> = fresh.filter_map(|(n, _)| shot(*n, &jobs[*n])).collect();
+            let fresh = waiting.iter().filter(|(_, before)| **before == PriorAttempt::Nothing);
+            let items: Vec<_> = fresh.filter_map(|(n, _)| item(*n, &jobs[*n])).collect();
             // One file alone gains nothing.
-            if shots.len() < 2 {
+            if items.len() < 2 {
                 break;
             }
-            let volley = self.volley(&shots, cancel, listener, ended).await;
-            let Some((Ended { left, unbegun }, loss)) = volley else { break };
-            for shot in &shots {
-                waiting.remove(&shot.index);
+            let batch = self.batch(&items, cancel, listener, ended).await;
+            let Some((BatchEnd { remaining, unbegun }, loss)) = batch else { break };
+            for item in &items {
+                waiting.remove(&item.index);
             }
-            let first = unbegun.first().filter(|_| left.is_empty()).copied();
+            let first = unbegun.first().filter(|_| remaining.is_empty()).copied();
             let is_cut_short = !unbegun.is_empty() && !cancel.is_cancelled();
-            waiting.extend(unbegun.into_iter().map(|n| (n, Before::Nothing)));
+            waiting.extend(unbegun.into_iter().map(|n| (n, PriorAttempt::Nothing)));
             // Where nothing is to be repeated, the first loss is the last.
             if let Some(reason) = loss.filter(|_| self.retries == Some(0)) {
-                for n in left.into_keys().chain(first) {
+                for n in remaining.into_keys().chain(first) {
                     waiting.remove(&n);
                     let (server, reason) = (self.server().clone(), crate::printable(&reason));
                     let kept = None;
@@ -60,12 +60,13 @@ impl Client {
                 continue;
             }
             if !is_cut_short {
-                waiting.extend(left);
+                waiting.extend(remaining);
                 break;
             }
             // The connection was lost. The ordinary way waits for the server and knows
             // what the volley has left there; then the rest go on together.
-            let now: Left = left.into_iter().chain(first.map(|n| (n, Before::Nothing))).collect();
+            let now: Remaining =
+                remaining.into_iter().chain(first.map(|n| (n, PriorAttempt::Nothing))).collect();
             waiting.retain(|n, _| !now.contains_key(n));
             // A file that has trouble of its own must not keep those from their turn that
             // were not begun: it goes behind all of them.
@@ -85,7 +86,7 @@ impl Client {
         self.put_each(queue, None, jobs, cancel, listener, ended).await;
     }
 
-    fn queue_of(&self, some: Left) -> Queue {
+    fn queue_of(&self, some: Remaining) -> Queue {
         let mut queue = Queue::default();
         for (n, before) in some {
             queue.push(n, Work::new(before, self.retries), Instant::now());
@@ -135,13 +136,13 @@ impl Client {
 
     /// Sends what is small, and says why the connection was lost, if it was; nothing where
     /// that could not even begin.
-    async fn volley(
+    async fn batch(
         &mut self,
-        shots: &[Shot<'_>],
+        items: &[BatchItem<'_>],
         cancel: &CancellationToken,
         listener: Listener<'_>,
         ended: Ending<'_>,
-    ) -> Option<(Ended, Option<String>)> {
+    ) -> Option<(BatchEnd, Option<String>)> {
         let connected = async {
             let known = self.uploads.locals().await;
             self.connected().await.map(|_| known)
@@ -161,35 +162,36 @@ impl Client {
         if !connection.knows("new_only") {
             return None;
         }
-        let mut volley = Volley::new(connection, shots, known).ok()?;
+        let mut batch = SmallFileBatch::new(connection, items, known).ok()?;
         let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => None,
             // Cancel-safe.
-            outcome = volley.run(&mut done) => Some(outcome),
+            outcome = batch.run(&mut done) => Some(outcome),
         };
-        let (mut flights, unbegun) = volley.into_flights();
+        let (mut in_flight, unbegun) = batch.into_in_flight();
         let mut loss = None;
         match outcome {
             Some(Ok(())) => {}
-            Some(Err(stop)) => {
+            Some(Err(end)) => {
                 self.connection = None;
-                loss = stop.loss();
+                loss = end.loss();
             }
             None => {
                 if let Some(connection) = self.connection.take() {
                     let listen = |reply| {
                         if let Reply::Success(success) = reply
-                            && let Some((n, receipt)) = flights.succeeded(success.channel, success)
+                            && let Some((n, receipt)) =
+                                in_flight.succeeded(success.channel, success)
                         {
                             done(n, receipt);
                         }
                     };
-                    connection.say_farewell(None, listen).await;
+                    connection.close_gracefully(None, listen).await;
                 }
             }
         }
-        Some((Ended { left: flights.into_left(), unbegun }, loss))
+        Some((BatchEnd { remaining: in_flight.into_remaining(), unbegun }, loss))
     }
 }
 
@@ -229,8 +231,8 @@ impl Queue {
 }
 
 /// A file that may go together with others: not one whose upload is named by its number.
-fn shot(index: usize, (document, options): &(Document, PutOptions)) -> Option<Shot<'_>> {
+fn item(index: usize, (document, options): &(Document, PutOptions)) -> Option<BatchItem<'_>> {
     let PutOptions { on_conflict, again, document_id, chunk_bytes, parallel: _ } = *options;
     let plain = document_id.is_none() && chunk_bytes.is_none();
-    plain.then_some(Shot { index, document, on_conflict, again })
+    plain.then_some(BatchItem { index, document, on_conflict, again })
 }

@@ -1,13 +1,14 @@
 //! One file, attempt after attempt, until it is done, over, or better left for later.
 
 use super::Client;
+use crate::attempt_end::{AttemptEnd, reason};
+use crate::backoff::{Backoff, FIRST_CONTACT_WAITS};
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
-use crate::retry::{Backoff, FIRST_CONTACT_WAITS};
 use crate::route::{NoServer, Unreached};
-use crate::stop::{Stop, reason};
 use crate::token::Token;
 use crate::transfer::Transfer;
+use crate::transfer::attempt::Attempt;
 use std::time::Duration;
 use towline_protocol::{Code, ErrorReply};
 
@@ -41,7 +42,7 @@ pub(super) enum Pursuit {
 }
 
 /// Why an attempt was in vain.
-struct Trouble {
+struct FailedAttempt {
     /// For people.
     reason: String,
     /// What the server refuses for now.
@@ -74,31 +75,33 @@ impl Client {
         listener: Listener<'_>,
     ) -> Pursuit {
         loop {
-            let stop = match self.attempt(transfer, listener).await {
+            let Attempt { ended, made_headway, was_in_vain } =
+                self.attempt(transfer, listener).await;
+            let end = match ended {
                 Ok(receipt) => return Pursuit::Done(receipt),
-                Err(stop) => stop,
+                Err(end) => end,
             };
-            if transfer.take_headway() {
+            if made_headway {
                 attempts.begin_anew();
             }
-            self.watch_for_small_mtu(&stop, transfer, listener);
-            let trouble = match self.trouble(stop, attempts).await {
-                Ok(Some(trouble)) => trouble,
+            self.watch_for_small_mtu(&end, was_in_vain, transfer, listener);
+            let failed = match self.failed(end, attempts).await {
+                Ok(Some(failed)) => failed,
                 Ok(None) => continue,
                 Err(failure) => return Pursuit::Over(failure),
             };
             self.connection = None;
-            let Some(wait) = self.next_wait(attempts, &trouble).await else {
-                return Pursuit::Over(self.given_up(attempts, trouble));
+            let Some(wait) = self.next_wait(attempts, &failed).await else {
+                return Pursuit::Over(self.given_up(attempts, failed));
             };
             listener(Event::Waiting {
                 path: transfer.local().clone(),
-                reason: crate::printable(&trouble.reason),
+                reason: crate::printable(&failed.reason),
                 attempt: attempts.backoff.failed(),
                 next_in: wait,
             });
-            let is_stubborn = trouble.refusal.is_some() || attempts.lost >= LOSSES_BEFORE_OTHERS;
-            if others_wait && trouble.was_connected && is_stubborn {
+            let is_stubborn = failed.refusal.is_some() || attempts.lost >= LOSSES_BEFORE_OTHERS;
+            if others_wait && failed.was_connected && is_stubborn {
                 return Pursuit::Later(wait);
             }
             tokio::time::sleep(wait).await;
@@ -106,39 +109,40 @@ impl Client {
     }
 
     /// What is to be waited for; nothing where there is a new token to be tried at once.
-    async fn trouble(
+    async fn failed(
         &mut self,
-        stop: Stop,
+        end: AttemptEnd,
         attempts: &mut Attempts,
-    ) -> Result<Option<Trouble>, Failure> {
+    ) -> Result<Option<FailedAttempt>, Failure> {
         let was_connected = self.connection.is_some();
-        let plain = |reason| Trouble { reason, refusal: None, no_server: None, was_connected };
-        Ok(Some(match stop {
-            Stop::Unreached(unreached) => {
+        let plain =
+            |reason| FailedAttempt { reason, refusal: None, no_server: None, was_connected };
+        Ok(Some(match end {
+            AttemptEnd::Unreached(unreached) => {
                 let no_server = match &unreached {
                     Unreached::Definite(no_server) => Some(*no_server),
                     Unreached::ForNow(_) => None,
                 };
-                Trouble { no_server, ..plain(unreached.to_string()) }
+                FailedAttempt { no_server, ..plain(unreached.to_string()) }
             }
-            Stop::Lost(reason) | Stop::Silent(reason) => {
+            AttemptEnd::Lost(reason) | AttemptEnd::Silent(reason) => {
                 attempts.lost += u32::from(was_connected);
                 plain(reason)
             }
-            Stop::Later(reply) => {
+            AttemptEnd::Later(reply) => {
                 let reason = reason(&reply);
                 // Of the connection as a whole, it concerns all files alike.
                 let is_of_all = reply.code.closes() || reply.channel.0 == 0;
                 match is_of_all {
-                    true => Trouble { was_connected: false, ..plain(reason) },
-                    false => Trouble { refusal: Some(reply), ..plain(reason) },
+                    true => FailedAttempt { was_connected: false, ..plain(reason) },
+                    false => FailedAttempt { refusal: Some(reply), ..plain(reason) },
                 }
             }
-            Stop::Realign => {
+            AttemptEnd::Realign => {
                 attempts.lost += 1;
                 plain("client and server differ about how far the upload is".to_owned())
             }
-            Stop::Garbled(failure) => {
+            AttemptEnd::Garbled(failure) => {
                 attempts.garbled += 1;
                 attempts.lost += u32::from(was_connected);
                 if attempts.garbled >= GARBLED_MAX {
@@ -147,7 +151,7 @@ impl Client {
                 }
                 plain(failure.to_string())
             }
-            Stop::Failed(failure) => {
+            AttemptEnd::Failed(failure) => {
                 self.tidy_after(&failure);
                 if is_about_token(&failure) && self.found_new_token().await {
                     return Ok(None);
@@ -161,8 +165,12 @@ impl Client {
     ///
     /// A server that was never heard of is soon given up where the answer is definite: a
     /// word was misspelt, most likely. One that is known comes back, however long it takes.
-    async fn next_wait(&mut self, attempts: &mut Attempts, trouble: &Trouble) -> Option<Duration> {
-        if trouble.no_server.is_some() && self.retries.is_none() && !self.is_known().await {
+    async fn next_wait(
+        &mut self,
+        attempts: &mut Attempts,
+        failed: &FailedAttempt,
+    ) -> Option<Duration> {
+        if failed.no_server.is_some() && self.retries.is_none() && !self.is_known().await {
             let made = usize::try_from(attempts.backoff.failed()).unwrap_or(usize::MAX);
             let wait = FIRST_CONTACT_WAITS.get(made).copied()?;
             attempts.backoff.count();
@@ -180,10 +188,10 @@ impl Client {
         self.was_met
     }
 
-    fn given_up(&self, attempts: &Attempts, trouble: Trouble) -> Failure {
+    fn given_up(&self, attempts: &Attempts, failed: FailedAttempt) -> Failure {
         let server = self.server().clone();
         let attempts = attempts.backoff.failed() + 1;
-        let Trouble { reason, refusal, no_server, was_connected } = trouble;
+        let FailedAttempt { reason, refusal, no_server, was_connected } = failed;
         let reason = crate::printable(&reason);
         match (refusal, no_server) {
             (Some(reply), _) => Failure::Refused { reply, kept: None },
@@ -199,15 +207,15 @@ impl Client {
     /// forwards them nor says so (RFC 2923). The login is small, the bytes of a file are not.
     fn watch_for_small_mtu(
         &mut self,
-        stop: &Stop,
-        transfer: &mut Transfer,
+        end: &AttemptEnd,
+        was_in_vain: bool,
+        transfer: &Transfer,
         listener: Listener<'_>,
     ) {
-        let was_in_vain = transfer.take_in_vain();
-        if matches!(stop, Stop::Unreached(_)) {
+        if matches!(end, AttemptEnd::Unreached(_)) {
             return;
         }
-        if !matches!(stop, Stop::Silent(_)) || !was_in_vain {
+        if !matches!(end, AttemptEnd::Silent(_)) || !was_in_vain {
             self.in_vain = 0;
             return;
         }

@@ -5,16 +5,17 @@ use super::pursuit::{Attempts, Pursuit};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
+use crate::small_file_batch::PriorAttempt;
 use crate::source::Source;
-use crate::transfer::{PutOptions, Transfer};
-use crate::volley::Before;
+use crate::transfer::Transfer;
+use crate::transfer::options::PutOptions;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Code;
 
 /// One file, as far as it is done.
 pub(super) struct Work {
-    before: Before,
+    before: PriorAttempt,
     /// Absent before the first attempt.
     transfer: Option<Box<Transfer>>,
     attempts: Attempts,
@@ -28,7 +29,7 @@ pub(super) enum Worked {
 
 impl Work {
     /// A file of which nothing was sent in this run. `retries` is the client's limit.
-    pub(super) fn new(before: Before, retries: Option<u32>) -> Self {
+    pub(super) fn new(before: PriorAttempt, retries: Option<u32>) -> Self {
         Self { before, transfer: None, attempts: Attempts::new(retries) }
     }
 
@@ -39,8 +40,8 @@ impl Work {
 
     /// Lets go of the local file: what of it is known is found out again.
     pub(super) fn let_go(&mut self) {
-        if let Some(kept) = self.transfer.take().and_then(|transfer| transfer.kept()) {
-            self.before = Before::Document(kept.document_id);
+        if let Some(kept) = self.transfer.take().and_then(|transfer| transfer.saved()) {
+            self.before = PriorAttempt::Document(kept.document_id);
         }
     }
 }
@@ -89,17 +90,19 @@ impl Client {
             }
             Some(Pursuit::Later(wait)) => return Worked::Later(wait),
             Some(Pursuit::Over(failure)) => {
-                failure.with(transfer.kept()).of_size(transfer.filesize())
+                failure.with(transfer.saved()).of_size(transfer.filesize())
             }
             None => {
                 if let Some(connection) = self.connection.take() {
                     let question = transfer.last_question();
-                    connection.say_farewell(question, |reply| transfer.hear(&reply)).await;
+                    connection
+                        .close_gracefully(question, |reply| transfer.handle_last(&reply))
+                        .await;
                 }
-                if let Some(standing) = transfer.standing() {
-                    listener(Event::Paused(standing));
+                if let Some(status) = transfer.status() {
+                    listener(Event::Paused(status));
                 }
-                Failure::Interrupted(transfer.kept())
+                Failure::Interrupted(transfer.saved())
             }
         };
         // The entry of an upload that another run goes on with is that run's.
@@ -117,7 +120,7 @@ impl Client {
     }
 
     async fn note_pause(&self, transfer: &Transfer) {
-        if let Some(kept) = transfer.kept() {
+        if let Some(kept) = transfer.saved() {
             let proof = transfer.proof_now();
             self.uploads.paused(&self.known, kept.document_id, kept.durable, proof);
             self.uploads.settle().await;
@@ -128,7 +131,7 @@ impl Client {
 async fn open(
     document: &Document,
     options: &PutOptions,
-    before: Before,
+    before: PriorAttempt,
 ) -> Result<Transfer, Failure> {
     let path = document.local.clone();
     let source = tokio::task::spawn_blocking(move || Source::open(&path)).await;
@@ -139,9 +142,9 @@ async fn open(
     })?;
     let mut transfer = Transfer::new(document.clone(), source, options.clone());
     match before {
-        Before::Nothing => {}
-        Before::Thrown => transfer.look_for_all_of_it(),
-        Before::Document(document_id) => transfer.go_on_with(document_id),
+        PriorAttempt::Nothing => {}
+        PriorAttempt::SentAhead => transfer.was_sent_ahead(),
+        PriorAttempt::Document(document_id) => transfer.continue_with(document_id),
     }
     Ok(transfer)
 }

@@ -1,7 +1,7 @@
 //! What a server's refusal means, in words for people: the one place that knows every
 //! code. The code word itself is for programs and stands in `--json` alone.
 
-use super::Kept;
+use super::SavedProgress;
 use crate::text::printable;
 use crate::units;
 use towline_protocol::request::VERSION;
@@ -85,7 +85,7 @@ fn what(reply: &ErrorReply) -> String {
 }
 
 /// What can be done about it.
-pub(super) fn advice(reply: &ErrorReply, kept: Option<Kept>) -> Option<String> {
+pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<String> {
     let todo = match reply.code {
         Code::NoSpace => "run the same command again when there is room",
         Code::Internal => "run the same command again in a while",
@@ -97,7 +97,7 @@ pub(super) fn advice(reply: &ErrorReply, kept: Option<Kept>) -> Option<String> {
         Code::WrongUser => NEW_TOKEN,
         Code::AuthExpired => {
             return Some(match kept {
-                Some(Kept { document_id, .. }) => format!(
+                Some(SavedProgress { document_id, .. }) => format!(
                     "{NEW_TOKEN}, then: towline resume {document_id} --token-file NEW_TOKEN_FILE"
                 ),
                 None => format!("{NEW_TOKEN}, then run the same command with it"),
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_and_what_to_do_is_said_once() {
-        let kept = Kept {
+        let kept = SavedProgress {
             document_id: towline_types::DocumentId::MIN,
             durable: towline_types::Offset::ZERO,
             safe_bytes: 10,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use towline_client::{Client, Document, Event, Exit, Patience, PutOptions, Token};
+use towline_client::{Client, Document, Event, Exit, PutOptions, Timeouts, Token};
 use towline_tests::cli_fixture::CliFixture;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
@@ -13,16 +13,16 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
 
 /// A client that does not wait for long, before that proxy.
 fn impatient(server: &TestServer, proxy: &FaultProxy) -> Client {
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping_after: PING_AFTER,
-        answer_within: ANSWER_WITHIN,
-        farewell: Duration::from_millis(200),
-        ..Patience::default()
+        ping_answer: ANSWER_WITHIN,
+        closing: Duration::from_millis(200),
+        ..Timeouts::default()
     };
     let address = proxy.address().to_string().parse().unwrap();
     Client::new(address, Token::new(&server.user.token).unwrap())
         .retries(Some(2))
-        .patience(patience)
+        .timeouts(timeouts)
 }
 
 /// Puts a file, and says what became of it and how long that took.

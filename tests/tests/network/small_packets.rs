@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use towline_client::{Client, Document, Event, Patience, PutOptions, Token};
+use towline_client::{Client, Document, Event, PutOptions, Timeouts, Token};
 use towline_tests::netns_link::NetnsLink;
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -18,14 +18,14 @@ async fn what_is_too_large_for_the_way_is_sent_in_small_packets() {
     let path = server.site.outside().join("a.bin");
     std::fs::write(&path, &test_file.bytes).unwrap();
 
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping_after: Duration::from_millis(300),
-        answer_within: Duration::from_millis(1500),
-        ..Patience::default()
+        ping_answer: Duration::from_millis(1500),
+        ..Timeouts::default()
     };
     let address = server.address().to_string().parse().unwrap();
     let token = Token::new(&server.user.token).unwrap();
-    let mut client = Client::new(address, token).patience(patience).retries(Some(10));
+    let mut client = Client::new(address, token).timeouts(timeouts).retries(Some(10));
     let far = link.far.clone();
     let putting = spawn_blocking(move || {
         far.inside(|| {

@@ -2,7 +2,7 @@
 //! people's units, and where it is now.
 
 use super::shown;
-use crate::events::{Receipt, Standing, Summary};
+use crate::events::{Receipt, Summary, UploadStatus};
 use crate::{printable, units};
 use std::path::Path;
 use std::time::Duration;
@@ -64,9 +64,9 @@ pub(super) fn renamed(receipt: &Receipt) -> Option<String> {
 
 /// An upload goes on. `left_bytes` have yet to be sent. Nothing where the server has nothing
 /// of the file: then it begins.
-pub(super) fn resumed(standing: &Standing, left_bytes: u64, changed: bool) -> Option<String> {
-    let path = shown(&standing.path);
-    let (held, whole) = (standing.held_bytes, standing.filesize.get());
+pub(super) fn resumed(status: &UploadStatus, left_bytes: u64, changed: bool) -> Option<String> {
+    let path = shown(&status.path);
+    let (held, whole) = (status.held_bytes, status.filesize.get());
     let left = units::size(left_bytes);
     Some(match (changed, held) {
         (true, 0) => format!("{path}: it was changed everywhere; sending {left}"),
@@ -80,10 +80,10 @@ pub(super) fn resumed(standing: &Standing, left_bytes: u64, changed: bool) -> Op
 }
 
 /// An upload rests, and how it goes on, unless that is said of several files together.
-pub(super) fn paused(standing: &Standing, how: &str) -> String {
-    let share = units::share(standing.safe_bytes, standing.filesize.get());
+pub(super) fn paused(status: &UploadStatus, how: &str) -> String {
+    let share = units::share(status.safe_bytes, status.filesize.get());
     let how = if how.is_empty() { String::new() } else { format!("; {how}") };
-    format!("{}: paused at {share}{how}", shown(&standing.path))
+    format!("{}: paused at {share}{how}", shown(&status.path))
 }
 
 /// The last line of a run of several files. `can_skip`: the command has an option that
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_sums_of_a_resumption_are_right() {
-        let standing = Standing {
+        let status = UploadStatus {
             path: "/x/two.bin".into(),
             document_id: DocumentId::MIN,
             filename: "two.bin".to_owned(),
@@ -223,17 +223,17 @@ mod tests {
             sent_bytes: 0,
             progress: String::new(),
         };
-        let left = 2_147_483_648 - standing.held_bytes;
-        let text = resumed(&standing, left, false).unwrap();
+        let left = 2_147_483_648 - status.held_bytes;
+        let text = resumed(&status, left, false).unwrap();
         assert!(text.contains("resuming at 37.3 MiB of 2.0 GiB (1 %)"), "{text}");
-        let text = paused(&standing, "");
+        let text = paused(&status, "");
         assert!(text.contains("paused at 36.3 MiB of 2.0 GiB (1 %)"), "{text}");
-        let half = Standing { held_bytes: 1 << 30, ..standing.clone() };
+        let half = UploadStatus { held_bytes: 1 << 30, ..status.clone() };
         let text = resumed(&half, 1 << 30, true).unwrap();
         assert!(text.contains("1.0 of 2.0 GiB are unchanged"), "{text}");
         assert!(text.contains("sending 1.0 GiB"), "{text}");
         // What begins is not resumed, and of what is wholly other nothing stays.
-        let none = Standing { held_bytes: 0, ..standing };
+        let none = UploadStatus { held_bytes: 0, ..status };
         assert_eq!(resumed(&none, 2_147_483_648, false), None);
         let text = resumed(&none, 2_147_483_648, true).unwrap();
         assert!(!text.contains("stay") && text.contains("sending 2.0 GiB"), "{text}");

@@ -32,7 +32,7 @@ impl Meter {
     }
 
     /// It stands there now. A position that fell begins anew.
-    pub(super) fn reach(&mut self, now: Instant, position: u64) {
+    pub(super) fn connect(&mut self, now: Instant, position: u64) {
         if position < self.position {
             *self = Self::new(self.window, now, position, self.total);
             return;
@@ -102,7 +102,7 @@ mod tests {
         let begin = Instant::now();
         let mut meter = Meter::new(WINDOW, begin, 5_000_000, 10_000_000);
         assert_eq!(meter.rate(begin), None);
-        meter.reach(at(begin, 1000), 5_100_000);
+        meter.connect(at(begin, 1000), 5_100_000);
         assert_eq!(meter.rate(at(begin, 1000)), Some(100_000));
         assert_eq!(meter.left(at(begin, 1000)), Some(Duration::from_secs(49)));
     }
@@ -112,7 +112,7 @@ mod tests {
         let begin = Instant::now();
         let mut meter = Meter::new(WINDOW, begin, 0, 1 << 40);
         for step in 1..=100 {
-            meter.reach(at(begin, step * 100), step * 1_000_000);
+            meter.connect(at(begin, step * 100), step * 1_000_000);
         }
         let still = at(begin, 10_000);
         assert_eq!(meter.rate(still), Some(10_000_000));
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(meter.left(at(begin, 13_000)), None);
         assert_eq!(meter.stall(at(begin, 12_900)), None);
         assert_eq!(meter.stall(at(begin, 13_000)), Some(STALL));
-        meter.reach(at(begin, 14_000), 101_000_000);
+        meter.connect(at(begin, 14_000), 101_000_000);
         assert_eq!(meter.stall(at(begin, 14_000)), None);
     }
 
@@ -133,7 +133,7 @@ mod tests {
         let mut position = 0;
         for step in 1..=130 {
             position += if step <= 100 { 5_000 } else { 100_000 };
-            meter.reach(at(begin, step * 100), position);
+            meter.connect(at(begin, step * 100), position);
         }
         // Three seconds after the line has become twenty times as fast.
         assert_eq!(meter.rate(at(begin, 13_000)), Some(1_000_000));
@@ -143,8 +143,8 @@ mod tests {
     fn a_position_that_falls_begins_anew() {
         let begin = Instant::now();
         let mut meter = Meter::new(WINDOW, begin, 0, 100);
-        meter.reach(at(begin, 500), 90);
-        meter.reach(at(begin, 1000), 10);
+        meter.connect(at(begin, 500), 90);
+        meter.connect(at(begin, 1000), 10);
         assert_eq!((meter.position(), meter.rate(at(begin, 1100))), (10, None));
     }
 }

@@ -6,7 +6,7 @@ use super::margin::Margin;
 use super::meter::{Meter, STALL};
 use super::output::say;
 use super::{json, lines};
-use crate::events::{Event, Standing};
+use crate::events::{Event, UploadStatus};
 use crate::{printable, units};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -154,24 +154,24 @@ impl Screen {
     }
 
     /// A file begins, or goes on on another connection.
-    pub(super) fn begin(&mut self, standing: &Standing, now: Instant) {
+    pub(super) fn begin(&mut self, status: &UploadStatus, now: Instant) {
         let begun = match &self.file {
-            Some(file) if file.path == standing.path => file.begun,
+            Some(file) if file.path == status.path => file.begun,
             _ => now,
         };
-        self.is_not_standby(&standing.path);
+        self.is_not_standby(&status.path);
         // A file that waits in the queue keeps its reason while another one is sent.
         if let Some(File { path, name, waiting: Some(reason), .. }) =
-            self.file.take_if(|file| file.path != standing.path)
+            self.file.take_if(|file| file.path != status.path)
         {
             self.standbys.push(Standby { path, name, reason });
         }
-        let (held_bytes, filesize) = (standing.held_bytes, standing.filesize.get());
+        let (held_bytes, filesize) = (status.held_bytes, status.filesize.get());
         self.checking = None;
         self.file = Some(File {
-            path: standing.path.clone(),
-            document_id: standing.document_id,
-            name: printable(&standing.filename),
+            path: status.path.clone(),
+            document_id: status.document_id,
+            name: printable(&status.filename),
             begun,
             meter: Meter::new(FILE_WINDOW, now, held_bytes, filesize),
             waiting: None,
@@ -179,16 +179,16 @@ impl Screen {
         });
     }
 
-    pub(super) fn advance(&mut self, standing: &Standing, now: Instant) {
+    pub(super) fn advance(&mut self, status: &UploadStatus, now: Instant) {
         let Some(file) = &mut self.file else { return };
         let before = file.meter.position();
-        file.meter.reach(now, standing.held_bytes);
+        file.meter.connect(now, status.held_bytes);
         if file.meter.position() > before {
             file.waiting = None;
             file.is_stall_told = false;
             if let Some(job) = &mut self.job {
                 let moved = job.moved.position() + (file.meter.position() - before);
-                job.moved.reach(now, moved);
+                job.moved.connect(now, moved);
             }
         }
     }
@@ -235,7 +235,7 @@ impl Screen {
             name,
             meter: Meter::new(FILE_WINDOW, now, checked_bytes, bytes),
         });
-        checking.meter.reach(now, checked_bytes);
+        checking.meter.connect(now, checked_bytes);
         is_new
     }
 
@@ -258,7 +258,7 @@ impl Screen {
             job.news = now;
             job.done_bytes += filesize;
             let moved = job.moved.position() + unseen_bytes;
-            job.moved.reach(now, moved);
+            job.moved.connect(now, moved);
         }
     }
 
@@ -510,8 +510,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn standing(name: &str, received: u64, filesize: u64) -> Standing {
-        Standing {
+    fn status(name: &str, received: u64, filesize: u64) -> UploadStatus {
+        UploadStatus {
             path: format!("/x/{name}").into(),
             document_id: DocumentId::MIN,
             filename: name.to_owned(),
@@ -534,8 +534,8 @@ mod tests {
     fn a_stall_keeps_name_and_percent_and_so_does_a_lost_connection() {
         let begin = Instant::now();
         let mut screen = Screen::new(Viewer::Terminal, begin);
-        screen.begin(&standing("two.bin", 0, 100 * MIB), begin);
-        screen.advance(&standing("two.bin", 58 * MIB, 100 * MIB), after(begin, 1));
+        screen.begin(&status("two.bin", 0, 100 * MIB), begin);
+        screen.advance(&status("two.bin", 58 * MIB, 100 * MIB), after(begin, 1));
         let at = |screen: &Screen, seconds| screen.lines(79, after(begin, seconds)).join("\n");
         assert!(at(&screen, 2).contains("MiB/s"), "{}", at(&screen, 2));
         let text = at(&screen, 13);
@@ -549,8 +549,8 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         // The connection is back: what was there before is no speed.
-        screen.begin(&standing("two.bin", 58 * MIB, 100 * MIB), after(begin, 20));
-        screen.advance(&standing("two.bin", 59 * MIB, 100 * MIB), after(begin, 21));
+        screen.begin(&status("two.bin", 58 * MIB, 100 * MIB), after(begin, 20));
+        screen.advance(&status("two.bin", 59 * MIB, 100 * MIB), after(begin, 21));
         assert!(at(&screen, 21).contains("1.0 MiB/s"), "{}", at(&screen, 21));
     }
 
@@ -572,12 +572,12 @@ mod tests {
         screen.check(Deed::Compares, Path::new("/x/a"), 100, 100, begin);
         screen.wait(Path::new("/x/a"), "connection refused");
         assert!(!at(&screen, 3).contains("comparing"), "{}", at(&screen, 3));
-        screen.begin(&standing("a", 0, MIB), begin);
+        screen.begin(&status("a", 0, MIB), begin);
         assert!(!at(&screen, 1).contains("refused"), "{}", at(&screen, 1));
         // It goes behind another one, and its reason stays to be seen.
         screen.wait(Path::new("/x/a"), "its disk is busy");
         screen.wait(Path::new("/x/c"), "its disk is full");
-        screen.begin(&standing("b", 0, MIB), begin);
+        screen.begin(&status("b", 0, MIB), begin);
         screen.wait(Path::new("/x/a"), "its disk is busy");
         let lines = screen.lines(79, begin);
         assert_eq!(lines.len(), 2, "{lines:?}");
@@ -610,7 +610,7 @@ mod tests {
         let mut said = Vec::new();
         for second in 1..=130 {
             let now = after(begin, second);
-            screen.begin(&standing("x", 0, MIB), now);
+            screen.begin(&status("x", 0, MIB), now);
             screen.end(Some(Path::new("/x/x")), now);
             screen.count(MIB, MIB, now);
             said.extend(screen.minute(now));
@@ -626,8 +626,8 @@ mod tests {
         let mut screen = Screen::new(Viewer::Terminal, begin);
         screen.expect(3, 40 * MIB, begin);
         screen.count(10 * MIB, 10 * MIB, after(begin, 1));
-        screen.begin(&standing("b", 0, 20 * MIB), after(begin, 1));
-        screen.advance(&standing("b", 10 * MIB, 20 * MIB), after(begin, 2));
+        screen.begin(&status("b", 0, 20 * MIB), after(begin, 1));
+        screen.advance(&status("b", 10 * MIB, 20 * MIB), after(begin, 2));
         let lines = screen.lines(79, after(begin, 2));
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(lines[1], "1 of 3 files, 20.0 of 40.0 MiB, 0:02 left");
@@ -658,7 +658,7 @@ mod tests {
             let line = screen.lines(width, after(begin, 3)).join("\n");
             assert!(line.starts_with("two.bin") && line.contains("0%"), "{line}");
         }
-        screen.begin(&standing("two.bin", 0, 2048 * MIB), after(begin, 4));
+        screen.begin(&status("two.bin", 0, 2048 * MIB), after(begin, 4));
         let line = screen.lines(79, after(begin, 4)).join("\n");
         assert!(line.contains("two.bin") && !line.contains("comparing"), "{line}");
     }
@@ -667,11 +667,11 @@ mod tests {
     fn without_a_terminal_there_is_a_line_a_minute() {
         let begin = Instant::now();
         let mut screen = Screen::new(Viewer::Log, begin);
-        screen.begin(&standing("two.bin", 0, 100 * MIB), begin);
+        screen.begin(&status("two.bin", 0, 100 * MIB), begin);
         let mut said = Vec::new();
         for second in 1..=180 {
             let received = (second * MIB / 2).min(40 * MIB);
-            screen.advance(&standing("two.bin", received, 100 * MIB), after(begin, second));
+            screen.advance(&status("two.bin", received, 100 * MIB), after(begin, second));
             said.extend(screen.minute(after(begin, second)));
         }
         assert_eq!(said.len(), 3, "{said:?}");

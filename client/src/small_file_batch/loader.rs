@@ -9,27 +9,29 @@ use tokio::sync::mpsc;
 use towline_types::block::{hash_block, hash_file};
 use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize};
 
-/// Beyond this a file has blocks enough to be worth a transfer of its own.
+/// The length of the largest file that counts as small. The bytes of a longer one cost more
+/// than the round trips that a batch saves.
 const SMALL_BYTES: u64 = 256 << 10;
 
-/// Files that are ready and wait.
+/// The number of files that are read ahead of the socket.
 const READY: usize = 64;
 
-/// A small file: what it says and what it hashes to.
+/// A small file: its bytes and its hashes.
 #[derive(Debug)]
-pub(super) struct Small {
+pub(super) struct SmallFile {
     pub(super) filesize: FileSize,
     pub(super) bytes: Vec<u8>,
-    /// The value of its one block; an empty file has none.
+    /// The chaining value of its one block; an empty file has no block.
     pub(super) value: Option<ChainingValue>,
     pub(super) blake3: FileHash,
 }
 
-/// What became of a path.
+/// What the thread found at a path.
 #[derive(Debug)]
 pub(super) enum Loaded {
-    Small(Small),
-    /// It is not small, no regular file, was begun before, changes, or cannot be read.
+    Small(SmallFile),
+    /// The file is not small, is no regular file, was begun by an earlier run, changes, or
+    /// cannot be read.
     Other,
 }
 
@@ -54,20 +56,22 @@ impl Loader {
         Ok(Self { loaded })
     }
 
-    /// What became of the next path. Cancel-safe: it is either handed over or
-    /// still there.
+    /// What was found at the next path.
+    ///
+    /// Cancel-safe: a file is either handed over or still in the channel.
     pub(super) async fn next(&mut self) -> Loaded {
         self.loaded.recv().await.unwrap_or(Loaded::Other)
     }
 }
 
-/// The list of uploads has absolute paths without symbolic links.
+/// Whether an earlier run has begun the file. The list of uploads has absolute paths without
+/// symbolic links, so the path is compared in that form.
 fn is_known(path: &Path, known: &HashSet<PathBuf>) -> bool {
     !known.is_empty() && path.canonicalize().is_ok_and(|path| known.contains(&path))
 }
 
-fn load(path: &Path) -> io::Result<Option<Small>> {
-    // Before opening: to open a FIFO would be to wait for its other end.
+fn load(path: &Path) -> io::Result<Option<SmallFile>> {
+    // This comes before opening: the opening of a FIFO waits for its other end.
     if !is_small(&path.metadata()?) {
         return Ok(None);
     }
@@ -79,7 +83,7 @@ fn load(path: &Path) -> io::Result<Option<Small>> {
     let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0) + 1);
     (&file).take(SMALL_BYTES + 1).read_to_end(&mut bytes)?;
     let after = file.metadata()?;
-    // Read in one go or not at all: never a mixture of two versions.
+    // A file that changed while it was read may be a mixture of two versions: it is not sent.
     let same = |metadata: &Metadata| (metadata.len(), metadata.modified().ok());
     if bytes.len() as u64 != before.len() || same(&before) != same(&after) {
         return Ok(None);
@@ -87,7 +91,7 @@ fn load(path: &Path) -> io::Result<Option<Small>> {
     let filesize = FileSize::try_from(before.len()).map_err(io::Error::other)?;
     let value = (!bytes.is_empty()).then(|| hash_block(BlockIndex::FIRST, filesize, &bytes));
     let blake3 = hash_file(filesize, value);
-    Ok(Some(Small { filesize, bytes, value, blake3 }))
+    Ok(Some(SmallFile { filesize, bytes, value, blake3 }))
 }
 
 fn is_small(metadata: &Metadata) -> bool {

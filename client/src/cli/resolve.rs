@@ -1,8 +1,8 @@
 //! What the arguments mean, together with the environment and the state file.
 
-use super::arguments::{Keeping, Reach};
+use super::arguments::{ConnectArgs, StateArgs};
 use super::printer::{Resuming, say, shown};
-use super::{Complaint, signals};
+use super::{CliError, signals};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::exit::Exit;
@@ -57,8 +57,8 @@ impl Memory {
     /// Lets a client use it, as far as it can be used.
     pub(super) fn lent_to(&self, client: Client) -> Client {
         match &self.file {
-            Some(file) if self.is_writable => client.keeping(file.clone()),
-            Some(file) => client.looking_at(file.clone()),
+            Some(file) if self.is_writable => client.state_file(file.clone()),
+            Some(file) => client.read_only_state_file(file.clone()),
             None => client,
         }
     }
@@ -87,8 +87,8 @@ impl Memory {
     pub(super) fn change<T>(
         &self,
         change: impl FnOnce(&mut UploadsState) -> T,
-    ) -> Result<T, Complaint> {
-        let none = || Complaint::new(Exit::Refused, "there is no list of uploads");
+    ) -> Result<T, CliError> {
+        let none = || CliError::new(Exit::Refused, "there is no list of uploads");
         let file = self.file.as_ref().ok_or_else(none)?;
         Ok(file.update(change).map_err(Failure::from)?)
     }
@@ -100,12 +100,13 @@ impl Memory {
     }
 
     /// How an upload goes on after an interruption.
-    pub(super) fn resuming(&self, reach: &Reach) -> Resuming {
-        let is_from_environment = reach.token_file.is_none() && variable(TOKEN_VARIABLE).is_some();
+    pub(super) fn resuming(&self, connect: &ConnectArgs) -> Resuming {
+        let is_from_environment =
+            connect.token_file.is_none() && variable(TOKEN_VARIABLE).is_some();
         if self.keeps() {
             Resuming::ByNumber {
                 state_file: self.elsewhere.clone(),
-                to: reach.to.clone().filter(|_| is_from_environment),
+                to: connect.to.clone().filter(|_| is_from_environment),
             }
         } else {
             Resuming::SameCommand
@@ -135,24 +136,24 @@ fn go_on_waiting(lock: &Path, waited: Duration) -> bool {
 
 /// The server: as typed, else where the upload is, else as the environment says.
 pub(super) fn server(
-    reach: &Reach,
+    connect: &ConnectArgs,
     entry: Option<&UploadEntry>,
-) -> Result<ServerAddress, Complaint> {
-    if let Some(server) = &reach.to {
+) -> Result<ServerAddress, CliError> {
+    if let Some(server) = &connect.to {
         return Ok(server.clone());
     }
     let known = entry.and_then(|entry| entry.server.clone()).or_else(|| variable(SERVER_VARIABLE));
     let Some(text) = known else {
-        return Err(Complaint::usage(format!(
+        return Err(CliError::usage(format!(
             "which server? Say --to HOST or set {SERVER_VARIABLE}"
         )));
     };
-    text.parse().map_err(|error| Complaint::usage(format!("{error}")))
+    text.parse().map_err(|error| CliError::usage(format!("{error}")))
 }
 
 /// Whether the command line or the environment names a server.
-pub(super) fn names_a_server(reach: &Reach) -> bool {
-    reach.to.is_some() || variable(SERVER_VARIABLE).is_some()
+pub(super) fn names_a_server(connect: &ConnectArgs) -> bool {
+    connect.to.is_some() || variable(SERVER_VARIABLE).is_some()
 }
 
 /// The token: from the file that was named, else from the file it lay in when the
@@ -162,14 +163,14 @@ pub(super) fn names_a_server(reach: &Reach) -> bool {
 /// or beside the token. It does not follow an entry of the list to whichever server that
 /// names: it may be another server's.
 pub(super) fn credential(
-    reach: &Reach,
+    connect: &ConnectArgs,
     entry: Option<&UploadEntry>,
-) -> Result<Credential, Complaint> {
-    if let Some(path) = &reach.token_file {
+) -> Result<Credential, CliError> {
+    if let Some(path) = &connect.token_file {
         return from_file(path);
     }
     let server = entry.and_then(|entry| entry.server.as_deref());
-    let typed = reach.to.as_ref().map(ToString::to_string);
+    let typed = connect.to.as_ref().map(ToString::to_string);
     let beside = variable(SERVER_VARIABLE).and_then(|text| text.parse::<ServerAddress>().ok());
     let is_beside = beside.is_some_and(|beside| Some(beside.to_string().as_str()) == server);
     let is_named = server.is_none() || typed.is_some() || is_beside;
@@ -182,25 +183,25 @@ pub(super) fn credential(
         (Some(path), Some(_)) if !is_elsewhere => from_file(&path),
         (_, Some(text)) => {
             let token = Token::new(&text)
-                .map_err(|error| Complaint::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
+                .map_err(|error| CliError::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
             Ok(Credential { token, file: None })
         }
         (None, None) if !is_named && self::variable(TOKEN_VARIABLE).is_some() => {
-            Err(Complaint::usage(format!(
+            Err(CliError::usage(format!(
                 "{TOKEN_VARIABLE} is only sent to a server that is named: say --to {}, or \
                  --token-file FILE",
                 crate::printable(server.unwrap_or("HOST"))
             )))
         }
-        (None, None) => Err(Complaint::usage(format!(
+        (None, None) => Err(CliError::usage(format!(
             "a token is needed: say --token-file FILE or set {TOKEN_VARIABLE}"
         ))),
     }
 }
 
-fn from_file(path: &Path) -> Result<Credential, Complaint> {
+fn from_file(path: &Path) -> Result<Credential, CliError> {
     let token = Token::from_file(path).map_err(|error| {
-        Complaint::usage(format!("'{}': {error}", crate::printable(&path.to_string_lossy())))
+        CliError::usage(format!("'{}': {error}", crate::printable(&path.to_string_lossy())))
     })?;
     Ok(Credential { token, file: std::fs::canonicalize(path).ok() })
 }
@@ -224,11 +225,11 @@ pub(super) fn warn_of_open_token(credential: &Credential, quiet: bool) {
 
 /// The state file, read. What a person should know about it is said at once, and once.
 pub(super) fn memory(
-    keeping: &Keeping,
+    state_args: &StateArgs,
     purpose: Purpose,
     quiet: bool,
-) -> Result<Memory, Complaint> {
-    let elsewhere = keeping.state_file.clone();
+) -> Result<Memory, CliError> {
+    let elsewhere = state_args.state_file.clone();
     let none = |elsewhere| Memory {
         file: None,
         is_writable: false,
@@ -256,7 +257,7 @@ pub(super) fn memory(
         let reason = "there is no home folder with a list of uploads";
         if is_about_list {
             let message = format!("{reason}; name the list with --state-file");
-            return Err(Complaint::new(Exit::Refused, message));
+            return Err(CliError::new(Exit::Refused, message));
         }
         warn(reason);
         return Ok(none(elsewhere));
@@ -265,7 +266,7 @@ pub(super) fn memory(
     let state = match uploads::read(&file) {
         // It may have told of much: no command says that there is nothing.
         Ok(Found { notices, .. }) if is_about_list && !notices.is_empty() => {
-            return Err(Complaint::new(Exit::Refused, crate::printable(&notices.join("; "))));
+            return Err(CliError::new(Exit::Refused, crate::printable(&notices.join("; "))));
         }
         Ok(Found { state, notices }) => {
             if !quiet {
@@ -302,15 +303,15 @@ pub(super) fn memory(
 }
 
 /// A state file that was named cannot be used.
-fn unusable(error: StateFileError, purpose: Purpose) -> Complaint {
-    let complaint = Complaint::from(Failure::from(error));
+fn unusable(error: StateFileError, purpose: Purpose) -> CliError {
+    let error = CliError::from(Failure::from(error));
     if purpose != Purpose::Remember {
-        return complaint;
+        return error;
     }
-    Complaint::new(
-        complaint.exit,
+    CliError::new(
+        error.exit,
         format!(
-            "{complaint}; nothing was sent, because an interruption could not be remembered there. \
+            "{error}; nothing was sent, because an interruption could not be remembered there. \
              Name another file with --state-file, or leave the option out"
         ),
     )
@@ -323,7 +324,7 @@ pub(super) fn entry<'a>(
     state: &'a UploadsState,
     document: DocumentId,
     server: Option<&ServerAddress>,
-) -> Result<Option<&'a UploadEntry>, Complaint> {
+) -> Result<Option<&'a UploadEntry>, CliError> {
     if let Some(server) = server {
         let server = KnownServer::new(server.to_string(), None);
         if let Some((_, entry)) = state.find(document, Some(&server)) {
@@ -332,7 +333,7 @@ pub(super) fn entry<'a>(
     }
     let mut found = state.numbered(document).map(|(_, entry)| entry);
     match (found.next(), found.next()) {
-        (Some(_), Some(_)) => Err(Complaint::usage(format!(
+        (Some(_), Some(_)) => Err(CliError::usage(format!(
             "document {document} is on several servers; say which with --to"
         ))),
         (entry, _) => Ok(entry),
@@ -393,23 +394,23 @@ pub(super) fn jobs<'a>(
 }
 
 /// `a/b` as a list of names.
-pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, Complaint> {
+pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, CliError> {
     let Some(text) = text else { return Ok(Vec::new()) };
     if text.trim().is_empty() {
-        return Err(Complaint::usage(
+        return Err(CliError::usage(
             "--folder is empty; leave it out to put the files at the top of your own folder",
         ));
     }
     if text.starts_with('/') {
         let below = text.trim_start_matches('/');
-        return Err(Complaint::usage(format!(
+        return Err(CliError::usage(format!(
             "--folder names a folder below your own folder on the server and cannot begin with /; \
              say --folder {}",
             if below.is_empty() { "NAME".to_owned() } else { crate::printable(below) }
         )));
     }
     if text.split('/').any(|name| matches!(name, "." | "..")) {
-        return Err(Complaint::usage(
+        return Err(CliError::usage(
             "--folder must stay below your own folder on the server: no \".\" and no \"..\"",
         ));
     }
@@ -417,7 +418,7 @@ pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, Complaint> {
     names
         .map(Name::new)
         .collect::<Result<_, BadName>>()
-        .map_err(|reason| Complaint::usage(format!("--folder: {reason}")))
+        .map_err(|reason| CliError::usage(format!("--folder: {reason}")))
 }
 
 fn usual_place() -> Option<PathBuf> {
@@ -447,10 +448,10 @@ mod tests {
             folder(Some("a/b c/")).unwrap().into_iter().map(Into::into).collect();
         assert_eq!(names, ["a", "b c"]);
         for outside in ["a/../b", "..", "../x", "./a", "/x", "/", "", " "] {
-            let complaint = folder(Some(outside)).unwrap_err();
-            assert_eq!(complaint.exit, Exit::Usage, "{outside}");
-            assert!(complaint.message.contains("--folder"), "{}", complaint.message);
-            assert!(complaint.message.contains("your own folder"), "{}", complaint.message);
+            let error = folder(Some(outside)).unwrap_err();
+            assert_eq!(error.exit, Exit::Usage, "{outside}");
+            assert!(error.message.contains("--folder"), "{}", error.message);
+            assert!(error.message.contains("your own folder"), "{}", error.message);
         }
     }
 

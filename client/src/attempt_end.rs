@@ -8,7 +8,7 @@ use towline_protocol::{Channel, Code, ErrorReply};
 
 /// What ended an attempt.
 #[derive(Debug)]
-pub(crate) enum Stop {
+pub(crate) enum AttemptEnd {
     /// There is no connection to be had: wait, or give up.
     Unreached(Unreached),
     /// The connection is gone: connect and resume.
@@ -28,7 +28,7 @@ pub(crate) enum Stop {
     Failed(Failure),
 }
 
-impl Stop {
+impl AttemptEnd {
     /// A lie, or a mistake that a new connection would not mend.
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
         Self::Failed(Failure::Protocol(what.into()))
@@ -56,7 +56,7 @@ impl Stop {
     }
 }
 
-impl Stop {
+impl AttemptEnd {
     /// Why a connection was lost; nothing where there was none, or where another one would
     /// end in the same way.
     pub(crate) fn loss(self) -> Option<String> {
@@ -84,31 +84,31 @@ pub(crate) fn reason(reply: &ErrorReply) -> String {
     }
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for AttemptEnd {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<Unreached> for Stop {
+impl From<Unreached> for AttemptEnd {
     fn from(unreached: Unreached) -> Self {
         Self::Unreached(unreached)
     }
 }
 
-impl From<NoServer> for Stop {
+impl From<NoServer> for AttemptEnd {
     fn from(no_server: NoServer) -> Self {
         Self::Unreached(Unreached::Definite(no_server))
     }
 }
 
-impl From<std::io::Error> for Stop {
+impl From<std::io::Error> for AttemptEnd {
     fn from(error: std::io::Error) -> Self {
         Self::Lost(in_words(&error))
     }
 }
 
-impl From<FrameError> for Stop {
+impl From<FrameError> for AttemptEnd {
     fn from(error: FrameError) -> Self {
         Self::Garbled(Failure::Protocol(error.to_string()))
     }

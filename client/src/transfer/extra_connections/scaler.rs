@@ -1,43 +1,46 @@
-//! When another connection is worth it, where nobody has said how many.
+//! When to add another connection, where the number of connections is automatic. Pure.
 //!
-//! One connection is held up by its losses and by the windows of both ends, a fast
-//! link by nothing that a second one would mend. So one is added to a long upload, and
-//! the next only if the last made it faster. A link that is slow because it is weak gets
-//! none: what each has begun is lost when the link breaks, and would be more.
+//! One connection is held up by lost packets and by the windows of both ends; on a fast link a
+//! second one gains nothing. So one is added to a long upload, and the next one only if the
+//! last has made the upload faster. A weak link gets none: the block that each connection has
+//! begun is lost when the link breaks, so more connections lose more.
 
 use std::time::Duration;
 use tokio::time::Instant;
 use towline_types::block::BLOCK_SIZE_BYTES;
 
-/// What a new connection needs to find its pace; what it fills first, socket buffers,
-/// says nothing of the link.
+/// How long a new connection takes to reach its rate; the bytes that it sends first go into
+/// socket buffers and say nothing about the link.
 const SETTLES: Duration = Duration::from_secs(1);
 
-/// How long the rate is measured then.
+/// How long the rate is measured after that.
 const MEASURES: Duration = Duration::from_secs(1);
 
-/// As many as are ever added to, the first one included.
+/// The largest number of connections that this rule leads to, the first one included.
 const CONNECTIONS_MAX: usize = 4;
 
-/// So much must still be to go, or what takes so long.
+/// A connection is added only where this number of bytes has yet to be sent, or as many as take
+/// [`WORTH`] at the present rate.
 const WORTH_BYTES: u64 = 64 << 20;
 const WORTH: Duration = Duration::from_secs(10);
 
-/// What the last connection must have made of the rate before another is added.
+/// The rate after the last connection was added, in percent of the rate before, that is needed
+/// to add another one.
 const GAIN_PERCENT: u128 = 120;
 
-/// A block must not take longer than that on each of them: a link that breaks before it
-/// has carried one has carried nothing.
+/// The longest time that a block may take on each of the connections: a link that breaks within
+/// the first block has carried nothing.
 const BLOCK_WITHIN: Duration = Duration::from_secs(2);
 
-/// From here on the two machines are at work, not the link.
+/// From this rate on the two machines limit the upload, not the link.
 const FAST_BYTES_PER_SECOND: u128 = 64 << 20;
 
-/// See the module's description. [`look`](Self::look) at [`next_look`](Self::next_look).
+/// See the module's description. Call [`look`](Self::look) at the time that
+/// [`next_look`](Self::next_look) says.
 #[derive(Debug)]
-pub(crate) struct Ramp {
+pub(crate) struct ConnectionScaler {
     stage: Stage,
-    /// The rate when the last connection was added.
+    /// The rate when the last connection was added, in bytes per second.
     before: Option<u128>,
 }
 
@@ -48,18 +51,18 @@ enum Stage {
     Over,
 }
 
-impl Ramp {
+impl ConnectionScaler {
     /// Begins with one connection, now.
     pub(crate) fn new(now: Instant) -> Self {
         Self { stage: Stage::Settling { until: now + SETTLES }, before: None }
     }
 
-    /// Never asks for any.
-    pub(crate) fn level() -> Self {
+    /// Never adds a connection.
+    pub(crate) fn fixed() -> Self {
         Self { stage: Stage::Over, before: None }
     }
 
-    /// When it wants to look again.
+    /// When the next look is due; nothing where no more connections are added.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         match self.stage {
             Stage::Settling { until } => Some(until),
@@ -68,8 +71,8 @@ impl Ramp {
         }
     }
 
-    /// Whether to add a connection now to that many, where so much was sent over all of
-    /// them and so much is left.
+    /// Whether to add a connection now. There are `connections`, over which `sent_bytes` were
+    /// sent in all, and `left_bytes` have yet to be sent.
     pub(crate) fn look(
         &mut self,
         now: Instant,
@@ -91,7 +94,8 @@ impl Ramp {
             return false;
         }
         if is_weak(rate, connections) {
-            // It may get better; this says nothing of what the last one was worth.
+            // The link may get better. This rate says nothing about the gain of the last
+            // connection.
             self.stage = Stage::Measuring { since: now, sent_bytes };
             return false;
         }
@@ -110,8 +114,8 @@ impl Ramp {
     }
 }
 
-/// Whether one more than so many would be too slow, each by itself; a link that stands
-/// still is.
+/// Whether each of `connections` and one more would be too slow, at this rate in bytes per
+/// second over all of them. A link that stands still is weak.
 fn is_weak(rate: u128, connections: usize) -> bool {
     let shares = connections as u128 + 1;
     rate * u128::from(BLOCK_WITHIN.as_secs()) < shares * u128::from(BLOCK_SIZE_BYTES)
@@ -123,20 +127,21 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// How many connections come to be, where so many bring so many MiB a second.
+    /// How many connections there are in the end, and after which time, for an upload of `left`
+    /// MiB; `rate` is how many MiB per second a number of connections carries.
     fn connections(left: u64, rate: impl Fn(usize) -> u64) -> (usize, Duration) {
         let began = Instant::now();
-        let (mut ramp, mut now) = (Ramp::new(began), began);
+        let (mut scaler, mut now) = (ConnectionScaler::new(began), began);
         let (mut sent, mut left, mut count) = (0, left * MIB, 1);
         let mut last = now;
-        while let Some(next) = ramp.next_look() {
+        while let Some(next) = scaler.next_look() {
             let passed = u64::try_from((next - now).as_millis()).unwrap();
             let bytes = rate(count) * MIB * passed / 1000;
             if bytes >= left {
                 break;
             }
             (sent, left, now) = (sent + bytes, left - bytes, next);
-            if ramp.look(now, sent, left, count) {
+            if scaler.look(now, sent, left, count) {
                 count += 1;
                 last = now;
             }
@@ -161,45 +166,45 @@ mod tests {
         assert_eq!(connections(100_000, |_| 300).0, 1);
     }
 
-    /// Looks when it is time to, where so many bytes more have been sent.
-    fn look(ramp: &mut Ramp, sent_bytes: u64, connections: usize) -> bool {
-        ramp.look(ramp.next_look().unwrap(), sent_bytes, u64::MAX, connections)
+    /// Looks when the look is due; `sent_bytes` were sent until then.
+    fn look(scaler: &mut ConnectionScaler, sent_bytes: u64, connections: usize) -> bool {
+        scaler.look(scaler.next_look().unwrap(), sent_bytes, u64::MAX, connections)
     }
 
     #[test]
     fn a_weak_link_gets_none_until_it_is_better() {
-        let mut ramp = Ramp::new(Instant::now());
-        assert!(!look(&mut ramp, 0, 1));
+        let mut scaler = ConnectionScaler::new(Instant::now());
+        assert!(!look(&mut scaler, 0, 1));
         // Two would take longer than two seconds for a block each.
         for second in 1..100 {
-            assert!(!look(&mut ramp, second * (MIB - 1), 1));
+            assert!(!look(&mut scaler, second * (MIB - 1), 1));
         }
-        assert!(look(&mut ramp, 100 * MIB, 1));
+        assert!(look(&mut scaler, 100 * MIB, 1));
     }
 
     #[test]
     fn a_stall_is_no_gain_and_no_loss() {
-        let mut ramp = Ramp::new(Instant::now());
-        assert!(!look(&mut ramp, 5 * MIB, 1));
-        assert!(!look(&mut ramp, 5 * MIB, 1), "it stands still");
-        assert!(look(&mut ramp, 10 * MIB, 1));
-        assert!(!look(&mut ramp, 15 * MIB, 2));
-        assert!(!look(&mut ramp, 15 * MIB, 2), "it stands still");
+        let mut scaler = ConnectionScaler::new(Instant::now());
+        assert!(!look(&mut scaler, 5 * MIB, 1));
+        assert!(!look(&mut scaler, 5 * MIB, 1), "it stands still");
+        assert!(look(&mut scaler, 10 * MIB, 1));
+        assert!(!look(&mut scaler, 15 * MIB, 2));
+        assert!(!look(&mut scaler, 15 * MIB, 2), "it stands still");
         // Against what there was before the stall.
-        assert!(!look(&mut ramp, 20 * MIB, 2));
-        assert_eq!(ramp.next_look(), None);
+        assert!(!look(&mut scaler, 20 * MIB, 2));
+        assert_eq!(scaler.next_look(), None);
     }
 
     #[test]
-    fn what_was_told_how_many_adds_none() {
-        assert_eq!(Ramp::level().next_look(), None);
+    fn a_fixed_number_stays() {
+        assert_eq!(ConnectionScaler::fixed().next_look(), None);
     }
 
     #[test]
     fn a_look_too_early_is_none() {
         let now = Instant::now();
-        let mut ramp = Ramp::new(now);
-        assert!(!ramp.look(now, 0, u64::MAX, 1));
-        assert!(matches!(ramp.stage, Stage::Settling { .. }));
+        let mut scaler = ConnectionScaler::new(now);
+        assert!(!scaler.look(now, 0, u64::MAX, 1));
+        assert!(matches!(scaler.stage, Stage::Settling { .. }));
     }
 }

@@ -3,7 +3,7 @@
 //! Payload stays in the buffer it was read into: a block's chunk heads and
 //! slices of its bytes go out together in vectored writes.
 
-use crate::feeder::Block;
+use crate::block_reader::Block;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use towline_protocol::Channel;
@@ -22,7 +22,7 @@ const GATHER_BYTES: usize = 64 << 10;
 /// A queue of frames. [`slices`](Self::slices) shows what to write next,
 /// [`advance`](Self::advance) says how much of it was taken.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct SendQueue {
     items: VecDeque<Item>,
     /// Bytes of the first item that are written.
     written: usize,
@@ -48,7 +48,7 @@ struct Framed {
     end: usize,
 }
 
-impl Outbox {
+impl SendQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -224,8 +224,8 @@ impl Framed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feeder::Feeder;
-    use crate::plan::Piece;
+    use crate::block_reader::BlockReader;
+    use crate::plan::BlockRange;
     use crate::source::Source;
     use std::io::Write as _;
     use std::sync::Arc;
@@ -236,21 +236,21 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         let source = Arc::new(Source::open(file.path()).unwrap());
-        let mut feeder = Feeder::new(source);
-        feeder.read(Piece { skip_bytes, ..Piece::whole(BlockIndex::FIRST) });
-        feeder.next().await.unwrap()
+        let mut reader = BlockReader::new(source);
+        reader.read(BlockRange { skip_bytes, ..BlockRange::whole(BlockIndex::FIRST) });
+        reader.next().await.unwrap()
     }
 
     /// Writes everything in bites of that many bytes.
-    fn drain(outbox: &mut Outbox, bite: usize) -> Vec<u8> {
+    fn drain(send_queue: &mut SendQueue, bite: usize) -> Vec<u8> {
         let mut written = Vec::new();
-        while !outbox.is_empty() {
+        while !send_queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = outbox.slices(&mut slices);
+            let count = send_queue.slices(&mut slices);
             let bytes: Vec<u8> =
                 slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(bite).collect();
             assert!(!bytes.is_empty());
-            outbox.advance(bytes.len());
+            send_queue.advance(bytes.len());
             written.extend(bytes);
         }
         written
@@ -294,12 +294,12 @@ mod tests {
             for skip in [0, 1, 4096, 99_999, 100_000] {
                 let mut whole = None;
                 for bite in [1_000_000, 65_553, 7001, 16] {
-                    let mut outbox = Outbox::default();
-                    outbox.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
-                    outbox.push_block(Channel(3), chunk_bytes, block(&bytes, skip).await);
-                    outbox.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
-                    let written = drain(&mut outbox, bite);
-                    assert_eq!(outbox.payload_bytes(), 100_000 - skip);
+                    let mut send_queue = SendQueue::default();
+                    send_queue.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
+                    send_queue.push_block(Channel(3), chunk_bytes, block(&bytes, skip).await);
+                    send_queue.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
+                    let written = drain(&mut send_queue, bite);
+                    assert_eq!(send_queue.payload_bytes(), 100_000 - skip);
                     let (payload, blocks) = decode(&written);
                     assert_eq!(payload, bytes[usize::try_from(skip).unwrap()..]);
                     assert_eq!(blocks, 1);
@@ -313,27 +313,27 @@ mod tests {
     async fn a_pause_ends_between_two_frames() {
         let bytes = vec![9; 10_000];
         for written in [0, 1, 30, 31, 32, 4113, 4114, 10_081, 10_082, 10_083, 10_100] {
-            let mut outbox = Outbox::default();
-            outbox.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
-            outbox.push_block(Channel(1), 4096, block(&bytes, 0).await);
-            outbox.push_block(Channel(1), 4096, block(&bytes, 0).await);
+            let mut send_queue = SendQueue::default();
+            send_queue.push_frames(frame::control(&serde_json::json!({"action":"ping"})));
+            send_queue.push_block(Channel(1), 4096, block(&bytes, 0).await);
+            send_queue.push_block(Channel(1), 4096, block(&bytes, 0).await);
             let mut all = Vec::new();
             let mut left = written;
             while left > 0 {
                 let mut slices = [IoSlice::new(&[]); SLICES];
-                outbox.slices(&mut slices);
+                send_queue.slices(&mut slices);
                 let count = slices[0].len().min(left);
                 all.extend_from_slice(&slices[0][..count]);
-                outbox.advance(count);
+                send_queue.advance(count);
                 left -= count;
             }
-            outbox.cut_after_frame();
-            let rest = drain(&mut outbox, 1 << 20);
+            send_queue.cut_after_frame();
+            let rest = drain(&mut send_queue, 1 << 20);
             assert!(rest.len() < 4096 + 100);
             all.extend(rest);
             let (payload, _) = decode(&all);
-            assert_eq!(outbox.payload_bytes(), payload.len() as u64);
-            assert!(outbox.has_room());
+            assert_eq!(send_queue.payload_bytes(), payload.len() as u64);
+            assert!(send_queue.has_room());
         }
     }
 }

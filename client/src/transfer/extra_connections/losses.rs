@@ -1,16 +1,17 @@
-//! What was lost with connections, and when it is to be sent again.
+//! How many connections were lost with blocks on them, and when these blocks are to be sent
+//! again. Pure.
 //!
-//! To find out what is missing all connections are settled, which costs a moment; until
-//! it is sent, the server can promise nothing behind it.
+//! To find out which blocks are missing, all connections have to confirm, which takes a
+//! moment. Until the missing blocks are sent, the server cannot promise any byte behind them.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many may wait. Each leaves a begun block behind, and a server bears no more than 64
-/// of them, those under way included.
+/// The number of losses that may wait. Each leaves a begun block on the server, and a server
+/// bears no more than 64 of them, those that are being sent included.
 const MOST: u32 = 16;
 
-/// The oldest may wait so long, and for so many blocks to be handed out.
+/// How long the oldest loss may wait, and for how many blocks to be handed out.
 const WAITS: Duration = Duration::from_secs(10);
 const WAITS_BLOCKS: u32 = 256;
 
@@ -18,14 +19,14 @@ const WAITS_BLOCKS: u32 = 256;
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     count: u32,
-    /// When the oldest came about.
+    /// When the oldest loss happened.
     since: Option<Instant>,
-    /// Blocks handed out since.
+    /// The number of blocks that were handed out since.
     blocks: u32,
 }
 
 impl Losses {
-    /// Blocks were lost with a connection.
+    /// A connection was lost, with blocks on it.
     pub(super) fn add(&mut self, now: Instant) {
         self.count += 1;
         self.since.get_or_insert(now);
@@ -40,7 +41,7 @@ impl Losses {
         self.count == 0
     }
 
-    /// Whether they cannot wait any longer.
+    /// Whether the losses cannot wait any longer.
     pub(super) fn are_due(&self, now: Instant) -> bool {
         self.count >= MOST
             || self.blocks >= WAITS_BLOCKS

@@ -5,7 +5,7 @@
 //! waited for, or where there are more connections than one, a thread of its own reads
 //! ahead.
 
-use crate::plan::Piece;
+use crate::plan::BlockRange;
 use crate::source::Source;
 use std::collections::VecDeque;
 use std::io;
@@ -50,31 +50,31 @@ impl Drop for Block {
     }
 }
 
-/// Hands over the blocks of the pieces it was given, in that order.
+/// Hands over the blocks of the ranges it was given, in that order.
 #[derive(Debug)]
-pub(crate) struct Feeder {
+pub(crate) struct BlockReader {
     source: Arc<Source>,
-    reader: Reader,
+    mode: ReadMode,
     outstanding: u64,
     home: mpsc::Sender<Vec<u8>>,
     buffers: usize,
 }
 
 #[derive(Debug)]
-enum Reader {
+enum ReadMode {
     /// The task that asks for a block reads it.
-    Here { todo: VecDeque<Piece>, free: mpsc::Receiver<Vec<u8>> },
+    Here { todo: VecDeque<BlockRange>, free: mpsc::Receiver<Vec<u8>> },
     /// A thread, which ends when this is dropped.
-    Ahead { pieces: mpsc::Sender<Piece>, blocks: ready::UnboundedReceiver<io::Result<Block>> },
+    Ahead { ranges: mpsc::Sender<BlockRange>, blocks: ready::UnboundedReceiver<io::Result<Block>> },
 }
 
-impl Feeder {
+impl BlockReader {
     pub(crate) fn new(source: Arc<Source>) -> Self {
         let (home, free) = mpsc::channel();
-        let reader = Reader::Here { todo: VecDeque::new(), free };
-        let mut feeder = Self { source, reader, outstanding: 0, home, buffers: 0 };
-        feeder.supply(BUFFERS);
-        feeder
+        let mode = ReadMode::Here { todo: VecDeque::new(), free };
+        let mut reader = Self { source, mode, outstanding: 0, home, buffers: 0 };
+        reader.supply(BUFFERS);
+        reader
     }
 
     /// Reads so far ahead that `connections` connections are kept busy.
@@ -94,12 +94,12 @@ impl Feeder {
     }
 
     /// Adds blocks behind those already asked for.
-    pub(crate) fn read(&mut self, piece: Piece) {
-        self.outstanding += piece.blocks.end - piece.blocks.start;
-        match &mut self.reader {
-            Reader::Here { todo, .. } => todo.push_back(piece),
+    pub(crate) fn read(&mut self, range: BlockRange) {
+        self.outstanding += range.blocks.end - range.blocks.start;
+        match &mut self.mode {
+            ReadMode::Here { todo, .. } => todo.push_back(range),
             // Where the reader is gone, `next` reports it.
-            Reader::Ahead { pieces, .. } => drop(pieces.send(piece)),
+            ReadMode::Ahead { ranges, .. } => drop(ranges.send(range)),
         }
     }
 
@@ -116,7 +116,7 @@ impl Feeder {
     /// The next block. Cancel-safe: a block is either handed over or still there.
     pub(crate) async fn next(&mut self) -> io::Result<Block> {
         // To read a block here keeps the thread from all else: that has its turn first.
-        if let Reader::Here { .. } = self.reader {
+        if let ReadMode::Here { .. } = self.mode {
             tokio::task::yield_now().await;
         }
         if let Some(block) = self.read_here() {
@@ -124,9 +124,9 @@ impl Feeder {
             return Ok(block);
         }
         self.read_ahead()?;
-        let block = match &mut self.reader {
-            Reader::Ahead { blocks, .. } => blocks.recv().await,
-            Reader::Here { .. } => None,
+        let block = match &mut self.mode {
+            ReadMode::Ahead { blocks, .. } => blocks.recv().await,
+            ReadMode::Here { .. } => None,
         };
         self.outstanding = self.outstanding.saturating_sub(1);
         block.unwrap_or_else(|| Err(io::Error::other("the reading thread has ended")))
@@ -134,35 +134,35 @@ impl Feeder {
 
     /// The next block, where the system has it.
     fn read_here(&mut self) -> Option<Block> {
-        let Reader::Here { todo, free } = &mut self.reader else { return None };
-        while todo.front().is_some_and(|piece| piece.blocks.is_empty()) {
+        let ReadMode::Here { todo, free } = &mut self.mode else { return None };
+        while todo.front().is_some_and(|range| range.blocks.is_empty()) {
             todo.pop_front();
         }
-        let piece = todo.front_mut()?;
-        let index = BlockIndex::new(piece.blocks.start)?;
+        let range = todo.front_mut()?;
+        let index = BlockIndex::new(range.blocks.start)?;
         let mut bytes = free.try_recv().unwrap_or_default();
         let Some(value) = self.source.read_block_from_memory(index, &mut bytes) else {
             let _ = self.home.send(bytes);
             return None;
         };
-        let skip_bytes = usize::try_from(piece.skip_bytes).unwrap_or(usize::MAX).min(bytes.len());
-        piece.skip_bytes = 0;
-        piece.blocks.start += 1;
+        let skip_bytes = usize::try_from(range.skip_bytes).unwrap_or(usize::MAX).min(bytes.len());
+        range.skip_bytes = 0;
+        range.blocks.start += 1;
         Some(Block { index, value, skip_bytes, bytes, home: self.home.clone() })
     }
 
     /// From here on a thread reads, what is still to be read too.
     fn read_ahead(&mut self) -> io::Result<()> {
-        if let Reader::Ahead { .. } = self.reader {
+        if let ReadMode::Ahead { .. } = self.mode {
             return Ok(());
         }
-        let (pieces, to_read) = mpsc::channel();
+        let (ranges, to_read) = mpsc::channel();
         // The number of buffers bounds what is ready; the channel need not.
         let (done, blocks) = ready::unbounded_channel();
-        let ahead = Reader::Ahead { pieces: pieces.clone(), blocks };
-        if let Reader::Here { todo, free } = std::mem::replace(&mut self.reader, ahead) {
-            for piece in todo {
-                let _ = pieces.send(piece);
+        let ahead = ReadMode::Ahead { ranges: ranges.clone(), blocks };
+        if let ReadMode::Here { todo, free } = std::mem::replace(&mut self.mode, ahead) {
+            for range in todo {
+                let _ = ranges.send(range);
             }
             let (source, home) = (Arc::clone(&self.source), self.home.clone());
             std::thread::Builder::new()
@@ -176,14 +176,14 @@ impl Feeder {
 /// Reads until the channel of the blocks is closed.
 fn read(
     source: &Source,
-    todo: &mpsc::Receiver<Piece>,
+    todo: &mpsc::Receiver<BlockRange>,
     done: &ready::UnboundedSender<io::Result<Block>>,
     home: &mpsc::Sender<Vec<u8>>,
     free: &mpsc::Receiver<Vec<u8>>,
 ) {
-    for piece in todo {
-        let mut skip_bytes = usize::try_from(piece.skip_bytes).unwrap_or(usize::MAX);
-        for number in piece.blocks {
+    for range in todo {
+        let mut skip_bytes = usize::try_from(range.skip_bytes).unwrap_or(usize::MAX);
+        for number in range.blocks {
             // `home` lives here too, so this can only wait, not fail; but the
             // blocks come home when the other side is dropped, and then it is
             // the send below that fails.
@@ -222,15 +222,15 @@ mod tests {
         // The thread takes over before the first block, in the midst, and not at all.
         for ahead_from in [0, 5, 100] {
             let source = Arc::new(Source::open(file.path()).unwrap());
-            let mut feeder = Feeder::new(source);
-            feeder.read(Piece { blocks: 0..10, skip_bytes: 3 });
-            feeder.read(Piece::whole(BlockIndex::new(4).unwrap()));
+            let mut reader = BlockReader::new(source);
+            reader.read(BlockRange { blocks: 0..10, skip_bytes: 3 });
+            reader.read(BlockRange::whole(BlockIndex::new(4).unwrap()));
             let mut seen = Vec::new();
-            while feeder.has_more() {
+            while reader.has_more() {
                 if seen.len() == ahead_from {
-                    feeder.serve_connections(2).unwrap();
+                    reader.serve_connections(2).unwrap();
                 }
-                let block = feeder.next().await.unwrap();
+                let block = reader.next().await.unwrap();
                 seen.push((block.index.get(), block.payload().len()));
             }
             assert_eq!(seen, expected);
@@ -243,9 +243,9 @@ mod tests {
         file.write_all(&[7; 5000]).unwrap();
         let source = Arc::new(Source::open(file.path()).unwrap());
         file.as_file().set_len(10).unwrap();
-        let mut feeder = Feeder::new(source);
-        feeder.read(Piece::whole(BlockIndex::FIRST));
-        let error = feeder.next().await.unwrap_err();
+        let mut reader = BlockReader::new(source);
+        reader.read(BlockRange::whole(BlockIndex::FIRST));
+        let error = reader.next().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

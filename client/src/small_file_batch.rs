@@ -1,0 +1,216 @@
+//! Many small files over one connection: no file waits for the answer to another one.
+//!
+//! Each file has a channel of its own. While the server turns out not to have the files yet,
+//! the client sends `upload`, the bytes and `complete` together, before any answer. With a
+//! hundred files on their way the connection is never idle.
+//!
+//! `upload` names the hash of the file and sets `new_only`: the server begins nothing beside
+//! an older upload of the same file. So a SUCCESS that was lost with a connection is found
+//! again, and the same file is never published twice. With `again` a second copy is wanted;
+//! then the bytes wait for the grant, because from the grant on the file has a document
+//! number under which it is found.
+//!
+//! Only the usual case is handled here. A file that is not a small regular file, that an
+//! earlier run has begun, or about which the server says anything unusual remains for
+//! [`Transfer`](crate::transfer::Transfer), which handles all cases.
+
+mod in_flight;
+mod loader;
+
+use crate::attempt_end::AttemptEnd;
+use crate::connection::{Connection, Incoming, Step};
+use crate::document::Document;
+use crate::events::Receipt;
+use crate::long_work::{Advance, LongWork};
+pub(crate) use in_flight::InFlight;
+use loader::{Loaded, Loader};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use tokio::time::{Instant, sleep_until};
+use towline_protocol::reply::Progress;
+use towline_protocol::{Channel, Reply};
+use towline_types::{DocumentId, OnConflict};
+
+/// The number of files that are on their way at a time: as many as share one commit on the
+/// server.
+const FILES: usize = 256;
+
+/// The number of bytes that are on their way at a time.
+const BYTES: usize = 8 << 20;
+
+/// One file of many.
+#[derive(Debug)]
+pub(crate) struct BatchItem<'a> {
+    /// The place of the file in the caller's list.
+    pub(crate) index: usize,
+    pub(crate) document: &'a Document,
+    pub(crate) on_conflict: Option<OnConflict>,
+    /// Upload even if the same bytes are there already.
+    pub(crate) again: bool,
+}
+
+/// The files that remain for [`Transfer`](crate::transfer::Transfer), by their places in the
+/// caller's list.
+pub(crate) type Remaining = BTreeMap<usize, PriorAttempt>;
+
+/// What this run has done with a file before, and hence what the server may have of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PriorAttempt {
+    /// This run has sent nothing of the file.
+    Nothing,
+    /// The whole file was sent before any answer, and no answer came: the server may publish
+    /// it at any moment.
+    SentAhead,
+    /// The server has granted this upload.
+    Document(DocumentId),
+}
+
+/// What is left to do when a batch has ended.
+#[derive(Debug)]
+pub(crate) struct BatchEnd {
+    pub(crate) remaining: Remaining,
+    /// Files that were not begun, because the connection was lost before their turn.
+    pub(crate) unbegun: BTreeSet<usize>,
+}
+
+/// See the module's description.
+pub(crate) struct SmallFileBatch<'link, 'items> {
+    connection: &'link mut Connection,
+    loader: Loader,
+    in_flight: InFlight<'items>,
+    /// The place of the next item that the loader hands over.
+    next: usize,
+    /// When a file was last started, answered, or copied further by the server.
+    moved: Instant,
+    /// The copies that the server makes of whole files, to the file system of their folder; by
+    /// the channels of the files.
+    copies: BTreeMap<u32, LongWork>,
+}
+
+impl<'link, 'items> SmallFileBatch<'link, 'items> {
+    /// Starts the thread that reads the files. `known` are the files that an earlier run has
+    /// begun: they remain for [`Transfer`](crate::transfer::Transfer).
+    ///
+    /// # Errors
+    /// Where the system has no thread for that.
+    pub(crate) fn new(
+        connection: &'link mut Connection,
+        items: &'items [BatchItem<'items>],
+        known: HashSet<PathBuf>,
+    ) -> std::io::Result<Self> {
+        let paths = items.iter().map(|item| item.document.local.clone()).collect();
+        let loader = Loader::start(paths, known)?;
+        let in_flight = InFlight::new(items);
+        let (moved, copies) = (Instant::now(), BTreeMap::new());
+        Ok(Self { connection, loader, in_flight, next: 0, moved, copies })
+    }
+
+    /// Sends the files. `done` is called with each file that the server confirms.
+    ///
+    /// # Errors
+    /// Why the batch ended before the last file was read and answered.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: what was read, written or loaded is recorded in `self`.
+    pub(crate) async fn run(
+        &mut self,
+        done: &mut impl FnMut(usize, Receipt),
+    ) -> Result<(), AttemptEnd> {
+        while self.next < self.in_flight.items().len() || !self.in_flight.is_empty() {
+            let room =
+                self.in_flight.channels() < self.files_max() && self.in_flight.bytes() < BYTES;
+            let stall_ends = self.moved + self.connection.timeouts().progress;
+            if Instant::now() >= stall_ends {
+                return Err(AttemptEnd::Lost("the server leaves all files unanswered".to_owned()));
+            }
+            tokio::select! {
+                // Cancel-safe, all.
+                biased;
+                loaded = self.loader.next(), if room && self.next < self.in_flight.items().len() => {
+                    self.start(loaded);
+                }
+                step = self.connection.next(false) => {
+                    if let Step::Incoming(Incoming::Reply(reply)) = step? {
+                        self.hear(reply, done)?;
+                    }
+                }
+                () = sleep_until(stall_ends) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the batch: the files without an answer, and the places of those that were not begun.
+    pub(crate) fn into_in_flight(self) -> (InFlight<'items>, BTreeSet<usize>) {
+        let unbegun = self.in_flight.items()[self.next..].iter().map(|item| item.index).collect();
+        (self.in_flight, unbegun)
+    }
+
+    fn files_max(&self) -> usize {
+        let channels = usize::try_from(self.connection.welcome().max_channels).unwrap_or(FILES);
+        FILES.min(channels / 2).max(1)
+    }
+
+    fn start(&mut self, loaded: Loaded) {
+        let item = self.next;
+        self.next += 1;
+        self.moved = Instant::now();
+        let Loaded::Small(small) = loaded else {
+            self.in_flight.leave(item);
+            return;
+        };
+        let channel = loop {
+            // A channel is free once its file has its last answer.
+            let channel = self.connection.new_channel();
+            if !self.in_flight.has(channel) {
+                break channel;
+            }
+        };
+        let frames = self.in_flight.start(channel, item, small, self.connection.welcome());
+        self.connection.queue_frames(frames);
+    }
+
+    fn hear(
+        &mut self,
+        reply: Reply,
+        done: &mut impl FnMut(usize, Receipt),
+    ) -> Result<(), AttemptEnd> {
+        let channel = reply.channel();
+        let is_answer = !matches!(reply, Reply::Progress(_) | Reply::Ping(_));
+        if is_answer && self.in_flight.has(channel) {
+            self.moved = Instant::now();
+            self.copies.remove(&channel.0);
+        }
+        match reply {
+            Reply::Error(error) if channel == Channel::default() => {
+                return Err(AttemptEnd::refused(error));
+            }
+            // `new_only` was set, and an earlier upload of the file exists.
+            Reply::Find(_) => self.in_flight.refused(channel),
+            Reply::Upload(granted) => {
+                if let Some(frames) =
+                    self.in_flight.granted(channel, &granted, self.connection.welcome())
+                {
+                    self.connection.queue_frames(frames);
+                }
+            }
+            Reply::Success(success) => {
+                if let Some((index, receipt)) = self.in_flight.succeeded(channel, success) {
+                    done(index, receipt);
+                }
+            }
+            Reply::Error(_) => self.in_flight.refused(channel),
+            // How far the server's copy of the file is.
+            Reply::Progress(Progress { copied: Some(copied), .. })
+                if self.in_flight.has(channel) =>
+            {
+                let copy = self.copies.entry(channel.0).or_default();
+                if copy.reported(copied.get()) != Advance::None {
+                    self.moved = Instant::now();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

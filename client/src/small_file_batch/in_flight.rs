@@ -1,0 +1,324 @@
+//! The files of a batch that are on their way, each on its own channel.
+
+use super::loader::SmallFile;
+use super::{BatchItem, PriorAttempt, Remaining};
+use crate::document::Document;
+use crate::events::Receipt;
+use crate::place;
+use std::collections::{BTreeMap, BTreeSet};
+use towline_protocol::reply::{Granted, Success, Welcome};
+use towline_protocol::request::{Complete, Upload};
+use towline_protocol::{Channel, Request, frame};
+use towline_types::{BlockIndex, DocumentId, Name, Offset};
+
+/// What was sent of a file, and what was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// `upload` was sent.
+    Asked,
+    /// `upload`, the bytes and `complete` were sent before any answer.
+    SentAhead,
+    /// The upload was granted, and the bytes and `complete` were sent.
+    Sent(DocumentId),
+}
+
+#[derive(Debug)]
+struct ItemInFlight {
+    item: usize,
+    small: SmallFile,
+    stage: Stage,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a> {
+    items: &'a [BatchItem<'a>],
+    by_channel: BTreeMap<Channel, ItemInFlight>,
+    bytes: usize,
+    remaining: Remaining,
+    /// Channels on which the server still has to answer a `complete` that turned out to be
+    /// needless: it had the file, and `upload` was answered with SUCCESS.
+    awaiting_second_reply: BTreeSet<Channel>,
+    /// The last answer was a grant: the next files are probably new to the server as well, so
+    /// their bytes are sent together with `upload`.
+    sends_ahead: bool,
+}
+
+impl<'a> InFlight<'a> {
+    pub(super) fn new(items: &'a [BatchItem<'a>]) -> Self {
+        Self {
+            items,
+            by_channel: BTreeMap::new(),
+            bytes: 0,
+            remaining: Remaining::new(),
+            awaiting_second_reply: BTreeSet::new(),
+            sends_ahead: false,
+        }
+    }
+
+    pub(super) fn items(&self) -> &'a [BatchItem<'a>] {
+        self.items
+    }
+
+    /// Whether every answer has come, also those to a needless `complete`.
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels() == 0
+    }
+
+    /// The number of channels in use.
+    pub(super) fn channels(&self) -> usize {
+        self.by_channel.len() + self.awaiting_second_reply.len()
+    }
+
+    /// The bytes of all files on their way.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn has(&self, channel: Channel) -> bool {
+        self.by_channel.contains_key(&channel) || self.awaiting_second_reply.contains(&channel)
+    }
+
+    /// Takes a file in on a channel that is free; returns the frames to send.
+    pub(super) fn start(
+        &mut self,
+        channel: Channel,
+        item: usize,
+        small: SmallFile,
+        welcome: &Welcome,
+    ) -> Vec<u8> {
+        let BatchItem { document, on_conflict, again, .. } = self.items[item];
+        let mut frames = frame::control(&Request::Upload(Upload {
+            channel,
+            filename: document.remote.filename().to_string(),
+            folder: folder(document),
+            filesize: small.filesize,
+            user_id: Some(welcome.user_id),
+            chunk_size: Some(welcome.chunk_size),
+            blake3: (!again).then_some(small.blake3),
+            on_conflict: on_conflict.unwrap_or_default(),
+            blocks: true,
+            new_only: true,
+        }));
+        // `upload` with the hash makes sure that the same file is never published twice, also
+        // where the connection is lost: the next `upload` finds it on the server, begun or
+        // completed. With `again` no hash is sent, so nothing is sent ahead.
+        let is_sent_ahead = self.sends_ahead && !again;
+        let stage = if is_sent_ahead { Stage::SentAhead } else { Stage::Asked };
+        if is_sent_ahead {
+            frames.extend_from_slice(&bytes_and_complete(channel, None, &small, welcome));
+        }
+        self.bytes += small.bytes.len();
+        self.by_channel.insert(channel, ItemInFlight { item, small, stage });
+        frames
+    }
+
+    /// The server has granted the upload: returns the bytes and `complete`, where they were not
+    /// sent ahead.
+    pub(super) fn granted(
+        &mut self,
+        channel: Channel,
+        granted: &Granted,
+        welcome: &Welcome,
+    ) -> Option<Vec<u8>> {
+        let flight = self.by_channel.get_mut(&channel)?;
+        let is_expected = matches!(flight.stage, Stage::Asked | Stage::SentAhead)
+            && granted.filesize == flight.small.filesize
+            && granted.offset == Offset::ZERO;
+        if !is_expected {
+            self.give_back(channel);
+            return None;
+        }
+        self.sends_ahead = true;
+        let id = granted.document_id;
+        let stage = std::mem::replace(&mut flight.stage, Stage::Sent(id));
+        (stage == Stage::Asked)
+            .then(|| bytes_and_complete(channel, Some(id), &flight.small, welcome))
+    }
+
+    /// The receipt of a file and the file's place in the caller's list; nothing where SUCCESS
+    /// is not about that file in its place: then the file remains for the ordinary way.
+    pub(crate) fn succeeded(
+        &mut self,
+        channel: Channel,
+        success: Success,
+    ) -> Option<(usize, Receipt)> {
+        if self.awaiting_second_reply.remove(&channel) {
+            return None;
+        }
+        let flight = self.by_channel.get(&channel)?;
+        let is_expected = match flight.stage {
+            Stage::Asked | Stage::SentAhead => success.existing || success.copied,
+            Stage::Sent(document_id) => success.document_id == document_id,
+        };
+        let BatchItem { document, on_conflict, .. } = self.items[flight.item];
+        let is_it = success.filesize == flight.small.filesize
+            && success.blake3 == flight.small.blake3
+            && place::is_allowed(&success, &document.remote, on_conflict.unwrap_or_default())
+            && is_expected;
+        if !is_it {
+            self.give_back(channel);
+            return None;
+        }
+        let ItemInFlight { item, small, stage } = self.end(channel)?;
+        let item = &self.items[item];
+        let has_them = success.existing || success.copied;
+        if has_them {
+            self.sends_ahead = false;
+        }
+        if has_them && stage == Stage::SentAhead {
+            // The server answers `complete` with the same SUCCESS.
+            self.awaiting_second_reply.insert(channel);
+        }
+        let sent_bytes = if stage == Stage::Asked { 0 } else { small.bytes.len() as u64 };
+        Some((item.index, Receipt::of(item.document, success, sent_bytes)))
+    }
+
+    /// The server refuses the file, or has an older upload of it.
+    pub(super) fn refused(&mut self, channel: Channel) {
+        if !self.awaiting_second_reply.remove(&channel) {
+            self.sends_ahead = false;
+            self.give_back(channel);
+        }
+    }
+
+    /// Takes a file off its channel: it remains for the ordinary way.
+    pub(super) fn give_back(&mut self, channel: Channel) {
+        if let Some(ItemInFlight { item, stage, .. }) = self.end(channel) {
+            let before = match stage {
+                Stage::Sent(document_id) => PriorAttempt::Document(document_id),
+                Stage::SentAhead => PriorAttempt::SentAhead,
+                Stage::Asked => PriorAttempt::Nothing,
+            };
+            self.remaining.insert(self.items[item].index, before);
+        }
+    }
+
+    /// Leaves a file that was not begun to the ordinary way.
+    pub(super) fn leave(&mut self, item: usize) {
+        self.remaining.insert(self.items[item].index, PriorAttempt::Nothing);
+    }
+
+    /// All files that were not confirmed.
+    pub(crate) fn into_remaining(mut self) -> Remaining {
+        while let Some(channel) = self.by_channel.keys().next().copied() {
+            self.give_back(channel);
+        }
+        self.remaining
+    }
+
+    fn end(&mut self, channel: Channel) -> Option<ItemInFlight> {
+        let flight = self.by_channel.remove(&channel)?;
+        self.bytes -= flight.small.bytes.len();
+        Some(flight)
+    }
+}
+
+fn bytes_and_complete(
+    channel: Channel,
+    document_id: Option<DocumentId>,
+    small: &SmallFile,
+    welcome: &Welcome,
+) -> Vec<u8> {
+    let mut frames = Vec::with_capacity(small.bytes.len() + 512);
+    let mut offset = Offset::ZERO;
+    for chunk in small.bytes.chunks(welcome.max_chunk_size.max(1) as usize) {
+        let length = u32::try_from(chunk.len()).expect("a small file is at most a block");
+        frames.extend_from_slice(&frame::chunk_head(channel, offset, length));
+        frames.extend_from_slice(chunk);
+        offset = offset.plus(u64::from(length));
+    }
+    if let Some(value) = small.value {
+        frames.extend_from_slice(&frame::block(channel, BlockIndex::FIRST, value));
+    }
+    let blake3 = Some(small.blake3);
+    let complete = Complete { channel, document_id, blake3, on_conflict: None };
+    frames.extend_from_slice(&frame::control(&Request::Complete(complete)));
+    frames
+}
+
+fn folder(document: &Document) -> Vec<String> {
+    document.remote.folder().iter().map(Name::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use towline_protocol::Reply;
+    use towline_types::block::{hash_block, hash_file};
+    use towline_types::{FileSize, Timestamp};
+
+    const WELCOME: &[u8] = br#"{"action":"welcome","version":1,"server":"x","user_id":1,"user":"u",
+        "max_filesize":1000,"chunk_size":64,"max_chunk_size":1024,"block_size":1048576,
+        "max_channels":1,"features":["new_only"]}"#;
+
+    fn small() -> SmallFile {
+        let filesize = FileSize::try_from(5).unwrap();
+        let value = Some(hash_block(BlockIndex::FIRST, filesize, b"hello"));
+        let blake3 = hash_file(filesize, value);
+        SmallFile { filesize, bytes: b"hello".to_vec(), value, blake3 }
+    }
+
+    fn id(number: u64) -> DocumentId {
+        DocumentId::try_from(number).unwrap()
+    }
+
+    fn success(channel: Channel, filename: &str, existing: bool) -> Success {
+        Success {
+            channel,
+            document_id: id(7),
+            filename: filename.to_owned(),
+            folder: Vec::new(),
+            filesize: small().filesize,
+            blake3: small().blake3,
+            created_at: Timestamp::from_i64(1).unwrap(),
+            durable: true,
+            existing,
+            copied: false,
+        }
+    }
+
+    #[test]
+    fn what_is_sent_ahead_is_remembered_until_its_last_answer() {
+        let Ok(Reply::Welcome(welcome)) = Reply::parse(WELCOME) else { panic!("a welcome") };
+        let documents: Vec<_> = ["a", "b", "c", "d"]
+            .map(|name| Document::in_folder(PathBuf::from(name), Vec::new()).unwrap())
+            .into();
+        let item =
+            |(index, document)| BatchItem { index, document, on_conflict: None, again: false };
+        let items: Vec<_> = documents.iter().enumerate().map(item).collect();
+        let mut in_flight = InFlight::new(&items);
+        let (first, second) = (Channel(1), Channel(2));
+        let granted = |channel| Granted {
+            channel,
+            document_id: id(7),
+            offset: Offset::ZERO,
+            filesize: small().filesize,
+            lease: None,
+        };
+
+        // The server has granted nothing yet, so the bytes wait for its first grant.
+        let wish = in_flight.start(first, 0, small(), &welcome);
+        let rest = in_flight.granted(first, &granted(first), &welcome).unwrap();
+        assert!(in_flight.succeeded(first, success(first, "a", false)).is_some());
+        let sent_ahead = in_flight.start(first, 1, small(), &welcome);
+        assert!(sent_ahead.len() > wish.len() + 5 && rest.len() > 5);
+
+        // The server has the file: the channel is in use until `complete` is answered as well.
+        assert!(in_flight.succeeded(first, success(first, "b (1)", true)).is_some());
+        assert!(in_flight.has(first) && in_flight.channels() == 1 && !in_flight.is_empty());
+        assert!(in_flight.succeeded(first, success(first, "b", true)).is_none());
+        assert!(!in_flight.has(first) && in_flight.is_empty());
+
+        // The last answer was that the server has the file, so the next file sends `upload`
+        // alone. A file that was sent ahead and not answered may be published at any moment.
+        in_flight.start(first, 2, small(), &welcome);
+        assert!(in_flight.granted(first, &granted(first), &welcome).is_some());
+        in_flight.start(second, 3, small(), &welcome);
+        // SUCCESS for another place is no receipt: the ordinary way asks again.
+        assert!(in_flight.succeeded(second, success(second, "a", true)).is_none());
+        let remaining: Vec<_> = in_flight.into_remaining().into_iter().collect();
+        assert_eq!(remaining, [(2, PriorAttempt::Document(id(7))), (3, PriorAttempt::SentAhead)]);
+    }
+}
