@@ -68,6 +68,10 @@ const PAGE: u32 = 256;
 const LIST: &str = "documents.b3sum";
 
 /// Makes a backup of the store that `look` has found, in the folder `into`. Blocks.
+///
+/// # Errors
+/// The folder is inside the data folder, has files in it already or cannot be written, or a part
+/// of the store cannot be read. What was written until then stays there and is no whole backup.
 pub fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup, BackupError> {
     let into = std::path::absolute(into).map_err(failed("find", into))?;
     prepare(look.path(), &into)?;

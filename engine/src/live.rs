@@ -178,7 +178,7 @@ impl Live {
     ) -> Result<Self, Failure> {
         let filesize = upload.progress().filesize();
         staging.check_holds(upload.progress().reach())?;
-        // Recovery may have cut the file, and its reserved space with it (rule 5).
+        // Recovery may have cut the file, and its reserved space with it.
         staging.reserve(filesize)?;
         let hashers = hash_open_block(document_id, &*staging, &mut upload)?;
         let live = Self::restore(document_id, staging, upload, durable);

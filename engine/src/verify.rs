@@ -82,6 +82,10 @@ const LOOKS: usize = 3;
 
 /// Goes through a data folder. With `repair` it takes the folder for itself, and
 /// mends what can be mended without losing anything. Blocks.
+///
+/// # Errors
+/// The folder is no data folder, another program has it (with `repair`), its catalog cannot be
+/// opened or read, or `show` failed. A finding is no error.
 pub fn verify(data_dir: &Path, repair: bool, show: Show<'_>) -> Result<Summary, VerifyError> {
     let began = Instant::now();
     identity::require(data_dir)?;

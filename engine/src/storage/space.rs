@@ -1,4 +1,5 @@
-//! Space: asked for before an upload begins, and reserved (rule 5).
+//! Space: asked for before an upload begins, and reserved, so that a full disk is told at the
+//! start and not in the middle of a file.
 
 use super::directory::Directory;
 use super::error::{Resource, StorageError};
@@ -65,7 +66,7 @@ pub(super) fn held_bytes(stat: &Stat) -> u64 {
 ///
 /// A file of one block or less is not worth the call: it is mostly published before
 /// its space would have been reserved. Where the file system cannot reserve, writes
-/// may find the disk full later, and say so (rule 5).
+/// may find the disk full later, and say so.
 pub(super) fn reserve(file: impl AsFd, filesize: FileSize) -> Result<(), StorageError> {
     if filesize.get() <= BLOCK_SIZE_BYTES {
         return Ok(());

@@ -14,6 +14,9 @@ impl Catalog {
     ///
     /// A row that does not read is a [`CatalogError::BadRow`] in its turn, and the
     /// others follow.
+    ///
+    /// # Errors
+    /// The catalog itself cannot be read.
     pub fn documents_after(
         &self,
         after: Option<DocumentId>,

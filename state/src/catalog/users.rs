@@ -48,6 +48,9 @@ impl Catalog {
     /// Every user in the order of their numbers, removed ones included. Without a limit:
     /// only the operator makes users. A row that does not read is an error in its place: it
     /// concerns that user and no other.
+    ///
+    /// # Errors
+    /// The catalog itself cannot be read.
     pub fn users(&self) -> Reply<Vec<Result<User, CatalogError>>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM users ORDER BY user_id");
