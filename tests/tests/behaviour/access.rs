@@ -80,7 +80,7 @@ async fn a_removed_user_who_asks_without_a_pause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_ends_meanwhile() {
+async fn a_token_that_expires_ends_its_connections() {
     let server = server().await;
     let token = server.site.token(server.user.id, Duration::from_secs(1000));
     // It is logged in when the clock moves.
@@ -105,7 +105,7 @@ async fn a_token_that_ends_meanwhile() {
 
 /// A catalog that cannot say whether a user was removed must not keep that user in.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_of_whom_nothing_can_be_found_out() {
+async fn a_user_whose_row_cannot_be_read_is_answered_with_internal() {
     let server = server().await;
     let mallory = server.site.add_user("mallory").await;
     let mut raw = RawClient::login(server.address(), &mallory.token).await;

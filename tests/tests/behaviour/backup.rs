@@ -94,7 +94,7 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_into_a_new_or_empty_folder_outside_of_the_data_folder() {
+async fn a_backup_goes_into_a_new_or_empty_folder_outside_the_data_folder() {
     let site = Site::new();
     site.add_user("ada").await;
     Launch::over(&site).start().await.gone().await;

@@ -42,7 +42,7 @@ async fn refused(server: &TestServer, token: &str, code: Code) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn are_refused_with_one_text() {
+async fn bad_tokens_are_refused_with_one_text() {
     let server = TestServer::start().await;
     let site = &server.site;
     let before = site.on_disk();

@@ -181,7 +181,7 @@ async fn a_refused_channel_gets_one_error_and_disturbs_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_that_was_never_bound() {
+async fn a_channel_that_was_never_bound_is_refused() {
     let server = TestServer::start().await;
     let mut raw = server.client().await;
     for i in 1..4 {

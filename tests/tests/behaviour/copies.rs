@@ -197,7 +197,7 @@ async fn a_client_that_does_not_wait_gets_the_receipt_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_a_copy_of_what_is_anothers() {
+async fn no_user_gets_a_copy_of_another_users_document() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(70_000, 507);
     put(&mut server.client().await, "a", &test_file).await;
@@ -209,7 +209,7 @@ async fn nobody_gets_a_copy_of_what_is_anothers() {
 
 /// Many want copies at once: each gets its document, by a copy or by being asked.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_copies_at_once() {
+async fn many_copies_at_once_all_complete() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(3 * BLOCK, 508);
     put(&mut server.client().await, "a", &test_file).await;

@@ -11,7 +11,7 @@ fn lines(server: &ServerProcess) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_one_says_what_was_made_and_each_one_which_store_it_is() {
+async fn the_first_start_says_what_was_made_and_every_start_says_which_store_it_is() {
     let site = Site::new();
     // What lies in the place of the token leads elsewhere, and stays as it is.
     let elsewhere = site.outside().join("elsewhere");
@@ -52,7 +52,7 @@ async fn the_first_one_says_what_was_made_and_each_one_which_store_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_may_read_or_write_is_warned_of_and_so_is_a_key_that_is_gone() {
+async fn files_that_others_may_read_and_a_key_that_is_gone_are_warned_of() {
     let site = Site::new();
     site.add_user("ann").await;
     let server = Launch::over(&site).start().await;

@@ -34,7 +34,7 @@ async fn finish(client: &mut RawClient, test_file: &TestFile, from: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whole_blocks_stay_and_the_last_one_of_the_shorter_file_goes() {
+async fn growing_keeps_whole_blocks_and_drops_the_last_of_the_shorter_file() {
     // Where the shorter file ends; what of it was sent; where the longer one goes on.
     for (size, sent, from) in [
         (3 * BLOCK + 700, 3 * BLOCK + 700, 3 * BLOCK),
@@ -74,7 +74,7 @@ async fn whole_blocks_stay_and_the_last_one_of_the_shorter_file_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_changes_nothing() {
+async fn a_growth_that_is_refused_changes_nothing() {
     let server = TestServer::start_with(|config| {
         config.engine.max_filesize = FileSize::try_from(5 * BLOCK as u64).unwrap();
     })
@@ -110,7 +110,7 @@ async fn a_refusal_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sender_of_the_shorter_file_is_superseded() {
+async fn growing_supersedes_the_sender_of_the_shorter_file() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(3 * BLOCK, 93);
     let mut old = server.client().await;

@@ -16,7 +16,7 @@ use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tells_the_start_and_each_end_in_plain_lines() {
+async fn the_log_has_a_plain_line_for_the_start_and_for_each_end() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).arguments(&["--max-file-size", "500MB"]).start().await;
@@ -58,7 +58,7 @@ async fn tells_the_start_and_each_end_in_plain_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_one_json_object_a_line_where_that_is_asked_for() {
+async fn the_log_is_one_json_object_a_line_where_asked_for() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let launch = Launch::over(&site).arguments(&["--log-format", "json"]);
@@ -106,7 +106,7 @@ async fn is_one_json_object_a_line_where_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sums_up_the_logins_that_strangers_are_refused() {
+async fn the_log_sums_up_refused_logins() {
     let site = Site::in_memory();
     let mut server = Launch::over(&site).start().await;
     let began = Instant::now();
@@ -127,7 +127,7 @@ async fn sums_up_the_logins_that_strangers_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn says_what_it_does_not_understand() {
+async fn a_log_filter_that_is_not_understood_is_named() {
     let site = Site::in_memory();
     let server = Launch::over(&site).variable("TOWLINE_LOG", "verbose").start().await;
     server.says("TOWLINE_LOG=\"verbose\" is not understood").await;
@@ -136,7 +136,7 @@ async fn says_what_it_does_not_understand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passes_over_signals_that_mean_no_end() {
+async fn signals_that_mean_no_end_are_passed_over() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).start().await;
@@ -162,7 +162,7 @@ const FLOOD: Duration = Duration::from_secs(4);
 const STRANGERS: u32 = 8;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_is_not_read_holds_nobody_up() {
+async fn a_log_that_is_not_read_delays_no_upload() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     // Everything is logged, and nobody reads it.
@@ -224,7 +224,7 @@ async fn that_is_not_read_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whose_reader_is_gone_ends_nothing() {
+async fn a_log_whose_reader_is_gone_ends_no_server() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let mut command = towlined();
@@ -247,7 +247,7 @@ async fn whose_reader_is_gone_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_stop_whose_state_file_cannot_be_written_warns() {
+async fn a_stop_whose_state_file_cannot_be_written_is_warned_of() {
     let site = Site::in_memory();
     let mut server = Launch::over(&site).start().await;
     server.says("serving").await;

@@ -79,7 +79,7 @@ async fn reject_is_refused_at_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_race_for_one_name() {
+async fn two_uploads_that_race_for_a_name_get_two_names() {
     let server = TestServer::start().await;
     let (first, second) = (TestFile::new(1000, 153), TestFile::new(2000, 154));
     let mut client = server.client().await;
@@ -109,7 +109,7 @@ async fn two_race_for_one_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_race_for_one_name() {
+async fn many_uploads_that_race_for_a_name_get_a_name_each() {
     let server = TestServer::start().await;
     let mut racing = Vec::new();
     for i in 0..12 {

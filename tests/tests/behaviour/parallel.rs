@@ -88,7 +88,7 @@ async fn three_connections_and_their_blocks_in_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_join_takes_nothing_over() {
+async fn a_connection_that_may_not_join_takes_nothing_over() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(2 * BLOCK, 601);
     let mut owner = server.client().await;
@@ -297,7 +297,7 @@ async fn the_first_may_leave_and_the_last_pauses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ends_the_upload_is_told_to_all() {
+async fn the_end_of_an_upload_is_told_to_every_joined_connection() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(2 * BLOCK, 609);
     let mut first = server.client().await;
@@ -482,7 +482,7 @@ async fn the_server_starts_again_under_four_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paused_by_its_person_and_gone_on_with() {
+async fn an_upload_over_several_connections_is_paused_and_resumed() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(24 * BLOCK, 618);
     let proxy = FaultProxy::start(server.address(), []).await;
@@ -511,7 +511,7 @@ async fn paused_by_its_person_and_gone_on_with() {
 /// A link that is down is noticed only after a while; a client that has sent all else does not
 /// wait for that.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_stands_still_does_not_hold_up_the_others() {
+async fn a_connection_that_stands_still_does_not_delay_the_others() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(24 * BLOCK, 619);
     let stall = Faults { stall_after: Some(BLOCK as u64 + 500_000), ..slow() };

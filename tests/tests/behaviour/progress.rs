@@ -8,7 +8,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_comes_after_the_first_chunk_in_words_for_people() {
+async fn progress_comes_after_the_first_chunk_in_words_for_people() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 100);
     let mut client = server.client().await;
@@ -63,7 +63,7 @@ async fn durable_never_leads_and_neither_goes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_never_comes_once_per_chunk() {
+async fn progress_does_not_come_for_every_chunk() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(300_000, 102);
     let mut client = server.client().await;
@@ -83,7 +83,7 @@ async fn it_never_comes_once_per_chunk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_one_of_a_pause_says_that_all_is_durable() {
+async fn the_last_progress_of_a_pause_says_that_all_is_durable() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(2 * BLOCK, 103);
     let mut client = server.client().await;
@@ -120,7 +120,7 @@ async fn a_pause_in_the_middle_of_a_chunk_keeps_what_came_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocks_further_on_do_not_move_it() {
+async fn blocks_further_on_do_not_move_progress() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(4 * BLOCK, 105);
     let mut client = server.client().await;
@@ -141,7 +141,7 @@ async fn blocks_further_on_do_not_move_it() {
 
 /// 70 kB/s in pieces that leave no gap long enough to be taken for a pause.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_steady_slow_sender_is_told_and_made_durable_as_everybody_else() {
+async fn a_slow_steady_sender_gets_progress_and_checkpoints_as_others_do() {
     const STEP: usize = 1400;
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 106);

@@ -189,7 +189,7 @@ async fn twenty_kills_around_the_publishing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_while_starting() {
+async fn a_server_killed_again_and_again_while_starting_loses_nothing() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
@@ -214,7 +214,7 @@ async fn killed_again_and_again_while_starting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staging_files_of_nobody_are_set_aside() {
+async fn staging_files_without_a_row_are_set_aside() {
     let mut server = TestServer::start().await;
     server.stop().await;
     let orphans = [("4711.tmp", "the last copy of something"), ("notes.txt", "of a person")];

@@ -14,7 +14,7 @@ use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn granted_where_everything_is_as_it_was() {
+async fn a_resume_is_granted_at_the_offset_of_the_pause() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 10);
     let mut client = server.client().await;

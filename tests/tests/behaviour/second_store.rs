@@ -23,7 +23,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_wrong_folder_they_say_so_and_make_nothing() {
+async fn commands_in_the_wrong_folder_say_so_and_make_nothing() {
     let wrong = tempfile::tempdir().unwrap();
     for arguments in [
         &["user", "list"][..],
@@ -79,7 +79,7 @@ async fn the_store_is_named_before_or_behind_the_command_by_a_variable_or_by_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn run_by_root_they_leave_nothing_that_the_service_cannot_use() {
+async fn commands_run_by_root_leave_no_file_that_the_service_cannot_use() {
     if !rustix::process::geteuid().is_root() {
         println!("needs root: run by another user there is nothing to find out");
         return;

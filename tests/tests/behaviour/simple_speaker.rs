@@ -50,7 +50,7 @@ async fn has_python() -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_pauses_and_resumes() {
+async fn the_simple_client_uploads_pauses_and_resumes() {
     if !has_python().await {
         return;
     }
@@ -97,7 +97,7 @@ async fn uploads_pauses_and_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_cut_and_runs_again() {
+async fn the_simple_client_is_cut_off_and_runs_again() {
     if !has_python().await {
         return;
     }
@@ -132,7 +132,7 @@ async fn is_cut_and_runs_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_refused() {
+async fn the_simple_client_prints_a_refusal() {
     if !has_python().await {
         return;
     }

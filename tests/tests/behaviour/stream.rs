@@ -8,7 +8,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn words_in_its_midst_are_heard() {
+async fn a_request_in_the_middle_of_a_stream_is_answered() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(24 * BLOCK + 9, 500);
     let small = TestFile::new(3 * BLOCK + 1, 501);
@@ -39,7 +39,7 @@ async fn words_in_its_midst_are_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_taken_over_in_its_midst() {
+async fn a_stream_is_taken_over_in_its_middle() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(24 * BLOCK, 502);
     let garbage = TestFile::new(24 * BLOCK, 503);
@@ -59,7 +59,7 @@ async fn it_is_taken_over_in_its_midst() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_came_before_its_end_counts() {
+async fn all_bytes_before_the_end_of_a_stream_count() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(16 * BLOCK, 504);
     let mut client = server.client().await;
@@ -77,7 +77,7 @@ async fn all_that_came_before_its_end_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_of_them_than_cores_all_arrive() {
+async fn more_streams_than_cores_all_arrive() {
     let server = TestServer::start().await;
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..6 {

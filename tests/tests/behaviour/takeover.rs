@@ -121,7 +121,7 @@ async fn a_connection_that_hangs_blocks_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn taken_over_in_full_run() {
+async fn an_upload_is_taken_over_while_it_sends_at_full_speed() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(24 * BLOCK, 55);
     for blocks in [false, true] {

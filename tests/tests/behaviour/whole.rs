@@ -27,7 +27,7 @@ async fn sent(client: &mut RawClient, upload: Upload, test_file: &TestFile) -> S
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_receipt_and_the_row_are_as_usual() {
+async fn a_one_shot_upload_has_the_usual_receipt_and_row() {
     for durability in BOTH {
         let mut server =
             TestServer::start_with(move |config| config.engine.durability = durability).await;
@@ -61,7 +61,7 @@ async fn the_receipt_and_the_row_are_as_usual() {
 const BOTH: [Durability; 2] = [Durability::Durable, Durability::Relaxed];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_taken() {
+async fn a_one_shot_upload_of_a_taken_name_gets_a_number_or_is_refused() {
     for durability in BOTH {
         let server =
             TestServer::start_with(move |config| config.engine.durability = durability).await;
@@ -88,7 +88,7 @@ async fn a_name_that_is_taken() {
 
 /// `complete` may be about another: a question that was waiting.
 #[tokio::test(flavor = "multi_thread")]
-async fn complete_about_another_document() {
+async fn a_complete_about_another_document_ends_no_one_shot_upload() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     let [first, second] = [1008, 1009].map(|seed| TestFile::new(100, seed));
@@ -108,7 +108,7 @@ async fn complete_about_another_document() {
 
 /// Everything that is wrong is found on the long way, which says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_said() {
+async fn a_wrong_one_shot_upload_is_answered_as_a_long_one() {
     let limit = towline_types::FileSize::try_from(50_000).unwrap();
     let server = TestServer::start_with(move |config| config.engine.max_filesize = limit).await;
     let mut client = server.client().await;
@@ -133,7 +133,7 @@ async fn what_is_wrong_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_goes_through_a_document() {
+async fn a_one_shot_upload_through_a_document_is_refused() {
     for durability in BOTH {
         let server =
             TestServer::start_with(move |config| config.engine.durability = durability).await;
@@ -155,7 +155,7 @@ async fn a_name_that_goes_through_a_document() {
 
 /// Bytes that are not what the client says they are: the upload waits for others.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_hash_than_was_said() {
+async fn a_one_shot_upload_with_another_hash_is_refused() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     let test_file = TestFile::new(100, 1005);
@@ -172,7 +172,7 @@ async fn another_hash_than_was_said() {
 
 /// Its number can be guessed as soon as it has a row.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
+async fn a_request_about_a_one_shot_upload_waits_until_it_is_published() {
     for arguments in [&[][..], &["--durability", "relaxed"]] {
         let site = Site::new();
         let user = site.add_user("ada").await;
@@ -202,7 +202,7 @@ async fn whoever_guesses_its_number_waits_until_it_has_its_place() {
 
 /// The rest of a small file may come later: then it goes the long way.
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_between_any_two_frames() {
+async fn a_one_shot_upload_cut_between_any_two_frames_completes() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     let test_file = TestFile::new(2000, 1007);

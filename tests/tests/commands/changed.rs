@@ -25,7 +25,7 @@ async fn partly_sent(server: &TestServer, proxy: &FaultProxy, test_file: &TestFi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_one_block_sends_that_block() {
+async fn a_file_changed_in_one_block_sends_that_block() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let mut test_file = TestFile::new(LONG, 70);
@@ -43,7 +43,7 @@ async fn in_one_block_sends_that_block() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_length_begins_anew_and_says_so() {
+async fn a_file_changed_in_length_begins_anew_and_says_so() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let cli = partly_sent(&server, &proxy, &TestFile::new(LONG, 71)).await;
@@ -56,7 +56,7 @@ async fn in_length_begins_anew_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_grew_keeps_the_blocks_that_are_still_its_own() {
+async fn a_file_that_grew_keeps_its_unchanged_blocks() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let mut test_file = TestFile::new(LONG + 77, 83);
@@ -76,7 +76,7 @@ async fn that_grew_keeps_the_blocks_that_are_still_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whose_size_is_a_fiction_arrives_whole() {
+async fn a_file_whose_size_is_not_its_length_arrives_whole() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let paths = ["/proc/version", "/sys/class/net/lo/address"].map(std::path::Path::new);
@@ -99,7 +99,7 @@ async fn whose_size_is_a_fiction_arrives_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_it_is_sent_is_never_a_mixture() {
+async fn a_file_changed_while_it_is_sent_is_never_a_mixture() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(LONG, 73);
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(BLOCK as u64)]).await;
@@ -137,7 +137,7 @@ async fn lost_notes_cost_nothing() {
 
 /// Two machines, two files of one name and size, one upload between them.
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_blocks_are_never_taken_for_ours() {
+async fn blocks_of_another_upload_are_never_taken_for_ours() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let ours = TestFile::new(LONG, 76);

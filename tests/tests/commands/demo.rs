@@ -6,7 +6,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ends_well() {
+async fn the_demo_ends_well() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let file = cli.write("story.bin", &TestFile::new(3 * BLOCK + 5, 100));

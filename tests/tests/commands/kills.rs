@@ -8,7 +8,7 @@ use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_server_while_one_put_goes_on() {
+async fn a_put_goes_on_through_kills_of_the_server() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
@@ -40,7 +40,7 @@ async fn of_the_server_while_one_put_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_client_and_the_same_command_again() {
+async fn a_put_that_was_killed_is_finished_by_the_same_command() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let server = ServerProcess::start(&site).await;

@@ -56,7 +56,7 @@ async fn assert_all_there(server: &TestServer, files: &[(String, TestFile)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_arrive_and_the_next_run_sends_nothing() {
+async fn many_files_all_arrive_and_the_next_run_sends_nothing() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let files = write(&cli, 300);
@@ -82,7 +82,7 @@ async fn all_arrive_and_the_next_run_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_breaks_brings_each_once() {
+async fn many_files_over_a_link_that_breaks_arrive_once_each() {
     let server = TestServer::start().await;
     let mut chance = chance();
     let plan: Vec<_> = (0..12)
@@ -100,7 +100,7 @@ async fn a_link_that_breaks_brings_each_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_refused_does_not_hold_the_others_up() {
+async fn a_file_that_is_refused_does_not_delay_the_others() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let files = write(&cli, 40);

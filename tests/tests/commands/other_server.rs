@@ -21,7 +21,7 @@ async fn begin(cli: &CliFixture, proxy: &FaultProxy, test_file: &TestFile) -> u6
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_one_under_another_address_goes_on() {
+async fn the_same_server_under_another_address_goes_on() {
     let server = TestServer::start().await;
     for resume in [false, true] {
         let test_file = TestFile::new(24 * BLOCK, 240 + u64::from(resume));
@@ -60,7 +60,7 @@ async fn the_same_one_under_another_address_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_one_at_the_same_address_is_begun_with_anew() {
+async fn another_server_at_the_same_address_is_begun_with_anew() {
     let proxy_target = TestServer::start().await;
     let proxy = FaultProxy::start(proxy_target.address(), []).await;
     let address: SocketAddr = proxy.address();

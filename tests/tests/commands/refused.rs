@@ -64,7 +64,7 @@ async fn a_disk_without_room_says_how_much_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn usage_is_two() {
+async fn a_usage_error_exits_with_2() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     run(cli.command("put")).await.assert_code(2);

@@ -39,7 +39,7 @@ fn talker() -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_signal_pauses_and_a_second_ends_it_though_the_server_talks_without_end() {
+async fn one_signal_pauses_and_a_second_ends_the_client_though_the_server_sends_without_end() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let cli = CliFixture::new(&site, &user, talker());
@@ -89,7 +89,7 @@ async fn lease_on(file: &std::path::Path) -> Option<Child> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_ends_it_while_the_system_does_not_open_the_file() {
+async fn a_signal_ends_the_client_while_the_system_does_not_open_the_file() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let test_file = TestFile::new(1000, 221);

@@ -6,7 +6,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::TestFile;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_ones_are_set_aside_and_kept() {
+async fn damaged_state_files_are_set_aside_and_kept() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     fs::write(cli.state_path(), b"{\"uploads\": {\"1\":").unwrap();
@@ -18,7 +18,7 @@ async fn damaged_ones_are_set_aside_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_later_towlines_are_left_alone() {
+async fn state_files_of_a_later_version_are_left_alone() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let later = b"{\"version\": 999, \"uploads\": {}}";

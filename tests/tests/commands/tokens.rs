@@ -36,7 +36,7 @@ fn entry(server: SocketAddr, file: &std::path::Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_environment_it_goes_to_a_server_that_was_named() {
+async fn a_token_of_the_environment_goes_only_to_a_server_that_was_named() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let (address, hear) = eavesdropper();
@@ -125,7 +125,7 @@ async fn a_file_that_everybody_can_read_is_warned_of_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_expires_while_it_sends_says_when_and_what_is_kept() {
+async fn a_token_that_expires_while_a_file_is_sent_says_when_and_what_is_kept() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });

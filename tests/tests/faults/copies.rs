@@ -109,7 +109,7 @@ async fn answer(client: &mut RawClient, channel: Channel) -> Reply {
 }
 
 #[tokio::test]
-async fn killed_at_every_point() {
+async fn a_server_killed_at_every_point_of_a_copy_keeps_every_promise() {
     let test_file = TestFile::new(3 * BLOCK + 5, 980);
     for (point, arguments) in ways() {
         let site = Site::in_memory();
@@ -127,7 +127,7 @@ async fn killed_at_every_point() {
 }
 
 #[tokio::test]
-async fn power_is_cut_at_every_point() {
+async fn a_power_cut_at_every_point_of_a_copy_keeps_every_promise() {
     let test_file = TestFile::new(2 * BLOCK + 5, 981);
     for (point, arguments) in ways() {
         for disks in [Disks::one, Disks::two] {
@@ -163,7 +163,7 @@ async fn in_the_middle(site: &Site, user: &TestUser) -> (ServerProcess, RawClien
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn others_go_on_beside_it() {
+async fn other_uploads_go_on_beside_a_copy() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let (server, mut client, _) = in_the_middle(&site, &user).await;
@@ -187,7 +187,7 @@ async fn others_go_on_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_with_its_connection() {
+async fn a_copy_ends_with_its_connection() {
     for says_goodbye in [false, true] {
         let site = Site::in_memory();
         let user = site.add_user("ada").await;
@@ -215,7 +215,7 @@ async fn it_ends_with_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_with_its_server() {
+async fn a_copy_ends_with_its_server() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let (mut server, _speaker, test_file) = in_the_middle(&site, &user).await;
@@ -233,7 +233,7 @@ async fn it_ends_with_its_server() {
 
 /// No room for a copy is no room for the file: it is said before anything is made.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_room_nothing_is_made() {
+async fn a_copy_without_room_makes_nothing() {
     let Some(volume) = Volume::memory(24 << 20) else { return };
     let site = Site::on(&volume);
     let user = site.add_user("ada").await;
@@ -253,7 +253,7 @@ async fn without_room_nothing_is_made() {
 
 /// A death between the look at a file that is gone and the word of the row.
 #[tokio::test]
-async fn killed_where_a_file_is_found_to_be_gone() {
+async fn a_server_killed_where_a_file_is_found_to_be_gone_recovers() {
     let test_file = TestFile::new(70_000, 985);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
@@ -277,7 +277,7 @@ async fn killed_where_a_file_is_found_to_be_gone() {
 /// An operator has put the file of a document back, and nothing has synced it. `SUCCESS`
 /// means that it outlives the power all the same.
 #[tokio::test]
-async fn power_is_cut_behind_a_file_that_was_put_back() {
+async fn a_power_cut_behind_a_file_that_was_put_back_breaks_no_promise() {
     for size in [70_000, 2 * BLOCK + 5] {
         let test_file = TestFile::new(size, 986);
         let Some(mut disks) = Disks::one() else { return };

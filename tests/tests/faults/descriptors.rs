@@ -13,7 +13,7 @@ use towline_tests::test_file::{BLOCK, TestFile};
 const UNDER: [&str; 4] = ["bash", "-c", "ulimit -n 64; exec \"$@\"", "bash"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn are_used_up_by_uploads() {
+async fn uploads_that_use_up_all_descriptors_end_no_server() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).under(&UNDER).start().await;

@@ -54,13 +54,13 @@ impl Client {
 }
 
 #[tokio::test]
-async fn under_the_bytes_on_a_disk_in_memory() {
+async fn a_full_disk_in_memory_under_the_bytes_loses_no_promise() {
     let Some(data) = Volume::memory(16 << 20) else { return };
     under_the_bytes(data).await;
 }
 
 #[tokio::test]
-async fn under_the_bytes_on_ext4() {
+async fn a_full_ext4_under_the_bytes_loses_no_promise() {
     let Some(data) = Volume::ext4(16 << 20) else { return };
     under_the_bytes(data).await;
 }
@@ -110,7 +110,7 @@ async fn under_the_bytes(data: Volume) {
 }
 
 #[tokio::test]
-async fn under_the_catalog() {
+async fn a_full_disk_under_the_catalog_loses_no_promise() {
     let Some(data) = Volume::memory(32 << 20) else { return };
     let Some(state) = Volume::memory(2 << 20) else { return };
     let disks = Disks::of(data, Some(state));
@@ -194,7 +194,7 @@ fn fill_the_rest(ballast: &Path) {
 }
 
 #[tokio::test]
-async fn under_everything_at_the_start() {
+async fn a_full_disk_at_the_start_loses_no_promise() {
     let Some(volume) = Volume::memory(16 << 20) else { return };
     let disks = Disks::of(volume, None);
     let user = disks.site().add_user("ada").await;

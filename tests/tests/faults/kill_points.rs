@@ -86,7 +86,7 @@ fn names(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[tokio::test]
-async fn killed_at_every_point() {
+async fn a_server_killed_at_every_point_keeps_every_promise() {
     for point in ON_THE_WAY {
         for time in 1..=times(2) {
             let site = Site::in_memory();
@@ -149,7 +149,7 @@ const LEFT_FOR_THE_START: &[&str] =
     &["checkpoint.synced", "publish.row_publishing", "publish.renamed", "publish.folder_synced"];
 
 #[tokio::test]
-async fn killed_again_at_every_point_of_the_start() {
+async fn a_server_killed_again_at_every_point_of_its_start_keeps_every_promise() {
     let mut reached = BTreeSet::new();
     for left in LEFT_FOR_THE_START {
         for point in AT_THE_START {

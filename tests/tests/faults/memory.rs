@@ -26,7 +26,7 @@ const CONNECTION_KIB: u64 = 64;
 const PROGRAM_KIB: u64 = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_bounded_whatever_a_thousand_connections_send() {
+async fn memory_is_bounded_whatever_a_thousand_connections_send() {
     let limit = getrlimit(Resource::Nofile);
     if limit.maximum.is_some_and(|most| most < DESCRIPTORS) {
         skipped(&format!("needs {DESCRIPTORS} descriptors, and {:?} are allowed", limit.maximum));

@@ -122,22 +122,22 @@ fn numbers() -> Box<dyn Iterator<Item = u32> + Send> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_bytes() {
+async fn the_nth_call_on_bytes_fails() {
     each(BYTES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_names() {
+async fn the_nth_call_on_names_fails() {
     each(NAMES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_catalog() {
+async fn the_nth_call_on_the_catalog_fails() {
     each(CATALOG).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_rest() {
+async fn the_nth_call_on_anything_else_fails() {
     each(REST).await;
 }
 

@@ -48,7 +48,7 @@ fn assert_nothing_is_left(site: &Site, user: &TestUser, documents: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn gets_its_documents() {
+async fn a_user_on_another_volume_gets_its_documents() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for durability in ["durable", "relaxed"] {
         let (site, user, shown) = beside(&volume).await;
@@ -85,7 +85,7 @@ async fn gets_its_documents() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn gets_each_document_once_wherever_the_server_dies() {
+async fn a_user_on_another_volume_gets_each_document_once_wherever_the_server_dies() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     let (site, user, shown) = beside(&volume).await;
     let test_file = TestFile::new(2 * BLOCK + 5, 983);
@@ -121,7 +121,7 @@ async fn gets_each_document_once_wherever_the_server_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_is_full_says_so_and_keeps_what_came() {
+async fn another_volume_that_is_full_says_so_and_keeps_the_bytes() {
     let Some(volume) = Volume::memory(4 << 20) else { return };
     let (site, user, shown) = beside(&volume).await;
     let ballast = volume.fill_up_to(BLOCK as u64);
@@ -146,7 +146,7 @@ async fn that_is_full_says_so_and_keeps_what_came() {
 /// to the empty folder, where the disk would hide it. What was removed from the disk by hand
 /// while it was mounted is given up.
 #[tokio::test(flavor = "multi_thread")]
-async fn that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
+async fn another_volume_that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for folder in ["", "big"] {
         let site = Site::in_memory();
@@ -222,7 +222,7 @@ async fn that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
 /// The server dies between the copy and the row, and the disk is not there at the next start:
 /// the bytes are still where they were promised.
 #[tokio::test(flavor = "multi_thread")]
-async fn that_is_gone_behind_a_crash_takes_no_promised_byte_along() {
+async fn another_volume_that_is_gone_after_a_crash_loses_no_promised_byte() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for point in ["publish.copy_settled", "publish.in_place"] {
         let (site, user, shown) = beside(&volume).await;
@@ -269,7 +269,7 @@ async fn that_is_gone_behind_a_crash_takes_no_promised_byte_along() {
 /// document as well, and SIGTERM does not wait for it. The next start listens before it is
 /// done, and finishes it whether or not a client waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn that_is_slow_holds_up_neither_the_stop_nor_the_start() {
+async fn another_volume_that_is_slow_delays_neither_the_stop_nor_the_start() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     for durability in ["durable", "relaxed"] {
         let (site, user, shown) = beside(&volume).await;
@@ -329,7 +329,7 @@ async fn that_is_slow_holds_up_neither_the_stop_nor_the_start() {
 /// A damaged file on such a disk is set aside on that disk, and where that is not possible
 /// either, the repair says so of this one file and goes on with the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn whose_files_are_damaged_is_repaired_as_far_as_it_can_be() {
+async fn another_volume_with_damaged_files_is_repaired_as_far_as_possible() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
     let (site, ada, shown) = beside(&volume).await;
     let bob = site.add_user("bob").await;

@@ -31,7 +31,7 @@ const ON_A_CHANNEL: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_channel() {
+async fn a_panic_in_a_channel_ends_that_connection_alone() {
     for point in ON_A_CHANNEL {
         println!("{point}");
         let site = Site::in_memory();
@@ -67,7 +67,7 @@ async fn in_a_channel() {
 
 /// What was hashed and what was counted of the block differ then.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_middle_of_a_block() {
+async fn a_panic_in_the_middle_of_a_block_loses_no_promise() {
     for blocks in [false, true] {
         let site = Site::in_memory();
         let user = site.add_user("ada").await;
@@ -99,7 +99,7 @@ async fn in_the_middle_of_a_block() {
 
 /// There a lane draws from the connection itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_fast_upload() {
+async fn a_panic_in_a_fast_upload_loses_no_promise() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("tap.drawn=panic@3").start().await;
@@ -122,7 +122,7 @@ async fn in_a_fast_upload() {
 
 /// Those who share the lease have to begin anew, for only that puts things right.
 #[tokio::test(flavor = "multi_thread")]
-async fn on_one_of_several_connections() {
+async fn a_panic_on_one_of_several_connections_leaves_the_others() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("write.hashed=panic@2").start().await;
@@ -199,7 +199,7 @@ async fn finish(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_checkpoint() {
+async fn a_panic_in_a_checkpoint_loses_no_promise() {
     for point in ["checkpoint.synced", "checkpoint.recorded", "sync.data", "sync.folder"] {
         let site = Site::in_memory();
         let user = site.add_user("ada").await;
@@ -230,7 +230,7 @@ async fn first_after_the_start(site: &Site, point: &str) -> ServerProcess {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_cancellation() {
+async fn a_panic_in_a_cancellation_leaves_the_user_its_limit() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let settings = site.settings("max_unfinished_per_user = 1");
@@ -253,7 +253,7 @@ async fn in_a_cancellation() {
 
 /// Its writer is told on every way out, or would wait for an answer for ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_cancellation_of_what_another_writes() {
+async fn a_panic_in_a_cancellation_is_told_to_the_writer() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("end.recorded=panic@1").start().await;
@@ -272,7 +272,7 @@ async fn in_a_cancellation_of_what_another_writes() {
 /// The catalog has taken the promise back, and whoever asked never hears of it. From
 /// then on the server must not count on what the catalog has forgotten (P1).
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_withdrawal() {
+async fn a_panic_in_a_withdrawal_loses_no_promise() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let plan = "withdraw.recorded=panic@1";

@@ -12,7 +12,7 @@ use towline_tests::test_file::TestFile;
 use towline_tests::volume::Volume;
 
 #[tokio::test]
-async fn the_volume_of_the_uploads() {
+async fn a_read_only_volume_of_the_uploads_is_told_and_can_be_read() {
     let Some(volume) = Volume::ext4(32 << 20) else { return };
     let site = Site::new();
     let user = site.add_user("ada").await;
@@ -61,7 +61,7 @@ async fn the_volume_of_the_uploads() {
 }
 
 #[tokio::test]
-async fn the_whole_data_folder_says_so_at_the_start() {
+async fn a_read_only_data_folder_is_told_at_the_start() {
     let Some(volume) = Volume::ext4(32 << 20) else { return };
     let site = Site::on(&volume);
     site.add_user("ada").await;

@@ -30,7 +30,7 @@ async fn refusing(site: &Site, user: &TestUser, answer: &str) -> ServerProcess {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_said_once_and_holds_nothing_else_up() {
+async fn a_folder_that_may_not_be_written_is_told_once_and_delays_nothing_else() {
     if !has("strace") {
         return;
     }
@@ -80,7 +80,7 @@ async fn is_said_once_and_holds_nothing_else_up() {
 
 /// Small files come whole, and are refused by another way of the server's.
 #[tokio::test(flavor = "multi_thread")]
-async fn is_said_of_small_files_as_well_and_logged_once_a_second() {
+async fn a_folder_that_may_not_be_written_is_told_for_small_files_and_logged_once_a_second() {
     if !has("strace") {
         return;
     }
@@ -114,7 +114,7 @@ async fn is_said_of_small_files_as_well_and_logged_once_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_pass_is_to_be_tried_again() {
+async fn a_refusal_that_may_pass_is_to_be_tried_again() {
     if !has("strace") {
         return;
     }

@@ -203,7 +203,7 @@ async fn a_damaged_file_with_both_names_keeps_neither() {
 /// The name of a staging file that nobody has synced is gone after a power cut, and the
 /// row knows of a place where it never came to.
 #[tokio::test]
-async fn what_somebody_else_has_put_in_its_place_is_left_alone() {
+async fn a_file_of_another_program_in_its_place_is_left_alone() {
     let test_file = TestFile::new(BLOCK + 5, 974);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
@@ -408,7 +408,7 @@ fn waits_at(point: &str) -> String {
 
 /// Somebody asks for a document that is just being published, and makes it durable.
 #[tokio::test]
-async fn success_does_not_wait_for_somebody_elses_sync() {
+async fn success_does_not_wait_for_the_sync_of_another_upload() {
     let test_file = TestFile::new(BLOCK + 5, 986);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
@@ -431,7 +431,7 @@ async fn success_does_not_wait_for_somebody_elses_sync() {
 }
 
 #[tokio::test]
-async fn whoever_asks_while_all_are_settled_gets_the_receipt() {
+async fn a_request_during_the_deferred_sync_gets_the_receipt() {
     let test_file = TestFile::new(BLOCK + 5, 979);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;

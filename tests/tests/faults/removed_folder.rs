@@ -17,7 +17,7 @@ async fn put(server: &ServerProcess, user: &TestUser, name: &str, test_file: &Te
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_named_to_clients_and_to_the_operator() {
+async fn a_removed_folder_is_named_to_clients_and_to_the_operator() {
     let (small, large) = (TestFile::new(1000, 960), TestFile::new(3 * BLOCK, 961));
     for (how, path) in [
         ("removed", "uploads"),

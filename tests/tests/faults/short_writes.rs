@@ -23,7 +23,7 @@ fn is_short(line: &str) -> bool {
 
 /// The disk is full in the middle of a write, and has room again before the next.
 #[tokio::test(flavor = "multi_thread")]
-async fn are_gone_on_with() {
+async fn short_writes_are_continued_to_the_byte() {
     if !volume::has("strace") {
         return;
     }
@@ -76,7 +76,7 @@ async fn is_gone_on_with(data: Volume, state: Volume, wait_ms: u32) -> bool {
 }
 
 #[test]
-fn are_told_from_others() {
+fn short_writes_are_told_from_others() {
     assert!(is_short("7 pwrite64(19, \"\\1\"..., 1048576, 0) = 405504"));
     assert!(is_short("7 pwrite64(19, \"\\1\"..., 1048576, 0) = 405504 (DELAYED)"));
     assert!(!is_short("7 pwrite64(19, \"\\1\"..., 1048576, 0) = 1048576"));

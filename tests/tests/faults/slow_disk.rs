@@ -43,7 +43,7 @@ async fn others_go_on_while_one_sync_takes_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stall_that_ends_wakes_everybody() {
+async fn a_stall_that_ends_wakes_every_waiting_request() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("sync.data=wait:1500@1").start().await;
@@ -101,7 +101,7 @@ async fn others_are_found_while_one_upload_cannot_be_begun() {
 /// still comes for it is dropped: a writer that has said all it had to say waits for that
 /// one word.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_said_all_hears_of_an_end_that_takes_its_time() {
+async fn a_client_that_has_sent_all_is_told_of_an_end_that_takes_long() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("end.recorded=wait:700@1").start().await;
@@ -143,7 +143,7 @@ async fn an_end_that_takes_for_ever_is_not_waited_for() {
 /// One end, one word: who objects to what comes while somebody else ends the upload
 /// leaves it at that.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_ends_an_upload_is_alone_in_saying_so() {
+async fn the_end_of_an_upload_is_told_by_one_request_alone() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).failpoints("refuse.begun=wait:1500@1").start().await;

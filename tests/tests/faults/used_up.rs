@@ -10,7 +10,7 @@ use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{Volume, has};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn room_for_more_files() {
+async fn a_volume_without_inodes_is_told_as_full() {
     let Some(volume) = Volume::memory(64 << 20) else { return };
     let site = Site::on(&volume);
     let user = site.add_user("ada").await;
@@ -49,7 +49,7 @@ async fn room_for_more_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota() {
+async fn a_quota_that_is_used_up_is_told() {
     if !has("strace") {
         return;
     }

@@ -88,7 +88,7 @@ fn ways() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
 }
 
 #[tokio::test]
-async fn killed_at_every_point() {
+async fn a_server_killed_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
     let test_file = TestFile::new(4096, 990);
     for (point, arguments) in ways() {
         let site = Site::in_memory();
@@ -105,7 +105,7 @@ async fn killed_at_every_point() {
 }
 
 #[tokio::test]
-async fn power_is_cut_at_every_point() {
+async fn a_power_cut_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
     let test_file = TestFile::new(4096, 991);
     for (point, arguments) in ways() {
         for disks in [Disks::one, Disks::two] {
@@ -127,7 +127,7 @@ async fn power_is_cut_at_every_point() {
 /// A mistake of the server's own: the connection ends, and nothing is in the way of the
 /// next.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_at_every_point() {
+async fn a_panic_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
     let test_file = TestFile::new(4096, 992);
     let at_the_settling = |point: &str| point.starts_with("settling") || point == "publish.named";
     for (point, arguments) in ways().filter(|(point, _)| !at_the_settling(point)) {
@@ -203,7 +203,7 @@ async fn a_sync_that_fails_makes_no_row() {
 /// Somebody's file has the name that the row says, and the server dies before it has
 /// found another: `verify` leaves that file alone.
 #[tokio::test]
-async fn somebody_elses_file_in_its_place_is_not_damaged() {
+async fn a_file_of_another_program_in_its_place_is_not_damaged() {
     let test_file = TestFile::new(4096, 994);
     let site = Site::new();
     let user = site.add_user("ada").await;
@@ -237,7 +237,7 @@ fn relaxed(site: &Site) -> Launch {
 /// Whatever keeps a file without a name from getting one: it comes to its place the long
 /// way, or it is told why not, and either way nothing else is left of it.
 #[tokio::test]
-async fn a_name_that_cannot_be_given() {
+async fn a_one_shot_upload_whose_name_cannot_be_linked_is_published_or_refused() {
     if !volume::has("strace") {
         return;
     }

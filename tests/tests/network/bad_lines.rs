@@ -47,7 +47,7 @@ async fn over(link: &NetnsLink, size: usize, patience: Duration) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_to_five_packets_of_a_hundred_are_lost() {
+async fn an_upload_finishes_where_one_to_five_packets_of_a_hundred_are_lost() {
     let Some(link) = NetnsLink::make() else { return };
     let size = if is_long() { 64 * BLOCK } else { 4 * BLOCK };
     for percent in [1, 3, 5] {
@@ -58,7 +58,7 @@ async fn one_to_five_packets_of_a_hundred_are_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_slow_as_64_kbit_a_second() {
+async fn an_upload_over_64_kbit_a_second_finishes() {
     let Some(link) = NetnsLink::make() else { return };
     if !link.slow(SLOW_KBIT) {
         return;
@@ -72,7 +72,7 @@ async fn as_slow_as_64_kbit_a_second() {
 
 /// The same where there is no root: a proxy that lets little pass.
 #[tokio::test(flavor = "multi_thread")]
-async fn as_slow_as_a_proxy_can_be() {
+async fn an_upload_over_a_slow_proxy_finishes() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(u64::from(SLOW_KBIT) * 1000 / 8));

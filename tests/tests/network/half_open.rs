@@ -43,7 +43,7 @@ async fn far_away(link: &NetnsLink, server: &TestServer) -> RawClient {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_upload_is_taken_over_at_once() {
+async fn the_upload_of_a_half_open_connection_is_taken_over_at_once() {
     let Some(link) = NetnsLink::make().map(Arc::new) else { return };
     let server = behind(&link, 100, Duration::from_secs(300)).await;
     let test_file = TestFile::new(2 * BLOCK, 120);
@@ -80,7 +80,7 @@ async fn its_upload_is_taken_over_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_place_is_free_within_the_idle_limit() {
+async fn a_half_open_connection_counts_until_the_idle_limit_and_no_longer() {
     let Some(link) = NetnsLink::make().map(Arc::new) else { return };
     let server = behind(&link, 1, SILENCE).await;
     let test_file = TestFile::new(BLOCK, 121);
@@ -105,7 +105,7 @@ async fn its_place_is_free_within_the_idle_limit() {
 
 /// With the limits that everybody has: the system itself notices within a minute.
 #[tokio::test(flavor = "multi_thread")]
-async fn its_place_is_free_within_a_minute_by_default() {
+async fn a_half_open_connection_counts_for_a_minute_at_most_by_default() {
     if !towline_tests::is_long() {
         return;
     }

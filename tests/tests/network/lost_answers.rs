@@ -15,7 +15,7 @@ fn deaf() -> Faults {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_checkpoint_and_not_a_byte_is_sent_twice() {
+async fn a_lost_answer_of_a_checkpoint_sends_no_byte_twice() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(3 * BLOCK + 5, 140);
     let proxy = FaultProxy::start(server.address(), []).await;
@@ -58,7 +58,7 @@ async fn of_a_checkpoint_and_not_a_byte_is_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_checkpoint_through_towline_put() {
+async fn a_lost_answer_of_a_checkpoint_does_not_stop_towline_put() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(12 * BLOCK, 141);
     let proxy = FaultProxy::start(server.address(), []).await;
@@ -91,7 +91,7 @@ async fn of_a_checkpoint_through_towline_put() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_complete_and_the_receipt_is_the_same_for_ever() {
+async fn a_lost_answer_of_complete_is_given_again_for_ever() {
     let mut server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK + 1, 142);
     let proxy = FaultProxy::start(server.address(), []).await;

@@ -41,7 +41,7 @@ async fn put(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn from_the_first_byte_on() {
+async fn a_server_that_is_mute_from_the_first_byte_is_given_up() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults { drop_replies: true, ..Faults::none() });
@@ -57,7 +57,7 @@ async fn from_the_first_byte_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_middle_of_an_upload() {
+async fn a_server_that_falls_mute_in_an_upload_is_given_up() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(4 * BLOCK, 151);
     // The client's system takes the bytes for the server; nothing is heard of them.
@@ -106,7 +106,7 @@ async fn in_the_middle_of_an_upload() {
 
 /// The command line, with the patience that everybody has: half a minute.
 #[tokio::test(flavor = "multi_thread")]
-async fn for_the_command_line_too() {
+async fn a_mute_server_is_given_up_by_the_command_line() {
     if !towline_tests::is_long() {
         return;
     }

@@ -55,7 +55,7 @@ async fn service(manners: Manners) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_named_with_what_it_answered_and_not_waited_for() {
+async fn another_service_is_named_with_its_answer_and_not_waited_for() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let http = b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
@@ -87,7 +87,7 @@ async fn is_named_with_what_it_answered_and_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_says_nothing_or_hangs_up_is_asked_about() {
+async fn another_service_that_is_silent_or_closes_is_asked_about() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     for (manners, word) in
@@ -111,7 +111,7 @@ async fn that_says_nothing_or_hangs_up_is_asked_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_later_version_is_a_server_for_a_later_client() {
+async fn a_server_of_a_later_version_is_for_a_later_client() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let refusal = serde_json::json!({"action": "error", "channel": 0, "number": 426,
@@ -132,7 +132,7 @@ async fn of_a_later_version_is_a_server_for_a_later_client() {
 
 /// A server that is known is waited for: what answers in its place may be for a while only.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_place_of_a_known_server_is_said_and_outlived() {
+async fn another_service_in_the_place_of_a_known_server_is_told_and_waited_out() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).start().await;

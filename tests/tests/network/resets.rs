@@ -12,7 +12,7 @@ use towline_tests::volume::skipped;
 const HEAD: u64 = 17;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_sixty_places_and_every_border_of_a_frame() {
+async fn resets_at_sixty_places_and_every_border_of_a_frame_lose_no_promise() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(4 * BLOCK + 99, 110);
     let proxy = FaultProxy::start(server.address(), []).await;
@@ -89,7 +89,7 @@ async fn at_sixty_places_and_every_border_of_a_frame() {
 
 /// The client's own system resets: SO_LINGER 0.
 #[tokio::test(flavor = "multi_thread")]
-async fn by_the_client_in_the_middle_of_a_chunk() {
+async fn a_reset_by_the_client_in_a_chunk_loses_no_promise() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 111);
     let document_id = server.client().await.upload(upload("a.bin", &test_file)).await.document_id;
@@ -119,7 +119,7 @@ async fn by_the_client_in_the_middle_of_a_chunk() {
 
 /// Somebody with root shuts sockets: `ss -K`.
 #[tokio::test(flavor = "multi_thread")]
-async fn by_the_administrator() {
+async fn a_reset_by_the_administrator_loses_no_promise() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 112);
     let document_id = server.client().await.upload(upload("a.bin", &test_file)).await.document_id;

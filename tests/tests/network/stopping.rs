@@ -18,7 +18,7 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 /// Fifty that send as fast as they can, ten whose link is down and ten that do
 /// not listen: none of them keeps the server from stopping.
 #[tokio::test(flavor = "multi_thread")]
-async fn within_ten_seconds_whoever_is_connected() {
+async fn a_stop_takes_ten_seconds_at_most_with_any_clients() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
@@ -96,7 +96,7 @@ async fn within_ten_seconds_whoever_is_connected() {
 
 /// The person who put a file sees it go on by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn and_the_one_who_put_a_file_need_do_nothing() {
+async fn a_stop_leaves_the_user_of_put_nothing_to_do() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
@@ -128,7 +128,7 @@ async fn and_the_one_who_put_a_file_need_do_nothing() {
 /// Ten connections with a thousand uploads each, all of which have a byte that is not
 /// durable yet when the signal comes.
 #[tokio::test(flavor = "multi_thread")]
-async fn within_ten_seconds_with_ten_thousand_uploads() {
+async fn a_stop_takes_ten_seconds_at_most_with_ten_thousand_uploads() {
     let connections = if std::env::var_os("TOWLINE_LONG").is_some() { 10 } else { 3 };
     let site = Site::new();
     let user = site.add_user("ada").await;

@@ -68,7 +68,7 @@ async fn a_clock_that_is_ten_years_ahead_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_away_longer_than_its_uploads_may_wait_gives_their_owners_half_a_day() {
+async fn a_server_that_was_off_longer_than_uploads_may_wait_keeps_them_half_a_day_more() {
     let mut server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 341);
     let documents = three_paused(&server, &test_file).await;
@@ -87,7 +87,7 @@ async fn who_was_away_longer_than_its_uploads_may_wait_gives_their_owners_half_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_connection_notices_that_the_clock_is_set() {
+async fn setting_the_clock_ends_no_connection() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(2 * BLOCK, 342);
     let mut client = client(&server).await;

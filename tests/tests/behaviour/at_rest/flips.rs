@@ -15,7 +15,7 @@ use towline_tests::tamper::flip;
 use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_block_that_was_whole_it_is_found_by_verify_alone() {
+async fn a_flip_in_a_block_that_was_whole_is_found_by_verify_alone() {
     let mut server = TestServer::start().await;
     let test_file = TestFile::new(2 * BLOCK, 360);
     for restarted in [false, true] {
@@ -49,7 +49,7 @@ async fn in_a_block_that_was_whole_it_is_found_by_verify_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_open_block_it_is_found_by_the_next_run_of_the_server() {
+async fn a_flip_in_the_open_block_is_found_by_the_next_run_of_the_server() {
     let mut server = TestServer::start().await;
     let test_file = TestFile::new(2 * BLOCK, 361);
     for blocks in [true, false] {
@@ -87,7 +87,7 @@ async fn in_the_open_block_it_is_found_by_the_next_run_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_published_document_every_byte_counts() {
+async fn a_flip_of_any_byte_of_a_published_document_is_found() {
     let server = TestServer::start().await;
     for size in [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7] {
         let test_file = TestFile::new(size, 362);

@@ -19,7 +19,7 @@ fn extend(path: &std::path::Path, bytes: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_gone_when_it_is_to_be_completed() {
+async fn bytes_that_are_gone_at_complete_fail_the_upload() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK + 5, 350);
     for how in ["deleted", "cut", "emptied", "longer", "replaced", "locked"] {
@@ -68,7 +68,7 @@ async fn bytes_that_are_gone_when_it_is_to_be_completed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rubbish_behind_the_end_is_written_over_or_cut_off_and_never_counts() {
+async fn bytes_behind_the_recorded_end_are_overwritten_or_cut_off_and_never_counted() {
     let mut server = TestServer::start().await;
     let test_file = TestFile::new(2 * BLOCK, 351);
     for (name, bytes) in [("within.bin", 5000), ("beyond.bin", 2 * BLOCK)] {
@@ -106,7 +106,7 @@ async fn rubbish_behind_the_end_is_written_over_or_cut_off_and_never_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bytes_of_the_others_are_untouched() {
+async fn lost_bytes_of_one_upload_leave_the_others_as_they_are() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 352);
     let lost = paused(server.client().await, "lost.bin", &test_file, 1000).await;

@@ -39,7 +39,7 @@ async fn put(client: &mut RawClient, name: &str, test_file: &TestFile) -> String
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_kept_and_named() {
+async fn a_start_without_the_catalog_keeps_and_lists_every_file() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
     let (old, new) = (TestFile::new(2000, 380), TestFile::new(3000, 381));

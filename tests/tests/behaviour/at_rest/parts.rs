@@ -35,7 +35,7 @@ async fn refused(site: &Site, folder: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_without_one_of_them_is_refused_and_changes_nothing() {
+async fn a_start_without_a_part_of_the_data_folder_is_refused_and_changes_nothing() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
     let (done, left) = (TestFile::new(2000, 400), TestFile::new(BLOCK, 401));

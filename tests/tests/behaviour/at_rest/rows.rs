@@ -63,7 +63,7 @@ async fn a_row_that_does_not_read_stops_its_own_upload_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_completed_row_that_does_not_read_harms_nobody() {
+async fn a_completed_row_that_does_not_read_disturbs_no_upload() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
     let test_file = TestFile::new(1000, 301);

@@ -11,7 +11,7 @@ use towline_tests::tamper::contents;
 use towline_tests::test_file::{BLOCK, TestFile};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_refused_at_its_start_and_the_first_one_goes_on() {
+async fn a_second_server_is_refused_at_its_start_and_the_first_goes_on() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
     let test_file = TestFile::new(BLOCK, 390);
@@ -39,7 +39,7 @@ async fn it_is_refused_at_its_start_and_the_first_one_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn also_within_one_process() {
+async fn a_second_server_in_the_same_process_is_refused() {
     let mut server = TestServer::start().await;
     let second = towline_server::Server::open(server.config()).await.err();
     assert!(
@@ -51,7 +51,7 @@ async fn also_within_one_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn also_where_the_lock_file_was_removed_and_the_first_one_stops() {
+async fn a_second_server_is_refused_where_the_lock_file_was_removed() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
     let test_file = TestFile::new(BLOCK, 391);

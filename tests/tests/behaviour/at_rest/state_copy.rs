@@ -18,7 +18,7 @@ fn set_aside(site: &Site) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_at_every_byte_it_is_made_anew() {
+async fn a_state_file_cut_at_any_byte_is_made_anew() {
     let mut server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 370);
     let document_id = paused(server.client().await, "doc.pdf", &test_file, 300_000).await;
@@ -47,7 +47,7 @@ async fn cut_at_every_byte_it_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_not_what_the_catalog_says_is_warned_of() {
+async fn a_state_file_that_differs_from_the_catalog_is_warned_of() {
     let site = Site::new();
     let ada = site.add_user("ada").await;
     let test_file = TestFile::new(BLOCK, 371);

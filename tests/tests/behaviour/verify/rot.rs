@@ -48,7 +48,7 @@ impl Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seen_while_it_is_copied() {
+async fn damage_seen_while_a_file_is_copied_is_remembered() {
     for size in SIZES {
         let mut fixture = Fixture::start().await;
         let test_file = TestFile::new(size, 320);
@@ -70,7 +70,7 @@ async fn seen_while_it_is_copied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seen_by_verify_beside_the_server() {
+async fn damage_seen_by_verify_is_known_to_the_server() {
     for size in SIZES {
         let mut fixture = Fixture::start().await;
         let test_file = TestFile::new(size, 321);
@@ -91,7 +91,7 @@ async fn seen_by_verify_beside_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seen_by_verify_and_told_to_a_person() {
+async fn damage_seen_by_verify_is_told_to_the_operator() {
     let mut fixture = Fixture::start().await;
     let test_file = TestFile::new(70_000, 322);
     fixture.put("a.bin", &test_file).await;
