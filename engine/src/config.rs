@@ -27,7 +27,7 @@ pub struct EngineConfig {
     /// What a receipt means.
     pub durability: Durability,
     /// How long an upload waits for its next byte before it is given up.
-    pub patience: Duration,
+    pub expire_after: Duration,
     /// What is bounded in number.
     pub limits: EngineLimits,
     /// What is bounded in time.
@@ -74,7 +74,7 @@ impl EngineConfig {
             max_filesize: FileSize::MAX,
             reserve_bytes: 64 << 20,
             durability: Durability::default(),
-            patience: Duration::from_secs(7 * 86_400),
+            expire_after: Duration::from_secs(7 * 86_400),
             limits: EngineLimits::default(),
             timings: EngineTimings::default(),
             adopt_folders: false,

@@ -1,23 +1,25 @@
 //! The engine as a whole: opening, what goes on in the background, and the orderly end.
 
+use crate::active::registry::Registry;
 use crate::buffer::BufferPool;
-use crate::calendar::Calendar;
-use crate::channel::COPIES_MAX;
-use crate::checkpoint::{self, Checkpoints};
+use crate::checkpoint::queue::CheckpointQueue;
 use crate::config::{Durability, EngineConfig};
+use crate::error::Error;
 use crate::event::EventReceiver;
-use crate::failure::Failure;
+use crate::expiry::clock_trust::ClockTrust;
 use crate::identity::{self, IdentityError};
-use crate::lane::Crew;
+use crate::lane::WorkerPool;
 use crate::log::{self, Summary};
-use crate::mirror::{self, Mirror, MirrorError};
 use crate::origin::Origin;
-use crate::registry::Registry;
-use crate::service::Service;
+use crate::publish::deferred_queue::DeferredQueue;
+use crate::publish::volume_copies::LARGE_READS_MAX;
+use crate::publish::{copier, deferred};
 use crate::session::Session;
-use crate::settling::{self, Settling};
+use crate::shared::Shared;
+use crate::state_copy::file::{StateCopyError, StateFileCopy};
 use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
-use crate::{Clock, expiry, moving, recovery};
+use crate::writer::Writer;
+use crate::{Clock, checkpoint, expiry, recovery, state_copy};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
@@ -71,7 +73,9 @@ pub enum ShutdownError {
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
-    service: Arc<Service>,
+    shared: Arc<Shared>,
+    /// The threads for the short work of all writers.
+    workers: Arc<WorkerPool<Writer>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -130,43 +134,45 @@ impl Engine {
         crate::rights::warn(folder.path(), &folder.keys_path());
         let state_file = StateFile::at(folder.state_file_path());
         let tracker = TaskTracker::new();
-        let service = Arc::new(Service {
+        let shared = Arc::new(Shared {
             catalog: Catalog::open(folder.catalog_path())?,
             storage: Arc::new(storage),
             registry: Registry::default(),
-            checkpoints: Checkpoints::new(config.durability),
-            settling: Settling::new(config.durability),
-            mirror: Mirror::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
-            summary: Summary::default(),
-            calendar: Calendar::new(config.clock.clone(), config.patience),
-            pool: BufferPool::new(config.limits.buffers),
-            newborns: Arc::default(),
-            moving: Arc::default(),
-            crew: Crew::new(tracker.clone()),
-            copies: Arc::new(Semaphore::new(COPIES_MAX)),
-            taps: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
+            checkpoints: CheckpointQueue::new(config.durability),
+            deferred: DeferredQueue::new(config.durability),
+            state_copy: StateFileCopy::new(
+                state_file,
+                Catalog::open_to_look(folder.catalog_path())?,
+            ),
+            summary: Arc::new(Summary::default()),
+            clock_trust: ClockTrust::new(config.clock.clone(), config.expire_after),
+            buffers: BufferPool::new(config.limits.buffers),
+            pending: Arc::default(),
+            volume_copies: Arc::default(),
+            large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
+            loans: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
             tracker,
             stopping: CancellationToken::new(),
             config,
             lock,
         });
         // A later Towline's folder is left alone before anything in it is changed.
-        mirror::check(&service)
-            .map_err(|error: MirrorError| OpenError::StateFile(Box::new(error)))?;
-        let adopt = service.config.adopt_folders;
-        identity::mark(&folder, &service.catalog, adopt, service.clock().now())?;
-        recovery::recover(&service)
-            .map_err(|error: Failure| OpenError::Recovery(Box::new(error)))?;
+        state_copy::check(&shared)
+            .map_err(|error: StateCopyError| OpenError::StateFile(Box::new(error)))?;
+        let adopt = shared.config.adopt_folders;
+        identity::mark(&folder, &shared.catalog, adopt, shared.clock().now())?;
+        recovery::recover(&shared).map_err(|error: Error| OpenError::Recovery(Box::new(error)))?;
         let tasks = vec![
-            runtime.spawn(checkpoint::run(Arc::clone(&service))),
-            runtime.spawn(settling::run(Arc::clone(&service))),
-            runtime.spawn(moving::run(Arc::clone(&service))),
-            runtime.spawn(mirror::run(Arc::clone(&service))),
-            runtime.spawn(expiry::run(Arc::clone(&service))),
-            runtime.spawn(log::run(Arc::clone(&service))),
+            runtime.spawn(checkpoint::run(Arc::clone(&shared))),
+            runtime.spawn(deferred::run(Arc::clone(&shared))),
+            runtime.spawn(copier::run(Arc::clone(&shared))),
+            runtime.spawn(state_copy::run(Arc::clone(&shared))),
+            runtime.spawn(expiry::run(Arc::clone(&shared))),
+            runtime.spawn(log::run(Arc::clone(&shared.summary))),
         ];
-        service.mirror.changed();
-        Ok(Self(Arc::new(Inner { service, tasks: Mutex::new(tasks) })))
+        shared.state_copy.changed();
+        let workers = WorkerPool::new(shared.tracker.clone());
+        Ok(Self(Arc::new(Inner { shared, workers, tasks: Mutex::new(tasks) })))
     }
 
     /// A session for a user whom the door has authenticated, with at most that many writers
@@ -178,48 +184,50 @@ impl Engine {
         origin: Origin,
         writers_max: usize,
     ) -> (Session, EventReceiver) {
-        Session::new(Arc::clone(&self.0.service), user, origin, writers_max)
+        let inner = &*self.0;
+        let (shared, workers) = (Arc::clone(&inner.shared), Arc::clone(&inner.workers));
+        Session::new((shared, workers), user, origin, writers_max)
     }
 
     /// The buffers into which a door reads payload.
     #[must_use]
     pub fn buffers(&self) -> &Arc<BufferPool> {
-        &self.0.service.pool
+        &self.0.shared.buffers
     }
 
     /// What the engine was told.
     #[must_use]
     pub fn config(&self) -> &EngineConfig {
-        &self.0.service.config
+        &self.0.shared.config
     }
 
     /// The time.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        self.0.service.clock()
+        self.0.shared.clock()
     }
 
     /// The identity of the store.
     #[must_use]
     pub fn store_id(&self) -> StoreId {
-        self.0.service.catalog.store_id()
+        self.0.shared.catalog.store_id()
     }
 
     /// What tokens for this store are made for.
     #[must_use]
     pub fn store(&self) -> Store {
-        self.0.service.catalog.store()
+        self.0.shared.catalog.store()
     }
 
     /// A user, for the door that authenticates. The answer can be waited for and polled.
     pub fn user(&self, user: UserId) -> Reply<Option<User>> {
-        self.0.service.catalog.user(user)
+        self.0.shared.catalog.user(user)
     }
 
     /// Waits until the lock file has lost its name: then another engine could begin to work on
     /// the same folder, and this one must end. Cancel-safe: it changes nothing.
     pub async fn lock_removed(&self) {
-        let lock = &self.0.service.lock;
+        let lock = &self.0.shared.lock;
         let mut looks = tokio::time::interval(LOCK_LOOKS);
         loop {
             looks.tick().await;
@@ -233,13 +241,13 @@ impl Engine {
     /// The lock file.
     #[must_use]
     pub fn lock_path(&self) -> PathBuf {
-        self.0.service.lock.path()
+        self.0.shared.lock.path()
     }
 
     /// Says to all that takes long that the engine is to end: to be called before the sessions
     /// are closed.
     pub fn begin_shut_down(&self) {
-        self.0.service.stopping.cancel();
+        self.0.shared.stopping.cancel();
     }
 
     /// Ends: every upload paused and durable, the state file written, the catalog closed. The
@@ -250,29 +258,29 @@ impl Engine {
     /// Where what is known at the end cannot be written down. Nothing durable is lost.
     pub async fn shut_down(self, deadline: Instant) -> Result<(), ShutdownError> {
         self.begin_shut_down();
-        let service = &self.0.service;
-        service.tracker.close();
+        let shared = &self.0.shared;
+        shared.tracker.close();
         // Sessions pause their uploads, and the checkpoints that they wait for make durable
         // what came.
-        if timeout_at(deadline, service.tracker.wait()).await.is_err() {
+        if timeout_at(deadline, shared.tracker.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time; what is durable is kept");
         }
         // No session waits for an upload that was paused on a channel a moment before.
         let last = Instant::now() + LAST_CHECKPOINT;
-        let _ = timeout_at(last, service.checkpoints.now()).await;
+        let _ = timeout_at(last, shared.checkpoints.flush()).await;
         for task in self.0.take_tasks() {
             task.abort();
             // Until it has let go of the data folder.
             let _ = task.await;
         }
-        let _ = timeout_at(last, service.tracker.wait()).await;
+        let _ = timeout_at(last, shared.tracker.wait()).await;
         // What has its name and is not durable: the next start would have to read it.
-        let here = Arc::clone(service);
-        let settled = tokio::task::spawn_blocking(move || settling::settle(&here));
-        if timeout_at(deadline, settled).await.is_err() {
+        let here = Arc::clone(shared);
+        let synced = tokio::task::spawn_blocking(move || deferred::sync_deferred(&here));
+        if timeout_at(deadline, synced).await.is_err() {
             tracing::warn!("the disk is slow: the next start reads what is not durable yet");
         }
-        let here = Arc::clone(service);
+        let here = Arc::clone(shared);
         let closed = tokio::task::spawn_blocking(move || close(&here));
         match timeout(LAST_WRITES, closed).await {
             Ok(closed) => closed.map_err(|_| ShutdownError::Panicked)??,
@@ -284,9 +292,9 @@ impl Engine {
 }
 
 /// The last writes: state file, then catalog. Blocks.
-fn close(service: &Service) -> Result<(), ShutdownError> {
+fn close(shared: &Shared) -> Result<(), ShutdownError> {
     // The copy decides nothing: a stop without it is a stop in good order.
-    if let Err(error) = mirror::write(service) {
+    if let Err(error) = state_copy::write(shared) {
         let error = log::chain(&error);
         tracing::warn!(
             error,
@@ -294,7 +302,7 @@ fn close(service: &Service) -> Result<(), ShutdownError> {
         );
     }
     // The last connection brings the journal back into the catalog.
-    let looked = service.mirror.close();
-    service.catalog.close().wait()?;
+    let looked = shared.state_copy.close();
+    shared.catalog.close().wait()?;
     Ok(looked?)
 }

@@ -1,9 +1,13 @@
 //! Ends unfinished uploads that got no new data for too long (7 days by default), once the
-//! clock is trusted: see [`Calendar`](crate::calendar::Calendar).
+//! clock is trusted: see [`ClockTrust`](crate::expiry::clock_trust::ClockTrust).
 
-use crate::failure::Failure;
+pub(crate) mod clock_trust;
+
+use crate::end;
+use crate::error::Error;
 use crate::log;
-use crate::service::Service;
+use crate::may_block::MayBlock;
+use crate::shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 use towline_types::{DocumentId, Timestamp};
@@ -13,12 +17,12 @@ use towline_upload::Phase;
 const EVERY: Duration = Duration::from_secs(3600);
 
 /// Looks at once and then every hour, until it is dropped.
-pub(crate) async fn run(service: Arc<Service>) {
+pub(crate) async fn run(shared: Arc<Shared>) {
     let mut every = tokio::time::interval(EVERY);
     loop {
         every.tick().await;
-        let here = Arc::clone(&service);
-        match service.tracker.spawn_blocking(move || sweep(&here)).await {
+        let here = Arc::clone(&shared);
+        match shared.tracker.spawn_blocking(move || sweep(&here)).await {
             Ok(Ok(0)) => {}
             Ok(Ok(count)) => tracing::info!(count, "uploads have expired"),
             Ok(Err(error)) => {
@@ -30,20 +34,20 @@ pub(crate) async fn run(service: Arc<Service>) {
 }
 
 /// Gives up every upload without a byte for too long; says how many. Blocks.
-pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
-    let patience = service.config.patience;
-    let now = service.clock().now();
+pub(crate) fn sweep(shared: &Shared) -> Result<usize, Error> {
+    let expire_after = shared.config.expire_after;
+    let now = shared.clock().now();
     let Some(moment) =
-        now.get().checked_sub(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX))
+        now.get().checked_sub(u64::try_from(expire_after.as_millis()).unwrap_or(u64::MAX))
     else {
         return Ok(0);
     };
     let moment = Timestamp::try_from(moment).unwrap_or(now);
-    let why = format!("no byte came for {} days", patience.as_secs() / 86_400);
+    let why = format!("no byte came for {} days", expire_after.as_secs() / 86_400);
     let (mut count, mut after) = (0, None);
     loop {
-        let quiet = service.catalog.quiet_since(moment, after, PAGE).wait()?;
-        if !quiet.is_empty() && !service.calendar.is_believed() {
+        let quiet = shared.catalog.quiet_since(moment, after, PAGE).wait()?;
+        if !quiet.is_empty() && !shared.clock_trust.is_trusted() {
             tracing::info!(
                 "uploads look overdue; they are kept until the clock has run evenly for half a day"
             );
@@ -51,7 +55,7 @@ pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
         }
         let Some(last) = quiet.last() else { return Ok(count) };
         after = Some(*last);
-        count += give_up(service, &quiet, now, &why);
+        count += give_up(shared, &quiet, now, &why);
     }
 }
 
@@ -59,16 +63,17 @@ pub(crate) fn sweep(service: &Service) -> Result<usize, Failure> {
 const PAGE: u32 = 1000;
 
 /// Gives up those of these uploads that no client has resumed meanwhile; returns their number.
-fn give_up(service: &Service, quiet: &[DocumentId], now: Timestamp, why: &str) -> usize {
-    let patience = service.config.patience;
+fn give_up(shared: &Shared, quiet: &[DocumentId], now: Timestamp, why: &str) -> usize {
+    let expire_after = shared.config.expire_after;
     let mut count = 0;
     for &id in quiet {
-        let live = service.registry.get(id);
-        if live.is_some_and(|live| !live.ask(|upload| upload.has_expired(now, patience))) {
+        let active = shared.registry.get(id);
+        if active.is_some_and(|active| !active.ask(|upload| upload.has_expired(now, expire_after)))
+        {
             // A client has just resumed it, or is connected and silent.
             continue;
         }
-        match service.give_up(id, Phase::Expired, why) {
+        match end::give_up(shared, id, Phase::Expired, why, MayBlock::on_own_thread()) {
             Ok(()) => count += 1,
             Err(error) => {
                 tracing::warn!(document_id = %id, error = log::chain(&error), "an upload did not expire")

@@ -3,48 +3,45 @@
 //! gives it [`Command`]s and tells its client what the [`Event`]s say.
 //!
 //! Data flows one way: [`Command`] → writer ([`session`], `channel`) → rules of an upload
-//! (`towline-upload`, `live`) → [`storage`] (bytes) → catalog (promise: `checkpoint`,
+//! (`towline-upload`, `active`) → [`storage`] (bytes) → catalog (promise: `checkpoint`,
 //! `publish`) → [`Event`]. Nothing here knows a protocol, and nothing here waits for a socket.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
 
-mod backlog;
+mod active;
 pub mod backup;
 mod buffer;
-mod calendar;
-mod channel;
 mod checkpoint;
 mod clock;
 mod command;
 mod config;
 mod data_source;
+mod end;
 mod engine;
+mod error;
 mod event;
 mod expiry;
 mod failpoint;
-mod failure;
 mod file_hash;
 pub mod identity;
 mod lane;
-mod live;
 pub mod log;
-mod mirror;
-mod moving;
-mod newborn;
+mod may_block;
 mod origin;
 mod presence;
 mod publish;
 mod receipt;
 mod recovery;
-mod registry;
 mod rejection;
 mod rights;
-mod service;
 mod session;
-mod settling;
+mod shared;
+mod state_copy;
 pub mod storage;
 pub mod units;
+mod uploads;
 pub mod verify;
+mod writer;
 
 pub use buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
@@ -61,5 +58,5 @@ pub use event::{
 pub use origin::Origin;
 pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
-pub use session::{Admitted, Closed, REQUESTS_MAX, Session};
+pub use session::{Admitted, Client, Closed, REQUESTS_MAX, Session};
 pub use towline_upload::{BlockOrder, Integrity, Phase, SendingMode};

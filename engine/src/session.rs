@@ -1,17 +1,17 @@
 //! What one connection may have under way: its writers, each with a lane of its own, and
 //! how many requests and how much payload may wait for them (P6).
 
-use crate::backlog::Backlog;
+use crate::active::ActiveUpload;
+use crate::active::in_flight::InFlight;
 use crate::buffer;
-use crate::channel::{self, ChannelDesk, Permits, Queued, Task};
 use crate::command::{Command, Query, RejectedRequest};
 use crate::data_source::DataSource;
 use crate::event::{self, Event, EventReceiver, EventSender, Tag};
-use crate::lane::Lane;
-use crate::live::Live;
+use crate::lane::{Lane, WorkerPool};
 use crate::origin::Origin;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::service::Service;
+use crate::shared::Shared;
+use crate::writer::{self, Permits, QueuedCommand, Task, Writer};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -29,7 +29,8 @@ const LONG_ANSWER_PERMITS: u32 = REQUESTS_MAX / 4 * REQUEST_PERMITS;
 
 /// See the module's description.
 pub struct Session {
-    service: Arc<Service>,
+    shared: Arc<Shared>,
+    workers: Arc<WorkerPool<Writer>>,
     user: UserId,
     origin: Origin,
     /// How many writers there may be at the same time.
@@ -47,12 +48,21 @@ pub struct Session {
     requests: Arc<Semaphore>,
 }
 
-type Writers = HashMap<Tag, Seat>;
+type Writers = HashMap<Tag, WriterSlot>;
 
-struct Seat {
-    lane: Lane<ChannelDesk>,
-    backlog: Backlog,
+struct WriterSlot {
+    lane: Lane<Writer>,
+    in_flight: InFlight,
     is_copying: watch::Receiver<bool>,
+}
+
+/// Whether the client of a session that ends can still hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// It waits for the last events.
+    Listens,
+    /// Its connection is broken.
+    Gone,
 }
 
 /// A command for which the session has a writer, and that waits for its permits.
@@ -68,16 +78,17 @@ pub struct Admitted {
 impl Session {
     /// A session of that user, and the events for the client behind it.
     pub(crate) fn new(
-        service: Arc<Service>,
+        (shared, workers): (Arc<Shared>, Arc<WorkerPool<Writer>>),
         user: UserId,
         origin: Origin,
         writers_max: usize,
     ) -> (Self, EventReceiver) {
         let (events, receiver) = event::queue();
-        let payload = service.config.limits.buffers_per_session * buffer::UNITS as usize;
+        let payload = shared.config.limits.buffers_per_session * buffer::UNITS as usize;
         let session = Self {
-            ending: service.stopping.child_token(),
-            service,
+            ending: shared.stopping.child_token(),
+            shared,
+            workers,
             user,
             origin,
             writers_max,
@@ -103,10 +114,10 @@ impl Session {
             self.release_held_back();
         }
         let Some(is_asker) = self.find_room(tag, &command)? else { return Ok(None) };
-        let seat = self.seat(tag, is_asker);
+        let slot = self.slot(tag, is_asker);
         let (permits, is_payload) = match &mut command {
             Command::Data { buffer, .. } => {
-                seat.backlog.arrived();
+                slot.in_flight.arrived();
                 buffer.pack();
                 (buffer.units(), true)
             }
@@ -118,7 +129,7 @@ impl Session {
         let granted = Arc::clone(&semaphore).try_acquire_many_owned(permits).ok();
         if granted.is_none() {
             // The writer's own lane may have the permits.
-            self.seat(tag, is_asker).lane.wake();
+            self.slot(tag, is_asker).lane.wake();
         }
         Ok(Some(Admitted { tag, command, semaphore, permits, granted, is_asker }))
     }
@@ -127,7 +138,7 @@ impl Session {
     /// is to be dropped.
     fn find_room(&mut self, tag: Tag, command: &Command) -> Result<Option<bool>, Rejection> {
         if !self.writers.contains_key(&tag) && self.writers.len() >= self.writers_max {
-            self.writers.retain(|_, seat| !seat.lane.is_vacant());
+            self.writers.retain(|_, slot| !slot.lane.is_vacant());
         }
         if self.writers.len() < self.writers_max || self.writers.contains_key(&tag) {
             return Ok(Some(false));
@@ -137,7 +148,7 @@ impl Session {
             // where the answer goes. They are no more than there are permits for requests,
             // since those whose question is answered go first.
             Command::Query(_) | Command::Reject { request: RejectedRequest::Query, .. } => {
-                self.askers.retain(|_, seat| !seat.lane.is_vacant());
+                self.askers.retain(|_, slot| !slot.lane.is_vacant());
                 Ok(Some(true))
             }
             Command::Begin(_)
@@ -154,20 +165,20 @@ impl Session {
         }
     }
 
-    fn seat(&mut self, tag: Tag, is_asker: bool) -> &Seat {
+    fn slot(&mut self, tag: Tag, is_asker: bool) -> &WriterSlot {
         let writers = if is_asker { &mut self.askers } else { &mut self.writers };
         writers.entry(tag).or_insert_with(|| {
-            let backlog = Backlog::default();
-            let desk = ChannelDesk::new(
-                Arc::clone(&self.service),
+            let in_flight = InFlight::default();
+            let writer = Writer::new(
+                Arc::clone(&self.shared),
                 (self.user, self.origin.clone()),
                 tag,
                 self.events.clone(),
-                backlog.clone(),
+                in_flight.clone(),
                 self.ending.clone(),
             );
-            let is_copying = desk.is_copying();
-            Seat { lane: Lane::new(desk, Arc::clone(&self.service.crew)), backlog, is_copying }
+            let is_copying = writer.is_copying();
+            WriterSlot { lane: Lane::new(writer, Arc::clone(&self.workers)), in_flight, is_copying }
         })
     }
 
@@ -177,7 +188,7 @@ impl Session {
         let is_part_of_small_file = match &command {
             Command::Begin(_) => true,
             Command::Data { .. } | Command::Announce { .. } => {
-                self.held_back == Some(tag) && channel::is_short(&command)
+                self.held_back == Some(tag) && writer::is_short(&command)
             }
             _ => false,
         };
@@ -185,13 +196,13 @@ impl Session {
             Command::Data { .. } => Permits { payload: granted, requests: None },
             _ => Permits { requests: granted, payload: None },
         };
-        let queued = Queued { task: Task::Command(command), permits };
-        let seat = self.seat(tag, is_asker);
+        let queued = QueuedCommand { task: Task::Command(command), permits };
+        let slot = self.slot(tag, is_asker);
         if is_part_of_small_file {
-            seat.lane.push_quietly(queued);
+            slot.lane.push_without_wake(queued);
             self.held_back = Some(tag);
         } else {
-            seat.lane.push(queued);
+            slot.lane.push(queued);
             self.held_back = None;
         }
     }
@@ -199,7 +210,7 @@ impl Session {
     /// Drops a command that was admitted: the session is to end.
     pub fn give_back(&mut self, admitted: Admitted) {
         if let Command::Data { .. } = admitted.command {
-            self.seat(admitted.tag, admitted.is_asker).backlog.settled();
+            self.slot(admitted.tag, admitted.is_asker).in_flight.done();
         }
     }
 
@@ -211,8 +222,8 @@ impl Session {
 
     /// Has a thread do what was held back.
     pub fn release_held_back(&mut self) {
-        if let Some(seat) = self.held_back.take().and_then(|tag| self.writers.get(&tag)) {
-            seat.lane.wake();
+        if let Some(slot) = self.held_back.take().and_then(|tag| self.writers.get(&tag)) {
+            slot.lane.wake();
         }
     }
 
@@ -223,11 +234,11 @@ impl Session {
         tag: Tag,
         source: impl FnOnce(OwnedSemaphorePermit) -> Option<Box<dyn DataSource>>,
     ) {
-        let Some(seat) = self.writers.get(&tag) else { return };
-        let permit = Arc::clone(&self.service.taps).try_acquire_owned();
+        let Some(slot) = self.writers.get(&tag) else { return };
+        let permit = Arc::clone(&self.shared.loans).try_acquire_owned();
         if let Some(source) = permit.ok().and_then(source) {
             let task = Task::Command(Command::Pull(source));
-            seat.lane.push(Queued { task, permits: Permits::default() });
+            slot.lane.push(QueuedCommand { task, permits: Permits::default() });
         }
     }
 
@@ -240,23 +251,24 @@ impl Session {
     /// them. Events may come afterwards, from others who end one of these uploads: until the
     /// receiver says that no sender is left.
     ///
-    /// Where the client is gone, a document that is being copied to another file system is not
+    /// Where the [client is gone](Client::Gone), a document that is being copied to another file system is not
     /// waited for: it needs no session, and a copy of an hour would keep this one's place.
-    pub async fn close(mut self, is_client_gone: bool) -> Closed {
+    pub async fn close(mut self, client: Client) -> Closed {
         self.ending.cancel();
-        let seats = self.writers.drain().chain(self.askers.drain());
-        let waits: Vec<_> = seats
-            .map(|(tag, seat)| {
+        let slots = self.writers.drain().chain(self.askers.drain());
+        let waits: Vec<_> = slots
+            .map(|(tag, slot)| {
                 let (done, wait) = oneshot::channel();
                 let task = Task::Release(done);
-                seat.lane.push(Queued { task, permits: Permits::default() });
-                (tag, wait, seat.is_copying)
+                slot.lane.push(QueuedCommand { task, permits: Permits::default() });
+                (tag, wait, slot.is_copying)
             })
             .collect();
         let mut paused = Vec::new();
         for (tag, wait, mut is_copying) in waits {
             let copies = async {
-                if !is_client_gone || is_copying.wait_for(|copies| *copies).await.is_err() {
+                if client == Client::Listens || is_copying.wait_for(|copies| *copies).await.is_err()
+                {
                     std::future::pending::<()>().await;
                 }
             };
@@ -265,15 +277,15 @@ impl Session {
                 released = wait => released,
                 () = copies => Ok(None),
             };
-            if let Ok(Some(live)) = released {
-                paused.push((tag, live));
+            if let Ok(Some(active)) = released {
+                paused.push((tag, active));
             }
         }
         if !paused.is_empty() {
-            let paused = paused.iter().map(|(_, live)| Arc::clone(live));
-            self.service.checkpoints.pause(paused).await;
+            let paused = paused.iter().map(|(_, active)| Arc::clone(active));
+            self.shared.checkpoints.pause(paused).await;
         }
-        Closed { service: self.service, paused }
+        Closed { shared: self.shared, paused }
     }
 }
 
@@ -295,19 +307,19 @@ impl Admitted {
 
 /// A session that has let go of its uploads.
 pub struct Closed {
-    service: Arc<Service>,
-    paused: Vec<(Tag, Arc<Live>)>,
+    shared: Arc<Shared>,
+    paused: Vec<(Tag, Arc<ActiveUpload>)>,
 }
 
 impl Closed {
     /// The last event of each upload that was let go of: how far it is, or how it ended.
     pub async fn last_events(self) -> Vec<Event> {
-        let Self { service, paused } = self;
+        let Self { shared, paused } = self;
         // How an upload stands is behind a lock that a write may hold.
-        let asking = service.tracker.spawn_blocking(move || {
-            let last = |(tag, live): (Tag, Arc<Live>)| {
-                let document = Some(live.document_id);
-                Event { tag, document, kind: live.last_word() }
+        let asking = shared.tracker.spawn_blocking(move || {
+            let last = |(tag, active): (Tag, Arc<ActiveUpload>)| {
+                let document = Some(active.document_id);
+                Event { tag, document, kind: active.last_word() }
             };
             paused.into_iter().map(last).collect()
         });

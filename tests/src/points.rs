@@ -25,7 +25,7 @@ pub const ON_THE_WAY: &[&str] = &[
 ];
 
 /// Points that only a server passes whose durability is relaxed.
-pub const RELAXED: &[&str] = &["publish.named", "settling.settled", "settling.synced"];
+pub const RELAXED: &[&str] = &["publish.named", "deferred.synced", "settling.synced"];
 
 /// Points that only a file passes that comes whole.
 pub const WHOLE: &[&str] = &["whole.file_made"];

@@ -2,11 +2,10 @@
 //! a line is written at once, and then one a second, with how often it was left out.
 
 use super::Limiter;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::origin::Origin;
 use crate::rejection::Rejection;
-use crate::service::Service;
-use std::error::Error;
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 use towline_state::catalog::Document;
@@ -42,7 +41,7 @@ impl Summary {
     }
 
     /// Something happened that the operator has to mend.
-    pub(crate) fn fault(&self, id: Option<DocumentId>, failure: &Failure) {
+    pub(crate) fn fault(&self, id: Option<DocumentId>, failure: &Error) {
         let (code, errno) = (failure.rejection().kind.as_str(), failure.errno());
         if let Some(others) = self.faults.due((code, errno)) {
             let (document, path) = (id.map(display), failure.path().map(debug));
@@ -83,17 +82,17 @@ impl Summary {
 }
 
 /// Tells every second what was left out, until it is dropped.
-pub(crate) async fn run(service: Arc<Service>) {
+pub(crate) async fn run(summary: Arc<Summary>) {
     let mut every = tokio::time::interval(EVERY);
     loop {
         every.tick().await;
-        service.summary.tell();
+        summary.tell();
     }
 }
 
 /// What went wrong, and all that it comes from, in one line.
 #[must_use]
-pub fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -4,7 +4,7 @@
 //! crash: the next repair finds what is left to do (P4).
 
 use super::{Done, VerifyError, Wrong};
-use crate::presence::lost_because;
+use crate::presence::missing_because;
 use crate::storage::{DiskStorage, FolderLock, LocalDisk as _, StorageError, Stray};
 use crate::{Clock, failpoint};
 use std::ops::Range;
@@ -61,7 +61,7 @@ impl Repair {
     /// not there (P5), a search for the content does not find them, and the owner is
     /// free to send the file again.
     fn give_up(&self, row: &Document, what: &str) -> Result<(), VerifyError> {
-        let reason = lost_because(row, what);
+        let reason = missing_because(row, what);
         let (id, now) = (row.document_id, self.clock.now());
         match row.phase {
             Phase::Completed => self.catalog.lose(id, reason, now).wait()?,

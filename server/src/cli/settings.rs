@@ -114,8 +114,8 @@ impl ServeArgs {
         config.engine.reserve_bytes = file.reserve.map_or(config.engine.reserve_bytes, Size::bytes);
         config.engine.durability =
             self.durability.or(file.durability).map_or_else(Meaning::default, Meaning::from);
-        config.engine.patience =
-            file.expire_after.map_or(config.engine.patience, |Span(span)| span);
+        config.engine.expire_after =
+            file.expire_after.map_or(config.engine.expire_after, |Span(span)| span);
         config.connections = file.max_connections.unwrap_or(config.connections);
         if let Some(unfinished) = file.max_unfinished_per_user {
             config.engine.limits.unfinished_per_user = unfinished;

@@ -15,10 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
-use towline_engine::Command;
-use towline_engine::Origin;
-use towline_engine::{Event, EventKind, EventReceiver};
-use towline_engine::{REQUESTS_MAX, Session};
+use towline_engine::{
+    Client, Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, Session,
+};
 use towline_protocol::frame::FrameLimits;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Pong;
@@ -125,7 +124,8 @@ where
             let _ = self.push_segment(segment).await;
         }
         let Self { session, mut outgoing, mut events, .. } = self;
-        let closed = session.close(matches!(end, End::Gone)).await;
+        let client = if let End::Gone = end { Client::Gone } else { Client::Listens };
+        let closed = session.close(client).await;
         if let End::Gone = end {
             return;
         }

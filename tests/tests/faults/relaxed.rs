@@ -342,7 +342,7 @@ async fn what_was_told_success_is_not_cancelled() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     // The row goes on saying `publishing` for longer than whoever cancels waits.
-    let plan = "end.decided=wait:1500,settling.settled=wait:1500";
+    let plan = "end.decided=wait:1500,deferred.synced=wait:1500";
     let server = relaxed(&site).failpoints(plan).start().await;
     let mut client = server.client(&user).await;
     let id = client.upload(upload("doc", &test_file)).await.document_id;
@@ -372,7 +372,7 @@ async fn what_could_not_be_recorded_is_recorded_later() {
     let test_file = TestFile::new(BLOCK + 5, 984);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    let server = relaxed(&site).failpoints("settling.settled=wait:1000@1").start().await;
+    let server = relaxed(&site).failpoints("deferred.synced=wait:1000@1").start().await;
     let mut client = server.client(&user).await;
     let (id, first) = put(&mut client, &test_file).await;
     server.says("a failpoint waits").await;
@@ -393,7 +393,7 @@ async fn a_panic_while_all_are_settled_leaves_none_behind() {
     let test_file = TestFile::new(BLOCK + 5, 985);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    let server = relaxed(&site).failpoints("settling.settled=panic@1").start().await;
+    let server = relaxed(&site).failpoints("deferred.synced=panic@1").start().await;
     let mut client = server.client(&user).await;
     let (id, _) = put(&mut client, &test_file).await;
     server.says("settling did not come to its end").await;
@@ -436,7 +436,7 @@ async fn a_request_during_the_deferred_sync_gets_the_receipt() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     // Longer than what is named waits for others.
-    for plan in ["publish.in_place=wait:1500", "settling.settled=wait:500"] {
+    for plan in ["publish.in_place=wait:1500", "deferred.synced=wait:500"] {
         let server = relaxed(&site).failpoints(plan).start().await;
         let mut client = server.client(&user).await;
         let (id, first) = put(&mut client, &test_file).await;

@@ -11,16 +11,16 @@ use towline_upload::{Phase, Refusal};
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum Error {
     /// The client's fault, or its luck: the rules of an upload say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The client's fault: the writer has no upload open.
     #[error("nothing is being uploaded here")]
-    NothingOpen,
+    NoActiveUpload,
     /// Nobody's fault: the upload changed whenever it was looked at.
     #[error("the upload is being changed by others just now; try again")]
-    Restless,
+    Contended,
     /// Nobody's fault: the connection, or the server, came to its end while bytes that are
     /// here already were looked at for it.
     #[error(
@@ -53,16 +53,16 @@ pub(crate) enum Failure {
     /// The disk's fault, at the last step: the name may be safe or not. The bytes are,
     /// unless durability is relaxed: then the next start reads them first.
     #[error("the document came whole, but its place could not be made sure of: {0}")]
-    Unsettled(#[source] StorageError),
+    NameUnsynced(#[source] StorageError),
     /// The catalog's refusal, or its disk's fault.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
 }
 
-impl Failure {
+impl Error {
     /// Whether the channel's upload cannot go on without another `upload` or
     /// `resume`: what follows on the channel is dropped until then.
-    pub(crate) fn refuses_channel(&self) -> bool {
+    pub(crate) fn ends_upload_here(&self) -> bool {
         !matches!(
             self,
             Self::Refused(
@@ -103,10 +103,10 @@ impl Failure {
                 !matches!(error, StorageError::Exists | StorageError::NotAFolder)
             }
             Self::Catalog(error) => !matches!(error, CatalogError::Refused(_)),
-            Self::NoRoom { .. } | Self::Unsettled(_) => true,
+            Self::NoRoom { .. } | Self::NameUnsynced(_) => true,
             Self::Refused(_)
-            | Self::NothingOpen
-            | Self::Restless
+            | Self::NoActiveUpload
+            | Self::Contended
             | Self::CutShort
             | Self::StillPublishing
             | Self::Ended { .. } => false,
@@ -115,7 +115,7 @@ impl Failure {
 
     fn of_storage(&self) -> Option<&StorageError> {
         match self {
-            Self::Storage(error) | Self::Unsettled(error) => Some(error),
+            Self::Storage(error) | Self::NameUnsynced(error) => Some(error),
             _ => None,
         }
     }
@@ -149,15 +149,15 @@ impl Failure {
     pub(crate) fn rejection(&self) -> Rejection {
         let kind = match self {
             Self::Refused(refusal) => return refused(refusal),
-            Self::NothingOpen => RejectionKind::NoActiveUpload,
-            Self::Restless => RejectionKind::Contended,
+            Self::NoActiveUpload => RejectionKind::NoActiveUpload,
+            Self::Contended => RejectionKind::Contended,
             Self::CutShort | Self::StillPublishing => RejectionKind::Internal,
             Self::Ended { phase, .. } => ended(*phase),
             Self::NoRoom { missing_bytes } => {
                 RejectionKind::NoSpace { missing_bytes: Some(*missing_bytes) }
             }
             Self::Storage(error) => return storage(error),
-            Self::Unsettled(
+            Self::NameUnsynced(
                 StorageError::ReadOnly
                 | StorageError::SyncFailed(_)
                 | StorageError::FolderRemoved { .. },
@@ -168,7 +168,7 @@ impl Failure {
                      its operator has looked at it; complete it again later",
                 );
             }
-            Self::Unsettled(_) => {
+            Self::NameUnsynced(_) => {
                 return Rejection::new(
                     RejectionKind::Internal,
                     "the whole file has arrived, and the server could not finish just now; \

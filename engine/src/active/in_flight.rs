@@ -1,30 +1,30 @@
-//! How many pieces of a channel have arrived and are not written yet.
+//! How many segments of data have arrived for a writer and are not written yet.
 //!
-//! Whoever takes an upload over waits for them, a moment at the most: what has
-//! arrived need not be sent again. A connection that is dead has none, and one
-//! that goes on sending does not hold its successor up.
+//! A writer that takes the upload over waits for them, at most for the time that it names: what
+//! has arrived need not be sent again. A dead connection has none, and a connection that goes on
+//! sending does not hold its successor up.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// See the module's description.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Backlog(Arc<Shared>);
+pub(crate) struct InFlight(Arc<Count>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Count {
     pieces: Mutex<usize>,
     changed: Condvar,
 }
 
-impl Backlog {
+impl InFlight {
     /// A piece has arrived.
     pub(crate) fn arrived(&self) {
         *self.pieces() += 1;
     }
 
     /// A piece is written, or dropped.
-    pub(crate) fn settled(&self) {
+    pub(crate) fn done(&self) {
         *self.pieces() -= 1;
         self.0.changed.notify_all();
     }

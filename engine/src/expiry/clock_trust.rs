@@ -19,15 +19,15 @@ use towline_types::Timestamp;
 const WATCH: Duration = Duration::from_secs(12 * 3600);
 
 /// So far the two clocks may be apart before it is a jump: more than what the
-/// network corrects at once, less than any useful patience.
+/// network corrects at once, less than any useful expire_after.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// See the module's description.
 #[derive(Debug)]
-pub(crate) struct Calendar {
+pub(crate) struct ClockTrust {
     clock: Clock,
     /// How long an upload waits for its next byte.
-    patience: Duration,
+    expire_after: Duration,
     even_since: Mutex<Reading>,
 }
 
@@ -38,21 +38,21 @@ struct Reading {
     steady: Duration,
 }
 
-impl Calendar {
+impl ClockTrust {
     /// Begins to watch.
-    pub(crate) fn new(clock: Clock, patience: Duration) -> Self {
+    pub(crate) fn new(clock: Clock, expire_after: Duration) -> Self {
         let even_since = Mutex::new(read(&clock));
-        Self { clock, patience, even_since }
+        Self { clock, expire_after, even_since }
     }
 
     /// How long an upload waits for its next byte, as far as that can be told: for
     /// ever while the clock is not believed.
-    pub(crate) fn patience(&self) -> Duration {
-        if self.is_believed() { self.patience } else { Duration::MAX }
+    pub(crate) fn expire_after(&self) -> Duration {
+        if self.is_trusted() { self.expire_after } else { Duration::MAX }
     }
 
     /// Whether the clock has run evenly for long enough.
-    pub(crate) fn is_believed(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         let now = read(&self.clock);
         let mut even_since = self.even_since.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.steady.saturating_sub(even_since.steady);
@@ -63,7 +63,7 @@ impl Calendar {
             return false;
         }
         // Who chose to wait for an hour did not mean half a day.
-        passed >= WATCH.min(self.patience)
+        passed >= WATCH.min(self.expire_after)
     }
 }
 
@@ -80,15 +80,15 @@ mod tests {
     const HOUR: u64 = 3600;
     const WEEK: Duration = Duration::from_secs(7 * 24 * HOUR);
 
-    /// A calendar, and its two clocks in seconds: wall, steady.
-    fn calendar(patience: Duration) -> (Calendar, [Arc<AtomicU64>; 2]) {
+    /// A clock_trust, and its two clocks in seconds: wall, steady.
+    fn clock_trust(expire_after: Duration) -> (ClockTrust, [Arc<AtomicU64>; 2]) {
         let clocks = [1 << 30, 5].map(|start| Arc::new(AtomicU64::new(start)));
         let [wall, steady] = clocks.clone();
         let clock = Clock::with_steady(
             move || Timestamp::from_secs(wall.load(Ordering::SeqCst)),
             move || Duration::from_secs(steady.load(Ordering::SeqCst)),
         );
-        (Calendar::new(clock, patience), clocks)
+        (ClockTrust::new(clock, expire_after), clocks)
     }
 
     fn pass(clocks: &[Arc<AtomicU64>], seconds: u64) {
@@ -99,44 +99,44 @@ mod tests {
 
     #[test]
     fn an_even_clock_is_believed_after_half_a_day() {
-        let (calendar, clocks) = calendar(WEEK);
-        assert_eq!(calendar.patience(), Duration::MAX);
+        let (clock_trust, clocks) = clock_trust(WEEK);
+        assert_eq!(clock_trust.expire_after(), Duration::MAX);
         pass(&clocks, 12 * HOUR - 1);
-        assert_eq!(calendar.patience(), Duration::MAX);
+        assert_eq!(clock_trust.expire_after(), Duration::MAX);
         pass(&clocks, 1);
-        assert_eq!(calendar.patience(), WEEK);
+        assert_eq!(clock_trust.expire_after(), WEEK);
         // Small corrections do not matter.
         clocks[0].fetch_add(59, Ordering::SeqCst);
-        assert_eq!(calendar.patience(), WEEK);
+        assert_eq!(clock_trust.expire_after(), WEEK);
     }
 
     #[test]
     fn a_jump_begins_the_half_day_anew_in_either_direction() {
         for ten_years_back in [false, true] {
-            let (calendar, clocks) = calendar(WEEK);
+            let (clock_trust, clocks) = clock_trust(WEEK);
             pass(&clocks, 12 * HOUR);
-            assert_eq!(calendar.patience(), WEEK);
+            assert_eq!(clock_trust.expire_after(), WEEK);
             let ten_years = 10 * 365 * 24 * HOUR;
             if ten_years_back {
                 clocks[0].fetch_sub(ten_years, Ordering::SeqCst);
             } else {
                 clocks[0].fetch_add(ten_years, Ordering::SeqCst);
             }
-            assert_eq!(calendar.patience(), Duration::MAX);
+            assert_eq!(clock_trust.expire_after(), Duration::MAX);
             pass(&clocks, 12 * HOUR - 1);
-            assert_eq!(calendar.patience(), Duration::MAX);
+            assert_eq!(clock_trust.expire_after(), Duration::MAX);
             pass(&clocks, 1);
-            assert_eq!(calendar.patience(), WEEK);
+            assert_eq!(clock_trust.expire_after(), WEEK);
         }
     }
 
     #[test]
     fn who_waits_for_an_hour_waits_for_an_hour() {
         let hour = Duration::from_secs(HOUR);
-        let (calendar, clocks) = calendar(hour);
+        let (clock_trust, clocks) = clock_trust(hour);
         pass(&clocks, HOUR - 1);
-        assert_eq!(calendar.patience(), Duration::MAX);
+        assert_eq!(clock_trust.expire_after(), Duration::MAX);
         pass(&clocks, 1);
-        assert_eq!(calendar.patience(), hour);
+        assert_eq!(clock_trust.expire_after(), hour);
     }
 }

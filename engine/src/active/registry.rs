@@ -1,10 +1,8 @@
-//! The uploads that are being worked on, by document: at most one [`Live`] each,
+//! The uploads that are being worked on, by document: at most one [`ActiveUpload`] each,
 //! whichever connections ask for it.
-//!
-//! Locks are taken in this order: slot, then `recording`, then `core` (see
-//! [`Live`]); the map's own lock is innermost and held for a moment only.
 
-use crate::live::Live;
+use super::ActiveUpload;
+use super::lock_order::{Held, Rank};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use towline_types::DocumentId;
@@ -41,28 +39,30 @@ impl Paused {
 
 /// Locked while its upload is being read back or ended, so that nobody gets a
 /// second one meanwhile.
-type Slot = Arc<Mutex<Option<Arc<Live>>>>;
+type Slot = Arc<Mutex<Option<Arc<ActiveUpload>>>>;
 
 impl Registry {
     /// The upload, if it is being worked on.
-    pub(crate) fn get(&self, id: DocumentId) -> Option<Arc<Live>> {
+    pub(crate) fn get(&self, id: DocumentId) -> Option<Arc<ActiveUpload>> {
         let slot = lock(&self.slots).get(&id).cloned()?;
-        let live = lock(&slot).clone();
-        let live = live.filter(|live| !live.is_over());
-        if live.is_none() {
+        let held = Held::before(Rank::Slot);
+        let active = lock(&slot).clone();
+        drop(held);
+        let active = active.filter(|active| !active.is_over());
+        if active.is_none() {
             self.sweep_one(id);
         }
-        live
+        active
     }
 
     /// The upload, read back by `load` if nobody works on it yet. Blocks.
     pub(crate) fn get_or<E>(
         &self,
         id: DocumentId,
-        load: impl FnOnce() -> Result<Live, E>,
-    ) -> Result<Arc<Live>, E> {
-        self.with_slot(id, |live| match live {
-            Some(live) => Ok(Arc::clone(live)),
+        load: impl FnOnce() -> Result<ActiveUpload, E>,
+    ) -> Result<Arc<ActiveUpload>, E> {
+        self.with_slot(id, |active| match active {
+            Some(active) => Ok(Arc::clone(active)),
             none => Ok(Arc::clone(none.insert(Arc::new(load()?)))),
         })
     }
@@ -72,16 +72,16 @@ impl Registry {
     pub(crate) fn exclusively<T>(
         &self,
         id: DocumentId,
-        work: impl FnOnce(Option<&Arc<Live>>) -> T,
+        work: impl FnOnce(Option<&Arc<ActiveUpload>>) -> T,
     ) -> T {
-        self.with_slot(id, |live| work(live.as_ref()))
+        self.with_slot(id, |active| work(active.as_ref()))
     }
 
     /// A new upload; `announce` tells its writer. Whoever hears of it and asks for
     /// it at once finds this one, and cannot end it before it was announced.
-    pub(crate) fn begin(&self, live: &Arc<Live>, announce: impl FnOnce()) {
-        self.with_slot(live.document_id, |slot| {
-            *slot = Some(Arc::clone(live));
+    pub(crate) fn begin(&self, active: &Arc<ActiveUpload>, announce: impl FnOnce()) {
+        self.with_slot(active.document_id, |slot| {
+            *slot = Some(Arc::clone(active));
             announce();
         });
     }
@@ -112,7 +112,7 @@ impl Registry {
             let Some(slot) = lock(&self.slots).get(&id).cloned() else { continue };
             // One whose slot is taken is being resumed or ended, or will be looked at again.
             let is_for_later = match slot.try_lock() {
-                Ok(live) => live.as_ref().is_some_and(|live| live.retire_if_idle()),
+                Ok(active) => active.as_ref().is_some_and(|active| active.retire_if_idle()),
                 Err(_) => true,
             };
             drop(slot);
@@ -129,17 +129,22 @@ impl Registry {
     }
 
     /// Works in a slot; an upload that is over counts as none.
-    fn with_slot<T>(&self, id: DocumentId, work: impl FnOnce(&mut Option<Arc<Live>>) -> T) -> T {
+    fn with_slot<T>(
+        &self,
+        id: DocumentId,
+        work: impl FnOnce(&mut Option<Arc<ActiveUpload>>) -> T,
+    ) -> T {
         loop {
             let slot = Arc::clone(lock(&self.slots).entry(id).or_default());
-            let mut live = lock(&slot);
+            let _held = Held::before(Rank::Slot);
+            let mut active = lock(&slot);
             // The slot may have been forgotten while we waited for it.
             if !lock(&self.slots).get(&id).is_some_and(|kept| Arc::ptr_eq(kept, &slot)) {
                 continue;
             }
-            live.take_if(|live| live.is_over());
-            let done = work(&mut live);
-            drop(live);
+            active.take_if(|active| active.is_over());
+            let done = work(&mut active);
+            drop(active);
             // Not before: whoever found the slot taken leaves this to us.
             self.sweep_one(id);
             return done;
@@ -149,12 +154,12 @@ impl Registry {
 
 /// Whether nobody has the slot and nothing in it is worked on. Waits for nothing.
 fn is_vacant(slot: &Slot) -> bool {
-    let live = match slot.try_lock() {
-        Ok(live) => live,
+    let active = match slot.try_lock() {
+        Ok(active) => active,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return false,
     };
-    live.as_ref().is_none_or(|live| live.is_over())
+    active.as_ref().is_none_or(|active| active.is_over())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -2,17 +2,16 @@
 //!
 //! No client has to hear of an upload that is over before it could go on. So there is no
 //! lease and nothing to resume, and where the resumable path writes a row three times this
-//! one does it twice: see [`posted`](super::posted). What is unusual about the file, what
-//! turns out to be needless, and what does not get its name, takes the resumable path, from
+//! one does it twice: see [`staged_whole`](super::staged_whole). What is unusual about the file,
+//! what turns out to be needless, and what does not get its name, takes the resumable path, from
 //! the start. (What is needless costs a file and a sync then; a client that has heard so
 //! of one file sends no other before it is asked for it.)
 
-use super::begin::Asked;
-use super::posted::{Posted, Source};
-use super::{ChannelDesk, Permits, Queued, Task};
+use super::staged_whole::{Origin, StagedWhole};
+use super::state::{Permits, QueuedCommand, Task, Writer};
 use crate::command::{Command, CompleteRequest, WHOLE_BYTES_MAX, WholeUpload};
 use crate::log::Since;
-use crate::publish::Order;
+use crate::publish::reserved_name::PublishSpec;
 use std::collections::VecDeque;
 use towline_state::catalog::{NewDocument, Unless};
 use towline_types::block::{hash_block, hash_file};
@@ -21,11 +20,11 @@ use towline_upload::{Integrity, Length, Upload as Rules};
 
 /// Takes the commands of a small file from the beginning of a queue, as one command, where
 /// all of them are there.
-pub(super) fn take(queue: &mut VecDeque<Queued>) -> Option<Queued> {
+pub(super) fn take(queue: &mut VecDeque<QueuedCommand>) -> Option<QueuedCommand> {
     let length = length(queue)?;
     let mut permits = Permits::default();
     let (mut new, mut bytes, mut value, mut hash) = (None, None, None, None);
-    for Queued { task, permits: own } in queue.drain(..length) {
+    for QueuedCommand { task, permits: own } in queue.drain(..length) {
         permits.merge(own);
         match task {
             Task::Command(Command::Begin(upload)) => new = Some(*upload),
@@ -36,11 +35,11 @@ pub(super) fn take(queue: &mut VecDeque<Queued>) -> Option<Queued> {
         }
     }
     let whole = WholeUpload { new: new?, data: bytes?, value, hash };
-    Some(Queued { task: Task::Command(Command::Whole(Box::new(whole))), permits })
+    Some(QueuedCommand { task: Task::Command(Command::Whole(Box::new(whole))), permits })
 }
 
 /// How many commands at the beginning of the queue are all of a small file.
-fn length(queue: &VecDeque<Queued>) -> Option<usize> {
+fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
     let mut commands = queue.iter().map_while(|queued| match &queued.task {
         Task::Command(command) => Some(command),
         Task::Release(_) => None,
@@ -86,13 +85,14 @@ impl WholeUpload {
     }
 
     /// The same as commands of the resumable path.
-    pub(super) fn into_commands(self, permits: Permits) -> VecDeque<Queued> {
+    pub(super) fn into_commands(self, permits: Permits) -> VecDeque<QueuedCommand> {
         let Self { new, data, value, hash } = self;
         let begin = Command::Begin(Box::new(new));
         let data = Command::Data { offset: Offset::ZERO, buffer: data };
         let announce = value.map(|value| Command::Announce { index: BlockIndex::FIRST, value });
         let complete = Command::Complete(CompleteRequest { hash, ..CompleteRequest::default() });
-        let queued = |command| Queued { task: Task::Command(command), permits: Permits::default() };
+        let queued =
+            |command| QueuedCommand { task: Task::Command(command), permits: Permits::default() };
         let mut commands: VecDeque<_> =
             [begin, data].into_iter().chain(announce).chain([complete]).map(queued).collect();
         // What the file takes of its session is given back with the last of them.
@@ -103,42 +103,42 @@ impl WholeUpload {
     }
 }
 
-impl ChannelDesk {
+impl Writer {
     /// Publishes the file at once, if that can be; else it becomes an upload.
-    pub(super) fn whole(&mut self, whole: Box<WholeUpload>) -> Option<Asked> {
+    pub(super) fn whole(&mut self, whole: Box<WholeUpload>) -> Option<Box<StagedWhole>> {
         self.leave_for_another();
         self.since = Since::now(0);
-        let Some(posted) = self.post(&whole) else {
-            self.begin_as_upload(*whole);
+        let Some(staged) = self.stage(&whole) else {
+            self.unfold(*whole);
             return None;
         };
-        Some(Asked::Posted(Box::new(posted.of(Source::Whole(whole)))))
+        Some(Box::new(staged.from(Origin::Whole(whole))))
     }
 
     /// Goes on with the resumable path, from its start.
-    pub(super) fn begin_as_upload(&mut self, whole: WholeUpload) {
-        self.taken = whole.into_commands(std::mem::take(&mut self.permits));
+    pub(super) fn unfold(&mut self, whole: WholeUpload) {
+        self.unfolded = whole.into_commands(std::mem::take(&mut self.permits));
     }
 
     /// Step 1; and the next is begun.
-    fn post(&self, whole: &WholeUpload) -> Option<Posted> {
-        let service = &self.service;
+    fn stage(&self, whole: &WholeUpload) -> Option<StagedWhole> {
+        let shared = &self.shared;
         let WholeUpload { new, data, .. } = whole;
-        if service.catalog.is_read_only() || data.bytes().len() as u64 != new.filesize.get() {
+        if shared.catalog.is_read_only() || data.bytes().len() as u64 != new.filesize.get() {
             return None;
         }
         let (filesize, on_conflict) = (new.filesize, new.on_conflict);
-        Rules::admit(filesize, service.config.max_filesize).ok()?;
+        Rules::admit(filesize, shared.config.max_filesize).ok()?;
         let blake3 = whole.verified_hash()?;
-        let document_id = service.catalog.reserve_document_id(self.user).ok()?;
-        let birth = service.newborns.begin(document_id);
-        let room = service.settling.place(filesize);
-        let staging = match room.as_ref().and_then(|_| service.storage.deferred()) {
+        let document_id = shared.catalog.reserve_document_id(self.user).ok()?;
+        let guard = shared.pending.begin(document_id);
+        let permit = shared.deferred.permit(filesize);
+        let staging = match permit.as_ref().and_then(|_| shared.storage.deferred()) {
             Some(storage) => storage.create_unnamed(document_id, data.bytes()).ok()?,
-            None => service.storage.create_whole(document_id, data.bytes()).ok()?,
+            None => shared.storage.create_whole(document_id, data.bytes()).ok()?,
         };
-        let (user_id, started_at) = (self.user, service.clock().now());
-        let order = Order { document_id, owner: user_id, blake3, on_conflict, is_copy: false };
+        let (user_id, started_at) = (self.user, shared.clock().now());
+        let spec = PublishSpec { document_id, owner: user_id, blake3, on_conflict, is_copy: false };
         // Equal bytes elsewhere make it no less wanted: its own are here.
         let unless = Unless { same_place: new.hash, same_bytes: None, unfinished: new.new_only };
         let new = NewDocument {
@@ -150,6 +150,6 @@ impl ChannelDesk {
             second_digest: SecondDigest::None,
             started_at,
         };
-        Some(Posted::written(service, order, (new, unless), (staging, birth), room))
+        Some(StagedWhole::written(shared, spec, (new, unless), (staging, guard), permit))
     }
 }

@@ -1,24 +1,38 @@
-//! An upload that is being worked on: its rules, its bytes, its hashers.
+//! An upload that is being written: its rules, its bytes, its hashers.
 //!
-//! Two locks, always taken in this order (and behind the registry's slot):
-//! * `recording` by whoever changes what the catalog says of this upload
-//!   (checkpoint, withdrawal, publishing), so that no checkpoint records what is
-//!   being withdrawn;
-//! * `core` by whoever asks the rules or writes. It is held while a piece is
-//!   written and hashed: when a later lease is granted, no write of an earlier
-//!   one is under way, and none can follow.
+//! Locks, in the order in which a thread may take them; a debug assertion in
+//! [`lock_order`] checks it:
+//!
+//! | rank | lock | is held |
+//! | --- | --- | --- |
+//! | 1 | a slot of the [`registry`] | while its upload is read back, or ended |
+//! | 2 | the row lock ([`RowGuard`]) | by a thread that changes what the catalog says of this upload (checkpoint, withdrawal, publishing), so that no checkpoint records what is being withdrawn |
+//! | 3 | the deferred sync ([`SyncGuard`](crate::publish::deferred_queue::SyncGuard)) | while deferred documents are synced and recorded |
+//! | 4 | `inner` | by a thread that asks the rules or writes, while bytes are written and hashed: when a later lease is granted, no write of an earlier one is under way, and none can follow |
+//!
+//! All other locks (the registry's map, queues) are innermost, and are held for a few instructions.
 
-use crate::backlog::Backlog;
-use crate::event::{EventKind, EventSender, Grant, GrantedBy, Position, Tag};
+pub(crate) mod in_flight;
+pub(crate) mod lock_order;
+pub(crate) mod pending;
+pub(crate) mod registry;
+mod subscriber;
+mod writeback;
+
+use crate::error::Error;
+use crate::event::{EventKind, Grant, GrantedBy, Position};
 use crate::failpoint;
-use crate::failure::Failure;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::may_block::MayBlock;
+use crate::rejection::Rejection;
 use crate::storage::Staging;
+use lock_order::{Held, Rank};
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use subscriber::torn;
+pub(crate) use subscriber::{RevokedWriters, Subscriber, WriterId};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use towline_state::catalog::{Catalog, DurableOffset};
 use towline_types::{
@@ -28,46 +42,43 @@ use towline_types::{
 use towline_upload::{
     BlockValue, Hashing, Lease, Length, Phase, Refusal, ResumeClaim, Snapshot, Upload,
 };
+use writeback::Writeback;
 
-/// Write-back is started whenever so much has come, so that the sync at the next
-/// checkpoint finds little left to do.
-const WRITEBACK_BYTES: u64 = 8 << 20;
-
-/// So long a takeover waits for what has arrived already on the old connection.
+/// How long a takeover waits for what has arrived already on the old connection.
 const LAST_PIECES: Duration = Duration::from_millis(250);
 
-/// Between two looks at an upload that a checkpoint is recording.
+/// The time between two looks at an upload whose row lock a checkpoint has.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// See the module's description.
-pub(crate) struct Live {
+pub(crate) struct ActiveUpload {
     pub(crate) document_id: DocumentId,
     pub(crate) owner: UserId,
     staging: Arc<dyn Staging>,
-    recording: Arc<AsyncMutex<()>>,
-    core: Mutex<Core>,
-    /// What `core` says of it, for those who must not wait for `core`.
+    row: Arc<AsyncMutex<()>>,
+    inner: Mutex<Inner>,
+    /// What `inner` said when it was last unlocked, for callers that must not wait for it.
     over: AtomicBool,
 }
 
-/// Proof that nobody else changes what the catalog says of this upload.
-/// It is nobody's in particular: a publishing has it across threads.
-pub(crate) struct Recording(#[allow(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
+/// Proof that no other thread changes what the catalog says of this upload. A publishing takes it
+/// along from thread to thread.
+pub(crate) struct RowGuard(#[allow(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
 
-struct Core {
+struct Inner {
     upload: Upload,
     /// What the catalog promises of it.
     durable: DurableOffset,
     /// One for every block that is open.
     hashers: BTreeMap<BlockIndex, BlockHasher>,
-    /// Those who share the lease, each under the number of its [`Part`].
-    writers: BTreeMap<u64, Writer>,
+    /// Those who share the lease, each under the number of its [`WriterId`].
+    writers: BTreeMap<u64, Subscriber>,
     /// How many there have been.
     writers_ever: u64,
     /// Somebody has panicked in the middle of a change: bytes may have been hashed and
     /// not counted. What is counted was written, so the next lease hashes it anew.
     is_torn: bool,
-    /// Replaced by a newer `Live` of the same document, or about to be.
+    /// Replaced by a newer `ActiveUpload` of the same document, or about to be.
     retired: bool,
     /// Where the last byte lies that the file must have: a file that has become
     /// shorter behind our back would be filled up with zeros by the next write.
@@ -79,62 +90,45 @@ struct Core {
     written: Option<Instant>,
 }
 
-/// What has been written since write-back was last started, near together.
-#[derive(Default)]
-struct Writeback {
-    span: Range<u64>,
-    bytes: u64,
+/// The lock of `inner`. Its drop says whether the upload is over, so that no change forgets to.
+struct InnerGuard<'a> {
+    _held: Held,
+    inner: MutexGuard<'a, Inner>,
+    over: &'a AtomicBool,
 }
 
-/// One writer's part in a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) lease: Lease,
-    writer: u64,
-}
+impl Deref for InnerGuard<'_> {
+    type Target = Inner;
 
-/// A writer under the lease. While this exists, the writer's session does not end at once:
-/// the one who has it may have something to tell.
-pub(crate) struct Writer {
-    pub(crate) tag: Tag,
-    pub(crate) events: EventSender,
-    pub(crate) backlog: Backlog,
-}
-
-/// Writers whose upload was given up. They hear why when this is dropped, so that
-/// nobody is forgotten, whatever becomes of what is done before.
-pub(crate) struct Dismissed {
-    document_id: DocumentId,
-    writers: Vec<Writer>,
-    why: Rejection,
-}
-
-impl Dismissed {
-    pub(crate) fn hear(mut self, why: Rejection) {
-        self.why = why;
+    fn deref(&self) -> &Inner {
+        &self.inner
     }
 }
 
-impl Drop for Dismissed {
+impl DerefMut for InnerGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+}
+
+impl Drop for InnerGuard<'_> {
     fn drop(&mut self) {
-        for writer in &self.writers {
-            writer.tell(self.document_id, self.why.clone());
-        }
+        self.over.store(self.inner.is_over(), Ordering::SeqCst);
     }
 }
 
-impl Live {
+impl ActiveUpload {
     /// A new upload with its first lease.
     pub(crate) fn begin(
         document_id: DocumentId,
         staging: Arc<dyn Staging>,
         upload: Upload,
         lease: Lease,
-        writer: Writer,
-    ) -> (Self, Part) {
-        let live = Self::restore(document_id, staging, upload, DurableOffset::NOTHING);
-        let part = live.core().add(lease, writer);
-        (live, part)
+        writer: Subscriber,
+    ) -> (Self, WriterId) {
+        let active = Self::restore(document_id, staging, upload, DurableOffset::NOTHING);
+        let id = active.inner().add(lease, writer);
+        (active, id)
     }
 
     fn restore(
@@ -144,7 +138,7 @@ impl Live {
         durable: DurableOffset,
     ) -> Self {
         let owner = upload.owner();
-        let core = Core {
+        let inner = Inner {
             reach: upload.progress().reach(),
             upload,
             durable,
@@ -157,88 +151,82 @@ impl Live {
             reported: None,
             written: None,
         };
-        let over = AtomicBool::new(core.is_over());
-        Self {
-            document_id,
-            owner,
-            staging,
-            recording: Arc::default(),
-            core: Mutex::new(core),
-            over,
-        }
+        let over = AtomicBool::new(inner.is_over());
+        Self { document_id, owner, staging, row: Arc::default(), inner: Mutex::new(inner), over }
     }
 
-    /// An upload as an earlier run, or an earlier `Live`, left it. Reads back and
+    /// An upload as an earlier run, or an earlier `ActiveUpload`, left it. Reads back and
     /// hashes the one block that was open: the whole cost of a resume.
     pub(crate) fn read_back(
         document_id: DocumentId,
         staging: Arc<dyn Staging>,
         mut upload: Upload,
         durable: DurableOffset,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let filesize = upload.progress().filesize();
         staging.check_holds(upload.progress().reach())?;
         // Recovery may have cut the file, and its reserved space with it.
         staging.reserve(filesize)?;
         let hashers = hash_open_block(document_id, &*staging, &mut upload)?;
-        let live = Self::restore(document_id, staging, upload, durable);
-        live.core().hashers = hashers;
-        Ok(live)
+        let active = Self::restore(document_id, staging, upload, durable);
+        active.inner().hashers = hashers;
+        Ok(active)
     }
 
     /// Takes the upload over for a channel, at once, and tells all who are concerned:
     /// under the lock, so that nothing that revokes the grant is said before it.
-    /// Nothing where this `Live` is retired: ask for the newer one.
+    /// Nothing where this `ActiveUpload` is retired: ask for the newer one.
     pub(crate) fn resume(
         &self,
-        ask: &ResumeClaim<'_>,
-        writer: Writer,
+        claim: &ResumeClaim<'_>,
+        writer: Subscriber,
         now: Timestamp,
-        patience: Duration,
+        expire_after: Duration,
         catalog: &Catalog,
-    ) -> Result<Option<Part>, Failure> {
-        let backlogs: Vec<_> =
-            self.core().writers.values().map(|writer| writer.backlog.clone()).collect();
+        may_block: MayBlock,
+    ) -> Result<Option<WriterId>, Error> {
+        let in_flights: Vec<_> =
+            self.inner().writers.values().map(|writer| writer.in_flight.clone()).collect();
         let deadline = Instant::now() + LAST_PIECES;
-        for backlog in backlogs {
-            backlog.wait(deadline.saturating_duration_since(Instant::now()));
+        for in_flight in in_flights {
+            in_flight.wait(deadline.saturating_duration_since(Instant::now()));
         }
         // A file that has grown changes what the catalog says of it.
-        let recording = ask.grow.then(|| self.recording_unless_publishing());
-        let _recording = recording.transpose()?;
-        let mut core = self.core();
-        if core.retired {
+        let row_guard = claim.grow.then(|| self.lock_row_unless_publishing(may_block));
+        let _row_guard = row_guard.transpose()?;
+        let mut inner = self.inner();
+        if inner.retired {
             return Ok(None);
         }
         // The file is still the one that the bytes were written to.
-        self.staging.check_holds(core.reach)?;
-        if core.is_torn {
-            let core = &mut *core;
-            core.hashers = hash_open_block(self.document_id, &*self.staging, &mut core.upload)?;
-            core.is_torn = false;
+        self.staging.check_holds(inner.reach)?;
+        if inner.is_torn {
+            let inner = &mut *inner;
+            inner.hashers = hash_open_block(self.document_id, &*self.staging, &mut inner.upload)?;
+            inner.is_torn = false;
         }
-        let before = core.upload.progress().filesize();
-        let lease = if ask.grow {
-            let mut after = core.upload.clone();
-            let lease = after.resume(ask, now, patience)?;
+        let before = inner.upload.progress().filesize();
+        let lease = if claim.grow {
+            let mut after = inner.upload.clone();
+            let lease = after.resume(claim, now, expire_after)?;
             let has_grown = after.progress().filesize() != before;
             if has_grown {
                 self.record_growth(&after, catalog)?;
             }
             // Before anything else can go wrong, as with a withdrawal.
-            core.adopt(after);
+            inner.adopt(after);
             if has_grown {
                 failpoint::reach("resume.grown");
             }
             lease
         } else {
-            core.upload.resume(ask, now, patience)?
+            inner.upload.resume(claim, now, expire_after)?
         };
-        let open = core.upload.progress().open_bytes().map(|(index, _)| index);
-        core.hashers.retain(|index, _| Some(*index) == open);
-        let superseded = Failure::Refused(Refusal::Superseded).rejection();
-        core.dismiss(self.document_id, &superseded);
-        let part = core.grant(self.document_id, GrantedBy::Resume, lease, writer);
+        let open = inner.upload.progress().open_bytes().map(|(index, _)| index);
+        inner.hashers.retain(|index, _| Some(*index) == open);
+        let superseded = Error::Refused(Refusal::Superseded).rejection();
+        inner.dismiss(self.document_id, &superseded);
+        let part = inner.grant(self.document_id, GrantedBy::Resume, lease, writer);
         Ok(Some(part))
     }
 
@@ -249,7 +237,7 @@ impl Live {
     /// (P1: that goes back by the client's word, as with a withdrawal). The bytes of all
     /// other blocks stay where they are and are not written: a crash before the commit finds
     /// the old upload, and one behind it the longer one.
-    fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Failure> {
+    fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Error> {
         let progress = after.progress();
         self.staging.reserve(progress.filesize())?;
         failpoint::reach("resume.growing");
@@ -266,11 +254,11 @@ impl Live {
         &self,
         user: UserId,
         generation: Generation,
-        writer: Writer,
-    ) -> Result<Part, Failure> {
-        let mut core = self.core();
-        let lease = core.upload.join(user, generation)?;
-        Ok(core.grant(self.document_id, GrantedBy::Join, lease, writer))
+        writer: Subscriber,
+    ) -> Result<WriterId, Error> {
+        let mut inner = self.inner();
+        let lease = inner.upload.join(user, generation)?;
+        Ok(inner.grant(self.document_id, GrantedBy::Join, lease, writer))
     }
 
     /// Writes and hashes a piece. Block by block: first the rules say yes, then
@@ -281,18 +269,18 @@ impl Live {
         mut offset: Offset,
         mut bytes: &[u8],
         now: Timestamp,
-    ) -> Result<(), Failure> {
-        let mut core = self.core();
-        let core = &mut *core;
-        let length = core.upload.progress().length();
+    ) -> Result<(), Error> {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let length = inner.upload.progress().length();
         let filesize = length.bound();
         // A piece that reaches too far is refused whole.
         let length_bytes = bytes.len() as u64;
-        let _ = core.upload.append(lease, offset, length_bytes)?;
-        self.staging.check_holds(core.reach)?;
+        let _ = inner.upload.append(lease, offset, length_bytes)?;
+        self.staging.check_holds(inner.reach)?;
         while !bytes.is_empty() {
-            let append = core.upload.append(lease, offset, bytes.len() as u64)?;
-            let here = usize::try_from(append.length_bytes).expect("a piece fits in memory");
+            let append = inner.upload.append(lease, offset, bytes.len() as u64)?;
+            let here = usize::try_from(append.length_bytes).expect("a segment fits in memory");
             let (here, rest) = bytes.split_at(here);
             self.staging.write_all_at(here, offset)?;
             failpoint::reach("write.written");
@@ -300,30 +288,30 @@ impl Live {
                 Hashing::Begins => {
                     let mut hasher = BlockHasher::new(append.index, filesize);
                     hasher.update(here);
-                    core.hashers.insert(append.index, hasher);
+                    inner.hashers.insert(append.index, hasher);
                 }
                 Hashing::Continues => {
-                    if let Some(hasher) = core.hashers.get_mut(&append.index) {
+                    if let Some(hasher) = inner.hashers.get_mut(&append.index) {
                         hasher.update(here);
                     }
                 }
-                Hashing::ReadsBack => drop(core.hashers.remove(&append.index)),
+                Hashing::ReadsBack => drop(inner.hashers.remove(&append.index)),
             }
             failpoint::reach("write.hashed");
-            core.upload.appended(append, now);
-            core.reach = core.reach.max(offset.plus(append.length_bytes));
+            inner.upload.appended(append, now);
+            inner.reach = inner.reach.max(offset.plus(append.length_bytes));
             if append.ends {
-                let value = match core.hashers.remove(&append.index) {
+                let value = match inner.hashers.remove(&append.index) {
                     Some(hasher) => BlockValue::of(&hasher, append.index, length),
                     None => read_whole_block(&*self.staging, append.index, length)?,
                 };
-                core.upload.hashed(lease, append.index, value)?;
+                inner.upload.hashed(lease, append.index, value)?;
             }
             offset = offset.plus(append.length_bytes);
             bytes = rest;
         }
-        core.pace_writeback(&*self.staging, offset, length_bytes);
-        core.written = Some(Instant::now());
+        inner.writeback.wrote(&*self.staging, offset, length_bytes);
+        inner.written = Some(Instant::now());
         Ok(())
     }
 
@@ -333,8 +321,8 @@ impl Live {
         lease: Lease,
         index: BlockIndex,
         value: ChainingValue,
-    ) -> Result<(), Failure> {
-        self.core().upload.announce(lease, index, value)?;
+    ) -> Result<(), Error> {
+        self.inner().upload.announce(lease, index, value)?;
         Ok(())
     }
 
@@ -346,14 +334,15 @@ impl Live {
         lease: Lease,
         blocks: &[Range<BlockIndex>],
         catalog: &Catalog,
-    ) -> Result<Offset, Failure> {
-        let _recording = self.recording_unless_publishing()?;
+        may_block: MayBlock,
+    ) -> Result<Offset, Error> {
+        let _row_guard = self.lock_row_unless_publishing(may_block)?;
         // Held to the end: whoever takes the upload over meanwhile waits until
         // catalog and memory agree.
-        let mut core = self.core();
-        let before = core.upload.progress();
+        let mut inner = self.inner();
+        let before = inner.upload.progress();
         let named = |index: &BlockIndex| blocks.iter().any(|range| range.contains(index));
-        let mut after = core.upload.clone();
+        let mut after = inner.upload.clone();
         for range in blocks {
             after.withdraw(lease, range.clone())?;
         }
@@ -366,32 +355,32 @@ impl Live {
         }
         // Before anything else can go wrong: memory that counts on what the catalog
         // has forgotten would promise what no restart can find (P1).
-        core.adopt(after);
-        core.hashers.retain(|index, _| !named(index));
+        inner.adopt(after);
+        inner.hashers.retain(|index, _| !named(index));
         if is_recorded {
             failpoint::reach("withdraw.recorded");
         }
-        Ok(core.upload.progress().received())
+        Ok(inner.upload.progress().received())
     }
 
     /// A writer is gone. Says whether its lease was in force. What it has begun and not
     /// finished stays as it is, and so may promises of it (P1): another writer that sends
     /// such a block anew withdraws it first.
-    pub(crate) fn release(&self, part: Part) -> bool {
-        let mut core = self.core();
-        let in_force = core.upload.release(part.lease);
+    pub(crate) fn release(&self, id: WriterId) -> bool {
+        let mut inner = self.inner();
+        let in_force = inner.upload.release(id.lease);
         // Whoever holds the way to a session keeps it from its end.
-        core.writers.remove(&part.writer);
+        inner.writers.remove(&id.writer);
         if in_force {
-            if core.is_torn {
+            if inner.is_torn {
                 // Only a new lease puts right what a panic has left.
-                core.upload.revoke();
-                core.dismiss(self.document_id, &torn());
+                inner.upload.revoke();
+                inner.dismiss(self.document_id, &torn());
             }
-            if core.upload.lease().is_none() {
+            if inner.upload.lease().is_none() {
                 // Nobody is left who knows of blocks begun beyond the frontier.
-                let open = core.upload.progress().open_bytes().map(|(index, _)| index);
-                core.hashers.retain(|index, _| Some(*index) == open);
+                let open = inner.upload.progress().open_bytes().map(|(index, _)| index);
+                inner.hashers.retain(|index, _| Some(*index) == open);
             }
         }
         in_force
@@ -399,32 +388,27 @@ impl Live {
 
     /// Whether that lease still lets its holder write.
     pub(crate) fn is_in_force(&self, lease: Lease) -> bool {
-        self.core().upload.lease() == Some(lease)
+        self.inner().upload.lease() == Some(lease)
     }
 
     /// Ends the upload without a document, in memory; the catalog is the caller's.
     /// Returns the writers, who are to be told when the catalog says so too.
-    pub(crate) fn give_up(&self, _: &Recording, phase: Phase) -> Result<Dismissed, Refusal> {
-        let mut core = self.core();
-        core.upload.give_up(phase)?;
-        self.over.store(core.is_over(), Ordering::SeqCst);
-        core.hashers.clear();
-        Ok(Dismissed {
-            document_id: self.document_id,
-            writers: std::mem::take(&mut core.writers).into_values().collect(),
-            why: torn(),
-        })
+    pub(crate) fn give_up(&self, _: &RowGuard, phase: Phase) -> Result<RevokedWriters, Refusal> {
+        let mut inner = self.inner();
+        inner.upload.give_up(phase)?;
+        inner.hashers.clear();
+        let writers = std::mem::take(&mut inner.writers).into_values().collect();
+        Ok(RevokedWriters::new(self.document_id, writers))
     }
 
-    /// Retires this `Live` if it is paused and the catalog knows all of it: the
+    /// Retires this `ActiveUpload` if it is paused and the catalog knows all of it: the
     /// next who asks reads it back. Says whether it is paused and the catalog has yet to
     /// be told: then it can be retired later.
     pub(crate) fn retire_if_idle(&self) -> bool {
-        let mut core = self.core();
-        let is_paused = core.upload.phase() == Phase::Uploading && core.upload.lease().is_none();
-        let is_recorded = !core.upload.progress().is_ahead_of_catalog();
-        core.retired |= is_paused && is_recorded;
-        self.over.store(core.is_over(), Ordering::SeqCst);
+        let mut inner = self.inner();
+        let is_paused = inner.upload.phase() == Phase::Uploading && inner.upload.lease().is_none();
+        let is_recorded = !inner.upload.progress().is_ahead_of_catalog();
+        inner.retired |= is_paused && is_recorded;
         is_paused && !is_recorded
     }
 
@@ -435,13 +419,14 @@ impl Live {
     }
 
     /// Keeps everybody else from changing what the catalog says of this upload. Blocks.
-    pub(crate) fn recording(&self) -> Recording {
-        Recording(Arc::clone(&self.recording).blocking_lock_owned())
+    pub(crate) fn lock_row(&self, _: MayBlock) -> RowGuard {
+        drop(Held::before(Rank::Row));
+        RowGuard(Arc::clone(&self.row).blocking_lock_owned())
     }
 
     /// The same, unless somebody else does just now.
-    pub(crate) fn try_recording(&self) -> Option<Recording> {
-        Arc::clone(&self.recording).try_lock_owned().ok().map(Recording)
+    pub(crate) fn try_lock_row(&self) -> Option<RowGuard> {
+        Arc::clone(&self.row).try_lock_owned().ok().map(RowGuard)
     }
 
     /// The same, where the thread that has it ends soon, as a checkpoint does: it blocks that
@@ -450,10 +435,11 @@ impl Live {
     ///
     /// # Errors
     /// Where the upload is being published.
-    pub(crate) fn recording_unless_publishing(&self) -> Result<Recording, Refusal> {
+    pub(crate) fn lock_row_unless_publishing(&self, _: MayBlock) -> Result<RowGuard, Refusal> {
+        drop(Held::before(Rank::Row));
         loop {
-            if let Some(recording) = self.try_recording() {
-                return Ok(recording);
+            if let Some(row_guard) = self.try_lock_row() {
+                return Ok(row_guard);
             }
             // Between two looks the thread that has it may have begun to publish, so this does
             // not wait in the lock's own line.
@@ -467,35 +453,35 @@ impl Live {
     /// Whether its last byte came only just now, and `complete` with a sync of its own
     /// is to be expected: a checkpoint would sync it for nothing.
     pub(crate) fn is_about_to_complete(&self, patience: Duration) -> bool {
-        let core = self.core();
-        let progress = core.upload.progress();
-        core.upload.lease().is_some()
+        let inner = self.inner();
+        let progress = inner.upload.progress();
+        inner.upload.lease().is_some()
             && progress.received() == progress.filesize().end()
-            && core.written.is_some_and(|written| written.elapsed() < patience)
+            && inner.written.is_some_and(|written| written.elapsed() < patience)
     }
 
     /// What a checkpoint would make durable; nothing where nothing is new.
-    pub(crate) fn snapshot(&self, _: &Recording) -> Option<(Snapshot, Timestamp)> {
-        let core = self.core();
-        let upload = &core.upload;
+    pub(crate) fn snapshot(&self, _: &RowGuard) -> Option<(Snapshot, Timestamp)> {
+        let inner = self.inner();
+        let upload = &inner.upload;
         let due = upload.phase() == Phase::Uploading && upload.progress().is_ahead_of_catalog();
         due.then(|| (upload.progress().snapshot(), upload.last_byte_at()))
     }
 
     /// The snapshot's data is synced and the catalog has recorded it (P1): only
     /// now may the client hear of it.
-    pub(crate) fn recorded(&self, _: &Recording, snapshot: &Snapshot, durable: DurableOffset) {
-        let mut core = self.core();
-        core.upload.recorded(snapshot);
-        core.durable = durable;
-        core.report(self.document_id);
+    pub(crate) fn recorded(&self, _: &RowGuard, snapshot: &Snapshot, durable: DurableOffset) {
+        let mut inner = self.inner();
+        inner.upload.recorded(snapshot);
+        inner.durable = durable;
+        inner.report(self.document_id);
     }
 
     /// Tells the writers how far it is, unless they were told a moment ago.
     pub(crate) fn report_if_due(&self, every: Duration) {
-        let mut core = self.core();
-        if core.reported.is_none_or(|reported| reported.elapsed() >= every) {
-            core.report(self.document_id);
+        let mut inner = self.inner();
+        if inner.reported.is_none_or(|reported| reported.elapsed() >= every) {
+            inner.report(self.document_id);
         }
     }
 
@@ -503,43 +489,40 @@ impl Live {
     /// to its end since.
     pub(crate) fn last_word(&self) -> EventKind {
         // While somebody records it, the catalog may not say so yet.
-        let recording = self.try_recording();
-        let core = self.core();
-        match core.upload.phase() {
-            ended @ (Phase::Failed | Phase::Cancelled | Phase::Expired) if recording.is_some() => {
-                EventKind::Rejected(Failure::Refused(Refusal::NotUploading(ended)).rejection())
+        let row_guard = self.try_lock_row();
+        let inner = self.inner();
+        match inner.upload.phase() {
+            ended @ (Phase::Failed | Phase::Cancelled | Phase::Expired) if row_guard.is_some() => {
+                EventKind::Rejected(Error::Refused(Refusal::NotUploading(ended)).rejection())
             }
-            _ => EventKind::Progress(core.position()),
+            _ => EventKind::Progress(inner.position()),
         }
     }
 
     /// How the upload stands, and whether somebody writes to it, to be said under the lock:
     /// what comes later is said later, so that no client hears a promise go back.
     pub(crate) fn say_standing(&self, say: impl FnOnce(Position, bool)) {
-        let core = self.core();
-        say(core.position(), core.upload.lease().is_some());
+        let inner = self.inner();
+        say(inner.position(), inner.upload.lease().is_some());
     }
 
     /// Asks the rules a question.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Upload) -> T) -> T {
-        question(&self.core().upload)
+        question(&self.inner().upload)
     }
 
     /// Tells the rules what was done.
     pub(crate) fn tell<T>(&self, statement: impl FnOnce(&mut Upload) -> T) -> T {
-        let mut core = self.core();
-        let told = statement(&mut core.upload);
-        self.over.store(core.is_over(), Ordering::SeqCst);
-        told
+        let mut inner = self.inner();
+        statement(&mut inner.upload)
     }
 
     /// The document is in its place. Who completed it says so to whom it is due; the
     /// other writers find out when they ask.
     pub(crate) fn published(&self) {
-        let mut core = self.core();
-        core.upload.published();
-        core.writers.clear();
-        self.over.store(core.is_over(), Ordering::SeqCst);
+        let mut inner = self.inner();
+        inner.upload.published();
+        inner.writers.clear();
     }
 
     pub(crate) fn staging(&self) -> &dyn Staging {
@@ -550,13 +533,15 @@ impl Live {
         self.ask(|upload| upload.progress().filesize())
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(|poisoned| {
-            let mut core = poisoned.into_inner();
-            core.is_torn = true;
-            self.core.clear_poison();
-            core
-        })
+    fn inner(&self) -> InnerGuard<'_> {
+        let held = Held::before(Rank::Inner);
+        let inner = self.inner.lock().unwrap_or_else(|poisoned| {
+            let mut inner = poisoned.into_inner();
+            inner.is_torn = true;
+            self.inner.clear_poison();
+            inner
+        });
+        InnerGuard { _held: held, inner, over: &self.over }
     }
 }
 
@@ -566,7 +551,7 @@ fn hash_open_block(
     document_id: DocumentId,
     staging: &dyn Staging,
     upload: &mut Upload,
-) -> Result<BTreeMap<BlockIndex, BlockHasher>, Failure> {
+) -> Result<BTreeMap<BlockIndex, BlockHasher>, Error> {
     let Some((index, span)) = upload.progress().open_bytes() else { return Ok(BTreeMap::new()) };
     let length = upload.progress().length();
     let hasher = read_block(staging, index, span.clone(), length)?;
@@ -585,7 +570,7 @@ fn read_whole_block(
     staging: &dyn Staging,
     index: BlockIndex,
     length: Length,
-) -> Result<BlockValue, Failure> {
+) -> Result<BlockValue, Error> {
     let hasher = read_block(staging, index, index.span(length.bound()), length)?;
     Ok(BlockValue::of(&hasher, index, length))
 }
@@ -595,7 +580,7 @@ fn read_block(
     index: BlockIndex,
     span: Range<u64>,
     length: Length,
-) -> Result<BlockHasher, Failure> {
+) -> Result<BlockHasher, Error> {
     let bytes = usize::try_from(span.end - span.start).expect("a block fits in memory");
     let mut bytes = vec![0; bytes];
     staging.read_exact_at(&mut bytes, index.start())?;
@@ -604,15 +589,15 @@ fn read_block(
     Ok(hasher)
 }
 
-impl Core {
+impl Inner {
     fn is_over(&self) -> bool {
         self.retired || !matches!(self.upload.phase(), Phase::Uploading | Phase::Publishing)
     }
 
-    fn add(&mut self, lease: Lease, writer: Writer) -> Part {
+    fn add(&mut self, lease: Lease, writer: Subscriber) -> WriterId {
         self.writers_ever += 1;
         self.writers.insert(self.writers_ever, writer);
-        Part { lease, writer: self.writers_ever }
+        WriterId { lease, writer: self.writers_ever }
     }
 
     /// Tells all writers why they are none any more.
@@ -634,30 +619,13 @@ impl Core {
         document_id: DocumentId,
         by: GrantedBy,
         lease: Lease,
-        writer: Writer,
-    ) -> Part {
+        writer: Subscriber,
+    ) -> WriterId {
         let progress = self.upload.progress();
         let (offset, filesize) = (progress.received(), progress.filesize());
         let grant = Grant { by, offset, filesize, lease: Some(lease.generation()) };
         writer.events.send(writer.tag, Some(document_id), EventKind::Granted(grant));
         self.add(lease, writer)
-    }
-
-    fn pace_writeback(&mut self, staging: &dyn Staging, end: Offset, length_bytes: u64) {
-        let Writeback { span, bytes } = &mut self.writeback;
-        let (start, end) = (end.get() - length_bytes, end.get());
-        // Several writers write side by side; what lies further away is another matter.
-        let is_near = start <= span.end + WRITEBACK_BYTES
-            && span.start <= end.saturating_add(WRITEBACK_BYTES);
-        if *bytes == 0 || !is_near {
-            (*span, *bytes) = (start..start, 0);
-        }
-        *span = span.start.min(start)..span.end.max(end);
-        *bytes += length_bytes;
-        if *bytes >= WRITEBACK_BYTES {
-            staging.start_writeback(Offset::ZERO.plus(span.start), span.end - span.start);
-            *bytes = 0;
-        }
     }
 
     fn report(&mut self, document_id: DocumentId) {
@@ -679,18 +647,5 @@ impl Core {
             durable: self.durable,
             filesize: progress.filesize(),
         }
-    }
-}
-
-/// Why a lease ends for those who did no wrong.
-fn torn() -> Rejection {
-    const TORN: &str = "the server made a mistake; what is durable is kept, resume the upload";
-    Rejection::new(RejectionKind::Internal, TORN)
-}
-
-impl Writer {
-    /// Tells the channel how its upload, or its lease, ended.
-    pub(crate) fn tell(&self, document_id: DocumentId, why: Rejection) {
-        self.events.send(self.tag, Some(document_id), EventKind::Rejected(why));
     }
 }

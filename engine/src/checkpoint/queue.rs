@@ -1,0 +1,220 @@
+//! Uploads that wait for a checkpoint, and in which order they get it.
+
+use crate::active::ActiveUpload;
+use crate::config::Durability;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use towline_state::turns::Turns;
+use towline_types::{DocumentId, UserId};
+use towline_upload::Upload;
+
+/// Uploads that have received something since their last checkpoint.
+///
+/// A pass of checkpoints takes them a few at a time: users in turn, each user's oldest
+/// first, and those that a pause waits for before the others. So no upload waits for the
+/// syncs of all others, and a pause waits for those that are under way and for its own.
+/// That changes the order in which uploads get their promises, and nothing about the order
+/// of the steps for one (P1): its row lock, its sync, its row, its event.
+pub(crate) struct CheckpointQueue {
+    policy: CheckpointPolicy,
+    waiting: Mutex<Waiting>,
+    /// There is something to do.
+    dirty: Notify,
+    /// There is something to do that does not wait for the pause between two passes.
+    urgent: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    uploads: HashMap<DocumentId, Arc<ActiveUpload>>,
+    /// Their turns. One that has ended is among them and not among `uploads`.
+    turns: Turns<UserId, DocumentId>,
+    /// Those that a pause waits for; the pause ends when all of them have dropped their sender.
+    paused: Turns<UserId, (Arc<ActiveUpload>, Paused)>,
+    /// Received since the last pass began.
+    bytes: u64,
+    /// Each hears when the next pass has ended.
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+type Paused = Arc<oneshot::Sender<()>>;
+
+/// When a pass of checkpoints begins.
+#[derive(Debug, Clone, Copy)]
+struct CheckpointPolicy {
+    /// Without a pause when this many bytes have come since the last pass.
+    bytes: u64,
+    /// The shortest pause between two passes.
+    rest: Duration,
+}
+
+/// Uploads that move within this time share a checkpoint.
+pub(super) const GATHER: Duration = Duration::from_millis(20);
+
+impl CheckpointPolicy {
+    const fn of(durability: Durability) -> Self {
+        match durability {
+            Durability::Durable => Self { bytes: 64 << 20, rest: GATHER },
+            // A slow upload is worth a checkpoint, because a lost server would cost it much; a
+            // fast one is complete before.
+            Durability::Relaxed => Self { bytes: u64::MAX, rest: Duration::from_secs(5) },
+        }
+    }
+}
+
+/// What one pass has to go through.
+pub(super) struct Pass {
+    /// Uploads that have moved.
+    pub(super) dirty: usize,
+    /// Uploads that a pause waits for.
+    pub(super) paused: usize,
+    pub(super) waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// Uploads that are synced and recorded together.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) uploads: Vec<Arc<ActiveUpload>>,
+    /// How many turns of those that have moved were taken.
+    pub(super) turns: usize,
+    /// Dropped when all is recorded.
+    pub(super) paused: Vec<Paused>,
+}
+
+/// How many uploads are recorded together. More would keep those that are synced first
+/// waiting for the last.
+pub(super) const GROUP: usize = 16;
+
+/// Where more uploads than this wait, a group is [`LARGE_GROUP`] and is synced by several
+/// threads: a file system writes its journal once for all files that are being synced at the
+/// same moment.
+const MANY: usize = 64;
+
+/// How many uploads are recorded together then.
+const LARGE_GROUP: usize = 64;
+
+impl CheckpointQueue {
+    pub(crate) fn new(durability: Durability) -> Self {
+        Self {
+            policy: CheckpointPolicy::of(durability),
+            waiting: Mutex::default(),
+            dirty: Notify::new(),
+            urgent: Notify::new(),
+        }
+    }
+
+    /// The upload has received that many bytes more.
+    pub(crate) fn mark_dirty(&self, active: &Arc<ActiveUpload>, bytes: u64) {
+        let mut waiting = self.waiting();
+        if waiting.uploads.insert(active.document_id, Arc::clone(active)).is_none() {
+            waiting.turns.push(active.owner, active.document_id);
+        }
+        waiting.bytes += bytes;
+        let enough = waiting.bytes >= self.policy.bytes;
+        drop(waiting);
+        self.dirty.notify_one();
+        if enough {
+            self.urgent.notify_one();
+        }
+    }
+
+    /// The upload is not published after all: it takes bytes again, and what it has received
+    /// is made durable.
+    pub(crate) fn unpublished(&self, active: &Arc<ActiveUpload>) {
+        // In this order: a checkpoint leaves out what is being published.
+        active.tell(Upload::unpublish);
+        self.mark_dirty(active, 0);
+    }
+
+    /// The upload is over: nothing of it is to be recorded, nor to be held open for that.
+    pub(crate) fn forget(&self, id: DocumentId) {
+        self.waiting().uploads.remove(&id);
+    }
+
+    /// Makes everything durable that has come up to now; the receiver hears when that is done or
+    /// has failed. For a stop.
+    pub(crate) fn flush(&self) -> oneshot::Receiver<()> {
+        let (done, flushed) = oneshot::channel();
+        self.waiting().waiters.push(done);
+        self.wake_at_once();
+        flushed
+    }
+
+    /// Makes these durable before others; ready when that is done or has failed. For a
+    /// pause. Cancel-safe: dropped, it changes nothing about what is made durable.
+    pub(crate) async fn pause(&self, uploads: impl Iterator<Item = Arc<ActiveUpload>>) {
+        let (done, ended) = oneshot::channel();
+        let done = Arc::new(done);
+        {
+            let mut waiting = self.waiting();
+            for active in uploads {
+                waiting.paused.push(active.owner, (active, Arc::clone(&done)));
+            }
+        }
+        drop(done);
+        self.wake_at_once();
+        // Nothing is ever sent: the drop of the last sender is the signal.
+        let _ = ended.await;
+    }
+
+    fn wake_at_once(&self) {
+        self.dirty.notify_one();
+        self.urgent.notify_one();
+    }
+
+    /// The shortest pause between two passes.
+    pub(super) fn shortest_rest(&self) -> Duration {
+        self.policy.rest
+    }
+
+    /// Waits until there is something to do. Cancel-safe.
+    pub(super) async fn dirty(&self) {
+        self.dirty.notified().await;
+    }
+
+    /// Waits until there is something to do that does not wait for the end of a pause.
+    /// Cancel-safe.
+    pub(super) async fn urgent(&self) {
+        self.urgent.notified().await;
+    }
+
+    pub(super) fn begin_pass(&self) -> Pass {
+        let mut waiting = self.waiting();
+        waiting.bytes = 0;
+        let waiters = std::mem::take(&mut waiting.waiters);
+        Pass { dirty: waiting.turns.len(), paused: waiting.paused.len(), waiters }
+    }
+
+    /// The uploads that go next: at most `dirty` of those that have moved, and beside
+    /// them as many that are paused.
+    pub(super) fn next(&self, dirty: usize) -> Group {
+        let mut waiting = self.waiting();
+        let mut group = Group::default();
+        let most = if waiting.turns.len() > MANY { LARGE_GROUP } else { GROUP };
+        while group.uploads.len() < most / 2
+            && let Some((active, paused)) = waiting.paused.pop()
+        {
+            // Its turn among the others would find nothing new. Another active upload of the
+            // same document, begun since, has a turn of its own.
+            let same = waiting.uploads.get(&active.document_id);
+            if same.is_some_and(|same| Arc::ptr_eq(same, &active)) {
+                waiting.uploads.remove(&active.document_id);
+            }
+            group.uploads.push(active);
+            group.paused.push(paused);
+        }
+        while group.turns < dirty.min(most - most / 2)
+            && let Some(id) = waiting.turns.pop()
+        {
+            group.turns += 1;
+            group.uploads.extend(waiting.uploads.remove(&id));
+        }
+        group
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,147 @@
+//! How an upload ends without a document: its row, its staging file, its writers and the log.
+
+use crate::active::{ActiveUpload, RowGuard};
+use crate::error::Error;
+use crate::failpoint;
+use crate::log::{self, UploadEnd};
+use crate::may_block::MayBlock;
+use crate::shared::Shared;
+use crate::storage::StorageError;
+use std::sync::Arc;
+use towline_types::DocumentId;
+use towline_upload::{Phase, Refusal};
+
+/// Ends an upload. The row is written first: bytes without a promise are litter, which the next
+/// start removes; a promise without bytes is broken (P1). Blocks.
+pub(crate) fn end(shared: &Shared, id: DocumentId, phase: Phase, why: &str) -> Result<(), Error> {
+    record(shared, id, phase, why)?;
+    if let Err(error) = shared.storage.discard(id) {
+        tracing::warn!(document_id = %id, error = log::chain(&error), "the staging area could not be removed");
+    }
+    Ok(())
+}
+
+/// The same for an upload without a staging file. Blocks.
+pub(crate) fn record(
+    shared: &Shared,
+    id: DocumentId,
+    phase: Phase,
+    why: &str,
+) -> Result<(), Error> {
+    shared.catalog.finish(id, phase, why.to_owned(), shared.clock().now()).wait()?;
+    shared.state_copy.changed();
+    failpoint::reach("end.recorded");
+    Ok(())
+}
+
+/// [`end`] with a line of the log: for an upload of which its owner has heard. Blocks.
+pub(crate) fn end_and_log(
+    shared: &Shared,
+    id: DocumentId,
+    phase: Phase,
+    why: &str,
+) -> Result<(), Error> {
+    end(shared, id, phase, why)?;
+    log_end(shared, id, phase, why);
+    Ok(())
+}
+
+/// Gives an upload up, whether or not a writer has it open. Blocks.
+///
+/// The caller has looked at it before, and it may have been published since, with `SUCCESS`
+/// said: so the row is read while no other thread changes it. While the upload is being published
+/// the answer is [`Error::StillPublishing`]: a wait with the slot taken would make every other
+/// request for the document wait as well, each with a thread (P6).
+pub(crate) fn give_up(
+    shared: &Shared,
+    id: DocumentId,
+    phase: Phase,
+    why: &str,
+    may_block: MayBlock,
+) -> Result<(), Error> {
+    failpoint::reach("end.decided");
+    shared.registry.exclusively(id, |active| {
+        let row_guard =
+            active.map(|active| lock_row_unless_publishing(active, may_block)).transpose()?;
+        match shared.catalog.document(id).wait()?.map(|row| row.phase) {
+            Some(Phase::Uploading) => {}
+            Some(phase) => return Err(Error::Refused(Refusal::NotUploading(phase))),
+            None => return Err(Error::Refused(Refusal::NotFound)),
+        }
+        let writers = match (active, &row_guard) {
+            (Some(active), Some(row_guard)) => Some(active.give_up(row_guard, phase)?),
+            _ => None,
+        };
+        let ended = end_and_log(shared, id, phase, why);
+        if let Some(writers) = writers {
+            writers.hear(&match &ended {
+                Ok(()) => Error::Refused(Refusal::NotUploading(phase)).rejection(),
+                Err(error) => error.rejection(),
+            });
+        }
+        ended
+    })
+}
+
+/// Fails an upload because of that error, and tells its writers. Blocks.
+pub(crate) fn fail(shared: &Shared, active: &ActiveUpload, row_guard: &RowGuard, error: &Error) {
+    let document_id = active.document_id;
+    if error.is_for_operator() {
+        shared.summary.fault(Some(document_id), error);
+    }
+    let why = error.rejection();
+    let writers = match active.give_up(row_guard, Phase::Failed) {
+        Ok(writers) => writers,
+        // It has ended otherwise, and the thread that ended it has told all its writers.
+        Err(_) => return,
+    };
+    if let Err(error) = fail_unopened(shared, document_id, error) {
+        tracing::error!(%document_id, error = log::chain(&error), "the failure was not recorded");
+    }
+    writers.hear(&why);
+}
+
+/// Fails an upload that no writer has open, with a line of the log. Blocks.
+///
+/// Where the bytes are not what was left, what has the name of the staging file is set aside, as
+/// a start does it: it may be bytes that were promised and can be used again (P1), or another
+/// program's file, which no upload may delete. The row goes first here too: a crash in between
+/// leaves a stray file, which the next start sets aside.
+pub(crate) fn fail_unopened(shared: &Shared, id: DocumentId, error: &Error) -> Result<(), Error> {
+    let why = &error.rejection().message;
+    if !matches!(error, Error::Storage(StorageError::Lost(_))) {
+        return end_and_log(shared, id, Phase::Failed, why);
+    }
+    record(shared, id, Phase::Failed, why)?;
+    // Only on a disk can other bytes have got the name.
+    let aside = shared.storage.local_disk().map(|disk| disk.set_upload_aside(id));
+    match aside.unwrap_or(Ok(None)) {
+        Ok(Some(place)) => {
+            let place = place.display();
+            tracing::warn!(document_id = %id, %place, "what is there of it was set aside");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(document_id = %id, error = log::chain(&error), "the staging area could not be set aside; it stays");
+        }
+    }
+    log_end(shared, id, Phase::Failed, why);
+    Ok(())
+}
+
+fn log_end(shared: &Shared, id: DocumentId, phase: Phase, why: &str) {
+    if tracing::enabled!(tracing::Level::INFO)
+        && let Ok(Some(document)) = shared.catalog.document(id).wait()
+    {
+        UploadEnd::of(&document).without_document(phase, why);
+    }
+}
+
+/// Keeps every other thread from changing what the catalog says of that upload, unless it is
+/// being published. Blocks.
+pub(crate) fn lock_row_unless_publishing(
+    active: &Arc<ActiveUpload>,
+    may_block: MayBlock,
+) -> Result<RowGuard, Error> {
+    active.lock_row_unless_publishing(may_block).map_err(|_| Error::StillPublishing)
+}

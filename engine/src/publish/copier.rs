@@ -1,0 +1,47 @@
+//! Makes the copies to other file systems that no writer makes: see
+//! [`volume_copies`](super::volume_copies).
+
+use super::interrupted;
+use crate::error::Error;
+use crate::may_block::MayBlock;
+use crate::shared::Shared;
+use std::sync::Arc;
+use towline_types::DocumentId;
+
+/// Finishes what is left to it, one document after another, until it is dropped: what an
+/// earlier run began to publish, and what no writer finishes.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        let id = shared.volume_copies.next().await;
+        let Ok(permit) = Arc::clone(&shared.large_reads).acquire_owned().await else { return };
+        let here = Arc::clone(&shared);
+        let finishing = move || {
+            let may_block = MayBlock::on_own_thread();
+            interrupted::finish_in_turn(&here, id, Some(permit), may_block, &mut |_| {})
+        };
+        match shared.tracker.spawn_blocking(finishing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Error::StillPublishing)) => {
+                shared.tracker.spawn(again(Arc::clone(&shared), id));
+            }
+            Ok(Err(error)) => shared.summary.fault(Some(id), &error),
+            Err(error) => {
+                tracing::error!(document_id = %id, %error, "its copy did not come to its end")
+            }
+        }
+    }
+}
+
+/// Another thread publishes or copies the document, and it may yet leave the rest: leaves it to
+/// [`run`] once more when that thread may have ended. The row tells [`run`] whether there is a
+/// rest. Where the server stops, the next start sees to it.
+async fn again(shared: Arc<Shared>, id: DocumentId) {
+    let ended = async {
+        tokio::time::sleep(shared.config.timings.report).await;
+        shared.volume_copies.over(id).await;
+    };
+    tokio::select! {
+        () = shared.stopping.cancelled() => {}
+        () = ended => shared.volume_copies.enqueue_again(id),
+    }
+}

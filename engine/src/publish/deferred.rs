@@ -1,0 +1,98 @@
+//! Makes documents durable that have their names already: what relaxed durability leaves to do
+//! after `SUCCESS`.
+//!
+//! Each of them has a row that says `publishing` and that its bytes may be in the
+//! page cache only. Here they are synced, many together, and then the rows say
+//! `completed` (P3, later). Cut off anywhere, recovery reads and hashes such a file
+//! before it serves it (P2), and makes it durable (P4).
+
+use super::deferred_queue::UnsyncedDocument;
+use crate::failpoint;
+use crate::log;
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use towline_state::catalog::{CatalogError, Refusal};
+use towline_upload::Phase;
+
+/// Documents that get their names within this time share a sync: it is the price of being
+/// relaxed.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// How long what could not be recorded waits for the next try.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Syncs what comes, until it is dropped.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        shared.deferred.added().await;
+        tokio::time::sleep(GATHER).await;
+        loop {
+            let here = Arc::clone(&shared);
+            match shared.tracker.spawn_blocking(move || sync_deferred(&here)).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "a deferred sync did not come to its end"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Syncs and records what waits; says whether nothing of it has to be tried again. Blocks.
+pub(crate) fn sync_deferred(shared: &Shared) -> bool {
+    let guard = shared.deferred.lock();
+    let documents = shared.deferred.all(&guard);
+    if documents.is_empty() {
+        return true;
+    }
+    let places: Vec<_> = documents.iter().map(|one| (one.owner, one.path.clone())).collect();
+    // Only documents of a store that can do this get a permit.
+    let Some(storage) = shared.storage.deferred() else { return true };
+    if let Err(error) = storage.sync_deferred(&places) {
+        // The volume is closed. The rows go on saying `publishing`, and the next start
+        // reads what the disk has kept (P5).
+        tracing::error!(documents = documents.len(), error = log::chain(&error), "not durable");
+        documents.iter().for_each(|one| shared.deferred.forget(one.document_id));
+        return true;
+    }
+    record(shared, &documents)
+}
+
+/// How many rows are recorded together: as many as share a transaction.
+const ROWS_PER_COMMIT: usize = 256;
+
+fn record(shared: &Shared, documents: &[Arc<UnsyncedDocument>]) -> bool {
+    failpoint::reach("deferred.synced");
+    let mut all = true;
+    for together in documents.chunks(ROWS_PER_COMMIT) {
+        let complete = |one: &Arc<UnsyncedDocument>| {
+            shared.catalog.complete_publish(one.document_id, one.stamp, one.named_at)
+        };
+        let rows: Vec<_> = together.iter().map(complete).collect();
+        for (one, recorded) in together.iter().zip(rows) {
+            let id = one.document_id;
+            match recorded.wait() {
+                // A request asked for it before, and it was completed for that request.
+                Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(Phase::Completed))) => {}
+                Err(error) => {
+                    tracing::error!(document_id = %id, error = log::chain(&error), "not recorded as complete");
+                    if may_be_recorded_later(&error) {
+                        all = false;
+                        continue;
+                    }
+                }
+            }
+            shared.deferred.forget(id);
+        }
+    }
+    shared.storage_follows_catalog();
+    shared.state_copy.changed();
+    all
+}
+
+/// Whether the row may still say `publishing`, and the catalog takes changes: then a
+/// start would have to read the file, so it keeps its permit (P6).
+const fn may_be_recorded_later(error: &CatalogError) -> bool {
+    matches!(error, CatalogError::Busy | CatalogError::DiskFull | CatalogError::Sql(_))
+}

@@ -1,0 +1,166 @@
+//! Finishes what a row that says `publishing` has begun, at a start or later. It may itself be
+//! cut off anywhere, and is then simply done again (P4).
+
+use super::content_check::{self, ContentCheck};
+use super::in_place::{publish_again, record_completed, success_said_at};
+use super::reserved_name::PublishSpec;
+use crate::end;
+use crate::error::Error;
+use crate::receipt::Receipt;
+use crate::shared::Shared;
+use crate::storage::{GoesOn, StorageError};
+use towline_state::catalog::{Bytes, Document};
+use towline_types::{DocumentPath, FileHash, FileSize};
+use towline_upload::Phase;
+
+/// What is left to do for a row that says `publishing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remaining {
+    /// Steps 3 and 4: the file is still in the staging area.
+    Publish,
+    /// Step 4: the file has its name.
+    Record,
+    /// Nothing can be done: the file is under neither name with its length.
+    Missing,
+}
+
+/// The rule: the length of the staging file, where there is one, and of the file under the name
+/// that the row says decide.
+pub(crate) fn remaining(
+    filesize: FileSize,
+    staging_bytes: Option<u64>,
+    published: Option<FileSize>,
+) -> Remaining {
+    match staging_bytes {
+        Some(length) if length == filesize.get() => Remaining::Publish,
+        None if published == Some(filesize) => Remaining::Record,
+        Some(_) | None => Remaining::Missing,
+    }
+}
+
+/// Finishes the publishing of that row. The caller keeps other threads from doing the same. Where
+/// the file has to be copied to another file system, `goes_on` hears how far that is; where it
+/// says no the answer is [`Error::StillPublishing`]. Blocks.
+pub(super) fn finish(
+    shared: &Shared,
+    row: &Document,
+    goes_on: GoesOn<'_>,
+) -> Result<Receipt, Error> {
+    content_check::sync_volume(shared, [row])?;
+    let staging_bytes = match shared.storage.open(row.document_id) {
+        Ok(staging) => Some(staging.length_bytes()?),
+        Err(StorageError::Lost(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let remaining = remaining(row.filesize, staging_bytes, published_size(shared, row)?);
+    carry_out(shared, row, remaining, goes_on)
+}
+
+/// Why an upload ends whose bytes are not there.
+const LOST: &str = "its bytes were lost on the server; begin it again";
+
+/// Fails an upload whose bytes are not all there. Those that were promised and are there are
+/// kept: the rest may be on a disk that is found again. Of a document that was not durable
+/// yet nothing was promised. Blocks.
+pub(crate) fn fail_lost(shared: &Shared, row: &Document) -> Result<(), Error> {
+    content_check::set_named_aside(shared, row)?;
+    if row.bytes == Bytes::Synced {
+        content_check::set_staged_aside(shared, row)?;
+    }
+    end::end_and_log(shared, row.document_id, Phase::Failed, LOST)
+}
+
+/// Does what is left. Blocks.
+pub(crate) fn carry_out(
+    shared: &Shared,
+    row: &Document,
+    remaining: Remaining,
+    goes_on: GoesOn<'_>,
+) -> Result<Receipt, Error> {
+    let lost = || Error::Ended { phase: Phase::Failed, reason: LOST.to_owned() };
+    let (Some(blake3), Some(path)) = (row.blake3, row.file_path.clone()) else {
+        return Err(lost());
+    };
+    let check = match remaining {
+        Remaining::Publish => content_check::check_staged(shared, row, blake3)?,
+        Remaining::Record => content_check::check_named(shared, row, &path, blake3)?,
+        Remaining::Missing => ContentCheck::NotWhole,
+    };
+    let spec = spec(row, blake3);
+    let receipt = match (remaining, check) {
+        (Remaining::Publish, ContentCheck::Whole) => {
+            publish_again(shared, spec, row.clone(), goes_on)?
+        }
+        (Remaining::Record, ContentCheck::Whole) => record(shared, spec, row, &path)?,
+        (_, check) => {
+            if check == ContentCheck::Unreadable {
+                // Under one name or under both.
+                content_check::set_named_aside(shared, row)?;
+                content_check::set_staged_aside(shared, row)?;
+            }
+            fail_lost(shared, row)?;
+            return Err(lost());
+        }
+    };
+    // Where `SUCCESS` was said already, the log has its line.
+    if success_said_at(row).is_none() {
+        receipt.upload_end().completed_by_server();
+    }
+    Ok(receipt)
+}
+
+fn spec(row: &Document, blake3: FileHash) -> PublishSpec {
+    let (document_id, owner, on_conflict) = (row.document_id, row.user_id, row.on_conflict);
+    PublishSpec { document_id, owner, blake3, on_conflict, is_copy: false }
+}
+
+/// The file has its name: the name is made durable (P3), and the row says `completed`.
+fn record(
+    shared: &Shared,
+    spec: PublishSpec,
+    row: &Document,
+    path: &DocumentPath,
+) -> Result<Receipt, Error> {
+    let synced = shared.storage.sync_published(row.user_id, path);
+    synced.map_err(|error| match error {
+        // Its bytes are durable, and the row still says `publishing`: the next start
+        // completes it.
+        error @ StorageError::SyncFailed(_) => Error::NameUnsynced(error),
+        error => error.into(),
+    })?;
+    let created_at = success_said_at(row).unwrap_or_else(|| shared.clock().now());
+    let stamp = shared.storage.published(row.user_id, path)?.map(|found| found.stamp);
+    record_completed(shared, spec, stamp, created_at)
+}
+
+/// The size of the file under the name that a publishing row says. A name that
+/// cannot be looked at for what lies there belongs to another program's file.
+pub(crate) fn published_size(shared: &Shared, row: &Document) -> Result<Option<FileSize>, Error> {
+    let (Some(path), Phase::Publishing) = (&row.file_path, row.phase) else { return Ok(None) };
+    match shared.storage.published_size(row.user_id, path) {
+        Ok(size) => Ok(size),
+        Err(StorageError::Unsafe { .. } | StorageError::NotAFolder) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(staging_bytes: Option<u64>, published: Option<u64>) -> Remaining {
+        let size = |bytes| FileSize::try_from(bytes).unwrap();
+        remaining(size(100), staging_bytes, published.map(size))
+    }
+
+    #[test]
+    fn a_publishing_row_ends_at_its_name() {
+        assert_eq!(left(Some(100), None), Remaining::Publish);
+        assert_eq!(left(None, Some(100)), Remaining::Record);
+        // Another program's file has the name: another name is found.
+        assert_eq!(left(Some(100), Some(7)), Remaining::Publish);
+        assert_eq!(left(Some(99), None), Remaining::Missing);
+        assert_eq!(left(None, Some(7)), Remaining::Missing);
+        assert_eq!(left(None, None), Remaining::Missing);
+    }
+}

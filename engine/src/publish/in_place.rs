@@ -1,0 +1,87 @@
+//! Steps 3 and 4 at once, for a row that says `publishing`.
+
+use super::reserved_name::{PublishSpec, ReservedName, reserve_another};
+use super::source::not_renamed;
+use crate::error::Error;
+use crate::failpoint;
+use crate::receipt::Receipt;
+use crate::shared::Shared;
+use crate::storage::{GoesOn, Put};
+use towline_state::catalog::{self, Bytes, Document, FileStamp};
+use towline_types::Timestamp;
+
+/// Steps 3 and 4, where the row may have said `publishing` for a while. Its own name is tried
+/// first: the rename may have happened, and the row must go on saying where the file is. Blocks.
+pub(super) fn publish_again(
+    shared: &Shared,
+    spec: PublishSpec,
+    document: Document,
+    goes_on: GoesOn<'_>,
+) -> Result<Receipt, Error> {
+    put_in_place(shared, spec, ReservedName::of((document, 0)), goes_on)
+}
+
+/// Steps 3 and 4. Where a copy to another file system is not to go on, the row goes on saying
+/// `publishing`, and the answer is [`Error::StillPublishing`]. Blocks.
+pub(super) fn put_in_place(
+    shared: &Shared,
+    spec: PublishSpec,
+    mut name: ReservedName,
+    goes_on: GoesOn<'_>,
+) -> Result<Receipt, Error> {
+    let PublishSpec { document_id: id, owner, blake3, .. } = spec;
+    // Where `SUCCESS` may have been said already, it was said with that moment in it.
+    let said_at = success_said_at(&name.document);
+    loop {
+        match shared.storage.publish(id, owner, &name.path, blake3, goes_on) {
+            Ok(Put::InPlace) => break,
+            Ok(Put::Stopped) => return Err(Error::StillPublishing),
+            Err(error) => {
+                let another = reserve_another(shared, spec, &name, error);
+                let another =
+                    another.map_err(|error| not_renamed(shared, spec, Some(&name.path), error))?;
+                name = ReservedName::of(another.wait()?);
+            }
+        }
+    }
+    let created_at = said_at.unwrap_or_else(|| shared.clock().now());
+    // Without a stamp the file is read when a request asks for it, and nothing else follows.
+    let found = shared.storage.published(owner, &name.path);
+    let stamp = found.ok().flatten().map(|found| found.stamp);
+    let receipt = record_completed(shared, spec, stamp, created_at)?;
+    // A copy on another disk has left the staging file. It was the place of the promised bytes
+    // until the row was committed (P1). What cannot be removed now, the next start removes.
+    if let Err(error) = shared.storage.discard(id) {
+        tracing::warn!(document_id = %id, %error, "the staging file of a published document could not be removed");
+    }
+    Ok(receipt)
+}
+
+/// Step 4. Blocks.
+pub(super) fn record_completed(
+    shared: &Shared,
+    spec: PublishSpec,
+    stamp: Option<FileStamp>,
+    created_at: Timestamp,
+) -> Result<Receipt, Error> {
+    failpoint::reach("publish.in_place");
+    completed(spec, shared.catalog.complete_publish(spec.document_id, stamp, created_at))
+}
+
+/// Waits until the row says `completed`: only then is there a durable receipt (P3). Blocks.
+pub(super) fn completed(
+    spec: PublishSpec,
+    recorded: catalog::Reply<Document>,
+) -> Result<Receipt, Error> {
+    let document = recorded.wait()?;
+    failpoint::reach("publish.row_completed");
+    Ok(Receipt::durable(document, spec.blake3, spec.is_copy))
+}
+
+/// When `SUCCESS` was said of a document that is publishing, if it may have been.
+pub(super) fn success_said_at(document: &Document) -> Option<Timestamp> {
+    match document.bytes {
+        Bytes::Synced => None,
+        Bytes::Cached { .. } => Some(document.last_chunk_at),
+    }
+}

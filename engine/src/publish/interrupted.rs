@@ -1,0 +1,100 @@
+//! Finishes a publishing that was begun and not ended, when a request asks for its document.
+
+use super::finish;
+use super::volume_copies::{CopyProgress, VolumeCopy};
+use crate::active::ActiveUpload;
+use crate::error::Error;
+use crate::may_block::MayBlock;
+use crate::shared::Shared;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use towline_state::catalog::Document;
+use towline_types::DocumentId;
+use towline_upload::Phase;
+
+/// Finishes the publishing of that document, and tells the rules what the row says. `say` hears
+/// how far a copy to another file system is. Where another thread works on it, or a copy has to
+/// wait for its turn, the answer is [`Error::StillPublishing`]. Blocks.
+pub(crate) fn finish(
+    shared: &Shared,
+    id: DocumentId,
+    may_block: MayBlock,
+    say: &mut dyn FnMut(CopyProgress),
+) -> Result<(), Error> {
+    let turn = Arc::clone(&shared.large_reads).try_acquire_owned().ok();
+    finish_in_turn(shared, id, turn, may_block, say)
+}
+
+/// The same; a copy to another file system is made where there is a `turn`, else it is left to
+/// [`copier`](super::copier).
+///
+/// While the row says `publishing`, the upload takes no bytes and cannot be given up, and
+/// every thread that would finish it comes here. So neither its slot nor the sync of deferred
+/// documents is held while a copy is made.
+pub(super) fn finish_in_turn(
+    shared: &Shared,
+    id: DocumentId,
+    turn: Option<OwnedSemaphorePermit>,
+    _: MayBlock,
+    say: &mut dyn FnMut(CopyProgress),
+) -> Result<(), Error> {
+    let (row, copy) = match finish_at_once(shared, id)? {
+        Some(left) => left,
+        None => return Ok(()),
+    };
+    if turn.is_none() {
+        drop(copy);
+        shared.volume_copies.enqueue(&row);
+        return Err(Error::StillPublishing);
+    }
+    let goes_on = &mut |copied| {
+        copy.reached(copied);
+        say(CopyProgress::of(&row, copied));
+        !shared.stopping.is_cancelled()
+    };
+    let finished = finish::finish(shared, &row, goes_on).map(drop);
+    shared.registry.exclusively(id, |active| tell_what_row_says(shared, id, active))?;
+    finished
+}
+
+/// The same as far as no copy to another file system is needed; else the row, and the copy
+/// that is begun.
+fn finish_at_once(
+    shared: &Shared,
+    id: DocumentId,
+) -> Result<Option<(Document, VolumeCopy)>, Error> {
+    shared.registry.exclusively(id, |active| {
+        let row_guard = active.map(|active| active.try_lock_row().ok_or(Error::StillPublishing));
+        let _row_guard = row_guard.transpose()?;
+        // Not beside the sync of deferred documents: it may be about to complete this very
+        // document, and the row has to say so.
+        let _guard = shared.deferred.lock();
+        let row = match shared.catalog.document(id).wait()? {
+            Some(row) if row.phase == Phase::Publishing => row,
+            _ => return tell_what_row_says(shared, id, active).map(|()| None),
+        };
+        let copy = shared.volume_copies.begin(&row).ok_or(Error::StillPublishing)?;
+        shared.state_copy.changed();
+        match finish::finish(shared, &row, &mut |_| false) {
+            Err(Error::StillPublishing) => Ok(Some((row, copy))),
+            finished => {
+                tell_what_row_says(shared, id, active)?;
+                finished.map(|_| None)
+            }
+        }
+    })
+}
+
+fn tell_what_row_says(
+    shared: &Shared,
+    id: DocumentId,
+    active: Option<&Arc<ActiveUpload>>,
+) -> Result<(), Error> {
+    let Some(active) = active else { return Ok(()) };
+    match shared.catalog.document(id).wait()?.map(|row| row.phase) {
+        Some(Phase::Uploading) => shared.checkpoints.unpublished(active),
+        Some(Phase::Completed) => active.published(),
+        _ => {}
+    }
+    Ok(())
+}

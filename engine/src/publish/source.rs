@@ -1,0 +1,166 @@
+//! Where the bytes come from that are published, and what a failed publishing leaves of them.
+
+use super::reserved_name::PublishSpec;
+use crate::active::pending::PendingGuard;
+use crate::active::{ActiveUpload, RowGuard};
+use crate::end;
+use crate::error::Error;
+use crate::may_block::MayBlock;
+use crate::presence::{self, ALL_NAMES_LOOKED_AT};
+use crate::shared::Shared;
+use crate::storage::{Publishable, StorageError};
+use std::sync::Arc;
+use towline_state::catalog::Bytes;
+use towline_types::{DocumentId, DocumentPath, OnConflict, UserId};
+use towline_upload::Phase;
+
+/// See the module's description.
+pub(super) enum Source {
+    /// An upload's; no other thread changes what the catalog says of it.
+    Upload(Arc<ActiveUpload>, #[allow(dead_code, reason = "held, not read")] RowGuard),
+    /// Those of a file that came whole: a request that names its number waits until it has its
+    /// name, or until it is being copied to another file system. From then on its
+    /// [`VolumeCopy`](super::volume_copies::VolumeCopy) keeps every other thread from it, and a
+    /// request for it is told how far the copy is.
+    Whole(
+        Arc<dyn Publishable>,
+        #[allow(dead_code, reason = "held, not read")] Option<PendingGuard>,
+    ),
+}
+
+impl Source {
+    pub(super) fn staging(&self) -> &dyn Publishable {
+        match self {
+            Self::Upload(active, _) => active.staging(),
+            Self::Whole(staging, _) => &**staging,
+        }
+    }
+
+    /// What the row is to say of its bytes.
+    pub(super) fn bytes(&self, is_cached: bool) -> Bytes {
+        match is_cached {
+            true => Bytes::Cached { inode: self.staging().file_number() },
+            false => Bytes::Synced,
+        }
+    }
+
+    /// Fails the documents without a file whose rows keep every name from it that it may
+    /// have; says whether there were any. A file that came whole begins anew instead, as an
+    /// upload that can be resumed.
+    pub(super) fn fail_missing(&self, shared: &Shared, spec: PublishSpec) -> bool {
+        let PublishSpec { owner, on_conflict, .. } = spec;
+        let Self::Upload(active, _) = self else { return false };
+        let copies = match on_conflict {
+            OnConflict::Rename => ALL_NAMES_LOOKED_AT,
+            OnConflict::Reject => 1,
+        };
+        let path = active.ask(|upload| upload.path().clone());
+        presence::fail_missing_at(shared, owner, &path, copies)
+    }
+
+    /// What becomes of the document where its file did not get its name. One that came whole
+    /// fails: no client has heard of it, and its file may have no name at all by which it could
+    /// be found. Only where the disk does not say what it did, the row stays as it is, for the
+    /// next request that names it or the next start.
+    pub(super) fn not_renamed(
+        &self,
+        shared: &Shared,
+        spec: PublishSpec,
+        path: &DocumentPath,
+        error: StorageError,
+    ) -> Error {
+        match self {
+            Self::Upload(..) => not_renamed(shared, spec, Some(path), error),
+            Self::Whole(..) if error.is_damage() => Error::NameUnsynced(error),
+            Self::Whole(..) => {
+                let error = Error::Storage(error);
+                fail_whole(shared, spec.document_id, &error);
+                error
+            }
+        }
+    }
+
+    /// What becomes of the document where no name was found for it. One that came whole
+    /// fails: its row has no name yet, or says one that another's file has.
+    pub(super) fn without_name(&self, shared: &Shared, id: DocumentId, error: Error) -> Error {
+        if let Self::Whole(..) = self {
+            fail_whole(shared, id, &error);
+        }
+        error
+    }
+
+    /// The row decides what a failed publishing leaves: an upload that can be completed again,
+    /// or a rename that the next request for the document finishes. A file that came whole is
+    /// sent again.
+    pub(super) fn after_error(&self, shared: &Shared, id: DocumentId, error: &Error) {
+        if !is_uploading(shared, id) {
+            return;
+        }
+        match self {
+            Self::Upload(active, _) => shared.checkpoints.unpublished(active),
+            Self::Whole(_, Some(_)) => fail_whole(shared, id, error),
+            // Its copy has failed: see `give_up_whole`.
+            Self::Whole(_, None) => {}
+        }
+    }
+}
+
+fn fail_whole(shared: &Shared, id: DocumentId, error: &Error) {
+    if let Err(error) = end::end(shared, id, Phase::Failed, &error.rejection().message) {
+        not_recorded(id, &error);
+    }
+}
+
+/// Ends a file that came whole, and whose copy to another file system has failed, where its row
+/// says `uploading`. Since it does, a request that named it may have resumed it, or be completing
+/// it. Blocks.
+pub(super) fn give_up_whole(shared: &Shared, id: DocumentId, error: &Error, may_block: MayBlock) {
+    if !is_uploading(shared, id) {
+        return;
+    }
+    match end::give_up(shared, id, Phase::Failed, &error.rejection().message, may_block) {
+        Ok(()) | Err(Error::Refused(_) | Error::StillPublishing) => {}
+        Err(error) => not_recorded(id, &error),
+    }
+}
+
+fn is_uploading(shared: &Shared, id: DocumentId) -> bool {
+    let row = shared.catalog.document(id).wait();
+    row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Uploading))
+}
+
+fn not_recorded(id: DocumentId, error: &Error) {
+    tracing::error!(document_id = %id, %error, "the failure was not recorded");
+}
+
+/// What a failed rename leaves. While the staging file still has its name, and the final name
+/// is not the same file already, nothing was renamed, and the upload can be completed again.
+/// Else it is not known whether the new name is durable: the row goes on saying
+/// `publishing`, and the next request for the document, or the next start, finishes it (P3, P4).
+pub(super) fn not_renamed(
+    shared: &Shared,
+    spec: PublishSpec,
+    path: Option<&DocumentPath>,
+    error: StorageError,
+) -> Error {
+    let PublishSpec { document_id: id, owner, .. } = spec;
+    match (shared.storage.open(id), error) {
+        (Err(StorageError::Lost(_)), error @ StorageError::Lost(_)) => error.into(),
+        (Err(_), error) => Error::NameUnsynced(error),
+        (Ok(staging), error)
+            if path.is_some_and(|path| is_file_at(shared, owner, path, staging.file_number())) =>
+        {
+            Error::NameUnsynced(error)
+        }
+        (Ok(_), error) => match shared.catalog.return_to_uploading(id).wait() {
+            Ok(()) => error.into(),
+            Err(catalog) => catalog.into(),
+        },
+    }
+}
+
+/// Whether the file with that number has that name, as its second one.
+fn is_file_at(shared: &Shared, owner: UserId, path: &DocumentPath, file_number: u64) -> bool {
+    let file = shared.storage.published(owner, path);
+    file.is_ok_and(|file| file.is_some_and(|file| file.file_number() == file_number))
+}

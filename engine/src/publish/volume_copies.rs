@@ -1,0 +1,135 @@
+//! Documents that are being copied to the file system of their folder, where that is
+//! another than the one of the staging files.
+//!
+//! Such a copy may take minutes. At most one thread copies a document. A copy that has begun
+//! goes on when the connection ends whose `complete` began it. One that still waits for its
+//! turn then, or finds that another thread works on the document, is made by
+//! [`copier`](super::copier). A copy ends unfinished only when the server stops: then the row says `publishing`, the bytes are where
+//! they were promised (P1), and the next start copies anew, behind its open port (P4). Other
+//! writers that ask for such a document wait for the end of the copy without a thread, and
+//! hear how far it is.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use towline_state::catalog::{Document, DurableOffset};
+use towline_types::{DocumentId, FileSize, Offset};
+
+/// How many large files are read at a time, over all connections, to be copied or to be looked
+/// at: each of them is as much work for the disk as many clients together. A client that
+/// finds no permit for a copy sends the bytes; a look waits for its permit (P6).
+pub(crate) const LARGE_READS_MAX: usize = 4;
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(crate) struct VolumeCopies {
+    under_way: Mutex<HashMap<DocumentId, CopyProgress>>,
+    ended: Notify,
+    /// Those that no writer copies.
+    left: Mutex<VecDeque<DocumentId>>,
+    /// The progress of those that no writer copies and that wait for their turn.
+    waiting: Mutex<HashMap<DocumentId, CopyProgress>>,
+    more: Notify,
+}
+
+/// How far a copy is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CopyProgress {
+    pub(crate) copied: Offset,
+    pub(crate) filesize: FileSize,
+    pub(crate) durable: DurableOffset,
+}
+
+impl CopyProgress {
+    /// Of a row that says `publishing`, that many bytes are copied.
+    pub(crate) fn of(row: &Document, copied: Offset) -> Self {
+        Self { copied, filesize: row.filesize, durable: row.durable() }
+    }
+}
+
+/// A copy under way. Its end is the drop of this value.
+#[derive(Debug)]
+pub(crate) struct VolumeCopy {
+    volume_copies: Arc<VolumeCopies>,
+    id: DocumentId,
+}
+
+impl VolumeCopies {
+    /// Begins the copy of a document; nothing where it is under way.
+    pub(crate) fn begin(self: &Arc<Self>, row: &Document) -> Option<VolumeCopy> {
+        let id = row.document_id;
+        let mut under_way = lock(&self.under_way);
+        if under_way.contains_key(&id) {
+            return None;
+        }
+        under_way.insert(id, CopyProgress::of(row, Offset::ZERO));
+        lock(&self.waiting).remove(&id);
+        Some(VolumeCopy { volume_copies: Arc::clone(self), id })
+    }
+
+    /// The progress of a document whose copy waits for its turn, and that no writer copies.
+    pub(crate) fn waiting(&self, id: DocumentId) -> Option<CopyProgress> {
+        lock(&self.waiting).get(&id).copied()
+    }
+
+    /// How far the copy of a document is; nothing where none is under way.
+    pub(crate) fn progress(&self, id: DocumentId) -> Option<CopyProgress> {
+        lock(&self.under_way).get(&id).copied()
+    }
+
+    /// Waits until no copy of that document is under way. Cancel-safe: it changes nothing.
+    pub(crate) async fn over(&self, id: DocumentId) {
+        loop {
+            let ended = self.ended.notified();
+            if self.progress(id).is_none() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Leaves the copy of a document to [`copier`](super::copier). Its row says `publishing`.
+    pub(crate) fn enqueue(&self, row: &Document) {
+        lock(&self.waiting).insert(row.document_id, CopyProgress::of(row, Offset::ZERO));
+        self.enqueue_again(row.document_id);
+    }
+
+    pub(super) fn enqueue_again(&self, id: DocumentId) {
+        let mut left = lock(&self.left);
+        if !left.contains(&id) {
+            left.push_back(id);
+        }
+        drop(left);
+        self.more.notify_one();
+    }
+
+    /// The next document that is left. Cancel-safe.
+    pub(super) async fn next(&self) -> DocumentId {
+        loop {
+            if let Some(id) = lock(&self.left).pop_front() {
+                return id;
+            }
+            self.more.notified().await;
+        }
+    }
+}
+
+impl VolumeCopy {
+    /// The copy is that far.
+    pub(crate) fn reached(&self, copied: Offset) {
+        if let Some(standing) = lock(&self.volume_copies.under_way).get_mut(&self.id) {
+            standing.copied = copied;
+        }
+    }
+}
+
+impl Drop for VolumeCopy {
+    fn drop(&mut self) {
+        lock(&self.volume_copies.under_way).remove(&self.id);
+        self.volume_copies.ended.notify_waiters();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

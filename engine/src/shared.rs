@@ -1,0 +1,69 @@
+//! The data that many modules of an engine hold together. It decides nothing: what is done with
+//! it stands in the modules that are named for that.
+
+use crate::active::pending::PendingUploads;
+use crate::active::registry::Registry;
+use crate::buffer::BufferPool;
+use crate::checkpoint::queue::CheckpointQueue;
+use crate::expiry::clock_trust::ClockTrust;
+use crate::log::Summary;
+use crate::publish::deferred_queue::DeferredQueue;
+use crate::publish::volume_copies::VolumeCopies;
+use crate::state_copy::file::StateFileCopy;
+use crate::storage::{FolderLock, Storage};
+use crate::{Clock, EngineConfig};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use towline_state::catalog::Catalog;
+
+/// See the module's description.
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) catalog: Catalog,
+    pub(crate) storage: Arc<dyn Storage>,
+    /// The uploads that are being written.
+    pub(crate) registry: Registry,
+    /// Uploads that have a row and are not in the registry yet: see
+    /// [`document_of`](crate::uploads::document_of).
+    pub(crate) pending: Arc<PendingUploads>,
+    /// Uploads that wait for a checkpoint.
+    pub(crate) checkpoints: CheckpointQueue,
+    /// Documents that have their names and wait for their sync.
+    pub(crate) deferred: DeferredQueue,
+    /// Documents that are being copied to another file system, or wait for that.
+    pub(crate) volume_copies: Arc<VolumeCopies>,
+    /// The state file, a copy of what the catalog says.
+    pub(crate) state_copy: StateFileCopy,
+    pub(crate) clock_trust: ClockTrust,
+    /// Counts log lines that a client could cause without limit.
+    pub(crate) summary: Arc<Summary>,
+    /// The buffers for payload.
+    pub(crate) buffers: Arc<BufferPool>,
+    /// Permits to read a large file, to copy it or to look at it: see
+    /// [`LARGE_READS_MAX`](crate::publish::volume_copies::LARGE_READS_MAX).
+    pub(crate) large_reads: Arc<Semaphore>,
+    /// Permits for lent readers: one for each core, because each has a thread of its own.
+    pub(crate) loans: Arc<Semaphore>,
+    /// Sessions, and all threads that work for them.
+    pub(crate) tracker: TaskTracker,
+    /// Cancelled when the engine is to stop.
+    pub(crate) stopping: CancellationToken,
+    /// The data folder is this engine's until the last of its threads has ended.
+    pub(crate) lock: FolderLock,
+}
+
+impl Shared {
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.config.clock
+    }
+
+    /// A catalog that takes no more changes makes promises impossible, so the volume takes no
+    /// more bytes either (P5).
+    pub(crate) fn storage_follows_catalog(&self) {
+        if self.catalog.is_read_only() && !self.storage.latch().is_closed() {
+            self.storage.latch().close();
+        }
+    }
+}

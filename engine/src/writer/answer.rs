@@ -1,0 +1,114 @@
+//! What a writer tells its client.
+
+use super::state::{Writer, WriterState};
+use crate::error::Error;
+use crate::event::{Answer, EventKind, Position};
+use crate::publish::volume_copies::CopyProgress;
+use crate::receipt::Receipt;
+use crate::rejection::{Rejection, RejectionKind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use towline_state::catalog::DurableOffset;
+use towline_types::{DocumentId, FileSize, Offset};
+
+/// Said of long work that the engine's stop has cut off.
+const STOPPING: &str = "the server is stopping; what came is kept, come again";
+
+impl Writer {
+    pub(super) fn tell(&self, document: Option<DocumentId>, kind: EventKind) {
+        self.events.send(self.tag, document, kind);
+    }
+
+    pub(super) fn answer(&self, document: Option<DocumentId>, answer: Answer) {
+        self.tell(document, EventKind::Answer(Box::new(answer)));
+    }
+
+    pub(super) fn tell_completed(&self, receipt: Arc<Receipt>, existing: bool) {
+        self.tell(Some(receipt.document_id()), EventKind::Completed { receipt, existing });
+    }
+
+    /// Tells the client why a request was not done, and the log.
+    pub(super) fn reject(&self, rejection: Rejection, document: Option<DocumentId>) {
+        self.shared.summary.refused(&self.origin, self.user, document, &rejection);
+        self.tell(document, EventKind::Rejected(rejection));
+    }
+
+    /// The same for an error. What the operator has to mend has a log line of its own.
+    pub(super) fn reject_with(&self, error: &Error, document: Option<DocumentId>) {
+        if error.is_for_operator() {
+            self.shared.summary.fault(document, error);
+            self.tell(document, EventKind::Rejected(error.rejection()));
+        } else if error.is_cut_off() && self.shared.stopping.is_cancelled() {
+            self.reject(Rejection::new(RejectionKind::Stopping, STOPPING), document);
+        } else {
+            self.reject(error.rejection(), document);
+        }
+    }
+
+    /// Refuses a question. The writer's own upload stays as it is.
+    pub(super) fn reject_query(&self, error: &Error, document: Option<DocumentId>) {
+        self.shared.storage_follows_catalog();
+        self.reject_with(error, document);
+    }
+
+    /// The step under way has only its last event to send: the writer is free for a client
+    /// that hears it, however long the step takes to end.
+    pub(super) fn vacate(&self) {
+        if self.unfolded.is_empty() && !matches!(self.state, WriterState::Active(_)) {
+            self.vacated.store(true, Ordering::Release);
+        }
+    }
+
+    /// What comes for an upload that was refused or is done is dropped without an answer; what
+    /// comes for none at all is a mistake of the client's.
+    pub(super) fn drop_or_complain(&self) -> Result<(), Error> {
+        if matches!(self.state, WriterState::Idle) { Err(Error::NoActiveUpload) } else { Ok(()) }
+    }
+
+    /// Tells the client now and then how far work on bytes that are here already is, and says
+    /// whether it is still wanted: it ends with the session and with the engine, unless all is
+    /// read.
+    pub(super) fn at_work(
+        &self,
+        document_id: DocumentId,
+        filesize: FileSize,
+    ) -> impl FnMut(Offset) -> bool + use<> {
+        let (ending, mut say) = (self.ending.clone(), self.now_and_then(document_id));
+        move |received| {
+            let position = Position { received, durable: DurableOffset::NOTHING, filesize };
+            say(&|| EventKind::AtWork { position, copied: None });
+            received == filesize.end() || !ending.is_cancelled()
+        }
+    }
+
+    /// Tells the client now and then how far the copy of a document to the file system of its
+    /// folder is.
+    pub(super) fn says_copied(&self, id: DocumentId) -> impl FnMut(CopyProgress) + Send + use<> {
+        let mut say = self.now_and_then(id);
+        move |progress| say(&|| has_copied(progress))
+    }
+
+    /// Sends that event, unless one was sent a moment ago or the client does not read.
+    fn now_and_then(
+        &self,
+        document: DocumentId,
+    ) -> impl FnMut(&dyn Fn() -> EventKind) + Send + use<> {
+        let (tag, events) = (self.tag, self.events.clone());
+        let every = self.shared.config.timings.report;
+        let mut reported = Instant::now();
+        move |kind| {
+            if reported.elapsed() >= every && !events.is_backed_up() {
+                reported = Instant::now();
+                events.send(tag, Some(document), kind());
+            }
+        }
+    }
+}
+
+/// Of a document that is copied all bytes are there and durable.
+fn has_copied(progress: CopyProgress) -> EventKind {
+    let CopyProgress { copied, filesize, durable } = progress;
+    let position = Position { received: filesize.end(), durable, filesize };
+    EventKind::AtWork { position, copied: Some(copied) }
+}

@@ -1,0 +1,285 @@
+//! From `upload` to an upload that has begun.
+//!
+//! Each step ends where the catalog is asked, so that many writers ask together and
+//! none has a thread wait for it alone.
+
+use super::state::{OpenUpload, Writer, WriterState};
+use crate::active::ActiveUpload;
+use crate::active::pending::PendingGuard;
+use crate::command::NewUpload;
+use crate::end;
+use crate::error::Error;
+use crate::event::{EventKind, Grant, GrantedBy};
+use crate::failpoint;
+use crate::log::Since;
+use crate::presence;
+use crate::shared::Shared;
+use crate::storage::StorageError;
+use crate::uploads;
+use std::sync::Arc;
+use towline_state::CatalogError;
+use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
+use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
+use towline_types::{DocumentId, Offset, OnConflict, SecondDigest, Timestamp, UserId};
+use towline_upload::{Length, Phase, Upload as Rules};
+
+/// What is waited for.
+pub(super) enum BeginStep {
+    /// Whether a document has this very place and these bytes, where no other can be
+    /// made.
+    LookForSame { begun: Box<Begun>, documents: catalog::Reply<Vec<Document>> },
+    /// A row.
+    MakeRow { begun: Box<Begun>, created: catalog::Reply<Created<PendingGuard>> },
+    /// Nothing but the other writers of the batch: they are to have their rows before one of
+    /// them makes a file, which a disk may hold up.
+    MakeFile { begun: Box<Begun>, row: UnannouncedRow },
+}
+
+/// What follows from a step.
+pub(super) enum BeginOutcome {
+    Next(BeginStep),
+    /// These documents have the place that was asked for: one may be what is wanted.
+    LookAt(Box<Begun>, Vec<Document>),
+    /// These documents have the bytes that are wanted.
+    Copy(Box<Begun>, Vec<Document>),
+    /// There is an unfinished upload, or a document, that the client is to hear of instead.
+    Found(Box<Begun>, Box<catalog::Found>),
+    /// The upload has begun, and its client has heard so.
+    Done,
+}
+
+/// An upload that is being begun.
+pub(super) struct Begun {
+    pub(super) request: NewUpload,
+    pub(super) now: Timestamp,
+    /// What would make it needless, as far as that was not looked at yet.
+    pub(super) unless: Unless,
+    /// Why nothing can be made for it, where that is so.
+    no_room: Option<Error>,
+    /// Documents without a file that were in its way have given their names up.
+    has_cleared: bool,
+}
+
+impl Begun {
+    pub(super) fn new_document(&self, user_id: UserId) -> NewDocument {
+        NewDocument {
+            user_id,
+            path: self.request.path.clone(),
+            length: Length::Declared(self.request.filesize),
+            on_conflict: self.request.on_conflict,
+            chunk_size: self.request.chunk_size,
+            second_digest: SecondDigest::None,
+            started_at: self.now,
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn begin_upload(&mut self, request: NewUpload) -> Result<BeginStep, Error> {
+        self.leave_for_another();
+        self.since = Since::now(0);
+        Rules::admit(request.filesize, self.shared.config.max_filesize)?;
+        let room = if self.shared.catalog.is_read_only() {
+            Err(Error::from(CatalogError::ReadOnly))
+        } else {
+            uploads::check_room(&self.shared, request.filesize)
+        };
+        let blake3 = request.hash;
+        let mut begun = Box::new(Begun {
+            unless: Unless { same_place: blake3, same_bytes: blake3, unfinished: request.new_only },
+            now: self.shared.clock().now(),
+            request,
+            no_room: None,
+            has_cleared: false,
+        });
+        match (room, blake3) {
+            (Ok(()), _) => self.make_row_if_free(begun),
+            (Err(no_room), None) => Err(no_room),
+            (Err(no_room), Some(_)) => {
+                begun.no_room = Some(no_room);
+                Ok(self.look_for_same(begun))
+            }
+        }
+    }
+
+    fn look_for_same(&self, begun: Box<Begun>) -> BeginStep {
+        let NewUpload { path, filesize, on_conflict, hash, .. } = &begun.request;
+        let blake3 = hash.expect("only a file whose hash is known is looked for");
+        let documents =
+            self.shared.catalog.same_place(self.user, path, *filesize, blake3, *on_conflict);
+        BeginStep::LookForSame { begun, documents }
+    }
+
+    /// Asks for a row, unless the disk already says that there is no name for the file.
+    fn make_row_if_free(&self, begun: Box<Begun>) -> Result<BeginStep, Error> {
+        let storage = &self.shared.storage;
+        // Where a document has the name of a folder, no name would help at the end.
+        storage.check_folder(self.user, &begun.request.path)?;
+        if begun.request.on_conflict == OnConflict::Reject {
+            let lies_there = match storage.published(self.user, &begun.request.path) {
+                Err(StorageError::Unsafe { .. }) => true,
+                answer => answer?.is_some(),
+            };
+            match begun.unless.same_place {
+                // It may be the very file that is to be uploaded.
+                Some(_) if lies_there => return Ok(self.look_for_same(begun)),
+                None if lies_there => return Err(StorageError::Exists.into()),
+                _ => {}
+            }
+        }
+        Ok(self.make_row(begun))
+    }
+
+    pub(super) fn make_row(&self, begun: Box<Begun>) -> BeginStep {
+        let limit = self.shared.config.limits.unfinished_per_user;
+        let pending = Arc::clone(&self.shared.pending);
+        let guard = move |id| pending.begin(id);
+        let (new, unless) = (begun.new_document(self.user), begun.unless);
+        let created = self.shared.catalog.create_document(new, unless, limit, guard);
+        BeginStep::MakeRow { begun, created }
+    }
+
+    /// What was looked at did not make the upload needless: it goes on without.
+    pub(super) fn begin_without(&self, mut begun: Box<Begun>) -> Result<BeginStep, Error> {
+        match begun.no_room.take() {
+            Some(no_room) => Err(no_room),
+            None => self.make_row_if_free(begun),
+        }
+    }
+
+    /// Goes on when the answer is there.
+    pub(super) fn resume_begin(&mut self, step: BeginStep) -> Result<BeginOutcome, Error> {
+        match step {
+            BeginStep::LookForSame { begun, documents } => {
+                Ok(BeginOutcome::LookAt(begun, documents.wait()?))
+            }
+            BeginStep::MakeRow { begun, created } => self.row_made(begun, created.wait()),
+            BeginStep::MakeFile { begun, row } => {
+                self.make_file(*begun, row).map(|()| BeginOutcome::Done)
+            }
+        }
+    }
+
+    fn row_made(
+        &mut self,
+        mut begun: Box<Begun>,
+        created: Result<Created<PendingGuard>, CatalogError>,
+    ) -> Result<BeginOutcome, Error> {
+        match created {
+            Ok(Created::New(guard)) => {
+                let row = UnannouncedRow::new(Arc::clone(&self.shared), guard);
+                Ok(BeginOutcome::Next(BeginStep::MakeFile { begun, row }))
+            }
+            Ok(Created::SamePlace(documents)) => Ok(BeginOutcome::LookAt(begun, documents)),
+            Ok(Created::SameBytes(documents)) => Ok(BeginOutcome::Copy(begun, documents)),
+            Ok(Created::Found(found)) => {
+                self.state = WriterState::Rejected;
+                Ok(BeginOutcome::Found(begun, found))
+            }
+            Err(CatalogError::Refused(PathTaken | FolderTaken))
+                if !std::mem::replace(&mut begun.has_cleared, true)
+                    && presence::fail_missing_at(
+                        &self.shared,
+                        self.user,
+                        &begun.request.path,
+                        1,
+                    ) =>
+            {
+                Ok(BeginOutcome::Next(self.make_row(begun)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn make_file(&mut self, begun: Begun, mut row: UnannouncedRow) -> Result<(), Error> {
+        let Begun { request, now, .. } = begun;
+        let NewUpload { path, filesize, on_conflict, mode, .. } = request;
+        let id = row.id();
+        failpoint::reach("upload.row_made");
+        let staging = match self.shared.storage.create(id, filesize) {
+            Ok(staging) => staging,
+            Err(error) => {
+                let error = Error::Storage(error);
+                row.end(&error.rejection().message);
+                return Err(error);
+            }
+        };
+        row.has_file();
+        failpoint::reach("upload.file_made");
+        let (rules, lease) = Rules::begin(self.user, path, Length::Declared(filesize), mode, now);
+        let (active, writer) = ActiveUpload::begin(id, staging, rules, lease, self.subscriber());
+        let active = Arc::new(active);
+        self.shared.registry.begin(&active, || {
+            let lease = Some(lease.generation());
+            let grant = Grant { by: GrantedBy::Begin, offset: Offset::ZERO, filesize, lease };
+            self.tell(Some(id), EventKind::Granted(grant));
+        });
+        row.was_announced();
+        self.shared.state_copy.changed();
+        self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
+        Ok(())
+    }
+}
+
+/// A row of which no client has heard. Either its client [hears](Self::was_announced) of it, or it
+/// [ends](Self::end) and gives back its place among the user's unfinished uploads.
+pub(super) struct UnannouncedRow {
+    shared: Arc<Shared>,
+    guard: PendingGuard,
+    staging: StagingFile,
+    is_decided: bool,
+}
+
+/// Whether the staging file of a new row was made. Before that a file of that name is another
+/// program's, and no upload deletes it.
+enum StagingFile {
+    NotMade,
+    Made,
+}
+
+impl UnannouncedRow {
+    fn new(shared: Arc<Shared>, guard: PendingGuard) -> Self {
+        Self { shared, guard, staging: StagingFile::NotMade, is_decided: false }
+    }
+
+    fn id(&self) -> DocumentId {
+        self.guard.id
+    }
+
+    fn has_file(&mut self) {
+        self.staging = StagingFile::Made;
+    }
+
+    fn was_announced(mut self) {
+        self.is_decided = true;
+    }
+
+    fn end(mut self, why: &str) {
+        self.end_now(why);
+    }
+
+    fn end_now(&mut self, why: &str) {
+        self.is_decided = true;
+        let id = self.guard.id;
+        let ended = match self.staging {
+            StagingFile::Made => end::end(&self.shared, id, Phase::Failed, why),
+            StagingFile::NotMade => end::record(&self.shared, id, Phase::Failed, why),
+        };
+        if let Err(error) = ended {
+            tracing::error!(document_id = %id, %error, "an upload that was not begun was not ended");
+        }
+    }
+}
+
+impl Drop for UnannouncedRow {
+    /// A backstop for a panic of ours between the row and its announcement.
+    fn drop(&mut self) {
+        if !self.is_decided {
+            tracing::error!(document_id = %self.guard.id, "an upload was cut off at its beginning");
+            self.end_now(CUT_OFF);
+        }
+    }
+}
+
+/// Why an upload ended of which its client never heard.
+const CUT_OFF: &str = "it was cut off at its beginning";

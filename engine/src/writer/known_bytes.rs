@@ -1,0 +1,229 @@
+//! An upload whose bytes are here already: in its very place, so that nothing is to be
+//! done, or elsewhere, so that a copy of them becomes the document.
+//!
+//! The copy goes the way of a file that came whole (see [`staged_whole`](super::staged_whole)):
+//! it has a file under a name that says that nothing was promised of it, which is read, verified
+//! and synced, and only then a row. So a crash leaves nothing of a copy that was not
+//! finished (P4), nothing has the final name that was not read (P2), and no row speaks of
+//! bytes that a power cut could take (P3).
+
+use super::begin::Begun;
+use super::staged_whole::{Origin, StagedWhole};
+use super::state::{SHORT_FILE_BYTES, Writer};
+use crate::error::Error;
+use crate::presence::{self, Presence};
+use crate::publish::reserved_name::PublishSpec;
+use crate::receipt::Receipt;
+use crate::storage::{Copied, Published};
+use tokio::sync::OwnedSemaphorePermit;
+use towline_state::catalog::Document;
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::{DocumentId, FileHash, FileSize};
+
+/// Documents that may have the bytes that the client is about to send.
+pub(super) struct KnownBytes {
+    begun: Box<Begun>,
+    documents: Vec<Document>,
+    use_: Use,
+    /// For a look at large ones.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What is wanted of these documents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// To know whether one of them is what was asked for.
+    Look,
+    /// Their bytes.
+    Copy,
+}
+
+/// What follows from them.
+pub(super) enum KnownOutcome {
+    /// Their files are large: they are read on a thread of their own.
+    Read(Box<KnownBytes>),
+    /// A file with their bytes.
+    Staged(Box<StagedWhole>),
+    /// None of them helps.
+    Useless(Box<Begun>),
+    /// One of them is what was asked for, and the client has its receipt.
+    Done,
+}
+
+impl KnownBytes {
+    pub(super) fn filesize(&self) -> FileSize {
+        self.begun.request.filesize
+    }
+
+    /// The document that is looked at first.
+    pub(super) fn first(&self) -> Option<(DocumentId, FileSize)> {
+        self.documents.first().map(|document| (document.document_id, self.filesize()))
+    }
+
+    /// The same when it is its turn. Without a permit nothing is said of the files: the answer
+    /// is [`Error::CutShort`], and not that they are not there.
+    pub(super) fn with_permit(self, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { permit, ..self }
+    }
+
+    /// Whether there is something to read, and no permit for it yet.
+    pub(super) fn wants_permit(&self) -> bool {
+        let is_large = self.filesize().get() > BLOCK_SIZE_BYTES;
+        is_large && !self.documents.is_empty() && self.use_ == Use::Look && self.permit.is_none()
+    }
+
+    /// Whether other writers of the batch do not wait for it.
+    pub(super) fn is_long(&self) -> bool {
+        self.filesize().get() > SHORT_FILE_BYTES
+    }
+}
+
+impl Writer {
+    /// Looks whether the file of one of these documents, which have the place that was
+    /// asked for, is there.
+    pub(super) fn look_at_known(
+        &mut self,
+        begun: Box<Begun>,
+        documents: Vec<Document>,
+    ) -> Result<KnownOutcome, Error> {
+        let mut unread = Vec::new();
+        for document in documents {
+            match presence::of(&self.shared, &document) {
+                _ if !presence::stands_for(&self.shared, &document, &begun.request.path) => {}
+                Presence::Promised => return Ok(self.is_there(document)),
+                Presence::Unread(_) => unread.push(document),
+                Presence::Gone => drop(presence::fail_missing(&self.shared, &document)),
+                Presence::Other | Presence::Unknown => {}
+            }
+        }
+        let known = KnownBytes { begun, documents: unread, use_: Use::Look, permit: None };
+        if known.is_long() && !known.documents.is_empty() {
+            return Ok(KnownOutcome::Read(Box::new(known)));
+        }
+        self.use_known(known)
+    }
+
+    /// Makes the document from one of these, whatever their places.
+    pub(super) fn copy_known(
+        &mut self,
+        begun: Box<Begun>,
+        documents: Vec<Document>,
+    ) -> Result<KnownOutcome, Error> {
+        let known = KnownBytes { begun, documents, use_: Use::Copy, permit: None };
+        if known.is_long() {
+            return Ok(KnownOutcome::Read(Box::new(known)));
+        }
+        self.use_known(known)
+    }
+
+    /// Reads the files, which may take long.
+    pub(super) fn use_known(&mut self, known: KnownBytes) -> Result<KnownOutcome, Error> {
+        if known.wants_permit() {
+            return Err(Error::CutShort);
+        }
+        let KnownBytes { mut begun, documents, use_, permit: _permit } = known;
+        match use_ {
+            Use::Look => {
+                for document in documents {
+                    if self.is_read_and_right(&document)? {
+                        return Ok(self.is_there(document));
+                    }
+                }
+                begun.unless.same_place = None;
+            }
+            Use::Copy => {
+                if let Some(blake3) = begun.request.hash
+                    && let Some(staged) = self.copy(&begun, &documents, blake3)?
+                {
+                    let staged = staged.from(Origin::Copy(begun));
+                    return Ok(KnownOutcome::Staged(Box::new(staged)));
+                }
+                begun.unless.same_bytes = None;
+            }
+        }
+        Ok(KnownOutcome::Useless(begun))
+    }
+
+    /// The document is what was asked for, and nothing is to be done.
+    fn is_there(&mut self, document: Document) -> KnownOutcome {
+        if let Some(receipt) = Receipt::of(document) {
+            self.finish(receipt, true);
+        }
+        KnownOutcome::Done
+    }
+
+    fn is_read_and_right(&self, document: &Document) -> Result<bool, Error> {
+        let Presence::Unread(found) = presence::of(&self.shared, document) else {
+            return Ok(false);
+        };
+        let goes_on = &mut self.at_work(document.document_id, document.filesize);
+        presence::verify(&self.shared, document, &found, goes_on)?.ok_or(Error::CutShort)
+    }
+
+    /// A file with the bytes of the first of these documents that has them still; nothing
+    /// where the client is to send them.
+    fn copy(
+        &self,
+        begun: &Begun,
+        documents: &[Document],
+        blake3: FileHash,
+    ) -> Result<Option<StagedWhole>, Error> {
+        let shared = &self.shared;
+        let filesize = begun.request.filesize;
+        // A copy of one block is finished when it was begun: see [`Self::at_work`].
+        if self.ending.is_cancelled() {
+            return Err(Error::CutShort);
+        }
+        let Some(storage) = shared.storage.copies() else { return Ok(None) };
+        let is_large = filesize.get() > BLOCK_SIZE_BYTES;
+        let permit = shared.large_reads.clone().try_acquire_owned().ok();
+        if is_large && permit.is_none() {
+            return Ok(None);
+        }
+        for document in documents {
+            let Some(found) = self.source(document) else { continue };
+            let document_id = shared.catalog.reserve_document_id(self.user)?;
+            let guard = shared.pending.begin(document_id);
+            let deferred = shared.deferred.permit(filesize);
+            let goes_on = &mut self.at_work(document_id, filesize);
+            let content = (filesize, blake3);
+            let copied = storage.create_copy(document_id, &found, content, goes_on);
+            let from = document.document_id;
+            match copied {
+                Ok(Copied::Whole(staging)) => {
+                    let on_conflict = begun.request.on_conflict;
+                    let owner = self.user;
+                    let spec =
+                        PublishSpec { document_id, owner, blake3, on_conflict, is_copy: true };
+                    tracing::debug!(%document_id, %from, "copied");
+                    let staged =
+                        StagedWhole::copied(shared, spec, begun, (staging, guard), deferred);
+                    return Ok(Some(staged));
+                }
+                Ok(Copied::Stopped) => return Err(Error::CutShort),
+                Ok(Copied::OtherBytes) => presence::mark_damaged(shared, document),
+                // What stands in the way of a copy the upload meets as well, and says so.
+                Err(error) => {
+                    tracing::debug!(document_id = %from, %error, "its file could not be copied");
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The file of a document, if it may be the right one.
+    fn source(&self, document: &Document) -> Option<Published> {
+        let path = document.file_path.as_ref()?;
+        match self.shared.storage.published(self.user, path) {
+            Ok(Some(found)) => (found.filesize == document.filesize).then_some(found),
+            Ok(None) => {
+                if let Presence::Gone = presence::of(&self.shared, document) {
+                    presence::fail_missing(&self.shared, document);
+                }
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}

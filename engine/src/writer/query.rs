@@ -1,0 +1,107 @@
+//! Questions about documents. The writer's own upload stays as it is.
+
+use super::release::PauseLog;
+use super::state::{SHORT_FILE_BYTES, Writer, WriterState};
+use crate::error::Error;
+use crate::event::{Answer, Found, Position, Status};
+use crate::may_block::MayBlock;
+use crate::presence::{self, Presence};
+use crate::publish::interrupted;
+use crate::{end, uploads};
+use towline_state::catalog;
+use towline_types::{DocumentId, DocumentPath};
+use towline_upload::{Phase, Refusal};
+
+/// Why a cancelled upload ended.
+const GIVEN_UP: &str = "its owner gave it up";
+
+impl Writer {
+    pub(super) fn status(&self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
+        let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
+        let active = self.shared.registry.get(document.document_id);
+        let waiting = document.phase == Phase::Uploading;
+        let (durable, filesize) = (document.durable_offset, document.filesize);
+        let status = |position, is_active| {
+            let status = Status {
+                phase: document.phase,
+                path: document.file_path.unwrap_or(document.path),
+                position,
+                is_active,
+                hash: document.blake3,
+                created_at: document.created_at,
+                expires_at: waiting
+                    .then(|| document.last_chunk_at.plus(self.shared.config.expire_after)),
+                reason: document.reason,
+            };
+            self.answer(Some(document.document_id), Answer::Status(status));
+        };
+        match active {
+            Some(active) => active.say_standing(|position, is_active| {
+                // The name, the size and the rest are the row's.
+                status(Position { filesize, ..position }, is_active);
+            }),
+            None => status(Position { received: durable.get(), durable, filesize }, false),
+        }
+        Ok(())
+    }
+
+    pub(super) fn held_blocks(&mut self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
+        let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
+        let blocks = match self.shared.registry.get(document.document_id) {
+            Some(active) => active.ask(|upload| upload.progress().held().collect()),
+            None => self.shared.catalog.blocks(document.document_id).wait()?,
+        };
+        let permit = self.permits.requests.take();
+        self.answer(Some(document.document_id), Answer::HeldBlocks { blocks, permit });
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
+        let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
+        if let WriterState::Active(open) = &self.state
+            && open.active.document_id == id
+        {
+            self.leave(PauseLog::None);
+        }
+        if document.phase == Phase::Publishing {
+            interrupted::finish(&self.shared, id, may_block, &mut self.says_copied(id))?;
+        }
+        match uploads::document_of(&self.shared, self.user, id, may_block)?.phase {
+            Phase::Cancelled => {}
+            Phase::Uploading => {
+                end::give_up(&self.shared, id, Phase::Cancelled, GIVEN_UP, may_block)?;
+            }
+            ended => return Err(Error::Refused(Refusal::NotUploading(ended))),
+        }
+        self.answer(Some(id), Answer::Cancelled);
+        Ok(())
+    }
+
+    /// Answers `find`.
+    pub(super) fn found(&self, path: &DocumentPath, found: catalog::Found) {
+        // A file that takes long to read is not vouched for: `upload` reads it.
+        let is_there = |document: &&catalog::Document| {
+            if !presence::stands_for(&self.shared, document, path) {
+                return false;
+            }
+            match presence::of(&self.shared, document) {
+                Presence::Promised => true,
+                Presence::Unread(file) if document.filesize.get() <= SHORT_FILE_BYTES => {
+                    let verified = presence::verify(&self.shared, document, &file, &mut |_| true);
+                    matches!(verified, Ok(Some(true)))
+                }
+                _ => false,
+            }
+        };
+        let same = found.same_place.iter().find(is_there).map(|document| document.document_id);
+        let found = Found {
+            same_size: found.same_size,
+            same_place: same,
+            is_known: found.is_known && same.is_none(),
+            unfinished: found
+                .unfinished
+                .map(|document| (document.document_id, document.durable_offset)),
+        };
+        self.answer(None, Answer::Found(found));
+    }
+}

@@ -1,0 +1,104 @@
+//! Bytes and block values for the open upload.
+
+use super::state::{Writer, WriterState};
+use crate::buffer::BlockBuffer;
+use crate::data_source::{DataSource, Pulled};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::failpoint;
+use crate::may_block::MayBlock;
+use crate::storage::{Resource, StorageError};
+use crate::uploads;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+use towline_types::block::block_count;
+use towline_types::{BlockIndex, ChainingValue, Offset};
+
+/// The longest time for which a writer has a data source. Then another writer may have the
+/// thread.
+const LOAN_MAX: Duration = Duration::from_millis(500);
+
+/// How long a writer waits for the next data, on a thread that does nothing else: less
+/// than a half-read segment waits for its rest, so that such a segment goes back with the source.
+const IDLE_MAX: Duration = Duration::from_millis(20);
+
+impl Writer {
+    /// Does what a data source brings, while there is an upload for it.
+    pub(super) fn pull(&mut self, source: &mut dyn DataSource, may_block: MayBlock) {
+        let end = Instant::now() + LOAN_MAX;
+        while let WriterState::Active(_) = self.state
+            && let now = Instant::now()
+            && now < end
+            && let Some(pulled) = source.pull(now + IDLE_MAX)
+        {
+            failpoint::reach("tap.drawn");
+            self.look_at_lease();
+            let done = match pulled {
+                Pulled::Data { offset, buffer } => {
+                    self.in_flight.arrived();
+                    self.receive(offset, buffer)
+                }
+                Pulled::Announce { index, value } => self.announce(index, value),
+            };
+            if let Err(error) = done {
+                self.refuse_now(&error, may_block);
+            }
+        }
+    }
+
+    /// Writes bytes that are in flight.
+    pub(super) fn receive(&mut self, offset: Offset, buffer: BlockBuffer) -> Result<(), Error> {
+        let written = self.write(offset, buffer.bytes());
+        self.in_flight.done();
+        written
+    }
+
+    fn write(&mut self, offset: Offset, bytes: &[u8]) -> Result<(), Error> {
+        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        let now = self.shared.clock().now();
+        open.active.write(open.writer.lease, offset, bytes, now).map_err(|error| match error {
+            Error::Storage(StorageError::NoSpace { resource: Resource::Bytes, .. }) => {
+                let filesize = open.active.filesize();
+                let missing = uploads::missing_bytes(&self.shared, filesize, &open.active);
+                Error::Storage(StorageError::no_room(missing))
+            }
+            other => other,
+        })?;
+        self.shared.checkpoints.mark_dirty(&open.active, bytes.len() as u64);
+        open.active.report_if_due(self.shared.config.timings.report);
+        Ok(())
+    }
+
+    pub(super) fn announce(
+        &mut self,
+        index: BlockIndex,
+        value: ChainingValue,
+    ) -> Result<(), Error> {
+        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        open.active.announce(open.writer.lease, index, value)?;
+        self.shared.checkpoints.mark_dirty(&open.active, 0);
+        Ok(())
+    }
+
+    /// Blocks behind the end of the file are left out.
+    pub(super) fn withdraw(
+        &mut self,
+        ranges: &[Range<BlockIndex>],
+        may_block: MayBlock,
+    ) -> Result<(), Error> {
+        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        let count = block_count(open.active.filesize());
+        let ranges: Vec<_> = ranges.iter().filter_map(|range| within(range, count)).collect();
+        let (lease, catalog) = (open.writer.lease, &self.shared.catalog);
+        let offset = open.active.withdraw(lease, &ranges, catalog, may_block)?;
+        let (id, filesize) = (open.active.document_id, open.active.filesize());
+        self.tell(Some(id), EventKind::Withdrawn { offset, filesize });
+        Ok(())
+    }
+}
+
+/// A range of blocks, as far as a file of `count` blocks has them.
+fn within(range: &Range<BlockIndex>, count: u64) -> Option<Range<BlockIndex>> {
+    let end = range.end.min(BlockIndex::new(count)?);
+    (range.start < end).then_some(range.start..end)
+}

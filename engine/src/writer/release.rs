@@ -1,0 +1,227 @@
+//! How a writer lets go of its upload: for another one, at its end, or because of an error.
+
+use super::state::{OpenUpload, Writer, WriterState};
+use crate::active::ActiveUpload;
+use crate::command::RejectedRequest;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::log::UploadEnd;
+use crate::may_block::MayBlock;
+use crate::receipt::Receipt;
+use crate::rejection::Rejection;
+use crate::{end, failpoint, uploads};
+use std::sync::Arc;
+use towline_state::catalog::Document;
+use towline_upload::{Phase, Refusal};
+
+/// Whether the log hears that an upload was paused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PauseLog {
+    Line,
+    /// It is being cancelled: the log hears of its end.
+    None,
+}
+
+impl Writer {
+    /// Where another writer has taken the upload over, or it was given up, that writer's thread
+    /// has told our client so; what still comes for it is dropped, as it is where another writer
+    /// has completed it.
+    pub(super) fn look_at_lease(&mut self) {
+        if let WriterState::Active(open) = &self.state
+            && !open.active.is_in_force(open.writer.lease)
+        {
+            self.state = WriterState::Rejected;
+        }
+    }
+
+    /// Answers with the receipt of a completed document.
+    pub(super) fn receipt(&mut self, document: Document) -> Result<(), Error> {
+        let phase = document.phase;
+        let receipt = Receipt::of(document);
+        let receipt = receipt.ok_or(Error::Refused(Refusal::NotUploading(phase)))?;
+        self.finish(receipt, false);
+        Ok(())
+    }
+
+    /// The document is there: the writer's own upload ends with it.
+    pub(super) fn finish(&mut self, receipt: Receipt, existing: bool) {
+        let receipt = Arc::new(receipt);
+        // A receipt asked for by number leaves the writer's own upload as it is.
+        let other = matches!(&self.state, WriterState::Active(open) if receipt.document_id() != open.active.document_id);
+        if !other {
+            self.leave(PauseLog::Line);
+            self.state = WriterState::Completed(Arc::clone(&receipt));
+        }
+        self.vacate();
+        self.tell_completed(receipt, existing);
+    }
+
+    /// Lets go of the writer's upload, because the writer is wanted for another.
+    pub(super) fn leave_for_another(&mut self) {
+        if let WriterState::Active(open) = &self.state {
+            open.active.say_standing(|position, _| {
+                self.tell(Some(open.active.document_id), EventKind::Progress(position));
+            });
+        }
+        self.leave(PauseLog::Line);
+    }
+
+    /// Lets go of the writer's upload, if it has one; says which one it was. That pauses the
+    /// upload where no other writer has its lease.
+    pub(super) fn leave(&mut self, log: PauseLog) -> Option<Arc<ActiveUpload>> {
+        match std::mem::replace(&mut self.state, WriterState::Idle) {
+            WriterState::Active(open) => self.pause(&open, log).then_some(open.active),
+            _ => None,
+        }
+    }
+
+    fn pause(&self, open: &OpenUpload, log: PauseLog) -> bool {
+        let was_in_force = open.active.release(open.writer);
+        if was_in_force {
+            self.log_pause(&open.active, log);
+            self.shared.checkpoints.mark_dirty(&open.active, 0);
+            self.shared.state_copy.changed();
+            self.shared.registry.paused(open.active.document_id);
+            // Each pause looks at two that were paused before: ten thousand that pause at once
+            // look at twenty thousand, and not each of them at all.
+            uploads::close_idle(&self.shared, 2);
+        }
+        was_in_force
+    }
+
+    fn log_pause(&self, active: &ActiveUpload, log: PauseLog) {
+        if log == PauseLog::None || !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        active.ask(|upload| {
+            if upload.phase() == Phase::Uploading && upload.lease().is_none() {
+                let progress = upload.progress();
+                let end = UploadEnd {
+                    user: self.user,
+                    document: active.document_id,
+                    path: upload.path(),
+                    filesize: progress.filesize(),
+                };
+                end.paused(&self.origin, self.since, progress.received().get());
+            }
+        });
+    }
+
+    /// Refuses a command because of that error. What follows from it for an open upload may have
+    /// to wait for another writer.
+    ///
+    /// # Errors
+    /// The same error, with nothing done, where that is so and the thread may not block.
+    pub(super) fn refuse(
+        &mut self,
+        error: Error,
+        may_block: Option<MayBlock>,
+    ) -> Result<(), Error> {
+        match (&self.state, may_block) {
+            (WriterState::Active(_), None) => return Err(error),
+            (_, Some(may_block)) => self.refuse_now(&error, may_block),
+            (_, None) => self.refuse_without_upload(&error),
+        }
+        Ok(())
+    }
+
+    /// The same on a thread that may block.
+    pub(super) fn refuse_now(&mut self, error: &Error, may_block: MayBlock) {
+        let WriterState::Active(open) = &self.state else {
+            return self.refuse_without_upload(error);
+        };
+        // It stays the active upload until the writer lets go of it: a panic on the way finds it
+        // there.
+        let open = open.clone();
+        self.refuse_for(&open, error, may_block);
+    }
+
+    /// Says what the door found wrong with a request.
+    pub(super) fn refuse_for_door(
+        &mut self,
+        rejection: Rejection,
+        request: RejectedRequest,
+    ) -> Result<(), Error> {
+        let document = match request {
+            RejectedRequest::Upload(document) => {
+                self.leave_for_another();
+                self.state = WriterState::Rejected;
+                self.vacate();
+                document
+            }
+            RejectedRequest::Change => {
+                let WriterState::Active(open) = &self.state else {
+                    return self.drop_or_complain();
+                };
+                Some(open.active.document_id)
+            }
+            RejectedRequest::Query => None,
+        };
+        self.reject(rejection, document);
+        Ok(())
+    }
+
+    /// Refuses a command, where the writer has no upload open.
+    fn refuse_without_upload(&mut self, error: &Error) {
+        failpoint::reach("refuse.begun");
+        let id = if let WriterState::Whole(id) = &self.state { Some(*id) } else { None };
+        if !matches!(self.state, WriterState::Completed(_)) {
+            self.state = WriterState::Rejected;
+        }
+        self.shared.storage_follows_catalog();
+        self.vacate();
+        self.reject_with(error, id);
+    }
+
+    /// Refuses a command about the open upload, and does what follows for it: it fails, a block
+    /// is taken back, or the writer lets go of it. Blocks.
+    fn refuse_for(&mut self, open: &OpenUpload, error: &Error, may_block: MayBlock) {
+        failpoint::reach("refuse.begun");
+        let active = &open.active;
+        if error.is_fatal_to_upload() {
+            end::fail(&self.shared, active, &active.lock_row(may_block), error);
+            self.let_go(open, error);
+            return;
+        }
+        if let Error::Refused(Refusal::BlockMismatch { index }) = error {
+            if failpoint::is_faked("block.check") {
+                return;
+            }
+            let block = *index..index.next();
+            let lease = open.writer.lease;
+            if let Err(error) = active.withdraw(lease, &[block], &self.shared.catalog, may_block) {
+                self.let_go(open, &error);
+                return;
+            }
+        }
+        self.shared.storage_follows_catalog();
+        if error.ends_upload_here() {
+            self.let_go(open, error);
+        } else {
+            self.reject_with(error, Some(active.document_id));
+        }
+    }
+
+    /// Lets go of an upload because of what happened to it here. Where another writer has
+    /// taken it over meanwhile, or it was given up, our client was told that; where another
+    /// writer has completed it, it was not.
+    fn let_go(&mut self, open: &OpenUpload, error: &Error) {
+        self.state = WriterState::Rejected;
+        self.vacate();
+        if self.pause(open, PauseLog::Line)
+            || open.active.ask(|upload| upload.phase() == Phase::Completed)
+        {
+            self.reject_with(error, Some(open.active.document_id));
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// However a session ends, its uploads are paused: in good order a [`Release`] has done it
+    /// before, and this finds nothing to do.
+    ///
+    /// [`Release`]: super::state::Task::Release
+    fn drop(&mut self) {
+        self.leave(PauseLog::Line);
+    }
+}

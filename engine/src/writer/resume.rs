@@ -1,0 +1,159 @@
+//! From `resume` or `join` to an upload that takes bytes.
+
+use super::state::{OpenUpload, Writer, WriterState};
+use crate::active::{ActiveUpload, WriterId};
+use crate::command::ResumeRequest;
+use crate::error::Error;
+use crate::log::Since;
+use crate::may_block::MayBlock;
+use crate::publish::interrupted;
+use crate::storage::StorageError;
+use crate::{end, uploads};
+use std::sync::Arc;
+use towline_state::catalog::Document;
+use towline_types::{DocumentId, Generation};
+use towline_upload::{Phase, Refusal, ResumeClaim, Upload as Rules};
+
+/// How many times a resume looks at an upload that has changed at each look.
+const LOOKS_MAX: usize = 64;
+
+impl Writer {
+    /// Finds the upload as it is now. What happens to it meanwhile (it is completed, given up,
+    /// read back by another writer) is a reason to look again.
+    pub(super) fn resume(
+        &mut self,
+        request: &ResumeRequest,
+        may_block: MayBlock,
+    ) -> Result<(), Error> {
+        self.leave_for_another();
+        // Until it is granted, data for this writer belongs to no upload.
+        self.state = WriterState::Rejected;
+        let id = request.id;
+        let claim = ResumeClaim {
+            user: self.user,
+            mode: request.mode,
+            filename: request.filename.as_deref(),
+            filesize: request.filesize,
+            grow: request.grow,
+            offset: request.offset,
+        };
+        if let (true, Some(filesize)) = (request.grow, request.filesize) {
+            Rules::admit(filesize, self.shared.config.max_filesize)?;
+        }
+        let shared = Arc::clone(&self.shared);
+        for _ in 0..LOOKS_MAX {
+            let document = uploads::document_of(&shared, self.user, id, may_block)?;
+            match document.phase {
+                Phase::Completed => {
+                    check_same_file(request, &document)?;
+                    return self.receipt(document);
+                }
+                Phase::Publishing => {
+                    interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
+                    continue;
+                }
+                _ => {}
+            }
+            let document = still_open(document)?;
+            match self.take_over(id, &claim, may_block) {
+                Ok(Some((active, writer))) => {
+                    shared.state_copy.changed();
+                    let on_conflict = document.on_conflict;
+                    self.since = since(&active);
+                    self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
+                    return Ok(());
+                }
+                // Retired, or ending just now: the row will say.
+                Ok(None) => {}
+                Err(Error::Refused(Refusal::NotUploading(_))) => {
+                    interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
+                }
+                Err(error @ Error::Storage(StorageError::Lost(_))) => {
+                    uploads::fail_lost(&shared, id, error, may_block)?;
+                }
+                Err(error @ Error::Refused(Refusal::Expired { .. })) => {
+                    end::give_up(&shared, id, Phase::Expired, &error.to_string(), may_block)?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    fn take_over(
+        &self,
+        id: DocumentId,
+        claim: &ResumeClaim<'_>,
+        may_block: MayBlock,
+    ) -> Result<Option<(Arc<ActiveUpload>, WriterId)>, Error> {
+        let active = uploads::find_or_load(&self.shared, id)?;
+        let now = self.shared.clock().now();
+        let expire_after = self.shared.clock_trust.expire_after();
+        let writer = active.resume(
+            claim,
+            self.subscriber(),
+            now,
+            expire_after,
+            &self.shared.catalog,
+            may_block,
+        )?;
+        Ok(writer.map(|writer| (active, writer)))
+    }
+
+    /// Writes beside others. Unlike [`Self::resume`] it takes nothing over: an upload without
+    /// writers has no lease.
+    pub(super) fn join(
+        &mut self,
+        id: DocumentId,
+        lease: Generation,
+        may_block: MayBlock,
+    ) -> Result<(), Error> {
+        self.leave_for_another();
+        self.state = WriterState::Rejected;
+        let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
+        let document = still_open(document)?;
+        let active = match (document.phase, self.shared.registry.get(document.document_id)) {
+            (Phase::Uploading, Some(active)) => active,
+            (Phase::Uploading, None) => return Err(Error::Refused(Refusal::Superseded)),
+            (past, _) => return Err(Error::Refused(Refusal::NotUploading(past))),
+        };
+        let writer = active.join(self.user, lease, self.subscriber())?;
+        self.since = since(&active);
+        let on_conflict = document.on_conflict;
+        self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
+        Ok(())
+    }
+}
+
+/// What an upload has when a writer begins with it.
+fn since(active: &ActiveUpload) -> Since {
+    Since::now(active.ask(|upload| upload.progress().received().get()))
+}
+
+/// Whether what a request says of the file is true of the document that it became: its size,
+/// and its name, the one that was asked for or the one that it got.
+fn check_same_file(request: &ResumeRequest, document: &Document) -> Result<(), Error> {
+    if request.filesize.is_some_and(|filesize| filesize != document.filesize) {
+        return Err(Error::Refused(Refusal::FileChanged { what: "filesize" }));
+    }
+    let got = document.file_path.as_ref().unwrap_or(&document.path);
+    let names = [document.path.filename().as_str(), got.filename().as_str()];
+    match &request.filename {
+        Some(filename) if !names.contains(&filename.as_str()) => {
+            Err(Error::Refused(Refusal::FileChanged { what: "filename" }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The document, unless it has ended without one.
+pub(super) fn still_open(document: Document) -> Result<Document, Error> {
+    match document.phase {
+        Phase::Failed | Phase::Cancelled | Phase::Expired => Err(Error::Ended {
+            phase: document.phase,
+            reason: document.reason.unwrap_or_else(|| "begin it again".to_owned()),
+        }),
+        Phase::Uploading | Phase::Publishing | Phase::Completed => Ok(document),
+    }
+}

@@ -1,0 +1,146 @@
+//! A writer: what it needs, and what it stands for just now.
+
+use crate::active::in_flight::InFlight;
+use crate::active::{ActiveUpload, Subscriber, WriterId};
+use crate::command::Command;
+use crate::event::{EventSender, Tag};
+use crate::log::Since;
+use crate::origin::Origin;
+use crate::receipt::Receipt;
+use crate::shared::Shared;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use towline_types::{DocumentId, OnConflict, UserId};
+
+/// A file up to this size is published while other writers of the batch wait for it.
+pub(super) const SHORT_FILE_BYTES: u64 = 256 << 10;
+
+/// One writer of one session: its commands are done in order, each to its end before the next.
+/// All of it blocks, and runs in the writer's lane, off the async threads.
+pub(crate) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) user: UserId,
+    pub(super) origin: Origin,
+    pub(super) tag: Tag,
+    pub(super) events: EventSender,
+    pub(super) in_flight: InFlight,
+    /// Cancelled when the session, or the engine, comes to its end.
+    pub(super) ending: CancellationToken,
+    pub(super) state: WriterState,
+    /// When the active upload was begun here, for the log.
+    pub(super) since: Since,
+    /// What the command under way takes of its session; it goes with an answer that is long.
+    pub(super) permits: Permits,
+    /// A command is between two steps.
+    pub(super) is_under_way: bool,
+    /// Commands that come before those of the queue: a small file that came as one command and
+    /// takes the steps of a resumable upload.
+    pub(super) unfolded: VecDeque<QueuedCommand>,
+    /// See [`Handler::vacated`](crate::lane::Handler::vacated).
+    pub(super) vacated: Arc<AtomicBool>,
+    /// The document is being copied to another file system, or waits for its turn.
+    pub(super) is_copying: watch::Sender<bool>,
+}
+
+/// What a writer stands for.
+pub(super) enum WriterState {
+    /// Nothing yet.
+    Idle,
+    /// An upload that this writer writes to, or did until another one took it over.
+    Active(OpenUpload),
+    /// A file that came whole and has its name.
+    Whole(DocumentId),
+    /// A request was refused: what still comes for it is dropped.
+    Rejected,
+    /// The document is complete: what still comes for it is dropped.
+    Completed(Arc<Receipt>),
+}
+
+/// The upload that a writer writes to.
+#[derive(Clone)]
+pub(super) struct OpenUpload {
+    pub(super) active: Arc<ActiveUpload>,
+    pub(super) writer: WriterId,
+    pub(super) on_conflict: OnConflict,
+}
+
+/// Something to be done by a writer.
+pub(crate) enum Task {
+    /// What the door asks.
+    Command(Command),
+    /// The session has ended. Answers with the upload that the writer lets go of.
+    Release(oneshot::Sender<Option<Arc<ActiveUpload>>>),
+}
+
+/// A task, and what it takes of its session.
+pub(crate) struct QueuedCommand {
+    pub(crate) task: Task,
+    pub(crate) permits: Permits,
+}
+
+/// What a command takes of its session until it is done: how many requests, and how much
+/// payload, may wait at the same time (P6).
+#[derive(Debug, Default)]
+pub(crate) struct Permits {
+    pub(crate) requests: Option<OwnedSemaphorePermit>,
+    pub(crate) payload: Option<OwnedSemaphorePermit>,
+}
+
+impl Permits {
+    pub(super) fn merge(&mut self, other: Self) {
+        merge(&mut self.requests, other.requests);
+        merge(&mut self.payload, other.payload);
+    }
+}
+
+/// Both are of the same semaphore.
+fn merge(permit: &mut Option<OwnedSemaphorePermit>, other: Option<OwnedSemaphorePermit>) {
+    match (permit.as_mut(), other) {
+        (Some(permit), Some(other)) => permit.merge(other),
+        (None, Some(other)) => *permit = Some(other),
+        (_, None) => {}
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        (user, origin): (UserId, Origin),
+        tag: Tag,
+        events: EventSender,
+        in_flight: InFlight,
+        ending: CancellationToken,
+    ) -> Self {
+        Self {
+            shared,
+            user,
+            origin,
+            since: Since::now(0),
+            tag,
+            events,
+            in_flight,
+            ending,
+            state: WriterState::Idle,
+            permits: Permits::default(),
+            is_under_way: false,
+            unfolded: VecDeque::new(),
+            vacated: Arc::default(),
+            is_copying: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether the writer's document is being copied to another file system, or waits for
+    /// its turn: that needs no client, and may take long.
+    pub(crate) fn is_copying(&self) -> watch::Receiver<bool> {
+        self.is_copying.subscribe()
+    }
+
+    /// What an upload needs to tell this writer of its end.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        let (tag, events) = (self.tag, self.events.clone());
+        Subscriber { tag, events, in_flight: self.in_flight.clone() }
+    }
+}
