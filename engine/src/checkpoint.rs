@@ -7,6 +7,7 @@
 pub(crate) mod queue;
 
 use crate::active::ActiveUpload;
+use crate::background::blocking;
 use crate::error::Error;
 use crate::shared::Shared;
 use crate::storage::{StorageError, Synced};
@@ -47,11 +48,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         let begun = Instant::now();
         let here = Arc::clone(&shared);
-        let pass = shared.tracker.spawn_blocking(move || pass(&here));
-        recorded = pass.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a checkpoint did not come to its end");
-            false
-        });
+        let message = "a checkpoint did not come to its end";
+        recorded = blocking(&shared.tracker, message, move || pass(&here)).await.unwrap_or(false);
         rest = (begun.elapsed() * REST).max(shortest);
         shared.state_copy.changed();
     }

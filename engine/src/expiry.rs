@@ -3,6 +3,7 @@
 
 pub(crate) mod clock_trust;
 
+use crate::background::blocking;
 use crate::end;
 use crate::error::Error;
 use crate::log;
@@ -22,13 +23,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         every.tick().await;
         let here = Arc::clone(&shared);
-        match shared.tracker.spawn_blocking(move || sweep(&here)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(count)) => tracing::info!(count, "uploads have expired"),
-            Ok(Err(error)) => {
+        let message = "the expiry sweep panicked";
+        match blocking(&shared.tracker, message, move || sweep(&here)).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(count)) => tracing::info!(count, "uploads have expired"),
+            Some(Err(error)) => {
                 tracing::warn!(error = log::chain(&error), "expired uploads could not be given up")
             }
-            Err(panic) => tracing::error!(%panic, "the expiry sweep panicked"),
         }
     }
 }

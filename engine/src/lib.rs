@@ -9,6 +9,7 @@
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
 
 mod active;
+mod background;
 pub mod backup;
 mod buffer;
 mod checkpoint;

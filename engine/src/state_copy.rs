@@ -3,6 +3,7 @@
 
 pub(crate) mod file;
 
+use crate::background::blocking;
 use crate::log::chain;
 use crate::shared::Shared;
 use file::StateCopyError;
@@ -27,11 +28,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         shared.state_copy.until_changed().await;
         let begun = Instant::now();
         let here = Arc::clone(&shared);
-        match shared.tracker.spawn_blocking(move || write_until_stop(&here)).await {
-            Ok(Ok(())) => failing.ends(),
-            Ok(Err(StateCopyError::Stopping)) => {}
-            Ok(Err(error)) => failing.goes_on(&error),
-            Err(panic) => tracing::error!(%panic, "writing the state file panicked"),
+        let message = "writing the state file panicked";
+        match blocking(&shared.tracker, message, move || write_until_stop(&here)).await {
+            Some(Ok(())) => failing.ends(),
+            Some(Err(StateCopyError::Stopping)) | None => {}
+            Some(Err(error)) => failing.goes_on(&error),
         }
         let rest = (begun.elapsed() * REST).max(Duration::from_millis(20));
         tokio::time::sleep(rest.min(shared.config.timings.checkpoint * 30)).await;

@@ -25,7 +25,7 @@ pub const ON_THE_WAY: &[&str] = &[
 ];
 
 /// Points that only a server passes whose durability is relaxed.
-pub const RELAXED: &[&str] = &["publish.named", "deferred.synced", "settling.synced"];
+pub const RELAXED: &[&str] = &["publish.named", "deferred.synced", "deferred.recording"];
 
 /// Points that only a file passes that comes whole.
 pub const WHOLE: &[&str] = &["whole.file_made"];
@@ -35,4 +35,4 @@ pub const COPIED: &[&str] = &["copy.begun", "copy.block"];
 
 /// Points that a start passes which has something to put in order.
 pub const AT_THE_START: &[&str] =
-    &["recovery.begun", "recovery.done", "recovery.restored", "recovery.settling"];
+    &["recovery.begun", "recovery.done", "recovery.restored", "recovery.syncing_name"];

@@ -2,6 +2,7 @@
 //! [`volume_copies`](super::volume_copies).
 
 use super::interrupted;
+use crate::background::blocking;
 use crate::error::Error;
 use crate::may_block::MayBlock;
 use crate::shared::Shared;
@@ -19,15 +20,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let may_block = MayBlock::on_own_thread();
             interrupted::finish_in_turn(&here, id, Some(permit), may_block, &mut |_| {})
         };
-        match shared.tracker.spawn_blocking(finishing).await {
-            Ok(Ok(())) => {}
-            Ok(Err(Error::StillPublishing)) => {
+        let message = "the copy of a document did not come to its end";
+        match blocking(&shared.tracker, message, finishing).await {
+            Some(Ok(())) | None => {}
+            Some(Err(Error::StillPublishing)) => {
                 shared.tracker.spawn(again(Arc::clone(&shared), id));
             }
-            Ok(Err(error)) => shared.summary.fault(Some(id), &error),
-            Err(error) => {
-                tracing::error!(document_id = %id, %error, "its copy did not come to its end")
-            }
+            Some(Err(error)) => shared.summary.fault(Some(id), &error),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! before it serves it (P2), and makes it durable (P4).
 
 use super::deferred_queue::UnsyncedDocument;
+use crate::background::blocking;
 use crate::failpoint;
 use crate::log;
 use crate::shared::Shared;
@@ -29,10 +30,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         tokio::time::sleep(GATHER).await;
         loop {
             let here = Arc::clone(&shared);
-            match shared.tracker.spawn_blocking(move || sync_deferred(&here)).await {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "a deferred sync did not come to its end"),
+            let message = "a deferred sync did not come to its end";
+            if blocking(&shared.tracker, message, move || sync_deferred(&here)).await == Some(true)
+            {
+                break;
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -63,7 +64,7 @@ pub(crate) fn sync_deferred(shared: &Shared) -> bool {
 const ROWS_PER_COMMIT: usize = 256;
 
 fn record(shared: &Shared, documents: &[Arc<UnsyncedDocument>]) -> bool {
-    failpoint::reach("deferred.synced");
+    failpoint::reach("deferred.recording");
     let mut all = true;
     for together in documents.chunks(ROWS_PER_COMMIT) {
         let complete = |one: &Arc<UnsyncedDocument>| {

@@ -181,7 +181,7 @@ pub(super) fn sync_published(
     let synced = latch
         .sync(|| rustix::fs::fsync(&file))
         .and_then(|()| {
-            failpoint::reach("recovery.settling");
+            failpoint::reach("recovery.syncing_name");
             latch.sync_names(|| folder.directory.sync())
         })
         .and_then(|()| volume.user_folders.sync_parents(&folder, &volume.latch));
@@ -192,7 +192,7 @@ pub(super) fn sync_published(
 /// (P3) at once.
 pub(super) fn sync_all(volume: &Volume) -> Result<(), StorageError> {
     volume.sync.sync(&volume.latch)?;
-    failpoint::reach("settling.synced");
+    failpoint::reach("deferred.synced");
     Ok(())
 }
 

@@ -320,7 +320,7 @@ async fn the_moment_of_success_stays() {
     for undone in [false, true] {
         let site = Site::in_memory();
         let user = site.add_user("ada").await;
-        let launch = relaxed(&site).failpoints("settling.synced=kill");
+        let launch = relaxed(&site).failpoints("deferred.synced=kill");
         let mut server = launch.start().await;
         let (id, first) = put(&mut server.client(&user).await, &test_file).await;
         server.ended().await;
@@ -342,7 +342,7 @@ async fn what_was_told_success_is_not_cancelled() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     // The row goes on saying `publishing` for longer than whoever cancels waits.
-    let plan = "end.decided=wait:1500,deferred.synced=wait:1500";
+    let plan = "end.decided=wait:1500,deferred.recording=wait:1500";
     let server = relaxed(&site).failpoints(plan).start().await;
     let mut client = server.client(&user).await;
     let id = client.upload(upload("doc", &test_file)).await.document_id;
@@ -372,7 +372,7 @@ async fn what_could_not_be_recorded_is_recorded_later() {
     let test_file = TestFile::new(BLOCK + 5, 984);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    let server = relaxed(&site).failpoints("deferred.synced=wait:1000@1").start().await;
+    let server = relaxed(&site).failpoints("deferred.recording=wait:1000@1").start().await;
     let mut client = server.client(&user).await;
     let (id, first) = put(&mut client, &test_file).await;
     server.says("a failpoint waits").await;
@@ -393,10 +393,10 @@ async fn a_panic_while_all_are_settled_leaves_none_behind() {
     let test_file = TestFile::new(BLOCK + 5, 985);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    let server = relaxed(&site).failpoints("deferred.synced=panic@1").start().await;
+    let server = relaxed(&site).failpoints("deferred.recording=panic@1").start().await;
     let mut client = server.client(&user).await;
     let (id, _) = put(&mut client, &test_file).await;
-    server.says("settling did not come to its end").await;
+    server.says("a deferred sync did not come to its end").await;
     completed(&mut client, id).await;
     server.gone().await;
 }
@@ -412,7 +412,7 @@ async fn success_does_not_wait_for_the_sync_of_another_upload() {
     let test_file = TestFile::new(BLOCK + 5, 986);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    let plan = "publish.named=wait:1000,settling.synced=wait:2000,publish.in_place=wait:1";
+    let plan = "publish.named=wait:1000,deferred.synced=wait:2000,publish.in_place=wait:1";
     let server = relaxed(&site).failpoints(plan).start().await;
     let mut client = server.client(&user).await;
     let id = client.upload(upload("doc", &test_file)).await.document_id;
@@ -421,7 +421,7 @@ async fn success_does_not_wait_for_the_sync_of_another_upload() {
     server.says(&waits_at("publish.named")).await;
     let mut other = server.client(&user).await;
     other.send(&Request::Complete(again(id))).await;
-    server.says(&waits_at("settling.synced")).await;
+    server.says(&waits_at("deferred.synced")).await;
     assert!(!client.success_on(ZERO).await.durable);
     let is_through = server.said().iter().any(|line| line.contains(&waits_at("publish.in_place")));
     assert!(!is_through, "it has waited for the other");
@@ -436,11 +436,11 @@ async fn a_request_during_the_deferred_sync_gets_the_receipt() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
     // Longer than what is named waits for others.
-    for plan in ["publish.in_place=wait:1500", "deferred.synced=wait:500"] {
+    for plan in ["publish.in_place=wait:1500", "deferred.recording=wait:500"] {
         let server = relaxed(&site).failpoints(plan).start().await;
         let mut client = server.client(&user).await;
         let (id, first) = put(&mut client, &test_file).await;
-        if plan.starts_with("settling") {
+        if plan.starts_with("deferred") {
             server.says("a failpoint waits").await;
         }
         let receipt = server.client(&user).await.complete_with(again(id)).await;

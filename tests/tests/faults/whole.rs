@@ -129,8 +129,8 @@ async fn a_power_cut_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
     let test_file = TestFile::new(4096, 992);
-    let at_the_settling = |point: &str| point.starts_with("settling") || point == "publish.named";
-    for (point, arguments) in ways().filter(|(point, _)| !at_the_settling(point)) {
+    let is_deferred = |point: &str| point.starts_with("deferred") || point == "publish.named";
+    for (point, arguments) in ways().filter(|(point, _)| !is_deferred(point)) {
         println!("{point} {arguments:?}");
         let site = Site::in_memory();
         let user = site.add_user("ada").await;
