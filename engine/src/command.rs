@@ -112,6 +112,14 @@ pub struct ResumeRequest {
     pub offset: Option<Offset>,
 }
 
+impl ResumeRequest {
+    /// Asks where that upload stands, and checks nothing of the file.
+    #[must_use]
+    pub const fn of(id: DocumentId, mode: SendingMode) -> Self {
+        Self { id, mode, filename: None, filesize: None, grow: false, offset: None }
+    }
+}
+
 /// The end of an upload.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CompleteRequest {
@@ -126,6 +134,8 @@ pub struct CompleteRequest {
 /// A question, answered in its turn.
 #[derive(Debug, Clone)]
 pub enum Query {
+    /// Nothing: the answer says that all commands before it are done.
+    Fence,
     /// Whether these bytes, or an upload of them, are here already.
     Find {
         /// Where the document would lie.

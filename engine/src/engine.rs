@@ -1,11 +1,11 @@
 //! The engine as a whole: opening, what goes on in the background, and the orderly end.
 
+use crate::account::Account;
 use crate::active::registry::Registry;
 use crate::buffer::BufferPool;
 use crate::checkpoint::queue::CheckpointQueue;
 use crate::config::{Durability, EngineConfig};
 use crate::error::Error;
-use crate::event::EventReceiver;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::identity::{self, IdentityError};
 use crate::lane::WorkerPool;
@@ -14,11 +14,10 @@ use crate::origin::Origin;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::LARGE_READS_MAX;
 use crate::publish::{copier, deferred};
-use crate::session::Session;
 use crate::shared::Shared;
 use crate::state_copy::file::{StateCopyError, StateFileCopy};
 use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
-use crate::writer::Writer;
+use crate::writer::OrderedWriter;
 use crate::{Clock, checkpoint, expiry, recovery, state_copy};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,7 +74,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     /// The threads for the short work of all writers.
-    workers: Arc<WorkerPool<Writer>>,
+    workers: Arc<WorkerPool<OrderedWriter>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -175,18 +174,12 @@ impl Engine {
         Ok(Self(Arc::new(Inner { shared, workers, tasks: Mutex::new(tasks) })))
     }
 
-    /// A session for a user whom the door has authenticated, with at most that many writers
-    /// at the same time; and the events for the client behind it.
+    /// What one user may ask, whom the door has authenticated. `origin` says in the log where the
+    /// requests come from.
     #[must_use]
-    pub fn session(
-        &self,
-        user: UserId,
-        origin: Origin,
-        writers_max: usize,
-    ) -> (Session, EventReceiver) {
-        let inner = &*self.0;
-        let (shared, workers) = (Arc::clone(&inner.shared), Arc::clone(&inner.workers));
-        Session::new((shared, workers), user, origin, writers_max)
+    pub fn account(&self, user: UserId, origin: Origin) -> Account {
+        let engine = (Arc::clone(&self.0.shared), Arc::clone(&self.0.workers));
+        Account::new(engine, user, origin)
     }
 
     /// The buffers into which a door reads payload.
@@ -236,6 +229,12 @@ impl Engine {
                 return;
             }
         }
+    }
+
+    /// The folder of the keys, beside the documents in the data folder.
+    #[must_use]
+    pub fn keys_path(&self) -> PathBuf {
+        self.0.shared.lock.folder().keys_path()
     }
 
     /// The lock file.

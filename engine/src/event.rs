@@ -110,6 +110,8 @@ pub struct Position {
 /// The answer to a question.
 #[derive(Debug)]
 pub enum Answer {
+    /// All commands before it are done.
+    Fence,
     /// What is known of bytes that a client has.
     Found(Found),
     /// How a document stands.

@@ -8,6 +8,7 @@
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
 
+mod account;
 mod active;
 mod background;
 pub mod backup;
@@ -44,6 +45,7 @@ mod uploads;
 pub mod verify;
 mod writer;
 
+pub use account::{Account, Begun, Completion, Content, UploadHandle};
 pub use buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{

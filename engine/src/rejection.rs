@@ -6,7 +6,8 @@ use towline_types::{BlockIndex, FileSize, Offset};
 use towline_upload::Phase;
 
 /// Why a request was not done, as a client may hear it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Rejection {
     /// The kind, with its figures.
     pub kind: RejectionKind,

@@ -11,7 +11,7 @@ use crate::lane::{Lane, WorkerPool};
 use crate::origin::Origin;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::shared::Shared;
-use crate::writer::{self, Permits, QueuedCommand, Task, Writer};
+use crate::writer::{self, OrderedWriter, Permits, QueuedCommand, Task};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -30,7 +30,7 @@ const LONG_ANSWER_PERMITS: u32 = REQUESTS_MAX / 4 * REQUEST_PERMITS;
 /// See the module's description.
 pub struct Session {
     shared: Arc<Shared>,
-    workers: Arc<WorkerPool<Writer>>,
+    workers: Arc<WorkerPool<OrderedWriter>>,
     user: UserId,
     origin: Origin,
     /// How many writers there may be at the same time.
@@ -51,7 +51,7 @@ pub struct Session {
 type Writers = HashMap<Tag, WriterSlot>;
 
 struct WriterSlot {
-    lane: Lane<Writer>,
+    lane: Lane<OrderedWriter>,
     in_flight: InFlight,
     is_copying: watch::Receiver<bool>,
 }
@@ -78,7 +78,7 @@ pub struct Admitted {
 impl Session {
     /// A session of that user, and the events for the client behind it.
     pub(crate) fn new(
-        (shared, workers): (Arc<Shared>, Arc<WorkerPool<Writer>>),
+        (shared, workers): (Arc<Shared>, Arc<WorkerPool<OrderedWriter>>),
         user: UserId,
         origin: Origin,
         writers_max: usize,
@@ -169,7 +169,7 @@ impl Session {
         let writers = if is_asker { &mut self.askers } else { &mut self.writers };
         writers.entry(tag).or_insert_with(|| {
             let in_flight = InFlight::default();
-            let writer = Writer::new(
+            let writer = OrderedWriter::new(
                 Arc::clone(&self.shared),
                 (self.user, self.origin.clone()),
                 tag,

@@ -20,14 +20,14 @@ use crate::lane::{Handler, Outcome};
 use crate::may_block::MayBlock;
 use release::PauseLog;
 use state::WriterState;
-pub(crate) use state::{Permits, QueuedCommand, Task, Writer};
+pub(crate) use state::{OrderedWriter, Permits, QueuedCommand, Task};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use step::Continuation;
 pub(crate) use step::is_short;
 
-impl Handler for Writer {
+impl Handler for OrderedWriter {
     type Work = QueuedCommand;
     type Continuation = Continuation;
 
@@ -71,7 +71,7 @@ impl Handler for Writer {
     }
 }
 
-impl Writer {
+impl OrderedWriter {
     /// Where one command is done, the next of those that come before the queue.
     fn and_unfolded(
         &mut self,

@@ -93,7 +93,7 @@ impl Access {
 
     fn renew(&mut self) {
         let now = Instant::now();
-        let hold = self.server.config.timings.recheck;
+        let hold = self.server.timings.recheck;
         self.holds_until = now + hold;
         let left = self.expires_at.get().saturating_sub(self.server.engine.clock().now().get());
         self.look_at(now + (hold * 2 / 3).min(Duration::from_millis(left)));

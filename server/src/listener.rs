@@ -23,7 +23,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// Takes connections until the server stops.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
     let (full, failing) = (Limiter::default(), Limiter::default());
-    let places = Arc::new(Semaphore::new(shared.config.connections));
+    let places = Arc::new(Semaphore::new(shared.connections_max));
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
         let accepted = tokio::select! {
@@ -36,7 +36,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
                     if let Some(others) = full.due(()) {
                         tracing::warn!(%peer, others, "too many connections; one was turned away");
                     }
-                    turn_away(&stream, shared.config.connections);
+                    turn_away(&stream, shared.connections_max);
                     continue;
                 };
                 if let Err(error) = tune(&stream) {

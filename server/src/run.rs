@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_engine::storage::DataFolder;
 use towline_engine::{Engine, OpenError, ShutdownError};
 
 /// Why a server did not start, or did not stop as it should.
@@ -94,13 +93,12 @@ impl Server {
         tracing::info!("stopping");
         shared.stopping.cancel();
         shared.engine.begin_shut_down();
-        let enough = Instant::now() + shared.config.timings.stop;
+        let enough = Instant::now() + shared.timings.stop;
         let _ = listening.await;
         shared.connections.close();
-        // Connections close their sessions, which pause their uploads.
-        if timeout_at(enough, shared.connections.wait()).await.is_err() {
-            tracing::warn!("some connections did not end in time; what is durable is kept");
-        }
+        // Connections close their sessions, which pause their uploads. The engine says so in the log
+        // where they do not end in time: it waits for what they have left.
+        let _ = timeout_at(enough, shared.connections.wait()).await;
         logins.abort();
         let engine = shared.engine.clone();
         let path = engine.lock_path();
@@ -116,11 +114,12 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     config.connections = config.connections.min(descriptors / 2);
     let limits = &mut config.engine.limits;
     limits.paused_kept_open = limits.paused_kept_open.min(descriptors / 8);
-    let engine = Engine::open(config.engine.clone(), runtime)?;
-    let keys = DataFolder::open(&config.engine.data_dir).map_err(OpenError::from)?.keys_path();
-    let tokens = Tokens::open(&keys, &engine.store(), config.engine.clock.clone())?;
+    let Config { engine, connections, timings } = config;
+    let engine = Engine::open(engine, runtime)?;
+    let tokens = Tokens::open(&engine.keys_path(), &engine.store(), engine.clock().clone())?;
     Ok(Shared {
-        config,
+        timings,
+        connections_max: connections,
         engine,
         tokens,
         logins: LoginLog::default(),

@@ -1,6 +1,6 @@
 //! What every connection needs of its server.
 
-use crate::Config;
+use crate::Timings;
 use crate::login_log::LoginLog;
 use crate::token::Tokens;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,9 @@ use towline_engine::Engine;
 
 /// See the module's description.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
+    pub(crate) timings: Timings,
+    /// How many connections there may be at the same time.
+    pub(crate) connections_max: usize,
     pub(crate) engine: Engine,
     pub(crate) tokens: Tokens,
     pub(crate) logins: LoginLog,

@@ -1,6 +1,6 @@
 //! What a writer tells its client.
 
-use super::state::{Writer, WriterState};
+use super::state::{OrderedWriter, WriterState};
 use crate::error::Error;
 use crate::event::{Answer, EventKind, Position};
 use crate::publish::volume_copies::CopyProgress;
@@ -15,7 +15,7 @@ use towline_types::{DocumentId, FileSize, Offset};
 /// Said of long work that the engine's stop has cut off.
 const STOPPING: &str = "the server is stopping; what came is kept, come again";
 
-impl Writer {
+impl OrderedWriter {
     pub(super) fn tell(&self, document: Option<DocumentId>, kind: EventKind) {
         self.events.send(self.tag, document, kind);
     }

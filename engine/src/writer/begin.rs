@@ -3,7 +3,7 @@
 //! Each step ends where the catalog is asked, so that many writers ask together and
 //! none has a thread wait for it alone.
 
-use super::state::{OpenUpload, Writer, WriterState};
+use super::state::{OpenUpload, OrderedWriter, WriterState};
 use crate::active::ActiveUpload;
 use crate::active::pending::PendingGuard;
 use crate::command::NewUpload;
@@ -74,7 +74,7 @@ impl Begun {
     }
 }
 
-impl Writer {
+impl OrderedWriter {
     pub(super) fn begin_upload(&mut self, request: NewUpload) -> Result<BeginStep, Error> {
         self.leave_for_another();
         self.since = Since::now(0);

@@ -1,7 +1,7 @@
 //! From `complete` to the receipt.
 
 use super::resume::still_open;
-use super::state::{SHORT_FILE_BYTES, Writer, WriterState};
+use super::state::{OrderedWriter, SHORT_FILE_BYTES, WriterState};
 use crate::active::{ActiveUpload, RowGuard};
 use crate::command::CompleteRequest;
 use crate::error::Error;
@@ -25,7 +25,7 @@ pub(super) enum CompleteOutcome {
     Done,
 }
 
-impl Writer {
+impl OrderedWriter {
     pub(super) fn complete(
         &mut self,
         request: CompleteRequest,

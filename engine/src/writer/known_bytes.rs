@@ -9,7 +9,7 @@
 
 use super::begin::Begun;
 use super::staged_whole::{Origin, StagedWhole};
-use super::state::{SHORT_FILE_BYTES, Writer};
+use super::state::{OrderedWriter, SHORT_FILE_BYTES};
 use crate::error::Error;
 use crate::presence::{self, Presence};
 use crate::publish::reserved_name::PublishSpec;
@@ -78,7 +78,7 @@ impl KnownBytes {
     }
 }
 
-impl Writer {
+impl OrderedWriter {
     /// Looks whether the file of one of these documents, which have the place that was
     /// asked for, is there.
     pub(super) fn look_at_known(

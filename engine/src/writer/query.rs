@@ -1,7 +1,7 @@
 //! Questions about documents. The writer's own upload stays as it is.
 
 use super::release::PauseLog;
-use super::state::{SHORT_FILE_BYTES, Writer, WriterState};
+use super::state::{OrderedWriter, SHORT_FILE_BYTES, WriterState};
 use crate::error::Error;
 use crate::event::{Answer, Found, Position, Status};
 use crate::may_block::MayBlock;
@@ -15,7 +15,7 @@ use towline_upload::{Phase, Refusal};
 /// Why a cancelled upload ended.
 const GIVEN_UP: &str = "its owner gave it up";
 
-impl Writer {
+impl OrderedWriter {
     pub(super) fn status(&self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
         let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
         let active = self.shared.registry.get(document.document_id);

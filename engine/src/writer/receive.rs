@@ -1,6 +1,6 @@
 //! Bytes and block values for the open upload.
 
-use super::state::{Writer, WriterState};
+use super::state::{OrderedWriter, WriterState};
 use crate::buffer::BlockBuffer;
 use crate::data_source::{DataSource, Pulled};
 use crate::error::Error;
@@ -22,7 +22,7 @@ const LOAN_MAX: Duration = Duration::from_millis(500);
 /// than a half-read segment waits for its rest, so that such a segment goes back with the source.
 const IDLE_MAX: Duration = Duration::from_millis(20);
 
-impl Writer {
+impl OrderedWriter {
     /// Does what a data source brings, while there is an upload for it.
     pub(super) fn pull(&mut self, source: &mut dyn DataSource, may_block: MayBlock) {
         let end = Instant::now() + LOAN_MAX;

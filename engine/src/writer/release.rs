@@ -1,6 +1,6 @@
 //! How a writer lets go of its upload: for another one, at its end, or because of an error.
 
-use super::state::{OpenUpload, Writer, WriterState};
+use super::state::{OpenUpload, OrderedWriter, WriterState};
 use crate::active::ActiveUpload;
 use crate::command::RejectedRequest;
 use crate::error::Error;
@@ -22,7 +22,7 @@ pub(super) enum PauseLog {
     None,
 }
 
-impl Writer {
+impl OrderedWriter {
     /// Where another writer has taken the upload over, or it was given up, that writer's thread
     /// has told our client so; what still comes for it is dropped, as it is where another writer
     /// has completed it.
@@ -216,7 +216,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for OrderedWriter {
     /// However a session ends, its uploads are paused: in good order a [`Release`] has done it
     /// before, and this finds nothing to do.
     ///

@@ -1,6 +1,6 @@
 //! From `resume` or `join` to an upload that takes bytes.
 
-use super::state::{OpenUpload, Writer, WriterState};
+use super::state::{OpenUpload, OrderedWriter, WriterState};
 use crate::active::{ActiveUpload, WriterId};
 use crate::command::ResumeRequest;
 use crate::error::Error;
@@ -17,7 +17,7 @@ use towline_upload::{Phase, Refusal, ResumeClaim, Upload as Rules};
 /// How many times a resume looks at an upload that has changed at each look.
 const LOOKS_MAX: usize = 64;
 
-impl Writer {
+impl OrderedWriter {
     /// Finds the upload as it is now. What happens to it meanwhile (it is completed, given up,
     /// read back by another writer) is a reason to look again.
     pub(super) fn resume(

@@ -9,7 +9,7 @@
 //! From there it goes as with all files: see [`Publishing`].
 
 use super::begin::Begun;
-use super::state::{Writer, WriterState};
+use super::state::{OrderedWriter, WriterState};
 use crate::active::pending::PendingGuard;
 use crate::command::WholeUpload;
 use crate::error::Error;
@@ -155,7 +155,7 @@ impl StagedWhole {
     }
 }
 
-impl Writer {
+impl OrderedWriter {
     /// The next step.
     pub(super) fn resume_staged(
         &mut self,

@@ -20,7 +20,7 @@ pub(super) const SHORT_FILE_BYTES: u64 = 256 << 10;
 
 /// One writer of one session: its commands are done in order, each to its end before the next.
 /// All of it blocks, and runs in the writer's lane, off the async threads.
-pub(crate) struct Writer {
+pub(crate) struct OrderedWriter {
     pub(super) shared: Arc<Shared>,
     pub(super) user: UserId,
     pub(super) origin: Origin,
@@ -105,7 +105,7 @@ fn merge(permit: &mut Option<OwnedSemaphorePermit>, other: Option<OwnedSemaphore
     }
 }
 
-impl Writer {
+impl OrderedWriter {
     pub(crate) fn new(
         shared: Arc<Shared>,
         (user, origin): (UserId, Origin),

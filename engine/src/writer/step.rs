@@ -5,9 +5,10 @@ use super::begin::{BeginOutcome, BeginStep};
 use super::complete::CompleteOutcome;
 use super::known_bytes::{KnownBytes, KnownOutcome};
 use super::staged_whole::{Origin, StagedOutcome, StagedWhole};
-use super::state::{Permits, Writer};
+use super::state::{OrderedWriter, Permits};
 use crate::command::{Command, CompleteRequest, Query, WHOLE_BYTES_MAX};
 use crate::error::Error;
+use crate::event::Answer;
 use crate::lane::{Outcome, Waiting};
 use crate::may_block::MayBlock;
 use crate::publish::Publishing;
@@ -65,7 +66,7 @@ pub(crate) fn is_short(command: &Command) -> bool {
         | Command::Whole(_)
         | Command::Announce { .. }
         | Command::Reject { .. }
-        | Command::Query(Query::Find { .. }) => true,
+        | Command::Query(Query::Find { .. } | Query::Fence) => true,
         Command::Data { offset, buffer } => {
             *offset == Offset::ZERO && buffer.bytes().len() <= WHOLE_BYTES_MAX
         }
@@ -77,7 +78,7 @@ pub(crate) fn is_short(command: &Command) -> bool {
     }
 }
 
-impl Writer {
+impl OrderedWriter {
     /// Does the first step of a command; says what comes next, if anything does.
     pub(super) fn carry_out(
         &mut self,
@@ -93,6 +94,10 @@ impl Writer {
             (Command::Query(Query::Find { path, filesize, hash }), _) => {
                 let found = self.shared.catalog.find(self.user, &path, filesize, hash);
                 Ok(Some(Step::Find { path, found }))
+            }
+            (Command::Query(Query::Fence), _) => {
+                self.answer(None, Answer::Fence);
+                Ok(None)
             }
             (Command::Reject { rejection, request }, _) => {
                 self.refuse_for_door(rejection, request).map(|()| None)

@@ -1,12 +1,12 @@
 //! What a writer waits for without a thread.
 
-use super::state::Writer;
+use super::state::OrderedWriter;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use towline_types::DocumentId;
 
-impl Writer {
+impl OrderedWriter {
     /// Waits for a permit to read a large file, or for the end of the session, and has `say` tell
     /// the client now and then that it is not forgotten.
     pub(super) fn large_read<S: FnMut() + Send>(

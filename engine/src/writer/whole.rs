@@ -8,7 +8,7 @@
 //! of one file sends no other before it is asked for it.)
 
 use super::staged_whole::{Origin, StagedWhole};
-use super::state::{Permits, QueuedCommand, Task, Writer};
+use super::state::{OrderedWriter, Permits, QueuedCommand, Task};
 use crate::command::{Command, CompleteRequest, WHOLE_BYTES_MAX, WholeUpload};
 use crate::log::Since;
 use crate::publish::reserved_name::PublishSpec;
@@ -103,7 +103,7 @@ impl WholeUpload {
     }
 }
 
-impl Writer {
+impl OrderedWriter {
     /// Publishes the file at once, if that can be; else it becomes an upload.
     pub(super) fn whole(&mut self, whole: Box<WholeUpload>) -> Option<Box<StagedWhole>> {
         self.leave_for_another();

@@ -47,11 +47,11 @@ pub(crate) async fn login<R: AsyncRead + Unpin>(
     reader: &mut FrameReader<R>,
     shared: &Shared,
 ) -> Login {
-    match tokio::time::timeout(shared.config.timings.login, ask(reader, shared)).await {
+    match tokio::time::timeout(shared.timings.login, ask(reader, shared)).await {
         Ok(login) => login,
         Err(_) => Login::Refused(ErrorReply::new(
             Code::AuthTimeout,
-            format!("no hello within {} seconds", shared.config.timings.login.as_secs()),
+            format!("no hello within {} seconds", shared.timings.login.as_secs()),
         )),
     }
 }
@@ -144,7 +144,7 @@ pub(crate) fn welcome(user: &User, shared: &Shared) -> Welcome {
         server_id: Some(shared.engine.store_id()),
         user_id: user.user_id,
         user: user.name.clone(),
-        max_filesize: shared.config.engine.max_filesize,
+        max_filesize: shared.engine.config().max_filesize,
         chunk_size: CHUNK_BYTES_DEFAULT,
         max_chunk_size: CHUNK_BYTES_MAX,
         block_size: BLOCK_SIZE_BYTES,

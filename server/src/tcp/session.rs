@@ -72,7 +72,7 @@ where
         Login::User(user, expires_at) => {
             outgoing.push(&Reply::Welcome(hello::welcome(&user, &shared)));
             let (session, events) =
-                shared.engine.session(user.user_id, Origin::new(peer), CHANNELS_MAX);
+                shared.engine.account(user.user_id, Origin::new(peer)).session(CHANNELS_MAX);
             let connection = Connection {
                 user: user.user_id,
                 access: Access::granted(Arc::clone(&shared), user.user_id, expires_at),
@@ -141,7 +141,7 @@ where
 
     /// Until somebody has enough.
     async fn talk(&mut self) -> End {
-        let timings = self.shared.config.timings;
+        let timings = self.shared.timings;
         let stopping = self.shared.stopping.clone();
         let mut deaf_since = None;
         loop {

@@ -209,7 +209,8 @@ fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> 
             Some(Reply::Cancel(Cancelled { channel, document_id: document?, status }))
         }
         // They are long: see `frames`.
-        Answer::HeldBlocks { .. } => None,
+        // The door asks for no fence, and `HeldBlocks` was taken out above.
+        Answer::HeldBlocks { .. } | Answer::Fence => None,
     }
 }
 

@@ -1,0 +1,208 @@
+//! What one user may ask: questions with one answer each, reading, and uploads.
+//!
+//! A door that sends many requests at the same time over one connection takes a [`Session`]; a
+//! door that sends one request and waits for its answer takes an [`UploadHandle`]. Both are built
+//! on the same writers, so every rule holds at every door.
+
+mod content;
+mod exchange;
+mod upload_handle;
+
+use crate::buffer::BlockBuffer;
+use crate::command::{Command, CompleteRequest, NewUpload, Query, ResumeRequest, WholeUpload};
+use crate::event::{Answer, EventReceiver, Found, Status};
+use crate::lane::WorkerPool;
+use crate::origin::Origin;
+use crate::rejection::Rejection;
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::writer::OrderedWriter;
+pub use content::Content;
+pub use exchange::Completion;
+use exchange::{Exchange, Outcome, no_upload};
+use std::sync::Arc;
+use towline_types::{
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, UserId,
+};
+pub use upload_handle::UploadHandle;
+
+/// One user of an engine, whom the door has authenticated. A clone is the same user.
+#[derive(Clone)]
+pub struct Account {
+    shared: Arc<Shared>,
+    workers: Arc<WorkerPool<OrderedWriter>>,
+    user: UserId,
+    origin: Origin,
+}
+
+/// What a request for an upload led to.
+pub enum Begun {
+    /// The upload takes bytes.
+    Uploading(Box<UploadHandle>),
+    /// The document is there already; nothing is to be sent.
+    Stored(Completion),
+    /// There is an unfinished upload to this path, and a new one was asked for only where
+    /// there is none.
+    Unfinished(Found),
+}
+
+impl Account {
+    pub(crate) fn new(
+        (shared, workers): (Arc<Shared>, Arc<WorkerPool<OrderedWriter>>),
+        user: UserId,
+        origin: Origin,
+    ) -> Self {
+        Self { shared, workers, user, origin }
+    }
+
+    /// A session with at most that many writers at the same time, and the events for the client
+    /// behind it.
+    #[must_use]
+    pub fn session(&self, writers_max: usize) -> (Session, EventReceiver) {
+        let engine = (Arc::clone(&self.shared), Arc::clone(&self.workers));
+        Session::new(engine, self.user, self.origin.clone(), writers_max)
+    }
+
+    fn exchange(&self) -> Exchange {
+        Exchange::new(self.session(1))
+    }
+
+    async fn query(&self, query: Query) -> Result<Answer, Rejection> {
+        match self.exchange().ask(Command::Query(query)).await? {
+            Outcome::Answer(answer) => Ok(answer),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// What is known of a file that a client has: whether it is here already, or could go on.
+    /// Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be asked.
+    pub async fn find(
+        &self,
+        path: DocumentPath,
+        filesize: FileSize,
+        hash: Option<FileHash>,
+    ) -> Result<Found, Rejection> {
+        match self.query(Query::Find { path, filesize, hash }).await? {
+            Answer::Found(found) => Ok(found),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// How a document stands. Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document.
+    pub async fn status(&self, id: DocumentId) -> Result<Status, Rejection> {
+        match self.query(Query::Status(id)).await? {
+            Answer::Status(status) => Ok(status),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// The blocks of an upload that are held, in the order of the file. Cancel-safe: it changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document.
+    pub async fn held_blocks(
+        &self,
+        id: DocumentId,
+    ) -> Result<Vec<(BlockIndex, ChainingValue)>, Rejection> {
+        match self.query(Query::HeldBlocks(id)).await? {
+            Answer::HeldBlocks { blocks, .. } => Ok(blocks),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// Gives an upload up, and its bytes away. Its writers are told. Twice is fine. Not
+    /// cancel-safe: dropped, the upload may be given up all the same.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document, `WrongPhase` where it is complete.
+    pub async fn cancel(&self, id: DocumentId) -> Result<(), Rejection> {
+        self.query(Query::Cancel(id)).await.map(drop)
+    }
+
+    /// The proof that a document is in its place; a publishing that was cut off is finished first
+    /// (P4). Cancel-safe.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document, `NoActiveUpload` where it is not complete.
+    pub async fn receipt(&self, id: DocumentId) -> Result<Completion, Rejection> {
+        let request = CompleteRequest { id: Some(id), ..CompleteRequest::default() };
+        match self.exchange().ask(Command::Complete(request)).await? {
+            Outcome::Completed(completion) => Ok(completion),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// A completed document, open for reading. Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document, or its file was removed; `WrongPhase`
+    /// where it is not complete.
+    pub async fn read(&self, id: DocumentId) -> Result<Content, Rejection> {
+        Content::open(Arc::clone(&self.shared), self.user, id).await
+    }
+
+    /// Begins an upload. Not cancel-safe: dropped, the upload may have begun.
+    ///
+    /// # Errors
+    /// Where the file is refused: its size, its name, no room.
+    pub async fn begin(&self, new: NewUpload) -> Result<Begun, Rejection> {
+        self.open(Command::Begin(Box::new(new))).await
+    }
+
+    /// Continues an upload and takes it over from its writers, who are told. Not cancel-safe:
+    /// dropped, the upload may have been taken over, and is paused then.
+    ///
+    /// # Errors
+    /// `NotFound`, `FileChanged`, `OffsetMismatch`, and how an upload ended that has ended.
+    pub async fn resume(&self, request: ResumeRequest) -> Result<Begun, Rejection> {
+        self.open(Command::Resume(Box::new(request))).await
+    }
+
+    /// Writes to an upload beside the writers that have its lease. Not cancel-safe, as
+    /// [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// `Superseded` where that lease is over, `NotShared` where it has one writer alone.
+    pub async fn join(&self, id: DocumentId, lease: Generation) -> Result<Begun, Rejection> {
+        self.open(Command::Join { id, lease }).await
+    }
+
+    async fn open(&self, command: Command) -> Result<Begun, Rejection> {
+        let mut exchange = self.exchange();
+        match exchange.ask(command).await? {
+            Outcome::Granted(id, grant) => {
+                Ok(Begun::Uploading(Box::new(UploadHandle::new(exchange, id, grant))))
+            }
+            Outcome::Completed(completion) => Ok(Begun::Stored(completion)),
+            Outcome::Answer(Answer::Found(found)) => Ok(Begun::Unfinished(found)),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// Stores a small file in one step: two writes of its row instead of three, and no unfinished
+    /// upload unless something is unusual about it. `data` is at most
+    /// [`WHOLE_BYTES_MAX`](crate::WHOLE_BYTES_MAX). Not cancel-safe: dropped, the document may be
+    /// stored.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); `HashMismatch` where `hash` is another than that of the bytes.
+    pub async fn put_whole(
+        &self,
+        new: NewUpload,
+        data: BlockBuffer,
+        hash: Option<FileHash>,
+    ) -> Result<Completion, Rejection> {
+        let whole = WholeUpload { new, data, value: None, hash };
+        match self.exchange().ask(Command::Whole(Box::new(whole))).await? {
+            Outcome::Completed(completion) => Ok(completion),
+            _ => Err(no_upload()),
+        }
+    }
+}

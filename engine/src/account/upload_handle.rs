@@ -1,0 +1,135 @@
+//! An upload that is open for one writer, for doors that send one request at a time.
+
+use super::exchange::{Completion, Exchange, Outcome, no_upload};
+use crate::buffer::BlockBuffer;
+use crate::command::{Command, CompleteRequest, Query};
+use crate::event::{Answer, Grant, Position};
+use crate::rejection::Rejection;
+use std::ops::Range;
+use towline_types::{
+    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset,
+};
+
+/// An upload that takes bytes. Dropped, it lets go of the upload as a lost connection does:
+/// what came is made durable, and the upload can be resumed.
+///
+/// An error of a method says what became of the upload by its kind: after a `BlockMismatch`,
+/// `NoSuchBlock` or `Incomplete` it goes on; after any other kind it is no longer open here.
+pub struct UploadHandle {
+    exchange: Exchange,
+    id: DocumentId,
+    grant: Grant,
+}
+
+impl UploadHandle {
+    pub(super) fn new(exchange: Exchange, id: DocumentId, grant: Grant) -> Self {
+        Self { exchange, id, grant }
+    }
+
+    /// The number of the document to be.
+    #[must_use]
+    pub fn id(&self) -> DocumentId {
+        self.id
+    }
+
+    /// The first byte that was missing when the upload was granted.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.grant.offset
+    }
+
+    /// The length of the whole file in bytes.
+    #[must_use]
+    pub fn filesize(&self) -> FileSize {
+        self.grant.filesize
+    }
+
+    /// The lease, with which [`Account::join`](super::Account::join) gives the upload a further
+    /// writer.
+    #[must_use]
+    pub fn lease(&self) -> Option<Generation> {
+        self.grant.lease
+    }
+
+    /// Gives the writer bytes of one block, to be written at that offset. Returns when they are on
+    /// their way; an error about them is told by the next method that waits. Waits while as
+    /// much payload as one session may have is under way (P6). Not cancel-safe: dropped, it may
+    /// lose these bytes, and nothing else.
+    ///
+    /// # Errors
+    /// Where the engine ends.
+    pub async fn write(&mut self, offset: Offset, buffer: BlockBuffer) -> Result<(), Rejection> {
+        self.exchange.push(Command::Data { offset, buffer }).await
+    }
+
+    /// Says which value a block has. As [`write`](Self::write).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn announce(
+        &mut self,
+        index: BlockIndex,
+        value: ChainingValue,
+    ) -> Result<(), Rejection> {
+        self.exchange.push(Command::Announce { index, value }).await
+    }
+
+    /// Takes blocks back, to send them again with other bytes. Returns the first byte that is
+    /// missing then. Not cancel-safe: dropped, the blocks are taken back all the same.
+    ///
+    /// # Errors
+    /// The first error since the last answer.
+    pub async fn withdraw(&mut self, blocks: Vec<Range<BlockIndex>>) -> Result<Offset, Rejection> {
+        match self.exchange.ask(Command::Withdraw(blocks)).await? {
+            Outcome::Withdrawn(offset) => Ok(offset),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// How far the upload is, when all bytes that were given before are written. Cancel-safe: it
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// The first error since the last answer.
+    pub async fn position(&mut self) -> Result<Position, Rejection> {
+        match self.exchange.ask(Command::Query(Query::Status(self.id))).await? {
+            Outcome::Answer(Answer::Status(status)) => Ok(status.position),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// Waits until all bytes that were received up to now survive a power cut (P1). It joins
+    /// the next checkpoint, which takes at most about a second, or five where durability is
+    /// relaxed. Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// The first error since the last answer, or one while it waits.
+    pub async fn durable(&mut self) -> Result<Position, Rejection> {
+        let position = self.position().await?;
+        if position.durable.get() >= position.received {
+            return Ok(position);
+        }
+        self.exchange.durable(position.received).await
+    }
+
+    /// All bytes were given: verifies the whole, publishes it, and returns the proof (P2, P3).
+    /// Not cancel-safe: dropped, the publishing goes on, and
+    /// [`Account::receipt`](super::Account::receipt) has its proof.
+    ///
+    /// # Errors
+    /// The first error since the last answer. After an `Incomplete` the upload goes on: it is
+    /// resumed with its number.
+    pub async fn complete(mut self, hash: Option<FileHash>) -> Result<Completion, Rejection> {
+        let request = CompleteRequest { hash, ..CompleteRequest::default() };
+        match self.exchange.ask(Command::Complete(request)).await? {
+            Outcome::Completed(completion) => Ok(completion),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// Lets go of the upload when all bytes that were given are written, makes them durable, and
+    /// returns how far it is. Not cancel-safe: dropped, the upload is paused all the same.
+    pub async fn pause(self) -> Option<Position> {
+        self.exchange.close().await
+    }
+}
