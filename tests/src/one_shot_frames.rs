@@ -1,7 +1,7 @@
 //! The frames of a small file that a client sends at once, without waiting for a reply:
 //! `upload`, the bytes, the value of the block where the upload has blocks, and `complete`.
 
-use crate::raw_client::offset;
+use crate::raw_client::chunk_frame;
 use crate::test_file::TestFile;
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Request, frame};
@@ -12,10 +12,8 @@ use towline_types::BlockIndex;
 pub fn one_shot_frames(upload: Upload, test_file: &TestFile) -> Vec<u8> {
     let (channel, blocks) = (upload.channel, upload.blocks);
     let complete = Complete { channel, blake3: Some(test_file.hash()), ..Complete::default() };
-    let length = u32::try_from(test_file.size()).expect("a small file");
     let mut bytes = frame::control(&Request::Upload(upload));
-    bytes.extend_from_slice(&frame::chunk_head(channel, offset(0), length));
-    bytes.extend_from_slice(&test_file.bytes);
+    bytes.extend_from_slice(&chunk_frame(channel, 0, &test_file.bytes));
     if blocks {
         bytes.extend_from_slice(&frame::block(channel, BlockIndex::FIRST, test_file.value(0)));
     }

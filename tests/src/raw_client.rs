@@ -6,11 +6,13 @@
 //! a list of everything that was read so far.
 
 mod expecting;
+mod frames;
 mod heard;
 mod hearing;
 mod requests;
 mod sending;
 
+pub use frames::{chunk_frame, chunk_frames};
 pub(crate) use heard::read;
 pub use heard::{Heard, errors};
 pub use requests::{

@@ -1,6 +1,7 @@
 //! What a raw client sends: messages, chunks, blocks, or any bytes; and how it ends.
 
-use super::requests::{hello, offset};
+use super::frames::{chunk_frame, chunk_frames};
+use super::requests::hello;
 use super::{CHUNK, RawClient};
 use crate::PATIENCE;
 use crate::test_file::{BLOCK, TestFile};
@@ -37,9 +38,7 @@ impl RawClient {
 
     /// Sends one chunk.
     pub async fn chunk(&mut self, channel: Channel, at: usize, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).expect("a chunk");
-        let head = frame::chunk_head(channel, offset(at), length);
-        self.send_raw(&[&head[..], payload].concat()).await;
+        self.send_raw(&chunk_frame(channel, at, payload)).await;
     }
 
     /// Sends that part of a file in chunks of 64 KiB.
@@ -55,12 +54,25 @@ impl RawClient {
         range: Range<usize>,
         length: usize,
     ) {
-        let mut at = range.start;
-        while at < range.end {
-            let end = (at + length).min(range.end);
-            self.chunk(channel, at, &test_file.bytes[at..end]).await;
-            at = end;
+        for frame in chunk_frames(channel, test_file, range, length) {
+            self.send_raw(&frame).await;
         }
+    }
+
+    /// Sends that part of a file in chunks of 64 KiB, as far as the connection lets it.
+    ///
+    /// # Errors
+    /// What the system says where the connection has ended.
+    pub async fn try_chunks(
+        &mut self,
+        channel: Channel,
+        test_file: &TestFile,
+        range: Range<usize>,
+    ) -> io::Result<()> {
+        for frame in chunk_frames(channel, test_file, range, CHUNK) {
+            self.try_send_raw(&frame).await?;
+        }
+        Ok(())
     }
 
     /// Announces the value of a block.

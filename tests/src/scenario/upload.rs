@@ -2,7 +2,9 @@
 
 use super::AllowedLoss;
 use crate::PATIENCE;
-use crate::raw_client::{CHUNK, RawClient, ZERO, find, offset, position, resume, upload};
+use crate::raw_client::{
+    CHUNK, RawClient, ZERO, chunk_frames, find, offset, position, resume, upload,
+};
 use crate::site::{Site, TestUser};
 use crate::test_file::{BLOCK, TestFile};
 use std::ops::Range;
@@ -96,13 +98,7 @@ impl ScenarioUpload {
     }
 
     pub(super) fn chunks(&self, range: Range<usize>) -> Vec<Vec<u8>> {
-        let starts = range.clone().step_by(CHUNK);
-        let chunk = |at: usize| {
-            let payload = &self.test_file.bytes[at..(at + CHUNK).min(range.end)];
-            let length = u32::try_from(payload.len()).expect("a chunk");
-            [&frame::chunk_head(self.channel, offset(at), length)[..], payload].concat()
-        };
-        starts.map(chunk).collect()
+        chunk_frames(self.channel, &self.test_file, range, CHUNK).collect()
     }
 
     pub(super) fn announcement(&self, index: usize) -> Vec<u8> {

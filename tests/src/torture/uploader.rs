@@ -4,7 +4,7 @@
 use super::crash_client::{CrashClient, Gone};
 use super::ledger::{Entry, Ledger};
 use crate::one_shot_frames::one_shot_frames;
-use crate::raw_client::{Heard, about, offset, position, resume, upload};
+use crate::raw_client::{Heard, about, chunk_frame, offset, position, resume, upload};
 use crate::site::TestUser;
 use crate::test_file::{BLOCK, TestFile};
 use std::collections::BTreeSet;
@@ -363,9 +363,7 @@ impl Uploader {
         if self.chance.u8(..) < cargo.rests {
             tokio::time::sleep(Duration::from_millis(self.chance.u64(0..30))).await;
         }
-        let length = u32::try_from(payload.len()).expect("a chunk");
-        let head = frame::chunk_head(cargo.channel, offset(at), length);
-        Ok(self.client.send(&[&head[..], payload].concat()).await?)
+        Ok(self.client.send(&chunk_frame(cargo.channel, at, payload)).await?)
     }
 
     fn chunk_length(&mut self) -> usize {

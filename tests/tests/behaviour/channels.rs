@@ -3,7 +3,9 @@
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::request::{Complete, DocumentRef, Find, Ping, Resume, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
-use towline_tests::raw_client::{Heard, RawClient, ZERO, find, hello, offset, resume, upload};
+use towline_tests::raw_client::{
+    Heard, RawClient, ZERO, chunk_frame, find, hello, offset, resume, upload,
+};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 
@@ -11,16 +13,11 @@ fn control(request: Request) -> Vec<u8> {
     frame::control(&request)
 }
 
-fn chunk(channel: Channel, at: usize, payload: &[u8]) -> Vec<u8> {
-    let head = frame::chunk_head(channel, offset(at), u32::try_from(payload.len()).unwrap());
-    [&head[..], payload].concat()
-}
-
 /// `upload`, chunk and `complete` of a small file.
 fn whole(channel: Channel, name: &str, test_file: &TestFile) -> Vec<u8> {
     let mut bytes = control(Request::Upload(Upload { channel, ..upload(name, test_file) }));
     if test_file.size() > 0 {
-        bytes.extend(chunk(channel, 0, &test_file.bytes));
+        bytes.extend(chunk_frame(channel, 0, &test_file.bytes));
     }
     bytes.extend(control(Request::Complete(Complete { channel, ..Complete::default() })));
     bytes
@@ -124,8 +121,8 @@ async fn a_refused_channel_gets_one_error_and_disturbs_nobody() {
                     channel: channel(i),
                     ..upload(&name, &test_file)
                 })));
-                bytes.extend(chunk(channel(i), 7, &test_file.bytes[7..100]));
-                bytes.extend(chunk(channel(i), 100, &test_file.bytes[100..]));
+                bytes.extend(chunk_frame(channel(i), 7, &test_file.bytes[7..100]));
+                bytes.extend(chunk_frame(channel(i), 100, &test_file.bytes[100..]));
                 bytes.extend(control(Request::Complete(Complete {
                     channel: channel(i),
                     ..Complete::default()
@@ -138,8 +135,8 @@ async fn a_refused_channel_gets_one_error_and_disturbs_nobody() {
                     channel: channel(i),
                     ..upload(&name, &less)
                 })));
-                bytes.extend(chunk(channel(i), 0, &test_file.bytes));
-                bytes.extend(chunk(channel(i), 5000, &test_file.bytes));
+                bytes.extend(chunk_frame(channel(i), 0, &test_file.bytes));
+                bytes.extend(chunk_frame(channel(i), 5000, &test_file.bytes));
                 bytes.extend(control(Request::Complete(Complete {
                     channel: channel(i),
                     ..Complete::default()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 use towline_protocol::request::Upload;
 use towline_protocol::{Channel, Reply};
-use towline_tests::raw_client::{CHUNK, Heard, ZERO, offset, upload};
+use towline_tests::raw_client::{CHUNK, Heard, ZERO, chunk_frames, offset, upload};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
@@ -68,12 +68,8 @@ async fn progress_does_not_come_for_every_chunk() {
     let test_file = TestFile::new(300_000, 102);
     let mut client = server.client().await;
     client.upload(upload("crumbs.bin", &test_file)).await;
-    let mut frames = Vec::new();
-    for (i, piece) in test_file.bytes.chunks(100).enumerate() {
-        let length = u32::try_from(piece.len()).unwrap();
-        frames.extend(towline_protocol::frame::chunk_head(ZERO, offset(i * 100), length));
-        frames.extend(piece);
-    }
+    let frames: Vec<u8> =
+        chunk_frames(ZERO, &test_file, 0..test_file.size(), 100).flatten().collect();
     let begun = Instant::now();
     client.send_raw(&frames).await;
     assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());

@@ -28,16 +28,9 @@ async fn sends_the_rest(
     blocks: bool,
 ) -> RawClient {
     for index in from / BLOCK..test_file.block_count() {
-        let mut at = from.max(index * BLOCK);
-        while at < test_file.block_end(index) {
-            let end = (at + 50_000).min(test_file.block_end(index));
-            let length = u32::try_from(end - at).unwrap();
-            let head = towline_protocol::frame::chunk_head(ZERO, offset(at), length);
-            let frame = [&head[..], &test_file.bytes[at..end]].concat();
-            if client.try_send_raw(&frame).await.is_err() {
-                return client;
-            }
-            at = end;
+        let rest = from.max(index * BLOCK)..test_file.block_end(index);
+        if client.try_chunks(ZERO, &test_file, rest).await.is_err() {
+            return client;
         }
         if blocks {
             let index = towline_types::BlockIndex::new(index as u64).unwrap();

@@ -7,7 +7,7 @@ use towline_protocol::{Code, Reply, Request};
 use towline_tests::process::ServerProcess;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::raw_client::{
-    CHUNK, RawClient, ZERO, about, find, offset, position, resume, upload,
+    CHUNK, RawClient, ZERO, about, chunk_frames, find, offset, position, resume, upload,
 };
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
@@ -223,16 +223,7 @@ async fn twenty_cuts_at_random_bytes() {
 
 /// The chunks from there on, at most so many as a cut will let through.
 fn frames(test_file: &TestFile, from: usize) -> Vec<u8> {
-    let mut frames = Vec::new();
-    let mut at = from;
-    while at < test_file.size() && frames.len() < 600_000 {
-        let end = (at + CHUNK).min(test_file.size());
-        let length = u32::try_from(end - at).unwrap();
-        frames.extend(towline_protocol::frame::chunk_head(ZERO, offset(at), length));
-        frames.extend(&test_file.bytes[at..end]);
-        at = end;
-    }
-    frames
+    chunk_frames(ZERO, test_file, from..test_file.size(), CHUNK).take(10).flatten().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use towline_tests::process::Launch;
-use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
+use towline_tests::raw_client::{RawClient, ZERO, chunk_frame, upload};
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::skipped;
@@ -52,9 +52,7 @@ async fn memory_is_bounded_whatever_a_thousand_connections_send() {
     let clients = tasks.join_all().await;
     let begun = server.memory_kib();
     // One block each, and no more: what the kernel keeps for them is bounded, too.
-    let length = u32::try_from(test_file.size()).unwrap();
-    let head = towline_protocol::frame::chunk_head(ZERO, offset(0), length);
-    let frame: Arc<[u8]> = [&head[..], &test_file.bytes].concat().into();
+    let frame: Arc<[u8]> = chunk_frame(ZERO, 0, &test_file.bytes).into();
     let mut tasks = JoinSet::new();
     for mut client in clients {
         let frame = Arc::clone(&frame);

@@ -1,12 +1,12 @@
 //! A mistake of the server's own, anywhere: only the connection that met it ends.
 //! Locks and quota are free again, and its uploads go on to their end.
 
-use towline_protocol::frame::chunk_head;
 use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
 use towline_protocol::{Code, Reply, Request};
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::raw_client::{
-    Heard, RawClient, ZERO, about, find, join, offset, position, resume, upload,
+    Heard, RawClient, ZERO, about, chunk_frame, chunk_frames, find, join, offset, position, resume,
+    upload,
 };
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -107,7 +107,7 @@ async fn a_panic_in_a_fast_upload_loses_no_promise() {
     let mut client = RawClient::login(server.address(), &user.token).await;
     let id = client.upload(upload("doc", &test_file)).await.document_id;
     for index in 0..test_file.block_count() {
-        let frame = chunk(index * BLOCK, test_file.block(index));
+        let frame = chunk_frame(ZERO, index * BLOCK, test_file.block(index));
         if client.try_send_raw(&frame).await.is_err() {
             break;
         }
@@ -160,13 +160,7 @@ fn is_own_mistake(heard: &Heard) -> bool {
 }
 
 fn all_chunks(test_file: &TestFile) -> Vec<u8> {
-    let chunks = test_file.bytes.chunks(50_000).enumerate();
-    chunks.flat_map(|(index, bytes)| chunk(index * 50_000, bytes)).collect()
-}
-
-fn chunk(at: usize, bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).expect("a chunk");
-    [&chunk_head(ZERO, offset(at), length)[..], bytes].concat()
+    chunk_frames(ZERO, test_file, 0..test_file.size(), 50_000).flatten().collect()
 }
 
 /// By somebody who comes back: with the number that was heard, or by name.

@@ -46,20 +46,7 @@ async fn resets_at_sixty_places_and_every_border_of_a_frame_lose_no_promise() {
             });
             let end = (from + 4 * CHUNK).min(test_file.size() - 1);
             received = received.max(end);
-            let mut at = from;
-            while at < end {
-                let next = (at + CHUNK).min(end);
-                let head = towline_protocol::frame::chunk_head(
-                    ZERO,
-                    towline_tests::raw_client::offset(at),
-                    u32::try_from(next - at).unwrap(),
-                );
-                let frame = [&head[..], &test_file.bytes[at..next]].concat();
-                if raw.try_send_raw(&frame).await.is_err() {
-                    break;
-                }
-                at = next;
-            }
+            let _ = raw.try_chunks(ZERO, &test_file, from..end).await;
             let end = raw.ended().await.pop();
             resets += usize::from(matches!(end, Some(Heard::Reset(_))));
             let status = server.client().await.status(document_id).await;

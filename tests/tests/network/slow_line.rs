@@ -26,17 +26,7 @@ async fn what_came_two_seconds_ago_survives_a_kill() {
     let sending = tokio::spawn({
         let test_file = test_file.clone();
         async move {
-            for at in (0..test_file.size()).step_by(CHUNK) {
-                let head = towline_protocol::frame::chunk_head(
-                    ZERO,
-                    towline_tests::raw_client::offset(at),
-                    u32::try_from(CHUNK).unwrap(),
-                );
-                let frame = [&head[..], &test_file.bytes[at..at + CHUNK]].concat();
-                if client.try_send_raw(&frame).await.is_err() {
-                    break;
-                }
-            }
+            let _ = client.try_chunks(ZERO, &test_file, 0..test_file.size()).await;
             // All of it may be in the system's buffers by now.
             client.ended().await
         }

@@ -9,7 +9,7 @@ use towline_client::{Client, Document, PutOptions, Token};
 use towline_protocol::request::Upload;
 use towline_protocol::{Request, frame};
 use towline_tests::process::ServerProcess;
-use towline_tests::raw_client::{RawClient, ZERO, hello, offset, upload};
+use towline_tests::raw_client::{RawClient, ZERO, chunk_frame, hello, offset, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -200,8 +200,7 @@ async fn a_hundred_that_drip_behind_a_good_beginning() {
             let mut clock = tokio::time::interval(Duration::from_millis(30));
             for at in 64 << 10..test_file.size() {
                 clock.tick().await;
-                let head = frame::chunk_head(ZERO, offset(at), 1);
-                let drip = [&head[..], &test_file.bytes[at..=at]].concat();
+                let drip = chunk_frame(ZERO, at, &test_file.bytes[at..=at]);
                 if raw.try_send_raw(&drip).await.is_err() {
                     return;
                 }

@@ -5,7 +5,9 @@ use towline_protocol::frame;
 use towline_protocol::request::{Complete, Resume, Upload};
 use towline_protocol::{Reply, Request};
 use towline_tests::proxy::{FaultProxy, Faults};
-use towline_tests::raw_client::{Heard, RawClient, ZERO, hello, offset, position, resume, upload};
+use towline_tests::raw_client::{
+    Heard, RawClient, ZERO, chunk_frames, hello, position, resume, upload,
+};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 
@@ -13,14 +15,8 @@ use towline_tests::test_file::{BLOCK, TestFile, chance};
 fn whole_upload(token: &str, begin: Request, test_file: &TestFile, from: usize) -> Vec<Vec<u8>> {
     let mut frames = vec![frame::control(&hello(token)), frame::control(&begin)];
     for index in from / BLOCK..test_file.block_count() {
-        let mut at = from.max(index * BLOCK);
-        while at < test_file.block_end(index) {
-            let end = (at + 50_001).min(test_file.block_end(index));
-            let length = u32::try_from(end - at).unwrap();
-            let head = frame::chunk_head(ZERO, offset(at), length);
-            frames.push([&head[..], &test_file.bytes[at..end]].concat());
-            at = end;
-        }
+        let rest = from.max(index * BLOCK)..test_file.block_end(index);
+        frames.extend(chunk_frames(ZERO, test_file, rest, 50_001));
         let number = towline_types::BlockIndex::new(index as u64).unwrap();
         frames.push(frame::block(ZERO, number, test_file.value(index)).to_vec());
     }

@@ -47,20 +47,7 @@ async fn a_stop_takes_ten_seconds_at_most_with_any_clients() {
         }
         let test_file = test_file.clone();
         running.spawn(async move {
-            let mut at = 0;
-            while at < test_file.size() {
-                let end = (at + CHUNK).min(test_file.size());
-                let head = towline_protocol::frame::chunk_head(
-                    ZERO,
-                    offset(at),
-                    u32::try_from(end - at).unwrap(),
-                );
-                let frame = [&head[..], &test_file.bytes[at..end]].concat();
-                if client.try_send_raw(&frame).await.is_err() {
-                    break;
-                }
-                at = end;
-            }
+            let _ = client.try_chunks(ZERO, &test_file, 0..test_file.size()).await;
             client.ended().await
         });
     }

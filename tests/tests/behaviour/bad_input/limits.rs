@@ -9,7 +9,7 @@ use towline_protocol::request::{Resume, Upload};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
 use towline_tests::PATIENCE;
 use towline_tests::raw_client::{
-    CHUNK, Heard, RawClient, ZERO, find, hello, offset, resume, upload,
+    CHUNK, Heard, RawClient, ZERO, chunk_frame, find, hello, offset, resume, upload,
 };
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -130,8 +130,7 @@ async fn a_client_that_never_reads_is_given_up() {
     let begin = Request::Upload(upload("deaf.bin", &test_file));
     let mut bytes = frame::control(&hello(&server.user.token));
     bytes.extend(frame::control(&begin));
-    bytes.extend(frame::chunk_head(ZERO, offset(0), 65_536));
-    bytes.extend(&test_file.bytes[..CHUNK]);
+    bytes.extend(chunk_frame(ZERO, 0, &test_file.bytes[..CHUNK]));
     stream.write_all(&bytes).await.unwrap();
     let pings = frame::control(&Request::Ping(Default::default())).repeat(1000);
     let begun = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, Reply, Request, frame};
 use towline_tests::raw_client::{
-    ZERO, about, hello, hello_of_version, nobodys_document, offset, upload,
+    ZERO, about, chunk_frame, hello, hello_of_version, nobodys_document, upload,
 };
 use towline_tests::server::TestServer;
 use towline_tests::test_file::TestFile;
@@ -63,7 +63,7 @@ async fn a_client_that_does_not_log_in_is_sent_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_before_the_login_closes_the_connection() {
     let watched = Watched::start().await;
-    let chunk = [&frame::chunk_head(ZERO, offset(0), 5)[..], b"hello"].concat();
+    let chunk = chunk_frame(ZERO, 0, b"hello");
     let test_file = TestFile::new(1, 1);
     let block = frame::block(ZERO, BlockIndex::FIRST, test_file.value(0));
     for (what, bytes) in [
