@@ -17,7 +17,7 @@ pub struct ServerAddress {
 
 /// The text names no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{}' is not HOST or HOST:PORT{}", crate::printable(text), hint(text))]
+#[error("'{}' is not HOST or HOST:PORT{}", crate::text::printable(text), hint(text))]
 pub struct BadAddress {
     text: String,
 }

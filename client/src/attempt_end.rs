@@ -1,7 +1,8 @@
 //! Why one attempt at an upload ended, and hence what comes next.
 
 use crate::failure::Failure;
-use crate::route::{NoServer, Unreached};
+
+use crate::route::no_server::{NoServer, Unreached};
 use crate::system::in_words;
 use towline_protocol::frame::FrameError;
 use towline_protocol::{Channel, Code, ErrorReply};
@@ -78,9 +79,9 @@ pub(crate) fn reason(reply: &ErrorReply) -> String {
         Code::Internal => {
             // What is kept and when it is tried again stands behind it.
             let what = reply.message.split(';').next().unwrap_or_default();
-            format!("the server has a fault of its own: {}", crate::printable(what))
+            format!("the server has a fault of its own: {}", crate::text::printable(what))
         }
-        _ => crate::printable(&reply.message),
+        _ => crate::text::printable(&reply.message),
     }
 }
 

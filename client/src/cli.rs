@@ -101,7 +101,7 @@ impl CliError {
         let exit = if is_usage { Exit::Usage } else { Exit::Refused };
         // A complaint about a configuration file shows the line and points at the place.
         let text = format!("{error:#}");
-        let lines: Vec<_> = text.trim_end().lines().map(crate::printable).collect();
+        let lines: Vec<_> = text.trim_end().lines().map(crate::text::printable).collect();
         Self::new(exit, lines.join("\n"))
     }
 

@@ -1,60 +1,28 @@
-//! One connection to a server. Nothing else here touches the socket.
+//! One connection to a server: the only files that touch its socket are this one and those of
+//! `connection/`.
+
+mod closing;
+mod login;
+mod question;
 
 use crate::attempt_end::AttemptEnd;
 use crate::block_reader::Block;
-use crate::long_work::{Advance, LongWork, done_bytes};
-use crate::route::{Greeting, NoServer, Route};
+use crate::route::greeting::Greeting;
 use crate::send_queue::{SLICES, SendQueue};
 use crate::system::in_words;
-use crate::token::Token;
-use socket2::{SockRef, TcpKeepalive};
-use std::collections::BTreeMap;
-use std::convert::Infallible;
+use crate::timeouts::Timeouts;
+use socket2::SockRef;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
-use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
-use towline_protocol::limits::{CHANNELS_MAX, CHUNK_BYTES_MAX};
-use towline_protocol::reply::{Progress, Welcome};
-use towline_protocol::request::{DocumentRef, Hello, Ping, Resume, VERSION};
-use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
-use towline_types::block::BLOCK_SIZE_BYTES;
-use towline_types::{BlockIndex, ChainingValue, DocumentId};
-
-/// How long to wait for what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For a connection to one address.
-    pub connect: Duration,
-    /// For the answer to a question once it is sent, whatever else the server says
-    /// meanwhile.
-    pub answer: Duration,
-    /// For anything to come of what is sent, whatever the server says meanwhile.
-    pub progress: Duration,
-    /// For any sign of life, before a `ping` asks for one.
-    pub ping_after: Duration,
-    /// For the answer to that `ping`; then the connection counts as lost. The
-    /// system gives a link up that long after it last delivered anything, too.
-    pub ping_answer: Duration,
-    /// For the server's last word at a pause.
-    pub closing: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            answer: Duration::from_secs(60),
-            progress: Duration::from_secs(300),
-            ping_after: Duration::from_secs(15),
-            ping_answer: Duration::from_secs(30),
-            closing: Duration::from_secs(2),
-        }
-    }
-}
+use tokio::time::{Instant, timeout_at};
+use towline_protocol::frame::{self, Decoder, Part};
+use towline_protocol::limits::CHANNELS_MAX;
+use towline_protocol::reply::Welcome;
+use towline_protocol::request::Ping;
+use towline_protocol::{Channel, Reply, Request};
+use towline_types::{BlockIndex, ChainingValue};
 
 /// What the server said.
 #[derive(Debug)]
@@ -100,66 +68,6 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and logs in. `login` is how long the answer to that may take.
-    pub(crate) async fn open(
-        route: &Route,
-        token: &Token,
-        timeouts: Timeouts,
-        login: Duration,
-    ) -> Result<Self, AttemptEnd> {
-        let stream = route.connect(timeouts.connect).await?;
-        tune(&stream, timeouts)?;
-        let mut connection = Self {
-            stream,
-            decoder: Decoder::new(FrameLimits::CLIENT),
-            send_queue: SendQueue::default(),
-            timeouts,
-            alive: Instant::now(),
-            wrote: Instant::now(),
-            heard_bytes: 0,
-            greeting: Greeting::default(),
-            pinged: false,
-            is_closed: false,
-            broken: None,
-            channel: 0,
-            welcome: nothing_said(),
-        };
-        connection.queue(&Request::Hello(Hello {
-            channel: Channel::default(),
-            version: VERSION,
-            token: token.reveal().to_owned(),
-            client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
-        }));
-        // `ask` would send a ping into the silence, which before login is an error.
-        let said = timeout(login, connection.next(false)).await;
-        match said
-            .unwrap_or(Err(NoServer::Silent.into()))
-            .map_err(|end| connection.at_login(end))?
-        {
-            Step::Incoming(Incoming::Reply(Reply::Welcome(welcome))) => {
-                connection.welcome = checked(welcome)?;
-                Ok(connection)
-            }
-            Step::Incoming(Incoming::Reply(Reply::Error(error))) => Err(AttemptEnd::refused(error)),
-            other => Err(AttemptEnd::protocol(format!("'welcome' was expected, not {other:?}"))),
-        }
-    }
-
-    /// What the end of a login means. What came is no frame, or none that a server may send:
-    /// another service answers there.
-    fn at_login(&self, end: AttemptEnd) -> AttemptEnd {
-        match end {
-            AttemptEnd::Garbled(_) | AttemptEnd::Failed(_) => {
-                NoServer::OtherService(self.greeting).into()
-            }
-            _ if self.greeting.is_foreign() => NoServer::OtherService(self.greeting).into(),
-            AttemptEnd::Lost(_) if self.is_closed && self.heard_bytes == 0 => {
-                NoServer::Closes.into()
-            }
-            end => end,
-        }
-    }
-
     pub(crate) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
@@ -267,170 +175,6 @@ impl Connection {
         }
     }
 
-    /// Asks, and waits for the answer on the same channel. What is said on
-    /// other channels, about uploads that are over, is passed over.
-    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, AttemptEnd> {
-        self.ask_and_watch(request, |_| {}).await
-    }
-
-    /// The same for a question over which the server works for a while: `watch` is told how
-    /// far it is. The time for the answer begins anew whenever the work gets on.
-    pub(crate) async fn ask_and_watch(
-        &mut self,
-        request: &Request,
-        mut watch: impl FnMut(&Progress),
-    ) -> Result<Reply, AttemptEnd> {
-        self.queue(request);
-        let mut question = self.question(work_of(request), 0);
-        loop {
-            match self.next_in_time(&mut question).await? {
-                Step::Incoming(Incoming::Reply(reply)) => {
-                    match for_channel(reply, request.channel())? {
-                        Some(Reply::Progress(progress)) => {
-                            watch(&progress);
-                            if let Some(done_bytes) = done_bytes(request, &progress) {
-                                self.work_reported(&mut question, done_bytes);
-                            }
-                        }
-                        Some(reply) => return Ok(reply),
-                        None => {}
-                    }
-                }
-                Step::Incoming(Incoming::BlockList { channel, .. })
-                    if channel != request.channel() => {}
-                other => return Err(AttemptEnd::protocol(format!("unexpected: {other:?}"))),
-            }
-        }
-    }
-
-    /// A question that was just queued. The server may take `work` longer than for others,
-    /// and `answer_bytes` may come besides control messages.
-    fn question(&self, work: Duration, answer_bytes: u64) -> Question {
-        let allowed = self.timeouts.answer + work;
-        let heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX + answer_bytes);
-        let work = LongWork::default();
-        Question { asked: Instant::now(), allowed, heard_bytes_max, work }
-    }
-
-    /// The server has said how far its work on the answer is.
-    fn work_reported(&self, question: &mut Question, done_bytes: u64) {
-        match question.work.reported(done_bytes) {
-            Advance::Further => {
-                question.asked = Instant::now();
-                question.heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX);
-            }
-            Advance::Queued => question.asked = Instant::now(),
-            Advance::None => {}
-        }
-    }
-
-    /// The next step, while an answer is waited for. Other words do not prolong that; a
-    /// question that is still on its way behind other bytes does.
-    ///
-    /// Cancel-safe, as [`next`](Self::next) is.
-    async fn next_in_time(&mut self, question: &mut Question) -> Result<Step, AttemptEnd> {
-        loop {
-            if self.heard_bytes > question.heard_bytes_max {
-                let what = "the server says much, and nothing that was asked".to_owned();
-                return Err(AttemptEnd::Garbled(crate::Failure::Protocol(what)));
-            }
-            let deadline = question.asked.max(self.wrote) + question.allowed;
-            if Instant::now() >= deadline {
-                return Err(AttemptEnd::Lost("the server leaves a question unanswered".to_owned()));
-            }
-            // Cancel-safe.
-            if let Ok(step) = timeout_at(deadline, self.next(false)).await {
-                return step;
-            }
-        }
-    }
-
-    /// Asks which blocks the server holds of a file with that many blocks.
-    pub(crate) async fn held_blocks(
-        &mut self,
-        channel: Channel,
-        document_id: DocumentId,
-        count: u64,
-    ) -> Result<BTreeMap<u64, ChainingValue>, AttemptEnd> {
-        self.queue(&Request::Blocks(DocumentRef { channel, document_id }));
-        // A value has 32 bytes, and a list of few values a head that is as long.
-        let mut question = self.question(Duration::ZERO, count.saturating_mul(64));
-        let mut held = BTreeMap::new();
-        loop {
-            match self.next_in_time(&mut question).await? {
-                Step::Incoming(Incoming::BlockList { channel: on, first, values })
-                    if on == channel =>
-                {
-                    // Bounded by the file's own blocks: an endless list ends here.
-                    let beyond = first.get().saturating_add(values.len() as u64) > count;
-                    let backwards =
-                        held.last_key_value().is_some_and(|(last, _)| *last >= first.get());
-                    if beyond || backwards {
-                        return Err(AttemptEnd::protocol(
-                            "a block list that does not fit the file",
-                        ));
-                    }
-                    held.extend((first.get()..).zip(values));
-                }
-                Step::Incoming(Incoming::BlockList { .. }) | Step::Room => {}
-                Step::Incoming(Incoming::Reply(reply)) => match for_channel(reply, channel)? {
-                    None | Some(Reply::Progress(_)) => {}
-                    Some(Reply::Blocks(end)) => {
-                        if end.count != held.len() as u64 || end.document_id != document_id {
-                            return Err(AttemptEnd::protocol(
-                                "a block list of another length than said",
-                            ));
-                        }
-                        return Ok(held);
-                    }
-                    Some(Reply::Error(error)) => return Err(AttemptEnd::refused(error)),
-                    Some(other) => {
-                        return Err(AttemptEnd::protocol(format!("unexpected: {other:?}")));
-                    }
-                },
-            }
-        }
-    }
-
-    /// Stops sending between two frames, asks a last question, says so by closing this
-    /// side, and hands what the server says until it closes its own to `listen`. Waits no
-    /// longer than patience allows.
-    pub(crate) async fn close_gracefully(
-        mut self,
-        question: Option<Request>,
-        mut listen: impl FnMut(Reply),
-    ) {
-        self.drop_queue();
-        if let Some(question) = question {
-            self.queue(&question);
-        }
-        // However it ends, there is nothing more to be done.
-        let _ = timeout(self.timeouts.closing, self.drain(&mut listen)).await;
-    }
-
-    /// Ends with an error, as all connections do.
-    async fn drain(&mut self, listen: &mut impl FnMut(Reply)) -> Result<Infallible, AttemptEnd> {
-        let mut open = true;
-        loop {
-            if self.send_queue.is_empty() && open {
-                SockRef::from(&self.stream).shutdown(Shutdown::Write)?;
-                open = false;
-            }
-            while let Some(said) = self.decoded()? {
-                if let Incoming::Reply(reply) = said {
-                    listen(reply);
-                }
-            }
-            let wrote = self.write_some();
-            if self.read_some()? || wrote {
-                // A server that talks without end must not keep this thread from its clock.
-                tokio::task::consume_budget().await;
-            } else {
-                self.stream.ready(self.interest()).await?;
-            }
-        }
-    }
-
     fn interest(&self) -> Interest {
         if self.send_queue.is_empty() {
             Interest::READABLE
@@ -449,7 +193,9 @@ impl Connection {
             None => None,
             Some(Part::Control(json)) => {
                 Some(Incoming::Reply(Reply::parse(json).map_err(|error| {
-                    AttemptEnd::Garbled(crate::Failure::Protocol(format!("not a reply: {error}")))
+                    AttemptEnd::Garbled(crate::failure::Failure::Protocol(format!(
+                        "not a reply: {error}"
+                    )))
                 })?))
             }
             Some(Part::BlockList { channel, first, values }) => {
@@ -523,84 +269,4 @@ pub(crate) fn for_channel(reply: Reply, channel: Channel) -> Result<Option<Reply
         }
         _ => Ok(None),
     }
-}
-
-/// What a server may say before it answers, about uploads that are over.
-const HEARD_BYTES_MAX: u64 = 16 << 20;
-
-/// A question that is not answered yet.
-struct Question {
-    /// When it was asked, or when the work on the answer last got on.
-    asked: Instant,
-    allowed: Duration,
-    heard_bytes_max: u64,
-    work: LongWork,
-}
-
-/// How long the server may have to work for an answer: it reserves room for an upload, or
-/// copies a file that it has, at the pace of a slow disk.
-fn work_of(request: &Request) -> Duration {
-    match request {
-        Request::Upload(upload) => slow_disk(upload.filesize.get()),
-        // It may be complete, and on its way to another disk.
-        Request::Resume(Resume { filesize: Some(filesize), .. }) => slow_disk(filesize.get()),
-        _ => Duration::ZERO,
-    }
-}
-
-/// How long a slow disk takes for that many bytes.
-pub(crate) fn slow_disk(bytes: u64) -> Duration {
-    const BYTES_PER_SECOND: u64 = 8 << 20;
-    Duration::from_secs(bytes / BYTES_PER_SECOND)
-}
-
-/// A link that is gone must be noticed within seconds, both while bytes wait
-/// for their acknowledgement and while all is quiet.
-fn tune(stream: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    // The system counts whole seconds here, and takes no zero.
-    let quiet = timeouts.ping_after.max(Duration::from_secs(1));
-    let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(Duration::from_secs(5));
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    // A disk that stalls at the other end closes the window for a while.
-    socket.set_tcp_user_timeout(Some(timeouts.ping_answer * 2))?;
-    Ok(())
-}
-
-/// What is known of a server before it has said anything.
-fn nothing_said() -> Welcome {
-    Welcome {
-        version: VERSION,
-        server: String::new(),
-        server_id: None,
-        user_id: towline_types::UserId::MIN,
-        user: String::new(),
-        max_filesize: towline_types::FileSize::MIN,
-        chunk_size: 1,
-        max_chunk_size: 1,
-        block_size: BLOCK_SIZE_BYTES,
-        max_channels: 1,
-        features: Vec::new(),
-    }
-}
-
-/// The server's terms, if this client can live with them.
-fn checked(mut welcome: Welcome) -> Result<Welcome, AttemptEnd> {
-    if welcome.version != VERSION {
-        let mut reply = ErrorReply::new(Code::VersionUnsupported, "");
-        reply.max = Some(welcome.version.into());
-        return Err(AttemptEnd::refused(reply));
-    }
-    if welcome.block_size != BLOCK_SIZE_BYTES {
-        let bytes = welcome.block_size;
-        return Err(AttemptEnd::protocol(format!("blocks of {bytes} bytes, and not of 1 MiB")));
-    }
-    if welcome.max_chunk_size == 0 || welcome.max_channels == 0 {
-        return Err(AttemptEnd::protocol("a server that takes no chunk or no channel"));
-    }
-    welcome.max_chunk_size = welcome.max_chunk_size.min(CHUNK_BYTES_MAX);
-    welcome.chunk_size = welcome.chunk_size.clamp(1, welcome.max_chunk_size);
-    Ok(welcome)
 }

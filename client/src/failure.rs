@@ -1,18 +1,23 @@
 //! Why an upload did not come to its end, for the person who wanted it.
 
+mod advice;
+mod exit_code;
 mod refused;
+mod saved_progress;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use crate::address::ServerAddress;
-use crate::exit::Exit;
-use crate::route::NoServer;
+use crate::route::no_server::NoServer;
 use crate::system::in_words;
 use crate::text::printable;
-use crate::units;
+pub use saved_progress::SavedProgress;
 use std::io;
 use std::path::PathBuf;
 use towline_protocol::{Code, ErrorReply};
 use towline_state::StateFileError;
-use towline_types::{BadName, DocumentId, FileHash, FileSize, Offset};
+use towline_types::{BadName, DocumentId, FileHash, FileSize};
 
 /// Why something was not done. Its text says what happened, [`exit`](Self::exit)
 /// what that means for a script and [`advice`](Self::advice) what is kept and
@@ -98,7 +103,7 @@ pub enum Failure {
         name: String,
     },
     /// The local file changed while it was being sent.
-    #[error("the file was changed while it was being sent{}", shorter(*is_shorter))]
+    #[error("the file was changed while it was being sent{}", words::shorter(*is_shorter))]
     Changed {
         /// How far the upload is; nothing where the file is shorter now.
         kept: Option<SavedProgress>,
@@ -108,7 +113,7 @@ pub enum Failure {
     },
     /// The server could not be reached, or not for long enough, and the
     /// retries are used up.
-    #[error("{server} cannot be reached: {reason}{}", tried(*attempts))]
+    #[error("{server} cannot be reached: {reason}{}", words::tried(*attempts))]
     Unreachable {
         /// The server.
         server: ServerAddress,
@@ -120,7 +125,7 @@ pub enum Failure {
         kept: Option<SavedProgress>,
     },
     /// There is no server at the address, or no such address.
-    #[error("{}{}", why.sentence(server), tried(*attempts))]
+    #[error("{}{}", why.sentence(server), words::tried(*attempts))]
     NoServer {
         /// The address.
         server: ServerAddress,
@@ -133,7 +138,7 @@ pub enum Failure {
     },
     /// The connection was lost again and again, though the server could be reached, and the
     /// retries are used up.
-    #[error("the connection to {server} was lost: {reason}{}", tried(*attempts))]
+    #[error("the connection to {server} was lost: {reason}{}", words::tried(*attempts))]
     ConnectionLost {
         /// The server.
         server: ServerAddress,
@@ -153,7 +158,7 @@ pub enum Failure {
         kept: Option<SavedProgress>,
     },
     /// The file is larger than this server takes.
-    #[error("{}", too_large(*filesize, *max_bytes))]
+    #[error("{}", words::too_large(*filesize, *max_bytes))]
     TooLarge {
         /// Its length.
         filesize: FileSize,
@@ -185,71 +190,11 @@ pub enum Failure {
     #[error("interrupted")]
     Interrupted(Option<SavedProgress>),
     /// The state file is not to be used.
-    #[error("{}", state_file(.0))]
+    #[error("{}", words::state_file(.0))]
     StateFile(#[from] StateFileError),
 }
 
-/// What the server keeps of an upload that rests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SavedProgress {
-    /// The upload.
-    pub document_id: DocumentId,
-    /// The bytes without a gap that survive a power cut there.
-    pub durable: Offset,
-    /// The bytes that are known to survive a power cut there, those beyond a gap included.
-    pub safe_bytes: u64,
-    /// The whole length in bytes.
-    pub filesize: FileSize,
-    /// The bytes of the file that this run has sent, repetitions included.
-    pub sent_bytes: u64,
-}
-
 impl Failure {
-    /// What it means for a script.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::File { action, source, kept, .. } => {
-                let is_open = *action == "read";
-                let is_for_now =
-                    (is_open && may_be_read_later(source)) || may_come_back(source, kept.is_some());
-                if is_for_now { Exit::Resumable } else { Exit::Refused }
-            }
-            Self::NotAFile { .. }
-            | Self::StandardInput
-            | Self::UnknownSize { .. }
-            | Self::NoEnd { .. }
-            | Self::BadName { .. }
-            | Self::NotUnicode { .. }
-            | Self::NotYours { .. }
-            | Self::TooLarge { .. }
-            | Self::OtherServer { .. }
-            | Self::Protocol(_)
-            | Self::StateFile(_) => Exit::Refused,
-            // It is no server now, and would not be one a moment later.
-            Self::NoServer { why: NoServer::OtherService(_), kept: None, .. } => Exit::Refused,
-            Self::Gone { .. }
-            | Self::Changed { .. }
-            | Self::Unreachable { .. }
-            | Self::NoServer { .. }
-            | Self::ConnectionLost { .. }
-            | Self::Interrupted(_) => Exit::Resumable,
-            Self::Refused { reply, kept } => match reply.code {
-                // A new token goes on where the old one ended.
-                Code::AuthExpired if kept.is_some() => Exit::Resumable,
-                Code::NoSpace | Code::Superseded | Code::TooMany | Code::StorageReadOnly => {
-                    Exit::Resumable
-                }
-                Code::HashMismatch => Exit::Integrity,
-                // What may succeed later.
-                Code::Internal | Code::ShuttingDown => Exit::Resumable,
-                Code::Unknown if reply.retry => Exit::Resumable,
-                _ => Exit::Refused,
-            },
-            Self::Integrity { .. } | Self::OtherHash { .. } => Exit::Integrity,
-        }
-    }
-
     /// Whether it is the file's name, or what kind of thing it is, that is refused: no
     /// server takes it, now or later.
     pub(crate) fn is_of_name(&self) -> bool {
@@ -297,67 +242,6 @@ impl Failure {
             _ => self.kept().map(|kept| kept.document_id),
         }
     }
-
-    /// What is kept and what to do now, in sentences.
-    #[must_use]
-    pub fn advice(&self) -> Option<String> {
-        let kept = self.kept().and_then(SavedProgress::sentence);
-        let todo = match self {
-            Self::File { .. } if self.exit() == Exit::Resumable => {
-                Some("run the same command again when the file can be read".to_owned())
-            }
-            Self::Gone { .. } => Some(
-                "run the same command again when it is back; if it was moved, put it where it \
-                 lies now"
-                    .to_owned(),
-            ),
-            // An upload that was interrupted reads its file again.
-            Self::NotAFile { .. }
-            | Self::StandardInput
-            | Self::UnknownSize { .. }
-            | Self::NoEnd { .. } => {
-                Some("save what it holds to a file, and put that".to_owned())
-            }
-            Self::Refused { reply, kept } => refused::advice(reply, *kept),
-            Self::TooLarge { .. } => Some(
-                "the server's operator can raise the limit: towlined --max-file-size SIZE"
-                    .to_owned(),
-            ),
-            Self::Changed { is_shorter: true, .. } => Some(
-                "run the same command again when the file no longer changes: it is sent from its \
-                 beginning if it stays shorter"
-                    .to_owned(),
-            ),
-            Self::Changed { .. } => Some(
-                "run the same command again when the file no longer changes: only what changed is sent"
-                    .to_owned(),
-            ),
-            Self::Unreachable { kept: Some(_), .. }
-            | Self::NoServer { kept: Some(_), .. }
-            | Self::ConnectionLost { .. } => Some("run the same command again to go on".to_owned()),
-            Self::StateFile(StateFileError::NewerVersion { .. }) => {
-                Some("update towline, or name another file with --state-file".to_owned())
-            }
-            Self::OtherServer { document_id: None, .. } => Some(
-                "if its server has a new address, run the same `towline put` with that address \
-                 (--to); nothing was sent, and the entry stays in the list (towline uploads)"
-                    .to_owned(),
-            ),
-            Self::OtherServer { .. } => Some(
-                "if its server has a new address, name that with --to; to upload the file to this \
-                 server, put it"
-                    .to_owned(),
-            ),
-            Self::OtherHash { .. } => Some(
-                "the upload stays in the list (towline uploads); compare the two files".to_owned(),
-            ),
-            _ => None,
-        };
-        match (kept, todo) {
-            (Some(kept), Some(todo)) => Some(format!("{kept}; {todo}")),
-            (kept, todo) => kept.or(todo),
-        }
-    }
 }
 
 impl Failure {
@@ -389,16 +273,6 @@ impl Failure {
     }
 }
 
-impl SavedProgress {
-    /// Nothing where nothing is.
-    fn sentence(self) -> Option<String> {
-        let Self { document_id, safe_bytes, filesize, .. } = self;
-        let share = units::share(safe_bytes, filesize.get());
-        (safe_bytes > 0)
-            .then(|| format!("{share} are safe on the server as document {document_id}"))
-    }
-}
-
 /// Whether nothing is left of the upload that was refused so.
 pub(crate) fn ends_upload(code: Code) -> bool {
     matches!(
@@ -410,143 +284,4 @@ pub(crate) fn ends_upload(code: Code) -> bool {
             | Code::StorageFailed
             | Code::HashMismatch
     )
-}
-
-fn too_large(filesize: FileSize, max_bytes: u64) -> String {
-    let (size, limit) = (units::size(filesize.get()), units::limit(max_bytes));
-    let over = filesize.get().saturating_sub(max_bytes);
-    // Where the two look alike, the difference is what helps.
-    if over < max_bytes / 10 {
-        format!(
-            "it is {size}, which is {} more than this server takes ({limit})",
-            units::size(over)
-        )
-    } else {
-        format!("it is {size}, and this server takes files up to {limit}")
-    }
-}
-
-/// Whether a file that could not be read may be readable again later. Once it was open, a
-/// disk or a network folder is to blame for each error except those by which the system
-/// refuses to read such a file at all.
-fn may_be_read_later(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied, Unsupported};
-    !matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied | Unsupported)
-}
-
-/// Whether a file that could not be opened may be there again later: its disk was unplugged
-/// or is ill, its network folder does not answer, the system lacks what it takes, or the
-/// file is gone from under an upload that has begun.
-fn may_come_back(error: &io::Error, has_begun: bool) -> bool {
-    #[cfg(unix)]
-    if let Some(number) = error.raw_os_error() {
-        use rustix::io::Errno;
-        const AWAY: &[Errno] = &[
-            Errno::IO,
-            Errno::NODEV,
-            Errno::NXIO,
-            Errno::STALE,
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOMEM,
-            Errno::AGAIN,
-            Errno::NOTCONN,
-            Errno::TIMEDOUT,
-            Errno::HOSTDOWN,
-            Errno::HOSTUNREACH,
-            #[cfg(target_os = "linux")]
-            Errno::REMOTEIO,
-            #[cfg(target_os = "linux")]
-            Errno::NOMEDIUM,
-        ];
-        if AWAY.contains(&Errno::from_raw_os_error(number)) {
-            return true;
-        }
-    }
-    has_begun && error.kind() == io::ErrorKind::NotFound
-}
-
-fn shorter(is_shorter: bool) -> &'static str {
-    if is_shorter { " and is shorter now" } else { "" }
-}
-
-fn tried(attempts: u32) -> String {
-    if attempts > 1 { format!(" (tried {attempts} times)") } else { String::new() }
-}
-
-fn state_file(error: &StateFileError) -> String {
-    use std::error::Error as _;
-    let text = match error {
-        StateFileError::Io { source, .. } => format!("{error}: {}", in_words(source)),
-        _ => match error.source() {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        },
-    };
-    printable(&text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::io::Errno;
-
-    #[test]
-    fn what_may_be_there_again_later_is_not_refused_for_good() {
-        let kept = SavedProgress {
-            document_id: DocumentId::MIN,
-            durable: Offset::ZERO,
-            safe_bytes: 10,
-            filesize: FileSize::try_from(20).unwrap(),
-            sent_bytes: 10,
-        };
-        let failure = |action, errno: Errno, kept| Failure::File {
-            action,
-            path: "/media/disk/a.bin".into(),
-            source: errno.into(),
-            kept,
-        };
-        let away = [
-            Errno::IO,
-            Errno::NODEV,
-            Errno::NXIO,
-            Errno::STALE,
-            Errno::MFILE,
-            Errno::NOMEM,
-            Errno::AGAIN,
-            Errno::NOTCONN,
-            Errno::TIMEDOUT,
-            Errno::HOSTDOWN,
-        ];
-        for errno in away {
-            for action in ["open", "read"] {
-                assert_eq!(failure(action, errno, None).exit(), Exit::Resumable, "{errno}");
-                let advice = failure(action, errno, Some(kept)).advice().unwrap();
-                assert!(advice.contains("safe") && advice.contains("again"), "{advice}");
-            }
-        }
-        // What an open file meets is for now, also where the list does not know it.
-        assert_eq!(failure("read", Errno::NOLINK, None).exit(), Exit::Resumable);
-        // It has disappeared, or was never there.
-        assert_eq!(failure("open", Errno::NOENT, Some(kept)).exit(), Exit::Resumable);
-        assert_eq!(failure("open", Errno::NOENT, None).exit(), Exit::Refused);
-        for action in ["open", "read"] {
-            for errno in [Errno::ACCESS, Errno::ISDIR, Errno::INVAL] {
-                assert_eq!(failure(action, errno, Some(kept)).exit(), Exit::Refused, "{errno}");
-            }
-        }
-    }
-
-    #[test]
-    fn no_server_is_said_in_a_sentence_with_what_to_look_at() {
-        let server: ServerAddress = "nas.lcal".parse().unwrap();
-        let text = |why, attempts| {
-            Failure::NoServer { server: server.clone(), attempts, why, kept: None }.to_string()
-        };
-        assert_eq!(text(NoServer::NoSuchHost, 1), "no such host: nas.lcal");
-        let refused = text(NoServer::Refused, 4);
-        for what in ["nas.lcal:8695", "towlined", "default port", "4 times"] {
-            assert!(refused.contains(what), "{refused}");
-        }
-    }
 }

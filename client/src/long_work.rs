@@ -1,5 +1,6 @@
 //! Whether a server that works for long, and answers later, gets on with it. Pure.
 
+use std::time::Duration;
 use towline_protocol::Request;
 use towline_protocol::reply::Progress;
 use towline_types::Offset;
@@ -44,6 +45,12 @@ pub(crate) fn done_bytes(request: &Request, progress: &Progress) -> Option<u64> 
         Request::Resume(_) => progress.copied.map(Offset::get),
         _ => None,
     }
+}
+
+/// How long a slow disk takes for that many bytes.
+pub(crate) fn slow_disk(bytes: u64) -> Duration {
+    const BYTES_PER_SECOND: u64 = 8 << 20;
+    Duration::from_secs(bytes / BYTES_PER_SECOND)
 }
 
 #[cfg(test)]

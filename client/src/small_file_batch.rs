@@ -15,21 +15,21 @@
 //! [`Transfer`](crate::transfer::Transfer), which handles all cases.
 
 mod in_flight;
+pub(crate) mod item;
 mod loader;
 
 use crate::attempt_end::AttemptEnd;
 use crate::connection::{Connection, Incoming, Step};
-use crate::document::Document;
 use crate::events::Receipt;
 use crate::long_work::{Advance, LongWork};
 pub(crate) use in_flight::InFlight;
+use item::{BatchItem, Remaining};
 use loader::{Loaded, Loader};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use tokio::time::{Instant, sleep_until};
 use towline_protocol::reply::Progress;
 use towline_protocol::{Channel, Reply};
-use towline_types::{DocumentId, OnConflict};
 
 /// The number of files that are on their way at a time: as many as share one commit on the
 /// server.
@@ -37,33 +37,6 @@ const FILES: usize = 256;
 
 /// The number of bytes that are on their way at a time.
 const BYTES: usize = 8 << 20;
-
-/// One file of many.
-#[derive(Debug)]
-pub(crate) struct BatchItem<'a> {
-    /// The place of the file in the caller's list.
-    pub(crate) index: usize,
-    pub(crate) document: &'a Document,
-    pub(crate) on_conflict: Option<OnConflict>,
-    /// Upload even if the same bytes are there already.
-    pub(crate) again: bool,
-}
-
-/// The files that remain for [`Transfer`](crate::transfer::Transfer), by their places in the
-/// caller's list.
-pub(crate) type Remaining = BTreeMap<usize, PriorAttempt>;
-
-/// What this run has done with a file before, and hence what the server may have of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PriorAttempt {
-    /// This run has sent nothing of the file.
-    Nothing,
-    /// The whole file was sent before any answer, and no answer came: the server may publish
-    /// it at any moment.
-    SentAhead,
-    /// The server has granted this upload.
-    Document(DocumentId),
-}
 
 /// What is left to do when a batch has ended.
 #[derive(Debug)]

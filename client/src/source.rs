@@ -5,14 +5,21 @@
 //! `/sys` say more than they have; such a file is read once, to its end, and what was read
 //! is sent.
 
+mod identity;
+mod kind;
+mod read_at;
+
 use crate::failure::Failure;
+pub(crate) use identity::Identity;
+pub(crate) use kind::special;
+pub(crate) use read_at::open_without_waiting;
+use read_at::{copy_exact_at, ends_at, read_exact_at, read_up_to};
 #[cfg(target_os = "linux")]
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use serde::{Deserialize, Serialize};
-use std::fs::{File, FileType, Metadata};
+use std::fs::{File, Metadata};
 #[cfg(target_os = "linux")]
 use std::io::IoSliceMut;
-use std::io::{self, Read, Seek as _};
+use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 use towline_state::state_file::ModifiedNs;
 use towline_types::{BlockHasher, block::block_count};
@@ -45,16 +52,6 @@ enum Content {
     File(File),
     /// The file's size was not known before it was read; this is all of it.
     Read(Vec<u8>),
-}
-
-/// What tells a file from another one, and from itself after a change that hides
-/// behind an old time of modification. Not every system has all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    /// When content, name or rights last changed; no program can set it.
-    pub(crate) changed_ns: Option<i64>,
-    pub(crate) device: Option<u64>,
-    pub(crate) inode: Option<u64>,
 }
 
 /// What has become of a file since it was opened.
@@ -256,124 +253,9 @@ impl Source {
     }
 }
 
-impl Identity {
-    #[cfg(unix)]
-    fn of(metadata: &Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt as _;
-        let nanoseconds = metadata.ctime().checked_mul(1_000_000_000);
-        Self {
-            changed_ns: nanoseconds.and_then(|ns| ns.checked_add(metadata.ctime_nsec())),
-            device: Some(metadata.dev()),
-            inode: Some(metadata.ino()),
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn of(_: &Metadata) -> Self {
-        Self::default()
-    }
-}
-
 fn look(metadata: &Metadata) -> io::Result<(FileSize, Option<ModifiedNs>)> {
     let filesize = FileSize::try_from(metadata.len()).map_err(io::Error::other)?;
     Ok((filesize, metadata.modified().ok().and_then(ModifiedNs::new)))
-}
-
-/// What a person calls a thing that is no regular file.
-#[cfg(unix)]
-pub(crate) fn special(kind: FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt as _;
-    match () {
-        () if kind.is_dir() => "a folder",
-        () if kind.is_symlink() => "a symbolic link",
-        () if kind.is_fifo() => "a named pipe",
-        () if kind.is_socket() => "a socket",
-        () if kind.is_block_device() || kind.is_char_device() => "a device",
-        () => "a special file",
-    }
-}
-
-#[cfg(not(unix))]
-pub(crate) fn special(kind: FileType) -> &'static str {
-    match () {
-        () if kind.is_dir() => "a folder",
-        () if kind.is_symlink() => "a symbolic link",
-        () => "a special file",
-    }
-}
-
-/// Whether the file ends there: its last byte can be read, and none behind it.
-fn ends_at(file: &File, filesize: FileSize) -> io::Result<bool> {
-    let mut buffer = [0; 2];
-    let (expected, position) = match filesize.get().checked_sub(1) {
-        Some(last) => (1, last),
-        None => (0, 0),
-    };
-    let into = &mut buffer[..=expected];
-    loop {
-        match read_at(file, into, position) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            count => return Ok(count? == expected),
-        }
-    }
-}
-
-/// Opens a file so that no read of it waits for more to come: some files of the kernel, as
-/// `/proc/kmsg`, say that they are regular and have no end. To others it makes no difference.
-#[cfg(unix)]
-pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    match File::options().read(true).custom_flags(flags).open(path) {
-        // Another program holds a lease on the file (fcntl(2), `F_SETLEASE`), and gives it up
-        // to an opener that waits.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => File::open(path),
-        opened => opened,
-    }
-}
-
-#[cfg(not(unix))]
-pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
-    File::open(path)
-}
-
-/// Everything up to the end; nothing where that is more than `max_bytes`.
-fn read_up_to(from: impl Read, max_bytes: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    from.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= max_bytes).then_some(bytes))
-}
-
-fn copy_exact_at(bytes: &[u8], buffer: &mut [u8], position: u64) -> io::Result<()> {
-    let start = usize::try_from(position).ok();
-    let found = start.and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
-    buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-    Ok(())
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buffer, position)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
-}
-
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut position: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match read_at(file, buffer, position) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                buffer = &mut buffer[count..];
-                position += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,13 +22,14 @@ mod sent_bytes;
 mod stall;
 mod upload;
 
-use crate::connection::{Connection, Timeouts};
+use crate::connection::Connection;
 use crate::document::Document;
 use crate::events::{Event, Listener, UploadStatus};
 use crate::failure::SavedProgress;
 use crate::proof::Proof;
 use crate::route::Route;
 use crate::source::Source;
+use crate::timeouts::Timeouts;
 use crate::token::Token;
 use crate::uploads::{Granted, Uploads};
 use headway::Headway;

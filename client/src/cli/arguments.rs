@@ -264,7 +264,10 @@ fn conflict(text: &str) -> Result<Conflict, String> {
 
 fn chunk_bytes(text: &str) -> Result<u32, String> {
     let Ok(bytes) = text.parse::<ByteSize>() else {
-        return Err(format!("\"{}\" is not a size; write 64KiB or 1MiB", crate::printable(text)));
+        return Err(format!(
+            "\"{}\" is not a size; write 64KiB or 1MiB",
+            crate::text::printable(text)
+        ));
     };
     let bytes = bytes.as_u64();
     match u32::try_from(bytes) {

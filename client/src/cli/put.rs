@@ -315,7 +315,7 @@ fn interrupted_before(path: &Path, how: &str) -> String {
 
 /// A command is in the list whose server has never answered: its address may be mistyped.
 fn never_answered(job: &JobEntry, options: &str) -> String {
-    let server = crate::printable(job.server.as_deref().unwrap_or_default());
+    let server = crate::text::printable(job.server.as_deref().unwrap_or_default());
     let path = job.paths.first().map_or_else(|| "PATH".to_owned(), |path| shell_word(path));
     format!(
         "{server} has never answered; what was to go there stays in the list (towline uploads). \

@@ -190,7 +190,7 @@ pub(super) fn credential(
             Err(CliError::usage(format!(
                 "{TOKEN_VARIABLE} is only sent to a server that is named: say --to {}, or \
                  --token-file FILE",
-                crate::printable(server.unwrap_or("HOST"))
+                crate::text::printable(server.unwrap_or("HOST"))
             )))
         }
         (None, None) => Err(CliError::usage(format!(
@@ -201,7 +201,7 @@ pub(super) fn credential(
 
 fn from_file(path: &Path) -> Result<Credential, CliError> {
     let token = Token::from_file(path).map_err(|error| {
-        CliError::usage(format!("'{}': {error}", crate::printable(&path.to_string_lossy())))
+        CliError::usage(format!("'{}': {error}", crate::text::printable(&path.to_string_lossy())))
     })?;
     Ok(Credential { token, file: std::fs::canonicalize(path).ok() })
 }
@@ -266,11 +266,11 @@ pub(super) fn memory(
     let state = match uploads::read(&file) {
         // It may have told of much: no command says that there is nothing.
         Ok(Found { notices, .. }) if is_about_list && !notices.is_empty() => {
-            return Err(CliError::new(Exit::Refused, crate::printable(&notices.join("; "))));
+            return Err(CliError::new(Exit::Refused, crate::text::printable(&notices.join("; "))));
         }
         Ok(Found { state, notices }) => {
             if !quiet {
-                notices.iter().for_each(|notice| say(&crate::printable(notice)));
+                notices.iter().for_each(|notice| say(&crate::text::printable(notice)));
             }
             state
         }
@@ -406,7 +406,7 @@ pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, CliError> {
         return Err(CliError::usage(format!(
             "--folder names a folder below your own folder on the server and cannot begin with /; \
              say --folder {}",
-            if below.is_empty() { "NAME".to_owned() } else { crate::printable(below) }
+            if below.is_empty() { "NAME".to_owned() } else { crate::text::printable(below) }
         )));
     }
     if text.split('/').any(|name| matches!(name, "." | "..")) {

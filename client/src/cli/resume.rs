@@ -119,7 +119,7 @@ impl<'a> Run<'a> {
             say(&format!(
                 "the token in {} is sent to {server}; so far it was for {}",
                 shown(file),
-                crate::printable(before)
+                crate::text::printable(before)
             ));
         }
     }

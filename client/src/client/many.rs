@@ -5,7 +5,8 @@ use super::work::{Work, Worked};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
-use crate::small_file_batch::{BatchEnd, BatchItem, PriorAttempt, Remaining, SmallFileBatch};
+use crate::small_file_batch::item::{BatchItem, PriorAttempt, Remaining};
+use crate::small_file_batch::{BatchEnd, SmallFileBatch};
 use crate::transfer::options::PutOptions;
 use std::collections::VecDeque;
 use tokio::time::{Instant, sleep_until};
@@ -50,7 +51,7 @@ impl Client {
             if let Some(reason) = loss.filter(|_| self.retries == Some(0)) {
                 for n in remaining.into_keys().chain(first) {
                     waiting.remove(&n);
-                    let (server, reason) = (self.server().clone(), crate::printable(&reason));
+                    let (server, reason) = (self.server().clone(), crate::text::printable(&reason));
                     let kept = None;
                     let lost = Failure::ConnectionLost { server, attempts: 1, reason, kept };
                     if !ended(n, Err(lost)) {

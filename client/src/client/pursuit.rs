@@ -5,7 +5,8 @@ use crate::attempt_end::{AttemptEnd, reason};
 use crate::backoff::{Backoff, FIRST_CONTACT_WAITS};
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
-use crate::route::{NoServer, Unreached};
+
+use crate::route::no_server::{NoServer, Unreached};
 use crate::token::Token;
 use crate::transfer::Transfer;
 use crate::transfer::attempt::Attempt;
@@ -96,7 +97,7 @@ impl Client {
             };
             listener(Event::Waiting {
                 path: transfer.local().clone(),
-                reason: crate::printable(&failed.reason),
+                reason: crate::text::printable(&failed.reason),
                 attempt: attempts.backoff.failed(),
                 next_in: wait,
             });
@@ -192,7 +193,7 @@ impl Client {
         let server = self.server().clone();
         let attempts = attempts.backoff.failed() + 1;
         let FailedAttempt { reason, refusal, no_server, was_connected } = failed;
-        let reason = crate::printable(&reason);
+        let reason = crate::text::printable(&reason);
         match (refusal, no_server) {
             (Some(reply), _) => Failure::Refused { reply, kept: None },
             (None, Some(why)) => Failure::NoServer { server, attempts, why, kept: None },

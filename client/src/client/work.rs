@@ -5,7 +5,7 @@ use super::pursuit::{Attempts, Pursuit};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
-use crate::small_file_batch::PriorAttempt;
+use crate::small_file_batch::item::PriorAttempt;
 use crate::source::Source;
 use crate::transfer::Transfer;
 use crate::transfer::options::PutOptions;

@@ -1,7 +1,7 @@
 //! What a server's refusal means, in words for people: the one place that knows every
 //! code. The code word itself is for programs and stands in `--json` alone.
 
-use super::SavedProgress;
+use super::saved_progress::SavedProgress;
 use crate::text::printable;
 use crate::units;
 use towline_protocol::request::VERSION;
@@ -178,7 +178,7 @@ mod tests {
             ),
         ] {
             let reply = Box::new(ErrorReply::new(code, message));
-            let failure = crate::Failure::Refused { reply, kept: Some(kept) };
+            let failure = crate::failure::Failure::Refused { reply, kept: Some(kept) };
             let text = format!("{failure}; {}", failure.advice().unwrap());
             assert_eq!(text.matches(word).count(), 1, "{text}");
             assert_eq!(text.matches("safe").count(), 1, "{text}");

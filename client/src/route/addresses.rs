@@ -1,6 +1,6 @@
 //! The addresses of a server, and the order in which they are tried.
 
-use super::{NoServer, Unreached};
+use super::no_server::{NoServer, Unreached};
 use crate::address::ServerAddress;
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::net::{IpAddr, SocketAddr};
@@ -51,7 +51,7 @@ fn refusal(kind: LookupErrorKind, server: &ServerAddress) -> Unreached {
         LookupErrorKind::Again => Unreached::ForNow("the name server does not answer".to_owned()),
         _ => Unreached::ForNow(format!(
             "the address of {} cannot be found out just now",
-            crate::printable(server.host())
+            crate::text::printable(server.host())
         )),
     }
 }

@@ -1,7 +1,7 @@
 //! The files of a batch that are on their way, each on its own channel.
 
+use super::item::{BatchItem, PriorAttempt, Remaining};
 use super::loader::SmallFile;
-use super::{BatchItem, PriorAttempt, Remaining};
 use crate::document::Document;
 use crate::events::Receipt;
 use crate::place;

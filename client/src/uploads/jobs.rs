@@ -1,38 +1,10 @@
 //! The commands of the list: what was named, until all of it is done.
 
-use super::Uploads;
 use crate::document::own_name;
 use std::path::Path;
 use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
 use towline_types::Name;
-
-impl Uploads {
-    /// Writes down how a command stands, in place of what was said of the same command
-    /// before. Does not wait: see [`settle`](Self::settle).
-    pub(crate) fn job_stands_at(&self, job: JobEntry) {
-        drop(self.write(move |state| stand(state, job)));
-    }
-
-    /// Writes down that a command ends before all of it is done. Does not wait.
-    ///
-    /// A command that names one file needs no entry where an upload of that file to that place
-    /// is in the list: that entry goes on with it.
-    pub(crate) fn job_rests(&self, job: JobEntry) {
-        drop(self.write(move |state| {
-            if state.uploads.values().any(|entry| stands_for(entry, &job)) {
-                remove(state, &job);
-            } else {
-                stand(state, job);
-            }
-        }));
-    }
-
-    /// Forgets a command that has come to its end. Does not wait.
-    pub(crate) fn job_is_over(&self, job: JobEntry) {
-        drop(self.write(move |state| remove(state, &job)));
-    }
-}
 
 /// An upload was written down: the command that names this one file needs no entry of its
 /// own from here on. Both changes are in one writing of the file, so that a client that is
@@ -43,7 +15,7 @@ pub(super) fn now_an_upload(state: &mut UploadsState, entry: &UploadEntry) {
 
 /// Whether the upload is all that the command has to do. A command that names a folder has an
 /// entry of its own also where one file is in the folder: a later run looks for others there.
-fn stands_for(entry: &UploadEntry, job: &JobEntry) -> bool {
+pub(super) fn stands_for(entry: &UploadEntry, job: &JobEntry) -> bool {
     job.files <= 1
         && job.paths.len() == 1
         // Of what lies in a folder the place begins with the name of the folder.
@@ -79,7 +51,7 @@ fn leads_to(named: &Path, folder: &[Name], entry: &UploadEntry) -> bool {
 
 /// Writes the command down in the place of its entry. Where the server has moved, or has said
 /// only now who it is, there are two entries of the command, and one is left.
-fn stand(state: &mut UploadsState, mut job: JobEntry) {
+pub(super) fn stand(state: &mut UploadsState, mut job: JobEntry) {
     let place = state.jobs.iter().position(|known| known.is_same_command(&job));
     let same = job.clone();
     for before in state.jobs.extract_if(.., |known| known.is_same_command(&same)) {
@@ -92,13 +64,14 @@ fn stand(state: &mut UploadsState, mut job: JobEntry) {
     state.jobs.insert(place.unwrap_or(state.jobs.len()), job);
 }
 
-fn remove(state: &mut UploadsState, job: &JobEntry) {
+pub(super) fn remove(state: &mut UploadsState, job: &JobEntry) {
     state.jobs.retain(|known| !known.is_same_command(job));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uploads::list::Uploads;
     use towline_state::StateFile;
     use towline_state::state_file::EntryStatus;
     use towline_types::{FileSize, Name, Offset};

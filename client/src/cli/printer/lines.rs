@@ -3,7 +3,8 @@
 
 use super::shown;
 use crate::events::{Receipt, Summary, UploadStatus};
-use crate::{printable, units};
+use crate::text::printable;
+use crate::units;
 use std::path::Path;
 use std::time::Duration;
 

@@ -4,9 +4,10 @@
 use crate::attempt_end::AttemptEnd;
 use crate::backoff::Backoff;
 use crate::block_reader::Block;
-use crate::connection::{Connection, Incoming, Step, Timeouts, for_channel};
+use crate::connection::{Connection, Incoming, Step, for_channel};
 use crate::failure::Failure;
 use crate::route::Route;
+use crate::timeouts::Timeouts;
 use crate::token::Token;
 use crate::transfer::chunk_sizer::{ChunkRange, ChunkSizer};
 use std::collections::VecDeque;

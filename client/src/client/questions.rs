@@ -1,0 +1,125 @@
+//! Questions about documents that are not being uploaded: how they are, and giving them up.
+
+use super::Client;
+use crate::attempt_end::AttemptEnd;
+use crate::failure::{Failure, ends_upload};
+use crate::route::no_server::Unreached;
+use towline_protocol::reply::{Cancelled, Status};
+use towline_protocol::request::DocumentRef;
+use towline_protocol::{Code, Reply, Request};
+use towline_types::DocumentId;
+
+/// After one run the client asks the server about at most this number of old entries.
+const ASKED_ABOUT_MAX: usize = 64;
+
+impl Client {
+    /// How a document stands.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached (it is tried once) or says no.
+    pub async fn status(&mut self, document_id: DocumentId) -> Result<Status, Failure> {
+        match self.ask_about(document_id, Request::Status).await? {
+            Reply::Status(status) => Ok(status),
+            other => Err(Failure::Protocol(format!("'status' was answered {other:?}"))),
+        }
+    }
+
+    /// Gives an upload up, on the server and in the list. One that is complete is complete: it
+    /// leaves the list as well.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached (it is tried once) or says no.
+    pub async fn cancel(&mut self, document_id: DocumentId) -> Result<Cancelled, Failure> {
+        let answer = self.ask_about(document_id, Request::Cancel).await;
+        let over = match &answer {
+            Ok(Reply::Cancel(_)) => true,
+            // Another user's upload is not found either, and goes on all the same.
+            Err(failure) => {
+                failure.code().is_some_and(|code| ends_upload(code) && code != Code::NotFound)
+            }
+            Ok(_) => false,
+        };
+        let is_refused = matches!(&answer, Err(failure) if failure.code() == Some(Code::BadState));
+        if over || (is_refused && self.is_completed(document_id).await) {
+            self.uploads.remove(&self.known, document_id).await?;
+        }
+        match answer? {
+            Reply::Cancel(cancelled) => Ok(cancelled),
+            other => Err(Failure::Protocol(format!("'cancel' was answered {other:?}"))),
+        }
+    }
+
+    /// Whether the server says so. Not while it still publishes the document.
+    async fn is_completed(&mut self, document_id: DocumentId) -> bool {
+        self.status(document_id).await.is_ok_and(|status| status.status == "completed")
+    }
+
+    /// Asks the server about uploads of the list that have rested for more than a week by the
+    /// clock of this machine, and forgets those that the server has given up. Only over a
+    /// connection that is open already; what goes wrong with it is no failure of anything.
+    pub async fn forget_what_is_gone(&mut self) -> Vec<DocumentId> {
+        let mut gone = Vec::new();
+        let Some(connection) = self.connection.as_mut() else { return gone };
+        let user = connection.welcome().user_id;
+        let server = self.known.clone();
+        let resting = self.uploads.resting(&server, user).await;
+        for document_id in resting.into_iter().take(ASKED_ABOUT_MAX) {
+            let Some(connection) = self.connection.as_mut() else { break };
+            let channel = connection.new_channel();
+            let status = Request::Status(DocumentRef { channel, document_id });
+            let is_gone = match connection.ask(&status).await {
+                Ok(Reply::Status(status)) => {
+                    !matches!(status.status.as_str(), "uploading" | "publishing")
+                }
+                // The entry is of this user and of this server.
+                Ok(Reply::Error(error)) => ends_upload(error.code),
+                Ok(_) => false,
+                Err(_) => {
+                    self.connection = None;
+                    break;
+                }
+            };
+            if is_gone && self.uploads.remove(&server, document_id).await.is_ok() {
+                gone.push(document_id);
+            }
+        }
+        gone
+    }
+
+    async fn ask_about(
+        &mut self,
+        document_id: DocumentId,
+        request: impl FnOnce(DocumentRef) -> Request,
+    ) -> Result<Reply, Failure> {
+        let answer = async {
+            let connection = self.connected().await?;
+            let channel = connection.new_channel();
+            match connection.ask(&request(DocumentRef { channel, document_id })).await? {
+                Reply::Error(error) => Err(AttemptEnd::refused(error)),
+                reply => Ok(reply),
+            }
+        };
+        let answer = answer.await;
+        answer.map_err(|end| {
+            self.connection = None;
+            let server = self.server().clone();
+            let (attempts, kept) = (1, None);
+            match end {
+                AttemptEnd::Failed(Failure::OtherServer { server, .. }) => {
+                    Failure::OtherServer { document_id: Some(document_id), server }
+                }
+                AttemptEnd::Failed(failure) | AttemptEnd::Garbled(failure) => failure,
+                AttemptEnd::Later(reply) => Failure::Refused { reply, kept },
+                AttemptEnd::Unreached(Unreached::Definite(why)) => {
+                    Failure::NoServer { server, attempts, why, kept }
+                }
+                AttemptEnd::Unreached(Unreached::ForNow(reason))
+                | AttemptEnd::Lost(reason)
+                | AttemptEnd::Silent(reason) => {
+                    Failure::Unreachable { server, attempts, reason, kept }
+                }
+                AttemptEnd::Realign => Failure::Protocol("client and server differ".to_owned()),
+            }
+        })
+    }
+}

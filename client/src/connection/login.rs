@@ -1,0 +1,134 @@
+//! From an address to a connection that is logged in.
+
+use super::{Connection, Incoming, Step};
+use crate::attempt_end::AttemptEnd;
+use crate::route::Route;
+use crate::route::greeting::Greeting;
+use crate::route::no_server::NoServer;
+use crate::send_queue::SendQueue;
+use crate::timeouts::Timeouts;
+use crate::token::Token;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use towline_protocol::frame::{Decoder, FrameLimits};
+use towline_protocol::limits::CHUNK_BYTES_MAX;
+use towline_protocol::reply::Welcome;
+use towline_protocol::request::{Hello, VERSION};
+use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
+use towline_types::block::BLOCK_SIZE_BYTES;
+
+impl Connection {
+    /// Connects and logs in. `login` is how long the answer to that may take.
+    pub(crate) async fn open(
+        route: &Route,
+        token: &Token,
+        timeouts: Timeouts,
+        login: Duration,
+    ) -> Result<Self, AttemptEnd> {
+        let stream = route.connect(timeouts.connect).await?;
+        tune(&stream, timeouts)?;
+        let mut connection = Self {
+            stream,
+            decoder: Decoder::new(FrameLimits::CLIENT),
+            send_queue: SendQueue::default(),
+            timeouts,
+            alive: Instant::now(),
+            wrote: Instant::now(),
+            heard_bytes: 0,
+            greeting: Greeting::default(),
+            pinged: false,
+            is_closed: false,
+            broken: None,
+            channel: 0,
+            welcome: nothing_said(),
+        };
+        connection.queue(&Request::Hello(Hello {
+            channel: Channel::default(),
+            version: VERSION,
+            token: token.reveal().to_owned(),
+            client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
+        }));
+        // `ask` would send a ping into the silence, which before login is an error.
+        let said = timeout(login, connection.next(false)).await;
+        match said
+            .unwrap_or(Err(NoServer::Silent.into()))
+            .map_err(|end| connection.at_login(end))?
+        {
+            Step::Incoming(Incoming::Reply(Reply::Welcome(welcome))) => {
+                connection.welcome = checked(welcome)?;
+                Ok(connection)
+            }
+            Step::Incoming(Incoming::Reply(Reply::Error(error))) => Err(AttemptEnd::refused(error)),
+            other => Err(AttemptEnd::protocol(format!("'welcome' was expected, not {other:?}"))),
+        }
+    }
+
+    /// What the end of a login means. What came is no frame, or none that a server may send:
+    /// another service answers there.
+    fn at_login(&self, end: AttemptEnd) -> AttemptEnd {
+        match end {
+            AttemptEnd::Garbled(_) | AttemptEnd::Failed(_) => {
+                NoServer::OtherService(self.greeting).into()
+            }
+            _ if self.greeting.is_foreign() => NoServer::OtherService(self.greeting).into(),
+            AttemptEnd::Lost(_) if self.is_closed && self.heard_bytes == 0 => {
+                NoServer::Closes.into()
+            }
+            end => end,
+        }
+    }
+}
+
+/// A link that is gone must be noticed within seconds, both while bytes wait
+/// for their acknowledgement and while all is quiet.
+fn tune(stream: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    // The system counts whole seconds here, and takes no zero.
+    let quiet = timeouts.ping_after.max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(Duration::from_secs(5));
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    // A disk that stalls at the other end closes the window for a while.
+    socket.set_tcp_user_timeout(Some(timeouts.ping_answer * 2))?;
+    Ok(())
+}
+
+/// What is known of a server before it has said anything.
+fn nothing_said() -> Welcome {
+    Welcome {
+        version: VERSION,
+        server: String::new(),
+        server_id: None,
+        user_id: towline_types::UserId::MIN,
+        user: String::new(),
+        max_filesize: towline_types::FileSize::MIN,
+        chunk_size: 1,
+        max_chunk_size: 1,
+        block_size: BLOCK_SIZE_BYTES,
+        max_channels: 1,
+        features: Vec::new(),
+    }
+}
+
+/// The server's terms, if this client can live with them.
+fn checked(mut welcome: Welcome) -> Result<Welcome, AttemptEnd> {
+    if welcome.version != VERSION {
+        let mut reply = ErrorReply::new(Code::VersionUnsupported, "");
+        reply.max = Some(welcome.version.into());
+        return Err(AttemptEnd::refused(reply));
+    }
+    if welcome.block_size != BLOCK_SIZE_BYTES {
+        let bytes = welcome.block_size;
+        return Err(AttemptEnd::protocol(format!("blocks of {bytes} bytes, and not of 1 MiB")));
+    }
+    if welcome.max_chunk_size == 0 || welcome.max_channels == 0 {
+        return Err(AttemptEnd::protocol("a server that takes no chunk or no channel"));
+    }
+    welcome.max_chunk_size = welcome.max_chunk_size.min(CHUNK_BYTES_MAX);
+    welcome.chunk_size = welcome.chunk_size.clamp(1, welcome.max_chunk_size);
+    Ok(welcome)
+}

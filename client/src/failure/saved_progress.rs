@@ -1,0 +1,29 @@
+//! What the server keeps of an upload that does not go on.
+
+use crate::units;
+use towline_types::{DocumentId, FileSize, Offset};
+
+/// What the server keeps of an upload that rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavedProgress {
+    /// The upload.
+    pub document_id: DocumentId,
+    /// The bytes without a gap that survive a power cut there.
+    pub durable: Offset,
+    /// The bytes that are known to survive a power cut there, those beyond a gap included.
+    pub safe_bytes: u64,
+    /// The whole length in bytes.
+    pub filesize: FileSize,
+    /// The bytes of the file that this run has sent, repetitions included.
+    pub sent_bytes: u64,
+}
+
+impl SavedProgress {
+    /// Nothing where nothing is.
+    pub(super) fn sentence(self) -> Option<String> {
+        let Self { document_id, safe_bytes, filesize, .. } = self;
+        let share = units::share(safe_bytes, filesize.get());
+        (safe_bytes > 0)
+            .then(|| format!("{share} are safe on the server as document {document_id}"))
+    }
+}
