@@ -40,6 +40,8 @@
 //! The bodies of the tests in `storage/contract/` hold every implementation to this.
 
 mod contents;
+#[cfg(test)]
+mod contract;
 mod copies;
 mod copy;
 mod deferred;
@@ -53,6 +55,7 @@ mod group_sync;
 mod latch;
 mod local_disk;
 mod marker;
+mod memory;
 mod other_volume;
 mod paths;
 mod publish;
@@ -80,6 +83,7 @@ pub use folder::{DataFolder, Enclosing, FolderError, FolderLock, Look};
 pub use latch::Latch;
 pub use local_disk::{LocalDisk, Stray};
 pub use marker::{Found, Marker, Part};
+pub use memory::MemoryStorage;
 pub use published::{Published, RangeReader, ReadAt};
 pub use scan::{DataFolderScan, FoundFile};
 pub use staging::{NewName, Publishable, Staging};
