@@ -16,13 +16,16 @@ use crate::publish::volume_copies::LARGE_READS_MAX;
 use crate::publish::{copier, deferred};
 use crate::shared::Shared;
 use crate::state_copy::file::{StateCopyError, StateFileCopy};
-use crate::storage::{DataFolder, DiskStorage, FolderError, StorageError};
+use crate::storage::{
+    DataFolder, DiskStorage, FolderError, FolderLock, MemoryStorage, Storage, StorageError,
+};
 use crate::writer::OrderedWriter;
 use crate::{Clock, checkpoint, expiry, recovery, state_copy};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -76,6 +79,8 @@ struct Inner {
     /// The threads for the short work of all writers.
     workers: Arc<WorkerPool<OrderedWriter>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The data folder of an engine in memory, which is removed with it.
+    temporary: Mutex<Option<TempDir>>,
 }
 
 impl Drop for Inner {
@@ -112,30 +117,70 @@ impl Engine {
     /// # Errors
     /// Where that cannot be done, or another engine has the folder. Nothing was changed
     /// where a part of the store is missing.
-    pub fn open(mut config: EngineConfig, runtime: &Handle) -> Result<Self, OpenError> {
+    pub fn open(config: EngineConfig, runtime: &Handle) -> Result<Self, OpenError> {
+        Self::open_over(config, runtime, disk_storage)
+    }
+
+    /// As [`open`](Self::open), with the bytes of documents in `storage` instead of the data
+    /// folder, which keeps the catalog and all else. Where `storage` cannot
+    /// [defer a sync](Storage::deferred), durability is not relaxed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_storage(
+        config: EngineConfig,
+        storage: Arc<dyn Storage>,
+        runtime: &Handle,
+    ) -> Result<Self, OpenError> {
+        Self::open_over(config, runtime, |_, config| {
+            if storage.deferred().is_none() {
+                config.durability = Durability::Durable;
+            }
+            storage
+        })
+    }
+
+    /// An engine for tests, and for a door that is tried without a disk: it has room for that
+    /// many bytes of documents in memory, and all of it is gone with the last clone. Blocks.
+    ///
+    /// The catalog is a database in a temporary folder, and not in memory: its two connections
+    /// read and write at the same time by a journal that SQLite keeps for files alone, and so
+    /// what runs here is the catalog that runs everywhere.
+    ///
+    /// # Errors
+    /// Where no temporary folder can be made.
+    pub fn open_in_memory(capacity_bytes: u64, runtime: &Handle) -> Result<Self, OpenError> {
+        let folder = tempfile::tempdir().map_err(|source| FolderError::Io {
+            what: "make a folder in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let mut config = EngineConfig::new(folder.path());
+        config.reserve_bytes = 0;
+        let storage = Arc::new(MemoryStorage::new(capacity_bytes));
+        let engine = Self::open_with_storage(config, storage, runtime)?;
+        *engine.0.temporary.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
+        Ok(engine)
+    }
+
+    fn open_over(
+        mut config: EngineConfig,
+        runtime: &Handle,
+        storage: impl FnOnce(&FolderLock, &mut EngineConfig) -> Arc<dyn Storage>,
+    ) -> Result<Self, OpenError> {
         // Before anything is made: a disk that is not mounted must not become a store (P1).
         identity::check_for_server(&config)?;
         let folder = DataFolder::open(&config.data_dir)?;
         let lock = folder.lock()?;
         // And under the lock, for the folder may be another server's by now.
         identity::check_for_server(&config)?;
-        if config.durability == Durability::Relaxed && !DiskStorage::can_defer_sync(&lock) {
-            tracing::warn!(
-                "durability cannot be relaxed here: it takes Linux 5.8 and a local file system \
-                 (ext4, XFS, btrfs, F2FS); SUCCESS waits for the disk"
-            );
-            config.durability = Durability::Durable;
-        }
-        let storage = match config.durability {
-            Durability::Durable => DiskStorage::new(&lock, config.reserve_bytes),
-            Durability::Relaxed => DiskStorage::unpaced(&lock, config.reserve_bytes),
-        };
+        let storage = storage(&lock, &mut config);
         crate::rights::warn(folder.path(), &folder.keys_path());
         let state_file = StateFile::at(folder.state_file_path());
         let tracker = TaskTracker::new();
         let shared = Arc::new(Shared {
             catalog: Catalog::open(folder.catalog_path())?,
-            storage: Arc::new(storage),
+            storage,
             registry: Registry::default(),
             checkpoints: CheckpointQueue::new(config.durability),
             deferred: DeferredQueue::new(config.durability),
@@ -171,7 +216,12 @@ impl Engine {
         ];
         shared.state_copy.changed();
         let workers = WorkerPool::new(shared.tracker.clone());
-        Ok(Self(Arc::new(Inner { shared, workers, tasks: Mutex::new(tasks) })))
+        Ok(Self(Arc::new(Inner {
+            shared,
+            workers,
+            tasks: Mutex::new(tasks),
+            temporary: Mutex::default(),
+        })))
     }
 
     /// What one user may ask, whom the door has authenticated. `origin` says in the log where the
@@ -215,6 +265,12 @@ impl Engine {
     /// A user, for the door that authenticates. The answer can be waited for and polled.
     pub fn user(&self, user: UserId) -> Reply<Option<User>> {
         self.0.shared.catalog.user(user)
+    }
+
+    /// Adds a user under the next free number, for a door that has no command line beside it. The
+    /// answer can be waited for and polled.
+    pub fn add_user(&self, name: impl Into<String>) -> Reply<User> {
+        self.0.shared.catalog.add_user(name, None, self.clock().now())
     }
 
     /// Waits until the lock file has lost its name: then another engine could begin to work on
@@ -288,6 +344,22 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The data folder as the store of its documents. Where its disk cannot defer a sync,
+/// durability is not relaxed.
+fn disk_storage(lock: &FolderLock, config: &mut EngineConfig) -> Arc<dyn Storage> {
+    if config.durability == Durability::Relaxed && !DiskStorage::can_defer_sync(lock) {
+        tracing::warn!(
+            "durability cannot be relaxed here: it takes Linux 5.8 and a local file system \
+             (ext4, XFS, btrfs, F2FS); SUCCESS waits for the disk"
+        );
+        config.durability = Durability::Durable;
+    }
+    Arc::new(match config.durability {
+        Durability::Durable => DiskStorage::new(lock, config.reserve_bytes),
+        Durability::Relaxed => DiskStorage::unpaced(lock, config.reserve_bytes),
+    })
 }
 
 /// The last writes: state file, then catalog. Blocks.
