@@ -172,7 +172,7 @@ fn once(
 struct Leavings<'a> {
     workspace: &'a Workspace,
     /// Trees of small files. They stay to the end of the section: ext4 passes over
-    /// inodes that were deleted in the last five seconds, one by one, so that whoever
+    /// inodes that were deleted in the last five seconds, one by one, so that a program that
     /// makes files right after many were deleted is slower by seconds.
     trees: Vec<TempDir>,
 }
@@ -182,7 +182,7 @@ impl<'a> Leavings<'a> {
         Self { workspace, trees: Vec::new() }
     }
 
-    /// Takes what one round has left, and sees to it that nobody pays for what another
+    /// Takes what one round has left, and sees to it that no contender pays for the pages that another
     /// has made dirty. A big file goes at once: it is one inode, and much space.
     fn take(&mut self, run_dir: RunDir) {
         match run_dir.workload {

@@ -99,7 +99,7 @@ fn receive(into: &Path, sync: bool, paced: bool) -> Result<()> {
     Ok(())
 }
 
-/// Hands on so many bytes, a whole buffer at a time but for the last, and hashes them
+/// Hands on that number of bytes, a whole buffer at a time but for the last, and hashes them
 /// on the way.
 fn pass(
     from: &mut impl Read,

@@ -35,7 +35,7 @@ pub(crate) struct Site<'a> {
     pub(crate) quick: bool,
 }
 
-/// What came of one.
+/// The result of one goal test.
 #[derive(Debug)]
 pub(crate) struct GoalTestResult {
     pub(crate) name: &'static str,
@@ -73,12 +73,12 @@ impl GoalTestResult {
 const GIB_LIMIT: Duration = Duration::from_secs(10);
 
 impl Site<'_> {
-    /// The longest that so many bytes may take.
+    /// The longest that that number of bytes may take.
     pub(crate) fn limit_for(&self, bytes: u64) -> Duration {
         self.limit.max(GIB_LIMIT.saturating_mul(u32::try_from(bytes >> 30).unwrap_or(u32::MAX)))
     }
 
-    /// Sees to it that what is measured next finds so much free memory that the machine
+    /// Sees to it that what is measured next finds free memory that the machine
     /// really has. Not where the figures mean nothing.
     pub(crate) fn free_memory(&self, bytes: u64) -> Result<()> {
         if self.quick { Ok(()) } else { self.workspace.free_memory(bytes) }

@@ -28,7 +28,7 @@ pub(crate) fn watch() -> Result<()> {
 }
 
 /// # Errors
-/// Where somebody wants this to end.
+/// Where a signal has asked the program to end.
 pub(crate) fn check() -> Result<()> {
     ensure!(!ASKED.load(Ordering::Relaxed), "interrupted; nothing was written");
     Ok(())

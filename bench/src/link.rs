@@ -1,4 +1,4 @@
-//! A slow link that breaks: so many bytes a second to the server, and each connection
+//! A slow link that breaks: a fixed number of bytes a second to the server, and each connection
 //! no longer than so. It hears what the server grants, and so knows what each
 //! connection was good for.
 
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use towline_protocol::Reply;
 use towline_protocol::frame::{Decoder, FrameLimits, Part};
 
-/// So much goes over the link at a time.
+/// How many bytes go over the link at a time.
 const PIECE_BYTES: usize = 2 << 10;
 
 /// What the near end takes ahead of the link. A real one has some room too.

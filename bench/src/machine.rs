@@ -57,7 +57,7 @@ fn field(file: &str, name: &str) -> Option<String> {
     })
 }
 
-/// `VALUE` where it is so many kB; 0 where the system does not say.
+/// `VALUE`, a number of kB; 0 where the system does not say.
 fn kibibytes(file: &str, name: &str) -> ByteSize {
     let value = field(file, name).and_then(|value| value.strip_suffix("kB")?.trim().parse().ok());
     ByteSize::kib(value.unwrap_or(0))

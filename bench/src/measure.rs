@@ -1,7 +1,7 @@
 //! Runs a command and says what it took: by the wall clock from its start to its end,
 //! and by the system's own accounts (`wait4`) for it and the children it waited for.
 //!
-//! A child begins with the peak memory of whoever started it, so this program itself
+//! A child begins with the peak memory of the process that started it, so this program itself
 //! must stay small: it never holds more than one buffer of what is sent.
 
 use crate::interrupt;
@@ -18,7 +18,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use wait4::Wait4 as _;
 
-/// Between two looks at whether somebody wants all this to end.
+/// Between two checks for a signal that ends the program.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How a process ended.

@@ -166,7 +166,7 @@ impl Receiver {
         }
     }
 
-    /// Waits until the server holds so much.
+    /// Waits until the server has received that offset.
     async fn received(&mut self, bytes: u64) -> Result<()> {
         loop {
             if let Reply::Progress(progress) = self.next().await?
@@ -177,7 +177,7 @@ impl Receiver {
         }
     }
 
-    /// Waits for so many receipts.
+    /// Waits for that number of receipts.
     async fn successes(&mut self, count: usize) -> Result<()> {
         let mut found = 0;
         while found < count {

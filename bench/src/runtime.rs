@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use std::time::Duration;
 use tokio::time::{interval, timeout};
 
-/// Between two looks at whether somebody wants all this to end.
+/// Between two checks for a signal that ends the program.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Does that, within that time.

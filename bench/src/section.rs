@@ -27,7 +27,7 @@ pub(crate) trait Section {
     fn title(&self) -> String;
 
     /// The most bytes that lie on the disk at a time because of it, where each
-    /// contender runs so often.
+    /// contender runs that number of times.
     fn space_bytes(&self, runs: u64) -> u64;
 
     /// Writes what is to be sent.

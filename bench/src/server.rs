@@ -114,7 +114,7 @@ fn is_listening(line: &str, port: u16) -> bool {
     fields.next() == Some(&format!("{loopback:08X}:{port:04X}")) && fields.nth(1) == Some("0A")
 }
 
-/// A port that nobody had a moment ago, for servers that cannot choose one themselves.
+/// A port that was free a moment ago, for servers that cannot choose one themselves.
 pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
     Ok(listener.local_addr()?.port())

@@ -35,7 +35,7 @@ impl Strace {
         program::find("strace").map(|_| Self { log: log.to_owned() })
     }
 
-    /// The same command, watched. It stays the child of whoever starts it: the one that
+    /// The same command, watched. It stays the child of the process that starts it: the one that
     /// watches is in a process group of its own, and outlives it by its last lines.
     pub(crate) fn under(&self, command: &Command) -> Command {
         let mut under = Command::new("strace");

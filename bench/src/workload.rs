@@ -13,7 +13,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// The length of each file of a folder.
 pub(crate) const SMALL_FILE_BYTES: usize = 4 << 10;
 
-/// Every so many files of a folder are compared byte by byte.
+/// Of a folder every 97th file is compared byte by byte.
 const LOOK_AT_EVERY: u32 = 97;
 
 /// Random bytes that lie ready to be sent.
@@ -43,7 +43,7 @@ impl Workload {
         Ok(Self::File { path, bytes, hash: hasher.finalize() })
     }
 
-    /// Writes a folder of so many small files into the folder.
+    /// Writes a folder with that number of small files into the folder.
     pub(crate) fn folder(folder: &Path, files: u32, random: &mut Rng) -> Result<Self> {
         let path = folder.join("small");
         std::fs::create_dir(&path).with_context(|| cannot("create", &path))?;

@@ -57,7 +57,7 @@ pub(crate) struct RunDir<'a> {
 }
 
 impl Workspace {
-    /// A new folder in that one, with space for so much.
+    /// A new folder in that one, with space for that number of bytes.
     ///
     /// # Errors
     /// Where it is in memory, or too small.
@@ -92,7 +92,7 @@ impl Workspace {
         self.folder.path()
     }
 
-    /// Whether the disk lacks room for so much more; then how much it has.
+    /// Whether the disk lacks room for that number of bytes more; then a sentence that says how much it has.
     pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
         match free_bytes(self.path()) {
             Ok(free) if free >= bytes.saturating_add(SPARE_BYTES) => None,
@@ -116,7 +116,7 @@ impl Workspace {
         folder.context("cannot make a folder for a server")
     }
 
-    /// Sees to it that so much memory is free, and still the machine's own for the next
+    /// Sees to it that that amount of memory is free, and still the machine's own for the next
     /// two seconds: the first write to what a host has taken back costs ten times as much.
     pub(crate) fn free_memory(&self, bytes: u64) -> Result<()> {
         let bytes = bytes.clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX).min(available_bytes()? / 10);
@@ -139,7 +139,7 @@ impl Workspace {
     }
 }
 
-/// Leaves the machine alone for so long.
+/// Leaves the machine idle for that time.
 pub(crate) fn rest(rest: Duration) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < rest {

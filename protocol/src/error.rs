@@ -67,7 +67,7 @@ codes! {
     AuthRequired "auth_required" 401 final close,
     /// No `hello` in time.
     AuthTimeout "auth_timeout" 408 retry close,
-    /// The token is not good, or its user is no more.
+    /// The token is not valid, or its user was removed.
     Unauthorized "unauthorized" 401 final close,
     /// The token was good once.
     AuthExpired "auth_expired" 401 final close,

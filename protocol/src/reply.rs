@@ -25,7 +25,7 @@ pub enum Reply {
     /// This channel writes, too.
     #[serde(rename = "join")]
     Join(Granted),
-    /// So much is here.
+    /// The bytes that the server has.
     #[serde(rename = "progress")]
     Progress(Progress),
     /// The document is complete, in its place and safe.

@@ -69,7 +69,7 @@ requests! {
     Upload(Upload) "upload",
     /// Continues an upload.
     Resume(Resume) "resume",
-    /// Writes beside whoever has the lease.
+    /// Writes beside the connection that has the lease.
     Join(Join) "join",
     /// All bytes are sent.
     Complete(Complete) "complete",

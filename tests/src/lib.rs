@@ -30,7 +30,7 @@ pub mod volume;
 use std::time::Duration;
 
 /// How long a test waits for what must come at once, before it fails. Generous:
-/// two slow cores are shared with others, and only a failing test waits so long.
+/// two slow cores are shared with others, and only a failing test waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether the long forms of tests are wanted, which take minutes: `TOWLINE_LONG=1`.

@@ -46,7 +46,7 @@ impl NetnsLink {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let end = |side: &str, host| LinkEnd {
             namespace: format!("towline-{}-{number}-{side}", std::process::id()),
-            // Of the range for tests between networks; nobody else is in the namespaces.
+            // Of the range for tests between networks; no other device is in the namespaces.
             address: Ipv4Addr::new(198, 18, 0, host),
         };
         // Made first, so that whatever fails below is cleared away.
@@ -66,7 +66,7 @@ impl NetnsLink {
         Ok(link)
     }
 
-    /// Nothing passes from now on, and nobody is told: both devices keep their
+    /// Nothing passes from now on, and no end is told: both devices keep their
     /// carrier, as behind a switch.
     ///
     /// # Panics
@@ -85,7 +85,7 @@ impl NetnsLink {
         ip(&["-n", &self.near.namespace, "link", "set", DEVICE, "down"]).expect("a device");
     }
 
-    /// Both ends lose so many of a hundred packets from now on.
+    /// Both ends lose that number of packets of a hundred from now on.
     ///
     /// # Panics
     /// Where the rule is refused.
@@ -95,7 +95,7 @@ impl NetnsLink {
         }
     }
 
-    /// Packets of more than that many bytes on their way to the near end vanish, and nobody
+    /// Packets of more than that many bytes on their way to the near end vanish, and no end
     /// is told: a link in between is narrower than both ends believe.
     ///
     /// # Panics

@@ -348,7 +348,7 @@ impl ServerProcess {
         self.said()
     }
 
-    /// Whether it is dead by `kill -9`, which somebody else has sent. Where it still
+    /// Whether it is dead by `kill -9`, which another process has sent. Where it still
     /// runs it is killed now, and that does not count.
     ///
     /// # Panics

@@ -23,25 +23,25 @@ use tokio::time::timeout;
 /// server; nothing goes wrong where nothing is said.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    /// After so many bytes both directions end.
+    /// After that number of bytes both directions end.
     pub cut_after: Option<u64>,
-    /// After so many bytes both directions are reset.
+    /// After that number of bytes both directions are reset.
     pub reset_after: Option<u64>,
-    /// After so many bytes nothing moves any more, in either direction, and
-    /// nobody learns of it: a link that is down.
+    /// After that number of bytes nothing moves any more, in either direction, and
+    /// no end learns of it: a link that is down.
     pub stall_after: Option<u64>,
     /// This byte arrives with one bit turned.
     pub flip_at: Option<u64>,
-    /// Pieces of at most so many bytes, each sent on by itself.
+    /// Pieces of at most that number of bytes, each sent on by itself.
     pub segment: Option<usize>,
     /// What the server says is lost from now on.
     pub drop_replies: bool,
     /// What the client says is lost from now on, though its system was told that it
     /// arrived.
     pub drop_requests: bool,
-    /// Each piece arrives so much later.
+    /// Each piece arrives that much later.
     pub delay: Duration,
-    /// No more than so many bytes pass in a second, in each direction by itself.
+    /// At most that number of bytes pass in a second, in each direction by itself.
     pub bytes_per_second: Option<u64>,
 }
 
@@ -52,19 +52,19 @@ impl Faults {
         Self::default()
     }
 
-    /// Both directions end after so many bytes.
+    /// Both directions end after that number of bytes.
     #[must_use]
     pub fn cut_after(bytes: u64) -> Self {
         Self { cut_after: Some(bytes), ..Self::default() }
     }
 
-    /// Both directions are reset after so many bytes.
+    /// Both directions are reset after that number of bytes.
     #[must_use]
     pub fn reset_after(bytes: u64) -> Self {
         Self { reset_after: Some(bytes), ..Self::default() }
     }
 
-    /// Nothing moves any more after so many bytes.
+    /// Nothing moves any more after that number of bytes.
     #[must_use]
     pub fn stall_after(bytes: u64) -> Self {
         Self { stall_after: Some(bytes), ..Self::default() }
@@ -223,7 +223,7 @@ impl Link {
         *self.passed.borrow()
     }
 
-    /// Waits until so many bytes have passed.
+    /// Waits until that number of bytes have passed.
     ///
     /// # Panics
     /// Where they do not.
@@ -246,7 +246,7 @@ impl Link {
     /// Changes the faults from here on.
     pub fn change(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
-        // Whoever waits for bytes looks again.
+        // Tasks that wait for bytes look again.
         self.order.send_modify(|_| {});
     }
 
@@ -326,7 +326,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, opened: watch::Sende
     while let Ok((client, _)) = listener.accept().await {
         lock(&shared.arrivals).push(Instant::now());
         let upstream = *lock(&shared.upstream);
-        // Nobody there: the client sees its connection end.
+        // The server does not accept: the client sees its connection end.
         let Ok(server) = TcpStream::connect(upstream).await else { continue };
         let planned = lock(&shared.plan).pop_front();
         let faults = planned.unwrap_or_else(|| lock(&shared.otherwise).clone());
@@ -371,7 +371,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, link: Arc<Link>) {
     drop(client);
     link.is_over.send_replace(true);
     if end == End::Cut {
-        // A socket that is closed over words nobody has read is reset, and takes with it
+        // A socket that is closed over bytes that were not read is reset, and takes with it
         // what had been passed and the server has not read yet.
         let _ = server.shutdown().await;
         let _ = timeout(PATIENCE, tokio::io::copy(&mut server, &mut tokio::io::sink())).await;

@@ -75,13 +75,13 @@ impl RawClient {
     /// A connection on which nothing has been said.
     ///
     /// # Panics
-    /// Where nobody accepts it.
+    /// Where the server does not accept it.
     pub async fn connect(address: SocketAddr) -> Self {
         let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
         Self::over(connected.expect("accepted in time").expect("the server accepts"))
     }
 
-    /// The same over a connection that somebody else has made.
+    /// The same over a connection that the caller has made.
     ///
     /// # Panics
     /// Where it is none any more.

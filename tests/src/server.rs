@@ -36,7 +36,7 @@ impl TestClock {
         self.set(ms.cast_signed());
     }
 
-    /// Somebody sets the clock on the wall, by that many milliseconds.
+    /// Sets the wall clock forward, by that many milliseconds.
     pub fn set(&self, by_ms: i64) {
         self.0.wall.fetch_add(by_ms, Ordering::SeqCst);
     }
@@ -97,7 +97,7 @@ impl TestServer {
         Self::start_on(move || bind().expect("a free port"), tweak).await
     }
 
-    /// The same on a socket that somebody else binds, at each start.
+    /// The same on a socket that the caller binds, at each start.
     pub async fn start_on(
         bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
         tweak: impl Fn(&mut Config) + Send + Sync + 'static,

@@ -37,7 +37,7 @@ pub fn cut(path: &Path, length: usize) {
     open(path).set_len(length as u64).expect("a file that can be cut");
 }
 
-/// Changes one row of the catalog past all of its checks, whoever has it open.
+/// Changes one row of the catalog past all of its checks, also while a server has it open.
 ///
 /// # Panics
 /// Where it is not one row that changes.

@@ -21,7 +21,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a command on a terminal of so many columns.
+    /// Runs a command on a terminal of that number of columns.
     ///
     /// # Panics
     /// Where there is no terminal to be had, or the command cannot be run.

@@ -39,7 +39,7 @@ pub struct TestFile {
     pub bytes: Vec<u8>,
 }
 
-/// Not its bytes: nobody wants to read them.
+/// Without its bytes, which would hide the rest of a message.
 impl fmt::Debug for TestFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Corpus({} bytes, {})", self.size(), self.hash())

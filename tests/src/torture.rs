@@ -2,7 +2,7 @@
 //! promise broken?
 //!
 //! A server process over a data folder of its own, on volumes that can lose their
-//! power. People upload to it over raw connections, somebody with the real `towline
+//! power. Users upload to it over raw connections, and one with the real `towline
 //! put`. Everything that is promised to them goes into a ledger. Then the server is
 //! killed, or a client, or the power goes: at any moment, or at a named point of the
 //! code; and while the server starts again it may be killed once more. Then the
@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 pub struct CrashTest {
     /// Where chance begins.
     pub seed: u64,
-    /// So many kills, power cuts and double crashes, unless time is over before.
+    /// The number of kills, power cuts and double crashes, unless time is over before.
     pub goal: Goal,
     /// Where to stop.
     pub until: Option<Instant>,
@@ -72,7 +72,7 @@ pub struct Goal {
     pub doubles: u64,
 }
 
-/// A data folder is tortured for so many rounds.
+/// A data folder serves for that number of rounds.
 const ROUNDS: u32 = 25;
 
 /// The whole state of a crash test.
@@ -87,7 +87,7 @@ struct Run {
 }
 
 impl CrashTest {
-    /// Kills, power cuts and double crashes until so many were had.
+    /// Kills, power cuts and double crashes until that many were made.
     #[must_use]
     pub fn of(seed: u64, goal: Goal) -> Self {
         Self {

@@ -28,7 +28,7 @@ pub struct Volume {
 enum Source {
     /// An ext4 image over a loop device.
     Image(PathBuf),
-    /// A tmpfs of so many bytes.
+    /// A tmpfs of that number of bytes.
     Memory(u64),
     /// One file system over another: `upper` over `lower` in this folder.
     Overlay(PathBuf),
@@ -126,7 +126,7 @@ impl Volume {
     }
 
     /// The power goes: whatever was not synced is lost, and every call on the volume
-    /// fails from now on. Whoever has files open there must end before
+    /// fails from now on. Processes with open files there must end before
     /// [`power_on`](Self::power_on).
     ///
     /// # Panics
@@ -139,7 +139,7 @@ impl Volume {
     /// The power comes back: mounted anew, from what lies on the image.
     ///
     /// # Panics
-    /// Where somebody still holds the volume, or it does not mount.
+    /// Where a process still holds the volume, or it does not mount.
     pub fn power_on(&self) {
         self.mount_again();
     }
@@ -147,7 +147,7 @@ impl Volume {
     /// Taken out and put in again: what is on it stays.
     ///
     /// # Panics
-    /// Where somebody still holds the volume, or it does not mount.
+    /// Where a process still holds the volume, or it does not mount.
     pub fn mount_again(&self) {
         let began = Instant::now();
         loop {
@@ -253,7 +253,7 @@ impl Shown {
     /// Shows it no longer.
     ///
     /// # Panics
-    /// Where somebody still holds it.
+    /// Where a process still holds it.
     pub fn hide(self) {
         unmount(&self.0).expect("nobody holds the volume");
     }

@@ -84,7 +84,7 @@ impl Contender for Sftp {
     }
 }
 
-/// An sshd that lets in whoever runs this, by the key of the run folder and nothing else.
+/// An sshd that lets in the user who runs this, by the key of the run folder and nothing else.
 fn config(run_dir: &RunDir, port: u16) -> Result<String> {
     let run_dir = run_dir.path().display();
     let sftp_server = sftp_server().context("sftp-server is gone")?.display();

@@ -17,13 +17,13 @@ use tokio::task::JoinSet;
 
 const MIB: u64 = 1 << 20;
 
-/// So many log in at the same time: fewer than wait in a listener's queue.
+/// How many connections log in at the same time: fewer than wait in a listener's queue.
 const WAVE: u32 = 200;
 
-/// So many come from one address, which has some 28,000 ports.
+/// How many connections come from one address, which has some 28,000 ports.
 const PER_ADDRESS: u32 = 4000;
 
-/// All of them are looked after once in so long, each at its own moment.
+/// How often each connection is pinged; each at its own moment.
 const LOOKED_AFTER: Duration = Duration::from_secs(30);
 
 /// Connections of uploads that may not be over yet when the next begins.
@@ -173,7 +173,7 @@ fn allowed() -> u32 {
     u32::try_from(half.saturating_sub(UPLOADS_MAX)).unwrap_or(u32::MAX)
 }
 
-/// Opens so many connections, and logs in on each.
+/// Opens that number of connections, and logs in on each.
 async fn connect(connections: u32, address: SocketAddr, token: &str) -> Result<Vec<RawClient>> {
     let mut idle = Vec::new();
     for wave in (0..connections).step_by(WAVE as usize) {

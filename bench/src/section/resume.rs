@@ -21,7 +21,7 @@ const MIB: u64 = 1 << 20;
 /// part that has no value yet is what a server may have to read.
 const INTO_BLOCK: u64 = BLOCK_SIZE_BYTES / 2;
 
-/// Nobody notices a wait of so long.
+/// A wait that no user notices.
 const GRANT_MS_MAX: f64 = 100.0;
 
 #[derive(Debug)]

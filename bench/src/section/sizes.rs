@@ -27,7 +27,7 @@ const SPREAD_MAX: f64 = 1.25;
 pub(crate) struct Sizes {
     filesizes: Vec<u64>,
     /// Smaller files go together, on channels of one connection, as a client sends
-    /// them: so many bytes of them.
+    /// them: that number of bytes of them.
     together: u64,
     rounds: u32,
 }
@@ -143,7 +143,7 @@ impl Took {
         Self { seconds: wall.as_secs_f64(), cpu_seconds: cpu.as_secs_f64() }
     }
 
-    /// The middle of many, for each of so many GiB.
+    /// The middle of many, for each of that number of GiB.
     fn middle(many: &[Self], gibibytes: f64) -> Self {
         let middle = |of: fn(&Self) -> f64| median(many.iter().map(of)).unwrap_or(f64::NAN);
         Self {

@@ -60,7 +60,7 @@ pub enum FrameError {
     /// A length of zero: not even a kind.
     #[error("a frame of length 0")]
     Empty,
-    /// A kind that nobody has heard of, or that is not for this side.
+    /// A kind that does not exist, or that this side does not accept.
     #[error("a frame of kind {0} is not accepted here")]
     UnknownKind(u8),
     /// Longer than its kind may be.
@@ -173,7 +173,7 @@ impl Decoder {
         &mut self.buffer[self.end..needed]
     }
 
-    /// So many bytes of [`space`](Self::space) were filled.
+    /// Takes note that `count` bytes of [`space`](Self::space) were filled.
     pub fn filled(&mut self, count: usize) {
         self.end += count;
         debug_assert!(self.end <= self.buffer.len());
@@ -185,7 +185,7 @@ impl Decoder {
         self.payload_left as usize
     }
 
-    /// Whether bytes are here that nobody has taken.
+    /// Whether the buffer has bytes that were not taken.
     #[must_use]
     pub fn has_buffered(&self) -> bool {
         self.start < self.end
@@ -200,7 +200,7 @@ impl Decoder {
         count
     }
 
-    /// So many bytes of payload were read past the decoder.
+    /// Takes note that `count` bytes of payload were read past the decoder.
     ///
     /// # Panics
     /// Where that is more than the chunk had left.

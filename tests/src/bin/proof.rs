@@ -193,7 +193,7 @@ impl Proof {
         Ok(Run { child, lines })
     }
 
-    /// A link on which the whole file takes about so long.
+    /// A link on which the whole file takes about that long.
     fn slow(&self, lasts: Duration) -> Faults {
         let pieces = u32::try_from(self.size.div_ceil(64 << 10)).unwrap_or(u32::MAX);
         Faults { delay: lasts / pieces.max(1), ..Faults::none() }

@@ -5,7 +5,7 @@
 //! cargo run --release -p towline-tests --bin restart -- 10000
 //! ```
 //!
-//! Each row is a data folder of its own: so many uploads, so many bytes received of
+//! Each row is a data folder of its own: a number of uploads, and a number of bytes received of
 //! each, half of them beyond the last durable offset. The cost should grow with the
 //! first and not with the second.
 

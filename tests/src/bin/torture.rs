@@ -17,19 +17,19 @@ use towline_tests::torture::{CrashTest, Goal};
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Stop after so many minutes.
+    /// Stop after that number of minutes.
     #[arg(long)]
     minutes: Option<u64>,
     /// Where chance begins; what timing leaves of it can be had again.
     #[arg(long)]
     seed: Option<u64>,
-    /// So many `kill -9`, of server and client.
+    /// The number of `kill -9`, of server and client.
     #[arg(long)]
     kills: Option<u64>,
-    /// So many power cuts.
+    /// The number of power cuts.
     #[arg(long)]
     cuts: Option<u64>,
-    /// So many crashes during recovery.
+    /// The number of crashes during recovery.
     #[arg(long)]
     doubles: Option<u64>,
     /// Failpoints that are always set: `sync.data=fake` must break a promise.

@@ -15,13 +15,13 @@ use std::time::Duration;
 /// One server for the whole process; sessions take turns.
 static GROUND: Mutex<Option<FuzzServer>> = Mutex::new(None);
 
-/// No session takes so long, however busy the machine.
+/// No session takes that long, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest raw stream and the longest program.
 const INPUT_BYTES_MAX: usize = 64 << 10;
 
-/// After so many sessions an honest one looks whether all is well.
+/// After that number of sessions an honest one looks whether all is well.
 const HONEST_EVERY: usize = 32;
 
 /// The first byte chooses: raw bytes instead of a login, raw bytes behind a good one,

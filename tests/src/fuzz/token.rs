@@ -83,7 +83,7 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// A token that somebody brings, in the `hello` in which it would come.
+/// A token of a client, in the `hello` in which it would come.
 fn check(token: &str) {
     let token = token.to_owned();
     let hello = Hello { channel: Channel(0), version: 1, token, client: None };

@@ -196,7 +196,7 @@ impl RawClient {
         }
     }
 
-    /// Waits until the server says that it holds so much of an upload. An answer to
+    /// Waits until the server says that it holds that many bytes of an upload. An answer to
     /// `ping` does not say so: it may overtake.
     pub async fn has_received(&mut self, document_id: DocumentId, bytes: usize) {
         let began = Instant::now();

@@ -98,7 +98,7 @@ pub fn position(offset: Offset) -> usize {
     usize::try_from(offset.get()).expect("an offset in memory")
 }
 
-/// A document that nobody has.
+/// A document that does not exist.
 #[must_use]
 pub fn nobodys_document() -> DocumentId {
     DocumentId::try_from(987_654).expect("a positive number")

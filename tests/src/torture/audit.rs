@@ -102,7 +102,7 @@ impl Audit {
         ledger.change(id, |entry| entry.is_settled = true);
     }
 
-    /// Every file in a final folder is whole, somebody asked for it, and it is there
+    /// Every file in a final folder is whole, a client asked for it, and it is there
     /// once (P2).
     fn no_others(&mut self, data_dirs: &DataDirs, ledger: &Ledger, user: &TestUser) {
         let mut files = Vec::new();

@@ -194,7 +194,7 @@ impl Ledger {
     /// An upload of that owner that wants bytes, claimed for the caller.
     pub(super) fn claim(&self, owner: UserId, chance: &mut fastrand::Rng) -> Option<DocumentId> {
         let mut book = self.book();
-        // Now and then one that somebody else is sending: a takeover.
+        // Now and then one that another client is sending: a takeover.
         let takeover = chance.u8(..) < 20;
         let free: Vec<DocumentId> = book
             .documents
@@ -208,7 +208,7 @@ impl Ledger {
         Some(id)
     }
 
-    /// Nobody sends any more.
+    /// No client sends it any more.
     pub(super) fn release_all(&self) {
         self.book().claimed.clear();
     }
@@ -217,7 +217,7 @@ impl Ledger {
         self.book().documents.get(&id).cloned()
     }
 
-    /// This file is sent by somebody who need not hear its number: the real client, or
+    /// This file is sent by a client that need not read its number: the real client, or
     /// one of us who waits for nothing.
     pub(super) fn will_be_put(&self, owner: UserId, hash: FileHash) {
         self.book().told_to_put.push((owner, hash));
@@ -240,7 +240,7 @@ impl Ledger {
         own.map(|(id, _)| *id).collect()
     }
 
-    /// Uploads of which nobody knows whether they were cancelled.
+    /// Uploads of which it is unknown whether they were cancelled.
     pub(super) fn half_cancelled(&self, owner: UserId) -> Vec<DocumentId> {
         self.of(owner, |entry| entry.may_be_cancelled && !entry.is_cancelled && !entry.is_settled)
     }
@@ -274,7 +274,7 @@ impl Ledger {
         }
     }
 
-    /// So much of a document was called durable.
+    /// The bytes of a document that were called durable.
     pub(super) fn durable(&self, id: DocumentId, durable: Offset) {
         self.book().durable(id, durable);
     }

@@ -181,7 +181,7 @@ impl Round {
         let whole = self.audit.whole(&self.data_dirs, &self.ledger, address).await;
         self.survived(whole.is_ok()).await?;
         self.stop().await?;
-        // What it may still name was granted, and nobody heard of it.
+        // What it may still name was granted, and no client has read the answer.
         for id in self.data_dirs.site().state().uploads.keys() {
             let id = id.parse().ok().and_then(|id: u64| DocumentId::try_from(id).ok());
             if id.is_none_or(|id| self.ledger.entry(id).is_some()) {

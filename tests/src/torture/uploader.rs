@@ -1,4 +1,4 @@
-//! Somebody who uploads: one file after another over one connection, old ones
+//! A client that uploads: one file after another over one connection, old ones
 //! first, some with values of their blocks, some of those damaged on the way.
 
 use super::crash_client::{CrashClient, Gone};
@@ -111,7 +111,7 @@ impl Uploader {
     }
 
     /// Sends a small file and waits for nothing before it has sent all of it. Where it is
-    /// cut off nobody knows its number: it may lie there, whole, or not.
+    /// cut off its number is unknown: it may lie there, whole, or not.
     async fn throw(&mut self) -> Result<(), End> {
         let test_file = TestFile::of_seed(self.chance.usize(1..60_000), self.chance.u64(..));
         let test_file = Arc::new(test_file);
@@ -217,7 +217,7 @@ impl Uploader {
         self.chance.shuffle(&mut missing);
         for index in missing {
             if cargo.test_file.block_end(index) <= position(from) {
-                // It is all there; only nobody said which value it has.
+                // It is all there; only its value was not announced.
                 self.announce(cargo, index).await?;
                 continue;
             }
@@ -334,7 +334,7 @@ impl Uploader {
         Err(End::Gone)
     }
 
-    /// Cancels an upload of which nobody knows whether it was cancelled before.
+    /// Cancels an upload of which it is unknown whether it was cancelled before.
     pub(super) async fn cancel_again(&mut self, id: DocumentId) {
         let channel = self.client.channel();
         let question = towline_protocol::request::DocumentRef { channel, ..about(id) };

@@ -158,7 +158,7 @@ async fn signals_that_mean_no_end_are_passed_over() {
 /// Bad logins in these seconds, at about 2,000 a second.
 const FLOOD: Duration = Duration::from_secs(4);
 
-/// By so many at the same time.
+/// How many connections send bad logins at the same time.
 const STRANGERS: u32 = 8;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -312,7 +312,7 @@ async fn the_end_of_an_upload_is_told_to_every_joined_connection() {
     }
 }
 
-/// What passed on each of the first so many connections.
+/// What passed on each of the first connections.
 async fn passed(proxy: &FaultProxy, count: usize) -> Vec<u64> {
     let mut passed = Vec::new();
     for number in 0..count {

@@ -221,7 +221,7 @@ async fn twenty_cuts_at_random_bytes() {
     server.site.assert_published(&server.user, "cut.bin", &test_file);
 }
 
-/// The chunks from there on, at most so many as a cut will let through.
+/// The chunks from there on, ten at most: more than a cut lets through.
 fn frames(test_file: &TestFile, from: usize) -> Vec<u8> {
     chunk_frames(ZERO, test_file, from..test_file.size(), CHUNK).take(10).flatten().collect()
 }

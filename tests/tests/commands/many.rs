@@ -11,7 +11,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 use towline_types::OnConflict;
 
-/// Writes so many files of a few bytes to a few hundred KiB into `many/`.
+/// Writes that number of files of a few bytes to a few hundred KiB into `many/`.
 fn write(cli: &CliFixture, count: usize) -> Vec<(String, TestFile)> {
     (0..count)
         .map(|n| {

@@ -15,7 +15,7 @@ use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::Volume;
 use towline_types::DocumentId;
 
-/// So many documents are copied at a time.
+/// How many documents are copied at a time.
 const PLACES: usize = 4;
 
 /// How many times it has waited at that failpoint so far.

@@ -39,7 +39,7 @@ async fn short_writes_are_continued_to_the_byte() {
     panic!("no write began after there was room again");
 }
 
-/// Each write but the first waits so long before it begins. Says whether there was
+/// Each write but the first waits that long before it begins. Says whether there was
 /// room again by then.
 async fn is_gone_on_with(data: Volume, state: Volume, wait_ms: u32) -> bool {
     let disks = Disks::of(data, Some(state));

@@ -21,7 +21,7 @@ const USERS: usize = 500;
 /// What the server may claim with all of them: its buffers (96 MiB) and some room.
 const RESIDENT_MAX: u64 = 256 << 20;
 
-/// So long all of them are there: a stranger may take ten seconds to say hello.
+/// How long all of them are connected: a stranger may take ten seconds to say hello.
 const CROWD: Duration = Duration::from_secs(8);
 
 /// The file of the honest one.

@@ -5,7 +5,7 @@ use towline_tests::test_file::run_seed;
 use towline_tests::torture::{CrashTest, Goal, Layout, Report};
 use towline_tests::volume::{has, skipped};
 
-/// A control has to be noticed within so many rounds.
+/// A control has to be noticed within that number of rounds.
 const CONTROL_ROUNDS: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]

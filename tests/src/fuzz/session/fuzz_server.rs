@@ -86,7 +86,7 @@ impl FuzzServer {
         self.server.as_ref().expect("the server runs")
     }
 
-    /// Somebody who does everything as it should be done.
+    /// A client that does everything as the protocol asks.
     pub(super) async fn honest_session(&mut self) {
         let server = self.server();
         let file = TestFile { bytes: vec![7; 1000] };

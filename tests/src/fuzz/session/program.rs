@@ -26,11 +26,11 @@ pub(super) static CONTENT: LazyLock<Vec<u8>> =
 
 const BLOCK: u64 = 1 << 20;
 
-/// So many operations, and so much payload, have one program.
+/// How many operations and how many bytes of payload one program has.
 const OPERATIONS_MAX: usize = 256;
 const PAYLOAD_BYTES_MAX: u64 = 6 << 20;
 
-/// So long an answer is waited for that may never come.
+/// How long the program waits for an answer that may never come.
 const MOMENT: Duration = Duration::from_millis(5);
 
 /// The channel of the program's own questions.
@@ -323,7 +323,7 @@ impl Program {
         let _ = timeout(MOMENT, connection.pongs.recv()).await;
     }
 
-    /// The documents of this session by their order, one of somebody else, and none.
+    /// The documents of this session by their order, one of another user, and one that does not exist.
     fn document(&self, reference: u8) -> u64 {
         match reference % 8 {
             6 => self.documents_before.max(1),
@@ -332,7 +332,7 @@ impl Program {
         }
     }
 
-    /// Bytes go out that nobody here looks at: they may lie and withdraw.
+    /// Sends bytes without a look at them: they may lie and withdraw.
     fn believe_nothing(&self) {
         self.shared.has_lied.store(true, Ordering::SeqCst);
         self.shared.takes_back.store(true, Ordering::SeqCst);
@@ -446,7 +446,7 @@ impl Connection {
         Self { writer, waiting: Vec::new(), pongs, listener }
     }
 
-    /// The server may have closed: then nobody wants it.
+    /// The server may have closed: then the bytes are not needed.
     async fn flush(&mut self) {
         let _ = self.writer.write_all(&self.waiting).await;
         self.waiting.clear();
