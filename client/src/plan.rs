@@ -139,19 +139,12 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use towline_testkit::{size, value};
 
     const MIB: u64 = 1 << 20;
 
-    fn size(bytes: u64) -> FileSize {
-        FileSize::try_from(bytes).unwrap()
-    }
-
     fn at(offset: u64) -> Offset {
         Offset::try_from(offset).unwrap()
-    }
-
-    fn value(byte: u8) -> ChainingValue {
-        ChainingValue::from_bytes([byte; 32])
     }
 
     fn range(blocks: Range<u64>, skip_bytes: u64) -> BlockRange {

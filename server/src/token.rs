@@ -254,6 +254,7 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use towline_testkit::user;
 
     const ID: &str = "5f1c0a9e7b3d42688e21c4f09d6ab735";
 
@@ -276,10 +277,6 @@ mod tests {
 
     fn issued(tokens: &Tokens, user: UserId) -> String {
         tokens.issue(user, Timestamp::MIN, Duration::from_secs(60)).unwrap()
-    }
-
-    fn user(id: u64) -> UserId {
-        UserId::try_from(id).unwrap()
     }
 
     #[test]

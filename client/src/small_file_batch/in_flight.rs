@@ -246,6 +246,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
     use towline_protocol::Reply;
+    use towline_testkit::id;
     use towline_types::block::{hash_block, hash_file};
     use towline_types::{FileSize, Timestamp};
 
@@ -258,10 +259,6 @@ mod tests {
         let value = Some(hash_block(BlockIndex::FIRST, filesize, b"hello"));
         let blake3 = hash_file(filesize, value);
         SmallFile { filesize, bytes: b"hello".to_vec(), value, blake3 }
-    }
-
-    fn id(number: u64) -> DocumentId {
-        DocumentId::try_from(number).unwrap()
     }
 
     fn success(channel: Channel, filename: &str, existing: bool) -> Success {

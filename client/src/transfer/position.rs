@@ -106,16 +106,13 @@ impl Position {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use towline_testkit::size;
     use towline_types::ChainingValue;
 
     const MIB: u64 = 1 << 20;
 
     fn at(bytes: u64) -> Offset {
         Offset::try_from(bytes).unwrap()
-    }
-
-    fn size(bytes: u64) -> FileSize {
-        FileSize::try_from(bytes).unwrap()
     }
 
     /// Eight blocks of which the server has those, and goes on at that offset.

@@ -114,10 +114,7 @@ impl DeferredQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn size(bytes: u64) -> FileSize {
-        FileSize::try_from(bytes).unwrap()
-    }
+    use towline_testkit::size;
 
     #[test]
     fn what_waits_is_bounded_in_bytes_and_in_number() {

@@ -273,6 +273,7 @@ mod tests {
     use crate::storage::volume_sync::VolumeSync;
     use std::fs::File;
     use tempfile::TempDir;
+    use towline_testkit::{id, size};
 
     /// A staging file over a device of our choice, beside others in that folder.
     fn over(device: &str, folder: &TempDir) -> StagingFile {
@@ -330,13 +331,5 @@ mod tests {
         ] {
             assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
         }
-    }
-
-    fn id(number: u64) -> DocumentId {
-        DocumentId::try_from(number).unwrap()
-    }
-
-    fn size(bytes: u64) -> FileSize {
-        FileSize::try_from(bytes).unwrap()
     }
 }

@@ -1,9 +1,8 @@
 //! The values that the golden frames have.
 
-use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset, Timestamp,
-    UserId,
-};
+pub(crate) use towline_testkit::{at as moment, id as document, index, offset, size, user};
+
+use towline_types::{ChainingValue, FileHash, Generation};
 
 pub(crate) const TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl";
 pub(crate) const HASH_OF_4_BLOCKS: &str =
@@ -13,36 +12,12 @@ pub(crate) const HASH_OF_1_BLOCK: &str =
 pub(crate) const VALUE_1: &str = "e01e387e729abf35ba39644daebfa3a124ab9fee5a6445295e0309cc4fda53a7";
 pub(crate) const VALUE_2: &str = "bdcf82608b11c686cb5a2618dc95a16978b73622e9a943dd26af5bdbf7f4b41b";
 
-pub(crate) fn document(id: u64) -> DocumentId {
-    DocumentId::try_from(id).unwrap()
-}
-
-pub(crate) fn user(id: u64) -> UserId {
-    UserId::try_from(id).unwrap()
-}
-
-pub(crate) fn offset(bytes: u64) -> Offset {
-    Offset::try_from(bytes).unwrap()
-}
-
-pub(crate) fn size(bytes: u64) -> FileSize {
-    FileSize::try_from(bytes).unwrap()
-}
-
-pub(crate) fn index(index: u64) -> BlockIndex {
-    BlockIndex::new(index).unwrap()
-}
-
 pub(crate) fn hash(hex: &str) -> FileHash {
     FileHash::try_from(hex.to_owned()).unwrap()
 }
 
 pub(crate) fn value(hex: &str) -> ChainingValue {
     ChainingValue::try_from(hex.to_owned()).unwrap()
-}
-
-pub(crate) fn moment(ms: u64) -> Timestamp {
-    Timestamp::try_from(ms).unwrap()
 }
 
 pub(crate) fn lease() -> Generation {

@@ -1,15 +1,14 @@
 //! A catalog in a folder of its own, with one user in it.
 
+pub(crate) use towline_testkit::{at, hash, id, offset, path, size, user};
+
 use std::path::PathBuf;
 use tempfile::TempDir;
 use towline_state::catalog::{
     Bytes, Checkpoint, Created, Document, NewDocument, OnConflict, Refusal, Unless,
 };
 use towline_state::{Catalog, CatalogError};
-use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, SecondDigest,
-    Timestamp, UserId,
-};
+use towline_types::{BlockIndex, ChainingValue, DocumentId, DocumentPath, SecondDigest, UserId};
 use towline_upload::Length;
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -101,34 +100,6 @@ impl Fixture {
     pub(crate) fn document(&self, id: DocumentId) -> Document {
         self.catalog.document(id).wait().unwrap().unwrap()
     }
-}
-
-pub(crate) fn path(path: &str) -> DocumentPath {
-    DocumentPath::parse(path).unwrap()
-}
-
-pub(crate) fn at(ms: u64) -> Timestamp {
-    ms.try_into().unwrap()
-}
-
-pub(crate) fn size(bytes: u64) -> FileSize {
-    bytes.try_into().unwrap()
-}
-
-pub(crate) fn offset(bytes: u64) -> Offset {
-    bytes.try_into().unwrap()
-}
-
-pub(crate) fn id(number: u64) -> DocumentId {
-    number.try_into().unwrap()
-}
-
-pub(crate) fn user(number: u64) -> UserId {
-    number.try_into().unwrap()
-}
-
-pub(crate) fn hash(byte: u8) -> FileHash {
-    FileHash::from_bytes([byte; 32])
 }
 
 pub(crate) fn block(index: u64, byte: u8) -> (BlockIndex, ChainingValue) {

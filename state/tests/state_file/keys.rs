@@ -3,14 +3,11 @@
 use super::entry;
 use towline_state::UploadsState;
 use towline_state::state_file::{KnownServer, Relation};
-use towline_types::{DocumentId, StoreId};
+use towline_testkit::id;
+use towline_types::StoreId;
 
 const HERE: &str = "here:7400";
 const THERE: &str = "there:7400";
-
-fn id(number: u64) -> DocumentId {
-    number.try_into().unwrap()
-}
 
 fn at(address: &str) -> KnownServer {
     KnownServer::new(address, None)

@@ -7,13 +7,14 @@ use super::paused;
 use std::path::{Path, PathBuf};
 use towline_protocol::request::{Complete, Resume, Upload};
 use towline_state::catalog::{Bytes, Catalog};
+use towline_testkit::id;
 use towline_tests::process::Launch;
 use towline_tests::raw_client::{RawClient, ZERO, offset, resume, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::{Site, TestUser};
 use towline_tests::tamper::{contents, edit};
 use towline_tests::test_file::{BLOCK, TestFile};
-use towline_types::{DocumentId, FileHash, OnConflict};
+use towline_types::{FileHash, OnConflict};
 
 /// Where the fixture of a schema lies.
 fn fixture(version: u32) -> PathBuf {
@@ -37,10 +38,6 @@ fn done() -> TestFile {
 
 fn publishing() -> TestFile {
     test_file(70_000)
-}
-
-fn id(number: u64) -> DocumentId {
-    DocumentId::try_from(number).unwrap()
 }
 
 fn ada(site: &Site) -> TestUser {
