@@ -73,11 +73,11 @@ pub struct Summary {
 /// Where findings go, one by one.
 type Show<'a> = &'a mut dyn FnMut(&Finding) -> io::Result<()>;
 
-/// So many rows are in memory at a time.
+/// The number of rows that are in memory at a time.
 const PAGE: u32 = 256;
 
-/// So often something is looked at that changes whenever it is looked at. Then
-/// somebody is at work on it, and it is not at rest.
+/// How many times something is looked at that has changed each time. After that a server is at
+/// work on it, and it cannot be judged.
 const LOOKS: usize = 3;
 
 /// Goes through a data folder. With `repair` it takes the folder for itself, and
@@ -113,7 +113,7 @@ pub fn verify(data_dir: &Path, repair: bool, show: Show<'_>) -> Result<Summary, 
     Ok(summary)
 }
 
-/// A repair makes no catalog: by an empty one, every file would be nobody's.
+/// A repair makes no catalog: by an empty one, no file would belong to a document.
 fn open(path: PathBuf) -> Result<Catalog, CatalogError> {
     if path.try_exists().is_ok_and(|exists| exists) {
         Catalog::open(path)
@@ -200,7 +200,7 @@ impl Verification<'_> {
         }
     }
 
-    /// A row that somebody has edited. Nobody but a person can tell what it meant.
+    /// A row that was edited by hand, and that does not read. Only a person can tell what it meant.
     /// Any other error of the catalog ends the verification.
     fn unreadable(&mut self, error: &CatalogError) -> Result<DocumentId, VerifyError> {
         let CatalogError::BadRow { id, owner, .. } = error else {

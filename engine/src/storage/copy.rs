@@ -257,7 +257,7 @@ mod tests {
             match disk.copy(source, content, &mut |_| true) {
                 Copied::OtherBytes => assert_eq!(disk.copied(), None),
                 Copied::Whole(_) => assert!(disk.copied().unwrap() == good),
-                Copied::Stopped => panic!("nobody has stopped it"),
+                Copied::Stopped => panic!("it goes on"),
             }
         }
     }

@@ -15,7 +15,7 @@ use towline_types::{StoreId, UserId};
 
 /// Readable to the service's group: final files are there to be used.
 const SHARED: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
-/// Nobody's business but the server's.
+/// For the server's own user alone.
 const PRIVATE: Mode = Mode::RWXU;
 
 /// The data folder, opened and complete. Clones share it.
@@ -251,7 +251,7 @@ impl DataFolder {
             Err(TryLockError::WouldBlock) => return Err(self.in_use()),
             Err(TryLockError::Error(source)) => return Err(io("lock", &path, source)),
         }
-        // A lock on a file that has lost its name keeps nobody out: the next server
+        // A lock on a file that has lost its name keeps no other server out: the next one
         // makes a new file and locks that.
         let held = rustix::fs::fstat(&file).map_err(|errno| io("read", &path, errno.into()))?;
         match self.0.root.stat(paths::LOCK) {
@@ -335,7 +335,7 @@ impl DataFolder {
     }
 }
 
-/// The data folder, taken for this process. Whoever writes documents shows it.
+/// The data folder, taken for this process. A store that writes into it is made with this.
 #[derive(Debug)]
 pub struct FolderLock {
     folder: DataFolder,
@@ -394,7 +394,7 @@ fn make_with_ancestors(path: &Path) -> Result<(), FolderError> {
     match made {
         Ok(()) => sync_parent().map_err(|errno| io("sync", parent, errno.into())),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // Somebody else's folder, which we may not be allowed to read. Where an
+            // The folder was there, and this process may not be allowed to read it. Where an
             // earlier run made ours and was killed before its sync, we are.
             let _ = sync_parent();
             Ok(())

@@ -12,11 +12,14 @@
 //! - Blocks are shared between written and durable bytes until one of them is written to, so a
 //!   sync copies a list of pointers and no bytes.
 
+mod blocks;
+
 use super::error::Loss;
 use super::{
     GoesOn, Latch, Publishable, Published, Put, ReadAt, Staged, Staging, Storage, StorageError,
     Synced,
 };
+use blocks::Blocks;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +38,7 @@ struct Shared {
     last_number: AtomicU64,
 }
 
-/// What has which name.
+/// What has which name. Its lock is taken before that of a file's content, never after.
 #[derive(Debug, Default)]
 struct Names {
     staged: BTreeMap<DocumentId, StagedFile>,
@@ -78,69 +81,12 @@ struct File {
 
 #[derive(Debug, Clone)]
 struct Content {
-    written: Bytes,
-    durable: Bytes,
+    written: Blocks,
+    durable: Blocks,
     /// Whether the file's name survives a power cut.
     is_name_durable: bool,
     /// The space that the file takes: what is reserved for it, or its length where that is more.
     claimed_bytes: u64,
-}
-
-/// How many bytes of a file are copied at most, when it is written to behind a sync.
-const BLOCK_BYTES: usize = 64 << 10;
-
-/// Bytes in blocks of [`BLOCK_BYTES`], of which the last may be shorter. Clones share their
-/// blocks.
-#[derive(Debug, Clone, Default)]
-struct Bytes(Vec<Arc<Vec<u8>>>);
-
-impl Bytes {
-    fn length(&self) -> usize {
-        let last = self.0.last().map_or(0, |block| block.len());
-        self.0.len().saturating_sub(1) * BLOCK_BYTES + last
-    }
-
-    /// Makes them that long, with zeros at the end where they are shorter.
-    fn set_length(&mut self, length: usize) {
-        let blocks = length.div_ceil(BLOCK_BYTES);
-        self.0.truncate(blocks);
-        if self.0.len() < blocks
-            && let Some(last) = self.0.last_mut()
-        {
-            Arc::make_mut(last).resize(BLOCK_BYTES, 0);
-        }
-        while self.0.len() < blocks {
-            self.0.push(Arc::new(vec![0; BLOCK_BYTES]));
-        }
-        if let Some(last) = self.0.last_mut() {
-            let last_length = length - (blocks - 1) * BLOCK_BYTES;
-            if last.len() != last_length {
-                Arc::make_mut(last).resize(last_length, 0);
-            }
-        }
-    }
-
-    fn write(&mut self, mut bytes: &[u8], mut at: usize) {
-        if !bytes.is_empty() {
-            self.set_length(self.length().max(at + bytes.len()));
-        }
-        while !bytes.is_empty() {
-            let Some(block) = self.0.get_mut(at / BLOCK_BYTES) else { return };
-            let block = &mut Arc::make_mut(block)[at % BLOCK_BYTES..];
-            let (now, later) = bytes.split_at(block.len().min(bytes.len()));
-            block[..now.len()].copy_from_slice(now);
-            (bytes, at) = (later, at + now.len());
-        }
-    }
-
-    /// Reads from one block, so less than fits where it ends.
-    fn read(&self, buffer: &mut [u8], at: usize) -> usize {
-        let block = self.0.get(at / BLOCK_BYTES).and_then(|block| block.get(at % BLOCK_BYTES..));
-        let block = block.unwrap_or_default();
-        let length = block.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&block[..length]);
-        length
-    }
 }
 
 impl File {
@@ -252,9 +198,9 @@ impl MemoryStorage {
             return Err(StorageError::Occupied);
         }
         shared.space.claim(filesize.get())?;
-        let mut written = Bytes::default();
+        let mut written = Blocks::default();
         written.write(bytes, 0);
-        let (durable, is_name_durable) = (Bytes::default(), false);
+        let (durable, is_name_durable) = (Blocks::default(), false);
         let claimed_bytes = filesize.get();
         let content = Content { written, durable, is_name_durable, claimed_bytes };
         let file = Arc::new(File {

@@ -62,7 +62,7 @@ pub(super) fn staging_file(id: DocumentId) -> String {
 }
 
 /// The same for a file that came whole and goes to its place at once: as long as this
-/// is its name, nobody was promised anything of it.
+/// is its name, nothing was promised of it.
 pub(super) fn whole_file(id: DocumentId) -> String {
     format!("{id}{WHOLE_SUFFIX}")
 }

@@ -62,7 +62,7 @@ pub(super) fn held_bytes(stat: &Stat) -> u64 {
 }
 
 /// Reserves room for the whole file, and leaves its length alone: a length says
-/// nothing here but how far somebody has written.
+/// nothing here but how far bytes were written.
 ///
 /// A file of one block or less is not worth the call: it is mostly published before
 /// its space would have been reserved. Where the file system cannot reserve, writes

@@ -247,7 +247,7 @@ impl Staging for StagingFile {
         let held_bytes = space::held_bytes(&stat);
         space::require(&volume.staging.directory, volume.reserve_bytes, filesize, held_bytes)?;
         space::reserve(&self.file, filesize).inspect_err(|_| {
-            // Half a reservation helps nobody, and others may need the room.
+            // Half a reservation is of no use, and other uploads may need the room.
             let _ = rustix::fs::ftruncate(&self.file, length_bytes(&stat));
             // That gives up what was reserved before, too, on which an upload that was to
             // grow still counts.

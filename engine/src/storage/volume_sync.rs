@@ -8,8 +8,8 @@ use rustix::fs::FsWord;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sync of a whole volume, over a descriptor that is as old as the server: an error
-/// of write-back is told to descriptors that were open when it happened, whoever's file
-/// it was and however long ago (P5).
+/// of write-back is told to descriptors that were open when it happened, of
+/// whichever file, however long ago (P5).
 #[derive(Debug)]
 pub(super) struct VolumeSync {
     held: Arc<Directory>,
@@ -20,7 +20,7 @@ pub(super) struct VolumeSync {
 
 /// File systems of the kernel's own over a disk, by what `statfs` calls them: they tell
 /// the errors of a disk, and rename in one step without replacing. Of one that is not
-/// here (on the network, of a user's process, over another one) nobody knows that.
+/// here (on the network, of a user's process, over another one) that is not known.
 const BELIEVED: &[FsWord] = &[
     0xEF53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -38,7 +38,7 @@ impl VolumeSync {
     }
 
     /// Makes all bytes and names durable that are on the volume now. To fail closes the
-    /// volume, and fails no upload: whose bytes it was that were lost nobody can say.
+    /// volume, and fails no upload: it is not known which bytes were lost.
     pub(super) fn sync(&self, latch: &Latch) -> Result<(), StorageError> {
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         latch.sync_names(|| rustix::fs::syncfs(&*self.held))

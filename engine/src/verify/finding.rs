@@ -67,7 +67,7 @@ pub enum Wrong {
         /// The length of what is there; none where nothing is.
         found_bytes: Option<u64>,
     },
-    /// A file or folder that cannot be read: what is in it nobody knows.
+    /// A file or folder that cannot be read: what is in it is not known.
     Unreadable(String),
     /// A row that does not read.
     UnreadableRow(String),

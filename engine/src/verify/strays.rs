@@ -1,7 +1,7 @@
 //! From each file to its row.
 //!
 //! A row comes before its file, so a file whose row cannot be found after the file
-//! was seen is nobody's; unless it has gone itself in the meantime. Only what came whole
+//! was seen is of no document; unless the file has gone itself in the meantime. Only what came whole
 //! has a file first, under a name that says so.
 
 use super::documents::unreadable;

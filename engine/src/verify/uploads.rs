@@ -30,7 +30,7 @@ impl Verification<'_> {
         let path = self.scan.staging_path(row.document_id);
         let (file, length) = match self.scan.staging(row.document_id) {
             Ok(Some(found)) => found,
-            // Cut off at its birth: nobody was promised anything.
+            // Cut off before its file was made: nothing was promised.
             Ok(None) if promised == Offset::ZERO => return Ok(None),
             Ok(None) | Err(StorageError::Lost(_)) => {
                 return Ok(Some((path, Wrong::UploadShort { promised, found_bytes: None })));
@@ -71,9 +71,9 @@ impl Verification<'_> {
             _ => None,
         };
         let Some(file) = staged else {
-            // Under neither name: it has none before its final one, or lost both, and nobody
-            // was promised otherwise. Whoever is at it, or the next start, says which; and
-            // what else lies in its place is not its own.
+            // The file is under neither name: it has none before its final one, or has lost both,
+            // and nothing else was promised. The thread that publishes it, or the next start,
+            // finds out which; and another file in its place is not its own.
             return if self.is_nowhere(row)? { Ok(None) } else { self.document(row) };
         };
         let path = self.scan.staging_path(row.document_id);
