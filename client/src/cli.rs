@@ -3,24 +3,24 @@
 
 mod about;
 mod arguments;
+mod error;
 mod forget;
 mod habits;
 mod job;
 mod list;
+mod output;
 mod printer;
 mod put;
 mod resolve;
 mod resume;
+mod runtime;
 mod selection;
 mod signals;
 
 use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::system::in_words;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
 use std::ffi::OsString;
-use std::fmt;
 use std::process::ExitCode;
 
 /// Runs the command line of this process.
@@ -43,7 +43,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if error.use_stderr() {
                 return Exit::Usage.into();
             }
-            printer::note_output(printed);
+            output::note(printed);
             return whole_output(Exit::Done, false).into();
         }
     };
@@ -56,15 +56,15 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cancel(about) => about::cancel(about),
         #[cfg(feature = "serve")]
         Command::Serve(serve) => {
-            towline_server::cli::serve(&serve).map(|()| Exit::Done).map_err(CliError::failed)
+            towline_server::cli::serve(&serve).map(|()| Exit::Done).map_err(error::of_server)
         }
         #[cfg(feature = "serve")]
-        Command::Demo { file } => crate::demo::run(file).map_err(CliError::failed),
+        Command::Demo { file } => crate::demo::run(file).map_err(error::of_server),
     };
     let exit = match ended {
         Ok(exit) => exit,
         Err(error) => {
-            printer::say(&error.to_string());
+            output::say(&error.to_string());
             error.exit
         }
     };
@@ -73,68 +73,11 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// A run is not done where what it had to say was lost.
 fn whole_output(exit: Exit, json: bool) -> Exit {
-    match printer::lost(json) {
+    match output::lost(json) {
         Some(reason) => {
-            printer::say(&reason);
+            output::say(&reason);
             exit.max(Exit::Refused)
         }
         None => exit,
     }
-}
-
-/// Why a command was not even begun.
-#[derive(Debug)]
-struct CliError {
-    exit: Exit,
-    message: String,
-}
-
-impl CliError {
-    fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
-    }
-
-    #[cfg(feature = "serve")]
-    #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
-    fn failed(error: anyhow::Error) -> Self {
-        let is_usage = towline_server::cli::is_usage(&error);
-        let exit = if is_usage { Exit::Usage } else { Exit::Refused };
-        // A complaint about a configuration file shows the line and points at the place.
-        let text = format!("{error:#}");
-        let lines: Vec<_> = text.trim_end().lines().map(crate::text::printable).collect();
-        Self::new(exit, lines.join("\n"))
-    }
-
-    fn usage(message: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, message)
-    }
-}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl From<Failure> for CliError {
-    fn from(failure: Failure) -> Self {
-        let mut message = failure.to_string();
-        if let Some(advice) = failure.advice() {
-            message = format!("{message}; {advice}");
-        }
-        Self::new(failure.exit(), message)
-    }
-}
-
-/// Everything of a client is one task, which waits for the socket most of the
-/// time; a second worker would only cost it wake-ups.
-fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            CliError::new(Exit::Refused, format!("cannot start: {}", in_words(&error)))
-        })?;
-    let done = runtime.block_on(work);
-    // A thread may still wait for a name server that does not answer; the process ends without it.
-    runtime.shutdown_background();
-    Ok(done)
 }

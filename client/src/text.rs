@@ -40,6 +40,12 @@ pub(crate) fn printable_json(json: &str) -> String {
     clean
 }
 
+/// A path as a person may see it.
+#[must_use]
+pub(crate) fn shown(path: &std::path::Path) -> String {
+    printable(&path.to_string_lossy())
+}
+
 /// The path as one word of a command line, so that a person can copy the line.
 #[must_use]
 pub(crate) fn shell_word(path: &std::path::Path) -> String {

@@ -1,10 +1,11 @@
 //! `towline status` and `towline cancel`: one question to the server.
 
 use super::arguments::About;
-use super::printer::line;
+use super::error::CliError;
+use super::output::line;
 use super::put::client;
 use super::resolve::{self, Purpose};
-use super::{CliError, block_on};
+use super::runtime::block_on;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -1,9 +1,10 @@
 //! `towline uploads --forget`: what is taken off the list. No server is asked.
 
-use super::CliError;
-use super::printer::{line, shown};
+use super::error::CliError;
+use super::output::line;
 use super::resolve::Memory;
 use crate::exit::Exit;
+use crate::text::shown;
 use std::path::{Path, PathBuf};
 use towline_state::UploadsState;
 use towline_types::DocumentId;

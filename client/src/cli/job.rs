@@ -1,8 +1,8 @@
 //! One command, remembered until it has come to its end: a later run goes on with all that
 //! was named, also with the files that were not begun.
 
-use super::printer::shown;
 use super::resolve::Memory;
+use crate::text::shown;
 use crate::uploads::{self, Uploads};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

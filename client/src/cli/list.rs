@@ -1,13 +1,14 @@
 //! `towline uploads`: what is unfinished.
 
-use super::CliError;
 use super::arguments::Uploads;
-use super::printer::{line, shown};
+use super::error::CliError;
+use super::output::line;
 use super::resolve::{self, Purpose};
 use super::{forget, job};
 use crate::exit::Exit;
 use crate::text::printable;
 use crate::text::printable_json;
+use crate::text::shown;
 use crate::units;
 use console::measure_text_width;
 use serde::Serialize;

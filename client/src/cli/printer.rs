@@ -5,25 +5,28 @@ mod json;
 mod lines;
 mod margin;
 mod meter;
-mod output;
+mod resuming;
 mod screen;
+mod waiting;
 
-use super::CliError;
-use crate::address::ServerAddress;
+use super::error::CliError;
+use super::output::{line, say};
 use crate::events::{ErrorReport, Event, Receipt, Summary};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::printable;
-use crate::text::shell_word;
+use crate::text::shown;
 use crate::units;
-pub(super) use output::{line, lost, note as note_output, say};
-use screen::{Deed, Screen, Viewer};
+pub(super) use resuming::Resuming;
+use screen::checking::Deed;
+use screen::{Screen, Viewer};
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use towline_types::DocumentId;
+use waiting::Waiting;
 
 /// How often the bar moves.
 const TICK: Duration = Duration::from_millis(200);
@@ -68,52 +71,6 @@ pub(super) struct Printer {
     offers_skipping: bool,
     /// Something was refused that the option would have left out.
     is_skippable: bool,
-}
-
-/// How an upload that rests goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Resuming {
-    /// By its number, which the state file knows; that is named where it is not the usual one.
-    ByNumber {
-        state_file: Option<PathBuf>,
-        /// The server, where a token from the environment is only sent to one that is named.
-        to: Option<ServerAddress>,
-    },
-    /// There are no notes: the same command finds the upload on the server.
-    SameCommand,
-    /// Together with the other files of the command: what is said at its end says how.
-    WithTheRest,
-}
-
-/// The last reason for a wait that was printed, and when that was.
-#[derive(Debug, Default)]
-struct Waiting(Option<(String, Instant)>);
-
-impl Waiting {
-    /// Whether the reason is printed: one that differs from the last, and the same one again
-    /// a minute after it was printed.
-    fn is_news(&mut self, reason: &str, now: Instant) -> bool {
-        let is_news = self
-            .0
-            .as_ref()
-            .is_none_or(|(said, when)| said != reason || now - *when >= SAID_AGAIN_AFTER);
-        if is_news {
-            self.0 = Some((reason.to_owned(), now));
-        }
-        is_news
-    }
-}
-
-const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
-
-impl Resuming {
-    fn options(&self) -> String {
-        let Self::ByNumber { state_file, to } = self else { return String::new() };
-        let state_file = state_file.as_deref();
-        let state_file = state_file.map(|path| format!(" --state-file {}", shell_word(path)));
-        let to = to.as_ref().map(|server| format!(" --to {server}"));
-        state_file.unwrap_or_default() + &to.unwrap_or_default()
-    }
 }
 
 impl Printer {
@@ -441,9 +398,4 @@ impl Printer {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A path as a person may see it.
-pub(super) fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy())
 }

@@ -1,11 +1,14 @@
 //! `towline put`, and what it has in common with `towline resume`.
 
 use super::arguments::Put;
+use super::error::CliError;
 use super::job::Job;
-use super::printer::{Printer, line, say, shown};
+use super::output::{line, say};
+use super::printer::Printer;
 use super::resolve::{self, Credential, Memory, Purpose};
+use super::runtime::block_on;
 use super::selection::Selection;
-use super::{CliError, block_on, signals};
+use super::signals;
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::Document;
@@ -13,6 +16,7 @@ use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::shell_word;
+use crate::text::shown;
 use crate::transfer::options::PutOptions;
 use crate::{units, uploads};
 use std::collections::{BTreeSet, HashSet};

@@ -1,18 +1,21 @@
 //! `towline resume`: from the list of what is unfinished, uploads and commands.
 
 use super::arguments::Resume;
+use super::error::CliError;
 use super::job::{self, Job};
-use super::printer::{Printer, say, shown};
+use super::output::say;
+use super::printer::Printer;
 use super::put::{Task, all, client, report};
 use super::resolve::{self, Credential, Memory, Purpose};
+use super::runtime::block_on;
 use super::selection::Selection;
-use super::{CliError, block_on};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::{Document, own_name};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::shell_word;
+use crate::text::shown;
 use crate::transfer::options::PutOptions;
 use crate::uploads;
 use std::collections::HashSet;

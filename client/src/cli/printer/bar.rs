@@ -1,8 +1,9 @@
 //! What one line of progress looks like at a given width. Pure.
 
+use super::meter::Meter;
 use crate::units;
 use console::{measure_text_width, truncate_str};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The least columns of a name: a shorter one does not tell two files apart.
 const NAME_MIN: usize = 8;
@@ -62,6 +63,19 @@ pub(super) struct Moving<'a> {
     /// Bytes in a second, once that is known.
     pub(super) rate: Option<u64>,
     pub(super) left: Option<Duration>,
+}
+
+impl<'a> Moving<'a> {
+    /// The file of that name, which the meter follows.
+    pub(super) fn of(name: &'a str, meter: &Meter, now: Instant) -> Self {
+        Self {
+            name,
+            part: meter.position(),
+            whole: meter.total(),
+            rate: meter.rate(now),
+            left: meter.left(now),
+        }
+    }
 }
 
 /// Name, bar, percent, bytes, rate, time left. A narrow terminal shortens the name first,

@@ -1,6 +1,6 @@
 //! Events for programs: one JSON object a line.
 
-use super::output::line;
+use crate::cli::output::line;
 use crate::events::Event;
 use crate::text::printable_json;
 use serde::Serialize;

@@ -1,9 +1,9 @@
 //! The sentences about what became of a file. Each names the file once, its size in
 //! people's units, and where it is now.
 
-use super::shown;
 use crate::events::{Receipt, Summary, UploadStatus};
 use crate::text::printable;
+use crate::text::shown;
 use crate::units;
 use std::path::Path;
 use std::time::Duration;

@@ -8,19 +8,19 @@ use std::sync::PoisonError;
 static LOST: Mutex<Option<io::ErrorKind>> = Mutex::new(None);
 
 /// One line on standard error. Where that is closed, the line is dropped.
-pub(in crate::cli) fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "towline: {text}");
 }
 
 /// One line on standard output. A line that cannot be written does not end the upload;
 /// [`lost`] tells of it at the end.
-pub(in crate::cli) fn line(text: &str) {
+pub(super) fn line(text: &str) {
     let mut out = io::stdout().lock();
     note(writeln!(out, "{text}").and_then(|()| out.flush()));
 }
 
 /// Remembers that output was lost.
-pub(in crate::cli) fn note(written: io::Result<()>) {
+pub(super) fn note(written: io::Result<()>) {
     if let Err(error) = written {
         LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.kind());
     }
@@ -28,7 +28,7 @@ pub(in crate::cli) fn note(written: io::Result<()>) {
 
 /// Why output was lost, if it was. A person who closes a pipe (`| head`) has read enough;
 /// a program that reads events has missed some.
-pub(in crate::cli) fn lost(json: bool) -> Option<String> {
+pub(super) fn lost(json: bool) -> Option<String> {
     let kind = (*LOST.lock().unwrap_or_else(PoisonError::into_inner))?;
     (json || kind != io::ErrorKind::BrokenPipe)
         .then(|| format!("standard output could not be written: {kind}"))

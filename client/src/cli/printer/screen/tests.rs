@@ -1,0 +1,178 @@
+//! What a person sees at which moment.
+
+use super::*;
+use towline_types::{DocumentId, FileSize, Offset};
+
+const MIB: u64 = 1 << 20;
+
+fn status(name: &str, received: u64, filesize: u64) -> UploadStatus {
+    UploadStatus {
+        path: format!("/x/{name}").into(),
+        document_id: DocumentId::MIN,
+        filename: name.to_owned(),
+        folder: Vec::new(),
+        filesize: FileSize::try_from(filesize).unwrap(),
+        received: Offset::try_from(received).unwrap(),
+        durable: Offset::ZERO,
+        held_bytes: received,
+        safe_bytes: 0,
+        sent_bytes: 0,
+        progress: String::new(),
+    }
+}
+
+fn after(begin: Instant, seconds: u64) -> Instant {
+    begin + Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_stall_keeps_name_and_percent_and_so_does_a_lost_connection() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    screen.begin(&status("two.bin", 0, 100 * MIB), begin);
+    screen.advance(&status("two.bin", 58 * MIB, 100 * MIB), after(begin, 1));
+    let at = |screen: &Screen, seconds| screen.lines(79, after(begin, seconds)).join("\n");
+    assert!(at(&screen, 2).contains("MiB/s"), "{}", at(&screen, 2));
+    let text = at(&screen, 13);
+    for part in ["two.bin", "stalled for 12 s at 58%", "Ctrl-C"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!text.contains("MiB/s"), "{text}");
+    screen.wait(Path::new("/x/two.bin"), "no connection; trying again");
+    let text = at(&screen, 14);
+    for part in ["two.bin", "58%", "no connection"] {
+        assert!(text.contains(part), "{text}");
+    }
+    // The connection is back: what was there before is no speed.
+    screen.begin(&status("two.bin", 58 * MIB, 100 * MIB), after(begin, 20));
+    screen.advance(&status("two.bin", 59 * MIB, 100 * MIB), after(begin, 21));
+    assert!(at(&screen, 21).contains("1.0 MiB/s"), "{}", at(&screen, 21));
+}
+
+#[test]
+fn a_file_that_waits_says_why_before_it_begins_and_behind_others() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    let at = |screen: &Screen, seconds| screen.lines(79, after(begin, seconds)).join("\n");
+    screen.listen(begin);
+    assert_eq!(at(&screen, 1), "");
+    assert!(at(&screen, 2).contains("waiting for the server"), "{}", at(&screen, 2));
+    screen.heard();
+    screen.wait(Path::new("/x/a"), "connection refused");
+    let text = at(&screen, 3);
+    assert!(text.starts_with("a  connection refused; Ctrl-C"), "{text}");
+    let minute = screen.minute(after(begin, 11)).unwrap();
+    assert_eq!(minute, "/x/a: connection refused");
+    // Comparing is over where the file waits.
+    screen.check(Deed::Compares, Path::new("/x/a"), 100, 100, begin);
+    screen.wait(Path::new("/x/a"), "connection refused");
+    assert!(!at(&screen, 3).contains("comparing"), "{}", at(&screen, 3));
+    screen.begin(&status("a", 0, MIB), begin);
+    assert!(!at(&screen, 1).contains("refused"), "{}", at(&screen, 1));
+    // It goes behind another one, and its reason stays to be seen.
+    screen.wait(Path::new("/x/a"), "its disk is busy");
+    screen.wait(Path::new("/x/c"), "its disk is full");
+    screen.begin(&status("b", 0, MIB), begin);
+    screen.wait(Path::new("/x/a"), "its disk is busy");
+    let lines = screen.lines(79, begin);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("b ") && lines[1].contains("busy; 1 other"), "{lines:?}");
+    screen.end(Some(Path::new("/x/a")), begin);
+    screen.end(Some(Path::new("/x/b")), begin);
+    assert!(at(&screen, 0).starts_with("c  its disk is full"), "{}", at(&screen, 0));
+    screen.close();
+    assert_eq!(at(&screen, 9), "");
+}
+
+#[test]
+fn what_is_compared_or_waits_does_not_stall() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    screen.expect(3, 40 * MIB, begin);
+    let last = |screen: &Screen| screen.lines(79, after(begin, 9)).pop().unwrap();
+    assert!(last(&screen).contains("stalled"), "{}", last(&screen));
+    screen.check(Deed::Compares, Path::new("/x/a"), 100, 0, begin);
+    assert!(!last(&screen).contains("stalled"), "{}", last(&screen));
+    screen.wait(Path::new("/x/a"), "no connection");
+    assert!(!last(&screen).contains("stalled"), "{}", last(&screen));
+}
+
+#[test]
+fn a_job_of_many_files_has_a_line_a_minute_without_a_terminal() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Log, begin);
+    screen.expect(300, 300 * MIB, begin);
+    let mut said = Vec::new();
+    for second in 1..=130 {
+        let now = after(begin, second);
+        screen.begin(&status("x", 0, MIB), now);
+        screen.end(Some(Path::new("/x/x")), now);
+        screen.count(MIB, MIB, now);
+        said.extend(screen.minute(now));
+    }
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].starts_with("10 of 300 files, 10.0 of 300 MiB"), "{said:?}");
+    assert!(said[1].starts_with("70 of 300 files, 70.0 of 300 MiB"), "{said:?}");
+}
+
+#[test]
+fn a_job_has_a_line_of_its_own() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    screen.expect(3, 40 * MIB, begin);
+    screen.count(10 * MIB, 10 * MIB, after(begin, 1));
+    screen.begin(&status("b", 0, 20 * MIB), after(begin, 1));
+    screen.advance(&status("b", 10 * MIB, 20 * MIB), after(begin, 2));
+    let lines = screen.lines(79, after(begin, 2));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[1], "1 of 3 files, 20.0 of 40.0 MiB, 0:02 left");
+    // Small files have no line of their own; that nothing comes is said here.
+    screen.end(None, after(begin, 2));
+    screen.count(20 * MIB, 0, after(begin, 2));
+    let lines = screen.lines(79, after(begin, 6));
+    assert_eq!(lines, ["2 of 3 files, 30.0 of 40.0 MiB, stalled for 4 s (Ctrl-C pauses)"]);
+}
+
+#[test]
+fn comparing_has_a_bar_until_the_sending_begins() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    let path = Path::new("/x/two.bin");
+    assert!(screen.check(Deed::Compares, path, 2048 * MIB, 0, begin), "it is new");
+    assert!(!screen.check(Deed::Compares, path, 2048 * MIB, 512 * MIB, after(begin, 1)));
+    let line = screen.lines(79, after(begin, 1)).join("\n");
+    for part in ["comparing", " 25%", "0.5/2.0 GiB", "512 MiB/s", "0:03 left"] {
+        assert!(line.contains(part), "{line}");
+    }
+    // What follows the comparison is another thing, with a rate of its own.
+    assert!(screen.check(Deed::Copies, path, 2048 * MIB, 0, after(begin, 2)));
+    assert!(!screen.check(Deed::Copies, path, 2048 * MIB, MIB, after(begin, 3)));
+    let line = screen.lines(79, after(begin, 3)).join("\n");
+    assert!(line.starts_with("two.bin  the server copies it: 0%"), "{line}");
+    for width in 36..120 {
+        let line = screen.lines(width, after(begin, 3)).join("\n");
+        assert!(line.starts_with("two.bin") && line.contains("0%"), "{line}");
+    }
+    screen.begin(&status("two.bin", 0, 2048 * MIB), after(begin, 4));
+    let line = screen.lines(79, after(begin, 4)).join("\n");
+    assert!(line.contains("two.bin") && !line.contains("comparing"), "{line}");
+}
+
+#[test]
+fn without_a_terminal_there_is_a_line_a_minute() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Log, begin);
+    screen.begin(&status("two.bin", 0, 100 * MIB), begin);
+    let mut said = Vec::new();
+    for second in 1..=180 {
+        let received = (second * MIB / 2).min(40 * MIB);
+        screen.advance(&status("two.bin", received, 100 * MIB), after(begin, second));
+        said.extend(screen.minute(after(begin, second)));
+    }
+    assert_eq!(said.len(), 3, "{said:?}");
+    for part in ["two.bin", "5.0 MiB of 100 MiB (5 %)", "512 KiB/s", "3:10 left"] {
+        assert!(said[0].contains(part), "{said:?}");
+    }
+    assert!(said[1].contains("35.0 MiB of 100 MiB"), "{said:?}");
+    assert!(said[2].contains("stalled for 50 s"), "{said:?}");
+}

@@ -1,0 +1,86 @@
+//! Which token goes to which server.
+
+use super::environment::{SERVER_VARIABLE, TOKEN_VARIABLE, variable};
+use crate::address::ServerAddress;
+use crate::cli::arguments::ConnectArgs;
+use crate::cli::error::CliError;
+use crate::cli::output::say;
+use crate::text::{shell_word, shown};
+use crate::token::Token;
+use crate::uploads;
+use std::path::{Path, PathBuf};
+use towline_state::state_file::UploadEntry;
+
+/// A token and the file it came from, if it came from one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Credential {
+    pub(in crate::cli) token: Token,
+    pub(in crate::cli) file: Option<PathBuf>,
+}
+
+/// The token: from the file that was named, else from the file it lay in when the
+/// upload began, else from the environment.
+///
+/// The environment's token goes to a server that a person has named, on the command line
+/// or beside the token. It does not follow an entry of the list to whichever server that
+/// names: it may be another server's.
+pub(in crate::cli) fn credential(
+    connect: &ConnectArgs,
+    entry: Option<&UploadEntry>,
+) -> Result<Credential, CliError> {
+    if let Some(path) = &connect.token_file {
+        return from_file(path);
+    }
+    let server = entry.and_then(|entry| entry.server.as_deref());
+    let typed = connect.to.as_ref().map(ToString::to_string);
+    let beside = variable(SERVER_VARIABLE).and_then(|text| text.parse::<ServerAddress>().ok());
+    let is_beside = beside.is_some_and(|beside| Some(beside.to_string().as_str()) == server);
+    let is_named = server.is_none() || typed.is_some() || is_beside;
+    let variable = variable(TOKEN_VARIABLE).filter(|_| is_named);
+    // The file is the entry's server's; of another that was typed the environment knows more.
+    let is_elsewhere = typed.is_some() && typed.as_deref() != server;
+    let file = entry.and_then(uploads::token_file);
+    match (file, variable) {
+        (Some(path), None) => from_file(&path),
+        (Some(path), Some(_)) if !is_elsewhere => from_file(&path),
+        (_, Some(text)) => {
+            let token = Token::new(&text)
+                .map_err(|error| CliError::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
+            Ok(Credential { token, file: None })
+        }
+        (None, None) if !is_named && super::environment::variable(TOKEN_VARIABLE).is_some() => {
+            Err(CliError::usage(format!(
+                "{TOKEN_VARIABLE} is only sent to a server that is named: say --to {}, or \
+                 --token-file FILE",
+                crate::text::printable(server.unwrap_or("HOST"))
+            )))
+        }
+        (None, None) => Err(CliError::usage(format!(
+            "a token is needed: say --token-file FILE or set {TOKEN_VARIABLE}"
+        ))),
+    }
+}
+
+fn from_file(path: &Path) -> Result<Credential, CliError> {
+    let token = Token::from_file(path).map_err(|error| {
+        CliError::usage(format!("'{}': {error}", crate::text::printable(&path.to_string_lossy())))
+    })?;
+    Ok(Credential { token, file: std::fs::canonicalize(path).ok() })
+}
+
+/// A token that others can read is theirs as well.
+pub(in crate::cli) fn warn_of_open_token(credential: &Credential, quiet: bool) {
+    #[cfg(unix)]
+    if let Some(path) = credential.file.as_deref().filter(|_| !quiet) {
+        use std::os::unix::fs::MetadataExt as _;
+        if std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0) {
+            say(&format!(
+                "warning: {} can be read by every user of this machine; chmod 600 {}",
+                shown(path),
+                shell_word(path)
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (credential, quiet);
+}

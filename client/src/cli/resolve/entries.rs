@@ -1,0 +1,83 @@
+//! Which uploads and commands of the list a command is about.
+
+use crate::address::ServerAddress;
+use crate::cli::error::CliError;
+use towline_state::UploadsState;
+use towline_state::state_file::{JobEntry, KnownServer, UploadEntry};
+use towline_types::{DocumentId, StoreId};
+
+/// The one entry of a document: on that server if one is named, or else on whichever.
+/// A server that is named may be the entry's under another address: that is found out
+/// when it has answered.
+pub(in crate::cli) fn entry<'a>(
+    state: &'a UploadsState,
+    document: DocumentId,
+    server: Option<&ServerAddress>,
+) -> Result<Option<&'a UploadEntry>, CliError> {
+    if let Some(server) = server {
+        let server = KnownServer::new(server.to_string(), None);
+        if let Some((_, entry)) = state.find(document, Some(&server)) {
+            return Ok(Some(entry));
+        }
+    }
+    let mut found = state.numbered(document).map(|(_, entry)| entry);
+    match (found.next(), found.next()) {
+        (Some(_), Some(_)) => Err(CliError::usage(format!(
+            "document {document} is on several servers; say which with --to"
+        ))),
+        (entry, _) => Ok(entry),
+    }
+}
+
+/// The stores that the list has seen at that address.
+fn stores_at(state: &UploadsState, address: &str) -> Vec<StoreId> {
+    let uploads = state.uploads.values().map(|entry| (&entry.server, entry.server_id));
+    let jobs = state.jobs.iter().map(|job| (&job.server, job.server_id));
+    let is_there = |server: &Option<String>| server.as_deref() == Some(address);
+    uploads.chain(jobs).filter(|(server, _)| is_there(server)).filter_map(|(_, id)| id).collect()
+}
+
+/// Whether something of the list belongs to the server that was typed: it was begun at that
+/// address or with a store that was seen there, or it names no server. All of it does, where
+/// none was typed.
+///
+/// What was begun elsewhere is not sent to an address that was typed without a number: its
+/// files and its token may be meant for that other server alone.
+fn belongs(
+    state: &UploadsState,
+    typed: Option<&ServerAddress>,
+) -> impl Fn(Option<&str>, Option<StoreId>) -> bool {
+    let address = typed.map(ToString::to_string);
+    let stores = address.as_deref().map_or_else(Vec::new, |address| stores_at(state, address));
+    move |server, store| match (&address, server) {
+        (None, _) | (_, None) => true,
+        (Some(address), Some(server)) => {
+            server == address || store.is_some_and(|store| stores.contains(&store))
+        }
+    }
+}
+
+/// The uploads that belong to that server, in the order of their numbers.
+pub(in crate::cli) fn entries<'a>(
+    state: &'a UploadsState,
+    server: Option<&ServerAddress>,
+) -> Vec<(DocumentId, &'a UploadEntry)> {
+    let belongs = belongs(state, server);
+    let mut found: Vec<_> = state
+        .uploads
+        .iter()
+        .filter(|(_, entry)| belongs(entry.server.as_deref(), entry.server_id))
+        .filter_map(|(key, entry)| Some((UploadsState::document_id_of(key)?, entry)))
+        .collect();
+    found.sort_by_key(|(document, _)| *document);
+    found
+}
+
+/// The commands that belong to that server.
+pub(in crate::cli) fn jobs<'a>(
+    state: &'a UploadsState,
+    server: Option<&ServerAddress>,
+) -> Vec<&'a JobEntry> {
+    let belongs = belongs(state, server);
+    state.jobs.iter().filter(|job| belongs(job.server.as_deref(), job.server_id)).collect()
+}

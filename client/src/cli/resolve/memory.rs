@@ -1,0 +1,216 @@
+//! The list of unfinished uploads, as a command may use it.
+
+use super::environment::{TOKEN_VARIABLE, usual_place, variable};
+use crate::cli::arguments::{ConnectArgs, StateArgs};
+use crate::cli::error::CliError;
+use crate::cli::output::say;
+use crate::cli::printer::Resuming;
+use crate::cli::signals;
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::text::{shell_word, shown};
+use crate::uploads::{self, Found, Uploads};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use towline_state::{StateFile, StateFileError, UploadsState};
+
+/// What is remembered, and where.
+#[derive(Debug)]
+pub(in crate::cli) struct Memory {
+    /// Absent where there is none, or none that can be read.
+    file: Option<StateFile>,
+    is_writable: bool,
+    pub(in crate::cli) state: UploadsState,
+    /// Where it is not where it usually is.
+    elsewhere: Option<PathBuf>,
+}
+
+/// What a command wants the state file for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Purpose {
+    /// The command is about the list: without it there is nothing to say.
+    List,
+    /// The list is gone on with, and may change on the way.
+    GoOn,
+    /// What is begun is to be remembered.
+    Remember,
+    /// It may say which server a document is on.
+    Hint,
+}
+
+impl Memory {
+    /// Lets a client use it, as far as it can be used.
+    pub(in crate::cli) fn lent_to(&self, client: Client) -> Client {
+        match &self.file {
+            Some(file) if self.is_writable => client.state_file(file.clone()),
+            Some(file) => client.read_only_state_file(file.clone()),
+            None => client,
+        }
+    }
+
+    /// The same for what is not about one upload alone.
+    pub(in crate::cli) fn uploads(&self) -> Uploads {
+        match self.file.clone() {
+            Some(file) if self.is_writable => Uploads::kept_in(file),
+            Some(file) => Uploads::read_from(file),
+            None => Uploads::default(),
+        }
+    }
+
+    /// Whether what is begun now can be found in the list later.
+    pub(in crate::cli) fn keeps(&self) -> bool {
+        self.file.is_some() && self.is_writable && !LOCK_IS_HELD.load(Ordering::Relaxed)
+    }
+
+    /// What `towline uploads` has to be told to find it, with a space before it.
+    pub(in crate::cli) fn option(&self) -> String {
+        let path = self.elsewhere.as_deref();
+        path.map(|path| format!(" --state-file {}", shell_word(path))).unwrap_or_default()
+    }
+
+    /// Changes what it says, durably.
+    pub(in crate::cli) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut UploadsState) -> T,
+    ) -> Result<T, CliError> {
+        let none = || CliError::new(Exit::Refused, "there is no list of uploads");
+        let file = self.file.as_ref().ok_or_else(none)?;
+        Ok(file.update(change).map_err(Failure::from)?)
+    }
+
+    /// What it says by now; as it was read where it cannot be read again.
+    pub(in crate::cli) fn state_now(&self) -> UploadsState {
+        let now = self.file.as_ref().and_then(|file| file.read().ok());
+        now.unwrap_or_else(|| self.state.clone())
+    }
+
+    /// How an upload goes on after an interruption.
+    pub(in crate::cli) fn resuming(&self, connect: &ConnectArgs) -> Resuming {
+        let is_from_environment =
+            connect.token_file.is_none() && variable(TOKEN_VARIABLE).is_some();
+        if self.keeps() {
+            Resuming::ByNumber {
+                state_file: self.elsewhere.clone(),
+                to: connect.to.clone().filter(|_| is_from_environment),
+            }
+        } else {
+            Resuming::SameCommand
+        }
+    }
+}
+
+/// Another process holds the lock of the state file, and this one has said that it waits: what it wants to remember may not be written.
+static LOCK_IS_HELD: AtomicBool = AtomicBool::new(false);
+
+/// After that a wait for the lock is said.
+const WAIT_WORTH_SAYING: Duration = Duration::from_secs(2);
+
+/// After a Ctrl-C the lock is waited for no longer than that.
+const WAIT_AFTER_INTERRUPT: Duration = Duration::from_millis(500);
+
+/// Whether to go on waiting for the lock of the state file.
+fn go_on_waiting(lock: &Path, waited: Duration) -> bool {
+    if waited >= WAIT_WORTH_SAYING && !LOCK_IS_HELD.swap(true, Ordering::Relaxed) {
+        say(&format!(
+            "waiting for another process that holds {}; what is sent goes on meanwhile",
+            shown(lock)
+        ));
+    }
+    waited < WAIT_AFTER_INTERRUPT || !signals::was_interrupted()
+}
+
+/// The state file, read. What a person should know about it is said at once, and once.
+pub(in crate::cli) fn memory(
+    state_args: &StateArgs,
+    purpose: Purpose,
+    quiet: bool,
+) -> Result<Memory, CliError> {
+    let elsewhere = state_args.state_file.clone();
+    let none = |elsewhere| Memory {
+        file: None,
+        is_writable: false,
+        state: UploadsState::default(),
+        elsewhere,
+    };
+    let warn = |reason: &str| {
+        let consequence = match purpose {
+            Purpose::Remember => {
+                "nothing is remembered of this command; if it is interrupted, \
+                 the same command again goes on"
+            }
+            Purpose::GoOn => {
+                "nothing new is remembered; if this is interrupted, the same \
+                 command again goes on"
+            }
+            Purpose::List | Purpose::Hint => return,
+        };
+        if !quiet {
+            say(&format!("{reason}: {consequence}"));
+        }
+    };
+    let is_about_list = matches!(purpose, Purpose::List | Purpose::GoOn);
+    let Some(path) = elsewhere.clone().or_else(usual_place) else {
+        let reason = "there is no home folder with a list of uploads";
+        if is_about_list {
+            let message = format!("{reason}; name the list with --state-file");
+            return Err(CliError::new(Exit::Refused, message));
+        }
+        warn(reason);
+        return Ok(none(elsewhere));
+    };
+    let file = StateFile::at(path).while_waiting(go_on_waiting);
+    let state = match uploads::read(&file) {
+        // It may have told of much: no command says that there is nothing.
+        Ok(Found { notices, .. }) if is_about_list && !notices.is_empty() => {
+            return Err(CliError::new(Exit::Refused, crate::text::printable(&notices.join("; "))));
+        }
+        Ok(Found { state, notices }) => {
+            if !quiet {
+                notices.iter().for_each(|notice| say(&crate::text::printable(notice)));
+            }
+            state
+        }
+        // At the usual place the list is not asked for: the files are sent without one, and
+        // that is said. A file that was named has to be usable, before anything is sent: a
+        // person who names it counts on it. And the answer to a question about the list must
+        // not be that it is empty.
+        Err(error) if elsewhere.is_none() && !is_about_list => {
+            warn(&Failure::from(error).to_string());
+            return Ok(none(elsewhere));
+        }
+        Err(error) => return Err(unusable(error, purpose)),
+    };
+    // A list that could not be written says nothing of what is unfinished.
+    if is_about_list && !file.path().exists() {
+        file.check_writable().map_err(Failure::from)?;
+    }
+    let is_writable = match purpose {
+        Purpose::Remember | Purpose::GoOn => match file.check_writable() {
+            Ok(()) => true,
+            Err(error) if elsewhere.is_none() || purpose == Purpose::GoOn => {
+                warn(&Failure::from(error).to_string());
+                false
+            }
+            Err(error) => return Err(unusable(error, purpose)),
+        },
+        Purpose::List | Purpose::Hint => true,
+    };
+    Ok(Memory { file: Some(file), is_writable, state, elsewhere })
+}
+
+/// A state file that was named cannot be used.
+fn unusable(error: StateFileError, purpose: Purpose) -> CliError {
+    let error = CliError::from(Failure::from(error));
+    if purpose != Purpose::Remember {
+        return error;
+    }
+    CliError::new(
+        error.exit,
+        format!(
+            "{error}; nothing was sent, because an interruption could not be remembered there. \
+             Name another file with --state-file, or leave the option out"
+        ),
+    )
+}
