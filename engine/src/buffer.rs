@@ -50,7 +50,7 @@ impl BufferPool {
         Arc::new(Self { room, buffers, spare: Mutex::default() })
     }
 
-    /// Whether so few are free that nobody should keep one for later.
+    /// Whether at most half of the pool is free: then a door keeps no buffer for later.
     pub fn is_scarce(&self) -> bool {
         self.room.available_permits() <= self.buffers * UNITS as usize / 2
     }
@@ -96,7 +96,7 @@ impl BlockBuffer {
         &mut self.bytes[self.filled..]
     }
 
-    /// So many bytes of [`Self::space`] were filled.
+    /// That many bytes of [`Self::space`] were filled.
     pub fn filled(&mut self, count: usize) {
         self.filled += count;
     }

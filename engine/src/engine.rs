@@ -320,7 +320,7 @@ impl Engine {
         if timeout_at(deadline, shared.tracker.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time; what is durable is kept");
         }
-        // No session waits for an upload that was paused on a channel a moment before.
+        // No session waits for an upload that its writer let go of a moment before.
         let last = Instant::now() + LAST_CHECKPOINT;
         let _ = timeout_at(last, shared.checkpoints.flush()).await;
         for task in self.0.take_tasks() {

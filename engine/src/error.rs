@@ -18,11 +18,11 @@ pub(crate) enum Error {
     /// The client's fault: the writer has no upload open.
     #[error("nothing is being uploaded here")]
     NoActiveUpload,
-    /// Nobody's fault: the upload changed whenever it was looked at.
+    /// The fault of none: the upload changed at each look.
     #[error("the upload is being changed by others just now; try again")]
     Contended,
-    /// Nobody's fault: the connection, or the server, came to its end while bytes that are
-    /// here already were looked at for it.
+    /// The fault of none: the connection, or the server, came to its end while bytes that are
+    /// here already were read for it.
     #[error(
         "the file was being made from one that is here already, and was not finished; try again"
     )]
@@ -60,8 +60,8 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether the channel's upload cannot go on without another `upload` or
-    /// `resume`: what follows on the channel is dropped until then.
+    /// Whether the writer lets go of its upload, so that it needs another `upload` or
+    /// `resume`: data that follows is dropped until then.
     pub(crate) fn ends_upload_here(&self) -> bool {
         !matches!(
             self,
@@ -349,7 +349,7 @@ fn catalog(error: &CatalogError) -> Rejection {
             RejectionKind::NoSpace { missing_bytes: None },
             "the server's disk is full; what was received is kept, continue when there is room",
         ),
-        // Until somebody has mended it, it cannot be gone on with.
+        // Until a person has mended it, the upload cannot go on.
         CatalogError::BadRow { table: "document", id, .. } => Rejection::new(
             RejectionKind::Failed,
             format!(

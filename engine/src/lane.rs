@@ -29,7 +29,8 @@ pub(crate) trait Handler: Send + 'static {
         queue.pop_front()
     }
 
-    /// Does it, as far as it goes without an answer from elsewhere.
+    /// Does it, as far as it goes without an answer from elsewhere. `may_block` is given where the
+    /// thread serves this lane alone.
     fn begin(
         &mut self,
         work: Self::Work,
@@ -48,7 +49,7 @@ pub(crate) trait Handler: Send + 'static {
 
     /// A flag that the handler raises in the middle of a step, when [`Self::is_vacant`] is
     /// true and the rest of the step does not change that: before it sends the answer upon
-    /// which a client may use the channel's place. Taking the next work lowers the flag.
+    /// which a client may use the writer's tag again. Taking the next work lowers the flag.
     fn vacated(&self) -> Arc<AtomicBool> {
         Arc::default()
     }
@@ -137,13 +138,12 @@ impl<H: Handler> Lane<H> {
         self.wake();
     }
 
-    /// Adds work of which more comes at once: to [`wake`](Self::wake) somebody for it is
-    /// the caller's.
+    /// Adds work of which more comes at once: the caller [wakes](Self::wake) the lane afterwards.
     pub(crate) fn push_without_wake(&self, work: H::Work) {
         lock(&self.state.queue).waiting.push_back(work);
     }
 
-    /// Sees to it that somebody handles what is queued.
+    /// Has a thread do what is queued.
     pub(crate) fn wake(&self) {
         let mut queue = lock(&self.state.queue);
         let Some(short) = queue.waiting.front().map(H::is_short) else { return };
@@ -170,13 +170,13 @@ impl<H: Handler> Lane<H> {
 }
 
 impl<H: Handler> WorkerPool<H> {
-    /// Nobody yet; the tracker knows of the threads that are used.
+    /// A pool without threads; `tracker` counts those that it uses.
     pub(crate) fn new(tracker: TaskTracker) -> Arc<Self> {
         let state = PoolState { lanes: VecDeque::new(), threads: 0, worker_requested: false };
         Arc::new(Self { state: Mutex::new(state), tracker })
     }
 
-    /// Sees to a lane that has work.
+    /// Has a thread serve a lane that has work.
     fn serve(self: &Arc<Self>, lane: Arc<LaneState<H>>, short: bool) {
         if !short {
             self.lend_thread(lane, None);
@@ -236,8 +236,8 @@ impl<H: Handler> WorkerPool<H> {
         }
     }
 
-    /// What goes on together with others; all else is seen to. Where a lane is done,
-    /// what is queued behind begins at once, once.
+    /// Returns work that goes on together with that of other lanes; other work gets a thread, or
+    /// waits. Where a lane is done, what is queued behind begins at once.
     fn follow(
         self: &Arc<Self>,
         lane: Arc<LaneState<H>>,
@@ -255,7 +255,7 @@ impl<H: Handler> WorkerPool<H> {
         None
     }
 
-    /// Sees to what is queued behind, if anything is.
+    /// Has a thread do what is queued behind, if anything is.
     fn hand_on(self: &Arc<Self>, lane: Arc<LaneState<H>>) {
         if let Some(short) = lane.next_is_short() {
             self.serve(lane, short);
@@ -263,8 +263,8 @@ impl<H: Handler> WorkerPool<H> {
     }
 }
 
-/// One thread of the workers. However it ends, also where it never began, it is off the
-/// state then.
+/// One worker thread. Its drop takes it out of the pool's count, however it ends, and also where
+/// it never began.
 struct Worker<H: Handler> {
     workers: Arc<WorkerPool<H>>,
     is_on: bool,
@@ -528,7 +528,7 @@ mod tests {
         lane.push(Job { short: false, ..SHORT });
         tracker.close();
         tracker.wait().await;
-        // Where nobody is left to find it, a word is needed again.
+        // Where no thread is left to find it, the lane has to be woken again.
         lane.wake();
         tracker.wait().await;
         assert!(lane.is_vacant());

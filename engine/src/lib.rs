@@ -1,12 +1,27 @@
 //! Towline without a transport: one store of documents, the uploads into it, and every rule
-//! and promise about them. A door (TCP, HTTP, …) authenticates a user, opens a [`Session`],
-//! gives it [`Command`]s and tells its client what the [`Event`]s say.
+//! and promise about them.
 //!
-//! Data flows one way: [`Command`] → writer ([`session`], `channel`) → rules of an upload
-//! (`towline-upload`, `active`) → [`storage`] (bytes) → catalog (promise: `checkpoint`,
-//! `publish`) → [`Event`]. Nothing here knows a protocol, and nothing here waits for a socket.
+//! # How to write a door
+//!
+//! A door is what speaks a protocol (TCP, HTTP, …) with clients. It
+//! 1. authenticates a user and takes the user's [`Account`] from the [`Engine`];
+//! 2. where clients send one request and wait: asks the account, and writes to an
+//!    [`UploadHandle`]; where they send many at a time: opens a [`Session`], gives it [`Command`]s,
+//!    and tells its client what the [`Event`]s say;
+//! 3. reads payload into [`BlockBuffer`]s of the [`BufferPool`], which bounds the memory of all
+//!    clients together;
+//! 4. maps each [`RejectionKind`] to a code of its protocol, in one exhaustive match;
+//! 5. closes its sessions when its clients go.
+//!
+//! `examples/in_memory_door.rs` does all of it without a socket.
+//!
+//! # The way of the data
+//!
+//! [`Command`] → writer (`session`, `lane`, `writer`) → rules of an upload (`towline-upload`,
+//! `active`) → [`storage`] (bytes) → catalog (promise: `checkpoint`, `publish`) → [`Event`].
+//! Nothing here knows a protocol, and nothing here waits for a socket.
 
-#![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
+#![allow(rustdoc::private_intra_doc_links, reason = "the map of the modules is for their builders")]
 
 mod account;
 mod active;

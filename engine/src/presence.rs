@@ -192,7 +192,7 @@ fn has_failed(document: &Document, lost: Reply<()>) -> bool {
             );
             true
         }
-        // Another channel has found out as well.
+        // Another writer has found out as well.
         Err(CatalogError::Refused(Refusal::WrongPhase(_))) => true,
         Err(error) => {
             tracing::error!(document_id = %id, %error, "a document without a file was not ended");

@@ -129,7 +129,7 @@ fn restore_uploads(
 }
 
 /// Removes the staging areas of uploads that have ended and need them no more. Returns the uploads
-/// whose staging areas stay and that do not go on: received bytes that nobody has given up are
+/// whose staging areas stay and that do not go on: received bytes of an upload that was not given up are
 /// never deleted.
 fn discard_ended(
     shared: &Shared,

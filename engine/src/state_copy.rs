@@ -135,9 +135,9 @@ fn is_too_large(file: &StateFile) -> bool {
     file.path().metadata().is_ok_and(|about| about.len() > READ_BYTES_MAX)
 }
 
-/// Says so where the state file is older than the catalog, or was edited: whoever
-/// has read it was misled. Where the catalog knows nothing at all, it was lost, and
-/// the copy of it is the only word of what lies in the staging area: it is kept, also
+/// Logs where the state file is older than the catalog, or was edited: a person who has read it
+/// was misled. Where the catalog knows no document at all, it was lost, and
+/// the copy is all that tells of the files in the staging area: it is kept, also
 /// where it is too large to be read here.
 fn compare(shared: &Shared, found: Option<&UploadsState>) -> Result<(), StateCopyError> {
     let Some(found) = found else {

@@ -1,10 +1,9 @@
-//! Uploads that are just being begun: they have a row, and nobody works on them yet. And
-//! those that came whole, until they have their places or are copied to another file system:
-//! no other thread works on them at all.
+//! Uploads that have a row and are not in the registry yet: those that are just being begun, and
+//! files that came whole, until they have their names or are copied to another file system.
 //!
-//! Their numbers can be guessed, or found, as soon as the row is there. Whoever asks for
-//! one waits until it is in the registry or has ended: read back from disk meanwhile, it
-//! would have two writers, or be taken for lost. Nobody waits for another's disk.
+//! Their numbers can be guessed, or found, as soon as the row is there. A request for one waits
+//! until it is in the registry or has ended: read back from disk meanwhile, it
+//! would have two writers, or be taken for lost. A request for another upload does not wait.
 
 use crate::may_block::MayBlock;
 use std::collections::HashSet;
@@ -26,7 +25,7 @@ pub(crate) struct PendingGuard {
 }
 
 impl PendingUploads {
-    /// To be said before the row is committed: nobody can see the row of an upload that
+    /// To be called before the row is committed: so no thread sees the row of an upload that
     /// is not known here.
     pub(crate) fn begin(self: &Arc<Self>, id: DocumentId) -> PendingGuard {
         self.begun().insert(id);

@@ -1,4 +1,4 @@
-//! The uploads that are being worked on, by document: at most one [`ActiveUpload`] each,
+//! The uploads that are being written, by document: at most one [`ActiveUpload`] each,
 //! whichever connections ask for it.
 
 use super::ActiveUpload;
@@ -37,12 +37,12 @@ impl Paused {
     }
 }
 
-/// Locked while its upload is being read back or ended, so that nobody gets a
-/// second one meanwhile.
+/// Locked while its upload is being read back or ended, so that no thread makes a second one
+/// meanwhile.
 type Slot = Arc<Mutex<Option<Arc<ActiveUpload>>>>;
 
 impl Registry {
-    /// The upload, if it is being worked on.
+    /// The upload, if it is in the registry.
     pub(crate) fn get(&self, id: DocumentId) -> Option<Arc<ActiveUpload>> {
         let slot = lock(&self.slots).get(&id).cloned()?;
         let held = Held::before(Rank::Slot);
@@ -55,7 +55,7 @@ impl Registry {
         active
     }
 
-    /// The upload, read back by `load` if nobody works on it yet. Blocks.
+    /// The upload, read back by `load` where it is not in the registry. Blocks.
     pub(crate) fn get_or<E>(
         &self,
         id: DocumentId,
@@ -67,8 +67,8 @@ impl Registry {
         })
     }
 
-    /// Does something about an upload, worked on or not, while nobody can take it
-    /// up. Blocks.
+    /// Does something about an upload, in the registry or not, while no thread can add it or
+    /// replace it. Blocks.
     pub(crate) fn exclusively<T>(
         &self,
         id: DocumentId,
@@ -77,8 +77,8 @@ impl Registry {
         self.with_slot(id, |active| work(active.as_ref()))
     }
 
-    /// A new upload; `announce` tells its writer. Whoever hears of it and asks for
-    /// it at once finds this one, and cannot end it before it was announced.
+    /// Adds a new upload; `announce` tells its client. A request that follows at once
+    /// finds this one, and cannot end it before it was announced.
     pub(crate) fn begin(&self, active: &Arc<ActiveUpload>, announce: impl FnOnce()) {
         self.with_slot(active.document_id, |slot| {
             *slot = Some(Arc::clone(active));
@@ -86,8 +86,8 @@ impl Registry {
         });
     }
 
-    /// Forgets this upload if it has ended. Where somebody has its slot just now, they
-    /// do it when they let go: this waits for nobody.
+    /// Forgets this upload if it has ended. Where another thread has its slot just now, that thread
+    /// does it when it lets go. Does not wait.
     pub(crate) fn sweep_one(&self, id: DocumentId) {
         let mut slots = lock(&self.slots);
         if slots.get(&id).is_some_and(is_vacant) {
@@ -145,14 +145,14 @@ impl Registry {
             active.take_if(|active| active.is_over());
             let done = work(&mut active);
             drop(active);
-            // Not before: whoever found the slot taken leaves this to us.
+            // Not before: a thread that found the slot taken leaves this to us.
             self.sweep_one(id);
             return done;
         }
     }
 }
 
-/// Whether nobody has the slot and nothing in it is worked on. Waits for nothing.
+/// Whether no thread has the slot and no upload is in it that goes on. Does not wait.
 fn is_vacant(slot: &Slot) -> bool {
     let active = match slot.try_lock() {
         Ok(active) => active,

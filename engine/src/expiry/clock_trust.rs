@@ -14,12 +14,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use towline_types::Timestamp;
 
-/// Long enough for somebody to notice a wrong clock, short enough that a server
-/// which is restarted every night still gives up what nobody came back for.
+/// How long the clock has to run evenly: long enough for an operator to notice a wrong clock, and
+/// short enough that a server which is restarted every night still ends abandoned uploads.
 const WATCH: Duration = Duration::from_secs(12 * 3600);
 
-/// So far the two clocks may be apart before it is a jump: more than what the
-/// network corrects at once, less than any useful expire_after.
+/// How far the two clocks may be apart before it counts as a jump: more than what network time
+/// corrects at once, less than any useful time limit of uploads.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// See the module's description.

@@ -1,5 +1,5 @@
-//! What would fill the log: anybody can cause it, and as often as they like. Of each kind
-//! a line is written at once, and then one a second, with how often it was left out.
+//! Lines that would fill the log, because a client can cause them as often as it likes. Of each
+//! kind one line is written at once, and then one a second, with the number of those left out.
 
 use super::Limiter;
 use crate::error::Error;

@@ -16,7 +16,7 @@ pub(crate) struct UploadEnd<'a> {
     pub(crate) filesize: FileSize,
 }
 
-/// When a channel began with an upload, and how many bytes were there before.
+/// When a writer began with an upload, and how many bytes were there before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Since {
     at: Instant,

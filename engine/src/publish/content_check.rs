@@ -1,5 +1,5 @@
 //! Documents that got their names before their bytes were durable, as a relaxed server
-//! leaves them when it dies. Nobody was promised anything of them (P1), and nothing
+//! leaves them when it dies. Nothing was promised of them (P1), and nothing
 //! vouches for their bytes: neither the row, for a power cut may have taken them, nor
 //! the page cache, for it may hold what a failed write-back has lost (P5).
 //!
@@ -122,7 +122,7 @@ pub(crate) fn set_staged_aside(shared: &Shared, row: &Document) -> Result<(), Er
 }
 
 /// Takes what has the name of such a document out of its place, for it is not whole:
-/// the document's own file, known by its inode, and nobody else's.
+/// the document's own file, known by its inode, and no other.
 pub(crate) fn set_named_aside(shared: &Shared, row: &Document) -> Result<(), Error> {
     let (Bytes::Cached { inode }, Phase::Publishing, Some(path)) =
         (row.bytes, row.phase, &row.file_path)
