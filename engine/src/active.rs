@@ -15,7 +15,9 @@
 pub(crate) mod in_flight;
 pub(crate) mod lock_order;
 pub(crate) mod pending;
+mod reading_back;
 pub(crate) mod registry;
+mod requests;
 mod subscriber;
 mod writeback;
 
@@ -26,6 +28,7 @@ use crate::may_block::MayBlock;
 use crate::rejection::Rejection;
 use crate::storage::Staging;
 use lock_order::{Held, Rank};
+use reading_back::{hash_open_block, hash_unhashed, read_whole_block};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +43,7 @@ use towline_types::{
     UserId,
 };
 use towline_upload::{
-    BlockValue, Hashing, Lease, Length, Phase, Refusal, ResumeClaim, Snapshot, Upload,
+    BlockValue, Hashing, Lease, Phase, Refusal, RequestId, ResumeClaim, Snapshot, Upload,
 };
 use writeback::Writeback;
 
@@ -75,6 +78,8 @@ struct Inner {
     writers: BTreeMap<u64, Subscriber>,
     /// How many there have been.
     writers_ever: u64,
+    /// The request of each writer whose bytes may still be taken back.
+    requests: BTreeMap<u64, RequestId>,
     /// Somebody has panicked in the middle of a change: bytes may have been hashed and
     /// not counted. What is counted was written, so the next lease hashes it anew.
     is_torn: bool,
@@ -145,6 +150,7 @@ impl ActiveUpload {
             hashers: BTreeMap::new(),
             writers: BTreeMap::new(),
             writers_ever: 0,
+            requests: BTreeMap::new(),
             is_torn: false,
             retired: false,
             writeback: Writeback::default(),
@@ -205,6 +211,7 @@ impl ActiveUpload {
             inner.hashers = hash_open_block(self.document_id, &*self.staging, &mut inner.upload)?;
             inner.is_torn = false;
         }
+        hash_unhashed(&*self.staging, &mut inner.upload)?;
         let before = inner.upload.progress().filesize();
         let lease = if claim.grow {
             let mut after = inner.upload.clone();
@@ -224,6 +231,7 @@ impl ActiveUpload {
         };
         let open = inner.upload.progress().open_bytes().map(|(index, _)| index);
         inner.hashers.retain(|index, _| Some(*index) == open);
+        inner.requests.clear();
         let superseded = Error::Refused(Refusal::Superseded).rejection();
         inner.dismiss(self.document_id, &superseded);
         let part = inner.grant(self.document_id, GrantedBy::Resume, lease, writer);
@@ -265,21 +273,23 @@ impl ActiveUpload {
     /// the bytes are written, and only then they count.
     pub(crate) fn write(
         &self,
-        lease: Lease,
+        writer: WriterId,
         mut offset: Offset,
         mut bytes: &[u8],
         now: Timestamp,
     ) -> Result<(), Error> {
         let mut inner = self.inner();
         let inner = &mut *inner;
+        let lease = writer.lease;
+        let request = inner.requests.get(&writer.writer).copied();
         let length = inner.upload.progress().length();
         let filesize = length.bound();
         // A piece that reaches too far is refused whole.
         let length_bytes = bytes.len() as u64;
-        let _ = inner.upload.append(lease, offset, length_bytes)?;
+        let _ = inner.leave_to_append(lease, request, offset, length_bytes)?;
         self.staging.check_holds(inner.reach)?;
         while !bytes.is_empty() {
-            let append = inner.upload.append(lease, offset, bytes.len() as u64)?;
+            let append = inner.leave_to_append(lease, request, offset, bytes.len() as u64)?;
             let here = usize::try_from(append.length_bytes).expect("a segment fits in memory");
             let (here, rest) = bytes.split_at(here);
             self.staging.write_all_at(here, offset)?;
@@ -298,7 +308,10 @@ impl ActiveUpload {
                 Hashing::ReadsBack => drop(inner.hashers.remove(&append.index)),
             }
             failpoint::reach("write.hashed");
-            inner.upload.appended(append, now);
+            match request {
+                Some(request) => inner.upload.appended_to_request(request, append, now),
+                None => inner.upload.appended(append, now),
+            }
             inner.reach = inner.reach.max(offset.plus(append.length_bytes));
             if append.ends {
                 let value = match inner.hashers.remove(&append.index) {
@@ -368,6 +381,10 @@ impl ActiveUpload {
     /// such a block anew withdraws it first.
     pub(crate) fn release(&self, id: WriterId) -> bool {
         let mut inner = self.inner();
+        if let Some(request) = inner.requests.remove(&id.writer) {
+            // Refused only where the lease has ended, and the request with it.
+            let _ = inner.upload.confirm_request(id.lease, request);
+        }
         let in_force = inner.upload.release(id.lease);
         // Whoever holds the way to a session keeps it from its end.
         inner.writers.remove(&id.writer);
@@ -543,50 +560,6 @@ impl ActiveUpload {
         });
         InnerGuard { _held: held, inner, over: &self.over }
     }
-}
-
-/// Reads back and hashes the one block that is open. Where it is whole and waits for
-/// its announcement only, the rules get its value; else its hasher goes on.
-fn hash_open_block(
-    document_id: DocumentId,
-    staging: &dyn Staging,
-    upload: &mut Upload,
-) -> Result<BTreeMap<BlockIndex, BlockHasher>, Error> {
-    let Some((index, span)) = upload.progress().open_bytes() else { return Ok(BTreeMap::new()) };
-    let length = upload.progress().length();
-    let hasher = read_block(staging, index, span.clone(), length)?;
-    tracing::debug!(%document_id, bytes = span.end - span.start, "read back the open block");
-    if span == index.span(length.bound()) {
-        upload.read_back(index, BlockValue::of(&hasher, index, length));
-        return Ok(BTreeMap::new());
-    }
-    Ok(BTreeMap::from([(index, hasher)]))
-}
-
-/// The value of a block that is whole and whose bytes no hasher has followed: they came in
-/// another order, or were begun under an earlier lease. It reads at most 1 MiB, which as a
-/// rule is still in the page cache.
-fn read_whole_block(
-    staging: &dyn Staging,
-    index: BlockIndex,
-    length: Length,
-) -> Result<BlockValue, Error> {
-    let hasher = read_block(staging, index, index.span(length.bound()), length)?;
-    Ok(BlockValue::of(&hasher, index, length))
-}
-
-fn read_block(
-    staging: &dyn Staging,
-    index: BlockIndex,
-    span: Range<u64>,
-    length: Length,
-) -> Result<BlockHasher, Error> {
-    let bytes = usize::try_from(span.end - span.start).expect("a block fits in memory");
-    let mut bytes = vec![0; bytes];
-    staging.read_exact_at(&mut bytes, index.start())?;
-    let mut hasher = BlockHasher::new(index, length.bound());
-    hasher.update(&bytes);
-    Ok(hasher)
 }
 
 impl Inner {

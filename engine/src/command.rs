@@ -41,6 +41,12 @@ pub enum Command {
     /// Takes blocks back, to send them again with other bytes. Blocks behind the end of
     /// the file are left out.
     Withdraw(Vec<Range<BlockIndex>>),
+    /// The data that follows belongs to one request of the client's, which begins at this
+    /// offset: its bytes follow each other. They stay or go together at its end. Until then no
+    /// promise is made of them.
+    BeginRequest(Offset),
+    /// The end of that request.
+    EndRequest(RequestEnd),
     /// All bytes were sent.
     Complete(CompleteRequest),
     /// A small file, all of it in one command: it is published without ever being an
@@ -58,6 +64,17 @@ pub enum Command {
         /// What kind of request it was.
         request: RejectedRequest,
     },
+}
+
+/// What becomes of the bytes of a request. A request whose writer ends without either is
+/// confirmed: its bytes came as those of any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestEnd {
+    /// They are the right ones, or there was nothing to check them by.
+    Confirmed,
+    /// They are not what the client says that it sent: exactly they are taken back. The answer
+    /// is [`EventKind::Withdrawn`](crate::EventKind::Withdrawn).
+    TakenBack,
 }
 
 /// A new upload.

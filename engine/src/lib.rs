@@ -64,8 +64,8 @@ pub use account::{Account, Begun, Completion, Content, UploadHandle};
 pub use buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{
-    Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest, WHOLE_BYTES_MAX,
-    WholeUpload,
+    Command, CompleteRequest, NewUpload, Query, RejectedRequest, RequestEnd, ResumeRequest,
+    WHOLE_BYTES_MAX, WholeUpload,
 };
 pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings};
 pub use data_source::{DataSource, Pulled};

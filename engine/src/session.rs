@@ -161,7 +161,11 @@ impl Session {
                 let kind = RejectionKind::TooMany { max: self.writers_max as u64 };
                 Err(Rejection::new(kind, TOO_MANY))
             }
-            Command::Data { .. } | Command::Announce { .. } | Command::Pull(_) => Ok(None),
+            Command::Data { .. }
+            | Command::Announce { .. }
+            | Command::BeginRequest(_)
+            | Command::EndRequest(_)
+            | Command::Pull(_) => Ok(None),
         }
     }
 

@@ -56,7 +56,7 @@ impl OrderedWriter {
     fn write(&mut self, offset: Offset, bytes: &[u8]) -> Result<(), Error> {
         let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
         let now = self.shared.clock().now();
-        open.active.write(open.writer.lease, offset, bytes, now).map_err(|error| match error {
+        open.active.write(open.writer, offset, bytes, now).map_err(|error| match error {
             Error::Storage(StorageError::NoSpace { resource: Resource::Bytes, .. }) => {
                 let filesize = open.active.filesize();
                 let missing = uploads::missing_bytes(&self.shared, filesize, &open.active);
@@ -77,6 +77,29 @@ impl OrderedWriter {
         let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
         open.active.announce(open.writer.lease, index, value)?;
         self.shared.checkpoints.mark_dirty(&open.active, 0);
+        Ok(())
+    }
+
+    /// What comes from now on belongs to one request of the client's.
+    pub(super) fn begin_request(&mut self, offset: Offset) -> Result<(), Error> {
+        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        open.active.begin_request(open.writer, offset)
+    }
+
+    /// The bytes of the request stay, and may be made durable.
+    pub(super) fn confirm_request(&mut self) -> Result<(), Error> {
+        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        open.active.confirm_request(open.writer)?;
+        self.shared.checkpoints.mark_dirty(&open.active, 0);
+        Ok(())
+    }
+
+    /// The bytes of the request are forgotten.
+    pub(super) fn take_back_request(&mut self) -> Result<(), Error> {
+        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        let offset = open.active.take_back_request(open.writer)?;
+        let (id, filesize) = (open.active.document_id, open.active.filesize());
+        self.tell(Some(id), EventKind::Withdrawn { offset, filesize });
         Ok(())
     }
 

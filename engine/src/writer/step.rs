@@ -6,7 +6,7 @@ use super::complete::CompleteOutcome;
 use super::known_bytes::{KnownBytes, KnownOutcome};
 use super::staged_whole::{Origin, StagedOutcome, StagedWhole};
 use super::state::{OrderedWriter, Permits};
-use crate::command::{Command, CompleteRequest, Query, WHOLE_BYTES_MAX};
+use crate::command::{Command, CompleteRequest, Query, RequestEnd, WHOLE_BYTES_MAX};
 use crate::error::Error;
 use crate::event::Answer;
 use crate::lane::{Outcome, Waiting};
@@ -65,6 +65,8 @@ pub(crate) fn is_short(command: &Command) -> bool {
         | Command::Complete(_)
         | Command::Whole(_)
         | Command::Announce { .. }
+        | Command::BeginRequest(_)
+        | Command::EndRequest(_)
         | Command::Reject { .. }
         | Command::Query(Query::Find { .. } | Query::Fence) => true,
         Command::Data { offset, buffer } => {
@@ -91,6 +93,13 @@ impl OrderedWriter {
             (Command::Whole(whole), _) => Ok(self.whole(whole).map(Step::Staged)),
             (Command::Data { offset, buffer }, _) => self.receive(offset, buffer).map(|()| None),
             (Command::Announce { index, value }, _) => self.announce(index, value).map(|()| None),
+            (Command::BeginRequest(offset), _) => self.begin_request(offset).map(|()| None),
+            (Command::EndRequest(RequestEnd::Confirmed), _) => {
+                self.confirm_request().map(|()| None)
+            }
+            (Command::EndRequest(RequestEnd::TakenBack), _) => {
+                self.take_back_request().map(|()| None)
+            }
             (Command::Query(Query::Find { path, filesize, hash }), _) => {
                 let found = self.shared.catalog.find(self.user, &path, filesize, hash);
                 Ok(Some(Step::Find { path, found }))

@@ -1,0 +1,232 @@
+//! A door without a transport: says commands to an engine and hears its events.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+use towline_engine::{
+    Answer, Client as Listener, Command, CompleteRequest, Engine, EngineConfig, Event, EventKind,
+    EventReceiver, Grant, NewUpload, Origin, Position, Query, Receipt, Rejection, ResumeRequest,
+    SendingMode, Session, Status, Tag, WHOLE_BYTES,
+};
+use towline_state::Catalog;
+use towline_types::{
+    DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId,
+};
+
+pub(crate) const MIB: usize = 1 << 20;
+
+/// No answer takes longer, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An engine over a data folder of its own, with one user.
+pub(crate) struct Door {
+    folder: TempDir,
+    engine: Option<Engine>,
+    user: UserId,
+}
+
+/// One session, and what was heard of it.
+pub(crate) struct Client {
+    engine: Engine,
+    session: Session,
+    events: EventReceiver,
+}
+
+impl Door {
+    pub(crate) async fn open() -> Self {
+        let folder = TempDir::new().unwrap();
+        let user = UserId::try_from(1).unwrap();
+        let mut door = Self { folder, engine: None, user };
+        // The first start makes the store; a user is added as an operator does it.
+        door.start().await;
+        door.stop().await;
+        let catalog = Catalog::open(door.folder.path().join("state/catalog.db")).unwrap();
+        let added = catalog.add_user("ada", Some(user), Timestamp::from_secs(1)).await;
+        added.unwrap();
+        catalog.close().await.unwrap();
+        door.start().await;
+        door
+    }
+
+    async fn start(&mut self) {
+        let config = EngineConfig { reserve_bytes: 0, ..EngineConfig::new(self.folder.path()) };
+        let runtime = Handle::current();
+        let opened = spawn_blocking(move || Engine::open(config, &runtime)).await.unwrap();
+        self.engine = Some(opened.unwrap());
+    }
+
+    async fn stop(&mut self) {
+        let engine = self.engine.take().unwrap();
+        engine.shut_down(Instant::now() + Duration::from_secs(5)).await.unwrap();
+    }
+
+    /// Ends the engine in good order and opens it anew.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.start().await;
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let engine = self.engine.clone().unwrap();
+        let (session, events) = engine.session(self.user, Origin::new("a test"), 16);
+        Client { engine, session, events }
+    }
+
+    /// The bytes of a document in its place.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        let place = self.folder.path().join("uploads").join(self.user.to_string()).join(name);
+        std::fs::read(place).unwrap()
+    }
+}
+
+impl Client {
+    pub(crate) async fn say(&mut self, tag: u32, command: Command) {
+        let Some(mut admitted) = self.session.admit(Tag(tag), command).unwrap() else { return };
+        timeout(PATIENCE, admitted.granted()).await.expect("the engine takes no more");
+        self.session.push(admitted);
+        self.session.release_held_back();
+    }
+
+    pub(crate) async fn hear(&mut self) -> Event {
+        let event = timeout(PATIENCE, self.events.recv()).await;
+        event.expect("the engine says nothing").expect("the session has ended")
+    }
+
+    /// What comes for that writer and is no report.
+    pub(crate) async fn answer(&mut self, tag: u32) -> EventKind {
+        loop {
+            let event = self.hear().await;
+            if event.tag == Tag(tag) && !matches!(event.kind, EventKind::Progress(_)) {
+                return event.kind;
+            }
+        }
+    }
+
+    pub(crate) async fn begin(&mut self, tag: u32, new: NewUpload) -> (DocumentId, Grant) {
+        self.say(tag, Command::Begin(Box::new(new))).await;
+        loop {
+            let event = self.hear().await;
+            match event.kind {
+                EventKind::Granted(grant) => return (event.document.unwrap(), grant),
+                EventKind::Progress(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn granted(&mut self, tag: u32, command: Command) -> Grant {
+        self.say(tag, command).await;
+        match self.answer(tag).await {
+            EventKind::Granted(grant) => grant,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn resume(&mut self, tag: u32, id: DocumentId, mode: SendingMode) -> Grant {
+        let (filename, filesize, offset, grow) = (None, None, None, false);
+        let request = ResumeRequest { id, mode, filename, filesize, grow, offset };
+        self.granted(tag, Command::Resume(Box::new(request))).await
+    }
+
+    /// Sends bytes as a door does: in buffers of at most 1 MiB.
+    pub(crate) async fn send(&mut self, tag: u32, at: usize, bytes: &[u8]) {
+        for (index, piece) in bytes.chunks(WHOLE_BYTES).enumerate() {
+            let mut buffer = self.engine.buffers().take(piece.len()).await;
+            buffer.space()[..piece.len()].copy_from_slice(piece);
+            buffer.filled(piece.len());
+            let offset = offset(at + index * WHOLE_BYTES);
+            self.say(tag, Command::Data { offset, buffer }).await;
+        }
+    }
+
+    pub(crate) async fn status(&mut self, tag: u32, id: DocumentId) -> Status {
+        self.say(tag, Command::Query(Query::Status(id))).await;
+        match self.answer(tag).await {
+            EventKind::Answer(answer) => match *answer {
+                Answer::Status(status) => status,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until a checkpoint has made that much of the writer's upload durable.
+    pub(crate) async fn durable(&mut self, tag: u32, bytes: usize) -> Position {
+        loop {
+            let event = self.hear().await;
+            match event.kind {
+                EventKind::Progress(position) if event.tag == Tag(tag) => {
+                    assert!(position.durable.get() <= offset(bytes), "{position:?}");
+                    if position.durable.get() == offset(bytes) {
+                        return position;
+                    }
+                }
+                EventKind::Progress(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn complete(&mut self, tag: u32, request: CompleteRequest) -> Arc<Receipt> {
+        self.say(tag, Command::Complete(request)).await;
+        match self.answer(tag).await {
+            EventKind::Completed { receipt, .. } => receipt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn rejected(&mut self, tag: u32) -> Rejection {
+        match self.answer(tag).await {
+            EventKind::Rejected(rejection) => rejection,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets go of all uploads; what came is durable then.
+    pub(crate) async fn close(self) {
+        let Self { engine, session, events } = self;
+        drop(engine);
+        let closed = session.close(Listener::Listens).await;
+        closed.last_events().await;
+        drop(events);
+    }
+}
+
+/// A new upload of a file of that many bytes.
+pub(crate) fn new(name: &str, bytes: usize, mode: SendingMode) -> NewUpload {
+    NewUpload {
+        path: DocumentPath::parse(name).unwrap(),
+        filesize: size(bytes),
+        on_conflict: OnConflict::Reject,
+        mode,
+        hash: None,
+        new_only: false,
+        chunk_size: None,
+    }
+}
+
+pub(crate) fn size(bytes: usize) -> FileSize {
+    FileSize::try_from(bytes as u64).unwrap()
+}
+
+pub(crate) fn offset(bytes: usize) -> Offset {
+    Offset::try_from(bytes as u64).unwrap()
+}
+
+/// Bytes that differ from one place to the next, and from one salt to another.
+pub(crate) fn bytes(count: usize, salt: u8) -> Vec<u8> {
+    let byte = |at: usize| u8::try_from(at % 251).unwrap() ^ u8::try_from(at / 251 % 256).unwrap();
+    (0..count).map(|at| byte(at) ^ salt).collect()
+}
+
+pub(crate) fn hash(bytes: &[u8]) -> FileHash {
+    FileHash::from_bytes(*blake3::hash(bytes).as_bytes())
+}
+
+/// The claim that the whole has that hash.
+pub(crate) fn claim(bytes: &[u8]) -> CompleteRequest {
+    CompleteRequest { hash: Some(hash(bytes)), ..CompleteRequest::default() }
+}
