@@ -12,6 +12,7 @@
 //!
 //! All other locks (the registry's map, queues) are innermost, and are held for a few instructions.
 
+mod declaring;
 pub(crate) mod in_flight;
 pub(crate) mod lock_order;
 pub(crate) mod pending;
@@ -43,7 +44,7 @@ use towline_types::{
     UserId,
 };
 use towline_upload::{
-    BlockValue, Hashing, Lease, Phase, Refusal, RequestId, ResumeClaim, Snapshot, Upload,
+    BlockValue, Hashing, Lease, Length, Phase, Refusal, RequestId, ResumeClaim, Snapshot, Upload,
 };
 use writeback::Writeback;
 
@@ -169,10 +170,11 @@ impl ActiveUpload {
         mut upload: Upload,
         durable: DurableOffset,
     ) -> Result<Self, Error> {
-        let filesize = upload.progress().filesize();
         staging.check_holds(upload.progress().reach())?;
         // Recovery may have cut the file, and its reserved space with it.
-        staging.reserve(filesize)?;
+        if let Length::Declared(filesize) = upload.progress().length() {
+            staging.reserve(filesize)?;
+        }
         let hashers = hash_open_block(document_id, &*staging, &mut upload)?;
         let active = Self::restore(document_id, staging, upload, durable);
         active.inner().hashers = hashers;
@@ -546,8 +548,13 @@ impl ActiveUpload {
         &*self.staging
     }
 
+    pub(crate) fn length(&self) -> Length {
+        self.ask(|upload| upload.progress().length())
+    }
+
+    /// The length of the file, or the largest that it may become.
     pub(crate) fn filesize(&self) -> FileSize {
-        self.ask(|upload| upload.progress().filesize())
+        self.length().bound()
     }
 
     fn inner(&self) -> InnerGuard<'_> {
@@ -595,8 +602,8 @@ impl Inner {
         writer: Subscriber,
     ) -> WriterId {
         let progress = self.upload.progress();
-        let (offset, filesize) = (progress.received(), progress.filesize());
-        let grant = Grant { by, offset, filesize, lease: Some(lease.generation()) };
+        let (offset, length) = (progress.received(), progress.length());
+        let grant = Grant { by, offset, length, lease: Some(lease.generation()) };
         writer.events.send(writer.tag, Some(document_id), EventKind::Granted(grant));
         self.add(lease, writer)
     }
@@ -615,10 +622,6 @@ impl Inner {
     fn position(&self) -> Position {
         let progress = self.upload.progress();
         debug_assert_eq!(progress.durable(), self.durable.get(), "rules and catalog agree");
-        Position {
-            received: progress.received(),
-            durable: self.durable,
-            filesize: progress.filesize(),
-        }
+        Position { received: progress.received(), durable: self.durable, length: progress.length() }
     }
 }

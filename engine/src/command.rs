@@ -9,7 +9,7 @@ use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     OnConflict,
 };
-use towline_upload::SendingMode;
+use towline_upload::{Length, SendingMode};
 
 /// Something to be done for one writer.
 pub enum Command {
@@ -47,6 +47,9 @@ pub enum Command {
     BeginRequest(Offset),
     /// The end of that request.
     EndRequest(RequestEnd),
+    /// The length of a file that was not known when its upload began. There is no answer where
+    /// it is taken.
+    Declare(FileSize),
     /// All bytes were sent.
     Complete(CompleteRequest),
     /// A small file, all of it in one command: it is published without ever being an
@@ -82,8 +85,10 @@ pub enum RequestEnd {
 pub struct NewUpload {
     /// The folder and name that are wanted.
     pub path: DocumentPath,
-    /// The length of the whole file in bytes.
-    pub filesize: FileSize,
+    /// The length of the whole file in bytes. One that is not known yet is
+    /// [declared](Command::Declare) before the upload is completed; the limit of the engine
+    /// holds at each byte until then, where `max` is not below it.
+    pub length: Length,
     /// What to do where the name is taken.
     pub on_conflict: OnConflict,
     /// In which order the bytes come, and whether the values of blocks are announced.

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use towline_state::catalog::DurableOffset;
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
-    Timestamp,
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, Generation, Offset, Timestamp,
 };
-use towline_upload::Phase;
+use towline_upload::{Length, Phase};
 
 /// The number of events that may wait in one queue before reports of progress are left
 /// out: the next report says all that the one before it would have said.
@@ -44,8 +43,8 @@ pub enum EventKind {
     Withdrawn {
         /// The first byte that is missing.
         offset: Offset,
-        /// The length of the whole file.
-        filesize: FileSize,
+        /// The length of the whole file, as far as it is known.
+        length: Length,
     },
     /// How far the upload is.
     Progress(Position),
@@ -79,8 +78,8 @@ pub struct Grant {
     pub by: GrantedBy,
     /// The first byte that is missing.
     pub offset: Offset,
-    /// The length of the whole file.
-    pub filesize: FileSize,
+    /// The length of the whole file, as far as it is known.
+    pub length: Length,
     /// None where the upload was over before it could be shared.
     pub lease: Option<Generation>,
 }
@@ -103,8 +102,8 @@ pub struct Position {
     pub received: Offset,
     /// Every byte before it survives a power cut.
     pub durable: DurableOffset,
-    /// The length of the whole file.
-    pub filesize: FileSize,
+    /// The length of the whole file, as far as it is known.
+    pub length: Length,
 }
 
 /// The answer to a question.

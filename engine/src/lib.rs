@@ -77,4 +77,4 @@ pub use origin::Origin;
 pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Client, Closed, REQUESTS_MAX, Session};
-pub use towline_upload::{BlockOrder, Integrity, Phase, SendingMode};
+pub use towline_upload::{BlockOrder, Integrity, Length, Phase, SendingMode};

@@ -155,6 +155,7 @@ impl Session {
             | Command::Resume(_)
             | Command::Join { .. }
             | Command::Withdraw(_)
+            | Command::Declare(_)
             | Command::Complete(_)
             | Command::Whole(_)
             | Command::Reject { .. } => {

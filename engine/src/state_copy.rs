@@ -179,9 +179,12 @@ fn set_orphaned_aside(shared: &Shared) -> Result<(), StateCopyError> {
 
 fn entry(document: &Document, active: bool) -> UploadEntry {
     let status = if active { EntryStatus::Uploading } else { EntryStatus::Paused };
+    // Of a file whose length is not known yet, what is durable is all that there is to tell.
+    let durable = document.durable_offset.get().get();
+    let durable = towline_types::FileSize::try_from(durable).unwrap_or(document.filesize);
     let mut entry = UploadEntry::new(
         document.path.filename().clone(),
-        document.filesize,
+        document.length().declared().unwrap_or(durable),
         document.durable_offset.get(),
         status,
     );

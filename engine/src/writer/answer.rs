@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use towline_state::catalog::DurableOffset;
 use towline_types::{DocumentId, FileSize, Offset};
+use towline_upload::Length;
 
 /// Said of long work that the engine's stop has cut off.
 const STOPPING: &str = "the server is stopping; what came is kept, come again";
@@ -76,7 +77,8 @@ impl OrderedWriter {
     ) -> impl FnMut(Offset) -> bool + use<> {
         let (ending, mut say) = (self.ending.clone(), self.now_and_then(document_id));
         move |received| {
-            let position = Position { received, durable: DurableOffset::NOTHING, filesize };
+            let (durable, length) = (DurableOffset::NOTHING, Length::Declared(filesize));
+            let position = Position { received, durable, length };
             say(&|| EventKind::AtWork { position, copied: None });
             received == filesize.end() || !ending.is_cancelled()
         }
@@ -109,6 +111,7 @@ impl OrderedWriter {
 /// Of a document that is copied all bytes are there and durable.
 fn has_copied(progress: CopyProgress) -> EventKind {
     let CopyProgress { copied, filesize, durable } = progress;
-    let position = Position { received: filesize.end(), durable, filesize };
+    let length = Length::Declared(filesize);
+    let position = Position { received: filesize.end(), durable, length };
     EventKind::AtWork { position, copied: Some(copied) }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
 use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
-use towline_types::{DocumentId, Offset, OnConflict, SecondDigest, Timestamp, UserId};
+use towline_types::{DocumentId, FileSize, Offset, OnConflict, SecondDigest, Timestamp, UserId};
 use towline_upload::{Length, Phase, Upload as Rules};
 
 /// What is waited for.
@@ -65,7 +65,7 @@ impl Begun {
         NewDocument {
             user_id,
             path: self.request.path.clone(),
-            length: Length::Declared(self.request.filesize),
+            length: self.request.length,
             on_conflict: self.request.on_conflict,
             chunk_size: self.request.chunk_size,
             second_digest: SecondDigest::None,
@@ -75,14 +75,22 @@ impl Begun {
 }
 
 impl OrderedWriter {
-    pub(super) fn begin_upload(&mut self, request: NewUpload) -> Result<BeginStep, Error> {
+    pub(super) fn begin_upload(&mut self, mut request: NewUpload) -> Result<BeginStep, Error> {
         self.leave_for_another();
         self.since = Since::now(0);
-        Rules::admit(request.filesize, self.shared.config.max_filesize)?;
+        let largest = self.shared.config.max_filesize;
+        match &mut request.length {
+            Length::Declared(filesize) => Rules::admit(*filesize, largest)?,
+            Length::Open { max } => {
+                *max = largest.min(*max);
+                // Neither a file nor an upload is known by a length that is not known itself.
+                (request.hash, request.new_only) = (None, false);
+            }
+        }
         let room = if self.shared.catalog.is_read_only() {
             Err(Error::from(CatalogError::ReadOnly))
         } else {
-            uploads::check_room(&self.shared, request.filesize)
+            uploads::check_room(&self.shared, reserved(request.length))
         };
         let blake3 = request.hash;
         let mut begun = Box::new(Begun {
@@ -103,10 +111,10 @@ impl OrderedWriter {
     }
 
     fn look_for_same(&self, begun: Box<Begun>) -> BeginStep {
-        let NewUpload { path, filesize, on_conflict, hash, .. } = &begun.request;
+        let NewUpload { path, length, on_conflict, hash, .. } = &begun.request;
         let blake3 = hash.expect("only a file whose hash is known is looked for");
         let documents =
-            self.shared.catalog.same_place(self.user, path, *filesize, blake3, *on_conflict);
+            self.shared.catalog.same_place(self.user, path, length.bound(), blake3, *on_conflict);
         BeginStep::LookForSame { begun, documents }
     }
 
@@ -193,10 +201,10 @@ impl OrderedWriter {
 
     fn make_file(&mut self, begun: Begun, mut row: UnannouncedRow) -> Result<(), Error> {
         let Begun { request, now, .. } = begun;
-        let NewUpload { path, filesize, on_conflict, mode, .. } = request;
+        let NewUpload { path, length, on_conflict, mode, .. } = request;
         let id = row.id();
         failpoint::reach("upload.row_made");
-        let staging = match self.shared.storage.create(id, filesize) {
+        let staging = match self.shared.storage.create(id, reserved(length)) {
             Ok(staging) => staging,
             Err(error) => {
                 let error = Error::Storage(error);
@@ -206,18 +214,27 @@ impl OrderedWriter {
         };
         row.has_file();
         failpoint::reach("upload.file_made");
-        let (rules, lease) = Rules::begin(self.user, path, Length::Declared(filesize), mode, now);
+        let (rules, lease) = Rules::begin(self.user, path, length, mode, now);
         let (active, writer) = ActiveUpload::begin(id, staging, rules, lease, self.subscriber());
         let active = Arc::new(active);
         self.shared.registry.begin(&active, || {
             let lease = Some(lease.generation());
-            let grant = Grant { by: GrantedBy::Begin, offset: Offset::ZERO, filesize, lease };
+            let grant = Grant { by: GrantedBy::Begin, offset: Offset::ZERO, length, lease };
             self.tell(Some(id), EventKind::Granted(grant));
         });
         row.was_announced();
         self.shared.state_copy.changed();
         self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
         Ok(())
+    }
+}
+
+/// The room that is reserved on the disk when an upload begins: that of the file, if its length
+/// is known.
+const fn reserved(length: Length) -> FileSize {
+    match length {
+        Length::Declared(filesize) => filesize,
+        Length::Open { .. } => FileSize::MIN,
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) enum KnownOutcome {
 
 impl KnownBytes {
     pub(super) fn filesize(&self) -> FileSize {
-        self.begun.request.filesize
+        self.begun.request.length.bound()
     }
 
     /// The document that is looked at first.
@@ -169,7 +169,7 @@ impl OrderedWriter {
         blake3: FileHash,
     ) -> Result<Option<StagedWhole>, Error> {
         let shared = &self.shared;
-        let filesize = begun.request.filesize;
+        let filesize = begun.request.length.bound();
         // A copy of one block is finished when it was begun: see [`Self::at_work`].
         if self.ending.is_cancelled() {
             return Err(Error::CutShort);

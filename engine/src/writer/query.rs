@@ -20,7 +20,7 @@ impl OrderedWriter {
         let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
         let active = self.shared.registry.get(document.document_id);
         let waiting = document.phase == Phase::Uploading;
-        let (durable, filesize) = (document.durable_offset, document.filesize);
+        let (durable, length) = (document.durable_offset, document.length());
         let status = |position, is_active| {
             let status = Status {
                 phase: document.phase,
@@ -38,9 +38,9 @@ impl OrderedWriter {
         match active {
             Some(active) => active.say_standing(|position, is_active| {
                 // The name, the size and the rest are the row's.
-                status(Position { filesize, ..position }, is_active);
+                status(Position { length, ..position }, is_active);
             }),
-            None => status(Position { received: durable.get(), durable, filesize }, false),
+            None => status(Position { received: durable.get(), durable, length }, false),
         }
         Ok(())
     }

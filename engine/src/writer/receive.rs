@@ -12,7 +12,7 @@ use crate::uploads;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use towline_types::block::block_count;
-use towline_types::{BlockIndex, ChainingValue, Offset};
+use towline_types::{BlockIndex, ChainingValue, FileSize, Offset};
 
 /// The longest time for which a writer has a data source. Then another writer may have the
 /// thread.
@@ -98,8 +98,16 @@ impl OrderedWriter {
     pub(super) fn take_back_request(&mut self) -> Result<(), Error> {
         let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
         let offset = open.active.take_back_request(open.writer)?;
-        let (id, filesize) = (open.active.document_id, open.active.filesize());
-        self.tell(Some(id), EventKind::Withdrawn { offset, filesize });
+        let (id, length) = (open.active.document_id, open.active.length());
+        self.tell(Some(id), EventKind::Withdrawn { offset, length });
+        Ok(())
+    }
+
+    /// The client says how long the file is.
+    pub(super) fn declare(&mut self, filesize: FileSize, may_block: MayBlock) -> Result<(), Error> {
+        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        open.active.declare(open.writer, filesize, &self.shared.catalog, may_block)?;
+        self.shared.checkpoints.mark_dirty(&open.active, 0);
         Ok(())
     }
 
@@ -114,8 +122,8 @@ impl OrderedWriter {
         let ranges: Vec<_> = ranges.iter().filter_map(|range| within(range, count)).collect();
         let (lease, catalog) = (open.writer.lease, &self.shared.catalog);
         let offset = open.active.withdraw(lease, &ranges, catalog, may_block)?;
-        let (id, filesize) = (open.active.document_id, open.active.filesize());
-        self.tell(Some(id), EventKind::Withdrawn { offset, filesize });
+        let (id, length) = (open.active.document_id, open.active.length());
+        self.tell(Some(id), EventKind::Withdrawn { offset, length });
         Ok(())
     }
 }

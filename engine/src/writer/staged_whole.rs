@@ -224,8 +224,8 @@ impl OrderedWriter {
         }
         self.in_flight.done();
         self.state = WriterState::Whole(id);
-        let (offset, filesize) = (Offset::ZERO, new.length.bound());
-        let grant = Grant { by: GrantedBy::Begin, offset, filesize, lease: None };
+        let (offset, length) = (Offset::ZERO, new.length);
+        let grant = Grant { by: GrantedBy::Begin, offset, length, lease: None };
         self.tell(Some(id), EventKind::Granted(grant));
         Ok(StagedOutcome::Publish(advance?))
     }

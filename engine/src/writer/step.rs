@@ -75,6 +75,7 @@ pub(crate) fn is_short(command: &Command) -> bool {
         Command::Resume(_)
         | Command::Join { .. }
         | Command::Withdraw(_)
+        | Command::Declare(_)
         | Command::Pull(_)
         | Command::Query(_) => false,
     }
@@ -124,6 +125,9 @@ impl OrderedWriter {
     ) -> Result<Option<Step>, Error> {
         let (id, done) = match &command {
             Command::Withdraw(ranges) => return self.withdraw(ranges, may_block).map(|()| None),
+            Command::Declare(filesize) => {
+                return self.declare(*filesize, may_block).map(|()| None);
+            }
             Command::Resume(request) => (request.id, self.resume(request, may_block)),
             Command::Join { id, lease } => (*id, self.join(*id, *lease, may_block)),
             Command::Query(Query::Status(id)) => (*id, self.status(*id, may_block)),

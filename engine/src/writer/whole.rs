@@ -15,7 +15,7 @@ use crate::publish::reserved_name::PublishSpec;
 use std::collections::VecDeque;
 use towline_state::catalog::{NewDocument, Unless};
 use towline_types::block::{hash_block, hash_file};
-use towline_types::{BlockIndex, FileHash, Offset, SecondDigest};
+use towline_types::{BlockIndex, FileHash, FileSize, Offset, SecondDigest};
 use towline_upload::{Integrity, Length, Upload as Rules};
 
 /// Takes the commands of a small file from the beginning of a queue, as one command, where
@@ -47,7 +47,7 @@ fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
     let Command::Begin(new) = commands.next()? else { return None };
     let Command::Data { offset: Offset::ZERO, buffer } = commands.next()? else { return None };
     let bytes = buffer.bytes().len();
-    if new.filesize.get() != bytes as u64 || bytes > WHOLE_BYTES_MAX {
+    if new.length != length_of(bytes) || bytes > WHOLE_BYTES_MAX {
         return None;
     }
     let mut count = 2;
@@ -68,10 +68,15 @@ fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
     None
 }
 
+/// The length that is declared for that many bytes, which are in memory.
+fn length_of(bytes: usize) -> Length {
+    Length::Declared(FileSize::try_from(bytes as u64).unwrap_or(FileSize::MAX))
+}
+
 impl WholeUpload {
     /// The hash of the bytes, where what was said of them is true.
     fn verified_hash(&self) -> Option<FileHash> {
-        let filesize = self.new.filesize;
+        let filesize = self.new.length.bound();
         let value = hash_block(BlockIndex::FIRST, filesize, self.data.bytes());
         let hash = hash_file(filesize, [value]);
         let is_right = self.value.is_none_or(|said| said == value)
@@ -124,10 +129,10 @@ impl OrderedWriter {
     fn stage(&self, whole: &WholeUpload) -> Option<StagedWhole> {
         let shared = &self.shared;
         let WholeUpload { new, data, .. } = whole;
-        if shared.catalog.is_read_only() || data.bytes().len() as u64 != new.filesize.get() {
+        if shared.catalog.is_read_only() || new.length != length_of(data.bytes().len()) {
             return None;
         }
-        let (filesize, on_conflict) = (new.filesize, new.on_conflict);
+        let (filesize, on_conflict) = (new.length.bound(), new.on_conflict);
         Rules::admit(filesize, shared.config.max_filesize).ok()?;
         let blake3 = whole.verified_hash()?;
         let document_id = shared.catalog.reserve_document_id(self.user).ok()?;

@@ -8,8 +8,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use towline_engine::{
     Answer, Client as Listener, Command, CompleteRequest, Engine, EngineConfig, Event, EventKind,
-    EventReceiver, Grant, NewUpload, Origin, Position, Query, Receipt, Rejection, ResumeRequest,
-    SendingMode, Session, Status, Tag, WHOLE_BYTES,
+    EventReceiver, Grant, Length, NewUpload, Origin, Position, Query, Receipt, Rejection,
+    ResumeRequest, SendingMode, Session, Status, Tag, WHOLE_BYTES,
 };
 use towline_state::Catalog;
 use towline_types::{
@@ -199,7 +199,7 @@ impl Client {
 pub(crate) fn new(name: &str, bytes: usize, mode: SendingMode) -> NewUpload {
     NewUpload {
         path: DocumentPath::parse(name).unwrap(),
-        filesize: size(bytes),
+        length: Length::Declared(size(bytes)),
         on_conflict: OnConflict::Reject,
         mode,
         hash: None,

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod door;
+mod lengths;
 mod ranges;
 mod requests;

@@ -7,7 +7,7 @@ use towline_engine::{
     Answer, Event, EventKind, Grant, GrantedBy, Position, Status as Standing, Tag,
 };
 use towline_engine::{Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest};
-use towline_engine::{Phase, SendingMode};
+use towline_engine::{Length, Phase, SendingMode};
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::limits::WITHDRAW_RANGES_MAX;
 use towline_protocol::reply::{
@@ -50,7 +50,7 @@ fn begin(upload: Upload, user: UserId) -> Command {
     match upload.path() {
         Ok(path) => Command::Begin(Box::new(NewUpload {
             path,
-            filesize: upload.filesize,
+            length: Length::Declared(upload.filesize),
             on_conflict: upload.on_conflict,
             mode: mode(upload.blocks),
             hash: upload.blake3,
@@ -148,9 +148,9 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
             Some(Reply::Error(super::error::of(rejection).on(channel, event.document)))
         }
         EventKind::Answer(answer) => answered(channel, event.document, answer),
-        EventKind::Granted(Grant { by, offset, filesize, lease }) => {
+        EventKind::Granted(Grant { by, offset, length, lease }) => {
             let document_id = event.document?;
-            let (offset, filesize, lease) = (*offset, *filesize, *lease);
+            let (offset, filesize, lease) = (*offset, length.bound(), *lease);
             let granted = Granted { channel, document_id, offset, filesize, lease };
             Some(match by {
                 GrantedBy::Begin => Reply::Upload(granted),
@@ -158,14 +158,15 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
                 GrantedBy::Join => Reply::Join(granted),
             })
         }
-        EventKind::Withdrawn { offset, filesize } => {
-            let (document_id, offset, filesize) = (event.document?, *offset, *filesize);
+        EventKind::Withdrawn { offset, length } => {
+            let (document_id, offset, filesize) = (event.document?, *offset, length.bound());
             let granted = Granted { channel, document_id, offset, filesize, lease: None };
             Some(Reply::Withdraw(granted))
         }
         EventKind::Progress(position) | EventKind::AtWork { position, .. } => {
             let document_id = event.document?;
-            let Position { received, durable, filesize } = *position;
+            let Position { received, durable, length } = *position;
+            let filesize = length.bound();
             let progress = Progress::words(received, filesize);
             let copied = match event.kind {
                 EventKind::AtWork { copied, .. } => copied,
@@ -215,7 +216,10 @@ fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> 
 }
 
 fn status(channel: Channel, document_id: DocumentId, standing: &Standing) -> Status {
-    let Position { received, durable, filesize } = standing.position;
+    let Position { received, durable, length } = standing.position;
+    // Uploads of this door have a length from the beginning. Of one that another door has begun
+    // without, a client hears the largest that it may become.
+    let filesize = length.bound();
     let (filename, folder) = names(&standing.path);
     Status {
         channel,

@@ -230,6 +230,13 @@ impl World {
                 let Request { id, bytes } = self.requests.remove(number);
                 assert_eq!(self.upload.take_back_request(lease, id), Ok(bytes.clone()));
                 self.here.remove(&bytes);
+                // They have taken in bytes that are gone.
+                self.hashers.retain(|index, _| {
+                    let start = index.start().get();
+                    bytes.is_empty()
+                        || bytes.end <= start
+                        || start + BLOCK_SIZE_BYTES <= bytes.start
+                });
             }
             Command::Declare { further } => self.declare(lease, further),
             Command::Resume { mode, offset_is_right } => {
@@ -313,6 +320,7 @@ impl World {
                 }
                 for index in self.upload.progress().unhashed() {
                     assert!(self.is_whole(index));
+                    self.check_hasher(index);
                     self.hashed(lease, index);
                 }
             }
@@ -348,10 +356,7 @@ impl World {
                 assert_eq!(append.ends, self.is_whole(index));
                 self.hash(at, append);
                 if append.ends {
-                    if let Some(hashed) = self.hashers.remove(&index) {
-                        let bytes = index.length_bytes(self.bound());
-                        assert_eq!(hashed, bytes, "a hasher that is there has taken in all");
-                    }
+                    self.check_hasher(index);
                     self.hashed(lease, index);
                 }
             }
@@ -388,6 +393,14 @@ impl World {
                 }
             }
             Hashing::ReadsBack => drop(self.hashers.remove(&index)),
+        }
+    }
+
+    /// A block that is whole is hashed by its hasher, where there is one, else by reading it.
+    fn check_hasher(&mut self, index: BlockIndex) {
+        if let Some(hashed) = self.hashers.remove(&index) {
+            let bytes = index.length_bytes(self.bound());
+            assert_eq!(hashed, bytes, "a hasher that is there has taken in all");
         }
     }
 

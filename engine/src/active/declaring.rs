@@ -1,0 +1,54 @@
+//! The length of a file that was not known when its upload began.
+
+use super::reading_back::read_whole_block;
+use super::{ActiveUpload, WriterId};
+use crate::error::Error;
+use crate::failpoint;
+use crate::may_block::MayBlock;
+use towline_state::catalog::Catalog;
+use towline_types::FileSize;
+use towline_upload::BlockValue;
+
+impl ActiveUpload {
+    /// The writer says how long the file is.
+    ///
+    /// Room comes first, so that a full disk changes nothing. Then one transaction records the
+    /// length; all that is durable stays so (P1). A crash before it finds an upload whose length
+    /// is open, one behind it an upload that lacks its last bytes, or nothing. Bytes that were
+    /// taken back and lie behind the end are cut off at last: none was promised, and recovery
+    /// cuts them off as well.
+    pub(crate) fn declare(
+        &self,
+        writer: WriterId,
+        filesize: FileSize,
+        catalog: &Catalog,
+        may_block: MayBlock,
+    ) -> Result<(), Error> {
+        let _row_guard = self.lock_row_unless_publishing(may_block)?;
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let mut after = inner.upload.clone();
+        after.declare(writer.lease, filesize)?;
+        let length = after.progress().length();
+        if inner.upload.progress().length() != length {
+            self.staging.reserve(filesize)?;
+            catalog.declare_length(self.document_id, filesize).wait()?;
+            // Before anything else can go wrong, as with a withdrawal.
+            inner.adopt(after);
+            failpoint::reach("declare.recorded");
+        }
+        if inner.reach > filesize.end() {
+            self.staging.truncate(filesize.end())?;
+            inner.reach = filesize.end();
+        }
+        // The last block ends here, so it may be whole now.
+        for index in inner.upload.progress().unhashed() {
+            let value = match inner.hashers.remove(&index) {
+                Some(hasher) => BlockValue::of(&hasher, index, length),
+                None => read_whole_block(&*self.staging, index, length)?,
+            };
+            inner.upload.hashed(writer.lease, index, value)?;
+        }
+        Ok(())
+    }
+}

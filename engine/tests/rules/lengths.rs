@@ -1,0 +1,148 @@
+//! Uploads that begin before anybody knows how long the file is.
+
+use crate::door::{Client, Door, MIB, bytes, claim, new, offset, size};
+use towline_engine::{
+    Command, CompleteRequest, EventKind, Length, NewUpload, RejectionKind, RequestEnd, SendingMode,
+};
+use towline_types::DocumentId;
+
+async fn begin(client: &mut Client, name: &str, max: usize) -> DocumentId {
+    let length = Length::Open { max: size(max) };
+    let (id, grant) =
+        client.begin(1, NewUpload { length, ..new(name, 0, SendingMode::PLAIN) }).await;
+    assert_eq!(grant.length, length);
+    id
+}
+
+async fn declare(client: &mut Client, bytes: usize) {
+    client.say(1, Command::Declare(size(bytes))).await;
+}
+
+const MAX: usize = 100 * MIB;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_is_durable_and_resumed_before_the_length_is_known() {
+    let mut door = Door::open().await;
+    let mut client = door.client();
+    let file = bytes(2 * MIB + MIB / 2, 1);
+    let id = begin(&mut client, "a", MAX).await;
+    let first = MIB + 1000;
+    client.send(1, 0, &file[..first]).await;
+    client.durable(1, first).await;
+    client.close().await;
+    door.restart().await;
+    let mut client = door.client();
+    assert_eq!(client.status(1, id).await.position.length, Length::Open { max: size(MAX) });
+    let grant = client.resume(1, id, SendingMode::PLAIN).await;
+    assert_eq!(grant.offset, offset(first));
+    client.send(1, first, &file[first..]).await;
+    declare(&mut client, file.len()).await;
+    // Said twice, as by a client that did not hear of the first time.
+    declare(&mut client, file.len()).await;
+    let length = client.status(1, id).await.position.length;
+    assert_eq!(length, Length::Declared(size(file.len())));
+    let receipt = client.complete(1, claim(&file)).await;
+    assert_eq!((receipt.document_id(), receipt.filesize()), (id, size(file.len())));
+    assert_eq!(door.read("a"), file);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_one_block_or_none_has_its_own_hash() {
+    let mut door = Door::open().await;
+    let mut number = 0;
+    for count in [0, 1, MIB - 1, MIB, MIB + 1] {
+        for restarts in [false, true] {
+            let (name, file) = (format!("file {number}"), bytes(count, number));
+            number += 1;
+            let mut client = door.client();
+            let id = begin(&mut client, &name, MAX).await;
+            client.send(1, 0, &file).await;
+            if restarts {
+                client.close().await;
+                door.restart().await;
+                client = door.client();
+                client.resume(1, id, SendingMode::PLAIN).await;
+            }
+            declare(&mut client, count).await;
+            client.complete(1, claim(&file)).await;
+            assert_eq!(door.read(&name), file, "{count} bytes");
+            client.close().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_length_outlasts_a_restart_and_lets_no_other_byte_in() {
+    let mut door = Door::open().await;
+    let mut client = door.client();
+    let file = bytes(MIB, 3);
+    let id = begin(&mut client, "a", MAX).await;
+    client.send(1, 0, &file).await;
+    client.durable(1, MIB).await;
+    // The first block was recorded as one of several, and is the only one now.
+    declare(&mut client, MIB).await;
+    client.close().await;
+    door.restart().await;
+    let mut client = door.client();
+    let grant = client.resume(1, id, SendingMode::PLAIN).await;
+    assert_eq!((grant.offset, grant.length), (offset(MIB), Length::Declared(size(MIB))));
+    client.send(1, MIB, &[0]).await;
+    let rejection = client.rejected(1).await;
+    assert_eq!(rejection.kind, RejectionKind::SizeExceeded { filesize: size(MIB) });
+    client.resume(1, id, SendingMode::PLAIN).await;
+    client.complete(1, claim(&file)).await;
+    assert_eq!(door.read("a"), file);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_while_a_file_grows() {
+    let door = Door::open().await;
+    let mut client = door.client();
+    let max = MIB + 10;
+    begin(&mut client, "a", max).await;
+    client.send(1, 0, &bytes(MIB, 4)).await;
+    client.send(1, MIB, &bytes(11, 4)).await;
+    let rejection = client.rejected(1).await;
+    assert_eq!(rejection.kind, RejectionKind::SizeLimit { max: Some(size(max)) });
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_completed_without_a_length_nor_with_one_that_is_too_short() {
+    let door = Door::open().await;
+    let mut client = door.client();
+    let file = bytes(1000, 5);
+    begin(&mut client, "a", MAX).await;
+    client.send(1, 0, &file).await;
+    client.say(1, Command::Complete(CompleteRequest::default())).await;
+    assert_eq!(client.rejected(1).await.kind, RejectionKind::LengthUnknown);
+    declare(&mut client, file.len()).await;
+    client.complete(1, claim(&file)).await;
+    let id = begin(&mut client, "b", MAX).await;
+    client.send(1, 0, &file).await;
+    declare(&mut client, file.len() - 1).await;
+    let rejection = client.rejected(1).await;
+    assert_eq!(rejection.kind, RejectionKind::SizeExceeded { filesize: size(file.len() - 1) });
+    let grant = client.resume(1, id, SendingMode::PLAIN).await;
+    assert_eq!(grant.offset, offset(file.len()), "what is here stays");
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_were_taken_back_are_not_part_of_the_file() {
+    let door = Door::open().await;
+    let mut client = door.client();
+    let file = bytes(MIB + 500, 6);
+    begin(&mut client, "a", MAX).await;
+    client.send(1, 0, &file).await;
+    client.say(1, Command::BeginRequest(offset(file.len()))).await;
+    client.send(1, file.len(), &bytes(2 * MIB, 7)).await;
+    client.say(1, Command::EndRequest(RequestEnd::TakenBack)).await;
+    assert!(matches!(client.answer(1).await, EventKind::Withdrawn { .. }));
+    declare(&mut client, file.len()).await;
+    client.complete(1, claim(&file)).await;
+    assert_eq!(door.read("a"), file);
+    client.close().await;
+}
