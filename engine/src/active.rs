@@ -19,6 +19,7 @@ pub(crate) mod pending;
 mod reading_back;
 pub(crate) mod registry;
 mod requests;
+mod second_digest;
 mod subscriber;
 mod writeback;
 
@@ -30,6 +31,7 @@ use crate::rejection::Rejection;
 use crate::storage::Staging;
 use lock_order::{Held, Rank};
 use reading_back::{hash_open_block, hash_unhashed, read_whole_block};
+use second_digest::HashPass;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +77,8 @@ struct Inner {
     durable: DurableOffset,
     /// One for every block that is open.
     hashers: BTreeMap<BlockIndex, BlockHasher>,
+    /// The hash of the whole file that is found besides BLAKE3, where one is wanted.
+    sha256: Option<HashPass>,
     /// Those who share the lease, each under the number of its [`WriterId`].
     writers: BTreeMap<u64, Subscriber>,
     /// How many there have been.
@@ -149,6 +153,7 @@ impl ActiveUpload {
             upload,
             durable,
             hashers: BTreeMap::new(),
+            sha256: None,
             writers: BTreeMap::new(),
             writers_ever: 0,
             requests: BTreeMap::new(),
@@ -212,6 +217,7 @@ impl ActiveUpload {
             let inner = &mut *inner;
             inner.hashers = hash_open_block(self.document_id, &*self.staging, &mut inner.upload)?;
             inner.is_torn = false;
+            inner.forget_hashed_from(Offset::ZERO);
         }
         hash_unhashed(&*self.staging, &mut inner.upload)?;
         let before = inner.upload.progress().filesize();
@@ -234,6 +240,8 @@ impl ActiveUpload {
         let open = inner.upload.progress().open_bytes().map(|(index, _)| index);
         inner.hashers.retain(|index, _| Some(*index) == open);
         inner.requests.clear();
+        let received = inner.upload.progress().received();
+        inner.forget_hashed_from(received);
         let superseded = Error::Refused(Refusal::Superseded).rejection();
         inner.dismiss(self.document_id, &superseded);
         let part = inner.grant(self.document_id, GrantedBy::Resume, lease, writer);
@@ -308,6 +316,9 @@ impl ActiveUpload {
                     }
                 }
                 Hashing::ReadsBack => drop(inner.hashers.remove(&append.index)),
+            }
+            if let Some(pass) = &mut inner.sha256 {
+                pass.take(offset, here);
             }
             failpoint::reach("write.hashed");
             match request {
@@ -525,6 +536,11 @@ impl ActiveUpload {
         say(inner.position(), inner.upload.lease().is_some());
     }
 
+    /// How far the upload is.
+    pub(crate) fn position(&self) -> Position {
+        self.inner().position()
+    }
+
     /// Asks the rules a question.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Upload) -> T) -> T {
         question(&self.inner().upload)
@@ -590,6 +606,7 @@ impl Inner {
     /// The upload as it is after bytes were taken back, in the catalog as well.
     fn adopt(&mut self, after: Upload) {
         self.durable = self.durable.lowered_to(after.progress().durable());
+        self.forget_hashed_from(after.progress().received());
         self.upload = after;
     }
 

@@ -7,7 +7,7 @@ use crate::rejection::Rejection;
 use std::ops::Range;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
-    OnConflict,
+    OnConflict, SecondDigest, Sha256Hash,
 };
 use towline_upload::{Length, SendingMode};
 
@@ -98,6 +98,8 @@ pub struct NewUpload {
     pub hash: Option<FileHash>,
     /// Begins only where no unfinished upload has this path and size.
     pub new_only: bool,
+    /// The hash of the whole file that is wanted besides BLAKE3: the receipt has it.
+    pub second_digest: SecondDigest,
     /// The payload in bytes that the client means to send in one chunk.
     pub chunk_size: Option<u32>,
 }
@@ -149,6 +151,9 @@ pub struct CompleteRequest {
     pub id: Option<DocumentId>,
     /// The hash that the whole must have.
     pub hash: Option<FileHash>,
+    /// The SHA-256 hash that the whole must have. It may be said of an upload that did not ask
+    /// for that hash when it began; then all bytes are read once more.
+    pub sha256: Option<Sha256Hash>,
     /// Overrides what the beginning of the upload said.
     pub on_conflict: Option<OnConflict>,
 }

@@ -84,7 +84,7 @@ impl Error {
     pub(crate) fn is_fatal_to_upload(&self) -> bool {
         matches!(
             self,
-            Self::Refused(Refusal::HashMismatch { .. })
+            Self::Refused(Refusal::HashMismatch { .. } | Refusal::Sha256Mismatch { .. })
                 | Self::Storage(StorageError::Lost(_) | StorageError::SyncFailed(_))
         )
     }
@@ -205,7 +205,9 @@ fn refused(refusal: &Refusal) -> Rejection {
         Refusal::NoSuchBlock { index } => RejectionKind::NoSuchBlock { index },
         Refusal::BlockMismatch { index } => RejectionKind::BlockMismatch { index },
         Refusal::Incomplete { expected } => RejectionKind::Incomplete { expected },
-        Refusal::HashMismatch { .. } => RejectionKind::HashMismatch,
+        Refusal::HashMismatch { .. } | Refusal::Sha256Mismatch { .. } => {
+            RejectionKind::HashMismatch
+        }
         Refusal::FileChanged { .. } => RejectionKind::FileChanged,
         Refusal::Expired { .. } => RejectionKind::Expired,
     };

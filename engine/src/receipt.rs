@@ -2,7 +2,7 @@
 
 use crate::log::UploadEnd;
 use towline_state::catalog::Document;
-use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Timestamp};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Sha256Hash, Timestamp};
 use towline_upload::Phase;
 
 /// Proof that the document is in its place. Where it says `durable`, file, name and
@@ -71,6 +71,12 @@ impl Receipt {
     #[must_use]
     pub fn hash(&self) -> FileHash {
         self.blake3
+    }
+
+    /// The SHA-256 hash of its bytes, where that was asked for.
+    #[must_use]
+    pub fn sha256(&self) -> Option<Sha256Hash> {
+        self.document.sha256
     }
 
     /// When it became complete.

@@ -34,7 +34,8 @@ pub(crate) fn find_or_load(shared: &Shared, id: DocumentId) -> Result<Arc<Active
             }
             opened => opened?,
         };
-        ActiveUpload::read_back(id, staging, upload, row.durable_offset)
+        let active = ActiveUpload::read_back(id, staging, upload, row.durable_offset)?;
+        Ok(active.with_second_digest(row.second_digest))
     })
 }
 

@@ -1,7 +1,7 @@
 //! Every no that the rules of an upload can say.
 
 use crate::Phase;
-use towline_types::{BlockIndex, FileHash, FileSize, Offset};
+use towline_types::{BlockIndex, FileHash, FileSize, Offset, Sha256Hash};
 
 /// Why a command is not legal now. A refused command has changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +85,14 @@ pub enum Refusal {
         claimed: FileHash,
         /// The hash of what is here.
         actual: FileHash,
+    },
+    /// The whole has another SHA-256 hash than its writer says.
+    #[error("the file's SHA-256 hash is {actual}, and {claimed} was expected")]
+    Sha256Mismatch {
+        /// The hash that came with `complete`.
+        claimed: Sha256Hash,
+        /// The hash of what is here.
+        actual: Sha256Hash,
     },
     /// The file that goes on is not the one that was begun.
     #[error("the upload was begun with another {what}")]

@@ -43,6 +43,7 @@ impl ActiveUpload {
                 start < range.end && range.start < end
             };
             inner.hashers.retain(|index, _| !is_touched(index));
+            inner.forget_hashed_from(Offset::try_from(range.start).unwrap_or(Offset::ZERO));
         }
         Ok(inner.upload.progress().received())
     }

@@ -1,6 +1,7 @@
 //! What a writer tells its client.
 
 use super::state::{OrderedWriter, WriterState};
+use crate::active::ActiveUpload;
 use crate::error::Error;
 use crate::event::{Answer, EventKind, Position};
 use crate::publish::volume_copies::CopyProgress;
@@ -81,6 +82,17 @@ impl OrderedWriter {
             let position = Position { received, durable, length };
             say(&|| EventKind::AtWork { position, copied: None });
             received == filesize.end() || !ending.is_cancelled()
+        }
+    }
+
+    /// Tells the client now and then that the bytes of its upload are being read, and says
+    /// whether that is still wanted: it ends with the session and with the engine.
+    pub(super) fn still_wanted(&self, active: &Arc<ActiveUpload>) -> impl FnMut() -> bool + use<> {
+        let (ending, active) = (self.ending.clone(), Arc::clone(active));
+        let mut say = self.now_and_then(active.document_id);
+        move || {
+            say(&|| EventKind::AtWork { position: active.position(), copied: None });
+            !ending.is_cancelled()
         }
     }
 

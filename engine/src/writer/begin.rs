@@ -68,7 +68,7 @@ impl Begun {
             length: self.request.length,
             on_conflict: self.request.on_conflict,
             chunk_size: self.request.chunk_size,
-            second_digest: SecondDigest::None,
+            second_digest: self.request.second_digest,
             started_at: self.now,
         }
     }
@@ -93,8 +93,10 @@ impl OrderedWriter {
             uploads::check_room(&self.shared, reserved(request.length))
         };
         let blake3 = request.hash;
+        // Of a copy the second hash would not be known.
+        let same_bytes = blake3.filter(|_| request.second_digest == SecondDigest::None);
         let mut begun = Box::new(Begun {
-            unless: Unless { same_place: blake3, same_bytes: blake3, unfinished: request.new_only },
+            unless: Unless { same_place: blake3, same_bytes, unfinished: request.new_only },
             now: self.shared.clock().now(),
             request,
             no_room: None,
@@ -201,7 +203,7 @@ impl OrderedWriter {
 
     fn make_file(&mut self, begun: Begun, mut row: UnannouncedRow) -> Result<(), Error> {
         let Begun { request, now, .. } = begun;
-        let NewUpload { path, length, on_conflict, mode, .. } = request;
+        let NewUpload { path, length, on_conflict, mode, second_digest, .. } = request;
         let id = row.id();
         failpoint::reach("upload.row_made");
         let staging = match self.shared.storage.create(id, reserved(length)) {
@@ -216,7 +218,7 @@ impl OrderedWriter {
         failpoint::reach("upload.file_made");
         let (rules, lease) = Rules::begin(self.user, path, length, mode, now);
         let (active, writer) = ActiveUpload::begin(id, staging, rules, lease, self.subscriber());
-        let active = Arc::new(active);
+        let active = Arc::new(active.with_second_digest(second_digest));
         self.shared.registry.begin(&active, || {
             let lease = Some(lease.generation());
             let grant = Grant { by: GrantedBy::Begin, offset: Offset::ZERO, length, lease };

@@ -10,8 +10,8 @@ use crate::publish::reserved_name::PublishSpec;
 use crate::publish::{Advance, Publishing, interrupted};
 use crate::uploads;
 use std::sync::Arc;
-use towline_types::DocumentId;
-use towline_upload::Phase;
+use towline_types::{DocumentId, SecondDigest, Sha256Hash};
+use towline_upload::{Phase, Refusal};
 
 /// What follows from `complete`.
 pub(super) enum CompleteOutcome {
@@ -78,8 +78,29 @@ impl OrderedWriter {
             self.shared.checkpoints.unpublished(&active);
             return Err(error.into());
         }
+        if let Err(error) = self.check_second_digest(&active, &row_guard, request.sha256) {
+            self.shared.checkpoints.unpublished(&active);
+            return Err(error);
+        }
         let publishing = Publishing::begin(&self.shared, spec, active, row_guard);
         Ok(CompleteOutcome::Publish(publishing))
+    }
+
+    /// Finds the second hash of the file, if one is wanted, compares and records it: before the
+    /// row says `publishing`, so that a document never lacks it.
+    fn check_second_digest(
+        &self,
+        active: &Arc<ActiveUpload>,
+        row_guard: &RowGuard,
+        claimed: Option<Sha256Hash>,
+    ) -> Result<(), Error> {
+        let digest = claimed.map_or(SecondDigest::None, |_| SecondDigest::Sha256);
+        let goes_on = &mut self.still_wanted(active);
+        let Some(actual) = active.sha256(row_guard, digest, goes_on)? else { return Ok(()) };
+        if let Some(claimed) = claimed.filter(|claimed| *claimed != actual) {
+            return Err(Error::Refused(Refusal::Sha256Mismatch { claimed, actual }));
+        }
+        Ok(self.shared.catalog.note_sha256(active.document_id, actual).wait()?)
     }
 
     /// A publishing has come to its end, and the client gets its receipt; or it goes on.

@@ -45,6 +45,9 @@ fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
         Task::Release(_) => None,
     });
     let Command::Begin(new) = commands.next()? else { return None };
+    if new.second_digest != SecondDigest::None {
+        return None;
+    }
     let Command::Data { offset: Offset::ZERO, buffer } = commands.next()? else { return None };
     let bytes = buffer.bytes().len();
     if new.length != length_of(bytes) || bytes > WHOLE_BYTES_MAX {
@@ -58,6 +61,7 @@ fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
             // About this very file, and with the wish that it began with.
             Command::Complete(complete)
                 if complete.id.is_none()
+                    && complete.sha256.is_none()
                     && complete.on_conflict.is_none_or(|wish| wish == new.on_conflict) =>
             {
                 return Some(count);
@@ -129,6 +133,10 @@ impl OrderedWriter {
     fn stage(&self, whole: &WholeUpload) -> Option<StagedWhole> {
         let shared = &self.shared;
         let WholeUpload { new, data, .. } = whole;
+        // A second hash is found by the steps of a resumable upload alone.
+        if new.second_digest != SecondDigest::None {
+            return None;
+        }
         if shared.catalog.is_read_only() || new.length != length_of(data.bytes().len()) {
             return None;
         }

@@ -13,7 +13,8 @@ use towline_engine::{
 };
 use towline_state::Catalog;
 use towline_types::{
-    DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict, Timestamp, UserId,
+    DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict, SecondDigest, Timestamp,
+    UserId,
 };
 
 pub(crate) const MIB: usize = 1 << 20;
@@ -203,6 +204,7 @@ pub(crate) fn new(name: &str, bytes: usize, mode: SendingMode) -> NewUpload {
         on_conflict: OnConflict::Reject,
         mode,
         hash: None,
+        second_digest: SecondDigest::None,
         new_only: false,
         chunk_size: None,
     }

@@ -16,7 +16,9 @@ use towline_protocol::reply::{
 use towline_protocol::request::{Complete, Find, Join, Request, Resume, Upload, Withdraw};
 use towline_protocol::{Channel, frame};
 use towline_state::catalog::DurableOffset;
-use towline_types::{BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, Offset, UserId};
+use towline_types::{
+    BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, Offset, SecondDigest, UserId,
+};
 
 /// The writer of a channel.
 pub(crate) const fn tag(channel: Channel) -> Tag {
@@ -31,7 +33,12 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         Request::Resume(resume) => self::resume(resume, user),
         Request::Join(Join { document_id, lease, .. }) => Command::Join { id: document_id, lease },
         Request::Complete(Complete { document_id, blake3, on_conflict, .. }) => {
-            Command::Complete(CompleteRequest { id: document_id, hash: blake3, on_conflict })
+            Command::Complete(CompleteRequest {
+                id: document_id,
+                hash: blake3,
+                sha256: None,
+                on_conflict,
+            })
         }
         Request::Withdraw(withdraw) => self::withdraw(&withdraw),
         Request::Find(find) => self::find(&find),
@@ -54,6 +61,7 @@ fn begin(upload: Upload, user: UserId) -> Command {
             on_conflict: upload.on_conflict,
             mode: mode(upload.blocks),
             hash: upload.blake3,
+            second_digest: SecondDigest::None,
             new_only: upload.new_only,
             chunk_size: upload.chunk_size,
         })),
