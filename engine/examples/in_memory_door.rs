@@ -10,10 +10,10 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 use towline_engine::{
-    Account, Begun, Completion, Engine, NewUpload, Origin, Rejection, ResumeRequest, SendingMode,
-    UploadHandle, WHOLE_BYTES,
+    Account, Begun, Completion, Engine, Length, NewUpload, Origin, Rejection, ResumeRequest,
+    SendingMode, UploadHandle, WHOLE_BYTES,
 };
-use towline_types::{DocumentId, DocumentPath, Name, Offset, OnConflict};
+use towline_types::{DocumentId, DocumentPath, Name, Offset};
 
 /// Room in memory for the documents of this example.
 const CAPACITY_BYTES: u64 = 64 << 20;
@@ -50,15 +50,9 @@ async fn upload_half(
     account: &Account,
     file: &[u8],
 ) -> Result<DocumentId, Box<dyn Error>> {
-    let new = NewUpload {
-        path: DocumentPath::new(vec![Name::new("letters")?], Name::new("numbers.bin")?)?,
-        filesize: (file.len() as u64).try_into()?,
-        on_conflict: OnConflict::Rename,
-        mode: SendingMode::PLAIN,
-        hash: None,
-        new_only: false,
-        chunk_size: None,
-    };
+    let path = DocumentPath::new(vec![Name::new("letters")?], Name::new("numbers.bin")?)?;
+    let length = Length::Declared((file.len() as u64).try_into()?);
+    let new = NewUpload::new(path, length, SendingMode::PLAIN);
     let mut upload = match account.begin(new).await? {
         Begun::Uploading(upload) => *upload,
         Begun::Stored(_) | Begun::Unfinished(_) => return Err("the store is empty".into()),

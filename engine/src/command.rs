@@ -104,6 +104,23 @@ pub struct NewUpload {
     pub chunk_size: Option<u32>,
 }
 
+impl NewUpload {
+    /// An upload that gets a numbered name where its own is taken, with nothing said of the bytes.
+    #[must_use]
+    pub const fn new(path: DocumentPath, length: Length, mode: SendingMode) -> Self {
+        Self {
+            path,
+            length,
+            on_conflict: OnConflict::Rename,
+            mode,
+            hash: None,
+            new_only: false,
+            second_digest: SecondDigest::None,
+            chunk_size: None,
+        }
+    }
+}
+
 /// A new upload with all of its bytes.
 pub struct WholeUpload {
     /// The upload.

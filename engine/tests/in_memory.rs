@@ -11,10 +11,10 @@ use tokio::task::block_in_place;
 use tokio::time::Instant;
 use towline_engine::storage::{DataFolder, MemoryStorage, Storage as _};
 use towline_engine::{
-    Account, Begun, Engine, EngineConfig, NewUpload, Origin, ResumeRequest, SendingMode,
+    Account, Begun, Engine, EngineConfig, Length, NewUpload, Origin, ResumeRequest, SendingMode,
     UploadHandle,
 };
-use towline_types::{DocumentPath, FileSize, Offset, OnConflict, UserId};
+use towline_types::{DocumentPath, FileSize, Offset, OnConflict, SecondDigest, UserId};
 
 const CAPACITY_BYTES: u64 = 64 << 20;
 const BLOCK: usize = 1 << 20;
@@ -38,7 +38,8 @@ fn bytes() -> Vec<u8> {
 fn new_upload() -> NewUpload {
     NewUpload {
         path: place(),
-        filesize: FileSize::try_from(bytes().len() as u64).unwrap(),
+        length: Length::Declared(FileSize::try_from(bytes().len() as u64).unwrap()),
+        second_digest: SecondDigest::None,
         on_conflict: OnConflict::Reject,
         mode: SendingMode::PLAIN,
         hash: None,

@@ -2,13 +2,14 @@
 
 use super::exchange::{Completion, Exchange, Outcome, no_upload};
 use crate::buffer::BlockBuffer;
-use crate::command::{Command, CompleteRequest, Query};
+use crate::command::{Command, CompleteRequest, Query, RequestEnd};
 use crate::event::{Answer, Grant, Position};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, RejectionKind};
 use std::ops::Range;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset,
 };
+use towline_upload::Length;
 
 /// An upload that takes bytes. Dropped, it lets go of the upload as a lost connection does:
 /// what came is made durable, and the upload can be resumed.
@@ -19,11 +20,13 @@ pub struct UploadHandle {
     exchange: Exchange,
     id: DocumentId,
     grant: Grant,
+    /// A request has begun whose bytes may still be taken back.
+    is_in_request: bool,
 }
 
 impl UploadHandle {
     pub(super) fn new(exchange: Exchange, id: DocumentId, grant: Grant) -> Self {
-        Self { exchange, id, grant }
+        Self { exchange, id, grant, is_in_request: false }
     }
 
     /// The number of the document to be.
@@ -38,10 +41,10 @@ impl UploadHandle {
         self.grant.offset
     }
 
-    /// The length of the whole file in bytes.
+    /// The length of the whole file in bytes, as far as it was known when the upload was granted.
     #[must_use]
-    pub fn filesize(&self) -> FileSize {
-        self.grant.filesize
+    pub fn length(&self) -> Length {
+        self.grant.length
     }
 
     /// The lease, with which [`Account::join`](super::Account::join) gives the upload a further
@@ -86,6 +89,39 @@ impl UploadHandle {
         }
     }
 
+    /// What is written from now on belongs to one request of the client's, which begins at that
+    /// offset: its bytes follow each other, and they stay or go together when it
+    /// [ends](Self::end_request). No promise is made of them before. As [`write`](Self::write).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn begin_request(&mut self, offset: Offset) -> Result<(), Rejection> {
+        self.is_in_request = true;
+        self.exchange.push(Command::BeginRequest(offset)).await
+    }
+
+    /// The request has ended: its bytes stay, or exactly they are taken back. Returns how far the
+    /// upload is then. Not cancel-safe: dropped, the request has ended all the same.
+    ///
+    /// # Errors
+    /// The first error since the last answer.
+    pub async fn end_request(&mut self, end: RequestEnd) -> Result<Position, Rejection> {
+        self.is_in_request = false;
+        self.exchange.push(Command::EndRequest(end)).await?;
+        self.position().await
+    }
+
+    /// Says how long the file is, where that was not known when the upload began. Twice is fine.
+    /// Returns how far the upload is. Not cancel-safe: dropped, the length may be declared.
+    ///
+    /// # Errors
+    /// The first error since the last answer: `SizeExceeded` where bytes lie behind that end,
+    /// `SizeLimit`, `FileChanged` where another length was declared.
+    pub async fn declare(&mut self, filesize: FileSize) -> Result<Position, Rejection> {
+        self.exchange.push(Command::Declare(filesize)).await?;
+        self.position().await
+    }
+
     /// How far the upload is, when all bytes that were given before are written. Cancel-safe: it
     /// changes nothing.
     ///
@@ -103,8 +139,16 @@ impl UploadHandle {
     /// relaxed. Cancel-safe: it changes nothing.
     ///
     /// # Errors
-    /// The first error since the last answer, or one while it waits.
+    /// The first error since the last answer, or one while it waits; and `BadRequest` before the
+    /// end of a [request](Self::begin_request), whose bytes may still be taken back.
     pub async fn durable(&mut self) -> Result<Position, Rejection> {
+        if self.is_in_request {
+            let kind = RejectionKind::BadRequest { field: None, max: None };
+            return Err(Rejection::new(
+                kind,
+                "the request has to end before its bytes are durable",
+            ));
+        }
         let position = self.position().await?;
         if position.durable.get() >= position.received {
             return Ok(position);
@@ -119,8 +163,18 @@ impl UploadHandle {
     /// # Errors
     /// The first error since the last answer. After an `Incomplete` the upload goes on: it is
     /// resumed with its number.
-    pub async fn complete(mut self, hash: Option<FileHash>) -> Result<Completion, Rejection> {
-        let request = CompleteRequest { hash, ..CompleteRequest::default() };
+    pub async fn complete(self, hash: Option<FileHash>) -> Result<Completion, Rejection> {
+        self.complete_with(CompleteRequest { hash, ..CompleteRequest::default() }).await
+    }
+
+    /// The same with all that a client may say of the whole.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn complete_with(
+        mut self,
+        request: CompleteRequest,
+    ) -> Result<Completion, Rejection> {
         match self.exchange.ask(Command::Complete(request)).await? {
             Outcome::Completed(completion) => Ok(completion),
             _ => Err(no_upload()),

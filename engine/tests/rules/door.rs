@@ -7,9 +7,9 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use towline_engine::{
-    Answer, Client as Listener, Command, CompleteRequest, Engine, EngineConfig, Event, EventKind,
-    EventReceiver, Grant, Length, NewUpload, Origin, Position, Query, Receipt, Rejection,
-    ResumeRequest, SendingMode, Session, Status, Tag, WHOLE_BYTES,
+    Account, Answer, BlockBuffer, Client as Listener, Command, CompleteRequest, Engine,
+    EngineConfig, Event, EventKind, EventReceiver, Grant, Length, NewUpload, Origin, Position,
+    Query, Receipt, Rejection, ResumeRequest, SendingMode, Session, Status, Tag, WHOLE_BYTES,
 };
 use towline_state::Catalog;
 use towline_types::{
@@ -72,8 +72,20 @@ impl Door {
 
     pub(crate) fn client(&self) -> Client {
         let engine = self.engine.clone().unwrap();
-        let (session, events) = engine.session(self.user, Origin::new("a test"), 16);
+        let (session, events) = engine.account(self.user, Origin::new("a test")).session(16);
         Client { engine, session, events }
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        self.engine.as_ref().unwrap().account(self.user, Origin::new("a test"))
+    }
+
+    /// A buffer with these bytes.
+    pub(crate) async fn buffer(&self, bytes: &[u8]) -> BlockBuffer {
+        let mut buffer = self.engine.as_ref().unwrap().buffers().take(bytes.len()).await;
+        buffer.space()[..bytes.len()].copy_from_slice(bytes);
+        buffer.filled(bytes.len());
+        buffer
     }
 
     /// The bytes of a document in its place.

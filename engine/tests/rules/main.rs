@@ -4,6 +4,7 @@
 
 mod digests;
 mod door;
+mod handle;
 mod lengths;
 mod ranges;
 mod requests;
