@@ -32,11 +32,12 @@ const SPACE_BYTES: u64 = 512 << 20;
 /// By how many percent a count may be above the lowest that was measured, and by how many at
 /// least, however few there are.
 ///
-/// Measured on two cores, 18 runs beside compilations and 4 alone. Writes, syncs and renames of
-/// uploaded files were the same each time, and the other calls on them differed by 0.5 percent.
-/// A slow disk has more checkpoints in a large file, and each is a sync. Transactions (72 to 336
-/// for 1,000 files) and syncs of folders (116 to 594) depend on how many requests arrive together,
-/// and with them the calls of the catalog and of threads that wait for each other.
+/// Measured on two cores, some 30 runs beside compilations and 4 alone. Writes, syncs and renames
+/// of 1,000 uploaded files were the same each time. The other calls on them were 10,621 to 11,294:
+/// one more for each file is beyond the allowance. A slow disk has more checkpoints in a large
+/// file, and each is a sync. Transactions (72 to 406 for 1,000 files) and syncs of folders (101 to
+/// 594) depend on how many requests arrive together, and with them the calls of the catalog and of
+/// threads that wait for each other; a server that batches nothing has more than 1,000 of each.
 fn allowance(counter: Counter) -> (u64, u64) {
     match counter {
         Counter::FileCalls => (3, 10),
@@ -45,7 +46,7 @@ fn allowance(counter: Counter) -> (u64, u64) {
         Counter::Renames => (0, 0),
         Counter::SystemCalls => (50, 100),
         Counter::Writes => (100, 100),
-        Counter::FolderSyncs | Counter::Transactions => (250, 10),
+        Counter::FolderSyncs | Counter::Transactions => (400, 10),
         Counter::StateFiles => (100, 5),
     }
 }
@@ -183,9 +184,9 @@ mod tests {
     fn a_count_above_its_most_is_noticed_and_batches_have_room() {
         let baseline = rows(120, 1000);
         assert!(compared(&rows(120, 1000), &baseline).unwrap());
-        assert!(compared(&rows(400, 900), &baseline).unwrap());
+        assert!(compared(&rows(600, 900), &baseline).unwrap());
         assert!(!compared(&rows(120, 1001), &baseline).unwrap());
-        assert!(!compared(&rows(430, 1000), &baseline).unwrap());
+        assert!(!compared(&rows(601, 1000), &baseline).unwrap());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! A local file that is not what it was.
 
 use rustix::process::Signal;
+use serde_json::Value;
 use std::time::Duration;
+use tokio::process::Command;
 use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
@@ -15,13 +17,29 @@ const LONG: usize = 40 * BLOCK;
 async fn partly_sent(server: &TestServer, proxy: &FaultProxy, test_file: &TestFile) -> CliFixture {
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
-    let mut sending = cli.start(cli.put(&cli.write("a.bin", test_file)));
-    let enough = 4 * BLOCK as u64;
-    sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
-    sending.signal(Signal::INT);
-    sending.end().await.assert_code(3);
+    is_paused(&cli, cli.put(&cli.write("a.bin", test_file)), 4 * BLOCK).await;
     proxy.otherwise(Faults::none());
     cli
+}
+
+/// Runs that command until the server has that number of bytes of the file, and pauses it.
+async fn is_paused(cli: &CliFixture, command: Command, bytes: usize) {
+    let mut sending = cli.start(command);
+    sending.until(|event| event["received"].as_u64() >= Some(bytes as u64)).await;
+    sending.signal(Signal::INT);
+    sending.end().await.assert_code(3);
+}
+
+/// Puts `a.bin`, and what its `completed` says.
+async fn put_again(cli: &CliFixture) -> Value {
+    let mut put = cli.put(&cli.path("a.bin"));
+    put.arg("--json");
+    run(put).await.assert_done().event("completed")
+}
+
+/// Where the client goes on, as its notes say.
+fn noted_offset(cli: &CliFixture) -> u64 {
+    cli.state().uploads.values().next().expect("an upload in the notes").offset.get()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,12 +48,10 @@ async fn a_file_changed_in_one_block_sends_that_block() {
     let proxy = FaultProxy::start(server.address(), []).await;
     let mut test_file = TestFile::new(LONG, 70);
     let cli = partly_sent(&server, &proxy, &test_file).await;
-    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    let offset = noted_offset(&cli);
     test_file.bytes[BLOCK + 17] ^= 1;
-    let mut put = cli.put(&cli.write("a.bin", &test_file));
-    put.arg("--json");
-    let outcome = run(put).await;
-    let completed = outcome.assert_done().event("completed");
+    cli.write("a.bin", &test_file);
+    let completed = put_again(&cli).await;
     let sent = completed["sent_bytes"].as_u64().unwrap();
     assert_eq!(completed["document_id"], 1, "the same upload");
     assert!(sent <= test_file.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
@@ -61,13 +77,11 @@ async fn a_file_that_grew_keeps_its_unchanged_blocks() {
     let proxy = FaultProxy::start(server.address(), []).await;
     let mut test_file = TestFile::new(LONG + 77, 83);
     let cli = partly_sent(&server, &proxy, &test_file).await;
-    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    let offset = noted_offset(&cli);
     test_file.bytes.extend_from_slice(&TestFile::new(2 * BLOCK, 84).bytes);
     test_file.bytes[BLOCK + 17] ^= 1;
-    let mut put = cli.put(&cli.write("a.bin", &test_file));
-    put.arg("--json");
-    let outcome = run(put).await;
-    let completed = outcome.assert_done().event("completed");
+    cli.write("a.bin", &test_file);
+    let completed = put_again(&cli).await;
     let sent = completed["sent_bytes"].as_u64().unwrap();
     assert_eq!(completed["document_id"], 1, "the same upload");
     assert!(sent <= test_file.size() as u64 - offset + 2 * BLOCK as u64, "{sent} after {offset}");
@@ -123,12 +137,9 @@ async fn lost_notes_cost_nothing() {
     let proxy = FaultProxy::start(server.address(), []).await;
     let test_file = TestFile::new(LONG, 75);
     let cli = partly_sent(&server, &proxy, &test_file).await;
-    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    let offset = noted_offset(&cli);
     std::fs::remove_file(cli.state_path()).unwrap();
-    let mut put = cli.put(&cli.path("a.bin"));
-    put.arg("--json");
-    let outcome = run(put).await;
-    let completed = outcome.assert_done().event("completed");
+    let completed = put_again(&cli).await;
     assert_eq!(completed["document_id"], 1, "the same upload");
     let again = completed["sent_bytes"].as_u64().unwrap() + offset - test_file.size() as u64;
     assert!(again <= BLOCK as u64, "{again} bytes again");
@@ -149,11 +160,7 @@ async fn blocks_of_another_upload_are_never_taken_for_ours() {
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
     let file = cli.write("elsewhere/a.bin", &theirs);
     let put = cli.elsewhere(&file, "elsewhere/state.json");
-    let mut sending = cli.start(put);
-    let enough = 6 * BLOCK as u64;
-    sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
-    sending.signal(Signal::INT);
-    sending.end().await.assert_code(3);
+    is_paused(&cli, put, 6 * BLOCK).await;
     proxy.otherwise(Faults::none());
 
     run(cli.put(&cli.path("a.bin"))).await.assert_done();
@@ -168,14 +175,11 @@ async fn two_files_of_one_name_do_not_undo_each_other() {
     let proxy = FaultProxy::start(server.address(), []).await;
     let first = TestFile::new(LONG, 78);
     let cli = partly_sent(&server, &proxy, &first).await;
-    let offset = cli.state().uploads.values().next().unwrap().offset.get();
+    let offset = noted_offset(&cli);
     let second = TestFile::new(LONG, 79);
     run(cli.put(&cli.write("other/a.bin", &second))).await.assert_done();
     server.site.assert_published(&server.user, "a.bin", &second);
-    let mut put = cli.put(&cli.path("a.bin"));
-    put.arg("--json");
-    let outcome = run(put).await;
-    let sent = outcome.assert_done().event("completed")["sent_bytes"].as_u64().unwrap();
+    let sent = put_again(&cli).await["sent_bytes"].as_u64().unwrap();
     assert_eq!(sent, first.size() as u64 - offset, "the first one kept its head start");
     server.site.assert_published(&server.user, "a (1).bin", &first);
 }

@@ -65,15 +65,20 @@ async fn a_full_ext4_under_the_bytes_loses_no_promise() {
     under_the_bytes(data).await;
 }
 
+async fn three_begun(server: &ServerProcess, user: &TestUser) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for number in 0..3 {
+        clients.push(Client::begin(server, user, number, 200_000).await);
+    }
+    clients
+}
+
 async fn under_the_bytes(data: Volume) {
     let Some(state) = Volume::memory(16 << 20) else { return };
     let disks = Disks::of(data, Some(state));
     let user = disks.site().add_user("ada").await;
     let server = Launch::without_reserve(disks.site()).start().await;
-    let mut clients = Vec::new();
-    for number in 0..3 {
-        clients.push(Client::begin(&server, &user, number, 200_000).await);
-    }
+    let mut clients = three_begun(&server, &user).await;
     let ballast = disks.data().fill_up_to(500_000);
     let [first, second, third] = &mut clients[..] else { panic!("three clients") };
     let (first, second, third) =
@@ -116,10 +121,7 @@ async fn a_full_disk_under_the_catalog_loses_no_promise() {
     let disks = Disks::of(data, Some(state));
     let user = disks.site().add_user("ada").await;
     let server = Launch::without_reserve(disks.site()).start().await;
-    let mut clients = Vec::new();
-    for number in 0..3 {
-        clients.push(Client::begin(&server, &user, number, 200_000).await);
-    }
+    let mut clients = three_begun(&server, &user).await;
     let ballast = disks.state().fill_up_to(0);
     fill_the_rest(&ballast);
     for client in &mut clients {

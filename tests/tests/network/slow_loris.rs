@@ -58,6 +58,21 @@ async fn honest(site: &Site, server: &ServerProcess, user: &TestUser, name: &str
     took
 }
 
+/// The shortest of some uploads without a crowd, behind one that is not measured.
+async fn fastest_alone(
+    site: &Site,
+    server: &ServerProcess,
+    user: &TestUser,
+    rounds: usize,
+) -> Duration {
+    honest(site, server, user, "warm").await;
+    let mut alone = Duration::MAX;
+    for round in 0..rounds {
+        alone = alone.min(honest(site, server, user, &format!("alone {round}.bin")).await);
+    }
+    alone
+}
+
 /// The connections of the crowd are all still open: a client that was measured beside
 /// connections that the server had closed would have been measured alone.
 fn assert_all_drip(crowd: &mut JoinSet<()>, size: usize) {
@@ -91,11 +106,7 @@ async fn a_thousand_of_them_and_one_honest_client() {
     let user = site.add_user("ada").await;
     let mallory = site.add_user("mallory").await;
     let server = ServerProcess::start(&site).await;
-    honest(&site, &server, &user, "warm").await;
-    let mut alone = Duration::MAX;
-    for round in 0..5 {
-        alone = alone.min(honest(&site, &server, &user, &format!("alone {round}.bin")).await);
-    }
+    let alone = fastest_alone(&site, &server, &user, 5).await;
     let (before, _) = resident(server.id());
 
     let hello = |token: &str| frame::control(&hello(token));
@@ -184,11 +195,7 @@ async fn a_hundred_that_drip_behind_a_good_beginning() {
     let user = site.add_user("ada").await;
     let mallory = site.add_user("mallory").await;
     let server = ServerProcess::start(&site).await;
-    honest(&site, &server, &user, "warm").await;
-    let mut alone = Duration::MAX;
-    for round in 0..4 {
-        alone = alone.min(honest(&site, &server, &user, &format!("alone {round}.bin")).await);
-    }
+    let alone = fastest_alone(&site, &server, &user, 4).await;
     let since = Instant::now();
     let mut drips = JoinSet::new();
     for number in 0..DRIPS {
