@@ -124,7 +124,7 @@ fn stray_option(command: &clap::Command, matches: &ArgMatches) -> Option<String>
     stray.map(|id| id.replace('_', "-"))
 }
 
-/// So long threads may take to end that outlived the orderly stop.
+/// How long threads may take to end that outlived the orderly stop.
 const LAST_THREADS: Duration = Duration::from_millis(300);
 
 /// Serves until SIGTERM or SIGINT.

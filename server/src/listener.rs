@@ -12,12 +12,12 @@ use tokio::sync::Semaphore;
 use towline_engine::log::Limiter;
 use towline_protocol::{Code, ErrorReply, Reply, frame};
 
-/// After an error of the listener (no descriptors left, say) it rests so long;
-/// connections that are open go on.
+/// How long the listener rests after an error (no descriptors left, for example); connections
+/// that are open go on.
 const REST: Duration = Duration::from_millis(250);
 
-/// A peer that does not answer for so long is gone: the kernel's own patience is
-/// two hours for an idle connection, and a quarter of an hour for a busy one.
+/// A peer that does not answer for this time is gone: the kernel itself would wait for two hours
+/// on an idle connection, and a quarter of an hour on a busy one.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Takes connections until the server stops.

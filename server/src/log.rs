@@ -22,7 +22,7 @@ use tracing_subscriber::fmt::MakeWriter;
 const VARIABLE: &str = "TOWLINE_LOG";
 const DEFAULT: &str = "info";
 
-/// What a process that ends waits for its log, if nobody reads that.
+/// How long a process that ends waits for its log, where no program reads that.
 const LAST_LINES: Duration = Duration::from_millis(250);
 
 /// The queue of this process, once the log has begun.

@@ -1,4 +1,4 @@
-//! Logins that were refused, in the log: anybody can cause them, and as often as they like.
+//! Logins that were refused, in the log: any client can cause them, as often as it likes.
 //! Of each network and code a line is written at once, and then one a second, with how often
 //! it was left out.
 

@@ -1,11 +1,11 @@
 //! The two halves of a TCP connection.
 //!
-//! The runtime is told of each arrival on what it watches, whoever reads: for a lane that
-//! [reads by itself](Receiver::wait_alone) every one of them would wake a thread that has
-//! nothing to do. So the receiving half is watched only while the runtime is to wait for
+//! The runtime is told of each arrival on a descriptor that it watches, also where another thread
+//! reads: for a lane that [reads by itself](Receiver::set_read_deadline) each of them would wake a
+//! thread that has nothing to do. So the receiving half is watched only while the runtime is to wait for
 //! it. The sending half is not watched at all, since that would take a second descriptor:
-//! its words are few and nearly always find room, and where they do not it looks again
-//! soon, and then less and less often.
+//! its replies are few and nearly always find room in the kernel's buffer, and where they do not it
+//! looks again soon, and then less and less often.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -19,12 +19,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// What a thread can wait for by itself, without the runtime.
-pub(crate) trait Patient {
-    /// From now on a read waits by itself, until then at the most, and says by `Pending`
-    /// that nothing came: nobody will be woken, so it is to be polled and not awaited.
-    /// Without a time it is the runtime that waits again.
-    fn wait_alone(&mut self, until: Option<Instant>);
+/// A reader that a thread can wait for by itself, without the runtime.
+pub(crate) trait BlockingRead {
+    /// From now on a read waits by itself, at most until then, and says by `Pending`
+    /// that nothing came: no task will be woken, so it is to be polled and not awaited.
+    /// Without a time the runtime waits again.
+    fn set_read_deadline(&mut self, until: Option<Instant>);
 }
 
 /// See the module's description.
@@ -68,8 +68,8 @@ fn watch(stream: Arc<TcpStream>) -> io::Result<AsyncFd<Arc<TcpStream>>> {
     AsyncFd::with_interest(stream, Interest::READABLE)
 }
 
-impl Patient for Receiver {
-    fn wait_alone(&mut self, until: Option<Instant>) {
+impl BlockingRead for Receiver {
+    fn set_read_deadline(&mut self, until: Option<Instant>) {
         self.alone = until;
         if until.is_some() {
             self.watched = None;
@@ -212,20 +212,20 @@ mod tests {
         assert!(receiver.watched.is_some());
 
         let soon = Instant::now() + Duration::from_millis(1);
-        receiver.wait_alone(Some(soon));
+        receiver.set_read_deadline(Some(soon));
         assert!(receiver.watched.is_none());
         assert_eq!(receiver.read_alone(soon, &mut room).unwrap(), None);
 
         let alone = tokio::task::spawn_blocking(move || {
             let late = Instant::now() + Duration::from_secs(60);
-            receiver.wait_alone(Some(late));
+            receiver.set_read_deadline(Some(late));
             assert_eq!(receiver.read_alone(late, &mut room).unwrap(), Some(3));
             receiver
         });
         there.write_all(b"two").await.unwrap();
         let mut receiver = alone.await.unwrap();
 
-        receiver.wait_alone(None);
+        receiver.set_read_deadline(None);
         there.write_all(b"three").await.unwrap();
         drop(there);
         let mut rest = Vec::new();

@@ -1,4 +1,4 @@
-//! Who is who: JSON web tokens, signed with an Ed25519 key of this server's own.
+//! Tokens, by which a client proves its user: JSON web tokens, signed with an Ed25519 key of this server's own.
 //!
 //! One algorithm, one key, no header that could name another. What a token has to
 //! say is a user (`sub`), an end (`exp`), a beginning (`iat`) and the store that it was issued
@@ -28,7 +28,7 @@ pub struct Tokens {
     clock: Clock,
 }
 
-/// Who somebody is, and until when they may say so.
+/// The user whom a token names, and until when the token holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The user.

@@ -156,7 +156,7 @@ impl StateFile {
     }
 
     /// Moves a corrupt file out of the way, to `<name>.corrupt-<unix seconds>`,
-    /// with a further number where that is taken, so that nobody's evidence is
+    /// with a further number where that is taken, so that no evidence is
     /// overwritten. Tells where it lies now; nothing where the file reads well,
     /// because another process has just done the same.
     ///

@@ -292,7 +292,7 @@ fn line(out: &mut impl Write, value: &Value) -> io::Result<()> {
 }
 
 /// A path with everything escaped that a terminal could obey, or that could hide or
-/// reorder what stands beside it. Names here may be anybody's.
+/// reorder what stands beside it. Any program may have made these names.
 fn printable(path: &Path) -> String {
     let quoted = format!("{path:?}");
     quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&quoted).to_owned()

@@ -5,7 +5,7 @@
 //! hashed and written. Chunks that follow each other share a buffer until their
 //! block ends, so the size of a chunk costs next to nothing.
 
-use crate::socket::Patient;
+use crate::socket::BlockingRead;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,17 +103,17 @@ const SMALL_BUFFER_BYTES: usize = 64 << 10;
 /// As much as some socket buffers hold; who sends more does not listen.
 const DRAIN_READS_MAX: usize = 4096;
 
-impl<R: Patient> FrameReader<R> {
-    /// See [`Patient::wait_alone`].
-    pub(crate) fn wait_alone(&mut self, until: Option<std::time::Instant>) {
-        self.reader.wait_alone(until);
+impl<R: BlockingRead> FrameReader<R> {
+    /// See [`BlockingRead::set_read_deadline`].
+    pub(crate) fn set_read_deadline(&mut self, until: Option<std::time::Instant>) {
+        self.reader.set_read_deadline(until);
     }
 }
 
 impl<R> FrameReader<R> {
     /// For this time the server itself did not read: it does not count for the client's
     /// clocks.
-    pub(crate) fn excuse(&mut self, waited: Duration) {
+    pub(crate) fn reset_timeouts(&mut self, waited: Duration) {
         self.last_byte += waited;
         if let Some(frame) = &mut self.frame {
             frame.since += waited;
@@ -298,7 +298,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.buffer_wanted.get_or_insert_with(Instant::now);
         let buffer = self.pool.take(bytes).await;
         if let Some(since) = self.buffer_wanted.take() {
-            self.excuse(since.elapsed());
+            self.reset_timeouts(since.elapsed());
         }
         buffer
     }
@@ -316,7 +316,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// So many bytes have come just now.
+    /// That many bytes have come just now.
     fn came(&mut self, count: usize) {
         self.last_byte = Instant::now();
         let frame = self.frame.get_or_insert(FrameClock { since: self.last_byte, bytes: 0 });

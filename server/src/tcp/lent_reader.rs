@@ -8,7 +8,7 @@
 //! the reader back to the session.
 
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
-use crate::socket::Patient;
+use crate::socket::BlockingRead;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ struct Returned<R> {
 }
 
 /// An reader in a lane. However it is dropped, the reader goes back.
-struct LentReader<R: Patient> {
+struct LentReader<R: BlockingRead> {
     channel: Channel,
     /// What goes back, and how; there until this is dropped.
     held: Option<(Returned<R>, oneshot::Sender<Returned<R>>)>,
@@ -104,7 +104,7 @@ impl<R: AsyncRead + Unpin> ReaderSlot<R> {
         place: OwnedSemaphorePermit,
     ) -> Option<Box<dyn DataSource>>
     where
-        R: Patient + Send + 'static,
+        R: BlockingRead + Send + 'static,
     {
         let reader = self.reader.take()?;
         let (back, returned) = oneshot::channel();
@@ -157,10 +157,10 @@ impl<R: AsyncRead + Unpin> ReaderSlot<R> {
         }
     }
 
-    /// See [`FrameReader::excuse`].
-    pub(crate) fn excuse(&mut self, waited: Duration) {
+    /// See [`FrameReader::reset_timeouts`].
+    pub(crate) fn reset_timeouts(&mut self, waited: Duration) {
         if let Some(reader) = &mut self.reader {
-            reader.excuse(waited);
+            reader.reset_timeouts(waited);
         }
     }
 }
@@ -176,18 +176,18 @@ impl<R> Lent<R> {
     }
 }
 
-impl<R: AsyncRead + Patient + Unpin + Send> DataSource for LentReader<R> {
+impl<R: AsyncRead + BlockingRead + Unpin + Send> DataSource for LentReader<R> {
     fn pull(&mut self, until: std::time::Instant) -> Option<Pulled> {
         let (held, _) = self.held.as_mut()?;
         let now = Instant::now();
         // The disk may have been slow; that is not the client's time.
         if let Some(since) = self.resting.take() {
-            held.reader.excuse(now.saturating_duration_since(since));
+            held.reader.reset_timeouts(now.saturating_duration_since(since));
         }
         if held.last.is_some() || self.recalled.load(Ordering::Relaxed) {
             return None;
         }
-        held.reader.wait_alone(Some(until));
+        held.reader.set_read_deadline(Some(until));
         // It waits as it reads: where it has nothing to say then, nothing came, or no
         // buffer is free, and the session waits for that. Cancel-safe: the reader keeps
         // what it has read.
@@ -211,14 +211,14 @@ impl<R: AsyncRead + Patient + Unpin + Send> DataSource for LentReader<R> {
     }
 }
 
-impl<R: Patient> Drop for LentReader<R> {
+impl<R: BlockingRead> Drop for LentReader<R> {
     fn drop(&mut self) {
         if let Some((mut held, back)) = self.held.take() {
-            held.reader.wait_alone(None);
+            held.reader.set_read_deadline(None);
             if let Some(since) = self.resting {
-                held.reader.excuse(since.elapsed());
+                held.reader.reset_timeouts(since.elapsed());
             }
-            // Where nobody waits for it, the connection is gone.
+            // Where no task waits for it, the connection is gone.
             let _ = back.send(held);
         }
     }

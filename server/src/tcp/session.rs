@@ -9,7 +9,7 @@ use super::send_buffer::SendBuffer;
 use super::translate;
 use crate::access::Access;
 use crate::shared::Shared;
-use crate::socket::Patient;
+use crate::socket::BlockingRead;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use towline_protocol::reply::Pong;
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_types::UserId;
 
-/// So long the last words may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the orderly close of a connection may take.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// So long those who may have something to say are waited for: for less than a client
-/// waits for the last words.
+/// How long the session waits for the last events of its uploads: less than a client waits for
+/// the last replies.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
@@ -56,7 +56,7 @@ struct Connection<R, W> {
 /// Serves one connection.
 pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, shared: Arc<Shared>)
 where
-    R: AsyncRead + Patient + Unpin + Send + 'static,
+    R: AsyncRead + BlockingRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
     let mut reader =
@@ -93,16 +93,16 @@ where
         Login::WrongDoor(text) => outgoing.push_frames(text.as_bytes()),
         Login::Gone => return,
     }
-    farewell(&mut reader, &mut outgoing).await;
+    close_gracefully(&mut reader, &mut outgoing).await;
 }
 
 /// The last words, and time for them to be heard.
-async fn farewell<R, W>(reader: &mut FrameReader<R>, outgoing: &mut SendBuffer<W>)
+async fn close_gracefully<R, W>(reader: &mut FrameReader<R>, outgoing: &mut SendBuffer<W>)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let _ = timeout(FAREWELL, async {
+    let _ = timeout(CLOSE_MAX, async {
         outgoing.finish().await?;
         reader.drain().await;
         std::io::Result::Ok(())
@@ -112,7 +112,7 @@ where
 
 impl<R, W> Connection<R, W>
 where
-    R: AsyncRead + Patient + Unpin + Send + 'static,
+    R: AsyncRead + BlockingRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
     async fn run(mut self) {
@@ -136,21 +136,21 @@ where
         if let End::Closed(error) = end {
             outgoing.push(&Reply::Error(error));
         }
-        farewell(&mut reader, &mut outgoing).await;
+        close_gracefully(&mut reader, &mut outgoing).await;
     }
 
-    /// Until somebody has enough.
+    /// Passes requests and events on until the connection ends; says why it ends.
     async fn talk(&mut self) -> End {
         let timings = self.shared.timings;
         let stopping = self.shared.stopping.clone();
         let mut deaf_since = None;
         loop {
-            // Who does not read is not read from, and keeps no buffer from others.
+            // A client that does not read is not read from, and keeps no buffer from others (P6).
             let listens = self.outgoing.has_room() && self.events.len() < REQUESTS_MAX as usize;
             if !listens {
                 deaf_since.get_or_insert_with(Instant::now);
             } else if let Some(since) = deaf_since.take() {
-                self.source.excuse(since.elapsed());
+                self.source.reset_timeouts(since.elapsed());
             }
             if !listens
                 && let Some(segment) = self.source.pause()
@@ -273,7 +273,7 @@ where
                 self.session.give_back(admitted);
                 return end;
             }
-            self.source.excuse(since.elapsed());
+            self.source.reset_timeouts(since.elapsed());
         }
         self.session.push(admitted);
         None
@@ -311,9 +311,8 @@ where
     }
 }
 
-/// Passes on what is still said. The lanes are done, but whoever ends an upload tells its
-/// writers only once the catalog says so: nobody has more to say when the last way here
-/// is dropped.
+/// Passes on the last events. The lanes are done, but a thread that ends an upload tells its
+/// writers only when the catalog says so: no event follows when the last sender is dropped.
 async fn drain_events<W: AsyncWrite + Unpin>(
     events: &mut EventReceiver,
     outgoing: &mut SendBuffer<W>,

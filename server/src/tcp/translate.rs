@@ -4,7 +4,7 @@
 use std::ops::Range;
 use towline_engine::Receipt;
 use towline_engine::{
-    Answer, Event, EventKind, Grant, GrantedBy, Position, Status as Standing, Tag,
+    Answer, Event, EventKind, Grant, GrantedBy, Position, Status as DocumentStatus, Tag,
 };
 use towline_engine::{Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest};
 use towline_engine::{Length, Phase, SendingMode};
@@ -223,7 +223,7 @@ fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> 
     }
 }
 
-fn status(channel: Channel, document_id: DocumentId, standing: &Standing) -> Status {
+fn status(channel: Channel, document_id: DocumentId, standing: &DocumentStatus) -> Status {
     let Position { received, durable, length } = standing.position;
     // Uploads of this door have a length from the beginning. Of one that another door has begun
     // without, a client hears the largest that it may become.

@@ -71,7 +71,7 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection, CatalogError> {
     Ok(connection)
 }
 
-/// Opens a database that is there, beside whoever works with it, and keeps every
+/// Opens a database that is there, beside the processes that work with it, and keeps every
 /// statement from changing it.
 ///
 /// Not with SQLite's read-only flag: such a connection leaves an empty journal and

@@ -41,11 +41,11 @@ pub struct NewDocument {
 pub enum Bytes {
     /// All of them are durable.
     Synced,
-    /// Some may still be in the page cache only. Behind a crash nobody believes in
-    /// them before they were read and hashed.
+    /// Some may still be in the page cache only. After a crash they are
+    /// read and hashed before they are served.
     Cached {
-        /// What the file is known by under any name: a file that somebody else has put
-        /// in its place has another.
+        /// What the file is known by under any name: a file that another program
+        /// has put in its place has another one.
         inode: u64,
     },
 }

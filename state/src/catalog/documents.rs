@@ -13,8 +13,8 @@ use towline_upload::Phase;
 impl Catalog {
     /// Records that an upload begins, with nothing of it durable yet; unless there is
     /// something already that makes it needless. `name` is told the new number before
-    /// anybody else can see the row; what it gives is dropped where the row comes to
-    /// nothing. It must not block.
+    /// any other thread can see the row; what it gives is dropped where no row is
+    /// made. It must not block.
     ///
     /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where
     /// `max_unfinished_per_user` of the user's uploads wait for bytes already;

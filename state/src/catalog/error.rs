@@ -41,7 +41,7 @@ pub enum CatalogError {
     /// The storage failed earlier; writes are refused until a restart.
     #[error("the catalog is read-only since its storage failed")]
     ReadOnly,
-    /// A row does not say what the types demand: somebody edited it by hand.
+    /// A row does not say what the types demand: a person has edited it.
     #[error("{table} {id} in the catalog cannot be read: its {column} is not valid: {reason}")]
     BadRow {
         /// What the row describes: "document" or "user".
@@ -139,7 +139,7 @@ pub enum Refusal {
     NameTaken {
         /// The name.
         name: String,
-        /// Who has it.
+        /// The user who has it.
         user_id: UserId,
         /// Whether that user was removed.
         removed: bool,
@@ -219,7 +219,7 @@ impl From<rusqlite::Error> for CatalogError {
 
 impl CatalogError {
     /// What the failure of a commit means. There the index grows only after the
-    /// journal was written and synced: nobody can say whether a restart will find the
+    /// journal was written and synced: it is not known whether a restart will find the
     /// transaction, so nothing may be promised on either answer.
     pub(super) fn of_commit(error: rusqlite::Error) -> Self {
         let extended = error.sqlite_error().map(|code| code.extended_code);

@@ -1,4 +1,4 @@
-//! What ought to lie on disk, for whoever holds the two against each other.
+//! What ought to lie on disk, for a comparison with what lies there.
 
 use super::document::{COLUMNS, Document, document};
 use super::error::CatalogError;
@@ -81,7 +81,7 @@ impl Catalog {
             // Parameters are counted in the order in which they stand there.
             let mut rows = statement.query(params![user_id.to_i64(), text, key])?;
             let Some(row) = rows.next()? else { return Ok(None) };
-            // Of no use where it does not read, but the file is somebody's.
+            // A number that does not read is of no use, but the file belongs to a row.
             Ok(DocumentId::from_i64(row.get(0)?).ok())
         })
     }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use towline_types::UserId;
 
-/// Who takes turns.
+/// The kinds of callers that take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Share {
     /// Looks at users: logins.
@@ -47,7 +47,7 @@ where
     T: Send + 'static,
     F: FnOnce(&Connection) -> Result<T, CatalogError> + Send + 'static,
 {
-    #[expect(clippy::new_ret_no_self, reason = "nobody needs the type, only what it can do")]
+    #[expect(clippy::new_ret_no_self, reason = "callers need no type, only what it can do")]
     pub(super) fn new(work: F, answer: oneshot::Sender<Result<T, CatalogError>>) -> Box<dyn Task> {
         Box::new(Self { work: Some(work), result: Err(CatalogError::Closed), answer })
     }

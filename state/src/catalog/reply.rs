@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// on a thread that may block.
 ///
 /// Dropped, it takes nothing back: a call that has found room in the queue (and
-/// only then) is carried out whether or not anybody listens. So a reply is
+/// only then) is carried out whether or not its answer is waited for. So a reply is
 /// cancel-safe in the sense that the catalog stays whole, not that nothing happened.
 #[must_use = "a call that finds the queue full is carried out only if it is waited for"]
 pub struct Reply<T> {

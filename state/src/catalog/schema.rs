@@ -20,8 +20,8 @@ pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), C
     Ok(())
 }
 
-/// Refuses any schema but the newest one known: whoever may change nothing
-/// cannot bring an older one up to date.
+/// Refuses any schema but the newest one known: a connection that may change
+/// nothing cannot bring an older one up to date.
 pub(super) fn refuse_other(connection: &Connection, path: &Path) -> Result<(), CatalogError> {
     refuse_newer(connection, path)?;
     let (found, known) = (found(connection)?, known());
@@ -53,7 +53,7 @@ fn known() -> i64 {
 }
 
 /// Applies what is missing, all in one transaction with its history: a kill in
-/// between leaves the schema as it was and not a table that nobody wrote down.
+/// between leaves the schema as it was and not a table that the history does not know.
 pub(super) fn bring_up_to_date(
     connection: &mut Connection,
     path: &Path,

@@ -34,7 +34,7 @@ pub struct UploadEntry {
     /// When the last byte came.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "unix_seconds")]
     pub last_chunk_time: Option<Timestamp>,
-    /// Whether somebody is at it.
+    /// Whether it is under way.
     pub status: EntryStatus,
     /// The local file, absolute. The client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ impl UploadEntry {
     }
 }
 
-/// Whether somebody is at the upload.
+/// Whether the upload is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryStatus {
