@@ -1,4 +1,4 @@
-//! Why one attempt at an upload ended, and hence what comes next.
+//! Why one attempt at an upload ended, which decides what the client does next.
 
 use crate::failure::Failure;
 
@@ -10,37 +10,38 @@ use towline_protocol::{Channel, Code, ErrorReply};
 /// What ended an attempt.
 #[derive(Debug)]
 pub(crate) enum AttemptEnd {
-    /// There is no connection to be had: wait, or give up.
+    /// No connection was made: wait, or give up.
     Unreached(Unreached),
     /// The connection is gone: connect and resume.
     Lost(String),
     /// The connection is silent, though the server may be there: connect and resume.
     Silent(String),
-    /// The server cannot just now: come again later.
+    /// The server refuses for now: try again later.
     Later(Box<ErrorReply>),
-    /// One side received what the other cannot have sent. A damaged link does
-    /// that, and so does a fault in a program; hence a new connection, but not
-    /// for ever.
+    /// One side received bytes that the other side cannot have sent. The reason is a damaged link
+    /// or a fault in a program: try a new connection, a limited number of times.
     Garbled(Failure),
     /// Client and server differ about how far the upload is: resume again on
     /// the same connection.
     Realign,
-    /// Over.
+    /// The upload has failed; another attempt would fail in the same way.
     Failed(Failure),
 }
 
 impl AttemptEnd {
-    /// A lie, or a mistake that a new connection would not mend.
+    /// The server does not keep to the protocol, and would not on another connection either.
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
         Self::Failed(Failure::Protocol(what.into()))
     }
 
-    /// What an error means that no step has its own answer to.
+    /// What an error reply means for the attempt, where the step that gets it has no special
+    /// handling for it.
     pub(crate) fn refused(reply: ErrorReply) -> Self {
         let reply = Box::new(reply);
         match reply.code {
             Code::ShuttingDown | Code::Internal => Self::Later(reply),
-            // Of the connection as a whole: others end, and then there is room.
+            // On channel 0 it is about the number of connections: others end, and then there is
+            // room.
             Code::TooMany if reply.channel == Channel::default() => Self::Later(reply),
             Code::AuthTimeout | Code::TooSlow => Self::Lost(reply.message),
             Code::BadProtocol
@@ -58,8 +59,8 @@ impl AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// Why a connection was lost; nothing where there was none, or where another one would
-    /// end in the same way.
+    /// Why a connection was lost; nothing where there was no connection, or where another one
+    /// would end in the same way.
     pub(crate) fn loss(self) -> Option<String> {
         match self {
             Self::Lost(reason) | Self::Silent(reason) => Some(reason),
@@ -70,14 +71,14 @@ impl AttemptEnd {
     }
 }
 
-/// What keeps the server from doing it just now, in words.
+/// Why the server refuses for now, in words.
 pub(crate) fn reason(reply: &ErrorReply) -> String {
     match reply.code {
         Code::ShuttingDown => "the server is stopping".to_owned(),
         Code::TooMany => "the server has too many connections".to_owned(),
         Code::NoSpace => "the server is out of disk space".to_owned(),
         Code::Internal => {
-            // What is kept and when it is tried again stands behind it.
+            // The rest of the message says what is kept; the client says that itself.
             let what = reply.message.split(';').next().unwrap_or_default();
             format!("the server has a fault of its own: {}", crate::text::printable(what))
         }

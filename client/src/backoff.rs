@@ -1,12 +1,12 @@
-//! When to try again.
+//! How long to wait before the next attempt. Pure.
 
 use std::time::Duration;
 
-/// The longest first wait.
+/// The upper limit of the first wait; that of each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The longest wait of all: who comes back finds the upload going on within
-/// half a minute.
+/// The upper limit of all waits: when the server or the network is back, the upload continues
+/// within half a minute.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The waits between the attempts to reach a server of which nothing was ever heard, where
@@ -15,9 +15,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(crate) const FIRST_CONTACT_WAITS: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Waits that double, each taken at random between nothing and its most ("full
-/// jitter"), so that the clients of a server that was away do not come back all
-/// at the same moment.
+/// Waits with a limit that doubles, each taken at random between 0 and its limit ("full
+/// jitter"), so that the clients of a server that was away do not connect all at the same
+/// moment.
 ///
 /// Ask [`next_wait`](Self::next_wait) after each failure; say
 /// [`progressed`](Self::progressed) after an attempt in which something became durable.
@@ -33,8 +33,8 @@ impl Backoff {
         Self { allowed, failed: 0 }
     }
 
-    /// How long to wait, or nothing where it is time to give up. `dice` is
-    /// anything in 0.0..1.0.
+    /// How long to wait, or nothing where the client gives up. `dice` is a random number in
+    /// 0.0..1.0.
     pub(crate) fn next_wait(&mut self, dice: f64) -> Option<Duration> {
         if self.allowed.is_some_and(|allowed| self.failed >= allowed) {
             return None;
@@ -44,7 +44,7 @@ impl Backoff {
         Some(most.mul_f64(dice.clamp(0.0, 1.0)))
     }
 
-    /// An attempt has failed that waits otherwise.
+    /// Counts an attempt that has failed and after which another wait is used.
     pub(crate) fn count(&mut self) {
         self.failed = self.failed.saturating_add(1);
     }

@@ -1,4 +1,5 @@
-//! A client of one server.
+//! A client of one server: its settings and its connection. What it does is in the files of
+//! `client/`: `put` (one file), `many` (many files), `questions` (everything else).
 
 #[cfg(test)]
 mod hostile;
@@ -27,27 +28,29 @@ use towline_state::StateFile;
 use towline_state::state_file::{JobEntry, KnownServer};
 use towline_types::StoreId;
 
-/// How long a login may take where no server is known to be.
+/// How long a login may take where no server has ever answered.
 const FIRST_LOGIN: Duration = Duration::from_secs(10);
 
-/// Uploads files to one server, one after another over one connection, which
-/// it opens when it needs it and again when it is lost.
+/// Uploads files to one server. It opens a connection when it needs one, and another when that
+/// is lost.
 ///
-/// Make one with [`new`](Self::new), say what differs from the default with
-/// [`state_file`](Self::state_file), [`retries`](Self::retries) and the like, then
-/// [`put`](Self::put) as often as you like.
+/// Make one with [`new`](Self::new), change its defaults with
+/// [`state_file`](Self::state_file), [`retries`](Self::retries), [`timeouts`](Self::timeouts) and
+/// the like, then call [`put`](Self::put) or [`put_many`](Self::put_many) as often as needed.
+/// [`status`](Self::status) and [`cancel`](Self::cancel) ask about one document.
 #[derive(Debug)]
 pub struct Client {
     route: Route,
-    /// Where that leads to, with what the server has told of itself.
+    /// The address of the server, and the store that it says it has.
     known: KnownServer,
-    /// The store that the questions or the files are for, where that is known.
+    /// The store that has to answer, where the caller knows it.
     expected: Option<StoreId>,
-    /// The commands that it works for, as the list is to have them.
+    /// The commands that this client works for, as the state file has them.
     jobs: Vec<JobEntry>,
-    /// It has logged in there in this run, or in an earlier one.
+    /// The server has accepted a login, in this run or in an earlier one.
     was_met: bool,
-    /// How often in a row all that was sent behind a login was lost.
+    /// How many connections in a row were lost without a byte of a file received, although the
+    /// login had arrived.
     in_vain: u32,
     token: Token,
     token_file: Option<PathBuf>,
@@ -58,7 +61,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that keeps no state file and retries for ever.
+    /// A client without a state file that retries for ever.
     #[must_use]
     pub fn new(server: ServerAddress, token: Token) -> Self {
         Self {
@@ -77,22 +80,23 @@ impl Client {
         }
     }
 
-    /// Keeps a list of unfinished uploads in that file.
+    /// Keeps the list of unfinished uploads in that file.
     #[must_use]
     pub fn state_file(mut self, file: StateFile) -> Self {
         self.uploads = Uploads::kept_in(file);
         self
     }
 
-    /// Reads the list of unfinished uploads in that file, which cannot be written: what is
-    /// begun is not remembered.
+    /// Reads the list of unfinished uploads in that file, and never writes to it: an upload that
+    /// this client begins is not remembered.
     #[must_use]
     pub fn read_only_state_file(mut self, file: StateFile) -> Self {
         self.uploads = Uploads::read_from(file);
         self
     }
 
-    /// Remembers in the list where the token lay, not what it is.
+    /// The file that the token came from. The list of unfinished uploads remembers the path, never
+    /// the token; and the file is read once more where the server refuses the token.
     #[must_use]
     pub fn token_file(mut self, path: Option<PathBuf>) -> Self {
         self.token_file = path;
@@ -107,20 +111,20 @@ impl Client {
         self
     }
 
-    /// Works for that store alone: the same number means something else in another one, and
-    /// the files may not be meant for it.
+    /// Uploads to that store alone and asks no other one: a document number means something else
+    /// in another store, and the files may not be meant for it.
     #[must_use]
     pub fn expected_store(mut self, store: Option<StoreId>) -> Self {
         self.expected = store;
         self
     }
 
-    /// Says in the list which server has these commands, as soon as that is known.
+    /// Has the list say which store has these commands, as soon as the store is known.
     pub(crate) fn works_for(&mut self, jobs: Vec<JobEntry>) {
         self.jobs = jobs;
     }
 
-    /// The store that has answered, where one has, and has said which one it is.
+    /// The store that the server has said it has.
     pub(crate) fn store(&self) -> Option<StoreId> {
         self.known.id
     }
@@ -144,9 +148,12 @@ impl Client {
         self.route.server()
     }
 
+    /// The open connection, or a new one.
+    ///
+    /// Cancel-safe: a connection that is not open yet is dropped.
     async fn connected(&mut self) -> Result<&mut Connection, AttemptEnd> {
         if self.connection.is_none() {
-            // Of a server that was never heard of nothing says that it is one.
+            // Where no server has ever answered, there may be none: the wait is shorter.
             let login = self.timeouts.ping_answer;
             let login = if self.was_met { login } else { login.min(FIRST_LOGIN) };
             let opened = Connection::open(&self.route, &self.token, self.timeouts, login).await?;
@@ -162,8 +169,8 @@ impl Client {
         self.connection.as_mut().ok_or_else(|| AttemptEnd::Lost(String::new()))
     }
 
-    /// Remembers who has answered. A command over several files that is killed later on is
-    /// told apart by that; the one file of a command has it in the entry of its upload.
+    /// Remembers which store has answered. A command of several files needs it in the list, in
+    /// case this process is killed; a command of one file has it in the entry of its upload.
     fn note_store(&mut self, store: Option<StoreId>) {
         if store.is_some() && store != self.known.id {
             for job in self.jobs.iter().filter(|job| job.files > 1) {
@@ -194,8 +201,8 @@ impl Client {
         transfer.attempt(context).await
     }
 
-    /// A connection on which one upload was refused is good for the next; one
-    /// whose peer misbehaves is not.
+    /// Keeps the connection after a failure that concerns one file, and drops it where the peer
+    /// does not keep to the protocol.
     fn tidy_after(&mut self, failure: &Failure) {
         let usable = match failure {
             Failure::Refused { reply, .. } => !reply.code.closes(),

@@ -31,7 +31,16 @@ pub(crate) enum Incoming {
     BlockList { channel: Channel, first: BlockIndex, values: Vec<ChainingValue> },
 }
 
-/// What [`Connection::next`] came back for.
+/// What [`Connection::next`] waits for, besides what the server says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitFor {
+    /// Nothing else.
+    Incoming,
+    /// Room for one more block.
+    IncomingOrRoom,
+}
+
+/// Why [`Connection::next`] has returned.
 #[derive(Debug)]
 pub(crate) enum Step {
     Incoming(Incoming),
@@ -42,22 +51,23 @@ pub(crate) enum Step {
 /// A connection that is logged in.
 ///
 /// Frames are queued with [`queue`](Self::queue) and [`queue_block`](Self::queue_block);
-/// they travel while [`next`](Self::next) waits for what the server says. Reading
-/// never waits for writing, so two full buffers cannot hold each other up.
+/// they are written while [`next`](Self::next) waits for what the server says. Reading never
+/// waits for writing, so the buffers of both directions cannot be full for ever.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
     decoder: Decoder,
     send_queue: SendQueue,
     timeouts: Timeouts,
-    /// When the peer last took or sent something.
+    /// When the socket last took or delivered bytes.
     alive: Instant,
-    /// When it last took bytes of a file.
+    /// When the socket last took bytes of a file.
     wrote: Instant,
-    /// All that it has sent, in bytes.
+    /// The number of bytes that the server has sent.
     heard_bytes: u64,
-    /// The first bytes of that.
+    /// The first bytes that the server has sent.
     greeting: Greeting,
+    /// A `ping` was sent, and the server has sent nothing since.
     pinged: bool,
     /// The server has closed its side in order.
     is_closed: bool,
@@ -81,10 +91,10 @@ impl Connection {
         self.welcome.features.iter().any(|word| word == feature)
     }
 
-    /// A channel on which nothing was said lately.
+    /// A channel that was not used lately.
     pub(crate) fn new_channel(&mut self) -> Channel {
-        // Half of what a server must bear, so that a number comes back long
-        // after the last reply on it.
+        // The numbers repeat after half of the channels that a server has to allow: long after
+        // the last reply on the same channel.
         let cycle = u32::try_from(CHANNELS_MAX / 2).unwrap_or(1).min(self.welcome.max_channels);
         self.channel = self.channel % cycle.max(1) + 1;
         Channel(self.channel)
@@ -119,10 +129,10 @@ impl Connection {
         self.send_queue.is_empty()
     }
 
-    /// Has the system forget what it has not sent yet, when this is dropped: what is sent
-    /// again elsewhere must not come twice.
+    /// Has the system drop the bytes that it has not sent yet, when this connection is dropped:
+    /// bytes that are sent again on another connection must not arrive twice.
     pub(crate) fn abandon(&self) {
-        // Where that fails there is nothing left to forget.
+        // Where that fails, the socket is closed already.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
@@ -131,17 +141,15 @@ impl Connection {
         self.send_queue.cut_after_frame();
     }
 
-    /// Writes what is queued until the server says something or, where
-    /// `room_wanted`, until there is room for a block.
+    /// Writes what is queued, until what is waited for has come.
     ///
-    /// Cancel-safe: whatever was read or written is accounted for in `self`
-    /// before anything is awaited.
-    pub(crate) async fn next(&mut self, room_wanted: bool) -> Result<Step, AttemptEnd> {
+    /// Cancel-safe: what was read or written is recorded in `self` before anything is awaited.
+    pub(crate) async fn next(&mut self, wait_for: WaitFor) -> Result<Step, AttemptEnd> {
         loop {
             if let Some(said) = self.decoded()? {
                 return Ok(Step::Incoming(said));
             }
-            if room_wanted && self.send_queue.has_room() {
+            if wait_for == WaitFor::IncomingOrRoom && self.send_queue.has_room() {
                 return Ok(Step::Room);
             }
             let payload_bytes = self.send_queue.payload_bytes();
@@ -152,14 +160,14 @@ impl Connection {
                 if self.send_queue.payload_bytes() > payload_bytes {
                     self.wrote = self.alive;
                 }
-                // Only what the server says answers a ping: a socket takes bytes
-                // for a server that is long gone.
+                // Only bytes from the server answer a ping: the socket takes bytes also after
+                // the server is gone.
                 self.pinged &= !read;
-                // A flood from the server must not keep this thread from all else.
+                // A server that sends without end must not keep this thread from other tasks.
                 tokio::task::consume_budget().await;
                 continue;
             }
-            // Cancel-safe: tokio documents `ready` so.
+            // Cancel-safe, as tokio documents of `ready`.
             match timeout_at(self.silence_ends(), self.stream.ready(self.interest())).await {
                 Ok(ready) => {
                     ready?;
@@ -208,8 +216,8 @@ impl Connection {
         })
     }
 
-    /// Writes once, as much as the socket takes. A failure is kept until there
-    /// is nothing more to read: the server may have said why.
+    /// Writes once, as much as the socket takes. An error is kept until there is nothing more to
+    /// read: the server may have said why it has closed the connection.
     fn write_some(&mut self) -> bool {
         if self.send_queue.is_empty() || self.broken.is_some() {
             return false;

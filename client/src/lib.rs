@@ -1,5 +1,14 @@
-//! The Towline client: a library that uploads files and never makes them start
-//! again, and [`cli`], the command line on top of it.
+//! The Towline client: a library that uploads files and never makes them start again, and
+//! [`cli`], the command line on top of it.
+//!
+//! - [`Client::new`] makes a client of one server; [`Client::state_file`] gives it a list of
+//!   unfinished uploads that outlives the process.
+//! - [`Client::put`] uploads one [`Document`], [`Client::put_many`] uploads many, as [`PutOptions`]
+//!   say. Both tell an [`Event`] of everything that happens and end with a [`Receipt`] or a
+//!   [`Failure`].
+//! - [`Client::status`] and [`Client::cancel`] ask about one document.
+//! - [`Failure::exit`] says what a failure means for a script, [`Failure::advice`] what a person
+//!   can do about it.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,35 +27,43 @@
 //! # }
 //! ```
 
+// What a caller uses.
 mod address;
-mod attempt_end;
-mod backoff;
-mod block_reader;
 pub mod cli;
 mod client;
-mod connection;
-#[cfg(feature = "serve")]
-mod demo;
 mod document;
 mod events;
 mod exit;
 mod failure;
-mod long_work;
 mod parallel;
+mod timeouts;
+mod token;
+pub mod uploads;
+
+// One file on its way.
+mod attempt_end;
+mod backoff;
+mod block_reader;
 mod place;
 mod plan;
 mod proof;
-mod route;
-mod send_queue;
 mod small_file_batch;
 mod source;
+mod transfer;
+
+// The server at the other end.
+mod connection;
+mod long_work;
+mod route;
+mod send_queue;
+
+// Words for people.
 mod system;
 mod text;
-mod timeouts;
-mod token;
-mod transfer;
 mod units;
-pub mod uploads;
+
+#[cfg(feature = "serve")]
+mod demo;
 
 pub use address::{BadAddress, DEFAULT_PORT, ServerAddress};
 pub use client::Client;

@@ -19,7 +19,7 @@ pub(crate) mod item;
 mod loader;
 
 use crate::attempt_end::AttemptEnd;
-use crate::connection::{Connection, Incoming, Step};
+use crate::connection::{Connection, Incoming, Step, WaitFor};
 use crate::events::Receipt;
 use crate::long_work::{Advance, LongWork};
 pub(crate) use in_flight::InFlight;
@@ -102,7 +102,7 @@ impl<'link, 'items> SmallFileBatch<'link, 'items> {
                 loaded = self.loader.next(), if room && self.next < self.in_flight.items().len() => {
                     self.start(loaded);
                 }
-                step = self.connection.next(false) => {
+                step = self.connection.next(WaitFor::Incoming) => {
                     if let Step::Incoming(Incoming::Reply(reply)) = step? {
                         self.hear(reply, done)?;
                     }

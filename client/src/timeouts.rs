@@ -5,19 +5,20 @@ use std::time::Duration;
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection to one address.
+    /// How long the connection to one address may take.
     pub connect: Duration,
-    /// For the answer to a question once it is sent, whatever else the server says
-    /// meanwhile.
+    /// How long the answer to a question may take after the question is sent, whatever else the
+    /// server says meanwhile.
     pub answer: Duration,
-    /// For anything to come of what is sent, whatever the server says meanwhile.
+    /// How long an attempt may go on without a byte sent, received by the server or made
+    /// durable, whatever the server says meanwhile.
     pub progress: Duration,
-    /// For any sign of life, before a `ping` asks for one.
+    /// After which time without a byte from the server the client sends a `ping`.
     pub ping_after: Duration,
-    /// For the answer to that `ping`; then the connection counts as lost. The
-    /// system gives a link up that long after it last delivered anything, too.
+    /// How long the answer to that `ping` may take; then the connection counts as lost. On Linux
+    /// the system gives up bytes that are not acknowledged after twice this time.
     pub ping_answer: Duration,
-    /// For the server's last word at a pause.
+    /// How long the client waits at a pause for the last replies of the server.
     pub closing: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Many files: small ones together, the others one after another.
+//! Putting many files: small ones together, the others one after another.
 
 use super::Client;
 use super::work::{Work, Worked};
@@ -13,16 +13,19 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Reply;
 
-/// Told of the end of each file of many; says whether to go on.
+/// Called with the place of each file when it has ended; returns whether to go on.
 pub type Ending<'a> = &'a mut (dyn FnMut(usize, Result<Receipt, Failure>) -> bool + Send);
 
 impl Client {
-    /// Uploads many files. Small ones share the way: none waits for the answer to
-    /// another. The others follow one after another, as by [`put`](Self::put).
+    /// Uploads many files. Small ones are sent together: none waits for the answer to another
+    /// one. The others follow one after another, as by [`put`](Self::put).
     ///
-    /// `ended` hears of each file, by its place among `jobs`, when it is done or has
-    /// failed. Where one fails it says whether to go on; a `false` leaves the rest
-    /// unbegun. The order is not that of `jobs`.
+    /// `ended` is called with each file, by its place among `jobs`, when it is done or has
+    /// failed. Where a file has failed, a `false` leaves the rest unbegun. The order is not that
+    /// of `jobs`.
+    ///
+    /// # Cancel safety
+    /// As of [`put`](Self::put): a call that is dropped loses no byte that the server has.
     pub async fn put_many(
         &mut self,
         jobs: &[(Document, PutOptions)],
@@ -35,7 +38,7 @@ impl Client {
         loop {
             let fresh = waiting.iter().filter(|(_, before)| **before == PriorAttempt::Nothing);
             let items: Vec<_> = fresh.filter_map(|(n, _)| item(*n, &jobs[*n])).collect();
-            // One file alone gains nothing.
+            // A batch of one file gains nothing.
             if items.len() < 2 {
                 break;
             }
@@ -47,7 +50,7 @@ impl Client {
             let first = unbegun.first().filter(|_| remaining.is_empty()).copied();
             let is_cut_short = !unbegun.is_empty() && !cancel.is_cancelled();
             waiting.extend(unbegun.into_iter().map(|n| (n, PriorAttempt::Nothing)));
-            // Where nothing is to be repeated, the first loss is the last.
+            // Without retries, the first lost connection ends the files that were on it.
             if let Some(reason) = loss.filter(|_| self.retries == Some(0)) {
                 for n in remaining.into_keys().chain(first) {
                     waiting.remove(&n);
@@ -64,13 +67,13 @@ impl Client {
                 waiting.extend(remaining);
                 break;
             }
-            // The connection was lost. The ordinary way waits for the server and knows
-            // what the volley has left there; then the rest go on together.
+            // The connection was lost. The files that were on it are put one by one, which waits
+            // for the server and finds what it has of them; then the rest is sent together again.
             let now: Remaining =
                 remaining.into_iter().chain(first.map(|n| (n, PriorAttempt::Nothing))).collect();
             waiting.retain(|n, _| !now.contains_key(n));
-            // A file that has trouble of its own must not keep those from their turn that
-            // were not begun: it goes behind all of them.
+            // A file that fails for a reason of its own must not delay the files that were not
+            // begun: it goes behind all of them.
             let late = (!waiting.is_empty()).then_some(&mut behind);
             let queue = self.queue_of(now);
             if !self.put_each(queue, late, jobs, cancel, listener, ended).await {
@@ -95,9 +98,10 @@ impl Client {
         queue
     }
 
-    /// One after another; says whether to go on. A file that has trouble of its own waits
-    /// behind the others until it is tried again. With `late`, others wait that are not in
-    /// the queue: such a file is put there and not tried again here.
+    /// Puts the files of the queue one after another; returns whether to go on. A file that
+    /// fails for a reason of its own waits behind the others until it is tried again. With
+    /// `late`, there are files that are not in the queue: then such a file goes to `late` and is
+    /// not tried again here.
     async fn put_each(
         &mut self,
         mut queue: Queue,
@@ -110,7 +114,7 @@ impl Client {
         while let Some((n, mut work, due)) = queue.pop() {
             tokio::select! {
                 biased;
-                // Cancel-safe, both. The work itself ends as interrupted.
+                // Both are cancel-safe. After a cancellation the work ends as interrupted.
                 () = cancel.cancelled() => {}
                 () = sleep_until(due) => {}
             }
@@ -135,8 +139,8 @@ impl Client {
         true
     }
 
-    /// Sends what is small, and says why the connection was lost, if it was; nothing where
-    /// that could not even begin.
+    /// Sends a batch, and says why the connection was lost, if it was. Nothing where the batch
+    /// could not be begun.
     async fn batch(
         &mut self,
         items: &[BatchItem<'_>],
@@ -148,7 +152,7 @@ impl Client {
             let known = self.uploads.locals().await;
             self.connected().await.map(|_| known)
         };
-        // Cancel-safe: a connection that is not open yet has nothing to lose.
+        // Cancel-safe: nothing was sent on a connection that is not open yet.
         let known = tokio::select! {
             biased;
             () = cancel.cancelled() => return None,
@@ -159,7 +163,7 @@ impl Client {
             ended(n, Ok(receipt));
         };
         let connection = self.connection.as_mut()?;
-        // Without it a file could be begun twice.
+        // Without this feature a second upload of the same file could begin.
         if !connection.knows("new_only") {
             return None;
         }
@@ -200,7 +204,7 @@ impl Client {
 #[derive(Default)]
 struct Queue(VecDeque<(usize, Work, Instant)>);
 
-/// How many files are held open while they wait.
+/// The largest number of files that are held open while they wait.
 const HELD_OPEN: usize = 64;
 
 impl Queue {
@@ -211,7 +215,7 @@ impl Queue {
         self.0.push_back((n, work, due));
     }
 
-    /// The first that is due; where none is, the one that will be next.
+    /// The first file that is due; where none is due, the file that is due next.
     fn pop(&mut self) -> Option<(usize, Work, Instant)> {
         let now = Instant::now();
         let first = self.0.iter().position(|(_, _, due)| *due <= now);
@@ -231,7 +235,8 @@ impl Queue {
     }
 }
 
-/// A file that may go together with others: not one whose upload is named by its number.
+/// The file as an item of a batch, unless its upload is named by a number or its chunk size is
+/// given.
 fn item(index: usize, (document, options): &(Document, PutOptions)) -> Option<BatchItem<'_>> {
     let PutOptions { on_conflict, again, document_id, chunk_bytes, parallel: _ } = *options;
     let plain = document_id.is_none() && chunk_bytes.is_none();

@@ -10,14 +10,20 @@ use crate::transfer::options::PutOptions;
 use tokio_util::sync::CancellationToken;
 
 impl Client {
-    /// Uploads a file, however often the connection is lost on the way, and
-    /// goes on with what an earlier run has begun. Returns when the server has
-    /// confirmed that it has these very bytes.
+    /// Uploads a file, and continues the upload that an earlier run has begun. A lost connection
+    /// is replaced, as often as [`retries`](Self::retries) allows. Returns when the server has
+    /// confirmed that it has the same bytes as the local file.
     ///
-    /// `cancel` pauses: the server is told, and the list of uploads too.
+    /// `cancel` pauses: the client ends the connection in order, and writes to the list of
+    /// unfinished uploads how far the upload is.
     ///
     /// # Errors
-    /// See [`Failure`]; what can be resumed has [`Exit::Resumable`](crate::Exit::Resumable).
+    /// See [`Failure`]; an upload that can be continued has
+    /// [`Exit::Resumable`](crate::Exit::Resumable).
+    ///
+    /// # Cancel safety
+    /// A call that is dropped loses no byte that the server has: the next call continues the
+    /// upload. It does not write how far the upload is; `cancel` does.
     pub async fn put(
         &mut self,
         document: &Document,

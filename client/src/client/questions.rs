@@ -13,10 +13,13 @@ use towline_types::DocumentId;
 const ASKED_ABOUT_MAX: usize = 64;
 
 impl Client {
-    /// How a document stands.
+    /// How far a document is.
     ///
     /// # Errors
-    /// Where the server cannot be reached (it is tried once) or says no.
+    /// Where the server cannot be reached (one attempt is made) or refuses the question.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped changes nothing; its connection is used again.
     pub async fn status(&mut self, document_id: DocumentId) -> Result<Status, Failure> {
         match self.ask_about(document_id, Request::Status).await? {
             Reply::Status(status) => Ok(status),
@@ -24,11 +27,15 @@ impl Client {
         }
     }
 
-    /// Gives an upload up, on the server and in the list. One that is complete is complete: it
-    /// leaves the list as well.
+    /// Cancels an upload on the server and takes it off the list. A document that is complete
+    /// stays on the server, and is taken off the list as well.
     ///
     /// # Errors
-    /// Where the server cannot be reached (it is tried once) or says no.
+    /// Where the server cannot be reached (one attempt is made) or refuses.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped may have cancelled the upload on the server and left it in the
+    /// list; to call again completes it.
     pub async fn cancel(&mut self, document_id: DocumentId) -> Result<Cancelled, Failure> {
         let answer = self.ask_about(document_id, Request::Cancel).await;
         let over = match &answer {
@@ -49,14 +56,19 @@ impl Client {
         }
     }
 
-    /// Whether the server says so. Not while it still publishes the document.
+    /// Whether the server says that the document is completed; a document that is still being
+    /// published is not.
     async fn is_completed(&mut self, document_id: DocumentId) -> bool {
         self.status(document_id).await.is_ok_and(|status| status.status == "completed")
     }
 
     /// Asks the server about uploads of the list that have rested for more than a week by the
-    /// clock of this machine, and forgets those that the server has given up. Only over a
-    /// connection that is open already; what goes wrong with it is no failure of anything.
+    /// clock of this machine, and takes those off the list that the server has given up. Returns
+    /// their numbers. It asks only over a connection that is open already, and an error of that
+    /// connection ends it without a failure.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped has taken some of the uploads off the list.
     pub async fn forget_what_is_gone(&mut self) -> Vec<DocumentId> {
         let mut gone = Vec::new();
         let Some(connection) = self.connection.as_mut() else { return gone };

@@ -1,4 +1,4 @@
-//! The work on one file, which may be put off for others and taken up again.
+//! The work on one file, which may be put off for other files and continued later.
 
 use super::Client;
 use super::pursuit::{Attempts, Pursuit};
@@ -21,7 +21,7 @@ pub(super) struct Work {
     attempts: Attempts,
 }
 
-/// How it ended, or when it is to be taken up again.
+/// How the work ended, or after which time it is continued.
 pub(super) enum Worked {
     Ended(Box<Result<Receipt, Failure>>),
     Later(Duration),
@@ -33,12 +33,12 @@ impl Work {
         Self { before, transfer: None, attempts: Attempts::new(retries) }
     }
 
-    /// Whether the local file is held open.
+    /// Whether the work holds the local file open.
     pub(super) fn holds_file(&self) -> bool {
         self.transfer.is_some()
     }
 
-    /// Lets go of the local file: what of it is known is found out again.
+    /// Closes the local file. The next attempt opens it and asks the server again.
     pub(super) fn let_go(&mut self) {
         if let Some(kept) = self.transfer.take().and_then(|transfer| transfer.saved()) {
             self.before = PriorAttempt::Document(kept.document_id);
@@ -47,8 +47,8 @@ impl Work {
 }
 
 impl Client {
-    /// Uploads a file of which this very run may have sent something before. Where others
-    /// wait, it may be put off.
+    /// Uploads a file of which this run may have sent something before. Where other files wait,
+    /// it may be put off.
     pub(super) async fn work_on(
         &mut self,
         work: &mut Work,
@@ -64,8 +64,8 @@ impl Client {
             None => {
                 let opened = tokio::select! {
                     biased;
-                    // Cancel-safe: of a file that is not open yet nothing is lost. The thread
-                    // that opens it may wait for a device, and is left behind.
+                    // Cancel-safe: a file that is not open yet has no state. The thread that
+                    // opens it may wait for a device; this task does not wait for the thread.
                     () = cancel.cancelled() => Err(Failure::Interrupted(None)),
                     opened = open(document, options, *before) => opened,
                 };
@@ -79,8 +79,8 @@ impl Client {
             biased;
             // Cancel-safe.
             () = cancel.cancelled() => None,
-            // Dropped at a cancellation: the transfer and the connection are
-            // fit for a pause at any moment.
+            // This future is dropped at a cancellation: the transfer and the connection are fit
+            // for a pause at any moment.
             outcome = self.pursue(transfer, attempts, others_wait, listener) => Some(outcome),
         };
         let failure = match outcome {
@@ -105,14 +105,14 @@ impl Client {
                 Failure::Interrupted(transfer.saved())
             }
         };
-        // The entry of an upload that another run goes on with is that run's.
+        // Where another run has taken the upload over, the entry belongs to that run.
         if failure.code() != Some(Code::Superseded) {
             self.note_pause(transfer).await;
         }
         Worked::Ended(Box::new(Err(failure)))
     }
 
-    /// Has the list say that the work rests.
+    /// Writes to the list that the upload rests.
     pub(super) async fn note_rest(&self, work: &Work) {
         if let Some(transfer) = &work.transfer {
             self.note_pause(transfer).await;

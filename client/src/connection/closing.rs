@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use towline_protocol::{Reply, Request};
 
 impl Connection {
-    /// Stops sending between two frames, asks a last question, says so by closing this
-    /// side, and hands what the server says until it closes its own to `listen`. Waits no
-    /// longer than patience allows.
+    /// Stops sending between two frames, asks a last question, and closes the sending half.
+    /// `listen` is called with each reply until the server closes its half, or
+    /// [`Timeouts::closing`](crate::timeouts::Timeouts::closing) is over.
     pub(crate) async fn close_gracefully(
         mut self,
         question: Option<Request>,
@@ -21,11 +21,12 @@ impl Connection {
         if let Some(question) = question {
             self.queue(&question);
         }
-        // However it ends, there is nothing more to be done.
+        // However the connection ends, no byte is sent on it any more.
         let _ = timeout(self.timeouts.closing, self.drain(&mut listen)).await;
     }
 
-    /// Ends with an error, as all connections do.
+    /// Reads until the connection ends. It always ends with an error: the end of the server's
+    /// half is one.
     async fn drain(&mut self, listen: &mut impl FnMut(Reply)) -> Result<Infallible, AttemptEnd> {
         let mut open = true;
         loop {
@@ -40,7 +41,7 @@ impl Connection {
             }
             let wrote = self.write_some();
             if self.read_some()? || wrote {
-                // A server that talks without end must not keep this thread from its clock.
+                // A server that sends without end must not keep this thread from its timers.
                 tokio::task::consume_budget().await;
             } else {
                 self.stream.ready(self.interest()).await?;

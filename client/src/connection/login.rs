@@ -1,6 +1,6 @@
 //! From an address to a connection that is logged in.
 
-use super::{Connection, Incoming, Step};
+use super::{Connection, Incoming, Step, WaitFor};
 use crate::attempt_end::AttemptEnd;
 use crate::route::Route;
 use crate::route::greeting::Greeting;
@@ -52,7 +52,7 @@ impl Connection {
             client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
         }));
         // `ask` would send a ping into the silence, which before login is an error.
-        let said = timeout(login, connection.next(false)).await;
+        let said = timeout(login, connection.next(WaitFor::Incoming)).await;
         match said
             .unwrap_or(Err(NoServer::Silent.into()))
             .map_err(|end| connection.at_login(end))?

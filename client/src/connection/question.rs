@@ -1,6 +1,6 @@
 //! Questions to the server, and how long each may stay unanswered.
 
-use super::{Connection, Incoming, Step, for_channel};
+use super::{Connection, Incoming, Step, WaitFor, for_channel};
 use crate::attempt_end::AttemptEnd;
 use crate::long_work::{Advance, LongWork, done_bytes, slow_disk};
 use std::collections::BTreeMap;
@@ -107,7 +107,7 @@ impl Connection {
                 return Err(AttemptEnd::Lost("the server leaves a question unanswered".to_owned()));
             }
             // Cancel-safe.
-            if let Ok(step) = timeout_at(deadline, self.next(false)).await {
+            if let Ok(step) = timeout_at(deadline, self.next(WaitFor::Incoming)).await {
                 return step;
             }
         }

@@ -3,7 +3,7 @@
 use super::sending::SendState;
 use super::{AttemptContext, Transfer};
 use crate::attempt_end::AttemptEnd;
-use crate::connection::{Incoming, Step};
+use crate::connection::{Incoming, Step, WaitFor};
 use crate::plan::Plan;
 use tokio::time::{Instant, timeout_at};
 use towline_protocol::reply::Success;
@@ -62,7 +62,7 @@ impl Transfer {
         context.connection.queue(&Request::Status(DocumentRef { channel, document_id }));
         loop {
             let stall_ends = self.stall_ends(context, state);
-            let step = timeout_at(stall_ends, context.connection.next(false)).await;
+            let step = timeout_at(stall_ends, context.connection.next(WaitFor::Incoming)).await;
             if step.is_err() || Instant::now() >= stall_ends {
                 return Err(AttemptEnd::Lost("the server leaves a question unanswered".to_owned()));
             }

@@ -9,7 +9,7 @@ use super::upload::BegunBy;
 use super::{AttemptContext, Transfer};
 use crate::attempt_end::AttemptEnd;
 use crate::block_reader::{Block, BlockReader};
-use crate::connection::{Incoming, Step, for_channel};
+use crate::connection::{Incoming, Step, WaitFor, for_channel};
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::long_work::{Advance, LongWork, slow_disk};
@@ -124,10 +124,12 @@ impl Transfer {
             let room = context.connection.has_room();
             let stragglers_due = state.extra.stragglers_due();
             let next_look = state.scaler.next_look().filter(|_| more);
+            let wants_room = more && !room;
+            let wait_for = if wants_room { WaitFor::IncomingOrRoom } else { WaitFor::Incoming };
             tokio::select! {
                 // All are cancel-safe: what was written, read or handed over is recorded
                 // before they wait.
-                step = context.connection.next(more && !room) => {
+                step = context.connection.next(wait_for) => {
                     if let Step::Incoming(incoming) = step?
                         && let Some(success) = self.handle(context, state, incoming)?
                     {

@@ -4,7 +4,7 @@
 use crate::attempt_end::AttemptEnd;
 use crate::backoff::Backoff;
 use crate::block_reader::Block;
-use crate::connection::{Connection, Incoming, Step, for_channel};
+use crate::connection::{Connection, Incoming, Step, WaitFor, for_channel};
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::timeouts::Timeouts;
@@ -159,10 +159,11 @@ impl ConnectionTask {
                 joined.awaits_block = true;
                 self.report(ConnectionEvent::Room);
             }
+            let wait_for = if room { WaitFor::Incoming } else { WaitFor::IncomingOrRoom };
             tokio::select! {
                 // Both are cancel-safe: what was written or read is recorded in the
                 // connection, and a command is either taken or still in the channel.
-                step = joined.connection.next(!room) => {
+                step = joined.connection.next(wait_for) => {
                     if let Step::Incoming(said) = step? {
                         self.heard(joined, said)?;
                     }
