@@ -1,9 +1,9 @@
-//! Reads the file for the socket, hashing as it goes.
+//! Reads and hashes the blocks of the local file for the socket.
 //!
-//! What the system has in memory is read where it is sent: then one thread reads, hashes
-//! and sends a block while its cache has it. From the first block on that would have to be
-//! waited for, or where there are more connections than one, a thread of its own reads
-//! ahead.
+//! As long as the system has the blocks in memory, the task that sends them reads them: then one
+//! thread reads, hashes and sends a block while it is in the processor's cache. From the first
+//! block on that has to be waited for, or where there is more than one connection, a thread of
+//! its own reads ahead.
 
 use crate::plan::BlockRange;
 use crate::source::Source;
@@ -13,11 +13,12 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc as ready;
 use towline_types::{BlockIndex, ChainingValue};
 
-/// One block being written and one being read: with more of them, none is in a
-/// processor's cache any more when its turn comes.
+/// The number of buffers for one connection: one block being written and one being read. With
+/// more of them, no block would still be in the processor's cache when it is written.
 const BUFFERS: usize = 2;
 
-/// For each further connection: one being written, one that waits for it and one read.
+/// The number of buffers for each further connection: one block being written, one waiting and
+/// one being read.
 const BUFFERS_PER_CONNECTION: usize = 3;
 
 /// A block as it was read. Its buffer goes back to the reader when it is dropped.
@@ -25,7 +26,7 @@ const BUFFERS_PER_CONNECTION: usize = 3;
 pub(crate) struct Block {
     pub(crate) index: BlockIndex,
     pub(crate) value: ChainingValue,
-    /// Bytes at the beginning that the server has already.
+    /// The number of bytes at the beginning that the server has already.
     skip_bytes: usize,
     bytes: Vec<u8>,
     home: mpsc::Sender<Vec<u8>>,
@@ -50,7 +51,7 @@ impl Drop for Block {
     }
 }
 
-/// Hands over the blocks of the ranges it was given, in that order.
+/// Hands over the blocks of the ranges that it was given, in that order.
 #[derive(Debug)]
 pub(crate) struct BlockReader {
     source: Arc<Source>,
@@ -115,7 +116,7 @@ impl BlockReader {
 
     /// The next block. Cancel-safe: a block is either handed over or still there.
     pub(crate) async fn next(&mut self) -> io::Result<Block> {
-        // To read a block here keeps the thread from all else: that has its turn first.
+        // Reading a block here blocks the thread: other tasks run first.
         if let ReadMode::Here { .. } = self.mode {
             tokio::task::yield_now().await;
         }
@@ -151,7 +152,7 @@ impl BlockReader {
         Some(Block { index, value, skip_bytes, bytes, home: self.home.clone() })
     }
 
-    /// From here on a thread reads, what is still to be read too.
+    /// Starts the thread that reads, and gives it the ranges that are still to be read.
     fn read_ahead(&mut self) -> io::Result<()> {
         if let ReadMode::Ahead { .. } = self.mode {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a listener is told while an upload goes on.
+//! The events of a run, which a listener is told.
 
 use crate::document::Document;
 use serde::{Serialize, Serializer};
@@ -7,22 +7,22 @@ use std::time::Duration;
 use towline_protocol::reply::Success;
 use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
-/// Something happened. As JSON each has its name in the field `event`.
+/// Something that happened. As JSON each event has its name in the field `event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Event {
     /// A new upload was granted.
     Started(UploadStatus),
-    /// An earlier upload goes on, or this one after a lost connection.
+    /// An earlier upload is continued, or this one after a lost connection.
     Resumed {
-        /// Where it stands.
+        /// How far it is.
         #[serde(flatten)]
         status: UploadStatus,
         /// How many bytes of the file have yet to be sent.
         left_bytes: u64,
-        /// Parts that the server has are other ones here: the file was changed since, and
-        /// these parts are sent again.
+        /// Blocks that the server has differ from the local ones: the file was changed, and
+        /// these blocks are sent again.
         changed: bool,
     },
     /// The server has more than before.
@@ -41,7 +41,7 @@ pub enum Event {
         /// A sentence.
         message: String,
     },
-    /// It cannot go on just now, and is tried again by itself. Said before each wait.
+    /// An attempt has failed, and another one follows by itself. Told before each wait.
     Waiting {
         /// The local file.
         #[serde(serialize_with = "lossy")]
@@ -94,7 +94,7 @@ pub enum Event {
         /// Why, in a sentence.
         reason: String,
     },
-    /// The last event of a run: what became of its files.
+    /// The last event of a run: how its files ended.
     Summary(Summary),
 }
 
@@ -106,14 +106,14 @@ impl Event {
     }
 }
 
-/// What became of the files of a run. Each file counts once.
+/// How the files of a run ended. Each file counts once.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
     /// Files whose bytes were sent.
     pub sent: usize,
-    /// Files that the server made of a document that it has.
+    /// Files that the server copied from a document that it has.
     pub copied: usize,
-    /// Those of both that got another name, because the one that was asked for is taken.
+    /// Files among `sent` and `copied` that got another name, because the name is taken.
     pub renamed: usize,
     /// Files that were there already, in their place.
     pub existing: usize,
@@ -125,7 +125,7 @@ pub struct Summary {
     pub failed: usize,
     /// Files that were interrupted or not begun.
     pub paused: usize,
-    /// Those of them that were begun: the server has a part.
+    /// Files among `paused` that were begun: the server has a part.
     pub begun: usize,
     /// The bytes that were sent, repetitions and those of unfinished files included.
     pub sent_bytes: u64,
@@ -162,7 +162,7 @@ pub struct UploadStatus {
     pub safe_bytes: u64,
     /// The bytes of the file that this run has sent, repetitions included.
     pub sent_bytes: u64,
-    /// The same for people: `65536/1048576 bytes`.
+    /// The received bytes and the whole length for people: `65536/1048576 bytes`.
     pub progress: String,
 }
 
@@ -190,14 +190,15 @@ pub struct Receipt {
     pub existing: bool,
     /// The server made it from another document with the same bytes.
     pub copied: bool,
-    /// It survives a power cut there; a server that says no makes it so within seconds.
+    /// Whether the document survives a power cut of the server already; where not, the server
+    /// makes it durable within seconds.
     pub durable: bool,
     /// The bytes of the file that this run sent, repetitions included.
     pub sent_bytes: u64,
 }
 
 impl Receipt {
-    /// What the server has said of that file.
+    /// The receipt for that file, from what the server has said.
     pub(crate) fn of(document: &Document, success: Success, sent_bytes: u64) -> Self {
         let asked = document.remote.filename().as_str();
         Self {
@@ -237,7 +238,7 @@ pub struct ErrorReport {
     pub exit: u8,
 }
 
-/// Told of everything that happens to an upload.
+/// Called with everything that happens to an upload.
 pub type Listener<'a> = &'a mut (dyn FnMut(Event) + Send);
 
 fn seconds<S: Serializer>(wait: &Duration, to: S) -> Result<S::Ok, S::Error> {

@@ -1,15 +1,14 @@
-//! Whether a server that works for long, and answers later, gets on with it. Pure.
+//! Whether a server that works on an answer for long advances in that work. Pure.
 
 use std::time::Duration;
 use towline_protocol::Request;
 use towline_protocol::reply::Progress;
 use towline_types::Offset;
 
-/// What the server has said of one such work: of the copy of a file.
+/// What the server has reported of one such work: of the copy of a file.
 ///
-/// A server that says a larger number than before gets on. A server that says 0 has not begun,
-/// because other copies come first, and has not forgotten this one. The same number again says
-/// nothing.
+/// A number that is larger than all before means that the work advances. The number 0 means that
+/// other copies come first and this one is queued. The same number again means nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LongWork {
     done_bytes: u64,

@@ -1,4 +1,4 @@
-//! One file, attempt after attempt, until it is done, over, or better left for later.
+//! One file, attempt after attempt, until it is done, has failed, or is put off for other files.
 
 use super::Client;
 use crate::attempt_end::{AttemptEnd, reason};
@@ -13,28 +13,29 @@ use crate::transfer::attempt::Attempt;
 use std::time::Duration;
 use towline_protocol::{Code, ErrorReply};
 
-/// How often in a row, without any headway between, a link may deliver what
-/// cannot have been sent before that is no accident.
+/// How often in a row, without any headway between, bytes may arrive that the other side cannot
+/// have sent, before the upload fails.
 const GARBLED_MAX: u32 = 8;
 
-/// How often in a row one file may lose its connection, without any headway between, while
-/// others wait for their turn.
+/// How often in a row one file may lose its connection, without any headway between, before the
+/// files that wait go first.
 const LOSSES_BEFORE_OTHERS: u32 = 3;
 
-/// How often in a row all that was sent may be lost behind a login that was not.
+/// How many connections in a row may be lost without a byte of a file received, although the
+/// login arrived, before small packets are tried.
 const IN_VAIN_MAX: u32 = 2;
 
 /// What is known of the attempts at one file so far.
 #[derive(Debug)]
 pub(super) struct Attempts {
     backoff: Backoff,
-    /// Words in a row that no server says.
+    /// The number of attempts in a row in which bytes arrived that cannot have been sent.
     garbled: u32,
-    /// Connections in a row that were lost.
+    /// The number of connections in a row that were lost.
     lost: u32,
 }
 
-/// How it ended, or why it does not go on just now.
+/// How the attempts ended.
 pub(super) enum Pursuit {
     Done(Receipt),
     Over(Failure),
@@ -46,7 +47,7 @@ pub(super) enum Pursuit {
 struct FailedAttempt {
     /// For people.
     reason: String,
-    /// What the server refuses for now.
+    /// The reply by which the server refuses for now.
     refusal: Option<Box<ErrorReply>>,
     /// There is no server.
     no_server: Option<NoServer>,
@@ -66,8 +67,8 @@ impl Attempts {
 }
 
 impl Client {
-    /// Attempt after attempt. Where others `wait`, a file that has trouble of its own lets
-    /// them go first.
+    /// Makes attempts until one succeeds. Where `others_wait`, a file that fails for a reason of
+    /// its own is put off.
     pub(super) async fn pursue(
         &mut self,
         transfer: &mut Transfer,
@@ -109,7 +110,8 @@ impl Client {
         }
     }
 
-    /// What is to be waited for; nothing where there is a new token to be tried at once.
+    /// Why the attempt failed, where another one is to follow after a wait; nothing where another
+    /// one follows at once, with a new token.
     async fn failed(
         &mut self,
         end: AttemptEnd,
@@ -132,7 +134,7 @@ impl Client {
             }
             AttemptEnd::Later(reply) => {
                 let reason = reason(&reply);
-                // Of the connection as a whole, it concerns all files alike.
+                // An error about the connection as a whole concerns all files.
                 let is_of_all = reply.code.closes() || reply.channel.0 == 0;
                 match is_of_all {
                     true => FailedAttempt { was_connected: false, ..plain(reason) },
@@ -164,8 +166,9 @@ impl Client {
 
     /// How long to wait before the next attempt; nothing where this was the last.
     ///
-    /// A server that was never heard of is soon given up where the answer is definite: a
-    /// word was misspelt, most likely. One that is known comes back, however long it takes.
+    /// A server that has never answered is given up soon where the reason is definite: its name
+    /// is probably misspelt. A server that has answered before is waited for, however long it
+    /// takes.
     async fn next_wait(
         &mut self,
         attempts: &mut Attempts,
@@ -180,7 +183,7 @@ impl Client {
         attempts.backoff.next_wait(fastrand::f64())
     }
 
-    /// Whether this server has been one: in this run, or in an earlier one that the list
+    /// Whether this server has answered before: in this run, or in an earlier one that the list
     /// tells of.
     async fn is_known(&mut self) -> bool {
         if !self.was_met {
@@ -248,7 +251,7 @@ impl Client {
         }
     }
 
-    /// Says when the token has expired, where it tells.
+    /// Adds the time at which the token has expired, where the token says it.
     fn with_end_of_token(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Refused { mut reply, kept } if reply.code == Code::AuthExpired => {

@@ -51,7 +51,7 @@ impl Connection {
             token: token.reveal().to_owned(),
             client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
         }));
-        // `ask` would send a ping into the silence, which before login is an error.
+        // `ask` would send a ping where the server is silent, which is an error before the login.
         let said = timeout(login, connection.next(WaitFor::Incoming)).await;
         match said
             .unwrap_or(Err(NoServer::Silent.into()))
@@ -66,8 +66,8 @@ impl Connection {
         }
     }
 
-    /// What the end of a login means. What came is no frame, or none that a server may send:
-    /// another service answers there.
+    /// What the end of a login means. Where the bytes that came are no frame, or none that a
+    /// server may send, another service answers.
     fn at_login(&self, end: AttemptEnd) -> AttemptEnd {
         match end {
             AttemptEnd::Garbled(_) | AttemptEnd::Failed(_) => {
@@ -82,12 +82,12 @@ impl Connection {
     }
 }
 
-/// A link that is gone must be noticed within seconds, both while bytes wait
-/// for their acknowledgement and while all is quiet.
+/// Has the system notice within seconds that a link is gone, while bytes wait for their
+/// acknowledgement and while no bytes are sent.
 fn tune(stream: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    // The system counts whole seconds here, and takes no zero.
+    // The system takes whole seconds here, at least 1.
     let quiet = timeouts.ping_after.max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(Duration::from_secs(5));
     socket.set_tcp_keepalive(&keepalive)?;
@@ -97,7 +97,7 @@ fn tune(stream: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
     Ok(())
 }
 
-/// What is known of a server before it has said anything.
+/// The terms of a server that has said nothing yet.
 fn nothing_said() -> Welcome {
     Welcome {
         version: VERSION,

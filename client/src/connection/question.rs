@@ -11,38 +11,40 @@ use towline_protocol::request::{DocumentRef, Resume};
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::{ChainingValue, DocumentId};
 
-/// What a server may say before it answers, about uploads that are over.
+/// How many bytes a server may send before it answers: replies about uploads that have ended.
 const HEARD_BYTES_MAX: u64 = 16 << 20;
 
 /// A question that is not answered yet.
 struct Question {
-    /// When it was asked, or when the work on the answer last got on.
+    /// When it was asked, or when the work on the answer last advanced.
     asked: Instant,
     allowed: Duration,
     heard_bytes_max: u64,
     work: LongWork,
 }
 
-/// How long the server may have to work for an answer: it reserves room for an upload, or
-/// copies a file that it has, at the pace of a slow disk.
+/// How long the server may work on an answer: it reserves room for an upload, or copies a file
+/// that it has, at the rate of a slow disk.
 fn work_of(request: &Request) -> Duration {
     match request {
         Request::Upload(upload) => slow_disk(upload.filesize.get()),
-        // It may be complete, and on its way to another disk.
+        // The file may be complete, and the server copies it to another disk.
         Request::Resume(Resume { filesize: Some(filesize), .. }) => slow_disk(filesize.get()),
         _ => Duration::ZERO,
     }
 }
 
 impl Connection {
-    /// Asks, and waits for the answer on the same channel. What is said on
-    /// other channels, about uploads that are over, is passed over.
+    /// Asks, and waits for the answer on the same channel. Replies on other channels, about
+    /// uploads that have ended, are ignored.
+    ///
+    /// Cancel-safe in that a late answer is ignored: the next question has another channel.
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, AttemptEnd> {
         self.ask_and_watch(request, |_| {}).await
     }
 
-    /// The same for a question over which the server works for a while: `watch` is told how
-    /// far it is. The time for the answer begins anew whenever the work gets on.
+    /// The same for a question on which the server works for a while: `watch` is called with its
+    /// progress. The time for the answer restarts whenever the work advances.
     pub(crate) async fn ask_and_watch(
         &mut self,
         request: &Request,
@@ -71,8 +73,8 @@ impl Connection {
         }
     }
 
-    /// A question that was just queued. The server may take `work` longer than for others,
-    /// and `answer_bytes` may come besides control messages.
+    /// A question that was just queued. Its answer may take `work` longer than others, and may
+    /// have `answer_bytes` besides control messages.
     fn question(&self, work: Duration, answer_bytes: u64) -> Question {
         let allowed = self.timeouts.answer + work;
         let heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX + answer_bytes);
@@ -92,8 +94,8 @@ impl Connection {
         }
     }
 
-    /// The next step, while an answer is waited for. Other words do not prolong that; a
-    /// question that is still on its way behind other bytes does.
+    /// The next step, while an answer is awaited. Replies to other questions do not extend the
+    /// time for it; bytes of files that are still being written before the question do.
     ///
     /// Cancel-safe, as [`next`](Self::next) is.
     async fn next_in_time(&mut self, question: &mut Question) -> Result<Step, AttemptEnd> {
@@ -129,7 +131,7 @@ impl Connection {
                 Step::Incoming(Incoming::BlockList { channel: on, first, values })
                     if on == channel =>
                 {
-                    // Bounded by the file's own blocks: an endless list ends here.
+                    // The list is bounded by the number of the file's blocks.
                     let beyond = first.get().saturating_add(values.len() as u64) > count;
                     let backwards =
                         held.last_key_value().is_some_and(|(last, _)| *last >= first.get());

@@ -1,5 +1,5 @@
-//! How much of a file is at the server: the one place that knows. What a bar shows, what a
-//! pause calls safe and what a resumption begins with are taken from here. Pure.
+//! How much of a file is at the server. The progress bar, the bytes that a pause calls safe and
+//! the offset of a resumption are taken from here alone. Pure.
 
 use crate::plan::Plan;
 use std::ops::Range;
@@ -48,7 +48,7 @@ impl Position {
         (self.is_all_durable, self.is_at_pause) = (false, false);
     }
 
-    /// The server has taken something back: nothing beyond that offset is without a gap.
+    /// The server has withdrawn blocks: the first gap is at that offset.
     pub(super) fn went_back_to(&mut self, offset: Offset) {
         self.received = offset;
         self.durable = self.durable.min(offset);
@@ -63,8 +63,8 @@ impl Position {
         (self.received, self.durable) = (received, durable);
     }
 
-    /// The upload rests: the server has dealt with all that was sent. Reports from before
-    /// this may have been on their way since before a sync.
+    /// The upload rests: the server has handled all that was sent. A report from before this
+    /// may have been sent before the last sync.
     pub(super) fn rests(&mut self) {
         self.is_at_pause = true;
     }
