@@ -9,7 +9,9 @@ mod exchange;
 mod upload_handle;
 
 use crate::buffer::BlockBuffer;
-use crate::command::{Command, CompleteRequest, NewUpload, Query, ResumeRequest, WholeUpload};
+use crate::command::{
+    BlockPages, Command, CompleteRequest, NewUpload, Query, ResumeRequest, WholeUpload,
+};
 use crate::event::{Answer, EventReceiver, Found, Status};
 use crate::lane::WorkerPool;
 use crate::origin::Origin;
@@ -102,16 +104,20 @@ impl Account {
         }
     }
 
-    /// The blocks of an upload that are held, in the order of the file. Cancel-safe: it changes
-    /// nothing.
+    /// The blocks of an upload that are held, in the order of the file, from `from` on and at most
+    /// `max` of them, which is never more than [`PAGE_BLOCKS`](crate::PAGE_BLOCKS). Cancel-safe: it
+    /// changes nothing.
     ///
     /// # Errors
     /// `NotFound` where the user has no such document.
     pub async fn held_blocks(
         &self,
         id: DocumentId,
+        from: BlockIndex,
+        max: u32,
     ) -> Result<Vec<(BlockIndex, ChainingValue)>, Rejection> {
-        match self.query(Query::HeldBlocks(id)).await? {
+        let pages = BlockPages::One { from, max };
+        match self.query(Query::HeldBlocks { id, pages }).await? {
             Answer::HeldBlocks { blocks, .. } => Ok(blocks),
             _ => Err(no_upload()),
         }

@@ -192,10 +192,34 @@ pub enum Query {
     /// How a document stands.
     Status(DocumentId),
     /// Which blocks of an upload are held.
-    HeldBlocks(DocumentId),
+    HeldBlocks {
+        /// The upload.
+        id: DocumentId,
+        /// Which of them.
+        pages: BlockPages,
+    },
     /// To give an upload up.
     Cancel(DocumentId),
 }
+
+/// Which of the held blocks an answer has. Of a file of 5 TB there are 5,000,000, and 40 bytes of
+/// memory go with each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockPages {
+    /// All of them: an answer for each page of [`PAGE_BLOCKS`]. The next page is made when the
+    /// door has dropped the one before it.
+    All,
+    /// One page: at most `max` blocks from `from` on, and never more than [`PAGE_BLOCKS`].
+    One {
+        /// The first block that may be in it.
+        from: BlockIndex,
+        /// How many blocks there may be.
+        max: u32,
+    },
+}
+
+/// The number of blocks in a page: 32 GiB of a file, 1 MiB of values.
+pub const PAGE_BLOCKS: u32 = 1 << 15;
 
 /// Which kind of request a door refused: what follows from it for the writer's upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::receipt::Receipt;
 use crate::rejection::Rejection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use towline_state::catalog::DurableOffset;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, Generation, Offset, Timestamp,
@@ -115,16 +115,26 @@ pub enum Answer {
     Found(Found),
     /// How a document stands.
     Status(Status),
-    /// The blocks that the server holds. The answer is long, so its request keeps its
-    /// permit until the answer is on its way.
+    /// A page of the blocks that the server holds. The next one is made when this is dropped.
     HeldBlocks {
         /// Each with its value, in the order of the file.
         blocks: Vec<(BlockIndex, ChainingValue)>,
-        /// What the request takes of its session.
-        permit: Option<OwnedSemaphorePermit>,
+        /// How many there were in all pages of the answer; none where another page follows.
+        count: Option<u64>,
+        /// What is to end with the page.
+        hold: PageHold,
     },
     /// The upload is given up.
     Cancelled,
+}
+
+/// What ends when a door drops a page of an answer, because it is on its way to the client.
+#[derive(Debug)]
+pub struct PageHold {
+    /// Of the last page: what the request takes of its session.
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    /// Of another page: its receiver hears that it was dropped.
+    pub(crate) _next: Option<oneshot::Sender<()>>,
 }
 
 /// What is known of bytes that a client has.
@@ -191,6 +201,11 @@ impl EventSender {
         // Counted before it can be taken, so that the count never goes below zero.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _ = self.sender.send(Event { tag, document, kind });
+    }
+
+    /// Whether the session has ended, so that nothing is heard any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Whether [`BACKLOG_MAX`] events wait: then a report is left out, and the next one says

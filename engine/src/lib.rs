@@ -64,14 +64,15 @@ pub use account::{Account, Begun, Completion, Content, UploadHandle};
 pub use buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{
-    Command, CompleteRequest, NewUpload, Query, RejectedRequest, RequestEnd, ResumeRequest,
-    WHOLE_BYTES_MAX, WholeUpload,
+    BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, RejectedRequest,
+    RequestEnd, ResumeRequest, WHOLE_BYTES_MAX, WholeUpload,
 };
 pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings};
 pub use data_source::{DataSource, Pulled};
 pub use engine::{Engine, OpenError, ShutdownError};
 pub use event::{
-    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Position, Status, Tag,
+    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, PageHold, Position, Status,
+    Tag,
 };
 pub use origin::Origin;
 pub use receipt::Receipt;

@@ -121,7 +121,7 @@ impl Session {
                 buffer.pack();
                 (buffer.units(), true)
             }
-            Command::Query(Query::HeldBlocks(_)) => (LONG_ANSWER_PERMITS, false),
+            Command::Query(Query::HeldBlocks { .. }) => (LONG_ANSWER_PERMITS, false),
             Command::Announce { .. } | Command::Complete(_) => (1, false),
             _ => (REQUEST_PERMITS, false),
         };

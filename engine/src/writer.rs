@@ -4,6 +4,7 @@
 mod answer;
 mod begin;
 mod complete;
+mod held_blocks;
 mod known_bytes;
 mod query;
 mod receive;

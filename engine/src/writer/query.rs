@@ -45,17 +45,6 @@ impl OrderedWriter {
         Ok(())
     }
 
-    pub(super) fn held_blocks(&mut self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
-        let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
-        let blocks = match self.shared.registry.get(document.document_id) {
-            Some(active) => active.ask(|upload| upload.progress().held().collect()),
-            None => self.shared.catalog.blocks(document.document_id).wait()?,
-        };
-        let permit = self.permits.requests.take();
-        self.answer(Some(document.document_id), Answer::HeldBlocks { blocks, permit });
-        Ok(())
-    }
-
     pub(super) fn cancel(&mut self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
         let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
         if let WriterState::Active(open) = &self.state

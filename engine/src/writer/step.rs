@@ -3,6 +3,7 @@
 
 use super::begin::{BeginOutcome, BeginStep};
 use super::complete::CompleteOutcome;
+use super::held_blocks::MorePages;
 use super::known_bytes::{KnownBytes, KnownOutcome};
 use super::staged_whole::{Origin, StagedOutcome, StagedWhole};
 use super::state::{OrderedWriter, Permits};
@@ -29,6 +30,8 @@ pub(super) enum Step {
     Staged(Box<StagedWhole>),
     /// An upload that is whole gets its name.
     Publish(Box<Publishing>),
+    /// To answer with the next page of a list of blocks.
+    HeldBlocks(Box<MorePages>),
     /// To do the command on a thread of its own: it may have to wait for another writer.
     OnOwnThread(Command),
     /// To do the command when another thread has published that document.
@@ -49,7 +52,10 @@ impl Step {
         match self {
             Self::Known(known) => known.is_long(),
             Self::Publish(publishing) => publishing.needs_thread(),
-            Self::OnOwnThread(_) | Self::AfterPublish(..) | Self::Refuse(_) => true,
+            Self::HeldBlocks(_)
+            | Self::OnOwnThread(_)
+            | Self::AfterPublish(..)
+            | Self::Refuse(_) => true,
             Self::Find { .. } | Self::Begin(_) | Self::Staged(_) => false,
         }
     }
@@ -131,7 +137,12 @@ impl OrderedWriter {
             Command::Resume(request) => (request.id, self.resume(request, may_block)),
             Command::Join { id, lease } => (*id, self.join(*id, *lease, may_block)),
             Command::Query(Query::Status(id)) => (*id, self.status(*id, may_block)),
-            Command::Query(Query::HeldBlocks(id)) => (*id, self.held_blocks(*id, may_block)),
+            Command::Query(Query::HeldBlocks { id, pages }) => {
+                match self.held_blocks(*id, *pages, may_block) {
+                    Ok(more) => return Ok(more.map(Box::new).map(Step::HeldBlocks)),
+                    Err(error) => (*id, Err(error)),
+                }
+            }
             Command::Query(Query::Cancel(id)) => (*id, self.cancel(*id, may_block)),
             Command::Pull(_) => {
                 if let Command::Pull(mut source) = command {
@@ -184,6 +195,9 @@ impl OrderedWriter {
                 }
                 BeginOutcome::Done => Ok(None),
             },
+            Step::HeldBlocks(more) => {
+                Ok(self.next_page(*more)?.map(Box::new).map(Step::HeldBlocks))
+            }
             Step::Known(known) => {
                 let known = self.use_known(*known)?;
                 self.known_step(known)
@@ -330,6 +344,10 @@ impl OrderedWriter {
                     published.await;
                     Step::AfterPublish(id, command)
                 }))
+            }
+            Step::HeldBlocks(more) => {
+                let dropped = self.page_dropped(*more);
+                Wait::Until(Box::pin(async move { Step::HeldBlocks(Box::new(dropped.await)) }))
             }
             step => Wait::Not(step),
         }

@@ -1,5 +1,6 @@
 //! A door without a transport: says commands to an engine and hears its events.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -52,14 +53,14 @@ impl Door {
         door
     }
 
-    async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let config = EngineConfig { reserve_bytes: 0, ..EngineConfig::new(self.folder.path()) };
         let runtime = Handle::current();
         let opened = spawn_blocking(move || Engine::open(config, &runtime)).await.unwrap();
         self.engine = Some(opened.unwrap());
     }
 
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let engine = self.engine.take().unwrap();
         engine.shut_down(Instant::now() + Duration::from_secs(5)).await.unwrap();
     }
@@ -74,6 +75,11 @@ impl Door {
         let engine = self.engine.clone().unwrap();
         let (session, events) = engine.account(self.user, Origin::new("a test")).session(16);
         Client { engine, session, events }
+    }
+
+    /// The data folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn account(&self) -> Account {

@@ -291,13 +291,24 @@ where
         };
         tokio::pin!(granted, ended);
         loop {
+            let unread = self.outgoing.deadline(self.shared.timings.unread);
+            let has_room = self.outgoing.has_room();
             tokio::select! {
                 biased;
                 error = &mut ended => return Some(End::Closed(error)),
                 () = &mut granted => return None,
-                Some(event) = self.events.recv() => {
+                Some(event) = self.events.recv(), if has_room => {
                     self.broken |= matches!(event.kind, EventKind::Panicked);
                     forward(&mut self.outgoing, event);
+                }
+                // The next page of a long answer waits for room.
+                sent = self.outgoing.send(), if !self.outgoing.is_empty() => {
+                    if sent.is_err() {
+                        return Some(End::Gone);
+                    }
+                }
+                () = sleep_until(unread.unwrap_or_else(Instant::now)), if unread.is_some() => {
+                    return Some(End::Gone);
                 }
             }
         }

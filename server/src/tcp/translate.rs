@@ -6,7 +6,9 @@ use towline_engine::Receipt;
 use towline_engine::{
     Answer, Event, EventKind, Grant, GrantedBy, Position, Status as DocumentStatus, Tag,
 };
-use towline_engine::{Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest};
+use towline_engine::{
+    BlockPages, Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest,
+};
 use towline_engine::{Length, Phase, SendingMode};
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::limits::WITHDRAW_RANGES_MAX;
@@ -43,7 +45,9 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         Request::Withdraw(withdraw) => self::withdraw(&withdraw),
         Request::Find(find) => self::find(&find),
         Request::Status(about) => Command::Query(Query::Status(about.document_id)),
-        Request::Blocks(about) => Command::Query(Query::HeldBlocks(about.document_id)),
+        Request::Blocks(about) => {
+            Command::Query(Query::HeldBlocks { id: about.document_id, pages: BlockPages::All })
+        }
         Request::Cancel(about) => Command::Query(Query::Cancel(about.document_id)),
         Request::Hello(_) | Request::Ping(_) => return None,
     })
@@ -131,22 +135,24 @@ fn of_another(named: Option<UserId>, user: UserId) -> Option<Rejection> {
 pub(crate) fn frames(event: &Event) -> Option<Vec<u8>> {
     let channel = Channel(event.tag.0);
     if let EventKind::Answer(answer) = &event.kind
-        && let Answer::HeldBlocks { blocks, .. } = &**answer
+        && let Answer::HeldBlocks { blocks, count, .. } = &**answer
     {
-        return Some(held_blocks(channel, event.document?, blocks));
+        return Some(held_blocks(channel, event.document?, blocks, *count));
     }
     reply(channel, event).map(|reply| frame::control(&reply))
 }
 
-/// The block lists, and the reply that ends them.
+/// The block lists of a page, and behind the last page the reply that ends them.
 fn held_blocks(
     channel: Channel,
     document_id: DocumentId,
     blocks: &[(BlockIndex, ChainingValue)],
+    count: Option<u64>,
 ) -> Vec<u8> {
     let mut frames = frame::block_lists(channel, blocks);
-    let count = blocks.len() as u64;
-    frames.extend(frame::control(&Reply::Blocks(Blocks { channel, document_id, count })));
+    if let Some(count) = count {
+        frames.extend(frame::control(&Reply::Blocks(Blocks { channel, document_id, count })));
+    }
     frames
 }
 
