@@ -1,0 +1,138 @@
+//! Who writes to an upload: takeover, further writers, and a writer that goes.
+
+use super::ActiveUpload;
+use super::reading_back::{hash_open_block, hash_unhashed};
+use super::subscriber::{Subscriber, WriterId, torn};
+use crate::error::Error;
+use crate::event::GrantedBy;
+use crate::failpoint;
+use crate::may_block::MayBlock;
+use std::time::{Duration, Instant};
+use towline_state::catalog::Catalog;
+use towline_types::{Generation, Offset, Timestamp, UserId};
+use towline_upload::{Refusal, ResumeClaim, Upload};
+
+/// How long a takeover waits for what has arrived already on the old connection.
+const LAST_DATA: Duration = Duration::from_millis(250);
+
+impl ActiveUpload {
+    /// Takes the upload over for a writer, at once, and tells it and all that had the lease:
+    /// under the lock, so that no event that revokes the grant is sent before it.
+    /// Nothing where this `ActiveUpload` is retired: ask for the newer one.
+    pub(crate) fn resume(
+        &self,
+        claim: &ResumeClaim<'_>,
+        writer: Subscriber,
+        now: Timestamp,
+        expire_after: Duration,
+        catalog: &Catalog,
+        may_block: MayBlock,
+    ) -> Result<Option<WriterId>, Error> {
+        let in_flights: Vec<_> =
+            self.inner().writers.values().map(|writer| writer.in_flight.clone()).collect();
+        let deadline = Instant::now() + LAST_DATA;
+        for in_flight in in_flights {
+            in_flight.wait(deadline.saturating_duration_since(Instant::now()));
+        }
+        // A file that has grown changes what the catalog says of it.
+        let row_guard = claim.grow.then(|| self.lock_row_unless_publishing(may_block));
+        let _row_guard = row_guard.transpose()?;
+        let mut inner = self.inner();
+        if inner.retired {
+            return Ok(None);
+        }
+        // The file is still the one that the bytes were written to.
+        self.staging.check_holds(inner.reach)?;
+        if inner.is_torn {
+            let inner = &mut *inner;
+            inner.hashers = hash_open_block(self.document_id, &*self.staging, &mut inner.upload)?;
+            inner.is_torn = false;
+            inner.forget_hashed_from(Offset::ZERO);
+        }
+        hash_unhashed(&*self.staging, &mut inner.upload)?;
+        let before = inner.upload.progress().filesize();
+        let lease = if claim.grow {
+            let mut after = inner.upload.clone();
+            let lease = after.resume(claim, now, expire_after)?;
+            let has_grown = after.progress().filesize() != before;
+            if has_grown {
+                self.record_growth(&after, catalog)?;
+            }
+            // Before anything else can go wrong, as with a withdrawal.
+            inner.adopt(after);
+            if has_grown {
+                failpoint::reach("resume.grown");
+            }
+            lease
+        } else {
+            inner.upload.resume(claim, now, expire_after)?
+        };
+        let open = inner.upload.progress().open_bytes().map(|(index, _)| index);
+        inner.hashers.retain(|index, _| Some(*index) == open);
+        inner.requests.clear();
+        let received = inner.upload.progress().received();
+        inner.forget_hashed_from(received);
+        let superseded = Error::Refused(Refusal::Superseded).rejection();
+        inner.dismiss(self.document_id, &superseded);
+        let part = inner.grant(self.document_id, GrantedBy::Resume, lease, writer);
+        Ok(Some(part))
+    }
+
+    /// Records that the file is longer than when the upload began, as `after` has it.
+    ///
+    /// Room comes first, so that a full disk changes nothing. Then one transaction sets the
+    /// size and takes back the promise of the one block that no longer ends where it did
+    /// (P1: that goes back by the client's word, as with a withdrawal). The bytes of all
+    /// other blocks stay where they are and are not written: a crash before the commit finds
+    /// the old upload, and one behind it the longer one.
+    fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Error> {
+        let progress = after.progress();
+        self.staging.reserve(progress.filesize())?;
+        failpoint::reach("resume.growing");
+        let kept_blocks = progress.held().last().map_or(0, |(index, _)| index.get() + 1);
+        catalog
+            .grow(self.document_id, progress.filesize(), kept_blocks, progress.durable())
+            .wait()?;
+        Ok(())
+    }
+
+    /// Gives a writer a part in the lease in force, and tells it under the lock, as
+    /// [`Self::resume`] does. The other writers go on.
+    pub(crate) fn join(
+        &self,
+        user: UserId,
+        generation: Generation,
+        writer: Subscriber,
+    ) -> Result<WriterId, Error> {
+        let mut inner = self.inner();
+        let lease = inner.upload.join(user, generation)?;
+        Ok(inner.grant(self.document_id, GrantedBy::Join, lease, writer))
+    }
+
+    /// A writer is gone. Says whether its lease was in force. What it has begun and not
+    /// finished stays as it is, and so may promises of it (P1): another writer that sends
+    /// such a block anew withdraws it first.
+    pub(crate) fn release(&self, id: WriterId) -> bool {
+        let mut inner = self.inner();
+        if let Some(request) = inner.requests.remove(&id.writer) {
+            // Refused only where the lease has ended, and the request with it.
+            let _ = inner.upload.confirm_request(id.lease, request);
+        }
+        let in_force = inner.upload.release(id.lease);
+        // While a subscriber exists, its session does not end.
+        inner.writers.remove(&id.writer);
+        if in_force {
+            if inner.is_torn {
+                // Only a new lease puts right what a panic has left.
+                inner.upload.revoke();
+                inner.dismiss(self.document_id, &torn());
+            }
+            if inner.upload.lease().is_none() {
+                // No writer is left that knows of blocks begun beyond the frontier.
+                let open = inner.upload.progress().open_bytes().map(|(index, _)| index);
+                inner.hashers.retain(|index, _| Some(*index) == open);
+            }
+        }
+        in_force
+    }
+}
