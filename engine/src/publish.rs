@@ -167,7 +167,7 @@ impl Publishing {
                 Err(CatalogError::Refused(PathTaken | FolderTaken))
                     if source.fail_missing(shared, spec) =>
                 {
-                    let reserved = reserve_name(shared, spec, source.bytes(permit.is_some()), 0);
+                    let reserved = reserve_name(shared, spec, source.bytes(permit.as_ref()), 0);
                     Ok(PublishStep::Rename { reserved, permit })
                 }
                 Err(error) => Err(source.without_name(shared, spec.document_id, error.into())),

@@ -56,6 +56,15 @@ struct WriterSlot {
     is_copying: watch::Receiver<bool>,
 }
 
+/// What a writer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    /// Uploads, and whatever else is asked under its tag.
+    Upload,
+    /// A question alone, where there are as many writers as there may be.
+    Question,
+}
+
 /// Whether the client of a session that ends can still hear of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
@@ -72,7 +81,7 @@ pub struct Admitted {
     semaphore: Arc<Semaphore>,
     permits: u32,
     granted: Option<OwnedSemaphorePermit>,
-    is_asker: bool,
+    seat: Seat,
 }
 
 impl Session {
@@ -113,8 +122,8 @@ impl Session {
         if self.held_back != Some(tag) {
             self.release_held_back();
         }
-        let Some(is_asker) = self.find_room(tag, &command)? else { return Ok(None) };
-        let slot = self.slot(tag, is_asker);
+        let Some(seat) = self.find_room(tag, &command)? else { return Ok(None) };
+        let slot = self.slot(tag, seat);
         let (permits, is_payload) = match &mut command {
             Command::Data { buffer, .. } => {
                 slot.in_flight.arrived();
@@ -129,19 +138,18 @@ impl Session {
         let granted = Arc::clone(&semaphore).try_acquire_many_owned(permits).ok();
         if granted.is_none() {
             // The writer's own lane may have the permits.
-            self.slot(tag, is_asker).lane.wake();
+            self.slot(tag, seat).lane.wake();
         }
-        Ok(Some(Admitted { tag, command, semaphore, permits, granted, is_asker }))
+        Ok(Some(Admitted { tag, command, semaphore, permits, granted, seat }))
     }
 
-    /// Whether the writer of that command is one for questions alone; none where the command
-    /// is to be dropped.
-    fn find_room(&mut self, tag: Tag, command: &Command) -> Result<Option<bool>, Rejection> {
+    /// Which kind of writer that command gets; none where the command is to be dropped.
+    fn find_room(&mut self, tag: Tag, command: &Command) -> Result<Option<Seat>, Rejection> {
         if !self.writers.contains_key(&tag) && self.writers.len() >= self.writers_max {
             self.writers.retain(|_, slot| !slot.lane.is_vacant());
         }
         if self.writers.len() < self.writers_max || self.writers.contains_key(&tag) {
-            return Ok(Some(false));
+            return Ok(Some(Seat::Upload));
         }
         match command {
             // These say themselves what they are about and keep nothing open: the tag is only
@@ -149,7 +157,7 @@ impl Session {
             // since those whose question is answered go first.
             Command::Query(_) | Command::Reject { request: RejectedRequest::Query, .. } => {
                 self.askers.retain(|_, slot| !slot.lane.is_vacant());
-                Ok(Some(true))
+                Ok(Some(Seat::Question))
             }
             Command::Begin(_)
             | Command::Resume(_)
@@ -170,8 +178,11 @@ impl Session {
         }
     }
 
-    fn slot(&mut self, tag: Tag, is_asker: bool) -> &WriterSlot {
-        let writers = if is_asker { &mut self.askers } else { &mut self.writers };
+    fn slot(&mut self, tag: Tag, seat: Seat) -> &WriterSlot {
+        let writers = match seat {
+            Seat::Upload => &mut self.writers,
+            Seat::Question => &mut self.askers,
+        };
         writers.entry(tag).or_insert_with(|| {
             let in_flight = InFlight::default();
             let writer = OrderedWriter::new(
@@ -189,7 +200,7 @@ impl Session {
 
     /// Puts a command into its writer's lane. Returns at once.
     pub fn push(&mut self, admitted: Admitted) {
-        let Admitted { tag, command, granted, is_asker, .. } = admitted;
+        let Admitted { tag, command, granted, seat, .. } = admitted;
         let is_part_of_small_file = match &command {
             Command::Begin(_) => true,
             Command::Data { .. } | Command::Announce { .. } => {
@@ -202,7 +213,7 @@ impl Session {
             _ => Permits { requests: granted, payload: None },
         };
         let queued = QueuedCommand { task: Task::Command(command), permits };
-        let slot = self.slot(tag, is_asker);
+        let slot = self.slot(tag, seat);
         if is_part_of_small_file {
             slot.lane.push_without_wake(queued);
             self.held_back = Some(tag);
@@ -215,7 +226,7 @@ impl Session {
     /// Drops a command that was admitted: the session is to end.
     pub fn give_back(&mut self, admitted: Admitted) {
         if let Command::Data { .. } = admitted.command {
-            self.slot(admitted.tag, admitted.is_asker).in_flight.done();
+            self.slot(admitted.tag, admitted.seat).in_flight.done();
         }
     }
 

@@ -80,17 +80,26 @@ const PAGE: u32 = 256;
 /// work on it, and it cannot be judged.
 const LOOKS: usize = 3;
 
-/// Goes through a data folder. With `repair` it takes the folder for itself, and
-/// mends what can be mended without losing anything. Blocks.
+/// What is done about findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They are told; no file is changed.
+    Look,
+    /// The folder is taken for this process alone, and what can be mended without losing anything
+    /// is mended.
+    Repair,
+}
+
+/// Goes through a data folder. Blocks.
 ///
 /// # Errors
-/// The folder is no data folder, another program has it (with `repair`), its catalog cannot be
+/// The folder is no data folder, another program has it ([`Mode::Repair`]), its catalog cannot be
 /// opened or read, or `show` failed. A finding is no error.
-pub fn verify(data_dir: &Path, repair: bool, show: Show<'_>) -> Result<Summary, VerifyError> {
+pub fn verify(data_dir: &Path, mode: Mode, show: Show<'_>) -> Result<Summary, VerifyError> {
     let began = Instant::now();
     identity::require(data_dir)?;
     let folder = DataFolder::find(data_dir)?;
-    let (catalog, repair) = if repair {
+    let (catalog, repair) = if mode == Mode::Repair {
         let lock = folder.lock()?;
         let catalog = open(folder.catalog_path())?;
         (catalog.clone(), Some(Repair::new(lock, catalog, Clock::system())))

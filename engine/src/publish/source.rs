@@ -1,5 +1,6 @@
 //! Where the bytes come from that are published, and what a failed publishing leaves of them.
 
+use super::deferred_queue::DeferredPermit;
 use super::reserved_name::PublishSpec;
 use crate::active::pending::PendingGuard;
 use crate::active::{ActiveUpload, RowGuard};
@@ -37,10 +38,10 @@ impl Source {
     }
 
     /// What the row is to say of its bytes.
-    pub(super) fn bytes(&self, is_cached: bool) -> Bytes {
-        match is_cached {
-            true => Bytes::Cached { inode: self.staging().file_number() },
-            false => Bytes::Synced,
+    pub(super) fn bytes(&self, permit: Option<&DeferredPermit>) -> Bytes {
+        match permit {
+            Some(_) => Bytes::Cached { inode: self.staging().file_number() },
+            None => Bytes::Synced,
         }
     }
 

@@ -29,6 +29,15 @@ pub struct DiskStorage {
     volume: Arc<Volume>,
 }
 
+/// When written bytes go to the device.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// While they come, so that the next checkpoint finds little left to do.
+    Ours,
+    /// When the kernel likes: durability is relaxed.
+    Kernel,
+}
+
 impl DiskStorage {
     /// Keeps documents in the locked folder. New uploads leave `reserve_bytes` of the
     /// volume free: the catalog must be able to grow on a disk full of files.
@@ -36,14 +45,14 @@ impl DiskStorage {
     /// The lock is shown and not taken: it must outlive the storage *and* the catalog.
     #[must_use]
     pub fn new(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        Self::over(lock, reserve_bytes, true, UnnamedFiles::none())
+        Self::over(lock, reserve_bytes, Pace::Ours)
     }
 
     /// The same, but when written bytes go to the device is left to the kernel: for a
     /// server that does not promise durability at once and wants the page cache's speed.
     #[must_use]
     pub fn unpaced(lock: &FolderLock, reserve_bytes: u64) -> Self {
-        Self::over(lock, reserve_bytes, false, UnnamedFiles::wanted())
+        Self::over(lock, reserve_bytes, Pace::Kernel)
     }
 
     /// Whether many files can be [made durable](DeferredStorage::sync_deferred) by one sync there: it
@@ -58,8 +67,12 @@ impl DiskStorage {
         self.volume.explain(error, || paths::staged_place(OsStr::new(name)))
     }
 
-    fn over(lock: &FolderLock, reserve_bytes: u64, is_paced: bool, unnamed: UnnamedFiles) -> Self {
+    fn over(lock: &FolderLock, reserve_bytes: u64, pace: Pace) -> Self {
         let folder = lock.folder();
+        let (is_paced, unnamed) = match pace {
+            Pace::Ours => (true, UnnamedFiles::none()),
+            Pace::Kernel => (false, UnnamedFiles::wanted()),
+        };
         Self {
             volume: Arc::new(Volume {
                 staging: StagingFolder::new(folder.staging()),

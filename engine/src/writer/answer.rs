@@ -17,6 +17,15 @@ use towline_upload::Length;
 /// Said of long work that the engine's stop has cut off.
 const STOPPING: &str = "the server is stopping; what came is kept, come again";
 
+/// When a document was stored that a client hears of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// By the client's own upload.
+    ByUpload,
+    /// Before it asked: nothing was done.
+    Before,
+}
+
 impl OrderedWriter {
     pub(super) fn tell(&self, document: Option<DocumentId>, kind: EventKind) {
         self.events.send(self.tag, document, kind);
@@ -26,7 +35,8 @@ impl OrderedWriter {
         self.tell(document, EventKind::Answer(Box::new(answer)));
     }
 
-    pub(super) fn tell_completed(&self, receipt: Arc<Receipt>, existing: bool) {
+    pub(super) fn tell_completed(&self, receipt: Arc<Receipt>, stored: Stored) {
+        let existing = stored == Stored::Before;
         self.tell(Some(receipt.document_id()), EventKind::Completed { receipt, existing });
     }
 

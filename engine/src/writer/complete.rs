@@ -1,5 +1,6 @@
 //! From `complete` to the receipt.
 
+use super::answer::Stored;
 use super::resume::still_open;
 use super::state::{OrderedWriter, SHORT_FILE_BYTES, WriterState};
 use crate::active::{ActiveUpload, RowGuard};
@@ -113,7 +114,7 @@ impl OrderedWriter {
                 self.shared.state_copy.changed();
                 self.shared.registry.sweep_one(id);
                 receipt.upload_end().completed(&self.origin, self.since);
-                self.finish(*receipt, false);
+                self.finish(*receipt, Stored::ByUpload);
                 None
             }
         }
@@ -129,7 +130,7 @@ impl OrderedWriter {
             (_, Some(id)) => id,
             (WriterState::Active(open), None) => open.active.document_id,
             (WriterState::Completed(receipt), None) => {
-                self.tell_completed(Arc::clone(receipt), false);
+                self.tell_completed(Arc::clone(receipt), Stored::ByUpload);
                 return Ok(CompleteOutcome::Done);
             }
             (_, None) => return self.drop_or_complain().map(|()| CompleteOutcome::Done),

@@ -7,6 +7,7 @@
 //! finished (P4), nothing has the final name that was not read (P2), and no row speaks of
 //! bytes that a power cut could take (P3).
 
+use super::answer::Stored;
 use super::begin::Begun;
 use super::staged_whole::{Origin, StagedWhole};
 use super::state::{OrderedWriter, SHORT_FILE_BYTES};
@@ -147,7 +148,7 @@ impl OrderedWriter {
     /// The document is what was asked for, and nothing is to be done.
     fn is_there(&mut self, document: Document) -> KnownOutcome {
         if let Some(receipt) = Receipt::of(document) {
-            self.finish(receipt, true);
+            self.finish(receipt, Stored::Before);
         }
         KnownOutcome::Done
     }

@@ -1,5 +1,6 @@
 //! How a writer lets go of its upload: for another one, at its end, or because of an error.
 
+use super::answer::Stored;
 use super::state::{OpenUpload, OrderedWriter, WriterState};
 use crate::active::ActiveUpload;
 use crate::command::RejectedRequest;
@@ -39,12 +40,12 @@ impl OrderedWriter {
         let phase = document.phase;
         let receipt = Receipt::of(document);
         let receipt = receipt.ok_or(Error::Refused(Refusal::NotUploading(phase)))?;
-        self.finish(receipt, false);
+        self.finish(receipt, Stored::ByUpload);
         Ok(())
     }
 
     /// The document is there: the writer's own upload ends with it.
-    pub(super) fn finish(&mut self, receipt: Receipt, existing: bool) {
+    pub(super) fn finish(&mut self, receipt: Receipt, stored: Stored) {
         let receipt = Arc::new(receipt);
         // A receipt asked for by number leaves the writer's own upload as it is.
         let other = matches!(&self.state, WriterState::Active(open) if receipt.document_id() != open.active.document_id);
@@ -53,7 +54,7 @@ impl OrderedWriter {
             self.state = WriterState::Completed(Arc::clone(&receipt));
         }
         self.vacate();
-        self.tell_completed(receipt, existing);
+        self.tell_completed(receipt, stored);
     }
 
     /// Lets go of the writer's upload, because the writer is wanted for another.

@@ -31,7 +31,8 @@ pub struct VerifyArgs {
 pub(super) fn run(arguments: &VerifyArgs, store: &StoreArgs) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     let folder = store.open()?;
-    let verified = verify::verify(folder.path(), arguments.repair, &mut |finding| {
+    let mode = if arguments.repair { verify::Mode::Repair } else { verify::Mode::Look };
+    let verified = verify::verify(folder.path(), mode, &mut |finding| {
         if arguments.json {
             line(&mut out, &event(finding))
         } else {
