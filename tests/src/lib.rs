@@ -9,6 +9,7 @@
 
 pub mod cli_fixture;
 pub mod disks;
+mod flip;
 pub mod fuzz;
 pub mod named_tests;
 pub mod netns_link;

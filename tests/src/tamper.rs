@@ -3,22 +3,11 @@
 use crate::site::Site;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// Turns one bit of a file, and leaves its length and its inode alone.
-///
-/// # Panics
-/// Where the file has no such byte.
-pub fn flip(path: &Path, at: usize) {
-    let file = open(path);
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at as u64).expect("the file has such a byte");
-    byte[0] ^= 1;
-    file.write_all_at(&byte, at as u64).expect("a file that can be written");
-}
+pub use crate::flip::flip;
 
-/// The same as a disk that has lost the bit does it: the time of modification stays too.
+/// Turns one bit as [`flip`] does, as a disk does that has lost the bit: the time of modification stays too.
 ///
 /// # Panics
 /// Where the file has no such byte.

@@ -7,7 +7,7 @@
 
 mod shutdown;
 
-use crate::tamper::flip;
+use crate::flip::flip;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

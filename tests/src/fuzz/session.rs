@@ -2,6 +2,7 @@
 //! server answers legal frames that say what is true, closes when the client has
 //! finished, and serves the next one.
 
+mod content;
 mod fuzz_server;
 mod listener;
 mod program;

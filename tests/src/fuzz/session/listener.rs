@@ -1,6 +1,6 @@
 //! Hears what a server says to its end, and holds every word against `SPEC.md`.
 
-use super::program::CONTENT;
+use super::content::CONTENT;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -2,13 +2,14 @@
 //! means something, and so do most changes of one.
 
 use super::super::input::Input;
+use super::content::CONTENT;
 use super::fuzz_server::{FILESIZE_MAX, FuzzServer};
 use super::listener::{Listener, Shared};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -19,10 +20,6 @@ use tokio::time::timeout;
 use towline_protocol::request::{Hello, Ping};
 use towline_protocol::{Channel, Request, frame, limits};
 use towline_types::{BlockHasher, BlockIndex, ChainingValue, FileSize, Offset};
-
-/// Every file of every session is a beginning of this one.
-pub(super) static CONTENT: LazyLock<Vec<u8>> =
-    LazyLock::new(|| (0..=250).cycle().take(usize::try_from(FILESIZE_MAX).unwrap_or(0)).collect());
 
 const BLOCK: u64 = 1 << 20;
 
