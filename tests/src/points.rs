@@ -33,6 +33,10 @@ pub const WHOLE: &[&str] = &["whole.file_made"];
 /// Points that a server passes which makes a document from another with the same bytes.
 pub const COPIED: &[&str] = &["copy.begun", "copy.block"];
 
+/// Points that no client of the TCP door reaches. The engine's own tests kill a process there
+/// (`engine/tests/rules/killed.rs`).
+pub const OTHER_DOORS: &[&str] = &["declare.recorded"];
+
 /// Points that a start passes which has something to put in order.
 pub const AT_THE_START: &[&str] =
     &["recovery.begun", "recovery.done", "recovery.restored", "recovery.syncing_name"];

@@ -16,8 +16,3 @@ pub const OPEN_BLOCKS_MAX: usize = 64;
 /// Channels that may write to one upload at the same time. Each leaves at most a
 /// block or two unfinished, so all of them stay far below [`OPEN_BLOCKS_MAX`].
 pub const WRITERS_MAX: usize = 16;
-
-/// Ranges of one block that lie behind a gap, where ranges may begin anywhere. As many writers
-/// as may share an upload can meet in one block, and no block needs more. A range costs 16
-/// bytes: 16 KiB for all blocks that may be open.
-pub const RANGES_PER_BLOCK_MAX: usize = WRITERS_MAX;

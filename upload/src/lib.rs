@@ -5,6 +5,7 @@
 mod block_value;
 mod lease;
 mod length;
+pub mod limits;
 mod phase;
 mod progress;
 mod refusal;

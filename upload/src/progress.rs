@@ -9,13 +9,14 @@ mod open_block;
 mod requests;
 mod taking_back;
 
+use crate::limits::RANGES_PER_BLOCK_MAX;
 use crate::{BlockOrder, BlockValue, Integrity, Length, Refusal};
 use open_block::OpenBlock;
 pub use requests::RequestId;
 use requests::Requests;
 use std::collections::{BTreeMap, BTreeSet};
 use towline_types::block::{self, BLOCK_SIZE_BYTES, block_count};
-use towline_types::limits::{OPEN_BLOCKS_MAX, RANGES_PER_BLOCK_MAX, WRITERS_MAX};
+use towline_types::limits::{OPEN_BLOCKS_MAX, WRITERS_MAX};
 use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize, Offset};
 
 /// See the module's description.

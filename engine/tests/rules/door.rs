@@ -1,6 +1,6 @@
 //! A door without a transport: says commands to an engine and hears its events.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -25,7 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An engine over a data folder of its own, with one user.
 pub(crate) struct Door {
-    folder: TempDir,
+    path: PathBuf,
+    /// Removed with the door, where it is the door's own.
+    _folder: Option<TempDir>,
     engine: Option<Engine>,
     user: UserId,
 }
@@ -40,21 +42,33 @@ pub(crate) struct Client {
 impl Door {
     pub(crate) async fn open() -> Self {
         let folder = TempDir::new().unwrap();
-        let user = UserId::try_from(1).unwrap();
-        let mut door = Self { folder, engine: None, user };
-        // The first start makes the store; a user is added as an operator does it.
-        door.start().await;
-        door.stop().await;
-        let catalog = Catalog::open(door.folder.path().join("state/catalog.db")).unwrap();
-        let added = catalog.add_user("ada", Some(user), Timestamp::from_secs(1)).await;
-        added.unwrap();
-        catalog.close().await.unwrap();
-        door.start().await;
+        let mut door = Self::over(folder.path());
+        door._folder = Some(folder);
+        door.make().await;
         door
     }
 
+    /// A door that is not open yet, over a folder that outlives it.
+    pub(crate) fn over(folder: &Path) -> Self {
+        let user = UserId::try_from(1).unwrap();
+        Self { path: folder.to_owned(), _folder: None, engine: None, user }
+    }
+
+    /// Makes the store, with one user, and opens it.
+    pub(crate) async fn make(&mut self) {
+        let door = self;
+        // The first start makes the store; a user is added as an operator does it.
+        door.start().await;
+        door.stop().await;
+        let catalog = Catalog::open(door.path.join("state/catalog.db")).unwrap();
+        let added = catalog.add_user("ada", Some(door.user), Timestamp::from_secs(1)).await;
+        added.unwrap();
+        catalog.close().await.unwrap();
+        door.start().await;
+    }
+
     pub(crate) async fn start(&mut self) {
-        let config = EngineConfig { reserve_bytes: 0, ..EngineConfig::new(self.folder.path()) };
+        let config = EngineConfig { reserve_bytes: 0, ..EngineConfig::new(&self.path) };
         let runtime = Handle::current();
         let opened = spawn_blocking(move || Engine::open(config, &runtime)).await.unwrap();
         self.engine = Some(opened.unwrap());
@@ -79,7 +93,7 @@ impl Door {
 
     /// The data folder.
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     pub(crate) fn account(&self) -> Account {
@@ -96,7 +110,7 @@ impl Door {
 
     /// The bytes of a document in its place.
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
-        let place = self.folder.path().join("uploads").join(self.user.to_string()).join(name);
+        let place = self.path.join("uploads").join(self.user.to_string()).join(name);
         std::fs::read(place).unwrap()
     }
 }

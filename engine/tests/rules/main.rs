@@ -6,6 +6,7 @@ mod blocks;
 mod digests;
 mod door;
 mod handle;
+mod killed;
 mod lengths;
 mod ranges;
 mod requests;

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 use towline_types::block::{self, BLOCK_SIZE_BYTES, block_count};
-use towline_types::limits::{OPEN_BLOCKS_MAX, RANGES_PER_BLOCK_MAX, WRITERS_MAX};
+use towline_types::limits::{OPEN_BLOCKS_MAX, WRITERS_MAX};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentPath, FileHash, FileSize, Offset, Timestamp, UserId,
 };
+use towline_upload::limits::RANGES_PER_BLOCK_MAX;
 use towline_upload::{
     Append, BlockOrder, BlockValue, Hashing, Integrity, Lease, Length, Phase, Progress, Refusal,
     RequestId, ResumeClaim, SendingMode, Upload, Verdict,
