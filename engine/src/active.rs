@@ -111,9 +111,12 @@ impl ActiveUpload {
         durable: DurableOffset,
     ) -> Result<Self, Error> {
         staging.check_holds(upload.progress().reach())?;
-        // Recovery may have cut the file, and its reserved space with it.
-        if let Length::Declared(filesize) = upload.progress().length() {
-            staging.reserve(filesize)?;
+        match upload.progress().length() {
+            // Recovery may have cut the file, and its reserved space with it.
+            Length::Declared(filesize) => staging.reserve(filesize)?,
+            // Bytes that were taken back, or lay behind a gap, may be left behind the last byte
+            // that is here. None of them was promised (P1), and the file may end before them.
+            Length::Open { .. } => staging.truncate(upload.progress().reach())?,
         }
         let hashers = hash_open_block(document_id, &*staging, &mut upload)?;
         let active = Self::restore(document_id, staging, upload, durable);

@@ -12,11 +12,11 @@ use towline_upload::BlockValue;
 impl ActiveUpload {
     /// The writer says how long the file is.
     ///
-    /// Room comes first, so that a full disk changes nothing. Then one transaction records the
-    /// length; all that is durable stays so (P1). A crash before it finds an upload whose length
-    /// is open, one behind it an upload that lacks its last bytes, or nothing. Bytes that were
-    /// taken back and lie behind the end are cut off at last: none was promised, and recovery
-    /// cuts them off as well.
+    /// Room comes first, so that a full disk changes nothing. Then bytes that were taken back and
+    /// lie behind the end are cut off: none was promised, and recovery cuts them off as well.
+    /// Then one transaction records the length; all that is durable stays so (P1). A crash before
+    /// it finds an upload whose length is open, one behind it an upload that lacks its last bytes,
+    /// or nothing.
     pub(crate) fn declare(
         &self,
         writer: WriterId,
@@ -32,14 +32,14 @@ impl ActiveUpload {
         let length = after.progress().length();
         if inner.upload.progress().length() != length {
             self.staging.reserve(filesize)?;
+            if inner.reach > filesize.end() {
+                self.staging.truncate(filesize.end())?;
+                inner.reach = filesize.end();
+            }
             catalog.declare_length(self.document_id, filesize).wait()?;
             // Before anything else can go wrong, as with a withdrawal.
             inner.adopt(after);
             failpoint::reach("declare.recorded");
-        }
-        if inner.reach > filesize.end() {
-            self.staging.truncate(filesize.end())?;
-            inner.reach = filesize.end();
         }
         // The last block ends here, so it may be whole now.
         for index in inner.upload.progress().unhashed() {

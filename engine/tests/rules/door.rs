@@ -30,6 +30,8 @@ pub(crate) struct Door {
     _folder: Option<TempDir>,
     engine: Option<Engine>,
     user: UserId,
+    /// How many paused uploads an engine that is started keeps open.
+    pub(crate) paused_kept_open: usize,
 }
 
 /// One session, and what was heard of it.
@@ -51,7 +53,7 @@ impl Door {
     /// A door that is not open yet, over a folder that outlives it.
     pub(crate) fn over(folder: &Path) -> Self {
         let user = UserId::try_from(1).unwrap();
-        Self { path: folder.to_owned(), _folder: None, engine: None, user }
+        Self { path: folder.to_owned(), _folder: None, engine: None, user, paused_kept_open: 256 }
     }
 
     /// Makes the store, with one user, and opens it.
@@ -68,7 +70,8 @@ impl Door {
     }
 
     pub(crate) async fn start(&mut self) {
-        let config = EngineConfig { reserve_bytes: 0, ..EngineConfig::new(&self.path) };
+        let mut config = EngineConfig { reserve_bytes: 0, ..EngineConfig::new(&self.path) };
+        config.limits.paused_kept_open = self.paused_kept_open;
         let runtime = Handle::current();
         let opened = spawn_blocking(move || Engine::open(config, &runtime)).await.unwrap();
         self.engine = Some(opened.unwrap());

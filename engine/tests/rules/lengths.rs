@@ -146,3 +146,30 @@ async fn bytes_that_were_taken_back_are_not_part_of_the_file() {
     assert_eq!(door.read("a"), file);
     client.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_taken_back_are_not_part_of_a_shorter_file_after_its_upload_was_closed() {
+    let mut door = Door::open().await;
+    door.paused_kept_open = 0;
+    door.restart().await;
+    let mut client = door.client();
+    let file = bytes(150, 1);
+    let id = begin(&mut client, "a", MAX).await;
+    client.send(1, 0, &file[..100]).await;
+    client.say(1, Command::BeginRequest(offset(100))).await;
+    client.send(1, 100, &bytes(1000, 2)).await;
+    client.say(1, Command::EndRequest(RequestEnd::TakenBack)).await;
+    client.close().await;
+    // Its checkpoint ends behind the one of the first, which closes what is paused.
+    let mut other = door.client();
+    begin(&mut other, "b", MAX).await;
+    other.send(1, 0, &file).await;
+    other.close().await;
+    let mut client = door.client();
+    assert_eq!(client.resume(1, id, SendingMode::PLAIN).await.offset, offset(100));
+    declare(&mut client, file.len()).await;
+    client.send(1, 100, &file[100..]).await;
+    client.complete(1, claim(&file)).await;
+    assert_eq!(door.read("a"), file);
+    client.close().await;
+}
