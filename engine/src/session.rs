@@ -3,7 +3,7 @@
 
 use crate::active::ActiveUpload;
 use crate::active::in_flight::InFlight;
-use crate::buffer;
+use crate::buffer::{self, BlockBuffer};
 use crate::command::{Command, Query, RejectedRequest};
 use crate::data_source::DataSource;
 use crate::event::{self, Event, EventReceiver, EventSender, Tag};
@@ -124,15 +124,13 @@ impl Session {
         }
         let Some(seat) = self.find_room(tag, &command)? else { return Ok(None) };
         let slot = self.slot(tag, seat);
-        let (permits, is_payload) = match &mut command {
-            Command::Data { buffer, .. } => {
+        let (permits, is_payload) = match payload(&mut command) {
+            Some(buffer) => {
                 slot.in_flight.arrived();
                 buffer.pack();
                 (buffer.units(), true)
             }
-            Command::Query(Query::HeldBlocks { .. }) => (LONG_ANSWER_PERMITS, false),
-            Command::Announce { .. } | Command::Complete(_) => (1, false),
-            _ => (REQUEST_PERMITS, false),
+            None => (request_permits(&command), false),
         };
         let semaphore = Arc::clone(if is_payload { &self.payload } else { &self.requests });
         let granted = Arc::clone(&semaphore).try_acquire_many_owned(permits).ok();
@@ -200,7 +198,7 @@ impl Session {
 
     /// Puts a command into its writer's lane. Returns at once.
     pub fn push(&mut self, admitted: Admitted) {
-        let Admitted { tag, command, granted, seat, .. } = admitted;
+        let Admitted { tag, mut command, granted, seat, .. } = admitted;
         let is_part_of_small_file = match &command {
             Command::Begin(_) => true,
             Command::Data { .. } | Command::Announce { .. } => {
@@ -208,9 +206,9 @@ impl Session {
             }
             _ => false,
         };
-        let permits = match &command {
-            Command::Data { .. } => Permits { payload: granted, requests: None },
-            _ => Permits { requests: granted, payload: None },
+        let permits = match payload(&mut command) {
+            Some(_) => Permits { payload: granted, requests: None },
+            None => Permits { requests: granted, payload: None },
         };
         let queued = QueuedCommand { task: Task::Command(command), permits };
         let slot = self.slot(tag, seat);
@@ -224,8 +222,8 @@ impl Session {
     }
 
     /// Drops a command that was admitted: the session is to end.
-    pub fn give_back(&mut self, admitted: Admitted) {
-        if let Command::Data { .. } = admitted.command {
+    pub fn give_back(&mut self, mut admitted: Admitted) {
+        if payload(&mut admitted.command).is_some() {
             self.slot(admitted.tag, admitted.seat).in_flight.done();
         }
     }
@@ -302,6 +300,24 @@ impl Session {
             self.shared.checkpoints.pause(paused).await;
         }
         Closed { shared: self.shared, paused }
+    }
+}
+
+/// The bytes of a command that are to be written to a file.
+fn payload(command: &mut Command) -> Option<&mut BlockBuffer> {
+    match command {
+        Command::Data { buffer, .. } => Some(buffer),
+        Command::Whole(whole) => Some(&mut whole.data),
+        _ => None,
+    }
+}
+
+/// The permits of a command without payload.
+const fn request_permits(command: &Command) -> u32 {
+    match command {
+        Command::Query(Query::HeldBlocks { .. }) => LONG_ANSWER_PERMITS,
+        Command::Announce { .. } | Command::Complete(_) => 1,
+        _ => REQUEST_PERMITS,
     }
 }
 

@@ -6,10 +6,16 @@ use crate::command::{Command, CompleteRequest, Query, RequestEnd};
 use crate::event::{Answer, Grant, Position};
 use crate::rejection::{Rejection, RejectionKind};
 use std::ops::Range;
+use std::time::Duration;
+use tokio::time::timeout;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Generation, Offset,
 };
 use towline_upload::Length;
+
+/// How long a wait for a checkpoint takes before it asks how far the upload is. What another
+/// writer does, which takes bytes back or completes the upload, is told to that writer alone.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// An upload that takes bytes. Dropped, it lets go of the upload as a lost connection does:
 /// what came is made durable, and the upload can be resumed.
@@ -136,7 +142,8 @@ impl UploadHandle {
 
     /// Waits until all bytes that were received up to now survive a power cut (P1). It joins
     /// the next checkpoint, which takes at most about a second, or five where durability is
-    /// relaxed. Cancel-safe: it changes nothing.
+    /// relaxed. Bytes that another writer takes back meanwhile are not waited for. Cancel-safe:
+    /// it changes nothing.
     ///
     /// # Errors
     /// The first error since the last answer, or one while it waits; and `BadRequest` before the
@@ -149,11 +156,16 @@ impl UploadHandle {
                 "the request has to end before its bytes are durable",
             ));
         }
-        let position = self.position().await?;
-        if position.durable.get() >= position.received {
-            return Ok(position);
+        let mut position = self.position().await?;
+        let mut wanted = position.received;
+        while position.durable.get() < wanted {
+            match timeout(ASK_AGAIN, self.exchange.durable(wanted)).await {
+                Ok(durable) => return durable,
+                Err(_) => position = self.position().await?,
+            }
+            wanted = wanted.min(position.received);
         }
-        self.exchange.durable(position.received).await
+        Ok(position)
     }
 
     /// All bytes were given: verifies the whole, publishes it, and returns the proof (P2, P3).
