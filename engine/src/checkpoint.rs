@@ -104,8 +104,8 @@ fn isolated<T>(together: &[T], mut work: impl FnMut(&[T])) -> Vec<&T> {
     together.iter().filter(|one| panics(slice::from_ref(one))).collect()
 }
 
-/// An upload that another thread is row_guard waits for the next checkpoint, and the others
-/// do not wait for it.
+/// An upload whose row lock another thread has waits for the next checkpoint, and the others do
+/// not wait for it.
 fn record(shared: &Shared, uploads: &[Arc<ActiveUpload>]) -> bool {
     let mut due = Vec::new();
     let patience = shared.config.timings.checkpoint;
