@@ -3,7 +3,7 @@
 use crate::door::{Door, MIB, bytes, claim, new};
 use sha2::{Digest as _, Sha256};
 use towline_engine::{Command, CompleteRequest, NewUpload, RejectionKind, RequestEnd, SendingMode};
-use towline_types::{SecondDigest, Sha256Hash};
+use towline_types::{BlockIndex, OnConflict, SecondDigest, Sha256Hash};
 
 fn sha256(bytes: &[u8]) -> Sha256Hash {
     Sha256Hash::from_bytes(Sha256::digest(bytes).into())
@@ -101,5 +101,31 @@ async fn none_is_found_that_was_not_asked_for() {
     client.begin(1, new("a", file.len(), SendingMode::PLAIN)).await;
     client.send(1, 0, &file).await;
     assert_eq!(client.complete(1, claim(&file)).await.sha256(), None);
+    client.close().await;
+}
+
+/// What was found for one `complete` is found for the next one as well: the bytes may be others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_of_bytes_that_were_replaced_is_not_that_of_the_document() {
+    let mut door = Door::open().await;
+    let mut client = door.client();
+    let (first, second) = (bytes(1000, 5), bytes(1000, 6));
+    let (id, _) = client.begin(1, new("a", first.len(), SendingMode::PLAIN)).await;
+    client.send(1, 0, &first).await;
+    client.begin(2, new("a", 0, SendingMode::PLAIN)).await;
+    client.complete(2, CompleteRequest::default()).await;
+    let request = CompleteRequest { sha256: Some(sha256(&first)), ..claim(&first) };
+    client.say(1, Command::Complete(request)).await;
+    assert_eq!(client.rejected(1).await.kind, RejectionKind::NameTaken);
+    client.close().await;
+    door.restart().await;
+    let mut client = door.client();
+    client.resume(1, id, SendingMode::PLAIN).await;
+    client.say(1, Command::Withdraw(vec![BlockIndex::FIRST..BlockIndex::FIRST.next()])).await;
+    client.answer(1).await;
+    client.send(1, 0, &second).await;
+    let on_conflict = Some(OnConflict::Rename);
+    let receipt = client.complete(1, CompleteRequest { on_conflict, ..claim(&second) }).await;
+    assert_eq!(receipt.sha256(), Some(sha256(&second)));
     client.close().await;
 }

@@ -80,13 +80,18 @@ impl Catalog {
 
     /// Records the SHA-256 hash of the whole file of an upload. Before
     /// [`begin_publish`](Self::begin_publish), so that the document has it from publishing on.
+    /// From then on the hash is one that is asked for: where the upload is not published after
+    /// all and gets other bytes, the next `complete` finds it anew.
     ///
     /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is not uploading.
     pub fn note_sha256(&self, document_id: DocumentId, sha256: Sha256Hash) -> Reply<()> {
         self.write(move |connection| {
             in_phase(connection, document_id, &[Phase::Uploading])?;
             connection
-                .prepare_cached("UPDATE documents SET sha256 = $1 WHERE document_id = $2")?
+                .prepare_cached(
+                    "UPDATE documents SET sha256 = $1, second_digest = 'sha-256' \
+                     WHERE document_id = $2",
+                )?
                 .execute(params![sha256.as_bytes(), document_id.to_i64()])?;
             Ok(())
         })
