@@ -153,15 +153,17 @@ impl OrderedWriter {
     fn receipt_of(&mut self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let mut document = uploads::document_of(&shared, self.user, id, may_block)?;
-        if document.phase == Phase::Publishing {
+        // The row says so only behind the sync of the data: until then the active upload does.
+        // Where no thread publishes it any more, because of a mistake of ours, it takes bytes
+        // again.
+        if document.phase == Phase::Publishing || self.is_to_be_published(id) {
             interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
             document = uploads::document_of(&shared, self.user, id, may_block)?;
         }
         match document.phase {
             Phase::Completed => self.receipt(document),
-            // The row says so only behind the sync of the data: until then the active upload
-            // does.
-            Phase::Uploading if self.is_being_published(id) => Err(Error::StillPublishing),
+            // Another writer has completed it since.
+            Phase::Uploading if self.is_to_be_published(id) => Err(Error::StillPublishing),
             _ => {
                 still_open(document)?;
                 Err(Error::NoActiveUpload)
@@ -169,8 +171,8 @@ impl OrderedWriter {
         }
     }
 
-    /// Whether another writer has completed that upload and publishes it now.
-    fn is_being_published(&self, id: DocumentId) -> bool {
+    /// Whether another writer has completed that upload, and it is not in its place yet.
+    fn is_to_be_published(&self, id: DocumentId) -> bool {
         let active = self.shared.registry.get(id);
         active.is_some_and(|active| active.ask(|upload| upload.phase() == Phase::Publishing))
     }

@@ -223,6 +223,29 @@ async fn first_after_the_start(site: &Site, point: &str) -> ServerProcess {
     unreachable!("{point} is passed a few times at a start")
 }
 
+/// No thread publishes the upload any more, though it was about to be published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_again_after_a_panic_in_a_publishing_has_an_answer() {
+    let site = Site::in_memory();
+    let user = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("publish.synced=panic@1").start().await;
+    let test_file = TestFile::new(BLOCK + 70_000, 951);
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let id = client.upload(upload("doc", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+    client.send(&Request::Complete(Complete::default())).await;
+    client.error(Code::Internal).await;
+    client.closed().await;
+    let mut client = RawClient::login(server.address(), &user.token).await;
+    let again = Complete { document_id: Some(id), ..Complete::default() };
+    client.complete_refused(again, Code::BadState).await;
+    let from = position(client.resume(resume(id)).await.offset);
+    client.chunks(ZERO, &test_file, from..test_file.size()).await;
+    assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
+    site.assert_published(&user, "doc", &test_file);
+    server.gone().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_cancellation_leaves_the_user_its_limit() {
     let site = Site::in_memory();
