@@ -1,6 +1,6 @@
 //! A door without a socket: it uploads a file, is cut off, resumes, publishes and reads back, all
-//! of it through the public API of the engine. A door for a protocol does the same with requests
-//! that come from somewhere.
+//! of it through the public API of the engine. A door for a protocol does the same with the
+//! requests of its clients.
 //!
 //! `cargo run --example in_memory_door`
 
@@ -21,7 +21,7 @@ const CAPACITY_BYTES: u64 = 64 << 20;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let engine = block_in_place(|| Engine::open_in_memory(CAPACITY_BYTES, &Handle::current()))?;
-    // A door authenticates. This one believes the one who starts it.
+    // A door authenticates its users. This one trusts the person who starts it.
     let user = block_in_place(|| engine.add_user("ada").wait())?;
     let account = engine.account(user.user_id, Origin::new("the example"));
     let file: Vec<u8> = (0_u32..800_000).flat_map(u32::to_le_bytes).collect();
@@ -63,7 +63,7 @@ async fn upload_half(
     Ok(upload.id())
 }
 
-/// Resumes where the server is, sends what is missing, and completes.
+/// Resumes at the first byte that the server lacks, sends the rest, and completes.
 async fn upload_rest(
     engine: &Engine,
     account: &Account,

@@ -57,7 +57,7 @@ impl Account {
         Self { shared, workers, user, origin }
     }
 
-    /// A session with at most that many writers at the same time, and the events for the client
+    /// A session with at most `writers_max` writers at the same time, and the events for the client
     /// behind it.
     #[must_use]
     pub fn session(&self, writers_max: usize) -> (Session, EventReceiver) {
@@ -76,8 +76,8 @@ impl Account {
         }
     }
 
-    /// What is known of a file that a client has: whether it is here already, or could go on.
-    /// Cancel-safe: it changes nothing.
+    /// Looks up a file that a client has: whether the user has it on the server already, or has an
+    /// unfinished upload of it that could go on. Cancel-safe: it changes nothing.
     ///
     /// # Errors
     /// Where the catalog cannot be asked.
@@ -123,11 +123,13 @@ impl Account {
         }
     }
 
-    /// Gives an upload up, and its bytes away. Its writers are told. Twice is fine. Not
-    /// cancel-safe: dropped, the upload may be given up all the same.
+    /// Gives an upload up: it ends without a document, its bytes are deleted, and its writers are
+    /// told. To cancel an upload twice is fine. Not cancel-safe: dropped, the upload may be given
+    /// up all the same.
     ///
     /// # Errors
-    /// `NotFound` where the user has no such document, `WrongPhase` where it is complete.
+    /// `NotFound` where the user has no such document, `WrongPhase` where it is complete, `Failed`
+    /// or `Expired` where the upload has ended so already.
     pub async fn cancel(&self, id: DocumentId) -> Result<(), Rejection> {
         self.query(Query::Cancel(id)).await.map(drop)
     }
@@ -136,7 +138,8 @@ impl Account {
     /// (P4). Cancel-safe.
     ///
     /// # Errors
-    /// `NotFound` where the user has no such document, `NoActiveUpload` where it is not complete.
+    /// `NotFound` where the user has no such document, `NoActiveUpload` where it is still being
+    /// uploaded, and how an upload ended that has ended without a document.
     pub async fn receipt(&self, id: DocumentId) -> Result<Completion, Rejection> {
         let request = CompleteRequest { id: Some(id), ..CompleteRequest::default() };
         match self.exchange().ask(Command::Complete(request)).await? {
@@ -154,10 +157,10 @@ impl Account {
         Content::open(Arc::clone(&self.shared), self.user, id).await
     }
 
-    /// Begins an upload. Not cancel-safe: dropped, the upload may have begun.
+    /// Begins an upload. Not cancel-safe: dropped, the upload may have begun, and is paused then.
     ///
     /// # Errors
-    /// Where the file is refused: its size, its name, no room.
+    /// Where the file is refused, for its size or its name, or because the disk has no room for it.
     pub async fn begin(&self, new: NewUpload) -> Result<Begun, Rejection> {
         self.open(Command::Begin(Box::new(new))).await
     }
@@ -192,13 +195,13 @@ impl Account {
         }
     }
 
-    /// Stores a small file in one step: two writes of its row instead of three, and no unfinished
-    /// upload unless something is unusual about it. `data` is at most
-    /// [`WHOLE_BYTES_MAX`](crate::WHOLE_BYTES_MAX). Not cancel-safe: dropped, the document may be
-    /// stored.
+    /// Stores a small file in one step: its row in the catalog is written twice and not three
+    /// times, and there is no unfinished upload unless something is unusual about the file. `data`
+    /// is at most [`WHOLE_BYTES_MAX`](crate::WHOLE_BYTES_MAX) long. Not cancel-safe: dropped, the
+    /// document may be stored all the same.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin); `HashMismatch` where `hash` is another than that of the bytes.
+    /// As [`begin`](Self::begin); `HashMismatch` where the bytes have another hash than `hash`.
     pub async fn put_whole(
         &self,
         new: NewUpload,

@@ -54,12 +54,13 @@ pub(crate) struct ActiveUpload {
     staging: Arc<dyn Staging>,
     row: Arc<AsyncMutex<()>>,
     inner: Mutex<Inner>,
-    /// What `inner` said when it was last unlocked, for callers that must not wait for it.
+    /// Whether the upload is over (see [`Self::is_over`]), as it was when `inner` was last
+    /// unlocked: for callers that must not wait for that lock.
     over: AtomicBool,
 }
 
-/// Proof that no other thread changes what the catalog says of this upload. A publishing takes it
-/// along from thread to thread.
+/// Proof that no other thread changes what the catalog says of this upload. A publishing takes the
+/// guard along from thread to thread.
 pub(crate) struct RowGuard(#[allow(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
 
 impl ActiveUpload {
@@ -102,8 +103,8 @@ impl ActiveUpload {
         Self { document_id, owner, staging, row: Arc::default(), inner: Mutex::new(inner), over }
     }
 
-    /// An upload as an earlier run, or an earlier `ActiveUpload`, left it. Reads back and
-    /// hashes the one block that was open: the whole cost of a resume.
+    /// An upload as an earlier run, or an earlier `ActiveUpload`, left it. The one block that was
+    /// open is read back and hashed: a resume costs no other read.
     pub(crate) fn read_back(
         document_id: DocumentId,
         staging: Arc<dyn Staging>,
@@ -114,8 +115,9 @@ impl ActiveUpload {
         match upload.progress().length() {
             // Recovery may have cut the file, and its reserved space with it.
             Length::Declared(filesize) => staging.reserve(filesize)?,
-            // Bytes that were taken back, or lay behind a gap, may be left behind the last byte
-            // that is here. None of them was promised (P1), and the file may end before them.
+            // Behind the last byte that counts, the file may still have bytes that were taken back,
+            // or that lay behind a gap. None of them was promised (P1), and the file that the
+            // client sends may end before them.
             Length::Open { .. } => staging.truncate(upload.progress().reach())?,
         }
         let hashers = hash_open_block(document_id, &*staging, &mut upload)?;
@@ -124,13 +126,13 @@ impl ActiveUpload {
         Ok(active)
     }
 
-    /// Whether that lease still lets its holder write.
+    /// Whether a writer with that lease may still write.
     pub(crate) fn is_in_force(&self, lease: Lease) -> bool {
         self.inner().upload.lease() == Some(lease)
     }
 
-    /// Ends the upload without a document, in memory; the catalog is the caller's.
-    /// Returns the writers, who are to be told when the catalog says so too.
+    /// Ends the upload without a document, in memory; the caller records it in the catalog. Returns
+    /// the writers: the caller tells them once the catalog has recorded it.
     pub(crate) fn give_up(&self, _: &RowGuard, phase: Phase) -> Result<RevokedWriters, Refusal> {
         let mut inner = self.inner();
         inner.upload.give_up(phase)?;
@@ -139,9 +141,9 @@ impl ActiveUpload {
         Ok(RevokedWriters::new(self.document_id, writers))
     }
 
-    /// Retires this `ActiveUpload` if it is paused and the catalog knows all of it: the
-    /// next request reads it back. Says whether it is paused and the catalog has yet to
-    /// be told: then it can be retired later.
+    /// Retires this `ActiveUpload` if the upload is paused and the catalog knows all of it: then
+    /// the next request reads it back from disk. Returns whether the upload is paused and the
+    /// catalog does not know all of it yet, so that it can be retired later.
     pub(crate) fn retire_if_idle(&self) -> bool {
         let mut inner = self.inner();
         let is_paused = inner.upload.phase() == Phase::Uploading && inner.upload.lease().is_none();
@@ -150,7 +152,8 @@ impl ActiveUpload {
         is_paused && !is_recorded
     }
 
-    /// Whether no writer can use it any more: it is retired, or its upload has ended. Does not wait.
+    /// Whether the upload is over: no writer can use this `ActiveUpload` any more, because it is
+    /// retired or the upload has ended. Does not wait.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
@@ -161,14 +164,14 @@ impl ActiveUpload {
         RowGuard(Arc::clone(&self.row).blocking_lock_owned())
     }
 
-    /// The same, unless another thread has the lock just now.
+    /// Takes the row lock if no other thread has it. Does not wait.
     pub(crate) fn try_lock_row(&self) -> Option<RowGuard> {
         Arc::clone(&self.row).try_lock_owned().ok().map(RowGuard)
     }
 
-    /// The same, where the thread that has it ends soon, as a checkpoint does: it blocks that
-    /// long at the most. A publishing keeps it until the document has its place, which may be
-    /// behind a copy to another file system.
+    /// Takes the row lock, and blocks while a thread has it that soon lets go of it, as a
+    /// checkpoint does. It does not wait for a publishing, which keeps the lock until the document
+    /// has its place: that may take as long as a copy to another file system.
     ///
     /// # Errors
     /// Where the upload is being published.
@@ -178,8 +181,8 @@ impl ActiveUpload {
             if let Some(row_guard) = self.try_lock_row() {
                 return Ok(row_guard);
             }
-            // Between two looks the thread that has it may have begun to publish, so this does
-            // not wait in the lock's own queue.
+            // The thread that has the lock may begin to publish while this one waits. So this
+            // thread looks again and again, and does not wait in the queue of the lock.
             if self.ask(|upload| upload.phase() == Phase::Publishing) {
                 return Err(Refusal::NotUploading(Phase::Publishing));
             }
@@ -187,8 +190,8 @@ impl ActiveUpload {
         }
     }
 
-    /// Whether its last byte came only just now, and `complete` with a sync of its own
-    /// is to be expected: a checkpoint would sync it for nothing.
+    /// Whether the last byte of the file came less than `patience` ago, so that a `complete`, which
+    /// syncs by itself, is to be expected: then a checkpoint would sync the upload for nothing.
     pub(crate) fn is_about_to_complete(&self, patience: Duration) -> bool {
         let inner = self.inner();
         let progress = inner.upload.progress();
@@ -197,7 +200,7 @@ impl ActiveUpload {
             && inner.written.is_some_and(|written| written.elapsed() < patience)
     }
 
-    /// What a checkpoint would make durable; nothing where nothing is new.
+    /// What a checkpoint would make durable; nothing if the catalog knows all of it already.
     pub(crate) fn snapshot(&self, _: &RowGuard) -> Option<(Snapshot, Timestamp)> {
         let inner = self.inner();
         let upload = &inner.upload;
@@ -205,8 +208,8 @@ impl ActiveUpload {
         due.then(|| (upload.progress().snapshot(), upload.last_byte_at()))
     }
 
-    /// The snapshot's data is synced and the catalog has recorded it (P1): only
-    /// now may the client hear of it.
+    /// The data of the snapshot is synced and the catalog has recorded it (P1): only now the client
+    /// may hear of it.
     pub(crate) fn recorded(&self, _: &RowGuard, snapshot: &Snapshot, durable: DurableOffset) {
         let mut inner = self.inner();
         inner.upload.recorded(snapshot);
@@ -214,7 +217,7 @@ impl ActiveUpload {
         inner.report(self.document_id);
     }
 
-    /// Tells the writers how far it is, unless they were told a moment ago.
+    /// Tells the writers how far the upload is, unless they were told less than `every` ago.
     pub(crate) fn report_if_due(&self, every: Duration) {
         let mut inner = self.inner();
         if inner.reported.is_none_or(|reported| reported.elapsed() >= every) {
@@ -222,10 +225,11 @@ impl ActiveUpload {
         }
     }
 
-    /// What a client hears last of an upload that it has let go of, and that may have come
-    /// to its end since.
+    /// The last event for a client whose writer has let go of this upload: how far it is, or how it
+    /// has ended since.
     pub(crate) fn last_word(&self) -> EventKind {
-        // While another thread records it, the catalog may not say so yet.
+        // While another thread has the row lock, it may still be recording the end in the catalog.
+        // Then the client is told the position.
         let row_guard = self.try_lock_row();
         let inner = self.inner();
         match inner.upload.phase() {
@@ -236,8 +240,9 @@ impl ActiveUpload {
         }
     }
 
-    /// Calls `say` under the lock with the position, and whether a writer has the lease: what comes
-    /// later is told later, so that no client hears a promise go back.
+    /// Calls `say` with the position, and with whether a writer has the lease. `inner` is locked
+    /// meanwhile: an event about a later change is sent later, so that a client never hears of a
+    /// durable offset and then of a smaller one.
     pub(crate) fn say_standing(&self, say: impl FnOnce(Position, bool)) {
         let inner = self.inner();
         say(inner.position(), inner.upload.lease().is_some());
@@ -259,8 +264,8 @@ impl ActiveUpload {
         statement(&mut inner.upload)
     }
 
-    /// The document is in its place. The writer that completed it tells its client; the
-    /// other writers find out when they ask.
+    /// The document is in its place. The writer that completed it tells its client; the other
+    /// writers find out at their next command.
     pub(crate) fn published(&self) {
         let mut inner = self.inner();
         inner.upload.published();

@@ -2,9 +2,10 @@
 
 use tokio_util::task::TaskTracker;
 
-/// Does blocking work on a thread of its own. A panic of it is logged with that message, and the
-/// task that asked for it goes on. Nothing is returned then, nor where the runtime ends before the
-/// work has begun. Not cancel-safe: dropped, the work goes on and its result is lost.
+/// Does blocking work on a thread of its own. If the work panics, the panic is logged with
+/// `message`, and the task that asked for the work goes on. Nothing is returned then, nor if the
+/// runtime ends before the work has begun. Not cancel-safe: dropped, the work goes on and its
+/// result is lost.
 pub(crate) async fn blocking<T: Send + 'static>(
     tracker: &TaskTracker,
     message: &'static str,

@@ -1,9 +1,9 @@
-//! `towlined backup`: a copy of what a store cannot do without besides the documents
-//! themselves, made while a server works in it.
+//! `towlined backup`: a copy of all that a store needs besides the documents themselves, made while
+//! a server works in it.
 //!
-//! The catalog is copied as it is at one moment. Documents are complete and never change from
-//! the moment at which their row says so, so a copy of `uploads/` that is made *after* this
-//! one holds all of those that the catalog's copy knows.
+//! The catalog is copied as it is at one moment. A document is complete, and never changes, from
+//! the moment at which its row says so. So a copy of `uploads/` that is made *after* this one holds
+//! all documents that the copy of the catalog knows.
 
 use crate::clock::Clock;
 use crate::storage::{Look, Part};
@@ -82,8 +82,8 @@ pub fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup, Backup
     }
     let copy = into.join(&state).join("catalog.db");
     catalog::back_up(look.catalog_path(), &copy)?;
-    // The markers of what is in the backup, and of nothing else: a marker in an empty
-    // `uploads` would say that all documents are there.
+    // Only the markers of the parts that are in the backup: a marker in an empty `uploads` would
+    // say that all documents are there.
     for part in [Part::Root, Part::State] {
         copy_file(&look.path().join(part.below()), &into.join(part.below()), look.marker_name())?;
     }
@@ -98,7 +98,7 @@ pub fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup, Backup
 
 /// Makes the folder, or accepts an empty one. Where the backup is refused nothing is made.
 fn prepare(data_dir: &Path, into: &Path) -> Result<(), BackupError> {
-    // A folder that does not exist yet would lie where the nearest one above it really is.
+    // A folder that does not exist yet would be made in the nearest folder above that exists.
     let mut there = into;
     let real = loop {
         match (there.canonicalize(), there.parent()) {
@@ -164,7 +164,7 @@ fn list(copy: &Path, into: &Path) -> Result<Backup, BackupError> {
             Err(CatalogError::BadRow { id, .. }) => towline_types::DocumentId::from_i64(*id).ok(),
             Err(error) => return Err(error.clone().into()),
         };
-        // A row that does not read is in the copy as it is.
+        // A row that cannot be read is left out of the list; the copied catalog has it as it is.
         for row in page.into_iter().flatten() {
             let (Phase::Completed, Some(blake3), Some(place)) =
                 (row.phase, row.blake3, &row.file_path)

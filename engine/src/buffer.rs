@@ -1,6 +1,6 @@
-//! The buffers that payload is read into. Their number is the most memory that
-//! all connections together can claim for payload (P6): who finds none free
-//! waits, and TCP makes the sender wait too.
+//! The buffers that payload is read into. Their number bounds the memory that all connections
+//! together can claim for payload (P6): a connection that finds no free buffer waits and reads
+//! nothing, and so TCP makes its sender wait too.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,8 +11,8 @@ use towline_types::block::BLOCK_SIZE_BYTES;
 pub struct BufferPool {
     room: Arc<Semaphore>,
     buffers: usize,
-    /// Buffers given back. They stay as they are: clearing a MiB only for it to
-    /// be written over would cost a pass over every byte.
+    /// Whole buffers that were given back. Their bytes are not cleared: to clear a MiB that is
+    /// written over next would cost a pass over every byte.
     spare: Mutex<Vec<Box<[u8]>>>,
 }
 
@@ -26,20 +26,20 @@ pub struct BlockBuffer {
     permit: OwnedSemaphorePermit,
 }
 
-/// What memory is counted in.
+/// The unit in which memory is counted, in bytes.
 const UNIT_BYTES: usize = 4 << 10;
 
-/// The length of a whole buffer.
+/// The length of a whole buffer in bytes: one block.
 pub const WHOLE_BYTES: usize = 1 << 20;
 
-/// The units of a whole buffer.
+/// How many units of 4 KiB a whole buffer takes of the pool.
 pub const UNITS: u32 = 1 << 8;
 
 const _: () = assert!(WHOLE_BYTES as u64 == BLOCK_SIZE_BYTES);
 const _: () = assert!(UNITS as usize * UNIT_BYTES == WHOLE_BYTES);
 
-/// Up to here a buffer is worth being exchanged for one that just fits: a thousand
-/// small files on their way would keep a thousand blocks from others.
+/// A buffer with at most this many bytes in it is exchanged for one that just fits: otherwise a
+/// thousand small files on their way would keep a thousand whole buffers from other files.
 const PACKED_BYTES_MAX: usize = 64 << 10;
 
 impl BufferPool {
@@ -50,19 +50,20 @@ impl BufferPool {
         Arc::new(Self { room, buffers, spare: Mutex::default() })
     }
 
-    /// Whether at most half of the pool is free: then a door keeps no buffer for later.
+    /// Whether at most half of the pool is free. If so, a door should keep no buffer that it does
+    /// not need at once.
     pub fn is_scarce(&self) -> bool {
         self.room.available_permits() <= self.buffers * UNITS as usize / 2
     }
 
-    /// The next buffer of that length, at most a block, once there is room for it.
-    /// Cancel-safe: a wait given up loses nothing but its place in the queue.
+    /// A buffer of `bytes` bytes, at most a block, once the pool has room for it. Cancel-safe: a
+    /// wait that is given up loses nothing but its place in the queue.
     pub async fn take(self: &Arc<Self>, bytes: usize) -> BlockBuffer {
         let room = Arc::clone(&self.room).acquire_many_owned(units_of(bytes));
         self.lend(bytes, room.await.expect("the pool never closes"))
     }
 
-    /// The same, if there is room for it now and no one waits for it.
+    /// A buffer of `bytes` bytes, if the pool has room for it now and no other task waits for room.
     pub fn try_take(self: &Arc<Self>, bytes: usize) -> Option<BlockBuffer> {
         let permit = Arc::clone(&self.room).try_acquire_many_owned(units_of(bytes)).ok()?;
         Some(self.lend(bytes, permit))
@@ -86,17 +87,17 @@ fn units_of(bytes: usize) -> u32 {
 }
 
 impl BlockBuffer {
-    /// What has been put into it.
+    /// The bytes that were put into it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
 
-    /// Where more may be put.
+    /// The space for more bytes.
     pub fn space(&mut self) -> &mut [u8] {
         &mut self.bytes[self.filled..]
     }
 
-    /// That many bytes of [`Self::space`] were filled.
+    /// The first `count` bytes of [`Self::space`] were filled.
     pub fn filled(&mut self, count: usize) {
         self.filled += count;
     }
@@ -106,13 +107,13 @@ impl BlockBuffer {
         self.filled == self.bytes.len()
     }
 
-    /// How much of the pool it takes.
+    /// How many units of the pool it takes.
     pub fn units(&self) -> u32 {
         u32::try_from(self.permit.num_permits()).unwrap_or(UNITS)
     }
 
-    /// Nothing more will be put into it: what little there is moves to where it just
-    /// fits, and the rest of the memory is free for others.
+    /// To be called when nothing more will be put into it: if it holds few bytes, they move to a
+    /// buffer that just fits, and the rest of the memory is free for other buffers.
     pub fn pack(&mut self) {
         let kept = self.filled.div_ceil(UNIT_BYTES).max(1);
         if self.filled > PACKED_BYTES_MAX || kept >= self.permit.num_permits() {
@@ -127,9 +128,10 @@ impl BlockBuffer {
         self.bytes.len() == WHOLE_BYTES
     }
 
-    /// What is spare has room in the pool too: else packed pieces and spare buffers
-    /// together would be twice what the pool may claim (P6). `own` is the room that is
-    /// given back with it.
+    /// Exchanges the memory of this buffer for `instead`, and keeps a whole buffer as a spare one
+    /// if the pool has room for it: otherwise packed and spare buffers together could take twice
+    /// what the pool may claim (P6). `own` is the number of whole buffers whose room is given back
+    /// with it.
     fn give_back(&mut self, instead: Box<[u8]>, own: usize) {
         let is_whole = self.is_whole();
         let bytes = std::mem::replace(&mut self.bytes, instead);

@@ -1,8 +1,8 @@
 //! Turns received bytes into durable ones, for all uploads of the volume together.
 //!
-//! The order is the promise (P1): the data is synced, then offset and values are
-//! recorded in one transaction, and only then does a client hear of it. What
-//! arrives meanwhile waits for the next checkpoint.
+//! The order keeps the promise (P1): the data is synced, then offset and block values are recorded
+//! in one transaction, and only then a client hears of it. Bytes that arrive meanwhile wait for the
+//! next checkpoint.
 
 pub(crate) mod queue;
 
@@ -21,11 +21,11 @@ use towline_state::catalog::Checkpoint;
 use towline_types::Timestamp;
 use towline_upload::{Phase, Snapshot};
 
-/// The pause after a pass, in multiples of the time that the pass took: a fast disk makes
-/// promises every few milliseconds, and a slow one is not kept busy with them.
+/// The pause after a pass, in multiples of the time that the pass took: on a fast disk checkpoints
+/// follow each other every few milliseconds, and a slow disk is not kept busy with them.
 const REST: u32 = 20;
 
-/// Runs the checkpoints of a volume, until it is dropped.
+/// Runs the checkpoints of the volume, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let shortest = shared.checkpoints.shortest_rest();
     let longest = shared.config.timings.checkpoint.max(shortest);
@@ -38,8 +38,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 () = shared.checkpoints.urgent() => {}
             }
         } else {
-            // One that failed is tried again, but the disk may be full for days, and
-            // each connection that ends wakes the checkpoints at once.
+            // A checkpoint that failed is tried again, but not whenever a connection ends, which
+            // wakes this task at once: the disk may be full for days.
             tokio::time::sleep(GATHER).await;
             tokio::select! {
                 () = tokio::time::sleep(longest) => {}
@@ -58,8 +58,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// How many uploads one thread syncs, where several threads do it.
 const SYNCS_PER_THREAD: usize = 8;
 
-/// Goes through all that had moved when it began, and through those that are paused
-/// meanwhile. Says whether the catalog took all that was synced.
+/// Makes a checkpoint of each upload that had received bytes when the pass began, and of those that
+/// are paused while it goes on. Returns whether the catalog recorded all that was synced.
 fn pass(shared: &Shared) -> bool {
     let Pass { mut dirty, mut paused, waiters } = shared.checkpoints.begin_pass();
     let mut recorded = true;
@@ -71,7 +71,7 @@ fn pass(shared: &Shared) -> bool {
             break;
         }
         recorded &= checkpoint(shared, &group.uploads);
-        // Only now those that paused hear of it.
+        // Only now the tasks that wait for a pause go on.
         drop(group);
     }
     uploads::close_idle(shared, usize::MAX);
@@ -81,7 +81,8 @@ fn pass(shared: &Shared) -> bool {
     recorded
 }
 
-/// Says whether the catalog took all that was synced.
+/// Makes one checkpoint of these uploads together. Returns whether the catalog recorded all that
+/// was synced.
 fn checkpoint(shared: &Shared, together: &[Arc<ActiveUpload>]) -> bool {
     let mut recorded = true;
     let work = |uploads: &[Arc<ActiveUpload>]| recorded &= record(shared, uploads);
@@ -92,9 +93,9 @@ fn checkpoint(shared: &Shared, together: &[Arc<ActiveUpload>]) -> bool {
     recorded
 }
 
-/// Does something with all of them together, and where that panics with each alone: a
-/// mistake of ours about one must not starve the others. Says with which it panics
-/// even so.
+/// Calls `work` with all of `together`. If that panics, calls it with each of them alone, because a
+/// mistake in our code about one upload must not keep the others from their checkpoints. Returns
+/// those with which it panics even alone.
 fn isolated<T>(together: &[T], mut work: impl FnMut(&[T])) -> Vec<&T> {
     let mut panics = |some: &[T]| catch_unwind(AssertUnwindSafe(|| work(some))).is_err();
     if !panics(together) {
@@ -104,8 +105,9 @@ fn isolated<T>(together: &[T], mut work: impl FnMut(&[T])) -> Vec<&T> {
     together.iter().filter(|one| panics(slice::from_ref(one))).collect()
 }
 
-/// An upload whose row lock another thread has waits for the next checkpoint, and the others do
-/// not wait for it.
+/// Syncs and records these uploads; returns whether the catalog recorded all that was synced. An
+/// upload whose row lock another thread has waits for the next checkpoint, and the others do not
+/// wait for it.
 fn record(shared: &Shared, uploads: &[Arc<ActiveUpload>]) -> bool {
     let mut due = Vec::new();
     let patience = shared.config.timings.checkpoint;
@@ -115,8 +117,8 @@ fn record(shared: &Shared, uploads: &[Arc<ActiveUpload>]) -> bool {
             continue;
         }
         let Some(row_guard) = active.try_lock_row() else {
-            // A publishing syncs all of it, and may take as long as a copy to another disk.
-            // Where it does not come to its end, it brings the upload back.
+            // A publishing syncs the upload itself, and may take as long as a copy to another disk.
+            // If the publishing fails, it puts the upload back into the queue.
             if !active.ask(|upload| upload.phase() == Phase::Publishing) {
                 shared.checkpoints.mark_dirty(active, 0);
             }
@@ -136,8 +138,8 @@ fn record(shared: &Shared, uploads: &[Arc<ActiveUpload>]) -> bool {
             }
             Err(error) => {
                 let error = Error::Storage(error);
-                // A volume that another upload's failed sync has closed takes
-                // nothing from this one: what was promised stays.
+                // If the volume was closed by the failed sync of another upload, this upload does
+                // not fail: the bytes that were promised stay.
                 if error.is_fatal_to_upload() {
                     end::fail(shared, active, &row_guard, &error);
                 }
@@ -166,7 +168,8 @@ fn record(shared: &Shared, uploads: &[Arc<ActiveUpload>]) -> bool {
         // Nothing was promised, nothing is lost: the next checkpoint tries again,
         // unless the catalog has closed itself.
         Err(error) => {
-            // In one line with the requests that meet the same: the operator mends it once.
+            // Counted in one line of the log with the requests that meet the same fault: the
+            // operator repairs it once.
             shared.summary.fault(None, &Error::Catalog(error));
             shared.storage_follows_catalog();
             if !shared.catalog.is_read_only() {
@@ -179,8 +182,8 @@ fn record(shared: &Shared, uploads: &[Arc<ActiveUpload>]) -> bool {
     }
 }
 
-/// What is recorded of an upload: the snapshot was taken before the sync, so all that it speaks
-/// of was there when the sync began (P1).
+/// What the catalog records of an upload. The snapshot was taken before the sync, so all bytes in
+/// it were there when the sync began (P1).
 fn row(
     active: &ActiveUpload,
     synced: Synced,
@@ -196,7 +199,7 @@ fn row(
     }
 }
 
-/// Syncs each; many of them by several threads at a time.
+/// Syncs each of them; if there are many, by several threads at the same time.
 fn sync_all(uploads: &[&Arc<ActiveUpload>]) -> Vec<Result<Synced, StorageError>> {
     let sync = |uploads: &[&Arc<ActiveUpload>]| -> Vec<_> {
         uploads.iter().map(|active| active.staging().sync()).collect()
@@ -207,7 +210,7 @@ fn sync_all(uploads: &[&Arc<ActiveUpload>]) -> Vec<Result<Synced, StorageError>>
     std::thread::scope(|scope| {
         let parts = uploads.chunks(SYNCS_PER_THREAD);
         let threads: Vec<_> = parts.map(|part| scope.spawn(move || sync(part))).collect();
-        // A panic goes on here, where all that was to be synced is tried one by one.
+        // A panic of one of the threads goes on here; `isolated` then tries the uploads one by one.
         threads
             .into_iter()
             .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))

@@ -1,12 +1,12 @@
-//! What time it is. A test may pass in a clock of its own; see
-//! [`Config::clock`](crate::Config::clock).
+//! What time it is. A test may use a clock of its own: see
+//! [`EngineConfig::clock`](crate::EngineConfig::clock).
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use towline_types::Timestamp;
 
-/// A wall clock, and one that cannot be set.
+/// A wall clock, and a steady clock, which cannot be set.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -20,14 +20,14 @@ impl Clock {
         Self::new(towline_state::clock::now)
     }
 
-    /// One whose wall clock says what `now` says.
+    /// A clock whose wall clock says what `now` returns.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let origin = Instant::now();
         Self::with_steady(now, move || origin.elapsed())
     }
 
-    /// The same with another steady clock: `steady` says how much time has passed
-    /// since some moment, and never less than before.
+    /// The same with another steady clock: `steady` returns how much time has passed since some
+    /// fixed moment, and never less than before.
     pub fn with_steady(
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
         steady: impl Fn() -> Duration + Send + Sync + 'static,
@@ -41,7 +41,7 @@ impl Clock {
         (self.now)()
     }
 
-    /// How much time has passed since some moment, whatever the wall clock says.
+    /// How much time has passed since some fixed moment, whatever the wall clock says.
     #[must_use]
     pub fn steady(&self) -> Duration {
         (self.steady)()

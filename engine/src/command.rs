@@ -1,5 +1,5 @@
-//! What a door may ask of a writer. Commands of one writer are done in the order in which
-//! they were given.
+//! What a door may ask of a writer. The commands of one writer are done in the order in which they
+//! were given.
 
 use crate::buffer::BlockBuffer;
 use crate::data_source::DataSource;
@@ -11,9 +11,9 @@ use towline_types::{
 };
 use towline_upload::{Length, SendingMode};
 
-/// Something to be done for one writer.
+/// Something to be done by one writer.
 pub enum Command {
-    /// Begins a new upload. What the writer had open is let go of.
+    /// Begins a new upload. The writer lets go of the upload that it has open.
     Begin(Box<NewUpload>),
     /// Continues an upload and takes it over from its writers.
     Resume(Box<ResumeRequest>),
@@ -41,26 +41,26 @@ pub enum Command {
     /// Takes blocks back, to send them again with other bytes. Blocks behind the end of
     /// the file are left out.
     Withdraw(Vec<Range<BlockIndex>>),
-    /// The data that follows belongs to one request of the client's, which begins at this
-    /// offset: its bytes follow each other. They stay or go together at its end. Until then no
-    /// promise is made of them.
+    /// Begins a request of the client: the data that follows belongs to it, and begins at this
+    /// offset. Its bytes follow each other, and stay or are taken back together at its end. Until
+    /// then none of them is promised.
     BeginRequest(Offset),
-    /// The end of that request.
+    /// Ends that request.
     EndRequest(RequestEnd),
-    /// The length of a file that was not known when its upload began. There is no answer where
-    /// it is taken.
+    /// The length of a file that was not known when its upload began. A length that is accepted
+    /// gets no answer.
     Declare(FileSize),
     /// All bytes were sent.
     Complete(CompleteRequest),
-    /// A small file, all of it in one command: it is published without ever being an
-    /// unfinished upload. Where that cannot be, it becomes one.
+    /// A small file, all of it in one command: it is published without ever being an unfinished
+    /// upload. Where that is not possible, it takes the steps of an unfinished upload.
     Whole(Box<WholeUpload>),
-    /// Data and announcements that the source brings, for as long as it has some.
+    /// Data and block values, which the writer pulls from the source for as long as it has some.
     Pull(Box<dyn DataSource>),
     /// A question; the writer's own upload stays as it is.
     Query(Query),
-    /// The door refuses a request. The writer says so in its turn, so that a refusal
-    /// overtakes no answer.
+    /// The door refuses a request. The writer tells the client so when its earlier commands are
+    /// done, so that a refusal overtakes no answer.
     Reject {
         /// What is wrong with it.
         rejection: Rejection,
@@ -69,43 +69,45 @@ pub enum Command {
     },
 }
 
-/// What becomes of the bytes of a request. A request whose writer ends without either is
-/// confirmed: its bytes came as those of any other.
+/// What becomes of the bytes of a request. If a writer ends before its request does, the request
+/// counts as confirmed: its bytes were received like all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestEnd {
-    /// They are the right ones, or there was nothing to check them by.
+    /// The bytes are right, or the client gave nothing to check them by.
     Confirmed,
-    /// They are not what the client says that it sent: exactly they are taken back. The answer
-    /// is [`EventKind::Withdrawn`](crate::EventKind::Withdrawn).
+    /// The bytes are not those that the client says it sent: exactly they are taken back. The
+    /// answer is [`EventKind::Withdrawn`](crate::EventKind::Withdrawn).
     TakenBack,
 }
 
 /// A new upload.
 #[derive(Debug, Clone)]
 pub struct NewUpload {
-    /// The folder and name that are wanted.
+    /// The folder and the name that the document is to have.
     pub path: DocumentPath,
-    /// The length of the whole file in bytes. One that is not known yet is
-    /// [declared](Command::Declare) before the upload is completed; the limit of the engine
-    /// holds at each byte until then, where `max` is not below it.
+    /// The length of the whole file in bytes. A length that is not known yet is
+    /// [declared](Command::Declare) before the upload is completed. Until then each byte is checked
+    /// against the smaller one of `max` and
+    /// [`EngineConfig::max_filesize`](crate::EngineConfig::max_filesize).
     pub length: Length,
     /// What to do where the name is taken.
     pub on_conflict: OnConflict,
     /// In which order the bytes come, and whether the values of blocks are announced.
     pub mode: SendingMode,
-    /// The hash of the file, where the client knows it: bytes that are here already need
-    /// not be sent.
+    /// The hash of the file, where the client knows it: bytes that the server has already need not
+    /// be sent.
     pub hash: Option<FileHash>,
     /// Begins only where no unfinished upload has this path and size.
     pub new_only: bool,
-    /// The hash of the whole file that is wanted besides BLAKE3: the receipt has it.
+    /// A second hash of the whole file that the client wants besides BLAKE3: the receipt has it.
     pub second_digest: SecondDigest,
     /// The payload in bytes that the client means to send in one chunk.
     pub chunk_size: Option<u32>,
 }
 
 impl NewUpload {
-    /// An upload that gets a numbered name where its own is taken, with nothing said of the bytes.
+    /// An upload that gets a numbered name where its own is taken, and for which the client gives
+    /// no hash.
     #[must_use]
     pub const fn new(path: DocumentPath, length: Length, mode: SendingMode) -> Self {
         Self {
@@ -136,7 +138,7 @@ pub struct WholeUpload {
 /// The largest file in bytes that may come in one command.
 pub const WHOLE_BYTES_MAX: usize = 64 << 10;
 
-/// An upload that is to go on.
+/// A request to continue an upload.
 #[derive(Debug, Clone)]
 pub struct ResumeRequest {
     /// Which upload.
@@ -149,12 +151,13 @@ pub struct ResumeRequest {
     pub filesize: Option<FileSize>,
     /// The file has become longer since: `filesize` is its length now.
     pub grow: bool,
-    /// Where the client believes the upload stands.
+    /// The first byte that is missing, as the client believes. Where given, it must be right.
     pub offset: Option<Offset>,
 }
 
 impl ResumeRequest {
-    /// Asks where that upload stands, and checks nothing of the file.
+    /// Continues that upload wherever it stands, and checks nothing that the client says of the
+    /// file.
     #[must_use]
     pub const fn of(id: DocumentId, mode: SendingMode) -> Self {
         Self { id, mode, filename: None, filesize: None, grow: false, offset: None }
@@ -164,21 +167,21 @@ impl ResumeRequest {
 /// The end of an upload.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CompleteRequest {
-    /// The document, where it is another than the writer has open.
+    /// The document; none is the one that the writer has open.
     pub id: Option<DocumentId>,
     /// The hash that the whole must have.
     pub hash: Option<FileHash>,
-    /// The SHA-256 hash that the whole must have. It may be said of an upload that did not ask
-    /// for that hash when it began; then all bytes are read once more.
+    /// The SHA-256 hash that the whole must have. It may also be given for an upload that did not
+    /// ask for it when it began; then all bytes are read once more.
     pub sha256: Option<Sha256Hash>,
-    /// Overrides what the beginning of the upload said.
+    /// What to do where the name is taken; none is what [`NewUpload::on_conflict`] said.
     pub on_conflict: Option<OnConflict>,
 }
 
-/// A question, answered in its turn.
+/// A question, which is answered when all earlier commands of the writer are done.
 #[derive(Debug, Clone)]
 pub enum Query {
-    /// Nothing: the answer says that all commands before it are done.
+    /// Asks nothing: the answer says that all commands before it are done.
     Fence,
     /// Whether these bytes, or an upload of them, are here already.
     Find {
@@ -198,12 +201,12 @@ pub enum Query {
         /// Which of them.
         pages: BlockPages,
     },
-    /// To give an upload up.
+    /// Gives an upload up.
     Cancel(DocumentId),
 }
 
-/// Which of the held blocks an answer has. Of a file of 5 TB there are 5,000,000, and 40 bytes of
-/// memory go with each.
+/// Which of the held blocks an answer has. A file of 5 TB has 5,000,000 blocks, and each of them
+/// takes 40 bytes of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockPages {
     /// All of them: an answer for each page of [`PAGE_BLOCKS`]. The next page is made when the
@@ -218,16 +221,16 @@ pub enum BlockPages {
     },
 }
 
-/// The number of blocks in a page: 32 GiB of a file, 1 MiB of values.
+/// The number of blocks in a page: they hold 32 GiB of a file, and their values are 1 MiB.
 pub const PAGE_BLOCKS: u32 = 1 << 15;
 
-/// Which kind of request a door refused: what follows from it for the writer's upload.
+/// Which kind of request a door refused. It decides what the writer does about its upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectedRequest {
-    /// One for another upload: what was open is let go of, and what still comes for the
-    /// refused one is dropped.
+    /// A request for another upload: the writer lets go of the one that it has open, and drops the
+    /// data that still comes for the refused one.
     Upload(Option<DocumentId>),
-    /// One about the open upload, which stays open.
+    /// A request about the open upload, which stays open.
     Change,
     /// A question.
     Query,

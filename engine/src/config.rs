@@ -1,4 +1,4 @@
-//! What an engine is told before it opens.
+//! The configuration of an engine.
 
 use crate::Clock;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ pub enum Durability {
     /// The document survives a power cut.
     #[default]
     Durable,
-    /// The document has its name; a power cut within the next seconds may take it.
+    /// The document has its name; a power cut within the next seconds may lose it.
     Relaxed,
 }
 
@@ -20,9 +20,10 @@ pub enum Durability {
 pub struct EngineConfig {
     /// The folder that holds documents, catalog and keys.
     pub data_dir: PathBuf,
-    /// The largest file that is taken; [`FileSize::MAX`] where there is no limit.
+    /// The largest file that is accepted; [`FileSize::MAX`] where there is no limit.
     pub max_filesize: FileSize,
-    /// Bytes of the disk that uploads never claim: the catalog needs room to say no.
+    /// Bytes of the disk that uploads never claim: on a disk that is full otherwise the catalog
+    /// needs them, to record that an upload is refused or ends.
     pub reserve_bytes: u64,
     /// What a receipt means.
     pub durability: Durability,
@@ -32,11 +33,12 @@ pub struct EngineConfig {
     pub limits: EngineLimits,
     /// What is bounded in time.
     pub timings: EngineTimings,
-    /// Takes the folders of the data folder as they are, whatever their markers say: for a
-    /// store of which a part is lost for good.
+    /// Accepts the folders of the data folder as they are, whatever their markers say: for a store
+    /// that has lost a part for good.
     pub adopt_folders: bool,
     /// Makes no new store: where there is none in the data folder, the engine does not open.
-    /// A folder below which no disk is mounted looks like one for a first start.
+    /// Without this, a folder on which a disk is not mounted looks like the folder of a first
+    /// start.
     pub require_store: bool,
     /// The wall clock.
     pub clock: Clock,
@@ -51,15 +53,16 @@ pub struct EngineLimits {
     pub buffers: usize,
     /// Buffers that one session may have waiting for the disk.
     pub buffers_per_session: usize,
-    /// Paused uploads whose files stay open, so that they go on without a read.
+    /// Paused uploads whose files stay open, so that a resume need not read a block from disk.
     pub paused_kept_open: usize,
 }
 
 /// What is bounded in time.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineTimings {
-    /// From a byte received to the checkpoint that makes it durable, at the most. An
-    /// upload that is whole waits as long for its completion first.
+    /// The longest time from the receipt of a byte to the checkpoint that makes it durable. For as
+    /// long, a checkpoint leaves out an upload whose last byte has just come: it waits for the
+    /// `complete`, which syncs as well.
     pub checkpoint: Duration,
     /// Between two reports of progress.
     pub report: Duration,

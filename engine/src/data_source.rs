@@ -4,17 +4,18 @@ use crate::buffer::BlockBuffer;
 use std::time::Instant;
 use towline_types::{BlockIndex, ChainingValue, Offset};
 
-/// A door's socket, lent to the thread of one writer. Dropped, it takes the reader back to
-/// the door, with all that has come and was not pulled.
+/// The socket of a door, lent to the thread of one writer. When it is dropped, the door has its
+/// reader again, with all bytes that have come and were not pulled.
 pub trait DataSource: Send {
-    /// What came next for the writer; none where the source goes home: nothing came until
-    /// then, or what came is for another. Blocks until `until` at the most.
+    /// The next data or block value for the writer. None where nothing came until `until`, or where
+    /// the next bytes are for another writer: then the writer gives the source back. Blocks, at
+    /// most until `until`.
     fn pull(&mut self, until: Instant) -> Option<Pulled>;
 }
 
 /// What a source brings.
 pub enum Pulled {
-    /// Bytes of one block, in order.
+    /// Bytes of one block, in the order of the file.
     Data {
         /// Where they begin in the file.
         offset: Offset,

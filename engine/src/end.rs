@@ -11,8 +11,9 @@ use std::sync::Arc;
 use towline_types::DocumentId;
 use towline_upload::{Phase, Refusal};
 
-/// Ends an upload. The row is written first: bytes without a promise are litter, which the next
-/// start removes; a promise without bytes is broken (P1). Blocks.
+/// Ends an upload. The row is written first: after a crash in between there are bytes without a
+/// promise, which the next start removes; in the other order there would be a promise without
+/// bytes, and so a broken one (P1). Blocks.
 pub(crate) fn end(shared: &Shared, id: DocumentId, phase: Phase, why: &str) -> Result<(), Error> {
     record(shared, id, phase, why)?;
     if let Err(error) = shared.storage.discard(id) {
@@ -48,10 +49,11 @@ pub(crate) fn end_and_log(
 
 /// Gives an upload up, whether or not a writer has it open. Blocks.
 ///
-/// The caller has looked at it before, and it may have been published since, with `SUCCESS`
-/// said: so the row is read while no other thread changes it. While the upload is being published
-/// the answer is [`Error::StillPublishing`]: a wait with the slot taken would make every other
-/// request for the document wait as well, each with a thread (P6).
+/// The caller has looked at the upload before. Since then it may have been published, and its
+/// client told `SUCCESS`: so the row is read again, while no other thread can change it. While the
+/// upload is being published the answer is [`Error::StillPublishing`]: a wait, with the slot of the
+/// registry locked, would make every other request for the document wait as well, each with a
+/// thread (P6).
 pub(crate) fn give_up(
     shared: &Shared,
     id: DocumentId,
@@ -83,7 +85,7 @@ pub(crate) fn give_up(
     })
 }
 
-/// Fails an upload because of that error, and tells its writers. Blocks.
+/// Fails an upload because of `error`, and tells its writers. Blocks.
 pub(crate) fn fail(shared: &Shared, active: &ActiveUpload, row_guard: &RowGuard, error: &Error) {
     let document_id = active.document_id;
     if error.is_for_operator() {
@@ -92,7 +94,7 @@ pub(crate) fn fail(shared: &Shared, active: &ActiveUpload, row_guard: &RowGuard,
     let why = error.rejection();
     let writers = match active.give_up(row_guard, Phase::Failed) {
         Ok(writers) => writers,
-        // It has ended otherwise, and the thread that ended it has told all its writers.
+        // Another thread has ended the upload before, and has told all its writers.
         Err(_) => return,
     };
     if let Err(error) = fail_unopened(shared, document_id, error) {
@@ -103,17 +105,17 @@ pub(crate) fn fail(shared: &Shared, active: &ActiveUpload, row_guard: &RowGuard,
 
 /// Fails an upload that no writer has open, with a line of the log. Blocks.
 ///
-/// Where the bytes are not what was left, what has the name of the staging file is set aside, as
-/// a start does it: it may be bytes that were promised and can be used again (P1), or another
-/// program's file, which no upload may delete. The row goes first here too: a crash in between
-/// leaves a stray file, which the next start sets aside.
+/// If the error is [`StorageError::Lost`], the file that has the name of the staging file is set
+/// aside, as a start does it: it may hold bytes that were promised and can be used again (P1), or
+/// it is a file of another program, which no upload may delete. The row goes first here too: after
+/// a crash in between there is a file that belongs to no upload, which the next start sets aside.
 pub(crate) fn fail_unopened(shared: &Shared, id: DocumentId, error: &Error) -> Result<(), Error> {
     let why = &error.rejection().message;
     if !matches!(error, Error::Storage(StorageError::Lost(_))) {
         return end_and_log(shared, id, Phase::Failed, why);
     }
     record(shared, id, Phase::Failed, why)?;
-    // Only on a disk can other bytes have got the name.
+    // Only on a disk can another program have put a file there.
     let aside = shared.storage.local_disk().map(|disk| disk.set_upload_aside(id));
     match aside.unwrap_or(Ok(None)) {
         Ok(Some(place)) => {
@@ -137,8 +139,8 @@ fn log_end(shared: &Shared, id: DocumentId, phase: Phase, why: &str) {
     }
 }
 
-/// Keeps every other thread from changing what the catalog says of that upload, unless it is
-/// being published. Blocks.
+/// Keeps every other thread from changing what the catalog says of that upload. Fails if the upload
+/// is being published. Blocks.
 pub(crate) fn lock_row_unless_publishing(
     active: &Arc<ActiveUpload>,
     may_block: MayBlock,

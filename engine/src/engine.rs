@@ -1,4 +1,4 @@
-//! The engine as a whole: opening, what goes on in the background, and the orderly end.
+//! The engine as a whole: opening, tasks in the background, and an orderly end.
 
 use crate::account::Account;
 use crate::active::registry::Registry;
@@ -59,7 +59,7 @@ pub enum OpenError {
     StateFile(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Why an engine did not end as it should.
+/// Why an engine did not end in good order.
 #[derive(Debug, thiserror::Error)]
 pub enum ShutdownError {
     /// The catalog could not be closed.
@@ -70,7 +70,7 @@ pub enum ShutdownError {
     Panicked,
 }
 
-/// The store of one data folder, with all that works on it. A clone is the same engine.
+/// The store of one data folder, and the tasks that work on it. A clone is the same engine.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
@@ -84,8 +84,8 @@ struct Inner {
 }
 
 impl Drop for Inner {
-    /// A backstop: an engine that was dropped without [`Engine::shut_down`] must not keep its
-    /// data folder. What is durable stays so.
+    /// For an engine that was dropped without [`Engine::shut_down`]: it must not keep its data
+    /// folder locked. What is durable stays so.
     fn drop(&mut self) {
         for task in self.take_tasks() {
             task.abort();
@@ -102,12 +102,12 @@ impl Inner {
 /// How long the last checkpoint may take, together with the threads that work on it.
 const LAST_CHECKPOINT: Duration = Duration::from_millis(1500);
 
-/// How long the closing of state file and catalog may take. With the time for connections, that
-/// for the last checkpoint and the one for threads that hang, it is less than the ten seconds
-/// after which a service manager kills.
+/// How long the closing of state file and catalog may take. Together with the time for connections,
+/// for the last checkpoint and for threads that hang, it is less than the ten seconds after which a
+/// service manager kills the process.
 const LAST_WRITES: Duration = Duration::from_millis(1500);
 
-/// The time between two looks at the lock file.
+/// The time between two checks of the lock file.
 const LOCK_LOOKS: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -115,8 +115,8 @@ impl Engine {
     /// earlier run left (P4). Blocks; what goes on in the background runs on `runtime`.
     ///
     /// # Errors
-    /// Where that cannot be done, or another engine has the folder. Nothing was changed
-    /// where a part of the store is missing.
+    /// Where the folder cannot be opened or put in order, or another engine has it. Where a part of
+    /// the store is missing, nothing was changed.
     pub fn open(config: EngineConfig, runtime: &Handle) -> Result<Self, OpenError> {
         Self::open_over(config, runtime, disk_storage)
     }
@@ -140,12 +140,12 @@ impl Engine {
         })
     }
 
-    /// An engine for tests, and for a door that is tried without a disk: it has room for that
-    /// many bytes of documents in memory, and all of it is gone with the last clone. Blocks.
+    /// An engine for tests, and for a door that is tried without a disk: it has room for
+    /// `capacity_bytes` of documents in memory, and loses all of them with its last clone. Blocks.
     ///
-    /// The catalog is a database in a temporary folder, and not in memory: its two connections
-    /// read and write at the same time by a journal that SQLite keeps for files alone, and so
-    /// what runs here is the catalog that runs everywhere.
+    /// The catalog is a database in a temporary folder, and not in memory: it has two connections
+    /// that read and write at the same time, and the journal that allows that (SQLite's WAL) exists
+    /// for files only. So an engine in memory has the same catalog as any other.
     ///
     /// # Errors
     /// Where no temporary folder can be made.
@@ -172,7 +172,7 @@ impl Engine {
         identity::check_for_server(&config)?;
         let folder = DataFolder::open(&config.data_dir)?;
         let lock = folder.lock()?;
-        // And under the lock, for the folder may be another server's by now.
+        // Once more under the lock: another server may have taken the folder in between.
         identity::check_for_server(&config)?;
         let storage = storage(&lock, &mut config);
         crate::rights::warn(folder.path(), &folder.keys_path());
@@ -200,7 +200,8 @@ impl Engine {
             config,
             lock,
         });
-        // A later Towline's folder is left alone before anything in it is changed.
+        // The folder of a later version of Towline is refused here, before anything in it is
+        // changed.
         state_copy::check(&shared)
             .map_err(|error: StateCopyError| OpenError::StateFile(Box::new(error)))?;
         let adopt = shared.config.adopt_folders;
@@ -224,7 +225,7 @@ impl Engine {
         })))
     }
 
-    /// What one user may ask, whom the door has authenticated. `origin` says in the log where the
+    /// The account of one user, whom the door has authenticated. `origin` says in the log where the
     /// requests come from.
     #[must_use]
     pub fn account(&self, user: UserId, origin: Origin) -> Account {
@@ -238,13 +239,13 @@ impl Engine {
         &self.0.shared.buffers
     }
 
-    /// What the engine was told.
+    /// The configuration of this engine.
     #[must_use]
     pub fn config(&self) -> &EngineConfig {
         &self.0.shared.config
     }
 
-    /// The time.
+    /// The clock of this engine.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         self.0.shared.clock()
@@ -256,18 +257,19 @@ impl Engine {
         self.0.shared.catalog.store_id()
     }
 
-    /// What tokens for this store are made for.
+    /// The identity of the store and its history: a door that issues tokens needs both, to make
+    /// tokens for this store alone.
     #[must_use]
     pub fn store(&self) -> Store {
         self.0.shared.catalog.store()
     }
 
-    /// A user, for the door that authenticates. The answer can be waited for and polled.
+    /// Looks a user up, for a door that authenticates. The answer can be waited for and polled.
     pub fn user(&self, user: UserId) -> Reply<Option<User>> {
         self.0.shared.catalog.user(user)
     }
 
-    /// Adds a user under the next free number, for a door that has no command line beside it. The
+    /// Adds a user with the next free number, for a door that has no command line beside it. The
     /// answer can be waited for and polled.
     pub fn add_user(&self, name: impl Into<String>) -> Reply<User> {
         self.0.shared.catalog.add_user(name, None, self.clock().now())
@@ -299,37 +301,39 @@ impl Engine {
         self.0.shared.lock.path()
     }
 
-    /// Says to all that takes long that the engine is to end: to be called before the sessions
+    /// Tells all work that takes long that the engine is to end. To be called before the sessions
     /// are closed.
     pub fn begin_shut_down(&self) {
         self.0.shared.stopping.cancel();
     }
 
-    /// Ends: every upload paused and durable, the state file written, the catalog closed. The
-    /// sessions are to be closed before; their threads are waited for until `deadline`. Not
-    /// cancel-safe: a shut-down that is dropped leaves what the next start puts in order.
+    /// Ends the engine: all uploads are paused and made durable, the state file is written and the
+    /// catalog closed. The sessions are to be closed before; their threads are waited for until
+    /// `deadline`. Not cancel-safe: after a shut-down that was dropped, the next start puts the
+    /// store in order.
     ///
     /// # Errors
-    /// Where what is known at the end cannot be written down. Nothing durable is lost.
+    /// Where the catalog cannot be closed, or a thread has panicked. Nothing durable is lost.
     pub async fn shut_down(self, deadline: Instant) -> Result<(), ShutdownError> {
         self.begin_shut_down();
         let shared = &self.0.shared;
         shared.tracker.close();
-        // Sessions pause their uploads, and the checkpoints that they wait for make durable
-        // what came.
+        // Sessions pause their uploads, and wait for the checkpoints that make their bytes durable.
         if timeout_at(deadline, shared.tracker.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time; what is durable is kept");
         }
-        // No session waits for an upload that its writer let go of a moment before.
+        // A session does not wait for an upload that its writer has let go of before the end, so
+        // this flush makes such uploads durable.
         let last = Instant::now() + LAST_CHECKPOINT;
         let _ = timeout_at(last, shared.checkpoints.flush()).await;
         for task in self.0.take_tasks() {
             task.abort();
-            // Until it has let go of the data folder.
+            // Waits until the task has dropped its share of the data folder.
             let _ = task.await;
         }
         let _ = timeout_at(last, shared.tracker.wait()).await;
-        // What has its name and is not durable: the next start would have to read it.
+        // Documents that have their names and are not durable yet: else the next start has to read
+        // them.
         let here = Arc::clone(shared);
         let synced = tokio::task::spawn_blocking(move || deferred::sync_deferred(&here));
         if timeout_at(deadline, synced).await.is_err() {
@@ -339,7 +343,7 @@ impl Engine {
         let closed = tokio::task::spawn_blocking(move || close(&here));
         match timeout(LAST_WRITES, closed).await {
             Ok(closed) => closed.map_err(|_| ShutdownError::Panicked)??,
-            // What was promised is in the catalog already, closed in good order or not.
+            // All promises are in the catalog already, whether or not it was closed in good order.
             Err(_) => tracing::warn!("the disk is slow: the state file may not say the last of it"),
         }
         Ok(())
@@ -364,7 +368,7 @@ fn disk_storage(lock: &FolderLock, config: &mut EngineConfig) -> Arc<dyn Storage
 
 /// The last writes: state file, then catalog. Blocks.
 fn close(shared: &Shared) -> Result<(), ShutdownError> {
-    // The copy decides nothing: a stop without it is a stop in good order.
+    // The state file is a copy that decides nothing: a stop without it is still in good order.
     if let Err(error) = state_copy::write(shared) {
         let error = log::chain(&error);
         tracing::warn!(
@@ -372,7 +376,8 @@ fn close(shared: &Shared) -> Result<(), ShutdownError> {
             "the state file could not be written at the end; nothing depends on it"
         );
     }
-    // The last connection brings the journal back into the catalog.
+    // This connection is closed first, because the last one to be closed copies the journal back
+    // into the file of the catalog.
     let looked = shared.state_copy.close();
     shared.catalog.close().wait()?;
     Ok(looked?)

@@ -1,5 +1,5 @@
 //! Everything that can go wrong with a request, and the one place that says what a
-//! client hears of it.
+//! client is told of it.
 
 use crate::rejection::{Rejection, RejectionKind};
 use crate::storage::{Denial, Place, Resource, StorageError};
@@ -12,17 +12,17 @@ use towline_upload::{Phase, Refusal};
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The client's fault, or its luck: the rules of an upload say no.
+    /// The rules of an upload refuse the request, as a rule by a fault of the client.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The client's fault: the writer has no upload open.
     #[error("nothing is being uploaded here")]
     NoActiveUpload,
-    /// The fault of none: the upload changed at each look.
+    /// Nobody's fault: the upload had changed at each look.
     #[error("the upload is being changed by others just now; try again")]
     Contended,
-    /// The fault of none: the connection, or the server, came to its end while bytes that are
-    /// here already were read for it.
+    /// Nobody's fault: the connection or the server came to its end while bytes that the server has
+    /// already were being read for the upload.
     #[error(
         "the file was being made from one that is here already, and was not finished; try again"
     )]
@@ -33,7 +33,7 @@ pub(crate) enum Error {
          it is lost, ask again in a while"
     )]
     StillPublishing,
-    /// The upload ended without a document; why is for the person.
+    /// The upload ended without a document; `reason` is for people.
     #[error("{}: {reason}", ending(*phase))]
     Ended {
         /// How it ended.
@@ -41,17 +41,17 @@ pub(crate) enum Error {
         /// Why.
         reason: String,
     },
-    /// The disk's fault, noticed before anything was begun.
+    /// The disk is too full, which was noticed before anything was begun.
     #[error("the server's disk has no room for the file: {} more are needed", Size(*missing_bytes))]
     NoRoom {
-        /// How many more would have to be free.
+        /// How many more bytes would have to be free.
         missing_bytes: u64,
     },
     /// The disk's fault.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The disk's fault, at the last step: the name may be safe or not. The bytes are,
-    /// unless durability is relaxed: then the next start reads them first.
+    /// A fault of the disk at the last step: the name may be durable or not. The bytes are durable,
+    /// unless durability is relaxed: then the next start reads them before it serves them.
     #[error("the document came whole, but its place could not be made sure of: {0}")]
     NameUnsynced(#[source] StorageError),
     /// The catalog's refusal, or its disk's fault.
@@ -60,8 +60,9 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether the writer lets go of its upload, so that it needs another `upload` or
-    /// `resume`: data that follows is dropped until then.
+    /// Whether the writer lets go of its upload, so that it needs another
+    /// [`Command::Begin`](crate::Command::Begin) or [`Command::Resume`](crate::Command::Resume):
+    /// data that follows is dropped until then.
     pub(crate) fn ends_upload_here(&self) -> bool {
         !matches!(
             self,
@@ -77,10 +78,10 @@ impl Error {
         )
     }
 
-    /// The upload cannot be trusted any more and has to be given up (P5): its bytes
-    /// are not what was sent, or it is not known whether the disk keeps them. A call that
-    /// failed before it did anything is no such reason: what was promised stays, and
-    /// the upload goes on when the fault is over (P1).
+    /// Whether the upload cannot be trusted any more and has to be given up (P5): its bytes are not
+    /// what the client sent, or it is not known whether the disk keeps them. A call that failed
+    /// before it did anything is no such reason: what was promised stays, and the upload goes on
+    /// when the fault is over (P1).
     pub(crate) fn is_fatal_to_upload(&self) -> bool {
         matches!(
             self,
@@ -89,14 +90,14 @@ impl Error {
         )
     }
 
-    /// Whether long work was not finished, and nothing is wrong with it: the connection or the
-    /// server came to its end.
+    /// Whether long work was cut off because the connection or the server came to its end. Nothing
+    /// is wrong with it.
     pub(crate) fn is_cut_off(&self) -> bool {
         matches!(self, Self::CutShort | Self::StillPublishing)
     }
 
-    /// Whether it is the server's storage that refused or failed: something for the log, and
-    /// for the operator to mend.
+    /// Whether the storage of the server refused or failed: the log has a line for it, and the
+    /// operator has to repair it.
     pub(crate) fn is_for_operator(&self) -> bool {
         match self {
             Self::Storage(error) => {
@@ -120,7 +121,7 @@ impl Error {
         }
     }
 
-    /// What the system said, as the number that it has for it.
+    /// The error number of the operating system, where there is one.
     pub(crate) fn errno(&self) -> Option<i32> {
         let errno = match self {
             Self::NoRoom { .. } | Self::Catalog(CatalogError::DiskFull) => Some(Errno::NOSPC),
@@ -129,13 +130,13 @@ impl Error {
         errno.map(Errno::raw_os_error)
     }
 
-    /// Where, seen from the data folder. For the log alone.
+    /// The path of the fault, relative to the data folder. For the log alone.
     pub(crate) fn path(&self) -> Option<&Path> {
         let path = self.of_storage().and_then(StorageError::place).map(|place| &*place.path);
         match self {
             _ if path.is_some_and(|path| !path.as_os_str().is_empty()) => path,
             Self::Catalog(_) => Some(Path::new("state/catalog.db")),
-            // It concerns the whole volume.
+            // These faults concern the whole volume.
             Self::NoRoom { .. }
             | Self::Storage(
                 StorageError::NoSpace { .. } | StorageError::ReadOnly | StorageError::SyncFailed(_),
@@ -144,8 +145,8 @@ impl Error {
         }
     }
 
-    /// What the client hears. Exhaustive on purpose: a new failure has to find its kind
-    /// here before it compiles.
+    /// What the client is told. The match is exhaustive on purpose: a new kind of error must get
+    /// its rejection here before it compiles.
     pub(crate) fn rejection(&self) -> Rejection {
         let kind = match self {
             Self::Refused(refusal) => return refused(refusal),
@@ -237,7 +238,7 @@ const fn ending(phase: Phase) -> &'static str {
     }
 }
 
-/// What the system says of paths and devices is for the log, not for a stranger.
+/// The paths and devices in an error are for the log: a client is not told of them.
 fn storage(error: &StorageError) -> Rejection {
     match error {
         StorageError::Exists => Rejection::new(
@@ -312,7 +313,8 @@ fn no_space(resource: Resource, missing_bytes: Option<u64>) -> Rejection {
     Rejection::new(RejectionKind::NoSpace { missing_bytes }, message)
 }
 
-/// Why the server's system refuses a file for good, and who can do something about it.
+/// Why the operating system of the server refuses a file for good, and who can do something about
+/// it.
 fn denied(denial: Denial, place: &Place) -> String {
     match denial {
         Denial::Permission => format!(
@@ -380,7 +382,7 @@ fn unrecorded(refusal: &Unrecorded) -> Rejection {
         ),
         Unrecorded::NoSuchDocument => refused(&Refusal::NotFound),
         Unrecorded::WrongPhase(phase) => refused(&Refusal::NotUploading(*phase)),
-        // Said to those who manage users, and to mistakes of our own; never to a client.
+        // These come to commands that manage users, or by a mistake in our code; never to a client.
         Unrecorded::NameTaken { .. }
         | Unrecorded::BadUserName(_)
         | Unrecorded::UserIdTaken(_)

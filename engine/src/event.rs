@@ -15,8 +15,8 @@ use towline_upload::{Length, Phase};
 /// out: the next report says all that the one before it would have said.
 const BACKLOG_MAX: usize = 256;
 
-/// Which writer of its session an event is for. The door chooses the numbers; the TCP
-/// door takes the number of the channel.
+/// Which writer of its session an event is for. The door chooses the numbers; the TCP door uses the
+/// number of the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(
     /// The number.
@@ -48,19 +48,19 @@ pub enum EventKind {
     },
     /// How far the upload is.
     Progress(Position),
-    /// How far work is that the client waits for, and that may take long. While such
-    /// events come, the client's own silence does not count.
+    /// How far some work is that takes long, and that the client waits for. While such events come,
+    /// a door should not count the client as idle, though the client sends nothing.
     AtWork {
         /// How far it is.
         position: Position,
-        /// How many bytes of a whole file were copied to another disk, where that is the work.
+        /// How many bytes were copied to another disk; none where the work is not such a copy.
         copied: Option<Offset>,
     },
     /// The document is in its place.
     Completed {
         /// The proof.
         receipt: Arc<Receipt>,
-        /// It was there already: nothing was done.
+        /// The document was there already: no byte had to be sent or copied.
         existing: bool,
     },
     /// The answer to a question.
@@ -80,7 +80,8 @@ pub struct Grant {
     pub offset: Offset,
     /// The length of the whole file, as far as it is known.
     pub length: Length,
-    /// None where the upload was over before it could be shared.
+    /// The lease, with which further writers may join. None for a file that came whole: it was
+    /// published before another writer could join.
     pub lease: Option<Generation>,
 }
 
@@ -121,19 +122,19 @@ pub enum Answer {
         blocks: Vec<(BlockIndex, ChainingValue)>,
         /// How many there were in all pages of the answer; none where another page follows.
         count: Option<u64>,
-        /// What is to end with the page.
+        /// What ends when the door drops this page.
         hold: PageHold,
     },
     /// The upload is given up.
     Cancelled,
 }
 
-/// What ends when a door drops a page of an answer, because it is on its way to the client.
+/// What ends when a door drops a page of an answer, because the page is on its way to the client.
 #[derive(Debug)]
 pub struct PageHold {
-    /// Of the last page: what the request takes of its session.
+    /// In the last page: the permits of the request, which are given back then.
     pub(crate) _permit: Option<OwnedSemaphorePermit>,
-    /// Of another page: its receiver hears that it was dropped.
+    /// In any other page: its drop tells the writer to make the next page.
     pub(crate) _next: Option<oneshot::Sender<()>>,
 }
 
@@ -171,18 +172,17 @@ pub struct Status {
     pub reason: Option<String>,
 }
 
-/// The way to one session. What waits in it is bounded: a session takes no more
-/// requests while answers wait, long answers are few, and reports of what others have
-/// done are left out while it [is backed up](Self::is_backed_up). An event for a session
-/// that has ended is dropped. A session that is ending waits a moment for the last sender
-/// to be dropped.
+/// The sending end of the queue of one session. The queue is bounded: a session takes no more
+/// requests while answers wait, long answers are few, and reports of progress are left out while it
+/// [is backed up](Self::is_backed_up). An event for a session that has ended is dropped. A session
+/// that is ending waits a moment until the last sender is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct EventSender {
     sender: mpsc::UnboundedSender<Event>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// The session's end of [`EventSender`].
+/// The receiving end of the queue of one session, for its door.
 #[derive(Debug)]
 pub struct EventReceiver {
     receiver: mpsc::UnboundedReceiver<Event>,
@@ -198,18 +198,18 @@ pub(crate) fn queue() -> (EventSender, EventReceiver) {
 
 impl EventSender {
     pub(crate) fn send(&self, tag: Tag, document: Option<DocumentId>, kind: EventKind) {
-        // Counted before it can be taken, so that the count never goes below zero.
+        // Counted before the event can be taken, so that the count never goes below zero.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _ = self.sender.send(Event { tag, document, kind });
     }
 
-    /// Whether the session has ended, so that nothing is heard any more.
+    /// Whether the session has ended, so that no event is received any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
     /// Whether [`BACKLOG_MAX`] events wait: then a report is left out, and the next one says
-    /// what it would have said.
+    /// everything that it would have said.
     pub(crate) fn is_backed_up(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= BACKLOG_MAX
     }

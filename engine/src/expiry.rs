@@ -1,5 +1,5 @@
-//! Ends unfinished uploads that got no new data for too long (7 days by default), once the
-//! clock is trusted: see [`ClockTrust`](crate::expiry::clock_trust::ClockTrust).
+//! Ends unfinished uploads that received no byte for too long (7 days by default), once the clock
+//! is trusted: see [`ClockTrust`](crate::expiry::clock_trust::ClockTrust).
 
 pub(crate) mod clock_trust;
 
@@ -14,10 +14,11 @@ use std::time::Duration;
 use towline_types::{DocumentId, Timestamp};
 use towline_upload::Phase;
 
-/// How often is looked. An upload that has expired in between is refused anyway.
+/// The time between two sweeps. An upload that expires in between is refused when a client resumes
+/// it.
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// Looks at once and then every hour, until it is dropped.
+/// Sweeps at once and then every hour, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut every = tokio::time::interval(EVERY);
     loop {
@@ -34,7 +35,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Gives up every upload without a byte for too long; says how many. Blocks.
+/// Gives up every upload that received no byte for too long; returns how many. Blocks.
 pub(crate) fn sweep(shared: &Shared) -> Result<usize, Error> {
     let expire_after = shared.config.expire_after;
     let now = shared.clock().now();
@@ -60,7 +61,7 @@ pub(crate) fn sweep(shared: &Shared) -> Result<usize, Error> {
     }
 }
 
-/// How many uploads are asked for at a time.
+/// How many uploads the catalog is asked for at a time.
 const PAGE: u32 = 1000;
 
 /// Gives up those of these uploads that no client has resumed meanwhile; returns their number.
@@ -71,7 +72,7 @@ fn give_up(shared: &Shared, quiet: &[DocumentId], now: Timestamp, why: &str) -> 
         let active = shared.registry.get(id);
         if active.is_some_and(|active| !active.ask(|upload| upload.has_expired(now, expire_after)))
         {
-            // A client has just resumed it, or is connected and silent.
+            // A client has just resumed the upload, or is connected and silent.
             continue;
         }
         match end::give_up(shared, id, Phase::Expired, why, MayBlock::on_own_thread()) {

@@ -1,19 +1,20 @@
 //! Places at which a test can have the server die, panic, wait, or leave a step out.
 //!
-//! They exist only where debug assertions do: in a release build every function here
-//! is empty and no name is left in the program (`.ci/run` looks). A cargo feature
-//! could not promise that, because features of one workspace build are united.
+//! They exist only in builds with debug assertions: in a release build every function here is
+//! empty, and none of the names is in the program (`.ci/run` checks that). A cargo feature could
+//! not promise it, because the features of all packages of a workspace build are united.
 //!
-//! `TOWLINE_FAILPOINTS` says what happens, read once at the first point reached:
+//! The environment variable `TOWLINE_FAILPOINTS` says what happens. It is read once, when the first
+//! point is reached:
 //!
 //! ```text
 //! publish.renamed=kill@3, sync.data=fake
 //! ```
 //!
-//! Point, action, and at which time it is reached: without `@`, every time.
-//! `kill` is SIGKILL, `panic` a panic, `wait:250` so many milliseconds, and `fake`
-//! leaves the step out and calls it done: for the tests that ask whether the tests
-//! would notice.
+//! Each part names a point, an action, and after `@` at which time the point is reached that the
+//! action is taken; without `@` it is taken every time. `kill` is SIGKILL, `panic` a panic,
+//! `wait:250` a wait of 250 milliseconds, and `fake` leaves the step out and calls it done: so a
+//! test can ask whether the other tests would notice that the step is missing.
 
 #[cfg(not(debug_assertions))]
 pub(crate) use asleep::{is_faked, reach};
@@ -38,12 +39,12 @@ mod awake {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    /// What was asked for at one point.
+    /// The action at one point.
     #[derive(Debug)]
     struct Plan {
         point: String,
         action: Action,
-        /// Which time; every time where there is none.
+        /// At which time the point is reached; none is every time.
         at: Option<u64>,
         reached: AtomicU64,
     }
@@ -91,7 +92,7 @@ mod awake {
         plan.at.is_none_or(|at| at == time).then_some(plan.action)
     }
 
-    /// The plans; or the part that is none.
+    /// The plans; or the part of the text that is not a plan.
     fn parse(text: &str) -> Result<Vec<Plan>, &str> {
         text.split(',').map(|part| plan(part.trim()).ok_or(part)).collect()
     }

@@ -3,8 +3,8 @@
 use towline_types::block::{block_count, hash_block, hash_file};
 use towline_types::{BlockIndex, FileHash, FileSize, Offset};
 
-/// The hash of a file of that size; nothing where it was not to go on. `read` fills the buffer
-/// from that position on, `take` gets each block then and says whether to go on.
+/// The hash of a file of that size; nothing where `take` said not to go on. `read` fills the buffer
+/// with the bytes at that position; `take` then gets each block, and returns whether to go on.
 pub(crate) fn of_blocks<E>(
     filesize: FileSize,
     mut read: impl FnMut(&mut [u8], Offset) -> Result<(), E>,

@@ -1,9 +1,8 @@
-//! Whether a data folder is the one that its catalog speaks of, all of it.
+//! Whether a data folder is the whole store that its catalog belongs to.
 //!
-//! A disk that is not mounted looks like a folder whose files are lost. Nothing that was
-//! promised may be given up for that (P1), so a start first holds the marker of each part
-//! against the catalog. Where they do not agree the start is refused, and nothing has been
-//! made or changed by then.
+//! A disk that is not mounted looks like a folder whose files are lost. No promise may be given up
+//! for that (P1), so a start first compares the marker of each part with the catalog. If they do
+//! not agree the start is refused, and nothing has been made or changed by then.
 
 use crate::EngineConfig;
 use crate::storage::{Contents, DataFolder, Enclosing, FolderError, Found, Look, Part};
@@ -78,19 +77,19 @@ pub struct Mismatch {
 enum Fault {
     /// There is no such part.
     Missing(Part),
-    /// There is nothing in it.
+    /// There is nothing in the part.
     Empty(Part),
-    /// There are files in it and no marker.
+    /// There are files in the part and no marker.
     Unmarked(Part),
     /// The marker cannot be read.
     Damaged(Part),
-    /// It belongs to another store.
+    /// The part belongs to another store.
     Foreign(Part, StoreId),
-    /// It is another part of the store.
+    /// The part is another part of the store.
     OtherPart(Part, Part),
-    /// There is no catalog, but a part of a store that must have had one.
+    /// There is no catalog, but there is a part of a store that must have had one.
     NoCatalog(Part, StoreId),
-    /// The catalog is older than its identity, and cannot be the one of this store.
+    /// The catalog is older than the identity of stores, so it cannot be the one of this store.
     OlderCatalog(Part, StoreId),
     /// The catalog knows nothing, but there are folders of users.
     FoldersWithoutCatalog,
@@ -98,7 +97,7 @@ enum Fault {
     NoFolderOf(UserId),
     /// Uploads have received bytes, and there is no staging file.
     NoStagingFiles,
-    /// There is no catalog, but something in one of the parts that belong to a store.
+    /// There is no catalog, but there are files in one of the parts that belong to a store.
     PartWithoutCatalog(Contents),
     /// There is no store, and the folder holds other things.
     NotEmpty(Contents),
@@ -116,8 +115,8 @@ impl fmt::Display for Mismatch {
         } else {
             writeln!(f, "{path} is not the whole store, so it is not used. Nothing was changed.")?;
         }
-        // That the catalog of a store is missing is said once, however many of its parts are
-        // there without it.
+        // The line that the catalog of a store is missing is written once, however many parts of
+        // the store are there without it.
         let mut without_catalog = Vec::new();
         for fault in &self.faults {
             if let Fault::NoCatalog(_, id) = fault {
@@ -165,7 +164,7 @@ impl Fault {
     }
 }
 
-/// A fault for the person who reads it.
+/// Writes a fault as a line for people.
 struct Told<'a> {
     fault: &'a Fault,
     path: &'a Path,
@@ -253,7 +252,8 @@ impl fmt::Display for Names<'_> {
     }
 }
 
-/// The rule: what is wrong, given what was found. Pure but for the look at users' folders.
+/// The rule: what is wrong, given what was found. It is a pure function, apart from
+/// `has_folder_of`, which looks at the folders of users.
 fn faults(
     Look { parts, has_folders_of_users, contents, .. }: &Look,
     peek: &Peek,
@@ -278,7 +278,8 @@ fn faults(
             (Found::Missing, _) if is_marked => Fault::Missing(part),
             (Found::Empty, _) if is_marked => Fault::Empty(part),
             (Found::Unmarked, _) if is_marked => Fault::Unmarked(part),
-            // A first start, one that was cut off, or the first one of a Towline that marks.
+            // A first start, a first start that was cut off, or the first start of a version of
+            // Towline that writes markers.
             (Found::Missing | Found::Empty | Found::Unmarked, _) => continue,
         };
         faults.push(fault);
@@ -318,7 +319,7 @@ fn is_first_start(peek: &Peek) -> bool {
     peek.store.is_none() && !peek.has_users && !peek.has_documents
 }
 
-/// What is wrong with the data folder, held against its catalog. Nothing is made or changed.
+/// What is wrong with the data folder, compared with its catalog. Nothing is made or changed.
 fn mismatch(look: &Look, peek: &Peek) -> Mismatch {
     let faults = faults(look, peek, |user| look.has_folder_of(user));
     let store_id = peek.store.map(|store| store.store_id);
@@ -335,11 +336,11 @@ fn refuse_inside_a_store(look: &Look, peek: &Peek) -> Result<(), IdentityError> 
     }
 }
 
-/// Holds the data folder of a server that starts against its catalog. Nothing is made or
-/// changed. Blocks.
+/// Compares the data folder of a server that starts with its catalog. Nothing is made or changed.
+/// Blocks.
 ///
-/// Where the folders are to be adopted, what they hold is not a reason to refuse. But no
-/// store is made in the folders of another one: it would serve that one's documents (P6).
+/// If the folders are to be adopted, nothing in them is a reason to refuse. But no store is made
+/// inside the folders of another one: it would serve the documents of that store (P6).
 ///
 /// # Errors
 /// Where a part of the store is missing or of another store, where the folder cannot become a
@@ -362,7 +363,7 @@ pub fn check_for_server(config: &EngineConfig) -> Result<(), IdentityError> {
     Ok(())
 }
 
-/// The same for a command that works in a store and never makes one.
+/// The same check for a command that works in a store and never makes one.
 ///
 /// # Errors
 /// Where a part of the store is missing or of another store; and [`IdentityError::NoStore`].
@@ -371,7 +372,7 @@ pub fn require(data_dir: &Path) -> Result<Peek, IdentityError> {
     let peek = Peek::at(look.catalog_path())?;
     refuse_inside_a_store(&look, &peek)?;
     let mut mismatch = mismatch(&look, &peek);
-    // What a folder without a store holds is only of interest where one is to be made.
+    // What lies in a folder without a store matters only where a store is to be made.
     mismatch.faults.retain(|fault| !matches!(fault, Fault::NotEmpty(_)));
     if !mismatch.faults.is_empty() {
         return Err(IdentityError::Mismatch(mismatch));
@@ -382,8 +383,8 @@ pub fn require(data_dir: &Path) -> Result<Peek, IdentityError> {
     Ok(peek)
 }
 
-/// Marks each part of the data folder as the catalog's. The catalog records it last: from
-/// then on a part without its marker is one that is missing.
+/// Writes the marker of the store into each part of the data folder. The catalog records that last:
+/// from then on a part without its marker counts as missing.
 ///
 /// # Errors
 /// Where a marker cannot be written, or the catalog does not record it.

@@ -1,10 +1,9 @@
-//! Work that blocks, done in order, away from the async threads.
+//! Blocking work, done in order and away from the async threads.
 //!
-//! A lane is a queue and a handler of what is in it: a serial executor (asio calls it a strand).
-//! What takes long is done on a blocking thread that is lent to the lane while its queue has
-//! something; what is short is done by the [`WorkerPool`] of all lanes, the work of many lanes at
-//! a time: a thousand small files must not cost a thousand times the waking of a thread for each
-//! step. An idle lane costs no thread.
+//! A lane is a queue, and a handler of the work in it: a serial executor (asio calls it a strand).
+//! Long work is done on a blocking thread that the lane has while its queue has work. Short work is
+//! done by the [`WorkerPool`] of all lanes, for many lanes at a time: a thousand small files must
+//! not wake a thread a thousand times for each step. An idle lane costs no thread.
 
 use crate::may_block::MayBlock;
 use std::collections::VecDeque;
@@ -16,20 +15,20 @@ use tokio_util::task::TaskTracker;
 
 /// Does the work of a lane.
 pub(crate) trait Handler: Send + 'static {
-    /// One thing to do.
+    /// One piece of work, as it is queued.
     type Work: Send + 'static;
-    /// Work that was begun and goes on.
+    /// Work that was begun and is not done.
     type Continuation: Send + 'static;
 
-    /// Whether this is done so soon, as a rule, that other lanes may wait for it.
+    /// Whether the work is done so soon, as a rule, that other lanes may wait for it.
     fn is_short(work: &Self::Work) -> bool;
 
-    /// Takes what is to be done next, and what is queued behind and belongs to it.
+    /// Takes the next work from the queue, together with queued work that belongs to it.
     fn take(queue: &mut VecDeque<Self::Work>) -> Option<Self::Work> {
         queue.pop_front()
     }
 
-    /// Does it, as far as it goes without an answer from elsewhere. `may_block` is given where the
+    /// Does the work up to the first answer that it has to wait for. `may_block` is given if the
     /// thread serves this lane alone.
     fn begin(
         &mut self,
@@ -37,7 +36,7 @@ pub(crate) trait Handler: Send + 'static {
         may_block: Option<MayBlock>,
     ) -> Outcome<Self::Continuation>;
 
-    /// Waits for the answer, and goes on from there.
+    /// Waits for that answer, and does the next part of the work.
     fn resume(
         &mut self,
         continuation: Self::Continuation,
@@ -47,30 +46,30 @@ pub(crate) trait Handler: Send + 'static {
     /// Whether nothing is lost if the lane is dropped now.
     fn is_vacant(&self) -> bool;
 
-    /// A flag that the handler raises in the middle of a step, when [`Self::is_vacant`] is
-    /// true and the rest of the step does not change that: before it sends the answer upon
-    /// which a client may use the writer's tag again. Taking the next work lowers the flag.
+    /// A flag that the handler raises in the middle of a step, once [`Self::is_vacant`] is true and
+    /// the rest of the step cannot change that: before it sends the answer after which a client may
+    /// use the tag of the writer again. The lane lowers the flag when it takes the next work.
     fn vacated(&self) -> Arc<AtomicBool> {
         Arc::default()
     }
 
-    /// [`Self::begin`] or [`Self::resume`] has panicked. What is queued behind is still
-    /// handled.
+    /// [`Self::begin`] or [`Self::resume`] has panicked. The work that is still queued is handled
+    /// all the same.
     fn panicked(&mut self);
 }
 
-/// What comes behind a step.
+/// What follows a step.
 #[must_use]
 pub(crate) enum Outcome<B> {
-    /// The next work that is queued.
+    /// The work is done: the next one in the queue follows.
     Done,
-    /// More of the same, behind the others' step.
+    /// The work goes on, after the steps of the other lanes of the batch.
     Continue(B),
-    /// More of the same, which must not keep others waiting. Where the lane is alone
-    /// already that is no different.
+    /// The work goes on, on a thread of its own, because other lanes must not wait for it. If the
+    /// lane has its own thread already, it just goes on.
     NeedsThread(B),
-    /// More of the same, on a thread of its own, when that is over. Until then no thread
-    /// waits for it.
+    /// The work goes on, on a thread of its own, once the future is ready. No thread waits for
+    /// that.
     After(Waiting<B>),
 }
 
@@ -106,19 +105,19 @@ struct PoolState<H: Handler> {
     /// Lanes whose next work is short.
     lanes: VecDeque<Arc<LaneState<H>>>,
     threads: usize,
-    /// A thread that has been asked for and has not looked yet.
+    /// A thread was asked for, and has not taken lanes yet.
     worker_requested: bool,
 }
 
-/// How many commands a lane does before it goes to the end of the line of all
-/// lanes: one busy upload must not keep a thread from the others.
+/// How many commands a lane does in one turn, before it goes to the end of the queue of lanes: one
+/// busy upload must not keep a thread from the others.
 const COMMANDS_PER_TURN: usize = 16;
 
-/// How many lanes go together: as many as share a commit.
+/// How many lanes a worker serves together: as many as can share a commit of the catalog.
 const LANES_PER_BATCH: usize = 128;
 
-/// How many worker threads there are at most. One or two are busy; the others are there for the day on which
-/// the disk holds those up.
+/// How many worker threads there are at most. As a rule one or two are busy; the others are needed
+/// when the disk makes those wait.
 const THREADS: usize = 16;
 
 impl<H: Handler> Lane<H> {
@@ -138,12 +137,12 @@ impl<H: Handler> Lane<H> {
         self.wake();
     }
 
-    /// Adds work of which more comes at once: the caller [wakes](Self::wake) the lane afterwards.
+    /// Adds work, when the caller is about to add more: it [wakes](Self::wake) the lane afterwards.
     pub(crate) fn push_without_wake(&self, work: H::Work) {
         lock(&self.state.queue).waiting.push_back(work);
     }
 
-    /// Has a thread do what is queued.
+    /// Has a thread do the queued work.
     pub(crate) fn wake(&self) {
         let mut queue = lock(&self.state.queue);
         let Some(short) = queue.waiting.front().map(H::is_short) else { return };
@@ -153,16 +152,18 @@ impl<H: Handler> Lane<H> {
         }
     }
 
-    /// Whether nothing is queued, being done or kept.
+    /// Whether no work is queued or being done, and the handler holds nothing that would be lost.
     pub(crate) fn is_vacant(&self) -> bool {
-        // Not by `running`: what is said at the end of a step is heard before that ends.
-        // And the queue first: what is taken from it is taken with the handler locked.
+        // `running` does not tell that: a client receives the answer of a step before the step
+        // ends. The queue is looked at first, because work is taken from it with the handler
+        // locked.
         if !lock(&self.state.queue).waiting.is_empty() {
             return false;
         }
         match self.state.handler.try_lock() {
             Ok(handler) => handler.is_vacant(),
-            // Lowered with the queue locked: a step that began since is not overlooked.
+            // The flag is lowered while the queue is locked, so a step that has begun since is
+            // noticed.
             Err(TryLockError::WouldBlock) => self.state.vacated.load(Ordering::Acquire),
             Err(TryLockError::Poisoned(_)) => false,
         }
@@ -204,8 +205,8 @@ impl<H: Handler> WorkerPool<H> {
         self.tracker.spawn_blocking(move || run_alone(&workers, &lane, continuation));
     }
 
-    /// The same, once that is over. The lane counts as running meanwhile: what is queued
-    /// waits behind what was begun.
+    /// The same, once `waiting` is ready. The lane counts as running meanwhile: queued work waits
+    /// until the work that was begun is done.
     fn lend_thread_after(
         self: &Arc<Self>,
         lane: Arc<LaneState<H>>,
@@ -218,8 +219,8 @@ impl<H: Handler> WorkerPool<H> {
         });
     }
 
-    /// Begins one piece of short work in each lane that has some, and only then goes
-    /// on with each: what they wait for comes together.
+    /// Begins one piece of short work in each lane that has some, and only then goes on with each
+    /// of them: so they ask the catalog together, and wait for the same commit.
     fn run_together(self: &Arc<Self>, lanes: Vec<Arc<LaneState<H>>>) {
         let mut under_way: Vec<_> =
             lanes.into_iter().filter_map(|lane| self.follow(lane, Outcome::Done)).collect();
@@ -236,8 +237,9 @@ impl<H: Handler> WorkerPool<H> {
         }
     }
 
-    /// Returns work that goes on together with that of other lanes; other work gets a thread, or
-    /// waits. Where a lane is done, what is queued behind begins at once.
+    /// Returns the work if it goes on together with that of other lanes; other work gets a thread
+    /// of its own, or waits without one. If the work is done, the next one in the queue begins at
+    /// once.
     fn follow(
         self: &Arc<Self>,
         lane: Arc<LaneState<H>>,
@@ -255,7 +257,7 @@ impl<H: Handler> WorkerPool<H> {
         None
     }
 
-    /// Has a thread do what is queued behind, if anything is.
+    /// Has a thread do the work that is still queued, if there is any.
     fn hand_on(self: &Arc<Self>, lane: Arc<LaneState<H>>) {
         if let Some(short) = lane.next_is_short() {
             self.serve(lane, short);
@@ -263,8 +265,8 @@ impl<H: Handler> WorkerPool<H> {
     }
 }
 
-/// One worker thread. Its drop takes it out of the pool's count, however it ends, and also where
-/// it never began.
+/// One worker thread. Its drop takes it out of the count of the pool, however the thread ends, and
+/// also if it never began.
 struct Worker<H: Handler> {
     workers: Arc<WorkerPool<H>>,
     is_on: bool,
@@ -278,7 +280,8 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Where there are none it is over at once: the next lane asks for another thread.
+    /// The next lanes to serve. If there are none, the worker ends at once: the next lane asks for
+    /// another thread.
     fn next_lanes(&mut self) -> Option<Vec<Arc<LaneState<H>>>> {
         let mut state = lock(&self.workers.state);
         state.worker_requested = false;
@@ -303,7 +306,7 @@ impl<H: Handler> Drop for Worker<H> {
 }
 
 impl<H: Handler> LaneState<H> {
-    /// Does short work up to the first that goes on.
+    /// Does short work until one piece is not done after its first step, for one turn at most.
     fn run_short(&self) -> Outcome<H::Continuation> {
         let mut handler = lock(&self.handler);
         for _ in 0..COMMANDS_PER_TURN {
@@ -323,7 +326,7 @@ impl<H: Handler> LaneState<H> {
         Outcome::Done
     }
 
-    /// Whether the next work is short; where there is none the lane is idle.
+    /// Whether the next work is short; none if nothing is queued, and then the lane is idle.
     fn next_is_short(&self) -> Option<bool> {
         let mut queue = lock(&self.queue);
         let next = queue.waiting.front().map(H::is_short);
@@ -332,7 +335,7 @@ impl<H: Handler> LaneState<H> {
     }
 }
 
-/// Does a lane's work on a thread of its own, for a turn.
+/// Does the work of a lane on a thread of its own, for one turn.
 fn run_alone<H: Handler>(
     workers: &Arc<WorkerPool<H>>,
     lane: &Arc<LaneState<H>>,
@@ -366,7 +369,7 @@ fn run_alone<H: Handler>(
     workers.hand_on(Arc::clone(lane));
 }
 
-/// Goes on until it is done, or until there is something to wait for.
+/// Goes on until the work is done, or has to wait for something: that is returned.
 fn finish<H: Handler>(
     handler: &mut H,
     mut outcome: Outcome<H::Continuation>,
@@ -403,10 +406,10 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// Writes down what happens to it.
+    /// Sends a line for each call.
     struct Scribe(char, mpsc::Sender<String>);
 
-    /// Waits so often, and panics at the end where it is told to.
+    /// Waits `waits` times, and then panics if `panics` says so.
     #[derive(Clone, Copy)]
     struct Job {
         short: bool,
@@ -528,7 +531,8 @@ mod tests {
         lane.push(Job { short: false, ..SHORT });
         tracker.close();
         tracker.wait().await;
-        // Where no thread is left to find it, the lane has to be woken again.
+        // Work that was queued without a wake waits for one, if no thread is left that would find
+        // it.
         lane.wake();
         tracker.wait().await;
         assert!(lane.is_vacant());

@@ -3,23 +3,40 @@
 //!
 //! # How to write a door
 //!
-//! A door is what speaks a protocol (TCP, HTTP, …) with clients. It
-//! 1. authenticates a user and takes the user's [`Account`] from the [`Engine`];
-//! 2. where clients send one request and wait: asks the account, and writes to an
-//!    [`UploadHandle`]; where they send many at a time: opens a [`Session`], gives it [`Command`]s,
+//! A door speaks a protocol (TCP, HTTP, …) with clients. It
+//! 1. authenticates a user (the engine only knows whether a user [exists](Engine::user)) and takes
+//!    the [`Account`] of the user from the [`Engine`], with an [`Origin`] for the log;
+//! 2. for clients that send one request and wait for its answer: asks the account, and writes to an
+//!    [`UploadHandle`]. A handle that is dropped pauses its upload, and
+//!    [`resume`](Account::resume) continues it, so a door may keep the handle from request to
+//!    request or take a new one for each;
+//! 3. for clients that send many requests at a time: opens a [`Session`], gives it [`Command`]s,
 //!    and tells its client what the [`Event`]s say;
-//! 3. reads payload into [`BlockBuffer`]s of the [`BufferPool`], which bounds the memory of all
-//!    clients together;
-//! 4. maps each [`RejectionKind`] to a code of its protocol, in one exhaustive match;
-//! 5. closes its sessions when its clients go.
+//! 4. reads payload into [`BlockBuffer`]s of the [`BufferPool`], which bounds the memory of all
+//!    clients together. It bounds the number of its connections itself;
+//! 5. maps each [`RejectionKind`] to a code of its protocol, in one exhaustive match;
+//! 6. at its end calls [`Engine::begin_shut_down`], closes its sessions and drops its handles, and
+//!    then calls [`Engine::shut_down`].
 //!
-//! `examples/in_memory_door.rs` does all of it without a socket.
+//! Functions whose description says that they block are called on a blocking thread. Paths, hashes
+//! and numbers of documents are types of `towline-types`.
+//!
+//! `examples/in_memory_door.rs` does all of it without a socket, except for a [`Session`].
 //!
 //! # The way of the data
 //!
 //! [`Command`] → writer (`session`, `lane`, `writer`) → rules of an upload (`towline-upload`,
 //! `active`) → [`storage`] (bytes) → catalog (promise: `checkpoint`, `publish`) → [`Event`].
-//! Nothing here knows a protocol, and nothing here waits for a socket.
+//! Nothing here knows a protocol, and nothing here waits for a socket, except for a writer to which
+//! a door has lent its socket as a [`DataSource`].
+//!
+//! # Words
+//!
+//! P1 to P7 in comments are the promises in the README: a comment names the promise that its code
+//! keeps. The *catalog* is the database that says what was promised, and a *row* is its entry for
+//! one document. The *rules* are the [`Upload`](towline_upload::Upload) of an upload: they decide,
+//! and touch neither disk nor catalog. A *lease* is the right to write to an upload; a takeover
+//! ends it. To *read back* is to read bytes from a staging file in order to hash them again.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the modules is for their builders")]
 

@@ -1,5 +1,5 @@
-//! Lines of the log that the engine writes: one for each upload's end, and one a second of
-//! each kind that clients can cause as often as they like.
+//! The log lines of the engine: one for the end of each upload, and at most one a second of each
+//! kind that clients can cause as often as they like.
 
 mod limiter;
 mod summary;

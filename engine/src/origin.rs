@@ -1,15 +1,14 @@
-//! From where a session comes.
+//! Where a session comes from.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a door says of where a session comes from: an address, as a rule. It is for the log
-/// alone.
+/// Where a session comes from, as its door says it: an address, as a rule. It is for the log alone.
 #[derive(Debug, Clone)]
 pub struct Origin(Arc<str>);
 
 impl Origin {
-    /// An origin that is written so.
+    /// An origin that the log shows as `text`.
     pub fn new(text: impl fmt::Display) -> Self {
         Self(text.to_string().into())
     }

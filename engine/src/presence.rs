@@ -1,4 +1,4 @@
-//! Whether the file of a completed document is still what was promised. The catalog says
+//! Whether the file of a completed document is still the one that was promised. The catalog says
 //! what should be there; the disk decides.
 
 use crate::shared::Shared;
@@ -16,22 +16,24 @@ pub(crate) enum Presence {
     Promised,
     /// A file of the right length that may be another: it has to be read.
     Unread(Published),
-    /// Something else.
+    /// A folder, a file of another length, or anything else.
     Other,
     /// Nothing. The file was removed.
     Gone,
-    /// Not known: it cannot be looked at, or it may be on a disk that is not mounted. Its row
-    /// keeps its name, and `SUCCESS` is not said for it: the next file gets another name.
+    /// Not known: the place cannot be looked at, or may be on a disk that is not mounted. The row
+    /// keeps its name, so the next file gets another name, and no client is told `SUCCESS` for this
+    /// document.
     Unknown,
 }
 
-/// How many names, the plain one and numbered ones, of rows whose files may be gone are looked
-/// at where a file gets a numbered name. A name that a row keeps beyond these is passed over:
-/// there is another.
+/// How many names are looked at for documents whose files may be gone, before a file gets a
+/// numbered name: the plain name and the first numbered ones. A later name that such a document
+/// keeps is passed over, since there is another one.
 pub(crate) const NAMES_LOOKED_AT: u32 = 8;
 
-/// The same where no name is free, as far as the rows say: as many as the catalog tries one by
-/// one. Each costs two look-ups, and a look at the disk where there is a row.
+/// The same where no name is free as far as the rows say: as many names as the catalog tries one by
+/// one. Each of them costs two look-ups in the catalog, and a look at the disk where there is a
+/// row.
 pub(crate) const ALL_NAMES_LOOKED_AT: u32 = 100;
 
 /// Looks at the file of a completed document, and reads nothing. Blocks.
@@ -55,16 +57,17 @@ pub(crate) fn of(shared: &Shared, document: &Document) -> Presence {
     }
 }
 
-/// Reads a file that may be a document's, and says whether it is; nothing where it was
-/// not to go on. `goes_on` hears how far it is. Where the file is the right one, it is
-/// durable, and the catalog knows it by its stamp from then on. Blocks.
+/// Reads a file that may be the one of a document, and returns whether it is; nothing where
+/// `goes_on` said not to go on. `goes_on` is called with the position of the read. If the file is
+/// the right one, it is durable on return, and the catalog knows it by its stamp from then on.
+/// Blocks.
 ///
-/// The bytes were read from memory, and another program has written them: they may not
-/// be on the device. So the file, its name and the folders above are synced before the
-/// stamp vouches for them and before any caller says `SUCCESS` (P3).
+/// Another program has written the file, and the bytes were read from the page cache: they may not
+/// be on the device. So the file, its name and the folders above it are synced before the catalog
+/// records the stamp and before any caller says `SUCCESS` (P3).
 ///
 /// # Errors
-/// Where the sync fails: the file is not vouched for (P5).
+/// Where the sync fails: the file does not count as the right one (P5).
 pub(crate) fn verify(
     shared: &Shared,
     document: &Document,
@@ -77,7 +80,8 @@ pub(crate) fn verify(
     let hash = match file_hash::of_blocks(filesize, read, take) {
         Ok(Some(hash)) => hash,
         Ok(None) => return Ok(None),
-        // Shorter than it was, or not to be read: either way it is not vouched for.
+        // The file is shorter than it was, or cannot be read: in both cases it is not the right
+        // one.
         Err(error) => {
             shared.summary.damaged(document, &format!("it cannot be read: {}", log::chain(&error)));
             return Ok(Some(false));
@@ -88,11 +92,12 @@ pub(crate) fn verify(
         return Ok(Some(false));
     };
     match shared.storage.sync_published(document.user_id, path) {
-        // It was removed since it was read.
+        // The file was removed since it was read.
         Err(StorageError::Lost(_)) => return Ok(Some(false)),
         settled => settled?,
     }
-    // What was synced is what was read, unless another file has the name meanwhile.
+    // The file that was synced is the one that was read, unless another file has its name
+    // meanwhile.
     let now = shared.storage.published(document.user_id, path)?;
     if now.is_none_or(|now| now.stamp != found.stamp) {
         return Ok(Some(false));
@@ -104,9 +109,9 @@ pub(crate) fn verify(
     Ok(Some(true))
 }
 
-/// The file of a document was read, and is damaged. From now on its stamp vouches for
-/// nothing: the next question for the document reads the file again (P5). The document and
-/// the file stay, for `towlined verify --repair` to set the file aside. Blocks.
+/// The file of a document was read, and is damaged. From now on its stamp proves nothing: the next
+/// question for the document reads the file again (P5). The document and the file stay, so that
+/// `towlined verify --repair` can set the file aside. Blocks.
 pub(crate) fn mark_damaged(shared: &Shared, document: &Document) {
     shared.summary.damaged(document, "it does not have the bytes that were uploaded");
     let id = document.document_id;
@@ -117,11 +122,11 @@ pub(crate) fn mark_damaged(shared: &Shared, document: &Document) {
     }
 }
 
-/// Ends a completed document whose file is gone: its row keeps no name, and says why.
-/// Says whether it has. Blocks.
+/// Ends a completed document whose file is gone: its row keeps no name, and says why. Returns
+/// whether the document was ended. Blocks.
 ///
-/// The row changes after what it says has become true on the disk (P3), and it was the
-/// owner of the disk who made it so: no byte is removed by this.
+/// The row changes only after the file is gone from the disk (P3), and the owner of the disk has
+/// removed it: this function removes no byte.
 pub(crate) fn fail_missing(shared: &Shared, document: &Document) -> bool {
     let lost = ask_to_fail(shared, document);
     has_failed(document, lost)
@@ -133,10 +138,10 @@ fn ask_to_fail(shared: &Shared, document: &Document) -> Reply<()> {
     shared.catalog.lose(document.document_id, reason, shared.clock().now())
 }
 
-/// Gives up those documents of a user whose files are gone and whose rows keep a name that
-/// a new file needs: the place itself, one of its first `copies` numbered names, the name
-/// of one of its folders, or a name in a folder that has the file's own. Says whether there
-/// were any. Blocks.
+/// Ends those documents of a user whose files are gone and whose rows keep a name that a new file
+/// needs: its place, one of the first `copies` numbered names of it, the name of one of its
+/// folders, or a name in a folder that has the name of the file. Returns whether there were any.
+/// Blocks.
 pub(crate) fn fail_missing_at(
     shared: &Shared,
     owner: UserId,
@@ -172,7 +177,8 @@ fn fail_some_missing_at(shared: &Shared, owner: UserId, path: &DocumentPath, cop
         }
     };
     let is_gone = |document: &&Document| matches!(of(shared, document), Presence::Gone);
-    // All are asked for before the first answer: many share a commit.
+    // The catalog is asked about all of them before the first answer is waited for: many share a
+    // commit.
     let gone: Vec<_> = documents.iter().filter(is_gone).collect();
     let gone: Vec<_> =
         gone.into_iter().map(|document| (document, ask_to_fail(shared, document))).collect();
@@ -180,7 +186,7 @@ fn fail_some_missing_at(shared: &Shared, owner: UserId, path: &DocumentPath, cop
         > 0
 }
 
-/// Hears whether a document without a file was ended.
+/// Waits for the answer whether a document without a file was ended.
 fn has_failed(document: &Document, lost: Reply<()>) -> bool {
     let id = document.document_id;
     match lost.wait() {
@@ -192,7 +198,7 @@ fn has_failed(document: &Document, lost: Reply<()>) -> bool {
             );
             true
         }
-        // Another writer has found out as well.
+        // Another writer has ended the document in the meantime.
         Err(CatalogError::Refused(Refusal::WrongPhase(_))) => true,
         Err(error) => {
             tracing::error!(document_id = %id, %error, "a document without a file was not ended");
@@ -201,15 +207,15 @@ fn has_failed(document: &Document, lost: Reply<()>) -> bool {
     }
 }
 
-/// Whether the document is what a put to this place would lead to: it lies there, or under
-/// a numbered name while something else has the name itself. Where the name is free, the
-/// file belongs there. Blocks.
+/// Whether an upload to the place `asked` would lead to this document: it lies there, or it has a
+/// numbered name because something else lies there. Where nothing lies there, the new file gets the
+/// place. Blocks.
 pub(crate) fn stands_for(shared: &Shared, document: &Document, asked: &DocumentPath) -> bool {
     let lies_there = document.file_path.as_ref().is_some_and(|path| path.key() == asked.key());
     lies_there || !matches!(shared.storage.published(document.user_id, asked), Ok(None))
 }
 
-/// Why a completed document is one no longer. For its owner; and it keeps what the row loses,
+/// The reason why a completed document has ended, for its owner. It also keeps what the row loses:
 /// the place and the hash.
 pub(crate) fn missing_because(document: &Document, what: &str) -> String {
     let place = document.file_path.as_ref().map_or_else(String::new, ToString::to_string);

@@ -1,5 +1,5 @@
-//! From a whole upload to a document under its name: the one recipe, for a client's
-//! `complete` and for recovery alike.
+//! From a whole upload to a document under its name. A `complete` of a client and the recovery
+//! after a crash follow the same steps.
 
 pub(crate) mod content_check;
 pub(crate) mod copier;
@@ -43,14 +43,14 @@ use volume_copies::{CopyProgress, VolumeCopy};
 /// 3. The file is renamed, never over another, and its directory is synced (P2, P3).
 /// 4. The row says `completed`. Only then is there a receipt (P3).
 ///
-/// Where durability is relaxed, there is a deferred permit, and nothing was ever promised of the
-/// upload (P1), the receipt is made after the rename, and says that it is not durable.
-/// Step 1, the sync of step 3 and step 4 follow in [`deferred`]. Until
-/// then the row says that the bytes may be in the page cache only, so recovery reads and
-/// hashes them before a name that they do not deserve is served (P2).
+/// Where durability is relaxed, there is a deferred permit, and no byte of the upload was ever
+/// promised (P1), the receipt is made right after the rename, and says that it is not durable. Step
+/// 1, the sync of step 3 and step 4 follow in [`deferred`]. Until then the row says that the bytes
+/// may be in the page cache only, so recovery reads and hashes them before it serves them under the
+/// name (P2).
 ///
-/// Each call of [`advance`](Self::advance) ends where something is waited for that other
-/// publishings wait for too: then a commit, and a sync of a folder, serve them all.
+/// Each call of [`advance`](Self::advance) ends before a wait for something that other publishings
+/// need too: so one commit, or one sync of a folder, serves many of them.
 pub(crate) struct Publishing {
     spec: PublishSpec,
     source: Source,
@@ -61,13 +61,13 @@ pub(crate) struct Publishing {
 enum PublishStep {
     /// To sync the data, whose write-back has begun.
     SyncData,
-    /// To hear which name it got, and to rename the file.
+    /// To wait for the name that the catalog has kept, and to rename the file.
     Rename { reserved: NameReply, permit: Option<DeferredPermit> },
     /// To copy the file to the file system of its folder, and all that follows.
     Copy(Box<Copying>),
     /// To make the name durable.
     SyncName(Box<dyn NewName>),
-    /// To hear that the row says `completed`.
+    /// To wait until the row says `completed`.
     RecordCompleted(catalog::Reply<Document>),
     /// Nothing.
     Done(Box<Receipt>),
@@ -77,7 +77,7 @@ enum PublishStep {
 struct Copying {
     name: ReservedName,
     copy: VolumeCopy,
-    /// Its permit among the large files that are read at a time.
+    /// The permit to read a large file; none while it waits for one.
     turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) enum Advance {
 }
 
 impl Publishing {
-    /// Begins. The bytes are verified and on their way to the device.
+    /// Begins a publishing. The bytes are verified, and are written or on their way to the device.
     pub(crate) fn begin(
         shared: &Shared,
         spec: PublishSpec,
@@ -96,7 +96,8 @@ impl Publishing {
         row_guard: RowGuard,
     ) -> Self {
         failpoint::reach("publish.verified");
-        // A promised byte must not depend on what a power cut leaves of the others (P1).
+        // A byte that was promised must not depend on what a power cut leaves of the other bytes
+        // (P1).
         let is_promised = active.ask(|upload| upload.progress().has_promises());
         let permit = shared.deferred.permit(active.filesize()).filter(|_| !is_promised);
         let step = match permit {
@@ -106,8 +107,8 @@ impl Publishing {
                 PublishStep::Rename { reserved, permit: Some(permit) }
             }
             None => {
-                // Where many are published, the first sync finds the bytes of all of them
-                // on the device.
+                // Where many uploads are published at the same time, their write-back begins before
+                // the first sync, which then finds the bytes of all of them on the device.
                 active.staging().start_writeback(Offset::ZERO, active.filesize().get());
                 PublishStep::SyncData
             }
@@ -115,8 +116,8 @@ impl Publishing {
         Self { spec, source: Source::Upload(active, row_guard), step }
     }
 
-    /// Begins with step 3, for a file that came whole: its row says `publishing`, and
-    /// what it says of the bytes is true. Blocks.
+    /// Begins with step 3, for a file that came whole: its row says `publishing`, and what the row
+    /// says of the bytes is true. Blocks.
     pub(crate) fn of_whole(
         shared: &Shared,
         spec: PublishSpec,
@@ -144,15 +145,16 @@ impl Publishing {
         matches!(&self.step, PublishStep::Copy(_))
     }
 
-    /// It is its turn; or, with nothing, the connection has ended before.
+    /// Gets the permit that it waited for; none if the connection has ended before.
     pub(crate) fn take_turn(&mut self, turn: Option<OwnedSemaphorePermit>) {
         if let PublishStep::Copy(copying) = &mut self.step {
             copying.turn = turn;
         }
     }
 
-    /// Waits for the answer that it asked for, and does the next step. `say` hears how far a
-    /// copy to another file system is. Blocks; a copy is made only where `may_block` allows it.
+    /// Waits for the answer that it asked for, and does the next step. `say` is called with the
+    /// progress of a copy to another file system. Blocks; a copy is made only where `may_block`
+    /// allows it.
     pub(crate) fn advance(
         self,
         shared: &Shared,
@@ -217,7 +219,7 @@ impl Publishing {
     }
 }
 
-/// Step 1, and step 2 is asked for.
+/// Does step 1, and asks the catalog for step 2.
 fn sync_data(
     shared: &Shared,
     spec: PublishSpec,
@@ -229,8 +231,8 @@ fn sync_data(
     Ok(PublishStep::Rename { reserved, permit: None })
 }
 
-/// Step 3, up to its sync. With a deferred permit there is a receipt now, which says that it is
-/// not durable.
+/// Does step 3, up to its sync. With a deferred permit the publishing is done then, with a receipt
+/// that says that it is not durable.
 fn rename(
     shared: &Shared,
     spec: PublishSpec,
@@ -241,7 +243,8 @@ fn rename(
     failpoint::reach("publish.row_publishing");
     let PublishSpec { document_id, owner, blake3, is_copy, .. } = spec;
     let staging = source.staging();
-    // A name that only a row has is free: the disk decides. Each time there is a row less.
+    // A name is free if only a row has it, and no file: the disk decides. This comes to an end,
+    // because each time there is one such row less.
     let copies = name.copy.min(NAMES_LOOKED_AT);
     if copies > 0 && presence::fail_missing_at(shared, owner, &name.document.path, copies) {
         let reserved = reserve_name(shared, spec, name.document.bytes, 0);
@@ -267,11 +270,11 @@ fn rename(
             let receipt = Receipt::relaxed(document, blake3, named_at, is_copy);
             Ok(PublishStep::Done(Box::new(receipt)))
         }
-        // The folder is on another file system, and nothing has happened.
+        // The folder is on another file system, so nothing was renamed.
         (None, permit) => {
             if permit.is_some() {
-                // Step 1 is still to be done, and the row is to say so: a copy may take long,
-                // and what is told of the bytes meanwhile is what the row promises (P1).
+                // Step 1 is still to be done, and recorded: a copy may take long, and what a client
+                // is told of the bytes meanwhile is what the row promises (P1).
                 let synced = staging.sync_data();
                 synced.map_err(|error| not_renamed(shared, spec, None, error))?;
                 let row = shared.catalog.bytes_synced(document_id).wait();
@@ -284,7 +287,7 @@ fn rename(
                 return Ok(PublishStep::Done(Box::new(receipt)));
             }
             if permit.is_some() {
-                // The copy takes long: step 2 again, so that the row promises the bytes
+                // The copy takes long. So step 2 is done again: then the row promises the bytes
                 // meanwhile (P1), and a start need not read them before it makes the copy.
                 let reserved = reserve_name(shared, spec, Bytes::Synced, name.copy);
                 return Ok(PublishStep::Rename { reserved, permit: None });
@@ -296,8 +299,8 @@ fn rename(
     }
 }
 
-/// The end of step 3 and step 4, where the folder is on another file system. The copy goes on
-/// when the connection ends: only a stop of the server cuts it off.
+/// Does the rest of step 3, and step 4, where the folder is on another file system. The copy goes
+/// on when the connection ends: only a stop of the server cuts it off.
 fn copy(
     shared: &Shared,
     spec: PublishSpec,
@@ -319,7 +322,7 @@ fn copy(
     Ok(PublishStep::Done(Box::new(receipt?)))
 }
 
-/// The end of step 3, and step 4 is asked for.
+/// Does the rest of step 3, and asks the catalog for step 4.
 fn sync_name(
     shared: &Shared,
     spec: PublishSpec,

@@ -5,9 +5,8 @@ use towline_state::catalog::Document;
 use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Sha256Hash, Timestamp};
 use towline_upload::Phase;
 
-/// Proof that the document is in its place. Where it says `durable`, file, name and
-/// row survive a power cut (P3). Only the publishing makes one, and `SUCCESS` is only made
-/// of one.
+/// Proof that the document is in its place. If the receipt is durable, file, name and row survive a
+/// power cut (P3). Only a publishing makes a receipt, and `SUCCESS` is made of a receipt alone.
 #[derive(Debug)]
 pub struct Receipt {
     document: Document,
@@ -26,15 +25,15 @@ impl Receipt {
         Some(Self { document, blake3, created_at, durable: true, is_copy: false })
     }
 
-    /// Of a document whose row says `completed`: file, name and row survive a power cut. For
-    /// the publishing alone.
+    /// The receipt of a document whose row says `completed`: file, name and row survive a power
+    /// cut. For the publishing alone.
     pub(crate) fn durable(document: Document, blake3: FileHash, is_copy: bool) -> Self {
         let created_at = document.created_at.unwrap_or(document.last_chunk_at);
         Self { document, blake3, created_at, durable: true, is_copy }
     }
 
-    /// Of a document that has its name since `named_at`, and is made durable later. For the
-    /// publishing alone.
+    /// The receipt of a document that has its name since `named_at`, and is made durable later. For
+    /// the publishing alone.
     pub(crate) fn relaxed(
         document: Document,
         blake3: FileHash,
@@ -50,7 +49,7 @@ impl Receipt {
         self.document.document_id
     }
 
-    /// What is said of it in the log.
+    /// The log line of its upload.
     pub(crate) fn upload_end(&self) -> UploadEnd<'_> {
         UploadEnd::of(&self.document)
     }
@@ -61,7 +60,7 @@ impl Receipt {
         self.document.file_path.as_ref().unwrap_or(&self.document.path)
     }
 
-    /// Its size.
+    /// The length of the file in bytes.
     #[must_use]
     pub fn filesize(&self) -> FileSize {
         self.document.filesize

@@ -1,10 +1,10 @@
-//! What a crash left, put in order before the first connection is taken.
+//! Puts in order what a crash left, before the first connection is taken.
 //!
-//! The decision is a pure function of what the row says and what lies on disk;
-//! carrying it out may itself be cut off and is then simply done again (P4). Its
-//! cost grows with the number of unfinished uploads, not with their bytes. Where
-//! durability was relaxed, the bytes of what was named last are read besides, at most
-//! as many as [`deferred_queue`](crate::publish::deferred_queue) lets wait.
+//! The decision is a pure function of what the row says and what lies on the disk; to carry it out
+//! may itself be cut off, and is then done again (P4). The cost grows with the number of unfinished
+//! uploads, not with their bytes. Where durability was relaxed, the documents that got their names
+//! last are read as well, at most as many as [`deferred_queue`](crate::publish::deferred_queue)
+//! lets wait.
 
 use crate::error::Error;
 use crate::failpoint;
@@ -24,12 +24,12 @@ use towline_upload::Phase;
 enum Action {
     /// All is as promised.
     Keep,
-    /// The staging file is longer than promised, and it is not known which of the bytes behind
-    /// are right.
+    /// The staging file is longer than promised, and it is not known which of the further bytes are
+    /// right.
     Truncate(Offset),
-    /// Nothing was promised and nothing lies there: a power cut has taken the file's name,
-    /// which is durable only from the first checkpoint on. It gets an empty one (P1 holds of
-    /// nothing).
+    /// Nothing was promised, and there is no staging file: a power cut has taken its name, which is
+    /// durable only from the first checkpoint on. A new empty file is made (that breaks no promise
+    /// of P1).
     Renew,
     /// The staging file is shorter than promised: the upload is never continued.
     Fail,
@@ -54,7 +54,7 @@ fn decide(durable_end: Offset, staging_bytes: Option<u64>) -> Action {
 /// and the server does not start.
 pub(crate) fn recover(shared: &Shared) -> Result<(), Error> {
     failpoint::reach("recovery.begun");
-    // Before anything is published: an empty mount point takes no document (P3).
+    // Before anything is published, so that no document is put into an empty mount point (P3).
     for (user, path, depth) in shared.catalog.mount_points().wait()? {
         if let Some(disk) = shared.storage.local_disk() {
             disk.note_mount_point(user, &path, depth);
@@ -83,8 +83,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
-/// The staging areas, by upload. Where an upload has two, one of them was made whole, and nothing
-/// was promised of that one: it is removed.
+/// The staging areas, by upload. If an upload has two, one is of a file that came whole, of which
+/// nothing was promised: that one is removed.
 fn find_staged(shared: &Shared) -> Result<HashMap<DocumentId, Staged>, Error> {
     let mut staged = HashMap::new();
     for entry in shared.storage.staged()? {
@@ -116,7 +116,7 @@ fn restore_uploads(
         let staging_bytes = staged.remove(&id).map(|staging| staging.length_bytes);
         match restore(shared, &row, staging_bytes) {
             Ok(()) => {}
-            // Not before the first connection is taken: the copy may take minutes.
+            // The copy is made after the first connections are taken, because it may take minutes.
             Err(Error::StillPublishing) => shared.volume_copies.enqueue(&row.document),
             Err(error) => {
                 tracing::error!(document_id = %id, error = log::chain(&error), "an upload could not be restored; it stays as it is")
@@ -128,9 +128,9 @@ fn restore_uploads(
     Ok(count)
 }
 
-/// Removes the staging areas of uploads that have ended and need them no more. Returns the uploads
-/// whose staging areas stay and that do not go on: received bytes of an upload that was not given up are
-/// never deleted.
+/// Removes the staging areas that are no longer needed because their uploads have ended. Returns
+/// the other uploads that have a staging area and do not go on: received bytes are never deleted
+/// unless their upload was given up.
 fn discard_ended(
     shared: &Shared,
     staged: HashMap<DocumentId, Staged>,
@@ -139,13 +139,13 @@ fn discard_ended(
     for (id, entry) in staged {
         let removed = match shared.catalog.document(id).wait() {
             Ok(Some(row)) if is_staging_unneeded(shared, &row) => shared.storage.discard(id),
-            // Cut off before it had a row: nothing was promised to any client.
+            // The file was cut off before it had a row: nothing was promised to any client.
             Ok(None) if entry.is_whole => shared.storage.discard_whole(id),
             Ok(_) => {
                 unknown.push(id);
                 continue;
             }
-            // It is not known whether its bytes are needed: they stay.
+            // It is not known whether the bytes of this upload are needed: they stay.
             Err(CatalogError::BadRow { .. }) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -156,8 +156,8 @@ fn discard_ended(
     Ok(unknown)
 }
 
-/// Sets aside what lies among the staging areas and belongs to no upload that goes on: strays,
-/// and the staging areas of these uploads. Nothing is deleted (P1).
+/// Sets aside all files among the staging areas that belong to no upload which goes on: files that
+/// no upload has made, and the staging areas of `uploads`. Nothing is deleted (P1).
 fn set_unknown_aside(disk: &dyn LocalDisk, uploads: &[DocumentId]) -> Result<(), Error> {
     let strays = disk.strays()?;
     let set_aside = |name: String, aside: Result<Option<PathBuf>, StorageError>| match aside {
@@ -165,7 +165,7 @@ fn set_unknown_aside(disk: &dyn LocalDisk, uploads: &[DocumentId]) -> Result<(),
             let place = place.display();
             tracing::warn!(name, %place, "no upload knows this; it was set aside");
         }
-        // It is gone since it was listed.
+        // The file was removed since it was listed.
         Ok(None) => {}
         Err(error) => {
             tracing::warn!(name, error = log::chain(&error), "no upload knows this");
@@ -200,9 +200,9 @@ fn each_unfinished(
     }
 }
 
-/// A row that does not read, because another program has edited it, concerns its owner and
-/// no other user: row and bytes stay as they are, for a person who can tell what was meant,
-/// and the start needs neither (P4).
+/// A row that cannot be read, because another program has edited it, concerns its owner and no
+/// other user: row and bytes stay as they are, for a person who can tell what was meant, and the
+/// start needs neither (P4).
 fn report_unreadable(error: &CatalogError) {
     tracing::error!(
         error = log::chain(error),

@@ -1,5 +1,5 @@
-//! What is wrong with a request, without the words of any protocol: a kind with its
-//! figures, and a sentence for people. Each door maps the kinds to its own codes.
+//! What is wrong with a request, without the words of any protocol: a kind with its numbers, and a
+//! sentence for people. Each door maps the kinds to the codes of its protocol.
 
 use std::borrow::Cow;
 use towline_types::{BlockIndex, FileSize, Offset};
@@ -9,7 +9,7 @@ use towline_upload::Phase;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Rejection {
-    /// The kind, with its figures.
+    /// The kind, with its numbers.
     pub kind: RejectionKind,
     /// What happened and what can be done now, for people: no field names, no codes.
     pub message: Cow<'static, str>,
@@ -24,15 +24,15 @@ impl Rejection {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $({ $($field:ident: $type:ty),* })? $word:literal,)*) => {
-        /// The kind of a rejection. A door maps every kind to a code of its own, with no
-        /// arm for the rest: a new kind has to find its code there before it compiles.
+        /// The kind of a rejection. A door maps every kind to a code of its own, in a match without
+        /// a `_` arm: so a new kind does not compile before it has a code.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum RejectionKind {
             $($(#[$doc])* #[allow(missing_docs, reason = "the figures of the sentence above")] $name $({ $($field: $type),* })?,)*
         }
 
         impl RejectionKind {
-            /// The word for it in the log.
+            /// The word for the kind in the log.
             pub const fn as_str(&self) -> &'static str {
                 match self { $(Self::$name $({ $($field: _),* })? => $word,)* }
             }
@@ -43,15 +43,15 @@ macro_rules! kinds {
 kinds! {
     /// No such document, or another user's.
     NotFound "not_found",
-    /// Larger than the server takes; `max` where a figure decided it.
+    /// The file is larger than the server takes; `max` is the limit, where it is a number.
     SizeLimit { max: Option<FileSize> } "size_limit",
     /// The disk is full, or a quota is used up.
     NoSpace { missing_bytes: Option<u64> } "no_space",
-    /// The name is taken, and no other was wanted.
+    /// The name is taken, and the client did not allow another one.
     NameTaken "exists",
     /// A file has the name of one of the folders.
     FolderTaken "exists",
-    /// The bytes do not follow those that are here.
+    /// The bytes do not begin at the first byte that is missing, `expected`.
     OffsetMismatch { expected: Offset } "offset_mismatch",
     /// The bytes reach beyond the size that was announced.
     SizeExceeded { filesize: FileSize } "size_exceeded",
@@ -65,9 +65,9 @@ kinds! {
     LengthUnknown "bad_state",
     /// The whole differs from the hash that was expected; the upload has failed.
     HashMismatch "hash_mismatch",
-    /// A later lease has been granted.
+    /// A later lease has been granted to another writer.
     Superseded "superseded",
-    /// The lease has one writer alone.
+    /// The lease allows one writer alone.
     NotShared "bad_state",
     /// The file is not the one that the upload was begun with.
     FileChanged "file_changed",
@@ -77,7 +77,7 @@ kinds! {
     Cancelled "cancelled",
     /// The upload was given up by the server.
     Failed "failed",
-    /// Too many at the same time.
+    /// Too many uploads, writers or requests at the same time.
     TooMany { max: u64 } "too_many",
     /// No upload is open for the writer.
     NoActiveUpload "bad_state",
@@ -91,7 +91,7 @@ kinds! {
     StorageReadOnly "storage_read_only",
     /// The upload was changed by others whenever it was looked at.
     Contended "internal",
-    /// The server stops; what came is kept.
+    /// The server stops; the bytes that were received are kept.
     Stopping "shutting_down",
     /// A fault of the server's own.
     Internal "internal",

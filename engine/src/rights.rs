@@ -1,5 +1,5 @@
-//! Who may change a data folder besides its server. What is too open is warned of; nothing is
-//! refused for it.
+//! Who else may change the data folder of a server. Rights that are too open are only warned of;
+//! nothing is refused for them.
 
 use rustix::process::geteuid;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,5 +1,5 @@
-//! What one connection may have under way: its writers, each with a lane of its own, and
-//! how many requests and how much payload may wait for them (P6).
+//! What one connection may have under way: its writers, each with a lane of its own, and limits for
+//! the requests and the payload that wait for them (P6).
 
 use crate::active::ActiveUpload;
 use crate::active::in_flight::InFlight;
@@ -21,7 +21,7 @@ use towline_types::UserId;
 /// How many requests of one session may wait or be under way, with the answers that wait.
 pub const REQUESTS_MAX: u32 = 256;
 
-/// The permits of a request. What is as short as the value of a block takes one.
+/// The permits of a request. A request as short as the value of a block takes one permit.
 const REQUEST_PERMITS: u32 = 4;
 
 /// The permits of a request whose answer may be long.
@@ -33,14 +33,14 @@ pub struct Session {
     workers: Arc<WorkerPool<OrderedWriter>>,
     user: UserId,
     origin: Origin,
-    /// How many writers there may be at the same time.
+    /// How many writers there may be at the same time, besides `askers`.
     writers_max: usize,
     events: EventSender,
     writers: Writers,
-    /// Writers for questions alone, where there are as many writers as there may be.
+    /// Writers for questions alone, which are used when there are `writers_max` writers.
     askers: Writers,
-    /// A writer whose lane has commands that no thread was woken for: the rest of a small
-    /// file may be here already, and then all of it is done at once.
+    /// A writer whose lane has commands for which no thread was woken: the rest of a small file may
+    /// be here already, and then the whole file is done at once.
     held_back: Option<Tag>,
     /// Cancelled when the session, or the server, comes to its end.
     ending: CancellationToken,
@@ -59,16 +59,16 @@ struct WriterSlot {
 /// What a writer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seat {
-    /// Uploads, and whatever else is asked under its tag.
+    /// Uploads, and everything else that is asked under its tag.
     Upload,
-    /// A question alone, where there are as many writers as there may be.
+    /// A question alone: used when there are `writers_max` writers.
     Question,
 }
 
-/// Whether the client of a session that ends can still hear of it.
+/// Whether the client of a session that ends still receives events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
-    /// It waits for the last events.
+    /// The client waits for the last events.
     Listens,
     /// Its connection is broken.
     Gone,
@@ -111,13 +111,13 @@ impl Session {
         (session, receiver)
     }
 
-    /// Takes a command for a writer. It is to be given to [`push`](Self::push) once its
-    /// permits are granted; until then the door reads nothing more from its client. None
-    /// where the command is for a writer that was refused: it is dropped.
+    /// Takes a command for a writer. The door gives the answer to [`push`](Self::push) once its
+    /// permits are granted, and until then reads nothing more from its client. The answer is none
+    /// if the command follows a request that was refused: then it is dropped.
     ///
     /// # Errors
-    /// Where the session has as many writers as it may have: said once for each request,
-    /// not for all that follows it.
+    /// Where the session has as many writers as it may have. This is said once for each request,
+    /// and not for the data that follows it.
     pub fn admit(&mut self, tag: Tag, mut command: Command) -> Result<Option<Admitted>, Rejection> {
         if self.held_back != Some(tag) {
             self.release_held_back();
@@ -135,13 +135,13 @@ impl Session {
         let semaphore = Arc::clone(if is_payload { &self.payload } else { &self.requests });
         let granted = Arc::clone(&semaphore).try_acquire_many_owned(permits).ok();
         if granted.is_none() {
-            // The writer's own lane may have the permits.
+            // Commands in the lane of this very writer may have the permits.
             self.slot(tag, seat).lane.wake();
         }
         Ok(Some(Admitted { tag, command, semaphore, permits, granted, seat }))
     }
 
-    /// Which kind of writer that command gets; none where the command is to be dropped.
+    /// Which kind of writer that command gets; none if the command is to be dropped.
     fn find_room(&mut self, tag: Tag, command: &Command) -> Result<Option<Seat>, Rejection> {
         if !self.writers.contains_key(&tag) && self.writers.len() >= self.writers_max {
             self.writers.retain(|_, slot| !slot.lane.is_vacant());
@@ -150,9 +150,9 @@ impl Session {
             return Ok(Some(Seat::Upload));
         }
         match command {
-            // These say themselves what they are about and keep nothing open: the tag is only
-            // where the answer goes. They are no more than there are permits for requests,
-            // since those whose question is answered go first.
+            // A question names its document and keeps nothing open: the tag only says where the
+            // answer goes. There are never more of these writers than permits for requests, since
+            // those whose question is answered are removed first.
             Command::Query(_) | Command::Reject { request: RejectedRequest::Query, .. } => {
                 self.askers.retain(|_, slot| !slot.lane.is_vacant());
                 Ok(Some(Seat::Question))
@@ -221,28 +221,28 @@ impl Session {
         }
     }
 
-    /// Drops a command that was admitted: the session is to end.
+    /// Drops a command that was admitted, because the session is to end.
     pub fn give_back(&mut self, mut admitted: Admitted) {
         if payload(&mut admitted.command).is_some() {
             self.slot(admitted.tag, admitted.seat).in_flight.done();
         }
     }
 
-    /// Whether a writer has commands that no thread was woken for. A door that has nothing
-    /// more at hand calls [`release_held_back`](Self::release_held_back).
+    /// Whether a writer has commands for which no thread was woken. A door that has nothing more to
+    /// read at once calls [`release_held_back`](Self::release_held_back).
     pub fn is_holding_back(&self) -> bool {
         self.held_back.is_some()
     }
 
-    /// Has a thread do what was held back.
+    /// Has a thread do the commands that were held back.
     pub fn release_held_back(&mut self) {
         if let Some(slot) = self.held_back.take().and_then(|tag| self.writers.get(&tag)) {
             slot.lane.wake();
         }
     }
 
-    /// Lets a writer fetch its data by itself, where a thread is free for it: there are as
-    /// many such threads as cores.
+    /// Lets a writer fetch its data by itself, if a thread is free for that: there are as many such
+    /// threads as cores.
     pub fn lend(
         &mut self,
         tag: Tag,
@@ -256,17 +256,19 @@ impl Session {
         }
     }
 
-    /// What is read for a client that waits ends soon from now on.
+    /// Tells long work of this session, such as the reading of a large file, that it is to end
+    /// soon.
     pub fn begin_end(&self) {
         self.ending.cancel();
     }
 
-    /// Lets go of every upload, behind all that is queued, and makes durable what came for
-    /// them. Events may come afterwards, from others who end one of these uploads: until the
-    /// receiver says that no sender is left.
+    /// Lets go of every upload, after all queued commands, and makes their bytes durable. Events
+    /// may come afterwards, from other sessions that end one of these uploads, until the receiver
+    /// says that no sender is left.
     ///
-    /// Where the [client is gone](Client::Gone), a document that is being copied to another file system is not
-    /// waited for: it needs no session, and a copy of an hour would keep this one's place.
+    /// If the [client is gone](Client::Gone), this does not wait for a document that is being
+    /// copied to another file system: the copy needs no session, and may take an hour, for which
+    /// this session would take one of the places for sessions.
     pub async fn close(mut self, client: Client) -> Closed {
         self.ending.cancel();
         let slots = self.writers.drain().chain(self.askers.drain());
@@ -327,8 +329,8 @@ impl Admitted {
         self.granted.is_some()
     }
 
-    /// Waits for the permits: at most until the lanes have done what they have. Cancel-safe: a
-    /// wait given up loses its place among those who wait, and nothing else.
+    /// Waits for the permits, at most until the lanes have done their queued commands. Cancel-safe:
+    /// a wait that is given up loses its place in the queue for permits, and nothing else.
     pub async fn granted(&mut self) {
         if self.granted.is_none() {
             let waiting = Arc::clone(&self.semaphore).acquire_many_owned(self.permits);
@@ -344,10 +346,12 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// The last event of each upload that was let go of: how far it is, or how it ended.
+    /// The last event of each upload that the session has let go of: how far it is, or how it
+    /// ended.
     pub async fn last_events(self) -> Vec<Event> {
         let Self { shared, paused } = self;
-        // How an upload stands is behind a lock that a write may hold.
+        // The position of an upload is behind a lock, for which this may have to wait while bytes
+        // are written.
         let asking = shared.tracker.spawn_blocking(move || {
             let last = |(tag, active): (Tag, Arc<ActiveUpload>)| {
                 let document = Some(active.document_id);
@@ -359,6 +363,6 @@ impl Closed {
     }
 }
 
-/// Said of a request for which the session has no writer left.
+/// The rejection of a request for which the session has no writer left.
 const TOO_MANY: &str = "too many uploads and questions at the same time on one connection; finish \
                         one first";

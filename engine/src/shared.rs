@@ -1,5 +1,5 @@
-//! The data that many modules of an engine hold together. It decides nothing: what is done with
-//! it stands in the modules that are named for that.
+//! The data that many modules of an engine share. Nothing is decided here: each field is used by
+//! the module that has its name or type.
 
 use crate::active::pending::PendingUploads;
 use crate::active::registry::Registry;
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) checkpoints: CheckpointQueue,
     /// Documents that have their names and wait for their sync.
     pub(crate) deferred: DeferredQueue,
-    /// Documents that are being copied to another file system, or wait for that.
+    /// Documents that are being copied to another file system, or wait for it.
     pub(crate) volume_copies: Arc<VolumeCopies>,
     /// The state file, a copy of what the catalog says.
     pub(crate) state_copy: StateFileCopy,
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) summary: Arc<Summary>,
     /// The buffers for payload.
     pub(crate) buffers: Arc<BufferPool>,
-    /// Permits to read a large file, to copy it or to look at it: see
+    /// Permits to read a large file, to copy or to verify it: see
     /// [`LARGE_READS_MAX`](crate::publish::volume_copies::LARGE_READS_MAX).
     pub(crate) large_reads: Arc<Semaphore>,
     /// Permits for lent readers: one for each core, because each has a thread of its own.
@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the engine is to stop.
     pub(crate) stopping: CancellationToken,
-    /// The data folder is this engine's until the last of its threads has ended.
+    /// The lock of the data folder, held until the last thread of the engine has ended.
     pub(crate) lock: FolderLock,
 }
 
@@ -59,8 +59,8 @@ impl Shared {
         &self.config.clock
     }
 
-    /// A catalog that takes no more changes makes promises impossible, so the volume takes no
-    /// more bytes either (P5).
+    /// Closes the volume if the catalog takes no more changes: without the catalog no promise is
+    /// possible, so the volume takes no more bytes either (P5).
     pub(crate) fn storage_follows_catalog(&self) {
         if self.catalog.is_read_only() && !self.storage.latch().is_closed() {
             self.storage.latch().close();

@@ -1,5 +1,5 @@
-//! Keeps the state file saying what the catalog says, for people and tools. It is
-//! a copy: nothing is ever decided by it while there is a catalog.
+//! Keeps the state file equal to the catalog, for people and tools. It is a copy: nothing is ever
+//! decided by it while there is a catalog.
 
 pub(crate) mod file;
 
@@ -39,14 +39,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Between two lines that say that the state file cannot be written. It is a copy, and what
-/// is wrong with the disk is said by the requests that meet it.
+/// The shortest time between two log lines that say that the state file cannot be written. It is a
+/// copy, and requests that meet the same fault of the disk report it as well.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// Whether the state file can be written, for the log.
 #[derive(Default)]
 struct Failing {
-    /// When that was last said.
+    /// When the log last said that it cannot be written.
     said_at: Option<Instant>,
     /// How often it could not be written since then.
     others: u64,
@@ -80,7 +80,7 @@ pub(crate) fn write(shared: &Shared) -> Result<(), StateCopyError> {
     write_while(shared, || true)
 }
 
-/// The same while the server serves: a stop does not wait for it, and writes the last word.
+/// The same while the server serves. A stop cuts it off, and then writes the file once more.
 fn write_until_stop(shared: &Shared) -> Result<(), StateCopyError> {
     write_while(shared, || !shared.stopping.is_cancelled())
 }
@@ -101,9 +101,9 @@ fn write_while(shared: &Shared, go_on: impl Fn() -> bool) -> Result<(), StateCop
     })
 }
 
-/// Looks at the state file that an earlier run left. A later Towline's is not
-/// touched and stops the start; a damaged one is set aside, for the catalog knows
-/// all of it; one that cannot be read at all is only warned of. Blocks.
+/// Looks at the state file that an earlier run left. The file of a later version of Towline is not
+/// touched and stops the start. A damaged file is set aside, because the catalog knows all that it
+/// said. A file that cannot be read at all is only warned of. Blocks.
 pub(crate) fn check(shared: &Shared) -> Result<(), StateCopyError> {
     let file = &shared.state_copy.file;
     let found = if is_too_large(file) { Ok(None) } else { file.read().map(Some) };
@@ -135,10 +135,10 @@ fn is_too_large(file: &StateFile) -> bool {
     file.path().metadata().is_ok_and(|about| about.len() > READ_BYTES_MAX)
 }
 
-/// Logs where the state file is older than the catalog, or was edited: a person who has read it
-/// was misled. Where the catalog knows no document at all, it was lost, and
-/// the copy is all that tells of the files in the staging area: it is kept, also
-/// where it is too large to be read here.
+/// Logs whether the state file is older than the catalog, or was edited, because a person who has
+/// read it was misled. If the catalog knows no document at all, the catalog was lost, and only this
+/// copy tells of the files in the staging area: it is kept, also if it is too large to be read
+/// here.
 fn compare(shared: &Shared, found: Option<&UploadsState>) -> Result<(), StateCopyError> {
     let Some(found) = found else {
         if !shared.catalog.has_documents().wait()? {
@@ -179,7 +179,7 @@ fn set_orphaned_aside(shared: &Shared) -> Result<(), StateCopyError> {
 
 fn entry(document: &Document, active: bool) -> UploadEntry {
     let status = if active { EntryStatus::Uploading } else { EntryStatus::Paused };
-    // Of a file whose length is not known yet, what is durable is all that there is to tell.
+    // If the length of the file is not known yet, the durable bytes are all that can be told.
     let durable = document.durable_offset.get().get();
     let durable = towline_types::FileSize::try_from(durable).unwrap_or(document.filesize);
     let mut entry = UploadEntry::new(

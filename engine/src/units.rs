@@ -30,7 +30,8 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(bytes) = *self;
         let is_whole = |(unit, _): &&(u64, &str)| bytes >= *unit && bytes % unit == 0;
-        // What is whole in units of 1000 and large in them is less exact: 2500000 kB.
+        // A unit in which the number would have five digits or more is not used: 2500000 kB is hard
+        // to read.
         let short = |(unit, _): &&(u64, &str)| bytes / unit < 10_000;
         let whole = DECIMAL.iter().find(is_whole).filter(short);
         if let Some((unit, name)) = whole.or_else(|| BINARY.iter().find(is_whole).filter(short)) {
@@ -38,7 +39,7 @@ impl fmt::Display for Size {
         }
         match BINARY.iter().find(|(unit, _)| bytes >= *unit) {
             Some((unit, name)) => {
-                // Cut and not rounded: 1023.99 MiB is not 1024.0 MiB.
+                // The last digit is cut and not rounded: 1023.99 MiB is not 1024.0 MiB.
                 let tenths = u128::from(bytes) * 10 / u128::from(*unit);
                 write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
             }

@@ -13,8 +13,8 @@ use towline_upload::{Phase, Progress, Refusal, Upload};
 
 /// The upload; it is read back from disk where it is not in the registry. Blocks.
 ///
-/// The row is read while no other thread can take the upload up, so that it says what is true
-/// then.
+/// The row is read with the slot of the registry locked, so that no other thread can load or end
+/// the upload before this one has loaded it.
 pub(crate) fn find_or_load(shared: &Shared, id: DocumentId) -> Result<Arc<ActiveUpload>, Error> {
     shared.registry.get_or(id, || {
         let row = shared.catalog.document(id).wait()?;
@@ -28,7 +28,8 @@ pub(crate) fn find_or_load(shared: &Shared, id: DocumentId) -> Result<Arc<Active
         let last_byte_at = row.last_chunk_at;
         let upload = Upload::restore(row.user_id, row.path, row.phase, progress, last_byte_at);
         let staging = match shared.storage.open(id) {
-            // As at a start: of such an upload no byte can be missing.
+            // As recovery does it: nothing was promised of this upload, so a file that is missing
+            // has lost nothing.
             Err(StorageError::Lost(Loss::Missing)) if nothing_promised => {
                 shared.storage.create(id, FileSize::MIN)?
             }
@@ -42,10 +43,10 @@ pub(crate) fn find_or_load(shared: &Shared, id: DocumentId) -> Result<Arc<Active
 /// The document, if the user owns it. A document of another user does not exist for this one.
 /// Blocks.
 ///
-/// The number of a document can be guessed, or found, as soon as it has a row. Where the upload
-/// is just being begun, or came whole and has no name yet, this waits, so that no other thread
-/// reads it back from disk beside its first writer, or takes it for lost. The wait ends before a
-/// copy to another file system begins.
+/// The number of a document can be guessed, or found in a list, as soon as it has a row. If the
+/// upload is just being begun, or came whole and has no name yet, this waits: else another thread
+/// might read it back from disk beside its first writer, or believe that its file is lost. The wait
+/// ends before a copy to another file system begins.
 pub(crate) fn document_of(
     shared: &Shared,
     user: UserId,
@@ -69,10 +70,10 @@ pub(crate) fn document_of(
     }
 }
 
-/// The staging file of an upload is not what was left. The upload fails, unless it has ended
-/// since (its staging file got its final name, for example): an upload never goes on over a gap.
-/// While it is being published the answer is [`Error::StillPublishing`], as in
-/// [`end::give_up`]. Blocks.
+/// The staging file of an upload does not have the bytes that were written to it. The upload fails,
+/// unless it has ended since (its staging file may have got its final name): an upload never goes
+/// on over missing bytes. While it is being published the answer is [`Error::StillPublishing`], as
+/// in [`end::give_up`]. Blocks.
 pub(crate) fn fail_lost(
     shared: &Shared,
     id: DocumentId,
@@ -94,9 +95,9 @@ pub(crate) fn fail_lost(
     })
 }
 
-/// Closes the files of paused uploads, where there are many, the oldest pause first. They
-/// can be resumed as before; that costs a read of at most one block. At most `looks` of them are
-/// looked at. Blocks.
+/// Closes the files of paused uploads, if there are many, the oldest pause first. They can be
+/// resumed as before; that costs a read of at most one block. At most `looks` uploads are looked
+/// at. Blocks.
 pub(crate) fn close_idle(shared: &Shared, looks: usize) {
     shared.registry.retire_paused(shared.config.limits.paused_kept_open, looks);
 }

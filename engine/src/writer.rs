@@ -1,5 +1,5 @@
-//! One ordered writer: what a client asks for one upload after another, done in order. Everything
-//! here blocks and runs in the writer's lane, off the async threads.
+//! One ordered writer: it does the commands of a client for one upload after another, in their
+//! order. Everything here blocks and runs in the lane of the writer, off the async threads.
 
 mod answer;
 mod begin;
@@ -73,7 +73,7 @@ impl Handler for OrderedWriter {
 }
 
 impl OrderedWriter {
-    /// Where one command is done, the next of those that come before the queue.
+    /// When a command is done, begins the next of those in `unfolded`, which come before the queue.
     fn and_unfolded(
         &mut self,
         mut outcome: Outcome<Continuation>,

@@ -12,8 +12,8 @@ use tokio::task::spawn_blocking;
 use towline_types::{DocumentId, FileHash, FileSize, Offset, UserId};
 use towline_upload::{Phase, Refusal};
 
-/// See the module's description. What is read is the file that was opened, also where another
-/// one gets its name meanwhile.
+/// See the module's description. The bytes are those of the file that was opened, also where
+/// another file gets its name in the meantime.
 #[derive(Debug)]
 pub struct Content {
     id: DocumentId,
@@ -49,9 +49,8 @@ impl Content {
         self.published.filesize
     }
 
-    /// That many bytes from `offset` on, or as many as there are up to the end of the file. The
-    /// bytes come from the page cache where it has them, and stay there. Cancel-safe: it changes
-    /// nothing.
+    /// Reads up to `most_bytes` bytes from `offset` on: fewer only where the file ends. The bytes
+    /// come from the page cache where it has them, and stay there. Cancel-safe: it changes nothing.
     ///
     /// # Errors
     /// `StorageFailed` where the disk does not give the bytes out, or the file has become shorter.
@@ -68,7 +67,8 @@ impl Content {
     }
 }
 
-/// The file of a completed document, where it is the one that was promised or may be. Blocks.
+/// Opens the file of a completed document, where it is the file that was published, or may be and
+/// is verified here. Blocks.
 fn open(shared: &Shared, user: UserId, id: DocumentId) -> Result<Content, Error> {
     let document = uploads::document_of(shared, user, id, MayBlock::on_own_thread())?;
     let (Phase::Completed, Some(hash)) = (document.phase, document.blake3) else {

@@ -1,4 +1,5 @@
-//! One writer of a session of its own, asked one command after another.
+//! A session with one writer, which gets one command after another and waits for the outcome of
+//! each.
 
 use crate::command::{Command, Query};
 use crate::event::{Answer, Event, EventKind, EventReceiver, Grant, Position, Tag};
@@ -13,7 +14,7 @@ use towline_types::{DocumentId, Offset};
 pub struct Completion {
     /// The proof.
     pub receipt: Arc<Receipt>,
-    /// The document was there already: nothing was done.
+    /// The document was there already: no byte had to be sent or copied.
     pub existing: bool,
 }
 
@@ -28,12 +29,12 @@ pub(super) enum Outcome {
 pub(super) struct Exchange {
     session: Session,
     events: EventReceiver,
-    /// How far the upload was, as far as was heard.
+    /// The position that the last event said.
     position: Option<Position>,
-    /// Fences that the writer was given and whose answers were not heard yet: more than one,
-    /// where the future of an earlier question was dropped.
+    /// Fences that the writer was given and whose answers have not been received: more than one if
+    /// the future of an earlier question was dropped.
     fences: usize,
-    /// The first error that was heard and not told yet.
+    /// The first error that was received and not returned yet.
     rejection: Option<Rejection>,
 }
 
@@ -45,8 +46,8 @@ impl Exchange {
         Self { session, events, position: None, fences: 0, rejection: None }
     }
 
-    /// Gives the writer a command. Waits while as much payload as a session may have is under
-    /// way. Not cancel-safe: dropped, the command is lost.
+    /// Gives the writer a command. Waits while the session has as much payload under way as it may
+    /// have. Not cancel-safe: dropped, the command is lost.
     pub(super) async fn push(&mut self, command: Command) -> Result<(), Rejection> {
         if let Some(admitted) = self.session.admit(TAG, command)? {
             let session = &mut self.session;
@@ -55,9 +56,9 @@ impl Exchange {
         Ok(())
     }
 
-    /// Gives the writer a command, and waits until it and all before it are done. Errors of
-    /// commands that were only [pushed](Self::push) are told here, the first of them. Not
-    /// cancel-safe: dropped, the command is done, and its outcome is lost.
+    /// Gives the writer a command, and waits until it and all commands before it are done. If
+    /// commands that were only [pushed](Self::push) failed, the first of their errors is returned
+    /// here. Not cancel-safe: dropped, the command is done, and its outcome is lost.
     pub(super) async fn ask(&mut self, command: Command) -> Result<Outcome, Rejection> {
         self.push(command).await?;
         self.push(Command::Query(Query::Fence)).await?;
@@ -67,7 +68,7 @@ impl Exchange {
         loop {
             match self.next().await? {
                 Heard::Outcome(Outcome::Answer(Answer::Fence)) if self.fences == 0 => break,
-                // What was heard up to here is the answer to a question that was dropped.
+                // The events up to here answer a question whose future was dropped.
                 Heard::Outcome(Outcome::Answer(Answer::Fence)) => outcome = None,
                 Heard::Outcome(new) => outcome = Some(new),
                 Heard::Rejected(new) => {
@@ -80,7 +81,8 @@ impl Exchange {
             (Some(completed @ Outcome::Completed(_)), _) => Ok(completed),
             (_, Some(rejection)) => Err(rejection),
             (Some(outcome), None) => Ok(outcome),
-            // The writer has dropped the command: its upload has ended, and that was told.
+            // The writer has dropped the command: its upload has ended, and an earlier call has
+            // returned the reason.
             (None, None) => Err(no_upload()),
         }
     }
@@ -99,8 +101,8 @@ impl Exchange {
         }
     }
 
-    /// Lets go of the upload when all that was pushed is done, and makes durable what came.
-    /// Returns how far the upload was.
+    /// Lets go of the upload when all commands that were pushed are done, and makes durable what
+    /// was received. Returns how far the upload was.
     pub(super) async fn close(self) -> Option<Position> {
         let Self { session, events, mut position, .. } = self;
         let closed = session.close(Client::Listens).await;
@@ -133,7 +135,7 @@ impl Exchange {
             EventKind::Answer(answer) => {
                 match &*answer {
                     Answer::Fence => self.fences -= 1,
-                    // What was durable before may have been taken back since.
+                    // Bytes that were durable before may have been taken back since.
                     Answer::Status(status) => self.position = Some(status.position),
                     _ => {}
                 }
@@ -148,7 +150,8 @@ impl Exchange {
     }
 }
 
-/// A command that waits for its permits. Dropped before, it is given back to its session.
+/// A command that waits for its permits. If the wait is dropped, the command is given back to its
+/// session.
 struct WaitForPermits<'a> {
     session: &'a mut Session,
     admitted: Option<Admitted>,
@@ -176,11 +179,11 @@ impl Drop for WaitForPermits<'_> {
 enum Heard {
     Outcome(Outcome),
     Rejected(Rejection),
-    /// How far the upload is, or nothing of use.
+    /// A new position, or an event that says nothing about the command.
     Position,
 }
 
-/// Said where a command is for an upload that is not open.
+/// The rejection of a command for an upload that is not open.
 pub(super) fn no_upload() -> Rejection {
     Rejection::new(RejectionKind::NoActiveUpload, "nothing is being uploaded here")
 }

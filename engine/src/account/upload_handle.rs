@@ -13,20 +13,21 @@ use towline_types::{
 };
 use towline_upload::Length;
 
-/// How long a wait for a checkpoint takes before it asks how far the upload is. What another
-/// writer does, which takes bytes back or completes the upload, is told to that writer alone.
+/// How long a wait for a checkpoint lasts before it asks how far the upload is. If another writer
+/// takes bytes back or completes the upload, only that other writer is told of it.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// An upload that takes bytes. Dropped, it lets go of the upload as a lost connection does:
-/// what came is made durable, and the upload can be resumed.
+/// An upload that takes bytes. Dropped, it lets go of the upload as a lost connection does: the
+/// bytes that were received are made durable, and the upload can be resumed.
 ///
-/// An error of a method says what became of the upload by its kind: after a `BlockMismatch`,
-/// `NoSuchBlock` or `Incomplete` it goes on; after any other kind it is no longer open here.
+/// The kind of an error says what became of the upload: after a `BlockMismatch`, `NoSuchBlock`,
+/// `Incomplete`, `LengthUnknown`, `NameTaken`, `FolderTaken` or `BadRequest` it goes on, and after
+/// any other kind it is no longer open here.
 pub struct UploadHandle {
     exchange: Exchange,
     id: DocumentId,
     grant: Grant,
-    /// A request has begun whose bytes may still be taken back.
+    /// A request of the client has begun, and its bytes may still be taken back.
     is_in_request: bool,
 }
 
@@ -35,7 +36,7 @@ impl UploadHandle {
         Self { exchange, id, grant, is_in_request: false }
     }
 
-    /// The number of the document to be.
+    /// The number that the document will have.
     #[must_use]
     pub fn id(&self) -> DocumentId {
         self.id
@@ -60,10 +61,10 @@ impl UploadHandle {
         self.grant.lease
     }
 
-    /// Gives the writer bytes of one block, to be written at that offset. Returns when they are on
-    /// their way; an error about them is told by the next method that waits. Waits while as
-    /// much payload as one session may have is under way (P6). Not cancel-safe: dropped, it may
-    /// lose these bytes, and nothing else.
+    /// Gives the writer bytes of one block, to be written at that offset. Returns when they are
+    /// queued; an error about them is returned by the next method that waits for an answer. Waits
+    /// while the session has as much payload under way as it may have (P6). Not cancel-safe:
+    /// dropped, it may lose these bytes, and nothing else.
     ///
     /// # Errors
     /// Where the engine ends.
@@ -71,7 +72,8 @@ impl UploadHandle {
         self.exchange.push(Command::Data { offset, buffer }).await
     }
 
-    /// Says which value a block has. As [`write`](Self::write).
+    /// Tells the writer the chaining value of a block, before or after its bytes. As
+    /// [`write`](Self::write).
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -83,8 +85,9 @@ impl UploadHandle {
         self.exchange.push(Command::Announce { index, value }).await
     }
 
-    /// Takes blocks back, to send them again with other bytes. Returns the first byte that is
-    /// missing then. Not cancel-safe: dropped, the blocks are taken back all the same.
+    /// Takes blocks back, so that the client can send them again with other bytes. Returns the
+    /// first byte that is missing then. Not cancel-safe: dropped, the blocks are taken back all the
+    /// same.
     ///
     /// # Errors
     /// The first error since the last answer.
@@ -95,9 +98,10 @@ impl UploadHandle {
         }
     }
 
-    /// What is written from now on belongs to one request of the client's, which begins at that
-    /// offset: its bytes follow each other, and they stay or go together when it
-    /// [ends](Self::end_request). No promise is made of them before. As [`write`](Self::write).
+    /// Begins a request of the client: all bytes that are written until its
+    /// [end](Self::end_request) belong to it, and begin at that offset. They follow each other, and
+    /// stay or are taken back together. Before its end none of them is promised. As
+    /// [`write`](Self::write).
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -106,7 +110,7 @@ impl UploadHandle {
         self.exchange.push(Command::BeginRequest(offset)).await
     }
 
-    /// The request has ended: its bytes stay, or exactly they are taken back. Returns how far the
+    /// Ends the request: its bytes stay, or exactly these bytes are taken back. Returns how far the
     /// upload is then. Not cancel-safe: dropped, the request has ended all the same.
     ///
     /// # Errors
@@ -117,8 +121,9 @@ impl UploadHandle {
         self.position().await
     }
 
-    /// Says how long the file is, where that was not known when the upload began. Twice is fine.
-    /// Returns how far the upload is. Not cancel-safe: dropped, the length may be declared.
+    /// Tells the writer how long the file is, where that was not known when the upload began. To
+    /// declare the same length twice is fine. Returns how far the upload is. Not cancel-safe:
+    /// dropped, the length may be declared.
     ///
     /// # Errors
     /// The first error since the last answer: `SizeExceeded` where bytes lie behind that end,
@@ -140,10 +145,10 @@ impl UploadHandle {
         }
     }
 
-    /// Waits until all bytes that were received up to now survive a power cut (P1). It joins
-    /// the next checkpoint, which takes at most about a second, or five where durability is
-    /// relaxed. Bytes that another writer takes back meanwhile are not waited for. Cancel-safe:
-    /// it changes nothing.
+    /// Waits until all bytes that were received up to now survive a power cut (P1). The upload
+    /// takes part in the next checkpoint, which takes at most about a second, or five seconds where
+    /// durability is relaxed. This does not wait for bytes that another writer takes back
+    /// meanwhile. Cancel-safe: it changes nothing.
     ///
     /// # Errors
     /// The first error since the last answer, or one while it waits; and `BadRequest` before the
@@ -168,18 +173,18 @@ impl UploadHandle {
         Ok(position)
     }
 
-    /// All bytes were given: verifies the whole, publishes it, and returns the proof (P2, P3).
-    /// Not cancel-safe: dropped, the publishing goes on, and
-    /// [`Account::receipt`](super::Account::receipt) has its proof.
+    /// Completes an upload whose bytes were all given: the whole file is verified and published,
+    /// and the receipt is the proof of that (P2, P3). Not cancel-safe: dropped, the publishing goes
+    /// on, and [`Account::receipt`](super::Account::receipt) returns the receipt.
     ///
     /// # Errors
-    /// The first error since the last answer. After an `Incomplete` the upload goes on: it is
-    /// resumed with its number.
+    /// The first error since the last answer. After an `Incomplete` the upload goes on:
+    /// [`Account::resume`](super::Account::resume) continues it.
     pub async fn complete(self, hash: Option<FileHash>) -> Result<Completion, Rejection> {
         self.complete_with(CompleteRequest { hash, ..CompleteRequest::default() }).await
     }
 
-    /// The same with all that a client may say of the whole.
+    /// As [`complete`](Self::complete), with everything that a client may say about the whole file.
     ///
     /// # Errors
     /// As [`complete`](Self::complete).

@@ -10,13 +10,13 @@ use towline_types::FileSize;
 use towline_upload::BlockValue;
 
 impl ActiveUpload {
-    /// The writer says how long the file is.
+    /// Declares the length of the file.
     ///
-    /// Room comes first, so that a full disk changes nothing. Then bytes that were taken back and
-    /// lie behind the end are cut off: none was promised, and recovery cuts them off as well.
-    /// Then one transaction records the length; all that is durable stays so (P1). A crash before
-    /// it finds an upload whose length is open, one behind it an upload that lacks its last bytes,
-    /// or nothing.
+    /// First the room is reserved, so that a full disk changes nothing. Then the staging file is
+    /// cut off at the new end: bytes behind it were taken back before and never promised, and
+    /// recovery cuts them off as well. Then one transaction records the length; all that is durable
+    /// stays so (P1). After a crash before the transaction the length is still open; after a crash
+    /// behind it the upload lacks its last bytes, or nothing.
     pub(crate) fn declare(
         &self,
         writer: WriterId,
@@ -37,7 +37,7 @@ impl ActiveUpload {
                 inner.reach = filesize.end();
             }
             catalog.declare_length(self.document_id, filesize).wait()?;
-            // Before anything else can go wrong, as with a withdrawal.
+            // At once after the commit, for the reason given in [`Self::withdraw`].
             inner.adopt(after);
             failpoint::reach("declare.recorded");
         }

@@ -1,8 +1,8 @@
 //! How many segments of data have arrived for a writer and are not written yet.
 //!
-//! A writer that takes the upload over waits for them, at most for the time that it names: what
-//! has arrived need not be sent again. A dead connection has none, and a connection that goes on
-//! sending does not hold its successor up.
+//! A writer that takes the upload over waits until they are written, because what has arrived need
+//! not be sent again, but at most for the time that it names. A dead connection has no such
+//! segments, and a connection that goes on sending cannot delay the takeover for longer than that.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,21 +18,22 @@ struct Count {
 }
 
 impl InFlight {
-    /// A piece has arrived.
+    /// A segment has arrived.
     pub(crate) fn arrived(&self) {
         *self.pieces() += 1;
     }
 
-    /// A piece is written, or dropped.
+    /// A segment is written, or dropped.
     pub(crate) fn done(&self) {
         *self.pieces() -= 1;
         self.0.changed.notify_all();
     }
 
-    /// Waits until there are none, but not for longer than that. Blocks.
+    /// Waits until no segment is in flight, at most for `patience`. Blocks.
     pub(crate) fn wait(&self, patience: Duration) {
         let none = |pieces: &mut usize| *pieces > 0;
-        // Poisoned or not, it was only for the best.
+        // Timeout and poisoned lock change nothing: the wait only saves the client a second
+        // transfer.
         let _ = self.0.changed.wait_timeout_while(self.pieces(), patience, none);
     }
 

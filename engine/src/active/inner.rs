@@ -1,4 +1,4 @@
-//! What changes of an upload while it is written.
+//! The part of an upload that changes while it is written.
 
 use super::lock_order::Held;
 use super::second_digest::HashPass;
@@ -15,37 +15,39 @@ use towline_state::catalog::DurableOffset;
 use towline_types::{BlockHasher, BlockIndex, DocumentId, Offset};
 use towline_upload::{Lease, Phase, RequestId, Upload};
 
-/// What one writer at a time reads and changes.
+/// Behind a lock of [`ActiveUpload`](super::ActiveUpload): one thread at a time reads and changes
+/// it.
 pub(super) struct Inner {
     pub(super) upload: Upload,
-    /// What the catalog promises of it.
+    /// Up to which byte the catalog promises the upload.
     pub(super) durable: DurableOffset,
-    /// One for every block that is open.
+    /// One hasher for each block that is open.
     pub(super) hashers: BTreeMap<BlockIndex, BlockHasher>,
-    /// The hash of the whole file that is found besides BLAKE3, where one is wanted.
+    /// The SHA-256 hash of the bytes so far, if the client wants it besides BLAKE3.
     pub(super) sha256: Option<HashPass>,
     /// The writers that share the lease, each under the number of its [`WriterId`].
     pub(super) writers: BTreeMap<u64, Subscriber>,
-    /// How many there have been.
+    /// How many writers there have been: the number of the newest one.
     pub(super) writers_ever: u64,
     /// The request of each writer whose bytes may still be taken back.
     pub(super) requests: BTreeMap<u64, RequestId>,
-    /// A thread has panicked in the middle of a change: bytes may have been hashed and
-    /// not counted. What is counted was written, so the next lease hashes it anew.
+    /// A thread has panicked in the middle of a change: bytes may have been hashed and not counted.
+    /// All bytes that are counted were written, so the next lease reads and hashes them again.
     pub(super) is_torn: bool,
     /// Replaced by a newer `ActiveUpload` of the same document, or about to be.
     pub(super) retired: bool,
-    /// Where the last byte lies that the file must have: a file that has become
-    /// shorter since would be filled up with zeros by the next write.
+    /// The end of the bytes that the staging file must have. It is checked before each write: if
+    /// the file had become shorter, the write would leave zeros in the gap.
     pub(super) reach: Offset,
     pub(super) writeback: Writeback,
-    /// When the writers were last told how far it is.
+    /// When the writers were last told how far the upload is.
     pub(super) reported: Option<Instant>,
-    /// When bytes last came.
+    /// When bytes were last written.
     pub(super) written: Option<Instant>,
 }
 
-/// The lock of `inner`. Its drop says whether the upload is over, so that no change forgets to.
+/// The lock of `inner`. Its drop stores whether the upload is over, so that no change of `inner`
+/// can forget to.
 pub(super) struct InnerGuard<'a> {
     pub(super) _held: Held,
     pub(super) inner: MutexGuard<'a, Inner>,
@@ -90,14 +92,15 @@ impl Inner {
         }
     }
 
-    /// The upload as it is after bytes were taken back, in the catalog as well.
+    /// Replaces the rules by `after`, which agree with the catalog: blocks were withdrawn, or the
+    /// length was declared or has grown.
     pub(super) fn adopt(&mut self, after: Upload) {
         self.durable = self.durable.lowered_to(after.progress().durable());
         self.forget_hashed_from(after.progress().received());
         self.upload = after;
     }
 
-    /// Gives a writer its part in the lease, and tells it so.
+    /// Adds a writer to those that share the lease, and sends it the grant.
     pub(super) fn grant(
         &mut self,
         document_id: DocumentId,
@@ -116,7 +119,8 @@ impl Inner {
         if !self.writers.is_empty() {
             self.reported = Some(Instant::now());
         }
-        // Reports about the bytes of one writer fill no queue of another that does not read.
+        // A writer whose client does not read its events gets no report, so that the bytes of the
+        // other writers cannot fill its queue.
         for writer in self.writers.values().filter(|writer| !writer.events.is_backed_up()) {
             let progress = EventKind::Progress(self.position());
             writer.events.send(writer.tag, Some(document_id), progress);

@@ -1,4 +1,4 @@
-//! Who writes to an upload: takeover, further writers, and a writer that goes.
+//! Which writers write to an upload: takeover, further writers, and a writer that lets go.
 
 use super::ActiveUpload;
 use super::reading_back::{hash_open_block, hash_unhashed};
@@ -12,13 +12,14 @@ use towline_state::catalog::Catalog;
 use towline_types::{Generation, Offset, Timestamp, UserId};
 use towline_upload::{Refusal, ResumeClaim, Upload};
 
-/// How long a takeover waits for what has arrived already on the old connection.
+/// How long a takeover waits until the bytes are written that have arrived over the old connection.
 const LAST_DATA: Duration = Duration::from_millis(250);
 
 impl ActiveUpload {
-    /// Takes the upload over for a writer, at once, and tells it and all that had the lease:
-    /// under the lock, so that no event that revokes the grant is sent before it.
-    /// Nothing where this `ActiveUpload` is retired: ask for the newer one.
+    /// Takes the upload over for `writer`. The writer, and all writers that had the lease, are told
+    /// while `inner` is locked, so that an event that revokes the new grant cannot be sent before
+    /// the grant. Returns nothing if this `ActiveUpload` is retired: then the caller asks the
+    /// registry for the newer one.
     pub(crate) fn resume(
         &self,
         claim: &ResumeClaim<'_>,
@@ -34,14 +35,14 @@ impl ActiveUpload {
         for in_flight in in_flights {
             in_flight.wait(deadline.saturating_duration_since(Instant::now()));
         }
-        // A file that has grown changes what the catalog says of it.
+        // A file that has grown changes the row, so the row lock is needed.
         let row_guard = claim.grow.then(|| self.lock_row_unless_publishing(may_block));
         let _row_guard = row_guard.transpose()?;
         let mut inner = self.inner();
         if inner.retired {
             return Ok(None);
         }
-        // The file is still the one that the bytes were written to.
+        // A staging file that no longer has all bytes that were written is not continued.
         self.staging.check_holds(inner.reach)?;
         if inner.is_torn {
             let inner = &mut *inner;
@@ -58,7 +59,7 @@ impl ActiveUpload {
             if has_grown {
                 self.record_growth(&after, catalog)?;
             }
-            // Before anything else can go wrong, as with a withdrawal.
+            // At once after the commit, for the reason given in [`Self::withdraw`].
             inner.adopt(after);
             if has_grown {
                 failpoint::reach("resume.grown");
@@ -78,13 +79,14 @@ impl ActiveUpload {
         Ok(Some(part))
     }
 
-    /// Records that the file is longer than when the upload began, as `after` has it.
+    /// Records that the file has become longer than it was when the upload began. `after` has the
+    /// new length.
     ///
-    /// Room comes first, so that a full disk changes nothing. Then one transaction sets the
-    /// size and takes back the promise of the one block that no longer ends where it did
-    /// (P1: that goes back by the client's word, as with a withdrawal). The bytes of all
-    /// other blocks stay where they are and are not written: a crash before the commit finds
-    /// the old upload, and one behind it the longer one.
+    /// First the room is reserved, so that a full disk changes nothing. Then one transaction sets
+    /// the size and takes back the promise of the one block that no longer ends where it did. P1
+    /// allows that, because the client asked for it, as with a withdrawal. The bytes of all other
+    /// blocks stay where they are and are not written again: after a crash before the commit the
+    /// upload has its old length, and after a crash behind the commit the new one.
     fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Error> {
         let progress = after.progress();
         self.staging.reserve(progress.filesize())?;
@@ -96,8 +98,8 @@ impl ActiveUpload {
         Ok(())
     }
 
-    /// Gives a writer a part in the lease in force, and tells it under the lock, as
-    /// [`Self::resume`] does. The other writers go on.
+    /// Adds a writer to those that share the present lease, and tells it while `inner` is locked,
+    /// as [`Self::resume`] does. The other writers go on.
     pub(crate) fn join(
         &self,
         user: UserId,
@@ -109,13 +111,13 @@ impl ActiveUpload {
         Ok(inner.grant(self.document_id, GrantedBy::Join, lease, writer))
     }
 
-    /// A writer is gone. Says whether its lease was in force. What it has begun and not
-    /// finished stays as it is, and so may promises of it (P1): another writer that sends
-    /// such a block anew withdraws it first.
+    /// Removes a writer that has let go of the upload, and returns whether its lease was in force.
+    /// Blocks that it has begun and not finished stay as they are, and so do promises of them (P1):
+    /// another writer that sends such a block again withdraws it first.
     pub(crate) fn release(&self, id: WriterId) -> bool {
         let mut inner = self.inner();
         if let Some(request) = inner.requests.remove(&id.writer) {
-            // Refused only where the lease has ended, and the request with it.
+            // It is refused only where the lease has ended, and then the request has ended with it.
             let _ = inner.upload.confirm_request(id.lease, request);
         }
         let in_force = inner.upload.release(id.lease);
@@ -123,12 +125,13 @@ impl ActiveUpload {
         inner.writers.remove(&id.writer);
         if in_force {
             if inner.is_torn {
-                // Only a new lease puts right what a panic has left.
+                // Only a new lease repairs the hashers after a panic.
                 inner.upload.revoke();
                 inner.dismiss(self.document_id, &torn());
             }
             if inner.upload.lease().is_none() {
-                // No writer is left that knows of blocks begun beyond the frontier.
+                // No writer is left that knows of blocks begun behind the first block that is not
+                // held.
                 let open = inner.upload.progress().open_bytes().map(|(index, _)| index);
                 inner.hashers.retain(|index, _| Some(*index) == open);
             }

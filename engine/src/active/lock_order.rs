@@ -10,7 +10,7 @@ pub(crate) enum Rank {
     Inner = 4,
 }
 
-/// The lock is held by this thread while this lives.
+/// While this value lives, its thread holds a lock of that rank, or waits for it.
 #[derive(Debug)]
 pub(crate) struct Held {
     #[cfg(debug_assertions)]

@@ -1,9 +1,10 @@
 //! Uploads that have a row and are not in the registry yet: those that are just being begun, and
-//! files that came whole, until they have their names or are copied to another file system.
+//! files that came whole, until they have their names or their copy to another file system begins.
 //!
-//! Their numbers can be guessed, or found, as soon as the row is there. A request for one waits
-//! until it is in the registry or has ended: read back from disk meanwhile, it
-//! would have two writers, or be taken for lost. A request for another upload does not wait.
+//! The number of such an upload can be guessed, or found in a list, as soon as its row is there. A
+//! request that names it waits until the upload is in the registry or has ended: if the request
+//! read the upload back from disk before, the upload would have two writers, or would seem to have
+//! lost its file. A request for another upload does not wait.
 
 use crate::may_block::MayBlock;
 use std::collections::HashSet;
@@ -25,15 +26,14 @@ pub(crate) struct PendingGuard {
 }
 
 impl PendingUploads {
-    /// To be called before the row is committed: so no thread sees the row of an upload that
-    /// is not known here.
+    /// To be called before the row is committed, so that no thread can see the row of an upload
+    /// that is not known here.
     pub(crate) fn begin(self: &Arc<Self>, id: DocumentId) -> PendingGuard {
         self.begun().insert(id);
         PendingGuard { pending: Arc::clone(self), id }
     }
 
-    /// Waits, where that upload has a row and is just being begun; says whether it had
-    /// to. Blocks.
+    /// Waits while that upload is just being begun, and returns whether it had to wait. Blocks.
     pub(crate) fn wait_for(&self, id: DocumentId, _: MayBlock) -> bool {
         let mut waited = false;
         let begun = self.grown.wait_while(self.begun(), |begun| {

@@ -7,8 +7,9 @@ use std::ops::Range;
 use towline_types::{BlockHasher, BlockIndex, DocumentId};
 use towline_upload::{BlockValue, Length, Upload};
 
-/// Reads back and hashes the one block that is open. Where it is whole and waits for
-/// its announcement only, the rules get its value; else its hasher goes on.
+/// Reads back and hashes the one block that is open. If all its bytes are here, and only the value
+/// that the client announces is missing, the rules get the value of the bytes; else the hasher that
+/// is returned goes on with it.
 pub(super) fn hash_open_block(
     document_id: DocumentId,
     staging: &dyn Staging,
@@ -25,9 +26,8 @@ pub(super) fn hash_open_block(
     Ok(BTreeMap::from([(index, hasher)]))
 }
 
-/// The value of a block that is whole and whose bytes no hasher has followed: they came in
-/// another order, or were begun under an earlier lease. It reads at most 1 MiB, which as a
-/// rule is still in the page cache.
+/// The value of a block that is whole and has no hasher: its bytes came in another order, or under
+/// an earlier lease. It reads at most 1 MiB, which as a rule is still in the page cache.
 pub(super) fn read_whole_block(
     staging: &dyn Staging,
     index: BlockIndex,
@@ -51,8 +51,8 @@ fn read_block(
     Ok(hasher)
 }
 
-/// Finds the values of blocks that are whole and have none: a read of theirs has failed before.
-/// As a rule there are none.
+/// Finds the values of blocks that are whole and have none, because an earlier read of them has
+/// failed. As a rule there are no such blocks.
 pub(super) fn hash_unhashed(staging: &dyn Staging, upload: &mut Upload) -> Result<(), Error> {
     for index in upload.progress().unhashed() {
         let value = read_whole_block(staging, index, upload.progress().length())?;

@@ -14,12 +14,12 @@ pub(crate) struct Registry {
     paused: Mutex<Paused>,
 }
 
-/// Uploads that have been paused, in the order in which they were. Some may be under way
-/// again, or have ended.
+/// Uploads that have been paused, in the order of their pauses. Some of them may have been resumed
+/// since, or have ended.
 #[derive(Default)]
 struct Paused {
     order: VecDeque<DocumentId>,
-    /// The same: each is in it once.
+    /// The same numbers, so that each of them is in `order` once.
     known: HashSet<DocumentId>,
 }
 
@@ -37,8 +37,8 @@ impl Paused {
     }
 }
 
-/// Locked while its upload is being read back or ended, so that no thread makes a second one
-/// meanwhile.
+/// The place of one upload. It is locked while the upload is being read back or ended, so that no
+/// thread makes a second one in the meantime.
 type Slot = Arc<Mutex<Option<Arc<ActiveUpload>>>>;
 
 impl Registry {
@@ -77,8 +77,8 @@ impl Registry {
         self.with_slot(id, |active| work(active.as_ref()))
     }
 
-    /// Adds a new upload; `announce` tells its client. A request that follows at once
-    /// finds this one, and cannot end it before it was announced.
+    /// Adds a new upload, and calls `announce`, which tells its client, while the slot is locked: a
+    /// request that follows at once finds this upload, and cannot end it before it was announced.
     pub(crate) fn begin(&self, active: &Arc<ActiveUpload>, announce: impl FnOnce()) {
         self.with_slot(active.document_id, |slot| {
             *slot = Some(Arc::clone(active));
@@ -86,8 +86,8 @@ impl Registry {
         });
     }
 
-    /// Forgets this upload if it has ended. Where another thread has its slot just now, that thread
-    /// does it when it lets go. Does not wait.
+    /// Forgets this upload if it is over. If another thread has its slot just now, that thread does
+    /// it when it unlocks the slot. Does not wait.
     pub(crate) fn sweep_one(&self, id: DocumentId) {
         let mut slots = lock(&self.slots);
         if slots.get(&id).is_some_and(is_vacant) {
@@ -100,8 +100,9 @@ impl Registry {
         lock(&self.paused).push(id);
     }
 
-    /// Retires uploads that were paused, the oldest pause first, until no more than
-    /// `kept` uploads are worked on or `looks` have been looked at. Waits for no slot.
+    /// Retires uploads that were paused, the oldest pause first, until at most `kept` uploads are
+    /// in the registry and at most `kept` are on the list of paused ones, or until `looks` of them
+    /// have been looked at. Does not wait for a slot.
     pub(crate) fn retire_paused(&self, kept: usize, looks: usize) {
         let looks = looks.min(lock(&self.paused).order.len());
         for _ in 0..looks {
@@ -110,7 +111,8 @@ impl Registry {
             }
             let Some(id) = lock(&self.paused).pop() else { return };
             let Some(slot) = lock(&self.slots).get(&id).cloned() else { continue };
-            // One whose slot is taken is being resumed or ended, or will be looked at again.
+            // An upload whose slot is locked is being read back, resumed or ended: it is looked at
+            // again later.
             let is_for_later = match slot.try_lock() {
                 Ok(active) => active.as_ref().is_some_and(|active| active.retire_if_idle()),
                 Err(_) => true,
@@ -128,7 +130,7 @@ impl Registry {
         lock(&self.slots).len()
     }
 
-    /// Works in a slot; an upload that is over counts as none.
+    /// Calls `work` with the slot locked; an upload that is over counts as none.
     fn with_slot<T>(
         &self,
         id: DocumentId,
@@ -145,14 +147,15 @@ impl Registry {
             active.take_if(|active| active.is_over());
             let done = work(&mut active);
             drop(active);
-            // Not before: a thread that found the slot taken leaves this to us.
+            // Only now, with the slot unlocked. A thread that found it locked has left this to us.
             self.sweep_one(id);
             return done;
         }
     }
 }
 
-/// Whether no thread has the slot and no upload is in it that goes on. Does not wait.
+/// Whether no thread has locked the slot, and the upload in it, if there is one, is over. Does not
+/// wait.
 fn is_vacant(slot: &Slot) -> bool {
     let active = match slot.try_lock() {
         Ok(active) => active,

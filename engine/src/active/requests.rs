@@ -1,4 +1,5 @@
-//! Bytes of one request of a door, which stay or are taken back together at its end.
+//! Bytes of one request of a client, which stay or are taken back together at the end of the
+//! request.
 
 use super::{ActiveUpload, Inner, WriterId};
 use crate::error::Error;
@@ -6,10 +7,10 @@ use towline_types::{BlockIndex, Offset};
 use towline_upload::{Append, Lease, Refusal, RequestId};
 
 impl ActiveUpload {
-    /// What this writer writes from now on belongs to a request that begins at `offset`, until
-    /// it is [confirmed](Self::confirm_request) or [taken back](Self::take_back_request). No
-    /// checkpoint makes a byte of it durable before (P1). A request of this writer that did not
-    /// end before is confirmed.
+    /// Begins a request: the bytes that this writer writes from now on belong to it, and begin at
+    /// `offset`, until it is [confirmed](Self::confirm_request) or [taken
+    /// back](Self::take_back_request). No checkpoint makes any of them durable before (P1). A
+    /// request of this writer that has not ended is confirmed first.
     pub(crate) fn begin_request(&self, writer: WriterId, offset: Offset) -> Result<(), Error> {
         let mut inner = self.inner();
         if let Some(earlier) = inner.requests.remove(&writer.writer) {
@@ -20,7 +21,7 @@ impl ActiveUpload {
         Ok(())
     }
 
-    /// The bytes of the writer's request are the right ones. Without a request nothing is done.
+    /// Ends the writer's request: its bytes stay. Without a request nothing is done.
     pub(crate) fn confirm_request(&self, writer: WriterId) -> Result<(), Error> {
         let mut inner = self.inner();
         match inner.requests.remove(&writer.writer) {
@@ -29,14 +30,15 @@ impl ActiveUpload {
         }
     }
 
-    /// Forgets exactly the bytes of the writer's request. The catalog has recorded none of them,
-    /// so nothing is told to it and nothing that was promised changes (P1). Says how far the
-    /// upload is then.
+    /// Ends the writer's request, and forgets exactly its bytes. The catalog has recorded none of
+    /// them, so it is not told, and nothing that was promised changes (P1). Returns the first byte
+    /// that is missing then.
     pub(crate) fn take_back_request(&self, writer: WriterId) -> Result<Offset, Error> {
         let mut inner = self.inner();
         if let Some(request) = inner.requests.remove(&writer.writer) {
             let range = inner.upload.take_back_request(writer.lease, request)?;
-            // These have taken in bytes that are gone: their blocks are read back when whole.
+            // The hashers of these blocks have taken in bytes that are gone. Such a block is read
+            // back when it is whole.
             let is_touched = |index: &BlockIndex| {
                 let start = index.start().get();
                 let end = index.next().start().get();

@@ -1,7 +1,7 @@
 //! The SHA-256 hash of a whole file, for clients that ask for it besides the BLAKE3 hash.
 //!
-//! Bytes that come in order are hashed in the same pass in which they are written. What came in
-//! another order, or was written before a restart, is read once when the upload is completed.
+//! Bytes that come in order are hashed when they are written, and are not read for it. Bytes that
+//! came in another order, or before a restart, are read once when the upload is completed.
 
 use super::{ActiveUpload, Inner, RowGuard};
 use crate::error::Error;
@@ -14,7 +14,7 @@ use towline_types::{FileSize, Offset, SecondDigest, Sha256Hash};
 #[derive(Clone)]
 pub(super) struct HashPass {
     hasher: Sha256,
-    /// Behind the last byte that it has taken in.
+    /// The end of the bytes that the hasher has taken in.
     end: Offset,
 }
 
@@ -23,7 +23,7 @@ impl HashPass {
         Self { hasher: Sha256::new(), end: Offset::ZERO }
     }
 
-    /// Takes in bytes that follow those it has. Others are read later.
+    /// Takes in bytes that begin at `end`. All other bytes are ignored here, and are read later.
     pub(super) fn take(&mut self, offset: Offset, bytes: &[u8]) {
         if offset == self.end {
             self.hasher.update(bytes);
@@ -31,14 +31,15 @@ impl HashPass {
         }
     }
 
-    /// Bytes from there on may become other ones. Where it has taken one in, it begins anew.
+    /// Bytes from `offset` on may change. If the hasher has taken one of them in, it begins anew.
     pub(super) fn forget_from(&mut self, offset: Offset) {
         if offset < self.end {
             *self = Self::new();
         }
     }
 
-    /// Reads what is missing, a block at a time. `goes_on` says before each whether to go on.
+    /// Reads the missing bytes, a block at a time. Before each block `goes_on` says whether to go
+    /// on.
     fn read_rest(
         &mut self,
         staging: &dyn Staging,
@@ -66,7 +67,7 @@ impl HashPass {
 }
 
 impl ActiveUpload {
-    /// The same upload, with that digest asked for.
+    /// The same upload; its client wants that digest besides the BLAKE3 hash.
     pub(crate) fn with_second_digest(self, digest: SecondDigest) -> Self {
         self.inner().sha256 = match digest {
             SecondDigest::None => None,
@@ -75,9 +76,9 @@ impl ActiveUpload {
         self
     }
 
-    /// The SHA-256 hash of the whole file, where one was asked for when the upload began, or is
-    /// now. The upload is being published: no byte of it changes meanwhile. Blocks while it
-    /// reads.
+    /// The SHA-256 hash of the whole file, if the client has asked for it when the upload began, or
+    /// asks now. The upload is being published, so none of its bytes changes meanwhile. Blocks
+    /// while it reads.
     pub(crate) fn sha256(
         &self,
         _: &RowGuard,
@@ -102,7 +103,7 @@ impl ActiveUpload {
 }
 
 impl Inner {
-    /// Bytes from there on may become other ones than those that were hashed.
+    /// Bytes from `offset` on may change: the SHA-256 hash that has taken them in begins anew.
     pub(super) fn forget_hashed_from(&mut self, offset: Offset) {
         if let Some(pass) = &mut self.sha256 {
             pass.forget_from(offset);

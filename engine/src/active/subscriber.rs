@@ -13,8 +13,8 @@ pub(crate) struct WriterId {
     pub(super) writer: u64,
 }
 
-/// A writer under the lease. While this exists, the writer's session does not end: its upload may
-/// have something to tell it.
+/// A writer under the lease. While this value exists, the session of the writer does not end,
+/// because the upload may still have an event for it.
 pub(crate) struct Subscriber {
     pub(crate) tag: Tag,
     pub(crate) events: EventSender,
@@ -28,8 +28,7 @@ impl Subscriber {
     }
 }
 
-/// Writers whose upload was given up. They are to [hear](Self::hear) why, when the catalog says
-/// so too.
+/// Writers whose upload was given up. They [hear](Self::hear) why once the catalog has recorded it.
 #[must_use]
 pub(crate) struct RevokedWriters {
     document_id: DocumentId,
@@ -54,7 +53,7 @@ impl RevokedWriters {
 }
 
 impl Drop for RevokedWriters {
-    /// A backstop for a panic of ours before they were told.
+    /// After a panic before the call of [`Self::hear`] the writers are told here.
     fn drop(&mut self) {
         if !self.writers.is_empty() {
             tracing::error!(document_id = %self.document_id, "its writers were not told why it ended");
@@ -63,7 +62,7 @@ impl Drop for RevokedWriters {
     }
 }
 
-/// Why a lease ends by a mistake of the server.
+/// The reason of a lease that ends because the server has panicked.
 pub(super) fn torn() -> Rejection {
     const TORN: &str = "the server made a mistake; what is durable is kept, resume the upload";
     Rejection::new(RejectionKind::Internal, TORN)

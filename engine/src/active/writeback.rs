@@ -4,11 +4,11 @@ use crate::storage::Staging;
 use std::ops::Range;
 use towline_types::Offset;
 
-/// Write-back is started whenever this many bytes have come, so that the sync at the next
+/// Write-back is started whenever this many bytes have been written, so that the sync of the next
 /// checkpoint finds little left to do.
 const WRITEBACK_BYTES: u64 = 8 << 20;
 
-/// What has been written since write-back was last started, near together.
+/// Bytes near each other that were written since write-back was last started.
 #[derive(Default)]
 pub(super) struct Writeback {
     span: Range<u64>,
@@ -16,10 +16,11 @@ pub(super) struct Writeback {
 }
 
 impl Writeback {
-    /// That many bytes were written, up to `end`.
+    /// `length_bytes` bytes were written, up to `end`.
     pub(super) fn wrote(&mut self, staging: &dyn Staging, end: Offset, length_bytes: u64) {
         let (start, end) = (end.get() - length_bytes, end.get());
-        // Several writers write side by side; what lies further away is another matter.
+        // Several writers write to different parts of the file: bytes far from this span begin a
+        // new span.
         let is_near = start <= self.span.end + WRITEBACK_BYTES
             && self.span.start <= end.saturating_add(WRITEBACK_BYTES);
         if self.bytes == 0 || !is_near {

@@ -13,8 +13,8 @@ use towline_types::{BlockHasher, BlockIndex, ChainingValue, Offset, Timestamp};
 use towline_upload::{BlockValue, Hashing, Lease};
 
 impl ActiveUpload {
-    /// Writes and hashes bytes. Block by block: first the rules say yes, then
-    /// the bytes are written, and only then they count.
+    /// Writes and hashes bytes, block by block: first the rules allow it, then the bytes are
+    /// written, and only then they count.
     pub(crate) fn write(
         &self,
         writer: WriterId,
@@ -75,7 +75,7 @@ impl ActiveUpload {
         Ok(())
     }
 
-    /// The writer says which value a block has.
+    /// Tells the rules which value the client has announced for a block.
     pub(crate) fn announce(
         &self,
         lease: Lease,
@@ -86,9 +86,9 @@ impl ActiveUpload {
         Ok(())
     }
 
-    /// Forgets blocks, first where a crash would look, then here: their bytes are
-    /// about to be written over, and from then on the catalog must not promise
-    /// them (P1).
+    /// Forgets blocks, first in the catalog, where a start after a crash looks, and then in memory.
+    /// Their bytes are about to be written over, so from then on the catalog must not promise them
+    /// (P1).
     pub(crate) fn withdraw(
         &self,
         lease: Lease,
@@ -97,8 +97,8 @@ impl ActiveUpload {
         may_block: MayBlock,
     ) -> Result<Offset, Error> {
         let _row_guard = self.lock_row_unless_publishing(may_block)?;
-        // Held to the end: a writer that takes the upload over meanwhile waits until
-        // catalog and memory agree.
+        // Locked to the end: a writer that takes the upload over meanwhile waits until catalog and
+        // memory agree.
         let mut inner = self.inner();
         let before = inner.upload.progress();
         let named = |index: &BlockIndex| blocks.iter().any(|range| range.contains(index));
@@ -113,8 +113,8 @@ impl ActiveUpload {
             let ranges = blocks.iter().map(|range| range.start.get()..range.end.get()).collect();
             catalog.withdraw_blocks(self.document_id, ranges, durable).wait()?;
         }
-        // Before anything else can go wrong: memory that counts on what the catalog
-        // has forgotten would promise what no restart can find (P1).
+        // At once after the commit: if memory still counted on blocks that the catalog has
+        // forgotten, it would promise what no restart can find (P1).
         inner.adopt(after);
         inner.hashers.retain(|index, _| !named(index));
         if is_recorded {

@@ -1,4 +1,4 @@
-//! Uploads that wait for a checkpoint, and in which order they get it.
+//! Uploads that wait for a checkpoint, and the order in which they get it.
 
 use crate::active::ActiveUpload;
 use crate::config::Durability;
@@ -10,32 +10,33 @@ use towline_state::turns::Turns;
 use towline_types::{DocumentId, UserId};
 use towline_upload::Upload;
 
-/// Uploads that have received something since their last checkpoint.
+/// Uploads that have received bytes or block values since their last checkpoint.
 ///
-/// A pass of checkpoints takes them a few at a time: users in turn, each user's oldest
-/// first, and those that a pause waits for before the others. So no upload waits for the
-/// syncs of all others, and a pause waits for those that are under way and for its own.
-/// That changes the order in which uploads get their promises, and nothing about the order
-/// of the steps for one (P1): its row lock, its sync, its row, its event.
+/// A pass of checkpoints takes them a few at a time: the users in turn, the oldest upload of each
+/// user first, and uploads that a pause waits for before the others. So no upload waits for the
+/// syncs of all others, and a pause waits only for the syncs that are under way and for its own.
+/// This changes the order in which uploads get their promises, and not the order of the steps for
+/// one upload (P1): row lock, sync, row, event.
 pub(crate) struct CheckpointQueue {
     policy: CheckpointPolicy,
     waiting: Mutex<Waiting>,
-    /// There is something to do.
+    /// An upload, a pause or a flush waits for a pass.
     dirty: Notify,
-    /// There is something to do that does not wait for the pause between two passes.
+    /// One of them waits that must not wait for the pause between two passes.
     urgent: Notify,
 }
 
 #[derive(Default)]
 struct Waiting {
     uploads: HashMap<DocumentId, Arc<ActiveUpload>>,
-    /// Their turns. One that has ended is among them and not among `uploads`.
+    /// The order of `uploads`. An upload that has ended may still have a turn here while it is not
+    /// among `uploads` any more.
     turns: Turns<UserId, DocumentId>,
-    /// Those that a pause waits for; the pause ends when all of them have dropped their sender.
+    /// Uploads that a pause waits for. The pause ends when the last clone of its sender is dropped.
     paused: Turns<UserId, (Arc<ActiveUpload>, Paused)>,
-    /// Received since the last pass began.
+    /// Bytes received since the last pass began.
     bytes: u64,
-    /// Each hears when the next pass has ended.
+    /// Each of them is told when the next pass has ended.
     waiters: Vec<oneshot::Sender<()>>,
 }
 
@@ -44,7 +45,8 @@ type Paused = Arc<oneshot::Sender<()>>;
 /// When a pass of checkpoints begins.
 #[derive(Debug, Clone, Copy)]
 struct CheckpointPolicy {
-    /// Without a pause when this many bytes have come since the last pass.
+    /// The next pass begins without a pause when this many bytes have been received since the last
+    /// one began.
     bytes: u64,
     /// The shortest pause between two passes.
     rest: Duration,
@@ -57,16 +59,16 @@ impl CheckpointPolicy {
     const fn of(durability: Durability) -> Self {
         match durability {
             Durability::Durable => Self { bytes: 64 << 20, rest: GATHER },
-            // A slow upload is worth a checkpoint, because a lost server would cost it much; a
-            // fast one is complete before.
+            // A slow upload needs checkpoints, because it would lose much if the server crashed; a
+            // fast one is complete before the first of them.
             Durability::Relaxed => Self { bytes: u64::MAX, rest: Duration::from_secs(5) },
         }
     }
 }
 
-/// What one pass has to go through.
+/// How many uploads one pass goes through.
 pub(super) struct Pass {
-    /// Uploads that have moved.
+    /// Uploads that have received something.
     pub(super) dirty: usize,
     /// Uploads that a pause waits for.
     pub(super) paused: usize,
@@ -77,14 +79,14 @@ pub(super) struct Pass {
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) uploads: Vec<Arc<ActiveUpload>>,
-    /// How many turns of those that have moved were taken.
+    /// How many turns of uploads that have received something were taken.
     pub(super) turns: usize,
     /// Dropped when all is recorded.
     pub(super) paused: Vec<Paused>,
 }
 
-/// How many uploads are recorded together. More would keep those that are synced first
-/// waiting for the last.
+/// How many uploads are synced and recorded together. In a larger group those that are synced first
+/// would wait long for the last one.
 pub(super) const GROUP: usize = 16;
 
 /// Where more uploads than this wait, a group is [`LARGE_GROUP`] and is synced by several
@@ -92,7 +94,7 @@ pub(super) const GROUP: usize = 16;
 /// same moment.
 const MANY: usize = 64;
 
-/// How many uploads are recorded together then.
+/// How many uploads are synced and recorded together where more than [`MANY`] wait.
 const LARGE_GROUP: usize = 64;
 
 impl CheckpointQueue {
@@ -123,18 +125,19 @@ impl CheckpointQueue {
     /// The upload is not published after all: it takes bytes again, and what it has received
     /// is made durable.
     pub(crate) fn unpublished(&self, active: &Arc<ActiveUpload>) {
-        // In this order: a checkpoint leaves out what is being published.
+        // In this order, because a checkpoint leaves out an upload that is being published.
         active.tell(Upload::unpublish);
         self.mark_dirty(active, 0);
     }
 
-    /// The upload is over: nothing of it is to be recorded, nor to be held open for that.
+    /// The upload has ended: nothing of it is to be recorded, and the queue must not keep its file
+    /// open.
     pub(crate) fn forget(&self, id: DocumentId) {
         self.waiting().uploads.remove(&id);
     }
 
-    /// Makes everything durable that has come up to now; the receiver hears when that is done or
-    /// has failed. For a stop.
+    /// Makes all bytes durable that were received up to now; the receiver is told when that is done
+    /// or has failed. For the stop of the engine.
     pub(crate) fn flush(&self) -> oneshot::Receiver<()> {
         let (done, flushed) = oneshot::channel();
         self.waiting().waiters.push(done);
@@ -142,8 +145,9 @@ impl CheckpointQueue {
         flushed
     }
 
-    /// Makes these durable before others; ready when that is done or has failed. For a
-    /// pause. Cancel-safe: dropped, it changes nothing about what is made durable.
+    /// Makes these uploads durable before others; returns when that is done or has failed. For
+    /// uploads that are paused. Cancel-safe: dropped, it changes nothing about what is made
+    /// durable.
     pub(crate) async fn pause(&self, uploads: impl Iterator<Item = Arc<ActiveUpload>>) {
         let (done, ended) = oneshot::channel();
         let done = Arc::new(done);
@@ -169,12 +173,12 @@ impl CheckpointQueue {
         self.policy.rest
     }
 
-    /// Waits until there is something to do. Cancel-safe.
+    /// Waits until a pass has something to do. Cancel-safe.
     pub(super) async fn dirty(&self) {
         self.dirty.notified().await;
     }
 
-    /// Waits until there is something to do that does not wait for the end of a pause.
+    /// Waits until a pass has something to do that must not wait for the end of the pause.
     /// Cancel-safe.
     pub(super) async fn urgent(&self) {
         self.urgent.notified().await;
@@ -187,8 +191,8 @@ impl CheckpointQueue {
         Pass { dirty: waiting.turns.len(), paused: waiting.paused.len(), waiters }
     }
 
-    /// The uploads that go next: at most `dirty` of those that have moved, and beside
-    /// them as many that are paused.
+    /// The uploads that go next: at most `dirty` of those that have received something, and besides
+    /// them uploads that a pause waits for. Each of the two kinds gets at most half of the group.
     pub(super) fn next(&self, dirty: usize) -> Group {
         let mut waiting = self.waiting();
         let mut group = Group::default();
@@ -196,8 +200,8 @@ impl CheckpointQueue {
         while group.uploads.len() < most / 2
             && let Some((active, paused)) = waiting.paused.pop()
         {
-            // Its turn among the others would find nothing new. Another active upload of the
-            // same document, begun since, has a turn of its own.
+            // It leaves the other queue, where its turn would find nothing new. Another
+            // `ActiveUpload` of the same document, begun since, keeps its own turn.
             let same = waiting.uploads.get(&active.document_id);
             if same.is_some_and(|same| Arc::ptr_eq(same, &active)) {
                 waiting.uploads.remove(&active.document_id);

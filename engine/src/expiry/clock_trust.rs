@@ -1,12 +1,12 @@
 //! Whether the wall clock is believed when it says that days have passed.
 //!
-//! A clock that is ten years ahead (an empty battery, a restored virtual machine, a
-//! slip of a hand) would otherwise end every unfinished upload at once, and what is
-//! ended does not come back when the clock does. So days count only once the clock
-//! has run evenly, under this server's own eyes, for half a day: against a clock
-//! that cannot be set. A jump in either direction begins the half day anew.
+//! A clock that is ten years ahead (an empty battery, a restored virtual machine, a mistake of the
+//! operator) would otherwise end every unfinished upload at once, and these uploads would not come
+//! back when the clock is corrected. So days count only once the clock has run evenly for half a
+//! day while this server was running: it is compared with a clock that cannot be set. A jump in
+//! either direction begins the half day anew.
 //!
-//! It is also the owners' chance to come back after the server itself was away for
+//! The half day is also the time in which owners can come back after the server itself was down for
 //! longer than an upload may wait.
 
 use crate::Clock;
@@ -18,8 +18,8 @@ use towline_types::Timestamp;
 /// short enough that a server which is restarted every night still ends abandoned uploads.
 const WATCH: Duration = Duration::from_secs(12 * 3600);
 
-/// How far the two clocks may be apart before it counts as a jump: more than what network time
-/// corrects at once, less than any useful time limit of uploads.
+/// How far the two clocks may differ before that counts as a jump: more than network time corrects
+/// at once, and less than any useful time limit of uploads.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// See the module's description.
@@ -39,14 +39,13 @@ struct Reading {
 }
 
 impl ClockTrust {
-    /// Begins to watch.
+    /// Begins to compare the two clocks.
     pub(crate) fn new(clock: Clock, expire_after: Duration) -> Self {
         let even_since = Mutex::new(read(&clock));
         Self { clock, expire_after, even_since }
     }
 
-    /// How long an upload waits for its next byte, as far as that can be told: for
-    /// ever while the clock is not believed.
+    /// How long an upload waits for its next byte: for ever while the clock is not trusted.
     pub(crate) fn expire_after(&self) -> Duration {
         if self.is_trusted() { self.expire_after } else { Duration::MAX }
     }
@@ -62,7 +61,7 @@ impl ClockTrust {
             *even_since = now;
             return false;
         }
-        // Who chose to wait for an hour did not mean half a day.
+        // An operator who set `expire_after` to an hour does not want to wait for half a day.
         passed >= WATCH.min(self.expire_after)
     }
 }
@@ -80,7 +79,7 @@ mod tests {
     const HOUR: u64 = 3600;
     const WEEK: Duration = Duration::from_secs(7 * 24 * HOUR);
 
-    /// A clock_trust, and its two clocks in seconds: wall, steady.
+    /// A `ClockTrust`, and its two clocks in seconds: wall, steady.
     fn clock_trust(expire_after: Duration) -> (ClockTrust, [Arc<AtomicU64>; 2]) {
         let clocks = [1 << 30, 5].map(|start| Arc::new(AtomicU64::new(start)));
         let [wall, steady] = clocks.clone();

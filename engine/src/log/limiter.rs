@@ -1,12 +1,12 @@
-//! Lines of the log that would come again and again, of each kind one a second: the
-//! first is written at once, and what follows within a second is counted.
+//! Log lines that would be repeated often are written once a second for each kind: the first line
+//! is written at once, and lines that follow within a second are counted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines of one kind.
+/// The shortest time between two lines of one kind.
 const REST: Duration = Duration::from_secs(1);
 
 /// The most kinds that are counted one by one at the same time. Further kinds are counted
@@ -20,7 +20,7 @@ pub struct Limiter<K = ()>(Mutex<State<K>>);
 #[derive(Debug)]
 struct State<K> {
     kinds: HashMap<K, Count>,
-    /// Of all kinds that found no place.
+    /// How many lines of further kinds were left out.
     others: u64,
 }
 
@@ -33,9 +33,9 @@ struct Count {
 /// How often lines were left out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LeftOut<K> {
-    /// Of each kind, where there were any.
+    /// The number for each kind of which lines were left out.
     pub kinds: Vec<(K, u64)>,
-    /// Of the kinds beyond the most that are told apart.
+    /// The number for all kinds beyond the limit of kinds that are counted one by one.
     pub others: u64,
 }
 
@@ -97,7 +97,8 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
         Some(0)
     }
 
-    /// What was left out and was not written yet. The caller writes it, once a second.
+    /// The lines that were left out and not reported yet. The caller asks once a second, and writes
+    /// them.
     pub fn left_out(&self) -> LeftOut<K> {
         self.left_out_at(Instant::now())
     }

@@ -1,5 +1,6 @@
-//! Lines that would fill the log, because a client can cause them as often as it likes. Of each
-//! kind one line is written at once, and then one a second, with the number of those left out.
+//! Log lines that would fill the log, because a client can cause them as often as it likes. One
+//! line of each kind is written at once, and then one a second, with the number of those that were
+//! left out.
 
 use super::Limiter;
 use crate::error::Error;
@@ -12,14 +13,14 @@ use towline_state::catalog::Document;
 use towline_types::{DocumentId, UserId};
 use tracing::field::{debug, display};
 
-/// How often what was left out is told.
+/// The time between two reports of the lines that were left out.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     refusals: Limiter<(&'static str, UserId)>,
-    /// By the code and what the system said.
+    /// By the code and the error number of the operating system.
     faults: Limiter<(&'static str, Option<i32>)>,
     damaged: Limiter<DocumentId>,
 }
@@ -40,7 +41,7 @@ impl Summary {
         }
     }
 
-    /// Something happened that the operator has to mend.
+    /// A fault that the operator has to repair.
     pub(crate) fn fault(&self, id: Option<DocumentId>, failure: &Error) {
         let (code, errno) = (failure.rejection().kind.as_str(), failure.errno());
         if let Some(others) = self.faults.due((code, errno)) {
@@ -81,7 +82,7 @@ impl Summary {
     }
 }
 
-/// Tells every second what was left out, until it is dropped.
+/// Reports every second the lines that were left out, until the task is dropped.
 pub(crate) async fn run(summary: Arc<Summary>) {
     let mut every = tokio::time::interval(EVERY);
     loop {
@@ -90,7 +91,7 @@ pub(crate) async fn run(summary: Arc<Summary>) {
     }
 }
 
-/// What went wrong, and all that it comes from, in one line.
+/// An error and all its sources, in one line.
 #[must_use]
 pub fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();

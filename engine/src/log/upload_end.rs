@@ -7,7 +7,7 @@ use towline_state::catalog::Document;
 use towline_types::{DocumentId, DocumentPath, FileSize, UserId};
 use towline_upload::Phase;
 
-/// Which upload it was.
+/// The upload that has ended or was paused.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UploadEnd<'a> {
     pub(crate) user: UserId,
@@ -31,7 +31,7 @@ impl Since {
 }
 
 impl<'a> UploadEnd<'a> {
-    /// What the catalog says of it, under the name that it has.
+    /// The upload as the catalog has it, under the name that the document got, if it has one.
     pub(crate) fn of(document: &'a Document) -> Self {
         Self {
             user: document.user_id,
@@ -41,12 +41,12 @@ impl<'a> UploadEnd<'a> {
         }
     }
 
-    /// Its connection has completed it.
+    /// The connection has completed the upload.
     pub(crate) fn completed(self, origin: &Origin, since: Since) {
         self.rested("completed", origin, since, self.filesize.get());
     }
 
-    /// The server has finished it by itself, at a start or when its connection had ended.
+    /// The server has finished the upload by itself, at a start or after its connection had ended.
     pub(crate) fn completed_by_server(self) {
         let Self { user, document, path, filesize } = self;
         tracing::info!(
@@ -59,7 +59,7 @@ impl<'a> UploadEnd<'a> {
         );
     }
 
-    /// Its connection is gone or does something else; it can be gone on with.
+    /// The connection has ended or does something else; the upload can be resumed.
     pub(crate) fn paused(self, origin: &Origin, since: Since, received_bytes: u64) {
         self.rested("paused", origin, since, received_bytes);
     }
@@ -89,7 +89,7 @@ impl<'a> UploadEnd<'a> {
         );
     }
 
-    /// It has ended without a document.
+    /// The upload has ended without a document.
     pub(crate) fn without_document(self, phase: Phase, reason: &str) {
         let Self { user, document, path, filesize } = self;
         tracing::info!(

@@ -1,11 +1,11 @@
-//! Documents that got their names before their bytes were durable, as a relaxed server
-//! leaves them when it dies. Nothing was promised of them (P1), and nothing
-//! vouches for their bytes: neither the row, for a power cut may have taken them, nor
-//! the page cache, for it may hold what a failed write-back has lost (P5).
+//! Checks documents that got their names before their bytes were durable, as a relaxed server
+//! leaves them when it dies. No byte of them was promised (P1), and nothing proves that their bytes
+//! are right: not the row, because a power cut may have taken the bytes, and not the page cache,
+//! because it may hold bytes that a failed write-back has lost (P5).
 //!
-//! So the volume is synced, memory is made to forget, and what the disk says is hashed.
-//! Only then is such a document completed; else what has its name is taken out of its
-//! place (P2).
+//! So the volume is synced, the bytes are dropped from the page cache, and those on the disk are
+//! read and hashed. Only then such a document is completed; else the file under its name is set
+//! aside (P2).
 
 use crate::error::Error;
 use crate::file_hash;
@@ -16,18 +16,19 @@ use towline_state::catalog::{Bytes, Document};
 use towline_types::{DocumentPath, FileHash, Offset};
 use towline_upload::Phase;
 
-/// Syncs the volume where one of these rows is such a document's. To be done before their bytes
+/// Syncs the volume if one of these rows belongs to such a document. To be done before their bytes
 /// are checked.
 ///
 /// # Errors
-/// Where the volume is closed, now or since a sync that failed: nothing is known of
-/// them before the next start.
+/// Where the volume is closed, by this sync or by an earlier one that failed: then nothing can be
+/// known of these documents before the next start.
 pub(crate) fn sync_volume<'a>(
     shared: &Shared,
     rows: impl IntoIterator<Item = &'a Document>,
 ) -> Result<(), Error> {
-    // Whether anything was moved to their places is not known, so nothing follows from
-    // it for the folders there. A store that cannot defer a sync has nothing to sync here.
+    // It is not known whether files were moved to the places of these rows, so their folders are
+    // not synced one by one, but the whole volume. A store that cannot defer a sync has nothing to
+    // sync here.
     if rows.into_iter().any(|row| row.bytes != Bytes::Synced)
         && let Some(storage) = shared.storage.deferred()
     {
@@ -36,7 +37,7 @@ pub(crate) fn sync_volume<'a>(
     Ok(())
 }
 
-/// Refuses to look at such a row where it could not be synced.
+/// Refuses to check the document of such a row if the volume could not be synced.
 pub(crate) fn refuse_if_unsynced(shared: &Shared, row: &Document) -> Result<(), Error> {
     if row.bytes != Bytes::Synced && shared.storage.latch().is_closed() {
         return Err(StorageError::ReadOnly.into());
@@ -47,11 +48,11 @@ pub(crate) fn refuse_if_unsynced(shared: &Shared, row: &Document) -> Result<(), 
 /// What is found where the bytes of such a document belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContentCheck {
-    /// To the byte, what was verified.
+    /// Exactly the bytes that were verified.
     Whole,
-    /// Something else, or nothing.
+    /// Other bytes, or nothing.
     NotWhole,
-    /// The disk does not give the bytes out: they are not served, and not deleted.
+    /// The disk cannot read the bytes: they are not served, and not deleted.
     Unreadable,
 }
 
@@ -109,8 +110,8 @@ fn check(
     }
 }
 
-/// Takes the staging area of an upload to where what was set aside lies, for what ends without
-/// a document is deleted.
+/// Sets the staging area of an upload aside, because that of an upload that ends without a document
+/// is deleted.
 pub(crate) fn set_staged_aside(shared: &Shared, row: &Document) -> Result<(), Error> {
     let id = row.document_id;
     let Some(disk) = shared.storage.local_disk() else { return Ok(()) };
@@ -121,8 +122,8 @@ pub(crate) fn set_staged_aside(shared: &Shared, row: &Document) -> Result<(), Er
     Ok(())
 }
 
-/// Takes what has the name of such a document out of its place, for it is not whole:
-/// the document's own file, known by its inode, and no other.
+/// Sets the file of such a document aside, because it is not whole: only its own file, known by its
+/// inode, and not another one that has the name.
 pub(crate) fn set_named_aside(shared: &Shared, row: &Document) -> Result<(), Error> {
     let (Bytes::Cached { inode }, Phase::Publishing, Some(path)) =
         (row.bytes, row.phase, &row.file_path)
@@ -148,8 +149,8 @@ pub(crate) fn set_named_aside(shared: &Shared, row: &Document) -> Result<(), Err
     }
 }
 
-/// Whether nothing vouches for the bytes of a publishing document. Those that this very
-/// process has written, and not failed to sync, are as it wrote them.
+/// Whether the bytes of a publishing document must be read. That is not so if they are durable, or
+/// if this process wrote them and no sync of them has failed: then they are as they were written.
 fn is_doubtful(shared: &Shared, row: &Document) -> bool {
     row.bytes != Bytes::Synced && !shared.deferred.knows(row.document_id)
 }

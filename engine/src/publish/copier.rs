@@ -1,4 +1,4 @@
-//! Makes the copies to other file systems that no writer makes: see
+//! Makes those copies to other file systems that no writer makes: see
 //! [`volume_copies`](super::volume_copies).
 
 use super::interrupted;
@@ -9,8 +9,8 @@ use crate::shared::Shared;
 use std::sync::Arc;
 use towline_types::DocumentId;
 
-/// Finishes what is left to it, one document after another, until it is dropped: what an
-/// earlier run began to publish, and what no writer finishes.
+/// Finishes the publishings that are left to it, one document after another, until the task is
+/// dropped: those that an earlier run began, and those that no writer finishes.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let id = shared.volume_copies.next().await;
@@ -31,9 +31,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Another thread publishes or copies the document, and it may yet leave the rest: leaves it to
-/// [`run`] once more when that thread may have ended. The row tells [`run`] whether there is a
-/// rest. Where the server stops, the next start sees to it.
+/// Another thread publishes or copies the document just now, and may leave the rest undone: so the
+/// document is queued for [`run`] once more, when that thread may have ended. The row then tells
+/// [`run`] whether something is left to do. If the server stops before, the next start finds the
+/// row.
 async fn again(shared: Arc<Shared>, id: DocumentId) {
     let ended = async {
         tokio::time::sleep(shared.config.timings.report).await;

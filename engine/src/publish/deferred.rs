@@ -1,10 +1,10 @@
-//! Makes documents durable that have their names already: what relaxed durability leaves to do
-//! after `SUCCESS`.
+//! Makes documents durable that have their names already: the part of a relaxed publishing that
+//! follows after `SUCCESS`.
 //!
-//! Each of them has a row that says `publishing` and that its bytes may be in the
-//! page cache only. Here they are synced, many together, and then the rows say
-//! `completed` (P3, later). Cut off anywhere, recovery reads and hashes such a file
-//! before it serves it (P2), and makes it durable (P4).
+//! Each of them has a row that says `publishing`, and that its bytes may be in the page cache only.
+//! Here they are synced, many together, and then the rows say `completed` (P3, later). After a
+//! crash at any point, recovery reads and hashes such a file before it serves it (P2), and makes it
+//! durable (P4).
 
 use super::deferred_queue::UnsyncedDocument;
 use crate::background::blocking;
@@ -16,14 +16,14 @@ use std::time::Duration;
 use towline_state::catalog::{CatalogError, Refusal};
 use towline_upload::Phase;
 
-/// Documents that get their names within this time share a sync: it is the price of being
-/// relaxed.
+/// Documents that get their names within this time share a sync. For so long, at least, a power cut
+/// can take a document after its `SUCCESS`.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How long what could not be recorded waits for the next try.
+/// The pause before documents that could not be recorded are tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Syncs what comes, until it is dropped.
+/// Syncs the documents that are added, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         shared.deferred.added().await;
@@ -40,7 +40,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Syncs and records what waits; says whether nothing of it has to be tried again. Blocks.
+/// Syncs and records all documents that wait; returns whether none of them has to be tried again.
+/// Blocks.
 pub(crate) fn sync_deferred(shared: &Shared) -> bool {
     let guard = shared.deferred.lock();
     let documents = shared.deferred.all(&guard);
@@ -48,11 +49,11 @@ pub(crate) fn sync_deferred(shared: &Shared) -> bool {
         return true;
     }
     let places: Vec<_> = documents.iter().map(|one| (one.owner, one.path.clone())).collect();
-    // Only documents of a store that can do this get a permit.
+    // Documents get permits only in a store that can do this.
     let Some(storage) = shared.storage.deferred() else { return true };
     if let Err(error) = storage.sync_deferred(&places) {
-        // The volume is closed. The rows go on saying `publishing`, and the next start
-        // reads what the disk has kept (P5).
+        // The volume is closed now. The rows go on saying `publishing`, and the next start reads
+        // what the disk has kept (P5).
         tracing::error!(documents = documents.len(), error = log::chain(&error), "not durable");
         documents.iter().for_each(|one| shared.deferred.forget(one.document_id));
         return true;
@@ -74,7 +75,7 @@ fn record(shared: &Shared, documents: &[Arc<UnsyncedDocument>]) -> bool {
         for (one, recorded) in together.iter().zip(rows) {
             let id = one.document_id;
             match recorded.wait() {
-                // A request asked for it before, and it was completed for that request.
+                // A request has asked for this document before, so it is completed already.
                 Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(Phase::Completed))) => {}
                 Err(error) => {
                     tracing::error!(document_id = %id, error = log::chain(&error), "not recorded as complete");
@@ -92,8 +93,8 @@ fn record(shared: &Shared, documents: &[Arc<UnsyncedDocument>]) -> bool {
     all
 }
 
-/// Whether the row may still say `publishing`, and the catalog takes changes: then a
-/// start would have to read the file, so it keeps its permit (P6).
+/// Whether the row may still say `publishing` while the catalog takes changes. Then a start would
+/// have to read the file, so the document keeps its permit (P6).
 const fn may_be_recorded_later(error: &CatalogError) -> bool {
     matches!(error, CatalogError::Busy | CatalogError::DiskFull | CatalogError::Sql(_))
 }

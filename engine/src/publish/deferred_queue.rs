@@ -11,10 +11,11 @@ use towline_types::{DocumentId, DocumentPath, FileSize, Timestamp, UserId};
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct DeferredQueue {
-    /// Permits of [`UNIT_BYTES`] each; none where durability is not relaxed.
+    /// Permits, each for [`UNIT_BYTES`] bytes; none where durability is not relaxed.
     permits: Arc<Semaphore>,
-    /// Written by this very process, whose page cache has them whole. A document leaves when it
-    /// is synced and recorded and not before: where that is cut off, it waits again.
+    /// Documents that this process has written: the page cache has all their bytes. A document
+    /// leaves the queue when it is synced and recorded, and not before: if that is cut off, it is
+    /// tried again.
     waiting: Mutex<BTreeMap<DocumentId, Arc<UnsyncedDocument>>>,
     added: Notify,
     sync: Mutex<()>,
@@ -38,7 +39,7 @@ pub(crate) struct UnsyncedDocument {
     pub(crate) document_id: DocumentId,
     pub(crate) owner: UserId,
     pub(crate) path: DocumentPath,
-    /// What its file is known by.
+    /// The stamp of its file, by which the catalog knows it.
     pub(crate) stamp: Option<FileStamp>,
     /// When `SUCCESS` was said. The row keeps that moment.
     pub(crate) named_at: Timestamp,
@@ -86,7 +87,7 @@ impl DeferredQueue {
         self.waiting().contains_key(&id)
     }
 
-    /// Waits for the thread that syncs deferred documents just now, and keeps others out.
+    /// Waits until no other thread syncs deferred documents, and keeps other threads from it.
     pub(crate) fn lock(&self) -> SyncGuard<'_> {
         let held = Held::before(Rank::Sync);
         SyncGuard(self.sync.lock().unwrap_or_else(PoisonError::into_inner), held)
@@ -101,7 +102,7 @@ impl DeferredQueue {
         self.waiting().values().cloned().collect()
     }
 
-    /// Its permit is free for another document.
+    /// Removes a document, and so gives its permit back.
     pub(super) fn forget(&self, id: DocumentId) {
         self.waiting().remove(&id);
     }

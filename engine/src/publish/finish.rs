@@ -1,5 +1,5 @@
-//! Finishes what a row that says `publishing` has begun, at a start or later. It may itself be
-//! cut off anywhere, and is then simply done again (P4).
+//! Finishes a publishing that was begun, as its row says, at a start or later. This may itself be
+//! cut off anywhere, and is then done again (P4).
 
 use super::content_check::{self, ContentCheck};
 use super::in_place::{publish_again, record_completed, success_said_at};
@@ -20,12 +20,13 @@ pub(crate) enum Remaining {
     Publish,
     /// Step 4: the file has its name.
     Record,
-    /// Nothing can be done: the file is under neither name with its length.
+    /// Nothing can be done: neither the staging file nor the file under the final name has the
+    /// right length.
     Missing,
 }
 
-/// The rule: the length of the staging file, where there is one, and of the file under the name
-/// that the row says decide.
+/// The rule. It depends on the length of the staging file, where there is one, and of the file
+/// under the name that the row says.
 pub(crate) fn remaining(
     filesize: FileSize,
     staging_bytes: Option<u64>,
@@ -39,8 +40,8 @@ pub(crate) fn remaining(
 }
 
 /// Finishes the publishing of that row. The caller keeps other threads from doing the same. Where
-/// the file has to be copied to another file system, `goes_on` hears how far that is; where it
-/// says no the answer is [`Error::StillPublishing`]. Blocks.
+/// the file has to be copied to another file system, `goes_on` is called with the progress; if it
+/// says no, the answer is [`Error::StillPublishing`]. Blocks.
 pub(super) fn finish(
     shared: &Shared,
     row: &Document,
@@ -56,12 +57,12 @@ pub(super) fn finish(
     carry_out(shared, row, remaining, goes_on)
 }
 
-/// Why an upload ends whose bytes are not there.
+/// The reason of an upload that ends because its bytes are not there.
 const LOST: &str = "its bytes were lost on the server; begin it again";
 
-/// Fails an upload whose bytes are not all there. Those that were promised and are there are
-/// kept: the rest may be on a disk that is found again. Of a document that was not durable
-/// yet nothing was promised. Blocks.
+/// Fails an upload whose bytes are not all there. Bytes that were promised and are there are kept:
+/// the rest may be on a disk that is found again. Of a document that was not durable yet, nothing
+/// was promised. Blocks.
 pub(crate) fn fail_lost(shared: &Shared, row: &Document) -> Result<(), Error> {
     content_check::set_named_aside(shared, row)?;
     if row.bytes == Bytes::Synced {
@@ -94,7 +95,7 @@ pub(crate) fn carry_out(
         (Remaining::Record, ContentCheck::Whole) => record(shared, spec, row, &path)?,
         (_, check) => {
             if check == ContentCheck::Unreadable {
-                // Under one name or under both.
+                // The file may have the staging name, the final name or both.
                 content_check::set_named_aside(shared, row)?;
                 content_check::set_staged_aside(shared, row)?;
             }
@@ -102,7 +103,7 @@ pub(crate) fn carry_out(
             return Err(lost());
         }
     };
-    // Where `SUCCESS` was said already, the log has its line.
+    // If `SUCCESS` was said already, the log has its line already.
     if success_said_at(row).is_none() {
         receipt.upload_end().completed_by_server();
     }
@@ -123,8 +124,8 @@ fn record(
 ) -> Result<Receipt, Error> {
     let synced = shared.storage.sync_published(row.user_id, path);
     synced.map_err(|error| match error {
-        // Its bytes are durable, and the row still says `publishing`: the next start
-        // completes it.
+        // The bytes are durable, and the row still says `publishing`: the next start completes the
+        // document.
         error @ StorageError::SyncFailed(_) => Error::NameUnsynced(error),
         error => error.into(),
     })?;
@@ -133,8 +134,8 @@ fn record(
     record_completed(shared, spec, stamp, created_at)
 }
 
-/// The size of the file under the name that a publishing row says. A name that
-/// cannot be looked at for what lies there belongs to another program's file.
+/// The size of the file under the name that a publishing row says. If something other than a plain
+/// file lies there, it belongs to another program, and there is no size.
 pub(crate) fn published_size(shared: &Shared, row: &Document) -> Result<Option<FileSize>, Error> {
     let (Some(path), Phase::Publishing) = (&row.file_path, row.phase) else { return Ok(None) };
     match shared.storage.published_size(row.user_id, path) {

@@ -1,4 +1,4 @@
-//! Steps 3 and 4 at once, for a row that says `publishing`.
+//! Steps 3 and 4 of a [`Publishing`](super::Publishing) at once, for a row that says `publishing`.
 
 use super::reserved_name::{PublishSpec, ReservedName, reserve_another};
 use super::source::not_renamed;
@@ -30,7 +30,7 @@ pub(super) fn put_in_place(
     goes_on: GoesOn<'_>,
 ) -> Result<Receipt, Error> {
     let PublishSpec { document_id: id, owner, blake3, .. } = spec;
-    // Where `SUCCESS` may have been said already, it was said with that moment in it.
+    // If `SUCCESS` may have been said already, its receipt had this moment in it.
     let said_at = success_said_at(&name.document);
     loop {
         match shared.storage.publish(id, owner, &name.path, blake3, goes_on) {
@@ -45,12 +45,13 @@ pub(super) fn put_in_place(
         }
     }
     let created_at = said_at.unwrap_or_else(|| shared.clock().now());
-    // Without a stamp the file is read when a request asks for it, and nothing else follows.
+    // Without a stamp the file is read when a request asks for the document; nothing else depends
+    // on it.
     let found = shared.storage.published(owner, &name.path);
     let stamp = found.ok().flatten().map(|found| found.stamp);
     let receipt = record_completed(shared, spec, stamp, created_at)?;
-    // A copy on another disk has left the staging file. It was the place of the promised bytes
-    // until the row was committed (P1). What cannot be removed now, the next start removes.
+    // A copy to another disk leaves the staging file, because until the row was committed it was
+    // the place of the promised bytes (P1). If it cannot be removed now, the next start removes it.
     if let Err(error) = shared.storage.discard(id) {
         tracing::warn!(document_id = %id, %error, "the staging file of a published document could not be removed");
     }
@@ -78,7 +79,7 @@ pub(super) fn completed(
     Ok(Receipt::durable(document, spec.blake3, spec.is_copy))
 }
 
-/// When `SUCCESS` was said of a document that is publishing, if it may have been.
+/// When `SUCCESS` was said for a document that is publishing, if that may have happened.
 pub(super) fn success_said_at(document: &Document) -> Option<Timestamp> {
     match document.bytes {
         Bytes::Synced => None,

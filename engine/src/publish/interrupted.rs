@@ -12,9 +12,10 @@ use towline_state::catalog::Document;
 use towline_types::DocumentId;
 use towline_upload::Phase;
 
-/// Finishes the publishing of that document, and tells the rules what the row says. `say` hears
-/// how far a copy to another file system is. Where another thread works on it, or a copy has to
-/// wait for its turn, the answer is [`Error::StillPublishing`]. Blocks.
+/// Finishes the publishing of that document, and tells the rules of the upload what the row says
+/// then. `say` is called with the progress of a copy to another file system. If another thread
+/// works on the document, or a copy has to wait for its permit, the answer is
+/// [`Error::StillPublishing`]. Blocks.
 pub(crate) fn finish(
     shared: &Shared,
     id: DocumentId,
@@ -25,8 +26,8 @@ pub(crate) fn finish(
     finish_in_turn(shared, id, turn, may_block, say)
 }
 
-/// The same; a copy to another file system is made where there is a `turn`, else it is left to
-/// [`copier`](super::copier).
+/// The same; a copy to another file system is made if there is a permit (`turn`), else it is left
+/// to [`copier`](super::copier).
 ///
 /// While the row says `publishing`, the upload takes no bytes and cannot be given up, and
 /// every thread that would finish it comes here. So neither its slot nor the sync of deferred
@@ -57,8 +58,8 @@ pub(super) fn finish_in_turn(
     finished
 }
 
-/// The same as far as no copy to another file system is needed; else the row, and the copy
-/// that is begun.
+/// The same, except for a copy to another file system: if one is needed, the answer is the row and
+/// the copy, which has begun.
 fn finish_at_once(
     shared: &Shared,
     id: DocumentId,
@@ -66,8 +67,8 @@ fn finish_at_once(
     shared.registry.exclusively(id, |active| {
         let row_guard = active.map(|active| active.try_lock_row().ok_or(Error::StillPublishing));
         let _row_guard = row_guard.transpose()?;
-        // Not beside the sync of deferred documents: it may be about to complete this very
-        // document, and the row has to say so.
+        // Not at the same time as the sync of deferred documents: that may be about to complete
+        // this very document, and then the row has to say so first.
         let _guard = shared.deferred.lock();
         let row = match shared.catalog.document(id).wait()? {
             Some(row) if row.phase == Phase::Publishing => row,

@@ -25,7 +25,8 @@ pub(super) struct ReservedName {
     pub(super) copy: u32,
 }
 
-/// The catalog's answer: the row, which says `publishing` and the name, and the number in it.
+/// The answer of the catalog: the row, which says `publishing` and has the name, and the number in
+/// that name.
 pub(super) type NameReply = catalog::Reply<(Document, u32)>;
 
 impl ReservedName {
@@ -35,7 +36,7 @@ impl ReservedName {
     }
 }
 
-/// Asks the catalog for a name, the first with the number `first_copy` or a higher one.
+/// Asks the catalog for a name whose number is `first_copy` or higher.
 pub(super) fn reserve_name(
     shared: &Shared,
     spec: PublishSpec,
@@ -47,8 +48,8 @@ pub(super) fn reserve_name(
     shared.catalog.begin_publish(document_id, blake3, bytes, on_conflict, first_copy, now)
 }
 
-/// A file that no row knows has the name: it stays, and another name is asked for, where that is
-/// allowed.
+/// A file that no row knows has the name: it stays, and the catalog is asked for another name, if
+/// the client allows another.
 ///
 /// # Errors
 /// The error as it was, where another name is not allowed or would not help.

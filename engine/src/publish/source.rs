@@ -17,12 +17,12 @@ use towline_upload::Phase;
 
 /// See the module's description.
 pub(super) enum Source {
-    /// An upload's; no other thread changes what the catalog says of it.
+    /// The bytes of an upload; no other thread changes what the catalog says of it.
     Upload(Arc<ActiveUpload>, #[allow(dead_code, reason = "held, not read")] RowGuard),
-    /// Those of a file that came whole: a request that names its number waits until it has its
-    /// name, or until it is being copied to another file system. From then on its
-    /// [`VolumeCopy`](super::volume_copies::VolumeCopy) keeps every other thread from it, and a
-    /// request for it is told how far the copy is.
+    /// The bytes of a file that came whole. A request that names its number waits until it has its
+    /// name, or until its copy to another file system begins. From then on its
+    /// [`VolumeCopy`](super::volume_copies::VolumeCopy) keeps every other thread from it, and such
+    /// a request is told how far the copy is.
     Whole(
         Arc<dyn Publishable>,
         #[allow(dead_code, reason = "held, not read")] Option<PendingGuard>,
@@ -37,7 +37,7 @@ impl Source {
         }
     }
 
-    /// What the row is to say of its bytes.
+    /// What the row is to say of the bytes.
     pub(super) fn bytes(&self, permit: Option<&DeferredPermit>) -> Bytes {
         match permit {
             Some(_) => Bytes::Cached { inode: self.staging().file_number() },
@@ -45,9 +45,9 @@ impl Source {
         }
     }
 
-    /// Fails the documents without a file whose rows keep every name from it that it may
-    /// have; says whether there were any. A file that came whole begins anew instead, as an
-    /// upload that can be resumed.
+    /// Ends the documents without a file whose rows keep all names that this document may have;
+    /// returns whether there were any. A file that came whole begins again as an upload that can be
+    /// resumed instead.
     pub(super) fn fail_missing(&self, shared: &Shared, spec: PublishSpec) -> bool {
         let PublishSpec { owner, on_conflict, .. } = spec;
         let Self::Upload(active, _) = self else { return false };
@@ -59,10 +59,10 @@ impl Source {
         presence::fail_missing_at(shared, owner, &path, copies)
     }
 
-    /// What becomes of the document where its file did not get its name. One that came whole
-    /// fails: no client has heard of it, and its file may have no name at all by which it could
-    /// be found. Only where the disk does not say what it did, the row stays as it is, for the
-    /// next request that names it or the next start.
+    /// What becomes of a document whose file did not get its name. A document that came whole
+    /// fails: no client knows of it, and its file may have no name at all by which it could be
+    /// found. Only if it is not known what the disk has done, the row stays as it is, for the next
+    /// request that names the document or the next start.
     pub(super) fn not_renamed(
         &self,
         shared: &Shared,
@@ -81,8 +81,8 @@ impl Source {
         }
     }
 
-    /// What becomes of the document where no name was found for it. One that came whole
-    /// fails: its row has no name yet, or says one that another's file has.
+    /// What becomes of a document for which no name was found. A document that came whole fails:
+    /// its row has no name yet, or one that another file has.
     pub(super) fn without_name(&self, shared: &Shared, id: DocumentId, error: Error) -> Error {
         if let Self::Whole(..) = self {
             fail_whole(shared, id, &error);
@@ -100,7 +100,7 @@ impl Source {
         match self {
             Self::Upload(active, _) => shared.checkpoints.unpublished(active),
             Self::Whole(_, Some(_)) => fail_whole(shared, id, error),
-            // Its copy has failed: see `give_up_whole`.
+            // The copy of the file has failed: see `give_up_whole`.
             Self::Whole(_, None) => {}
         }
     }
@@ -112,9 +112,9 @@ fn fail_whole(shared: &Shared, id: DocumentId, error: &Error) {
     }
 }
 
-/// Ends a file that came whole, and whose copy to another file system has failed, where its row
-/// says `uploading`. Since it does, a request that named it may have resumed it, or be completing
-/// it. Blocks.
+/// Ends the document of a file that came whole and whose copy to another file system has failed, if
+/// its row says `uploading`. As soon as the row says that, a request that names the document may
+/// resume or complete it. Blocks.
 pub(super) fn give_up_whole(shared: &Shared, id: DocumentId, error: &Error, may_block: MayBlock) {
     if !is_uploading(shared, id) {
         return;
@@ -134,10 +134,10 @@ fn not_recorded(id: DocumentId, error: &Error) {
     tracing::error!(document_id = %id, %error, "the failure was not recorded");
 }
 
-/// What a failed rename leaves. While the staging file still has its name, and the final name
-/// is not the same file already, nothing was renamed, and the upload can be completed again.
-/// Else it is not known whether the new name is durable: the row goes on saying
-/// `publishing`, and the next request for the document, or the next start, finishes it (P3, P4).
+/// What a failed rename leaves. If the staging file still has its name, and the final name is not a
+/// second name of the same file, nothing was renamed, and the upload can be completed again. Else
+/// it is not known whether the new name is durable: the row goes on saying `publishing`, and the
+/// next request for the document, or the next start, finishes it (P3, P4).
 pub(super) fn not_renamed(
     shared: &Shared,
     spec: PublishSpec,
@@ -160,7 +160,7 @@ pub(super) fn not_renamed(
     }
 }
 
-/// Whether the file with that number has that name, as its second one.
+/// Whether the file with that number (its inode) has that name as well.
 fn is_file_at(shared: &Shared, owner: UserId, path: &DocumentPath, file_number: u64) -> bool {
     let file = shared.storage.published(owner, path);
     file.is_ok_and(|file| file.is_some_and(|file| file.file_number() == file_number))

@@ -1,13 +1,13 @@
-//! Documents that are being copied to the file system of their folder, where that is
-//! another than the one of the staging files.
+//! Documents that are being copied to the file system of their folder, where that is not the file
+//! system of the staging files.
 //!
-//! Such a copy may take minutes. At most one thread copies a document. A copy that has begun
-//! goes on when the connection ends whose `complete` began it. One that still waits for its
-//! turn then, or finds that another thread works on the document, is made by
-//! [`copier`](super::copier). A copy ends unfinished only when the server stops: then the row says `publishing`, the bytes are where
-//! they were promised (P1), and the next start copies anew, behind its open port (P4). Other
-//! writers that ask for such a document wait for the end of the copy without a thread, and
-//! hear how far it is.
+//! Such a copy may take minutes. At most one thread copies a document. A copy that has begun goes
+//! on when the connection ends whose `complete` began it. If the connection ends while the copy
+//! still waits for its permit, or if another thread works on the document, the copy is left to
+//! [`copier`](super::copier). A copy ends unfinished only when the server stops: then the row says
+//! `publishing`, the bytes are where they were promised (P1), and the next start copies anew, while
+//! it already takes connections (P4). Other writers that ask for such a document wait for the end
+//! of the copy without a thread, and are told how far it is.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use towline_state::catalog::{Document, DurableOffset};
 use towline_types::{DocumentId, FileSize, Offset};
 
-/// How many large files are read at a time, over all connections, to be copied or to be looked
-/// at: each of them is as much work for the disk as many clients together. A client that
-/// finds no permit for a copy sends the bytes; a look waits for its permit (P6).
+/// How many large files are read at a time, over all connections, to be copied or to be verified:
+/// each of them is as much work for the disk as many clients together. A client whose copy of known
+/// bytes finds no permit sends the bytes instead; all other reads wait for a permit (P6).
 pub(crate) const LARGE_READS_MAX: usize = 4;
 
 /// See the module's description.
@@ -25,9 +25,9 @@ pub(crate) const LARGE_READS_MAX: usize = 4;
 pub(crate) struct VolumeCopies {
     under_way: Mutex<HashMap<DocumentId, CopyProgress>>,
     ended: Notify,
-    /// Those that no writer copies.
+    /// Documents whose copies are left to [`copier`](super::copier).
     left: Mutex<VecDeque<DocumentId>>,
-    /// The progress of those that no writer copies and that wait for their turn.
+    /// The progress of those of them that wait for a permit.
     waiting: Mutex<HashMap<DocumentId, CopyProgress>>,
     more: Notify,
 }
@@ -41,7 +41,7 @@ pub(crate) struct CopyProgress {
 }
 
 impl CopyProgress {
-    /// Of a row that says `publishing`, that many bytes are copied.
+    /// The progress of the document of that row, of which `copied` bytes are copied.
     pub(crate) fn of(row: &Document, copied: Offset) -> Self {
         Self { copied, filesize: row.filesize, durable: row.durable() }
     }
@@ -55,7 +55,7 @@ pub(crate) struct VolumeCopy {
 }
 
 impl VolumeCopies {
-    /// Begins the copy of a document; nothing where it is under way.
+    /// Begins the copy of a document; nothing where a copy of it is under way already.
     pub(crate) fn begin(self: &Arc<Self>, row: &Document) -> Option<VolumeCopy> {
         let id = row.document_id;
         let mut under_way = lock(&self.under_way);
@@ -67,7 +67,8 @@ impl VolumeCopies {
         Some(VolumeCopy { volume_copies: Arc::clone(self), id })
     }
 
-    /// The progress of a document whose copy waits for its turn, and that no writer copies.
+    /// The progress of a document whose copy is left to [`copier`](super::copier) and waits for its
+    /// permit.
     pub(crate) fn waiting(&self, id: DocumentId) -> Option<CopyProgress> {
         lock(&self.waiting).get(&id).copied()
     }
@@ -103,7 +104,7 @@ impl VolumeCopies {
         self.more.notify_one();
     }
 
-    /// The next document that is left. Cancel-safe.
+    /// The next document whose copy is left to [`copier`](super::copier). Cancel-safe.
     pub(super) async fn next(&self) -> DocumentId {
         loop {
             if let Some(id) = lock(&self.left).pop_front() {
@@ -115,7 +116,7 @@ impl VolumeCopies {
 }
 
 impl VolumeCopy {
-    /// The copy is that far.
+    /// Notes how far the copy is.
     pub(crate) fn reached(&self, copied: Offset) {
         if let Some(standing) = lock(&self.volume_copies.under_way).get_mut(&self.id) {
             standing.copied = copied;

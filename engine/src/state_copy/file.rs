@@ -1,4 +1,4 @@
-//! The state file, and the connection to the catalog that it is written from.
+//! The state file, and the connection to the catalog from which it is written.
 
 use tokio::sync::Notify;
 use towline_state::catalog::{Catalog, CatalogError, Document};
@@ -22,7 +22,7 @@ pub(crate) enum StateCopyError {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     File(#[from] StateFileError),
-    /// It was cut off, for the last word is written behind it.
+    /// The writing was cut off, because the stop writes the file once more.
     #[error("the server stops")]
     Stopping,
 }
@@ -31,7 +31,7 @@ pub(crate) enum StateCopyError {
 const PAGE: usize = 256;
 
 impl StateFileCopy {
-    /// Keeps that file; `looking` is opened to look at the catalog.
+    /// The copy in that file; `looking` is a connection that only reads the catalog.
     pub(crate) fn new(file: StateFile, looking: Catalog) -> Self {
         Self { file, looking, changed: Notify::new() }
     }
@@ -49,7 +49,7 @@ impl StateFileCopy {
     ) -> Result<(), E> {
         let ids: Vec<DocumentId> = self.looking.uploading_ids().wait()?;
         for page in ids.chunks(PAGE) {
-            // All of a page are asked for before the first is waited for.
+            // The catalog is asked for all rows of a page before the first answer is waited for.
             let rows: Vec<_> = page.iter().map(|id| self.looking.document(*id)).collect();
             for row in rows {
                 match row.wait() {

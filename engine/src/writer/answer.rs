@@ -14,15 +14,15 @@ use towline_state::catalog::DurableOffset;
 use towline_types::{DocumentId, FileSize, Offset};
 use towline_upload::Length;
 
-/// Said of long work that the engine's stop has cut off.
+/// The message for a request whose long work was cut off by the stop of the engine.
 const STOPPING: &str = "the server is stopping; what came is kept, come again";
 
-/// When a document was stored that a client hears of.
+/// When a document was stored of which a client is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
     /// By the client's own upload.
     ByUpload,
-    /// Before it asked: nothing was done.
+    /// Before the client asked: no byte had to be sent or copied.
     Before,
 }
 
@@ -46,7 +46,7 @@ impl OrderedWriter {
         self.tell(document, EventKind::Rejected(rejection));
     }
 
-    /// The same for an error. What the operator has to mend has a log line of its own.
+    /// The same for an error. A fault that the operator has to repair has a log line of its own.
     pub(super) fn reject_with(&self, error: &Error, document: Option<DocumentId>) {
         if error.is_for_operator() {
             self.shared.summary.fault(document, error);
@@ -64,23 +64,24 @@ impl OrderedWriter {
         self.reject_with(error, document);
     }
 
-    /// The step under way has only its last event to send: the writer is free for a client
-    /// that hears it, however long the step takes to end.
+    /// Raises [`Handler::vacated`](crate::lane::Handler::vacated): the step under way has only its
+    /// last event to send. A client that receives it finds the writer free, however long the step
+    /// takes to end.
     pub(super) fn vacate(&self) {
         if self.unfolded.is_empty() && !matches!(self.state, WriterState::Active(_)) {
             self.vacated.store(true, Ordering::Release);
         }
     }
 
-    /// What comes for an upload that was refused or is done is dropped without an answer; what
-    /// comes for none at all is a mistake of the client's.
+    /// Data for an upload that was refused or is done is dropped without an answer; data for no
+    /// upload at all is a mistake of the client.
     pub(super) fn drop_or_complain(&self) -> Result<(), Error> {
         if matches!(self.state, WriterState::Idle) { Err(Error::NoActiveUpload) } else { Ok(()) }
     }
 
-    /// Tells the client now and then how far work on bytes that are here already is, and says
-    /// whether it is still wanted: it ends with the session and with the engine, unless all is
-    /// read.
+    /// Tells the client now and then (see `EngineTimings::report`) how far work on bytes is that
+    /// the server has already, and returns whether the work is still wanted: it ends with the
+    /// session and with the engine, unless all bytes are read.
     pub(super) fn at_work(
         &self,
         document_id: DocumentId,
@@ -95,7 +96,7 @@ impl OrderedWriter {
         }
     }
 
-    /// Tells the client now and then that the bytes of its upload are being read, and says
+    /// Tells the client now and then that the bytes of its upload are being read, and returns
     /// whether that is still wanted: it ends with the session and with the engine.
     pub(super) fn still_wanted(&self, active: &Arc<ActiveUpload>) -> impl FnMut() -> bool + use<> {
         let (ending, active) = (self.ending.clone(), Arc::clone(active));
@@ -113,7 +114,7 @@ impl OrderedWriter {
         move |progress| say(&|| has_copied(progress))
     }
 
-    /// Sends that event, unless one was sent a moment ago or the client does not read.
+    /// Sends an event, unless one was sent a moment ago or the client does not read.
     fn now_and_then(
         &self,
         document: DocumentId,
@@ -130,7 +131,7 @@ impl OrderedWriter {
     }
 }
 
-/// Of a document that is copied all bytes are there and durable.
+/// The progress of a copy to another disk: all bytes of the file have been received.
 fn has_copied(progress: CopyProgress) -> EventKind {
     let CopyProgress { copied, filesize, durable } = progress;
     let length = Length::Declared(filesize);

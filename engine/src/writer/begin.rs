@@ -1,7 +1,7 @@
-//! From `upload` to an upload that has begun.
+//! From [`Command::Begin`](crate::Command::Begin) to an upload that has begun.
 //!
-//! Each step ends where the catalog is asked, so that many writers ask together and
-//! none has a thread wait for it alone.
+//! Each step ends before a wait for the catalog, so that many writers ask it together and no thread
+//! waits for one of them alone.
 
 use super::state::{OpenUpload, OrderedWriter, WriterState};
 use crate::active::ActiveUpload;
@@ -23,28 +23,29 @@ use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
 use towline_types::{DocumentId, FileSize, Offset, OnConflict, SecondDigest, Timestamp, UserId};
 use towline_upload::{Length, Phase, Upload as Rules};
 
-/// What is waited for.
+/// What an upload that is being begun waits for.
 pub(super) enum BeginStep {
-    /// Whether a document has this very place and these bytes, where no other can be
-    /// made.
+    /// The answer whether a document has this very place and these bytes, where no new document can
+    /// be made.
     LookForSame { begun: Box<Begun>, documents: catalog::Reply<Vec<Document>> },
-    /// A row.
+    /// The answer with a new row.
     MakeRow { begun: Box<Begun>, created: catalog::Reply<Created<PendingGuard>> },
-    /// Nothing but the other writers of the batch: they are to have their rows before one of
-    /// them makes a file, which a disk may hold up.
+    /// The other writers of the batch: they are to have their rows before one of them makes a file,
+    /// because a disk may make that slow.
     MakeFile { begun: Box<Begun>, row: UnannouncedRow },
 }
 
 /// What follows from a step.
 pub(super) enum BeginOutcome {
     Next(BeginStep),
-    /// These documents have the place that was asked for: one may be what is wanted.
+    /// These documents have the place that was asked for: one of them may be the file that the
+    /// client has.
     LookAt(Box<Begun>, Vec<Document>),
     /// These documents have the bytes that are wanted.
     Copy(Box<Begun>, Vec<Document>),
-    /// There is an unfinished upload, or a document, that the client is to hear of instead.
+    /// There is an unfinished upload, or a document, that the client is told of instead.
     Found(Box<Begun>, Box<catalog::Found>),
-    /// The upload has begun, and its client has heard so.
+    /// The upload has begun, and its client was told.
     Done,
 }
 
@@ -52,11 +53,12 @@ pub(super) enum BeginOutcome {
 pub(super) struct Begun {
     pub(super) request: NewUpload,
     pub(super) now: Timestamp,
-    /// What would make it needless, as far as that was not looked at yet.
+    /// What would make a new upload needless, without what was looked at already.
     pub(super) unless: Unless,
-    /// Why nothing can be made for it, where that is so.
+    /// Why no document can be made, where that is so: the disk has no room, or the catalog takes no
+    /// changes.
     no_room: Option<Error>,
-    /// Documents without a file that were in its way have given their names up.
+    /// Documents without a file that kept its name were ended already.
     has_cleared: bool,
 }
 
@@ -83,7 +85,8 @@ impl OrderedWriter {
             Length::Declared(filesize) => Rules::admit(*filesize, largest)?,
             Length::Open { max } => {
                 *max = largest.min(*max);
-                // Neither a file nor an upload is known by a length that is not known itself.
+                // Without its length neither a document with the same bytes nor an unfinished
+                // upload of them can be found.
                 (request.hash, request.new_only) = (None, false);
             }
         }
@@ -93,7 +96,7 @@ impl OrderedWriter {
             uploads::check_room(&self.shared, reserved(request.length))
         };
         let blake3 = request.hash;
-        // Of a copy the second hash would not be known.
+        // The second hash of a copy would not be known.
         let same_bytes = blake3.filter(|_| request.second_digest == SecondDigest::None);
         let mut begun = Box::new(Begun {
             unless: Unless { same_place: blake3, same_bytes, unfinished: request.new_only },
@@ -131,7 +134,7 @@ impl OrderedWriter {
                 answer => answer?.is_some(),
             };
             match begun.unless.same_place {
-                // It may be the very file that is to be uploaded.
+                // The file that lies there may be the very file that is to be uploaded.
                 Some(_) if lies_there => return Ok(self.look_for_same(begun)),
                 None if lies_there => return Err(StorageError::Exists.into()),
                 _ => {}
@@ -149,7 +152,7 @@ impl OrderedWriter {
         BeginStep::MakeRow { begun, created }
     }
 
-    /// What was looked at did not make the upload needless: it goes on without.
+    /// Goes on after documents were looked at that did not make the upload needless.
     pub(super) fn begin_without(&self, mut begun: Box<Begun>) -> Result<BeginStep, Error> {
         match begun.no_room.take() {
             Some(no_room) => Err(no_room),
@@ -157,7 +160,7 @@ impl OrderedWriter {
         }
     }
 
-    /// Goes on when the answer is there.
+    /// Waits for the answer, and goes on with it.
     pub(super) fn resume_begin(&mut self, step: BeginStep) -> Result<BeginOutcome, Error> {
         match step {
             BeginStep::LookForSame { begun, documents } => {
@@ -231,7 +234,7 @@ impl OrderedWriter {
     }
 }
 
-/// The room that is reserved on the disk when an upload begins: that of the file, if its length
+/// The bytes that are reserved on the disk when an upload begins: those of the file, if its length
 /// is known.
 const fn reserved(length: Length) -> FileSize {
     match length {
@@ -240,8 +243,8 @@ const fn reserved(length: Length) -> FileSize {
     }
 }
 
-/// A row of which no client has heard. Either its client [hears](Self::was_announced) of it, or it
-/// [ends](Self::end) and gives back its place among the user's unfinished uploads.
+/// A row of which no client was told. Either its client [is told](Self::was_announced), or the row
+/// [ends](Self::end) and gives back its place among the unfinished uploads of the user.
 pub(super) struct UnannouncedRow {
     shared: Arc<Shared>,
     guard: PendingGuard,
@@ -249,8 +252,8 @@ pub(super) struct UnannouncedRow {
     is_decided: bool,
 }
 
-/// Whether the staging file of a new row was made. Before that a file of that name is another
-/// program's, and no upload deletes it.
+/// Whether the staging file of a new row was made. Before that, a file of that name belongs to
+/// another program, and no upload deletes it.
 enum StagingFile {
     NotMade,
     Made,
@@ -291,7 +294,7 @@ impl UnannouncedRow {
 }
 
 impl Drop for UnannouncedRow {
-    /// A backstop for a panic of ours between the row and its announcement.
+    /// After a panic between the row and its announcement the row is ended here.
     fn drop(&mut self) {
         if !self.is_decided {
             tracing::error!(document_id = %self.guard.id, "an upload was cut off at its beginning");
@@ -300,5 +303,5 @@ impl Drop for UnannouncedRow {
     }
 }
 
-/// Why an upload ended of which its client never heard.
+/// The reason of an upload that ended before its client was told of it.
 const CUT_OFF: &str = "it was cut off at its beginning";

@@ -1,4 +1,4 @@
-//! From `complete` to the receipt.
+//! From [`Command::Complete`](crate::Command::Complete) to the receipt.
 
 use super::answer::Stored;
 use super::resume::still_open;
@@ -18,9 +18,9 @@ use towline_upload::{Phase, Refusal};
 pub(super) enum CompleteOutcome {
     /// The upload is whole and is published.
     Publish(Publishing),
-    /// It may have to wait for another writer: it is to be done on a thread of its own.
+    /// The request may have to wait for another writer: it is done on a thread of its own.
     NeedsThread(CompleteRequest),
-    /// Another thread publishes that document: it is asked again afterwards.
+    /// Another thread publishes that document: the request is done again afterwards.
     AfterPublish(DocumentId, CompleteRequest),
     /// The client has its answer.
     Done,
@@ -35,8 +35,8 @@ impl OrderedWriter {
         match (&self.state, may_block) {
             (WriterState::Active(open), _) if is_about(&request, &open.active) => {
                 let row_guard = match may_block {
-                    // Where another writer has begun to publish it, this one asks as any
-                    // other does.
+                    // If another writer has begun to publish the upload, this one asks for the
+                    // receipt as any other writer does.
                     Some(may_block) => open.active.lock_row_unless_publishing(may_block).ok(),
                     None if open.active.filesize().get() > SHORT_FILE_BYTES => None,
                     None => open.active.try_lock_row(),
@@ -46,7 +46,7 @@ impl OrderedWriter {
                     None => Ok(CompleteOutcome::NeedsThread(request)),
                 }
             }
-            // It may have to wait for the thread that publishes that document.
+            // The request may have to wait for the thread that publishes that document.
             (_, None) => Ok(CompleteOutcome::NeedsThread(request)),
             (_, Some(may_block)) => self.complete_other(request, may_block),
         }
@@ -61,9 +61,9 @@ impl OrderedWriter {
         let active = Arc::clone(&open.active);
         self.look_at_lease();
         let WriterState::Active(open) = &self.state else {
-            // The thread that had the row's lock has ended the upload here. Where another writer
-            // took it over, or it was given up, our client was told; where another writer has
-            // completed it, it was not.
+            // The thread that had the row lock before has ended the upload for this writer. If
+            // another writer took the upload over, or it was given up, the client was told; if
+            // another writer has completed it, the client was not told.
             let is_completed = active.ask(|upload| upload.phase() == Phase::Completed);
             let document_id = is_completed.then_some(active.document_id).or(request.id);
             let again = document_id.map(|id| CompleteRequest { id: Some(id), ..request });
@@ -74,7 +74,7 @@ impl OrderedWriter {
         let blake3 = active.tell(|upload| upload.complete(lease, request.hash))?;
         let (document_id, owner) = (active.document_id, self.user);
         let spec = PublishSpec { document_id, owner, blake3, on_conflict, is_copy: false };
-        // The user's own three checks: size, existence, permissions.
+        // Three checks of the staging file: its size, that it exists, and its permissions.
         if let Err(error) = active.staging().check(active.filesize()) {
             self.shared.checkpoints.unpublished(&active);
             return Err(error.into());
@@ -87,8 +87,8 @@ impl OrderedWriter {
         Ok(CompleteOutcome::Publish(publishing))
     }
 
-    /// Finds the second hash of the file, if one is wanted, compares and records it: before the
-    /// row says `publishing`, so that a document never lacks it.
+    /// Finds the second hash of the file, if the client wants one, compares and records it: before
+    /// the row says `publishing`, so that no document lacks it.
     fn check_second_digest(
         &self,
         active: &Arc<ActiveUpload>,
@@ -104,7 +104,8 @@ impl OrderedWriter {
         Ok(self.shared.catalog.note_sha256(active.document_id, actual).wait()?)
     }
 
-    /// A publishing has come to its end, and the client gets its receipt; or it goes on.
+    /// Takes the result of a publishing: at its end the client gets its receipt, else the
+    /// publishing is returned and goes on.
     pub(super) fn advanced(&mut self, advance: Advance) -> Option<Box<Publishing>> {
         match advance {
             Advance::Continue(publishing) => Some(publishing),
@@ -120,7 +121,8 @@ impl OrderedWriter {
         }
     }
 
-    /// `complete` for a document that is not open here: after a lost `SUCCESS`.
+    /// A `complete` for a document that this writer does not have open, for example after its
+    /// `SUCCESS` was lost with the connection.
     fn complete_other(
         &mut self,
         request: CompleteRequest,
@@ -140,7 +142,7 @@ impl OrderedWriter {
             Err(Error::StillPublishing) if self.may_wait_for(id) => {
                 Ok(CompleteOutcome::AfterPublish(id, request))
             }
-            // A no to a question about some document leaves the writer's own upload as it is.
+            // A refusal that concerns another document leaves the writer's own upload as it is.
             Err(error) if request.id.is_some() => {
                 self.reject_query(&error, request.id);
                 Ok(CompleteOutcome::Done)
@@ -153,16 +155,16 @@ impl OrderedWriter {
     fn receipt_of(&mut self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let mut document = uploads::document_of(&shared, self.user, id, may_block)?;
-        // The row says so only behind the sync of the data: until then the active upload does.
-        // Where no thread publishes it any more, because of a mistake of ours, it takes bytes
-        // again.
+        // The row says `publishing` only after the sync of the data: until then only the active
+        // upload says it. If a mistake in our code has left such an upload without a thread that
+        // publishes it, it takes bytes again.
         if document.phase == Phase::Publishing || self.is_to_be_published(id) {
             interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
             document = uploads::document_of(&shared, self.user, id, may_block)?;
         }
         match document.phase {
             Phase::Completed => self.receipt(document),
-            // Another writer has completed it since.
+            // Another writer has completed the upload since.
             Phase::Uploading if self.is_to_be_published(id) => Err(Error::StillPublishing),
             _ => {
                 still_open(document)?;
@@ -171,14 +173,14 @@ impl OrderedWriter {
         }
     }
 
-    /// Whether another writer has completed that upload, and it is not in its place yet.
+    /// Whether another writer has completed that upload, and its document is not in its place yet.
     fn is_to_be_published(&self, id: DocumentId) -> bool {
         let active = self.shared.registry.get(id);
         active.is_some_and(|active| active.ask(|upload| upload.phase() == Phase::Publishing))
     }
 }
 
-/// Whether the request is about this upload, and it is still to be completed.
+/// Whether the request is about this upload, and the upload is still to be completed.
 fn is_about(request: &CompleteRequest, active: &ActiveUpload) -> bool {
     request.id.is_none_or(|named| named == active.document_id)
         && active.ask(|upload| upload.phase() == Phase::Uploading)

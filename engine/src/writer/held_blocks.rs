@@ -13,7 +13,7 @@ use towline_types::{BlockIndex, ChainingValue, DocumentId};
 pub(super) struct MorePages {
     id: DocumentId,
     from: BlockIndex,
-    /// How many blocks the pages before had.
+    /// How many blocks the earlier pages had together.
     count: u64,
     /// Ready when the door has dropped the page before.
     dropped: oneshot::Receiver<()>,
@@ -38,8 +38,8 @@ impl OrderedWriter {
         }
     }
 
-    /// Answers with the next page. Where nothing is heard any more, or the session ends, it is the
-    /// end of the list.
+    /// Answers with the next page. If the session receives no events any more, or ends, the list
+    /// ends here.
     pub(super) fn next_page(&mut self, more: MorePages) -> Result<Option<MorePages>, Error> {
         if self.events.is_closed() {
             return Ok(None);

@@ -1,11 +1,11 @@
-//! An upload whose bytes are here already: in its very place, so that nothing is to be
-//! done, or elsewhere, so that a copy of them becomes the document.
+//! An upload whose bytes the server has already: in its very place, so that nothing is to be done,
+//! or elsewhere, so that a copy of them becomes the document.
 //!
-//! The copy goes the way of a file that came whole (see [`staged_whole`](super::staged_whole)):
-//! it has a file under a name that says that nothing was promised of it, which is read, verified
-//! and synced, and only then a row. So a crash leaves nothing of a copy that was not
-//! finished (P4), nothing has the final name that was not read (P2), and no row speaks of
-//! bytes that a power cut could take (P3).
+//! The copy is made like a file that came whole (see [`staged_whole`](super::staged_whole)): first
+//! a file, under a name that says that nothing was promised of it, which is read, verified and
+//! synced, and only then a row. So a crash leaves nothing of an unfinished copy (P4), no file gets
+//! a final name before it was read (P2), and no row speaks of bytes that a power cut could take
+//! (P3).
 
 use super::answer::Stored;
 use super::begin::Begun;
@@ -26,24 +26,24 @@ pub(super) struct KnownBytes {
     begun: Box<Begun>,
     documents: Vec<Document>,
     use_: Use,
-    /// For a look at large ones.
+    /// The permit to read large files, to verify them.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What is wanted of these documents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// To know whether one of them is what was asked for.
+    /// To know whether one of them is what the client asks for.
     Look,
-    /// Their bytes.
+    /// A copy of their bytes.
     Copy,
 }
 
-/// What follows from them.
+/// What follows from a look at them.
 pub(super) enum KnownOutcome {
     /// Their files are large: they are read on a thread of their own.
     Read(Box<KnownBytes>),
-    /// A file with their bytes.
+    /// A file with their bytes was made.
     Staged(Box<StagedWhole>),
     /// None of them helps.
     Useless(Box<Begun>),
@@ -61,19 +61,19 @@ impl KnownBytes {
         self.documents.first().map(|document| (document.document_id, self.filesize()))
     }
 
-    /// The same when it is its turn. Without a permit nothing is said of the files: the answer
-    /// is [`Error::CutShort`], and not that they are not there.
+    /// The same with the permit that it waited for. Without a permit the files are not read: the
+    /// answer is [`Error::CutShort`], and not that the bytes are not there.
     pub(super) fn with_permit(self, permit: Option<OwnedSemaphorePermit>) -> Self {
         Self { permit, ..self }
     }
 
-    /// Whether there is something to read, and no permit for it yet.
+    /// Whether a large file is to be read, and there is no permit for it yet.
     pub(super) fn wants_permit(&self) -> bool {
         let is_large = self.filesize().get() > BLOCK_SIZE_BYTES;
         is_large && !self.documents.is_empty() && self.use_ == Use::Look && self.permit.is_none()
     }
 
-    /// Whether other writers of the batch do not wait for it.
+    /// Whether the work takes so long that other writers of the batch must not wait for it.
     pub(super) fn is_long(&self) -> bool {
         self.filesize().get() > SHORT_FILE_BYTES
     }
@@ -104,7 +104,7 @@ impl OrderedWriter {
         self.use_known(known)
     }
 
-    /// Makes the document from one of these, whatever their places.
+    /// Copies the bytes of one of these documents, whatever their places.
     pub(super) fn copy_known(
         &mut self,
         begun: Box<Begun>,
@@ -161,8 +161,8 @@ impl OrderedWriter {
         presence::verify(&self.shared, document, &found, goes_on)?.ok_or(Error::CutShort)
     }
 
-    /// A file with the bytes of the first of these documents that has them still; nothing
-    /// where the client is to send them.
+    /// A file with the bytes of the first of these documents that still has them; nothing where the
+    /// client is to send them.
     fn copy(
         &self,
         begun: &Begun,
@@ -171,7 +171,8 @@ impl OrderedWriter {
     ) -> Result<Option<StagedWhole>, Error> {
         let shared = &self.shared;
         let filesize = begun.request.length.bound();
-        // A copy of one block is finished when it was begun: see [`Self::at_work`].
+        // A copy of one block is not cut off once it has begun, so the end of the session is looked
+        // at before: see [`Self::at_work`].
         if self.ending.is_cancelled() {
             return Err(Error::CutShort);
         }
@@ -203,7 +204,7 @@ impl OrderedWriter {
                 }
                 Ok(Copied::Stopped) => return Err(Error::CutShort),
                 Ok(Copied::OtherBytes) => presence::mark_damaged(shared, document),
-                // What stands in the way of a copy the upload meets as well, and says so.
+                // A fault that prevents the copy will also be met by the upload, which reports it.
                 Err(error) => {
                     tracing::debug!(document_id = %from, %error, "its file could not be copied");
                     return Ok(None);

@@ -37,7 +37,7 @@ impl OrderedWriter {
         };
         match active {
             Some(active) => active.say_standing(|position, is_active| {
-                // The name, the size and the rest are the row's.
+                // The name, the size and all else are those of the row.
                 status(Position { length, ..position }, is_active);
             }),
             None => status(Position { received: durable.get(), durable, length }, false),
@@ -68,7 +68,8 @@ impl OrderedWriter {
 
     /// Answers `find`.
     pub(super) fn found(&self, path: &DocumentPath, found: catalog::Found) {
-        // A file that takes long to read is not vouched for: `upload` reads it.
+        // A file that takes long to read is not read here, and counts as not there: `upload` reads
+        // it.
         let is_there = |document: &&catalog::Document| {
             if !presence::stands_for(&self.shared, document, path) {
                 return false;

@@ -14,16 +14,17 @@ use std::time::{Duration, Instant};
 use towline_types::block::block_count;
 use towline_types::{BlockIndex, ChainingValue, FileSize, Offset};
 
-/// The longest time for which a writer has a data source. Then another writer may have the
+/// The longest time for which a writer has a data source. After it another writer may have the
 /// thread.
 const LOAN_MAX: Duration = Duration::from_millis(500);
 
-/// How long a writer waits for the next data, on a thread that does nothing else: less
-/// than a half-read segment waits for its rest, so that such a segment goes back with the source.
+/// How long a writer waits for the next data, on a thread that does nothing else. It is shorter
+/// than the time for which the socket waits for the rest of a half-read segment, so that such a
+/// segment goes back to the door with the source.
 const IDLE_MAX: Duration = Duration::from_millis(20);
 
 impl OrderedWriter {
-    /// Does what a data source brings, while there is an upload for it.
+    /// Writes the data that a source brings, while the writer has an upload open.
     pub(super) fn pull(&mut self, source: &mut dyn DataSource, may_block: MayBlock) {
         let end = Instant::now() + LOAN_MAX;
         while let WriterState::Active(_) = self.state
@@ -80,13 +81,13 @@ impl OrderedWriter {
         Ok(())
     }
 
-    /// What comes from now on belongs to one request of the client's.
+    /// Begins a request of the client, to which the bytes belong that come from now on.
     pub(super) fn begin_request(&mut self, offset: Offset) -> Result<(), Error> {
         let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
         open.active.begin_request(open.writer, offset)
     }
 
-    /// The bytes of the request stay, and may be made durable.
+    /// Ends the request: its bytes stay, and may be made durable.
     pub(super) fn confirm_request(&mut self) -> Result<(), Error> {
         let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
         open.active.confirm_request(open.writer)?;
@@ -94,7 +95,7 @@ impl OrderedWriter {
         Ok(())
     }
 
-    /// The bytes of the request are forgotten.
+    /// Ends the request: its bytes are forgotten.
     pub(super) fn take_back_request(&mut self) -> Result<(), Error> {
         let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
         let offset = open.active.take_back_request(open.writer)?;
@@ -111,7 +112,7 @@ impl OrderedWriter {
         Ok(())
     }
 
-    /// Blocks behind the end of the file are left out.
+    /// Takes blocks back. Blocks behind the end of the file are left out.
     pub(super) fn withdraw(
         &mut self,
         ranges: &[Range<BlockIndex>],

@@ -15,18 +15,18 @@ use std::sync::Arc;
 use towline_state::catalog::Document;
 use towline_upload::{Phase, Refusal};
 
-/// Whether the log hears that an upload was paused.
+/// Whether the log gets a line when an upload is paused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum PauseLog {
     Line,
-    /// It is being cancelled: the log hears of its end.
+    /// The upload is being cancelled: the log gets a line for its end.
     None,
 }
 
 impl OrderedWriter {
-    /// Where another writer has taken the upload over, or it was given up, that writer's thread
-    /// has told our client so; what still comes for it is dropped, as it is where another writer
-    /// has completed it.
+    /// Notices that the lease has ended. If another writer took the upload over, or it was given
+    /// up, the thread that did so has told our client. Data that still comes for it is dropped,
+    /// also if another writer has completed it.
     pub(super) fn look_at_lease(&mut self) {
         if let WriterState::Active(open) = &self.state
             && !open.active.is_in_force(open.writer.lease)
@@ -44,10 +44,11 @@ impl OrderedWriter {
         Ok(())
     }
 
-    /// The document is there: the writer's own upload ends with it.
+    /// Answers with a receipt. If it is that of the upload that the writer has open, the writer
+    /// lets go of it.
     pub(super) fn finish(&mut self, receipt: Receipt, stored: Stored) {
         let receipt = Arc::new(receipt);
-        // A receipt asked for by number leaves the writer's own upload as it is.
+        // A receipt of another document leaves the writer's own upload as it is.
         let other = matches!(&self.state, WriterState::Active(open) if receipt.document_id() != open.active.document_id);
         if !other {
             self.leave(PauseLog::Line);
@@ -57,7 +58,8 @@ impl OrderedWriter {
         self.tell_completed(receipt, stored);
     }
 
-    /// Lets go of the writer's upload, because the writer is wanted for another.
+    /// Lets go of the upload that the writer has open, because the next command is about another
+    /// one.
     pub(super) fn leave_for_another(&mut self) {
         if let WriterState::Active(open) = &self.state {
             open.active.say_standing(|position, _| {
@@ -67,8 +69,8 @@ impl OrderedWriter {
         self.leave(PauseLog::Line);
     }
 
-    /// Lets go of the writer's upload, if it has one; says which one it was. That pauses the
-    /// upload where no other writer has its lease.
+    /// Lets go of the upload that the writer has open, if there is one, and returns it. That pauses
+    /// the upload if no other writer has its lease.
     pub(super) fn leave(&mut self, log: PauseLog) -> Option<Arc<ActiveUpload>> {
         match std::mem::replace(&mut self.state, WriterState::Idle) {
             WriterState::Active(open) => self.pause(&open, log).then_some(open.active),
@@ -83,8 +85,8 @@ impl OrderedWriter {
             self.shared.checkpoints.mark_dirty(&open.active, 0);
             self.shared.state_copy.changed();
             self.shared.registry.paused(open.active.document_id);
-            // Each pause looks at two that were paused before: ten thousand that pause at once
-            // look at twenty thousand, and not each of them at all.
+            // Each pause looks at two uploads that were paused before. So ten thousand pauses at
+            // once cost twenty thousand looks, and not ten thousand each.
             uploads::close_idle(&self.shared, 2);
         }
         was_in_force
@@ -108,11 +110,11 @@ impl OrderedWriter {
         });
     }
 
-    /// Refuses a command because of that error. What follows from it for an open upload may have
-    /// to wait for another writer.
+    /// Refuses a command because of `error`. What follows from the error for an open upload may
+    /// have to wait for another writer.
     ///
     /// # Errors
-    /// The same error, with nothing done, where that is so and the thread may not block.
+    /// The same error, and nothing is done, if that is so and the thread may not block.
     pub(super) fn refuse(
         &mut self,
         error: Error,
@@ -131,13 +133,13 @@ impl OrderedWriter {
         let WriterState::Active(open) = &self.state else {
             return self.refuse_without_upload(error);
         };
-        // It stays the active upload until the writer lets go of it: a panic on the way finds it
+        // The writer keeps its upload until it lets go of it, so that a panic in between finds it
         // there.
         let open = open.clone();
         self.refuse_for(&open, error, may_block);
     }
 
-    /// Says what the door found wrong with a request.
+    /// Tells the client what the door found wrong with a request.
     pub(super) fn refuse_for_door(
         &mut self,
         rejection: Rejection,
@@ -174,8 +176,8 @@ impl OrderedWriter {
         self.reject_with(error, id);
     }
 
-    /// Refuses a command about the open upload, and does what follows for it: it fails, a block
-    /// is taken back, or the writer lets go of it. Blocks.
+    /// Refuses a command about the open upload, and does what follows from the error: the upload
+    /// fails, a block is taken back, or the writer lets go of the upload. Blocks.
     fn refuse_for(&mut self, open: &OpenUpload, error: &Error, may_block: MayBlock) {
         failpoint::reach("refuse.begun");
         let active = &open.active;
@@ -203,9 +205,9 @@ impl OrderedWriter {
         }
     }
 
-    /// Lets go of an upload because of what happened to it here. Where another writer has
-    /// taken it over meanwhile, or it was given up, our client was told that; where another
-    /// writer has completed it, it was not.
+    /// Lets go of an upload because of an error. If another writer has taken it over meanwhile, or
+    /// it was given up, the client was told of that, and the error is not sent; if another writer
+    /// has completed it, the client was not told, and it is.
     fn let_go(&mut self, open: &OpenUpload, error: &Error) {
         self.state = WriterState::Rejected;
         self.vacate();
@@ -218,8 +220,8 @@ impl OrderedWriter {
 }
 
 impl Drop for OrderedWriter {
-    /// However a session ends, its uploads are paused: in good order a [`Release`] has done it
-    /// before, and this finds nothing to do.
+    /// However a session ends, its uploads are paused. In good order a [`Release`] has done that
+    /// before, and nothing is left to do here.
     ///
     /// [`Release`]: super::state::Task::Release
     fn drop(&mut self) {

@@ -14,19 +14,19 @@ use towline_state::catalog::Document;
 use towline_types::{DocumentId, Generation};
 use towline_upload::{Phase, Refusal, ResumeClaim, Upload as Rules};
 
-/// How many times a resume looks at an upload that has changed at each look.
+/// How often a resume looks at an upload that has changed at each look, before it is refused.
 const LOOKS_MAX: usize = 64;
 
 impl OrderedWriter {
-    /// Finds the upload as it is now. What happens to it meanwhile (it is completed, given up,
-    /// read back by another writer) is a reason to look again.
+    /// Finds the upload and takes it over. If it changes meanwhile (it is completed, given up, or
+    /// read back by another writer), the resume looks at it again.
     pub(super) fn resume(
         &mut self,
         request: &ResumeRequest,
         may_block: MayBlock,
     ) -> Result<(), Error> {
         self.leave_for_another();
-        // Until it is granted, data for this writer belongs to no upload.
+        // Until the upload is granted, data for this writer belongs to no upload.
         self.state = WriterState::Rejected;
         let id = request.id;
         let claim = ResumeClaim {
@@ -63,7 +63,7 @@ impl OrderedWriter {
                     self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
                     return Ok(());
                 }
-                // Retired, or ending just now: the row will say.
+                // The upload is retired, or is just ending: the next look at its row shows it.
                 Ok(None) => {}
                 Err(Error::Refused(Refusal::NotUploading(_))) => {
                     interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
@@ -101,8 +101,8 @@ impl OrderedWriter {
         Ok(writer.map(|writer| (active, writer)))
     }
 
-    /// Writes beside others. Unlike [`Self::resume`] it takes nothing over: an upload without
-    /// writers has no lease.
+    /// Adds this writer to those that share the lease of an upload. Unlike [`Self::resume`] it
+    /// takes nothing over: an upload without writers has no lease.
     pub(super) fn join(
         &mut self,
         id: DocumentId,
@@ -126,13 +126,13 @@ impl OrderedWriter {
     }
 }
 
-/// What an upload has when a writer begins with it.
+/// When this writer began with the upload, and how many bytes the upload had then.
 fn since(active: &ActiveUpload) -> Since {
     Since::now(active.ask(|upload| upload.progress().received().get()))
 }
 
-/// Whether what a request says of the file is true of the document that it became: its size,
-/// and its name, the one that was asked for or the one that it got.
+/// Checks what a request says of the file against the document that the upload became: the size,
+/// and the name, which may be the one that was asked for or the one that the document got.
 fn check_same_file(request: &ResumeRequest, document: &Document) -> Result<(), Error> {
     if request.filesize.is_some_and(|filesize| filesize != document.filesize) {
         return Err(Error::Refused(Refusal::FileChanged { what: "filesize" }));

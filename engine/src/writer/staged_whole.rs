@@ -1,12 +1,12 @@
-//! A file that is here whole before there is a row of it: it came in one piece, or is a
-//! copy of another.
+//! A file that the server has whole before there is a row of it: it came in one piece, or is a copy
+//! of another file.
 //!
 //! 1. It is written to a file of its own, under a name that says that nothing was promised
 //!    of it: where that is all there is, recovery removes it.
 //! 2. It is synced, unless durability is relaxed and there is a permit (P2).
 //! 3. The row is made, and says `publishing` from the beginning (P4).
 //!
-//! From there it goes as with all files: see [`Publishing`].
+//! The rest is as for all files: see [`Publishing`].
 
 use super::begin::Begun;
 use super::state::{OrderedWriter, WriterState};
@@ -26,14 +26,14 @@ use towline_state::catalog::{self, Bytes, Created, Document, NewDocument, Unless
 use towline_types::{DocumentId, Offset};
 use towline_upload::Phase;
 
-/// See the module's description: step 1 is done.
+/// A file for which step 1 of the module's description is done.
 pub(super) struct StagedWhole {
     spec: PublishSpec,
     new: NewDocument,
     unless: Unless,
     file: UnclaimedFile,
     guard: PendingGuard,
-    /// Where it need not be durable at once.
+    /// The permit to be made durable only after `SUCCESS`; none where it must be durable before.
     permit: Option<DeferredPermit>,
     step: StagedStep,
     origin: Origin,
@@ -47,11 +47,11 @@ enum StagedStep {
     Row(RowReply),
 }
 
-/// Where its bytes are from, and so what is done where no document comes of it.
+/// Where the bytes are from, which decides what is done if the file does not become a document.
 pub(super) enum Origin {
     /// Not known yet.
     Unsaid,
-    /// The client: the resumable path begins with them.
+    /// The client: the steps of a resumable upload begin with these bytes.
     Whole(Box<WholeUpload>),
     /// Another document: the upload begins anew.
     Copy(Box<Begun>),
@@ -61,7 +61,7 @@ pub(super) enum Origin {
 pub(super) enum StagedOutcome {
     Next(Box<StagedWhole>),
     Publish(Advance),
-    /// It got no row, or not a name.
+    /// The file got no row, or no name.
     NoDocument(Origin, Option<CatalogError>),
 }
 
@@ -75,7 +75,7 @@ struct UnclaimedFile {
 }
 
 impl UnclaimedFile {
-    /// A row speaks of it, or may after a restart.
+    /// A row speaks of the file, or may speak of it after a restart.
     fn claim(&mut self) {
         self.is_decided = true;
     }
@@ -90,7 +90,7 @@ impl UnclaimedFile {
 }
 
 impl Drop for UnclaimedFile {
-    /// A backstop for a panic of ours; on a full disk the file would take the room of the next
+    /// After a panic the file is removed here: on a full disk it would take the room of the next
     /// try.
     fn drop(&mut self) {
         if !self.is_decided {
@@ -130,8 +130,8 @@ impl StagedWhole {
         if staged.permit.is_some() {
             staged.make_row();
         } else {
-            // Where many are published, the first sync finds the bytes of all of them on
-            // the device.
+            // Where many files are published at the same time, their write-back begins before the
+            // first sync, which then finds the bytes of all of them on the device.
             staged.file.staging.start_writeback(Offset::ZERO, staged.new.length.bound().get());
         }
         staged
@@ -156,7 +156,7 @@ impl StagedWhole {
 }
 
 impl OrderedWriter {
-    /// The next step.
+    /// Does the next step.
     pub(super) fn resume_staged(
         &mut self,
         mut staged: Box<StagedWhole>,
@@ -189,10 +189,10 @@ impl OrderedWriter {
         let row = match created.wait() {
             Ok(Created::New(row)) => row,
             needless => {
-                // After these answers no row was committed, so the file belongs to no document
-                // and is removed: on a full disk it would take the room of the next try. After
-                // any other failure of the catalog the row may be there after a restart, and
-                // the file stays for it.
+                // After these answers no row was committed, so the file belongs to no document and
+                // is removed: on a full disk it would take the room of the next try. After any
+                // other failure of the catalog the row may be there after a restart, and the file
+                // stays for it.
                 if matches!(
                     needless,
                     Ok(_)
@@ -217,8 +217,8 @@ impl OrderedWriter {
         if advance.is_err() {
             let row = self.shared.catalog.document(id).wait();
             if row.is_ok_and(|row| row.is_some_and(|row| row.phase == Phase::Failed)) {
-                // The row has failed and the client was not answered yet: the resumable path
-                // answers with the reason, and may keep the bytes.
+                // The document has failed, and the client has no answer yet: the steps of a
+                // resumable upload answer with the reason, and may keep the bytes.
                 return Ok(StagedOutcome::NoDocument(origin, None));
             }
         }

@@ -1,4 +1,4 @@
-//! A writer: what it needs, and what it stands for just now.
+//! A writer, and which upload or document it has.
 
 use crate::active::in_flight::InFlight;
 use crate::active::{ActiveUpload, Subscriber, WriterId};
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use towline_types::{DocumentId, OnConflict, UserId};
 
-/// A file up to this size is published while other writers of the batch wait for it.
+/// The largest file that is published while other writers of the batch wait for it, in bytes.
 pub(super) const SHORT_FILE_BYTES: u64 = 256 << 10;
 
 /// One writer of one session: its commands are done in order, each to its end before the next.
@@ -30,22 +30,22 @@ pub(crate) struct OrderedWriter {
     /// Cancelled when the session, or the engine, comes to its end.
     pub(super) ending: CancellationToken,
     pub(super) state: WriterState,
-    /// When the active upload was begun here, for the log.
+    /// When this writer began with its upload, for the log.
     pub(super) since: Since,
-    /// What the command under way takes of its session; it goes with an answer that is long.
+    /// The permits of the command under way. A long answer takes its permit along.
     pub(super) permits: Permits,
     /// A command is between two steps.
     pub(super) is_under_way: bool,
-    /// Commands that come before those of the queue: a small file that came as one command and
-    /// takes the steps of a resumable upload.
+    /// Commands that are done before those of the queue: those of a small file that came as one
+    /// command and takes the steps of a resumable upload.
     pub(super) unfolded: VecDeque<QueuedCommand>,
     /// See [`Handler::vacated`](crate::lane::Handler::vacated).
     pub(super) vacated: Arc<AtomicBool>,
-    /// The document is being copied to another file system, or waits for its turn.
+    /// The document of this writer is being copied to another file system, or waits for its permit.
     pub(super) is_copying: watch::Sender<bool>,
 }
 
-/// What a writer stands for.
+/// What a writer has.
 pub(super) enum WriterState {
     /// Nothing yet.
     Idle,
@@ -81,8 +81,8 @@ pub(crate) struct QueuedCommand {
     pub(crate) permits: Permits,
 }
 
-/// What a command takes of its session until it is done: how many requests, and how much
-/// payload, may wait at the same time (P6).
+/// What a command takes of its session until it is done: the session bounds how many requests, and
+/// how much payload, may wait at the same time (P6).
 #[derive(Debug, Default)]
 pub(crate) struct Permits {
     pub(crate) requests: Option<OwnedSemaphorePermit>,
@@ -96,7 +96,7 @@ impl Permits {
     }
 }
 
-/// Both are of the same semaphore.
+/// Both permits are of the same semaphore.
 fn merge(permit: &mut Option<OwnedSemaphorePermit>, other: Option<OwnedSemaphorePermit>) {
     match (permit.as_mut(), other) {
         (Some(permit), Some(other)) => permit.merge(other),
@@ -132,13 +132,13 @@ impl OrderedWriter {
         }
     }
 
-    /// Whether the writer's document is being copied to another file system, or waits for
-    /// its turn: that needs no client, and may take long.
+    /// Whether the document of the writer is being copied to another file system, or waits for its
+    /// permit: that may take long, and needs no client.
     pub(crate) fn is_copying(&self) -> watch::Receiver<bool> {
         self.is_copying.subscribe()
     }
 
-    /// What an upload needs to tell this writer of its end.
+    /// The subscriber by which an upload tells this writer of its end.
     pub(super) fn subscriber(&self) -> Subscriber {
         let (tag, events) = (self.tag, self.events.clone());
         Subscriber { tag, events, in_flight: self.in_flight.clone() }

@@ -1,5 +1,5 @@
-//! The steps of a command, and which step follows which. Each step ends where something is waited
-//! for; the files beside this one do the steps, and know nothing of each other's.
+//! The steps of a command, and which step follows which. Each step ends before something is waited
+//! for. The other files of this module do the steps, and do not know of each other.
 
 use super::begin::{BeginOutcome, BeginStep};
 use super::complete::CompleteOutcome;
@@ -18,13 +18,13 @@ use towline_state::CatalogError;
 use towline_state::catalog;
 use towline_types::{DocumentId, DocumentPath, Offset};
 
-/// What comes next of a command.
+/// The next step of a command.
 pub(super) enum Step {
-    /// To say what there is that an upload could go on with, or need not send.
+    /// To tell the client which bytes an upload could go on with, or need not send.
     Find { path: DocumentPath, found: catalog::Reply<catalog::Found> },
     /// An upload begins.
     Begin(BeginStep),
-    /// To read bytes that are here already.
+    /// To read bytes that the server has already.
     Known(Box<KnownBytes>),
     /// A file that came whole, or was copied, gets its row.
     Staged(Box<StagedWhole>),
@@ -40,14 +40,14 @@ pub(super) enum Step {
     Refuse(Error),
 }
 
-/// A command that was begun, and what it takes of its session.
+/// A command that was begun, and its permits.
 pub(crate) struct Continuation {
     step: Step,
     permits: Permits,
 }
 
 impl Step {
-    /// Whether it must not keep other writers waiting.
+    /// Whether other writers must not wait for the step.
     fn is_long(&self) -> bool {
         match self {
             Self::Known(known) => known.is_long(),
@@ -61,10 +61,10 @@ impl Step {
     }
 }
 
-/// Whether the command is done in a moment, so that a batch may wait for it. The first bytes of a
-/// file are as a rule all of a small one. Others take a thread of their own: a kernel that
-/// lets dirty pages wait for the disk makes each *thread* that writes sleep, and a few
-/// threads for a thousand uploads would sleep for all of them.
+/// Whether the command is done so soon that a batch of writers may wait for it. Data at the
+/// beginning of a file is, as a rule, the whole of a small file. Other data takes a thread of its
+/// own: a kernel that lets dirty pages wait for the disk makes each *thread* that writes sleep, and
+/// if a few threads wrote for a thousand uploads, all these uploads would wait.
 pub(crate) fn is_short(command: &Command) -> bool {
     match command {
         Command::Begin(_)
@@ -88,7 +88,7 @@ pub(crate) fn is_short(command: &Command) -> bool {
 }
 
 impl OrderedWriter {
-    /// Does the first step of a command; says what comes next, if anything does.
+    /// Does the first step of a command; returns the next step, if there is one.
     pub(super) fn carry_out(
         &mut self,
         command: Command,
@@ -123,7 +123,7 @@ impl OrderedWriter {
         }
     }
 
-    /// The commands that may have to wait for another writer.
+    /// Does a command that may have to wait for another writer.
     fn carry_out_alone(
         &mut self,
         command: Command,
@@ -157,7 +157,7 @@ impl OrderedWriter {
             Err(Error::StillPublishing) if self.may_wait_for(id) => {
                 Ok(Some(Step::AfterPublish(id, command)))
             }
-            // A no to a question about some document leaves the writer's own upload as it is.
+            // A refusal that concerns another document leaves the writer's own upload as it is.
             Err(error) => {
                 self.reject_query(&error, Some(id));
                 Ok(None)
@@ -246,8 +246,8 @@ impl OrderedWriter {
         }
     }
 
-    /// A file that came whole, or was copied, got no row. The steps of a resumable upload
-    /// follow instead: they find out the reason, and answer with it.
+    /// A file that came whole, or was copied, got no row. The steps of a resumable upload follow
+    /// instead: they find the reason, and answer with it.
     fn without_document(
         &mut self,
         origin: Origin,
@@ -259,8 +259,8 @@ impl OrderedWriter {
                 Ok(None)
             }
             (Origin::Copy(mut begun), None | Some(CatalogError::Refused(_))) => {
-                // What refused the copy would refuse the next one as well, and the bytes
-                // would be copied again without an end (P6).
+                // The reason that refused this copy would refuse the next one as well, and the
+                // bytes would be copied again and again (P6).
                 begun.unless.same_bytes = None;
                 Ok(Some(Step::Begin(self.make_row(begun))))
             }
@@ -280,7 +280,7 @@ impl OrderedWriter {
         self.conclude(done, may_block)
     }
 
-    /// What is done gives its permits back; what goes on keeps them.
+    /// Ends a step. A command that is done gives its permits back; one that goes on keeps them.
     pub(super) fn conclude(
         &mut self,
         done: Result<Option<Step>, Error>,
@@ -310,7 +310,7 @@ impl OrderedWriter {
         }
     }
 
-    /// What is waited for before a step, without a thread.
+    /// Whether something is waited for before the step, without a thread.
     fn wait(&self, step: Step) -> Wait {
         match step {
             Step::Known(known) if known.wants_permit() => {

@@ -7,8 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use towline_types::DocumentId;
 
 impl OrderedWriter {
-    /// Waits for a permit to read a large file, or for the end of the session, and has `say` tell
-    /// the client now and then that it is not forgotten.
+    /// Waits for a permit to read a large file, or for the end of the session. Meanwhile `say` is
+    /// called now and then, to tell the client that its request still waits.
     pub(super) fn large_read<S: FnMut() + Send>(
         &self,
         mut say: S,
@@ -19,8 +19,9 @@ impl OrderedWriter {
             let mut permit = pin!(permits.acquire_owned());
             loop {
                 tokio::select! {
-                    // Where there is a permit, it is taken: what was begun goes on without its
-                    // client, or finds out itself that it is not wanted any more.
+                    // If there is a permit, it is taken, even if the session has ended: work that
+                    // was begun goes on without its client, or finds out itself that it is not
+                    // wanted any more.
                     biased;
                     permit = &mut permit => return permit.ok(),
                     () = ending.cancelled() => return None,
@@ -40,8 +41,9 @@ impl OrderedWriter {
         !self.ending.is_cancelled() || !(self.shared.stopping.is_cancelled() || is_copied())
     }
 
-    /// Waits until another thread has published a document or copied it to the file system of
-    /// its folder, or for the end of the session, and says now and then how far that is.
+    /// Waits until another thread has published a document or copied it to the file system of its
+    /// folder, or for the end of the session. Meanwhile the client is told now and then how far the
+    /// copy is.
     pub(super) fn published_by_another(
         &self,
         id: DocumentId,
@@ -61,7 +63,8 @@ impl OrderedWriter {
                     () = tokio::time::sleep(every) => {}
                 }
             }
-            // It is before its copy, or behind it, for a moment; or it waits for its turn.
+            // The other thread has not begun a copy yet, or has ended it just now, or the copy
+            // waits for its permit.
             if !was_under_way {
                 tokio::select! {
                     () = ending.cancelled(), if !has_ended => {}

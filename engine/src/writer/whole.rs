@@ -1,11 +1,11 @@
-//! A small file that is here whole before anything was done about it.
+//! A small file that the server has whole before it has done anything for it.
 //!
-//! No client has to hear of an upload that is over before it could go on. So there is no
-//! lease and nothing to resume, and where the resumable path writes a row three times this
-//! one does it twice: see [`staged_whole`](super::staged_whole). What is unusual about the file,
-//! what turns out to be needless, and what does not get its name, takes the resumable path, from
-//! the start. (What is needless costs a file and a sync then; a client that has heard so
-//! of one file sends no other before it is asked for it.)
+//! No client has to be told of an upload that ends before it could be resumed. So there is no lease
+//! and nothing to resume, and the row is written twice, where the steps of a resumable upload write
+//! it three times: see [`staged_whole`](super::staged_whole). A file that is unusual, that turns
+//! out to be needless, or that does not get its name, takes the steps of a resumable upload, from
+//! the first one. (A file that turns out to be needless has cost a file and a sync then. A client
+//! that was told so of one file sends no other file before the server asks for it.)
 
 use super::staged_whole::{Origin, StagedWhole};
 use super::state::{OrderedWriter, Permits, QueuedCommand, Task};
@@ -18,8 +18,8 @@ use towline_types::block::{hash_block, hash_file};
 use towline_types::{BlockIndex, FileHash, FileSize, Offset, SecondDigest};
 use towline_upload::{Integrity, Length, Upload as Rules};
 
-/// Takes the commands of a small file from the beginning of a queue, as one command, where
-/// all of them are there.
+/// Takes the commands of a small file from the beginning of a queue, and makes one command of them,
+/// if all of them are there.
 pub(super) fn take(queue: &mut VecDeque<QueuedCommand>) -> Option<QueuedCommand> {
     let length = length(queue)?;
     let mut permits = Permits::default();
@@ -38,7 +38,8 @@ pub(super) fn take(queue: &mut VecDeque<QueuedCommand>) -> Option<QueuedCommand>
     Some(QueuedCommand { task: Task::Command(Command::Whole(Box::new(whole))), permits })
 }
 
-/// How many commands at the beginning of the queue are all of a small file.
+/// How many commands at the beginning of the queue are those of a small file, if all of them are
+/// there.
 fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
     let mut commands = queue.iter().map_while(|queued| match &queued.task {
         Task::Command(command) => Some(command),
@@ -58,7 +59,7 @@ fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
         count += 1;
         match command {
             Command::Announce { index: BlockIndex::FIRST, .. } if count == 3 => {}
-            // About this very file, and with the wish that it began with.
+            // About this very file, and with the same `on_conflict` with which it began.
             Command::Complete(complete)
                 if complete.id.is_none()
                     && complete.sha256.is_none()
@@ -78,7 +79,7 @@ fn length_of(bytes: usize) -> Length {
 }
 
 impl WholeUpload {
-    /// The hash of the bytes, where what was said of them is true.
+    /// The hash of the bytes, if all values and hashes that the client gave agree with it.
     fn verified_hash(&self) -> Option<FileHash> {
         let filesize = self.new.length.bound();
         let value = hash_block(BlockIndex::FIRST, filesize, self.data.bytes());
@@ -86,14 +87,15 @@ impl WholeUpload {
         let is_right = self.value.is_none_or(|said| said == value)
             && self.new.hash.is_none_or(|said| said == hash)
             && self.hash.is_none_or(|said| said == hash)
-            // Where values were to be announced, one has to vouch for the bytes.
+            // If the client said that it announces values, a value or a hash must confirm the
+            // bytes.
             && (self.new.mode.integrity == Integrity::Unannounced
                 || self.value.is_some()
                 || self.hash.is_some());
         is_right.then_some(hash)
     }
 
-    /// The same as commands of the resumable path.
+    /// The commands of a resumable upload of the same file.
     pub(super) fn into_commands(self, permits: Permits) -> VecDeque<QueuedCommand> {
         let Self { new, data, value, hash } = self;
         let begin = Command::Begin(Box::new(new));
@@ -104,7 +106,7 @@ impl WholeUpload {
             |command| QueuedCommand { task: Task::Command(command), permits: Permits::default() };
         let mut commands: VecDeque<_> =
             [begin, data].into_iter().chain(announce).chain([complete]).map(queued).collect();
-        // What the file takes of its session is given back with the last of them.
+        // The permits of the file are given back after the last command.
         if let Some(last) = commands.back_mut() {
             last.permits = permits;
         }
@@ -124,16 +126,16 @@ impl OrderedWriter {
         Some(Box::new(staged.from(Origin::Whole(whole))))
     }
 
-    /// Goes on with the resumable path, from its start.
+    /// Goes on with the steps of a resumable upload, from the first one.
     pub(super) fn unfold(&mut self, whole: WholeUpload) {
         self.unfolded = whole.into_commands(std::mem::take(&mut self.permits));
     }
 
-    /// Step 1; and the next is begun.
+    /// Does step 1 of [`staged_whole`](super::staged_whole), and begins the next one.
     fn stage(&self, whole: &WholeUpload) -> Option<StagedWhole> {
         let shared = &self.shared;
         let WholeUpload { new, data, .. } = whole;
-        // A second hash is found by the steps of a resumable upload alone.
+        // Only the steps of a resumable upload find a second hash.
         if new.second_digest != SecondDigest::None {
             return None;
         }
@@ -152,7 +154,8 @@ impl OrderedWriter {
         };
         let (user_id, started_at) = (self.user, shared.clock().now());
         let spec = PublishSpec { document_id, owner: user_id, blake3, on_conflict, is_copy: false };
-        // Equal bytes elsewhere make it no less wanted: its own are here.
+        // A document elsewhere with the same bytes does not make it needless, because all its bytes
+        // are here.
         let unless = Unless { same_place: new.hash, same_bytes: None, unfinished: new.new_only };
         let new = NewDocument {
             user_id,
