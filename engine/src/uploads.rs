@@ -104,12 +104,26 @@ pub(crate) fn close_idle(shared: &Shared, looks: usize) {
 
 /// Refuses a file for which the disk has no room, before anything is made for it.
 pub(crate) fn check_room(shared: &Shared, filesize: FileSize) -> Result<(), Error> {
-    let wanted = filesize.get().saturating_add(shared.config.reserve_bytes);
-    let missing_bytes = wanted.saturating_sub(shared.storage.free_bytes()?);
-    if filesize > FileSize::MIN && missing_bytes > 0 {
-        return Err(Error::NoRoom { missing_bytes });
+    match lacking_bytes(shared, filesize.get())? {
+        0 => Ok(()),
+        missing_bytes => Err(Error::NoRoom { missing_bytes }),
     }
-    Ok(())
+}
+
+/// Refuses bytes that would take of the room that uploads never use: the catalog must be able to
+/// grow on a disk full of files. For an upload for which no room is reserved.
+pub(crate) fn check_room_to_write(shared: &Shared, length_bytes: u64) -> Result<(), Error> {
+    match lacking_bytes(shared, length_bytes)? {
+        0 => Ok(()),
+        missing_bytes => Err(StorageError::no_room(missing_bytes).into()),
+    }
+}
+
+/// How many bytes the disk lacks, so that it can take that many and leave the reserve free.
+fn lacking_bytes(shared: &Shared, wanted_bytes: u64) -> Result<u64, StorageError> {
+    let free_bytes = shared.storage.free_bytes()?;
+    let with_reserve = wanted_bytes.saturating_add(shared.config.reserve_bytes);
+    Ok(if wanted_bytes == 0 { 0 } else { with_reserve.saturating_sub(free_bytes) })
 }
 
 /// How many bytes the disk lacks for the rest of an upload; at least one.

@@ -11,8 +11,8 @@ use tokio::task::block_in_place;
 use tokio::time::Instant;
 use towline_engine::storage::{DataFolder, MemoryStorage, Storage as _};
 use towline_engine::{
-    Account, Begun, Engine, EngineConfig, Length, NewUpload, Origin, ResumeRequest, SendingMode,
-    UploadHandle,
+    Account, Begun, Engine, EngineConfig, Length, NewUpload, Origin, RejectionKind, ResumeRequest,
+    SendingMode, UploadHandle,
 };
 use towline_types::{DocumentPath, FileSize, Offset, OnConflict, SecondDigest, UserId};
 
@@ -134,9 +134,33 @@ async fn an_upload_goes_on_after_a_power_cut_from_what_was_promised() {
     assert!(read(&left.after_power_cut()).unwrap() == bytes());
 }
 
+/// Room can be reserved only for a file whose length is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_unknown_length_leaves_the_reserve_free() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let block_bytes = BLOCK as u64;
+    let storage = MemoryStorage::new(4 * block_bytes);
+    let engine = open_with_reserve(&data_dir, &storage, 3 * block_bytes);
+    engine.add_user("ada").await.unwrap();
+    let length = Length::Open { max: FileSize::MAX };
+    let new = NewUpload { length, ..new_upload() };
+    let mut upload = uploading(account(&engine).begin(new).await.unwrap());
+    send(&engine, &mut upload, 0, BLOCK).await;
+    assert_eq!(upload.position().await.unwrap().received, offset(BLOCK));
+    send(&engine, &mut upload, BLOCK, BLOCK + 1000).await;
+    let full = upload.position().await.unwrap_err();
+    assert_eq!(full.kind, RejectionKind::NoSpace { missing_bytes: Some(1000) });
+    assert_eq!(storage.free_bytes().unwrap(), 3 * block_bytes);
+    shut_down(engine).await;
+}
+
 fn open(data_dir: &TempDir, storage: &MemoryStorage) -> Engine {
+    open_with_reserve(data_dir, storage, 0)
+}
+
+fn open_with_reserve(data_dir: &TempDir, storage: &MemoryStorage, reserve_bytes: u64) -> Engine {
     let mut config = EngineConfig::new(data_dir.path());
-    config.reserve_bytes = 0;
+    config.reserve_bytes = reserve_bytes;
     let storage = Arc::new(storage.clone());
     block_in_place(|| Engine::open_with_storage(config, storage, &Handle::current()).unwrap())
 }

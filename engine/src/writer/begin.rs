@@ -3,7 +3,7 @@
 //! Each step ends before a wait for the catalog, so that many writers ask it together and no thread
 //! waits for one of them alone.
 
-use super::state::{OpenUpload, OrderedWriter, WriterState};
+use super::state::{OpenUpload, OrderedWriter, Room, WriterState};
 use crate::active::ActiveUpload;
 use crate::active::pending::PendingGuard;
 use crate::command::NewUpload;
@@ -229,7 +229,8 @@ impl OrderedWriter {
         });
         row.was_announced();
         self.shared.state_copy.changed();
-        self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
+        let room = Room::of(length);
+        self.state = WriterState::Active(OpenUpload { active, writer, on_conflict, room });
         Ok(())
     }
 }

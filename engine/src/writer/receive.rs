@@ -1,6 +1,6 @@
 //! Bytes and block values for the open upload.
 
-use super::state::{OrderedWriter, WriterState};
+use super::state::{OrderedWriter, Room, WriterState};
 use crate::buffer::BlockBuffer;
 use crate::data_source::{DataSource, Pulled};
 use crate::error::Error;
@@ -56,9 +56,14 @@ impl OrderedWriter {
 
     fn write(&mut self, offset: Offset, bytes: &[u8]) -> Result<(), Error> {
         let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        if open.room == Room::Unknown {
+            uploads::check_room_to_write(&self.shared, bytes.len() as u64)?;
+        }
         let now = self.shared.clock().now();
         open.active.write(open.writer, offset, bytes, now).map_err(|error| match error {
-            Error::Storage(StorageError::NoSpace { resource: Resource::Bytes, .. }) => {
+            Error::Storage(StorageError::NoSpace { resource: Resource::Bytes, .. })
+                if open.room == Room::Reserved =>
+            {
                 let filesize = open.active.filesize();
                 let missing = uploads::missing_bytes(&self.shared, filesize, &open.active);
                 Error::Storage(StorageError::no_room(missing))
@@ -106,8 +111,9 @@ impl OrderedWriter {
 
     /// The client says how long the file is.
     pub(super) fn declare(&mut self, filesize: FileSize, may_block: MayBlock) -> Result<(), Error> {
-        let WriterState::Active(open) = &self.state else { return self.drop_or_complain() };
+        let WriterState::Active(open) = &mut self.state else { return self.drop_or_complain() };
         open.active.declare(open.writer, filesize, &self.shared.catalog, may_block)?;
+        open.room = Room::Reserved;
         self.shared.checkpoints.mark_dirty(&open.active, 0);
         Ok(())
     }

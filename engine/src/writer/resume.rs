@@ -1,6 +1,6 @@
 //! From `resume` or `join` to an upload that takes bytes.
 
-use super::state::{OpenUpload, OrderedWriter, WriterState};
+use super::state::{OpenUpload, OrderedWriter, Room, WriterState};
 use crate::active::{ActiveUpload, WriterId};
 use crate::command::ResumeRequest;
 use crate::error::Error;
@@ -58,9 +58,10 @@ impl OrderedWriter {
             match self.take_over(id, &claim, may_block) {
                 Ok(Some((active, writer))) => {
                     shared.state_copy.changed();
-                    let on_conflict = document.on_conflict;
+                    let (on_conflict, room) = (document.on_conflict, Room::of(active.length()));
                     self.since = since(&active);
-                    self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
+                    let open = OpenUpload { active, writer, on_conflict, room };
+                    self.state = WriterState::Active(open);
                     return Ok(());
                 }
                 // The upload is retired, or is just ending: the next look at its row shows it.
@@ -120,8 +121,8 @@ impl OrderedWriter {
         };
         let writer = active.join(self.user, lease, self.subscriber())?;
         self.since = since(&active);
-        let on_conflict = document.on_conflict;
-        self.state = WriterState::Active(OpenUpload { active, writer, on_conflict });
+        let (on_conflict, room) = (document.on_conflict, Room::of(active.length()));
+        self.state = WriterState::Active(OpenUpload { active, writer, on_conflict, room });
         Ok(())
     }
 }

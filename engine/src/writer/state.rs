@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use towline_types::{DocumentId, OnConflict, UserId};
+use towline_upload::Length;
 
 /// The largest file that is published while other writers of the batch wait for it, in bytes.
 pub(super) const SHORT_FILE_BYTES: u64 = 256 << 10;
@@ -65,6 +66,26 @@ pub(super) struct OpenUpload {
     pub(super) active: Arc<ActiveUpload>,
     pub(super) writer: WriterId,
     pub(super) on_conflict: OnConflict,
+    pub(super) room: Room,
+}
+
+/// Whether the disk keeps room for the whole file of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It does: nothing has to be asked before a write.
+    Reserved,
+    /// The length of the file was not declared when the writer began: each write has to leave
+    /// free what uploads never use.
+    Unknown,
+}
+
+impl Room {
+    pub(super) const fn of(length: Length) -> Self {
+        match length {
+            Length::Declared(_) => Self::Reserved,
+            Length::Open { .. } => Self::Unknown,
+        }
+    }
 }
 
 /// Something to be done by a writer.
