@@ -106,6 +106,14 @@ impl Upload {
         self.lease
     }
 
+    /// Whether the upload is complete, and was completed under that lease: no later lease was
+    /// granted.
+    #[must_use]
+    pub fn was_completed_under(&self, lease: Lease) -> bool {
+        matches!(self.phase, Phase::Publishing | Phase::Completed)
+            && self.generation == lease.generation
+    }
+
     /// When the last byte came.
     #[must_use]
     pub fn last_byte_at(&self) -> Timestamp {

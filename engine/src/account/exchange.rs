@@ -70,6 +70,9 @@ impl Exchange {
                 Heard::Outcome(Outcome::Answer(Answer::Fence)) if self.fences == 0 => break,
                 // The events up to here answer a question whose future was dropped.
                 Heard::Outcome(Outcome::Answer(Answer::Fence)) => outcome = None,
+                // A small file that was there already is answered with its receipt, and so is the
+                // `complete` that came with it: the first one says that it was there.
+                Heard::Outcome(_) if matches!(outcome, Some(Outcome::Completed(_))) => {}
                 Heard::Outcome(new) => outcome = Some(new),
                 Heard::Rejected(new) => {
                     self.rejection.get_or_insert(new);

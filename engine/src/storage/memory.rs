@@ -313,10 +313,10 @@ impl Storage for MemoryStorage {
 
     fn sync_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
         self.0.latch.refuse_if_closed()?;
-        match self.published(user, path)? {
-            Some(_) => Ok(()),
-            None => Err(StorageError::Lost(Loss::Missing)),
-        }
+        let names = self.names();
+        names.check_folder(user, path)?;
+        let published = names.published.get(&(user, path.to_string()));
+        published.ok_or(StorageError::Lost(Loss::Missing))?.sync_data(&self.0.latch)
     }
 
     fn discard(&self, id: DocumentId) -> Result<(), StorageError> {

@@ -131,6 +131,7 @@ impl OrderedWriter {
         let id = match (&self.state, request.id) {
             (_, Some(id)) => id,
             (WriterState::Active(open), None) => open.active.document_id,
+            (WriterState::CompletedByAnother(id), None) => *id,
             (WriterState::Completed(receipt), None) => {
                 self.tell_completed(Arc::clone(receipt), Stored::ByUpload);
                 return Ok(CompleteOutcome::Done);

@@ -25,13 +25,20 @@ pub(super) enum PauseLog {
 
 impl OrderedWriter {
     /// Notices that the lease has ended. If another writer took the upload over, or it was given
-    /// up, the thread that did so has told our client. Data that still comes for it is dropped,
-    /// also if another writer has completed it.
+    /// up, the thread that did so has told our client, and what still comes for it is dropped. If
+    /// another writer of the same lease has completed it, our client was told nothing: its data is
+    /// dropped too, and its `complete` is answered.
     pub(super) fn look_at_lease(&mut self) {
         if let WriterState::Active(open) = &self.state
             && !open.active.is_in_force(open.writer.lease)
         {
-            self.state = WriterState::Rejected;
+            let lease = open.writer.lease;
+            let is_completed = open.active.ask(|upload| upload.was_completed_under(lease));
+            self.state = if is_completed {
+                WriterState::CompletedByAnother(open.active.document_id)
+            } else {
+                WriterState::Rejected
+            };
         }
     }
 

@@ -54,6 +54,9 @@ pub(super) enum WriterState {
     Active(OpenUpload),
     /// A file that came whole and has its name.
     Whole(DocumentId),
+    /// An upload that another writer of its lease has completed, of which this writer's client was
+    /// told nothing: what still comes for it is dropped, and `complete` gets the receipt.
+    CompletedByAnother(DocumentId),
     /// A request was refused: what still comes for it is dropped.
     Rejected,
     /// The document is complete: what still comes for it is dropped.
