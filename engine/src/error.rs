@@ -22,10 +22,8 @@ pub(crate) enum Error {
     #[error("the upload is being changed by others just now; try again")]
     Contended,
     /// Nobody's fault: the connection or the server came to its end while bytes that the server has
-    /// already were being read for the upload.
-    #[error(
-        "the file was being made from one that is here already, and was not finished; try again"
-    )]
+    /// already were being read for the upload, or while a long answer was made.
+    #[error("the connection came to its end before this was done; what came is kept, try again")]
     CutShort,
     /// Nothing went wrong: the file is being copied to the file system of its folder.
     #[error(

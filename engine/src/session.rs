@@ -15,7 +15,7 @@ use crate::writer::{self, OrderedWriter, Permits, QueuedCommand, Task};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use towline_types::UserId;
 
 /// How many requests of one session may wait or be under way, with the answers that wait.
@@ -44,6 +44,8 @@ pub struct Session {
     held_back: Option<Tag>,
     /// Cancelled when the session, or the server, comes to its end.
     ending: CancellationToken,
+    /// A session that is dropped has come to its end as well.
+    _end: DropGuard,
     payload: Arc<Semaphore>,
     requests: Arc<Semaphore>,
 }
@@ -94,8 +96,10 @@ impl Session {
     ) -> (Self, EventReceiver) {
         let (events, receiver) = event::queue();
         let payload = shared.config.limits.buffers_per_session * buffer::UNITS as usize;
+        let ending = shared.stopping.child_token();
         let session = Self {
-            ending: shared.stopping.child_token(),
+            _end: ending.clone().drop_guard(),
+            ending,
             shared,
             workers,
             user,
@@ -366,3 +370,25 @@ impl Closed {
 /// The rejection of a request for which the session has no writer left.
 const TOO_MANY: &str = "too many uploads and questions at the same time on one connection; finish \
                         one first";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use tokio::runtime::Handle;
+    use tokio::task::block_in_place;
+
+    /// A door may drop a session, or the future of a question, when its client is gone: then no
+    /// large file is read for it any more.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn long_work_ends_with_a_session_that_is_dropped() {
+        let open = || Engine::open_in_memory(1 << 20, &Handle::current());
+        let engine = block_in_place(open).unwrap();
+        let user = engine.add_user("ada").await.unwrap().user_id;
+        let (session, _events) = engine.account(user, Origin::new("a test")).session(1);
+        let ending = session.ending.clone();
+        assert!(!ending.is_cancelled());
+        drop(session);
+        assert!(ending.is_cancelled());
+    }
+}
