@@ -202,7 +202,7 @@ fn explain(
          all documents. It does not hold the documents: copy uploads/ after this backup, with\n\
          its hidden files (rsync -a does). `cd COPY && b3sum --check {LIST}` checks the copy.\n\
          \n\
-         To put it back: stop the server. VolumeCopy what is left of state/ in the data folder away, and\n\
+         To put it back: stop the server. Move what is left of state/ in the data folder away, and\n\
          copy state/ from here to its place; do the same with keys/ only if keys/ is lost. Give the\n\
          files to the user that the server runs as (chown -R). Start the server, then run\n\
          `towlined verify`: documents that were uploaded after the backup are files that it calls\n\

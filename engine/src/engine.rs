@@ -13,14 +13,14 @@ use crate::log::{self, Summary};
 use crate::origin::Origin;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::LARGE_READS_MAX;
-use crate::publish::{copier, deferred};
+use crate::publish::{deferred, leftover_copies};
 use crate::shared::Shared;
-use crate::state_copy::file::{StateCopyError, StateFileCopy};
+use crate::state_file_copy::file::{StateCopyError, StateFileCopy};
 use crate::storage::{
     DataFolder, DiskStorage, FolderError, FolderLock, MemoryStorage, Storage, StorageError,
 };
 use crate::writer::OrderedWriter;
-use crate::{Clock, checkpoint, expiry, recovery, state_copy};
+use crate::{Clock, checkpoint, expiry, recovery, state_file_copy};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
@@ -202,7 +202,7 @@ impl Engine {
         });
         // The folder of a later version of Towline is refused here, before anything in it is
         // changed.
-        state_copy::check(&shared)
+        state_file_copy::check(&shared)
             .map_err(|error: StateCopyError| OpenError::StateFile(Box::new(error)))?;
         let adopt = shared.config.adopt_folders;
         identity::mark(&folder, &shared.catalog, adopt, shared.clock().now())?;
@@ -210,8 +210,8 @@ impl Engine {
         let tasks = vec![
             runtime.spawn(checkpoint::run(Arc::clone(&shared))),
             runtime.spawn(deferred::run(Arc::clone(&shared))),
-            runtime.spawn(copier::run(Arc::clone(&shared))),
-            runtime.spawn(state_copy::run(Arc::clone(&shared))),
+            runtime.spawn(leftover_copies::run(Arc::clone(&shared))),
+            runtime.spawn(state_file_copy::run(Arc::clone(&shared))),
             runtime.spawn(expiry::run(Arc::clone(&shared))),
             runtime.spawn(log::run(Arc::clone(&shared.summary))),
         ];
@@ -369,7 +369,7 @@ fn disk_storage(lock: &FolderLock, config: &mut EngineConfig) -> Arc<dyn Storage
 /// The last writes: state file, then catalog. Blocks.
 fn close(shared: &Shared) -> Result<(), ShutdownError> {
     // The state file is a copy that decides nothing: a stop without it is still in good order.
-    if let Err(error) = state_copy::write(shared) {
+    if let Err(error) = state_file_copy::write(shared) {
         let error = log::chain(&error);
         tracing::warn!(
             error,

@@ -70,7 +70,7 @@ mod rejection;
 mod rights;
 mod session;
 mod shared;
-mod state_copy;
+mod state_file_copy;
 pub mod storage;
 pub mod units;
 mod uploads;

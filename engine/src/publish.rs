@@ -2,12 +2,12 @@
 //! after a crash follow the same steps.
 
 pub(crate) mod content_check;
-pub(crate) mod copier;
 pub(crate) mod deferred;
 pub(crate) mod deferred_queue;
 pub(crate) mod finish;
+pub(crate) mod finish_on_request;
 mod in_place;
-pub(crate) mod interrupted;
+pub(crate) mod leftover_copies;
 pub(crate) mod reserved_name;
 mod source;
 pub(crate) mod volume_copies;

@@ -9,7 +9,7 @@ use crate::expiry::clock_trust::ClockTrust;
 use crate::log::Summary;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::VolumeCopies;
-use crate::state_copy::file::StateFileCopy;
+use crate::state_file_copy::file::StateFileCopy;
 use crate::storage::{FolderLock, Storage};
 use crate::{Clock, EngineConfig};
 use std::sync::Arc;

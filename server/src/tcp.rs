@@ -1,6 +1,6 @@
 //! The TCP door: Towline's own framed protocol, as `SPEC.md` of `towline-protocol` has it.
 
-mod error;
+mod error_code;
 mod frame_reader;
 mod hello;
 mod lent_reader;

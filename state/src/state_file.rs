@@ -10,14 +10,14 @@ mod copy;
 mod entry;
 mod error;
 mod job;
-mod server;
+mod known_server;
 mod uploads;
 
 pub use copy::EntryWriter;
 pub use entry::{EntryStatus, ModifiedNs, UploadEntry};
 pub use error::StateFileError;
 pub use job::JobEntry;
-pub use server::{KnownServer, Relation};
+pub use known_server::{KnownServer, Relation};
 pub use uploads::{STATE_VERSION, UploadsState};
 
 use crate::directory;

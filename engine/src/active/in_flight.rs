@@ -31,10 +31,10 @@ impl InFlight {
 
     /// Waits until no segment is in flight, at most for `patience`. Blocks.
     pub(crate) fn wait(&self, patience: Duration) {
-        let none = |pieces: &mut usize| *pieces > 0;
+        let are_left = |pieces: &mut usize| *pieces > 0;
         // Timeout and poisoned lock change nothing: the wait only saves the client a second
         // transfer.
-        let _ = self.0.changed.wait_timeout_while(self.pieces(), patience, none);
+        let _ = self.0.changed.wait_timeout_while(self.pieces(), patience, are_left);
     }
 
     fn pieces(&self) -> std::sync::MutexGuard<'_, usize> {

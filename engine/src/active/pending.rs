@@ -15,7 +15,7 @@ use towline_types::DocumentId;
 #[derive(Debug, Default)]
 pub(crate) struct PendingUploads {
     begun: Mutex<HashSet<DocumentId>>,
-    grown: Condvar,
+    taken_out: Condvar,
 }
 
 /// While this is held, that upload is being begun.
@@ -36,7 +36,7 @@ impl PendingUploads {
     /// Waits while that upload is just being begun, and returns whether it had to wait. Blocks.
     pub(crate) fn wait_for(&self, id: DocumentId, _: MayBlock) -> bool {
         let mut waited = false;
-        let begun = self.grown.wait_while(self.begun(), |begun| {
+        let begun = self.taken_out.wait_while(self.begun(), |begun| {
             let waits = begun.contains(&id);
             waited |= waits;
             waits
@@ -53,6 +53,6 @@ impl PendingUploads {
 impl Drop for PendingGuard {
     fn drop(&mut self) {
         self.pending.begun().remove(&self.id);
-        self.pending.grown.notify_all();
+        self.pending.taken_out.notify_all();
     }
 }

@@ -4,7 +4,7 @@
 //! Such a copy may take minutes. At most one thread copies a document. A copy that has begun goes
 //! on when the connection ends whose `complete` began it. If the connection ends while the copy
 //! still waits for its permit, or if another thread works on the document, the copy is left to
-//! [`copier`](super::copier). A copy ends unfinished only when the server stops: then the row says
+//! [`leftover_copies`](super::leftover_copies). A copy ends unfinished only when the server stops: then the row says
 //! `publishing`, the bytes are where they were promised (P1), and the next start copies anew, while
 //! it already takes connections (P4). Other writers that ask for such a document wait for the end
 //! of the copy without a thread, and are told how far it is.
@@ -25,7 +25,7 @@ pub(crate) const LARGE_READS_MAX: usize = 4;
 pub(crate) struct VolumeCopies {
     under_way: Mutex<HashMap<DocumentId, CopyProgress>>,
     ended: Notify,
-    /// Documents whose copies are left to [`copier`](super::copier).
+    /// Documents whose copies are left to [`leftover_copies`](super::leftover_copies).
     left: Mutex<VecDeque<DocumentId>>,
     /// The progress of those of them that wait for a permit.
     waiting: Mutex<HashMap<DocumentId, CopyProgress>>,
@@ -67,7 +67,7 @@ impl VolumeCopies {
         Some(VolumeCopy { volume_copies: Arc::clone(self), id })
     }
 
-    /// The progress of a document whose copy is left to [`copier`](super::copier) and waits for its
+    /// The progress of a document whose copy is left to [`leftover_copies`](super::leftover_copies) and waits for its
     /// permit.
     pub(crate) fn waiting(&self, id: DocumentId) -> Option<CopyProgress> {
         lock(&self.waiting).get(&id).copied()
@@ -89,7 +89,7 @@ impl VolumeCopies {
         }
     }
 
-    /// Leaves the copy of a document to [`copier`](super::copier). Its row says `publishing`.
+    /// Leaves the copy of a document to [`leftover_copies`](super::leftover_copies). Its row says `publishing`.
     pub(crate) fn enqueue(&self, row: &Document) {
         lock(&self.waiting).insert(row.document_id, CopyProgress::of(row, Offset::ZERO));
         self.enqueue_again(row.document_id);
@@ -104,7 +104,7 @@ impl VolumeCopies {
         self.more.notify_one();
     }
 
-    /// The next document whose copy is left to [`copier`](super::copier). Cancel-safe.
+    /// The next document whose copy is left to [`leftover_copies`](super::leftover_copies). Cancel-safe.
     pub(super) async fn next(&self) -> DocumentId {
         loop {
             if let Some(id) = lock(&self.left).pop_front() {

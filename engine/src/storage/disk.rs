@@ -15,7 +15,7 @@ use super::{
     Copied, CopyStorage, DeferredStorage, GoesOn, LocalDisk, Publishable, Published, Put, Staged,
     Staging, Storage, Stray,
 };
-use super::{copy, paths, publish, space};
+use super::{copy, paths, rename, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -115,7 +115,7 @@ impl Storage for DiskStorage {
         blake3: FileHash,
         goes_on: GoesOn<'_>,
     ) -> Result<Put, StorageError> {
-        let published = publish::publish(&self.volume, id, user, path, (blake3, goes_on));
+        let published = rename::publish(&self.volume, id, user, path, (blake3, goes_on));
         published.map_err(|error| self.volume.explain_final(error, user, path))
     }
 
@@ -132,7 +132,7 @@ impl Storage for DiskStorage {
     }
 
     fn sync_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
-        publish::sync_published(&self.volume, user, path)
+        rename::sync_published(&self.volume, user, path)
             .map_err(|error| error.at(|| paths::final_place(user, path)))
     }
 
@@ -194,11 +194,11 @@ impl DeferredStorage for DiskStorage {
     }
 
     fn sync_all(&self) -> Result<(), StorageError> {
-        publish::sync_all(&self.volume)
+        rename::sync_all(&self.volume)
     }
 
     fn sync_deferred(&self, places: &[(UserId, DocumentPath)]) -> Result<(), StorageError> {
-        publish::sync_deferred(&self.volume, places)
+        rename::sync_deferred(&self.volume, places)
     }
 }
 
@@ -224,7 +224,7 @@ impl LocalDisk for DiskStorage {
     }
 
     fn set_stray_aside(&self, stray: &Stray) -> Result<PathBuf, StorageError> {
-        publish::set_aside(&self.volume, &stray.name)
+        rename::set_aside(&self.volume, &stray.name)
     }
 
     fn set_upload_aside(&self, id: DocumentId) -> Result<Option<PathBuf>, StorageError> {
@@ -233,7 +233,7 @@ impl LocalDisk for DiskStorage {
             if let Err(Errno::NOENT) = self.volume.staging.directory.stat(&name) {
                 continue;
             }
-            match publish::set_aside(&self.volume, OsStr::new(&name)) {
+            match rename::set_aside(&self.volume, OsStr::new(&name)) {
                 Err(StorageError::Lost(Loss::Missing)) => {}
                 set_aside => return set_aside.map(Some),
             }
@@ -247,7 +247,7 @@ impl LocalDisk for DiskStorage {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<PathBuf, StorageError> {
-        publish::set_damaged_aside(&self.volume, id, user, path)
+        rename::set_damaged_aside(&self.volume, id, user, path)
     }
 
     fn may_be_unmounted(

@@ -7,7 +7,7 @@ use super::file::{
 };
 use super::group_sync::Ticket;
 use super::volume::Volume;
-use super::{NewName, Publishable, Staging, Synced, paths, publish, space};
+use super::{NewName, Publishable, Staging, Synced, paths, rename, space};
 use crate::failpoint;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -201,7 +201,7 @@ impl Publishable for StagingFile {
     ) -> Result<Option<Box<dyn NewName>>, StorageError> {
         // What moves must be this file: a link under a final name would lead readers out.
         self.check_identity()?;
-        let renamed = publish::rename(&self.volume, &self.name, user, path);
+        let renamed = rename::rename(&self.volume, &self.name, user, path);
         renamed.map_err(|error| self.volume.explain_final(error, user, path))
     }
 }

@@ -8,7 +8,7 @@ use super::error::{Loss, StorageError};
 use super::file::{MAKE, write_all_at};
 use super::unnamed::{LinkMethod, link, make};
 use super::volume::Volume;
-use super::{NewName, Publishable, publish, space};
+use super::{NewName, Publishable, rename, space};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -74,7 +74,7 @@ impl Publishable for UnnamedFile {
             }
             linked
         };
-        let named = publish::name(&self.volume, give_name, user, path);
+        let named = rename::name(&self.volume, give_name, user, path);
         named.map(Some).map_err(|error| self.volume.explain_final(error, user, path))
     }
 }

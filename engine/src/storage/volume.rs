@@ -1,8 +1,8 @@
 //! What a storage and all of its staging files share.
 
 use super::error::{Denial, Loss, Place, StorageError};
-use super::free_name::{Moved, move_to_free_name};
 use super::latch::Latch;
+use super::rename_no_replace::{Moved, move_to_free_name};
 use super::staging_folder::StagingFolder;
 use super::unnamed::UnnamedFiles;
 use super::user_folders::UserFolders;

@@ -8,7 +8,7 @@ use crate::command::CompleteRequest;
 use crate::error::Error;
 use crate::may_block::MayBlock;
 use crate::publish::reserved_name::PublishSpec;
-use crate::publish::{Advance, Publishing, interrupted};
+use crate::publish::{Advance, Publishing, finish_on_request};
 use crate::uploads;
 use std::sync::Arc;
 use towline_types::{DocumentId, SecondDigest, Sha256Hash};
@@ -160,7 +160,7 @@ impl OrderedWriter {
         // upload says it. If a mistake in our code has left such an upload without a thread that
         // publishes it, it takes bytes again.
         if document.phase == Phase::Publishing || self.is_to_be_published(id) {
-            interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
+            finish_on_request::finish(&shared, id, may_block, &mut self.says_copied(id))?;
             document = uploads::document_of(&shared, self.user, id, may_block)?;
         }
         match document.phase {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::{Answer, Found, Position, Status};
 use crate::may_block::MayBlock;
 use crate::presence::{self, Presence};
-use crate::publish::interrupted;
+use crate::publish::finish_on_request;
 use crate::{end, uploads};
 use towline_state::catalog;
 use towline_types::{DocumentId, DocumentPath};
@@ -53,7 +53,7 @@ impl OrderedWriter {
             self.leave(PauseLog::None);
         }
         if document.phase == Phase::Publishing {
-            interrupted::finish(&self.shared, id, may_block, &mut self.says_copied(id))?;
+            finish_on_request::finish(&self.shared, id, may_block, &mut self.says_copied(id))?;
         }
         match uploads::document_of(&self.shared, self.user, id, may_block)?.phase {
             Phase::Cancelled => {}

@@ -32,7 +32,7 @@ impl OrderedWriter {
             && now < end
             && let Some(pulled) = source.pull(now + IDLE_MAX)
         {
-            failpoint::reach("tap.drawn");
+            failpoint::reach("loan.pulled");
             self.look_at_lease();
             let done = match pulled {
                 Pulled::Data { offset, buffer } => {

@@ -6,7 +6,7 @@ use crate::command::ResumeRequest;
 use crate::error::Error;
 use crate::log::Since;
 use crate::may_block::MayBlock;
-use crate::publish::interrupted;
+use crate::publish::finish_on_request;
 use crate::storage::StorageError;
 use crate::{end, uploads};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl OrderedWriter {
                     return self.receipt(document);
                 }
                 Phase::Publishing => {
-                    interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
+                    finish_on_request::finish(&shared, id, may_block, &mut self.says_copied(id))?;
                     continue;
                 }
                 _ => {}
@@ -67,7 +67,7 @@ impl OrderedWriter {
                 // The upload is retired, or is just ending: the next look at its row shows it.
                 Ok(None) => {}
                 Err(Error::Refused(Refusal::NotUploading(_))) => {
-                    interrupted::finish(&shared, id, may_block, &mut self.says_copied(id))?;
+                    finish_on_request::finish(&shared, id, may_block, &mut self.says_copied(id))?;
                 }
                 Err(error @ Error::Storage(StorageError::Lost(_))) => {
                     uploads::fail_lost(&shared, id, error, may_block)?;

@@ -132,7 +132,7 @@ fn refused(code: Code, message: impl Into<String>) -> Login {
 fn early(error: &FrameError) -> ErrorReply {
     match error {
         FrameError::UnknownKind(2 | 3) => ErrorReply::new(Code::AuthRequired, "say hello first"),
-        error => super::error::broken_framing(error),
+        error => super::error_code::broken_framing(error),
     }
 }
 

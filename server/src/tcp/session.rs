@@ -1,7 +1,7 @@
 //! One connection, from login to its end: requests go to the engine as commands, its events
 //! go out as replies. This module decides nothing but when a connection ends.
 
-use super::error::broken_framing;
+use super::error_code::broken_framing;
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
 use super::hello::{self, Login};
 use super::lent_reader::ReaderSlot;
@@ -261,7 +261,7 @@ where
         let mut admitted = match self.session.admit(translate::tag(channel), command) {
             Ok(admitted) => admitted?,
             Err(rejection) => {
-                let error = super::error::of(&rejection).on(channel, None);
+                let error = super::error_code::of(&rejection).on(channel, None);
                 self.outgoing.push(&Reply::Error(error));
                 return None;
             }

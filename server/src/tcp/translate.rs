@@ -159,7 +159,7 @@ fn held_blocks(
 fn reply(channel: Channel, event: &Event) -> Option<Reply> {
     match &event.kind {
         EventKind::Rejected(rejection) => {
-            Some(Reply::Error(super::error::of(rejection).on(channel, event.document)))
+            Some(Reply::Error(super::error_code::of(rejection).on(channel, event.document)))
         }
         EventKind::Answer(answer) => answered(channel, event.document, answer),
         EventKind::Granted(Grant { by, offset, length, lease }) => {

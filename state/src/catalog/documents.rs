@@ -4,7 +4,7 @@ use super::document::{Document, NewDocument, OnConflict, by_id};
 use super::error::{CatalogError, Refusal};
 use super::found::{self, Content, Created, Unless, needless};
 use super::job::Share;
-use super::{Catalog, Reply, place, users};
+use super::{Catalog, Reply, numbered_name, users};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
 use towline_types::{DocumentId, UserId};
@@ -70,11 +70,11 @@ impl Catalog {
 
 fn admit(connection: &Connection, new: &NewDocument) -> Result<(), CatalogError> {
     users::require(connection, new.user_id)?;
-    place::refuse_taken_folder(connection, new.user_id, &new.path)?;
+    numbered_name::refuse_taken_folder(connection, new.user_id, &new.path)?;
     // Where no number fits behind the name, a taken name is refused now, and not after all
     // bytes were sent.
     let must_be_free = new.on_conflict == OnConflict::Reject || new.path.numbered(1).is_none();
-    if must_be_free && place::is_taken(connection, new.user_id, &new.path.key(), None)? {
+    if must_be_free && numbered_name::is_taken(connection, new.user_id, &new.path.key(), None)? {
         return Err(Refusal::PathTaken.into());
     }
     Ok(())

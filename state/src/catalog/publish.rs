@@ -5,7 +5,7 @@ use super::document::{Bytes, Document, FileStamp, NewDocument, OnConflict, in_ph
 use super::durable::DurableOffset;
 use super::error::Refusal;
 use super::found::{self, Created, Unless};
-use super::place::{Wish, free_place};
+use super::numbered_name::{Wish, free_place};
 use super::{Catalog, Reply, blocks, users};
 use rusqlite::params;
 use towline_types::{DocumentId, FileHash, Sha256Hash, Timestamp};

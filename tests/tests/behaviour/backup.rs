@@ -59,6 +59,7 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     let said = String::from_utf8(made.stdout).unwrap();
     assert!(said.contains("documents themselves are not in it"), "{said}");
     let explained = fs::read_to_string(into.join("README.txt")).unwrap();
+    assert!(explained.contains("Move what is left of state/ in the data folder away"));
     let made_at = explained.split(" made at ").nth(1).and_then(|rest| rest.split(' ').next());
     let shape: String =
         made_at.unwrap().chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();

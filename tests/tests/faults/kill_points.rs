@@ -27,7 +27,7 @@ const ELSEWHERE: &[&str] = &[
     "repair.set_aside",
     "resume.growing",
     "resume.grown",
-    "tap.drawn",
+    "loan.pulled",
 ];
 
 /// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all

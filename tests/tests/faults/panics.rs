@@ -102,7 +102,7 @@ async fn a_panic_in_the_middle_of_a_block_loses_no_promise() {
 async fn a_panic_in_a_fast_upload_loses_no_promise() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    let server = Launch::over(&site).failpoints("tap.drawn=panic@3").start().await;
+    let server = Launch::over(&site).failpoints("loan.pulled=panic@3").start().await;
     let test_file = TestFile::new(48 * BLOCK, 957);
     let mut client = RawClient::login(server.address(), &user.token).await;
     let id = client.upload(upload("doc", &test_file)).await.document_id;

@@ -28,7 +28,7 @@
 use super::directory::{Directory, is_plain_file};
 use super::error::{Loss, StorageError};
 use super::file::{FILE_MODE, read_exact_at, start_writeback, write_all_at};
-use super::free_name::{Moved, move_to_free_name};
+use super::rename_no_replace::{Moved, move_to_free_name};
 use super::user_folder::UserFolder;
 use super::volume::Volume;
 use super::{GoesOn, Put, space};

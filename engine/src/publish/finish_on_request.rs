@@ -27,7 +27,7 @@ pub(crate) fn finish(
 }
 
 /// The same; a copy to another file system is made if there is a permit (`turn`), else it is left
-/// to [`copier`](super::copier).
+/// to [`leftover_copies`](super::leftover_copies).
 ///
 /// While the row says `publishing`, the upload takes no bytes and cannot be given up, and
 /// every thread that would finish it comes here. So neither its slot nor the sync of deferred

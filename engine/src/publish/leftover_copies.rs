@@ -1,7 +1,7 @@
 //! Makes those copies to other file systems that no writer makes: see
 //! [`volume_copies`](super::volume_copies).
 
-use super::interrupted;
+use super::finish_on_request;
 use crate::background::blocking;
 use crate::error::Error;
 use crate::may_block::MayBlock;
@@ -18,7 +18,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let here = Arc::clone(&shared);
         let finishing = move || {
             let may_block = MayBlock::on_own_thread();
-            interrupted::finish_in_turn(&here, id, Some(permit), may_block, &mut |_| {})
+            finish_on_request::finish_in_turn(&here, id, Some(permit), may_block, &mut |_| {})
         };
         let message = "the copy of a document did not come to its end";
         match blocking(&shared.tracker, message, finishing).await {

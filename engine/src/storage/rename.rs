@@ -1,13 +1,13 @@
 //! The move of a staging file to its final name.
 
+use super::copy_to_volume::{self, Names};
 use super::directory::{Directory, is_plain_file};
 use super::error::{Loss, StorageError};
-use super::free_name::{
+use super::group_sync::Ticket;
+use super::paths;
+use super::rename_no_replace::{
     Moved, is_same_file, knows_no_noreplace, move_to_free_name, rename_to_free_name,
 };
-use super::group_sync::Ticket;
-use super::other_volume::{self, Names};
-use super::paths;
 use super::user_folder::UserFolder;
 use super::user_folders::Missing;
 use super::volume::Volume;
@@ -64,7 +64,7 @@ pub(super) fn publish(
         Err(Errno::XDEV) => {
             let (old, copy) = (OsStr::new(&old), paths::copy_in_final_folder(id));
             let names = Names { old, copy: OsStr::new(&copy), new };
-            return other_volume::publish(volume, &folder, names, blake3, goes_on);
+            return copy_to_volume::publish(volume, &folder, names, blake3, goes_on);
         }
         moved => moved.map_err(not_moved)?,
     };
@@ -185,7 +185,7 @@ pub(super) fn sync_published(
             latch.sync_names(|| folder.directory.sync())
         })
         .and_then(|()| volume.user_folders.sync_parents(&folder, &volume.latch));
-    if folder.is_on_usual() { synced } else { synced.map_err(other_volume::elsewhere) }
+    if folder.is_on_usual() { synced } else { synced.map_err(copy_to_volume::elsewhere) }
 }
 
 /// Makes all that is on the volume durable, by one sync: bytes (P2), names and folders
@@ -268,7 +268,7 @@ pub(super) fn set_damaged_aside(
     if folder.is_on_usual() {
         synced?
     } else {
-        synced.map_err(other_volume::elsewhere)?
+        synced.map_err(copy_to_volume::elsewhere)?
     }
     Ok(aside)
 }
