@@ -252,3 +252,43 @@ async fn the_bytes_are_durable_before_they_have_their_name() {
         assert!(server.read(id).await == bytes);
     }
 }
+
+/// The name was given, and whether it is durable is not known for a moment: the next question
+/// finishes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publishing_that_was_cut_off_is_finished_by_the_next_question() {
+    for question in 0..4 {
+        let storage =
+            Scripted::new(64 << 20, Extensions { renames: true, ..Extensions::default() });
+        let server = Server::over(storage, |_| {}).await;
+        let bytes = file(LENGTH, 1);
+        let upload = sent(&server, &bytes).await;
+        let id = upload.id();
+        server.storage.fail(Call::SyncName, 1, passing);
+        assert_eq!(kind(soon(upload.complete(None)).await), "Internal");
+        assert_eq!(server.status(id).await.phase.as_str(), "publishing");
+        server.storage.take_calls();
+        match question {
+            0 => assert!(soon(server.account().receipt(id)).await.unwrap().receipt.is_durable()),
+            1 => {
+                let resume = towline_engine::ResumeRequest::of(id, SendingMode::PLAIN);
+                let stored =
+                    crate::kit::stored(soon(server.account().resume(resume)).await.unwrap());
+                assert!(stored.receipt.is_durable());
+            }
+            2 => {
+                let cancelled = kind(soon(server.account().cancel(id)).await);
+                assert_eq!(cancelled, "WrongPhase { phase: Completed }");
+            }
+            _ => {
+                server.storage.fail(Call::SyncPublished, 1, passing);
+                assert_eq!(kind(soon(server.account().receipt(id)).await), "Internal");
+                assert_eq!(server.status(id).await.phase.as_str(), "publishing");
+                soon(server.account().receipt(id)).await.unwrap();
+            }
+        }
+        assert!(server.storage.count(Call::SyncPublished) > 0, "{question}");
+        assert_eq!(server.status(id).await.phase.as_str(), "completed");
+        assert!(server.read(id).await == bytes);
+    }
+}
