@@ -72,7 +72,7 @@ async fn a_lease_that_is_over_takes_no_writer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_many_writers_and_no_more() {
+async fn a_lease_has_at_most_sixteen_writers() {
     let server = Server::new().await;
     let upload = server.begin_new(shared(SendingMode::BLOCKS)).await;
     let (id, lease) = (upload.id(), upload.lease().unwrap());

@@ -39,7 +39,7 @@ pub(crate) fn scratch() -> TempDir {
 /// Room of a store, unless a test wants less.
 pub(crate) const CAPACITY_BYTES: u64 = 256 << 20;
 
-/// Longer than anything here takes; a test that waits so long has failed.
+/// Longer than anything here takes; a test that waits that long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What ends soon, unless something is wrong.

@@ -11,7 +11,7 @@ use towline_engine::{
 use towline_types::FileSize;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_user_has_so_many_unfinished_uploads() {
+async fn the_unfinished_uploads_of_one_user_are_bounded() {
     let server = Server::with(|config| config.limits.unfinished_per_user = 3).await;
     let mut ids = Vec::new();
     for number in 0..3 {
@@ -93,7 +93,7 @@ async fn what_the_operator_keeps_for_the_catalog_is_not_claimed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_has_so_many_writers() {
+async fn the_writers_of_a_session_are_bounded() {
     let server = Server::new().await;
     let mut client = server.client_with(2);
     let bytes = file(100, 1);

@@ -107,9 +107,9 @@ async fn what_is_not_there_or_anothers_is_not_found() {
     let bob = server.account_of(crate::kit::bob());
     assert_eq!(kind(soon(bob.resume(request(id_of_ada))).await), "NotFound");
     assert_eq!(kind(soon(bob.resume(request(id(77)))).await), "NotFound");
-    let theirs = refused(soon(bob.resume(request(id_of_ada))).await);
-    let nobodys = refused(soon(bob.resume(request(id(77)))).await);
-    assert_eq!(theirs.message, nobodys.message, "a stranger learns nothing");
+    let of_ada = refused(soon(bob.resume(request(id_of_ada))).await);
+    let absent = refused(soon(bob.resume(request(id(77)))).await);
+    assert_eq!(of_ada.message, absent.message, "a stranger learns nothing");
     assert_eq!(kind(soon(bob.status(id_of_ada)).await), "NotFound");
     assert_eq!(kind(soon(bob.cancel(id_of_ada)).await), "NotFound");
     assert_eq!(kind(soon(bob.read(id_of_ada)).await), "NotFound");
