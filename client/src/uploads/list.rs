@@ -125,9 +125,7 @@ impl Uploads {
         offset: Offset,
         proof: Proof,
     ) {
-        self.change(server, document_id, move |entry| {
-            entry.offset = offset;
-            prove(entry, &proof);
+        self.change_position(server, document_id, offset, proof, |entry| {
             entry.last_chunk_time = Some(clock::now());
         });
     }
@@ -140,10 +138,24 @@ impl Uploads {
         offset: Offset,
         proof: Proof,
     ) {
+        self.change_position(server, document_id, offset, proof, |entry| {
+            entry.status = EntryStatus::Paused;
+        });
+    }
+
+    /// Notes how far an upload is, what proves it, and what `and` changes besides. Does not wait.
+    fn change_position(
+        &self,
+        server: &KnownServer,
+        document_id: DocumentId,
+        offset: Offset,
+        proof: Proof,
+        and: impl FnOnce(&mut UploadEntry) + Send + 'static,
+    ) {
         self.change(server, document_id, move |entry| {
             entry.offset = offset;
             prove(entry, &proof);
-            entry.status = EntryStatus::Paused;
+            and(entry);
         });
     }
 

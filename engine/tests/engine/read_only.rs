@@ -2,7 +2,7 @@
 //! read on.
 
 use crate::kit::{
-    BLOCK, Call, Extensions, Scripted, Server, ada, file, id, kind, new_upload, offset, soon,
+    BLOCK, Call, Extensions, Scripted, Server, ada, file, kind, new_upload, offset, soon,
     without_timed_checkpoints,
 };
 use towline_engine::{Phase, ResumeRequest, SendingMode};
@@ -120,7 +120,6 @@ async fn a_full_disk_keeps_what_came_and_goes_on_when_there_is_room() {
     server.write(&mut upload, &bytes, 1000..LENGTH).await;
     soon(upload.complete(None)).await.unwrap();
     assert!(server.read(number).await == bytes);
-    let _ = id(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,18 @@
 //! A store in memory that does what a test says at the n-th call of a kind: it fails, waits, or
 //! shows what a crash would leave just then.
 
+mod faults;
+
+pub(crate) use faults::{Gate, damage, full, passing};
+
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Read as _};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, MutexGuard};
 use towline_engine::storage::{
-    Copied, CopyStorage, DeferredStorage, GoesOn, Latch, MemoryStorage, NewName, Place,
-    Publishable, Published, Put, Resource, Staged, Staging, Storage, StorageError, Synced,
+    Copied, CopyStorage, DeferredStorage, GoesOn, Latch, MemoryStorage, NewName, Publishable,
+    Published, Put, Staged, Staging, Storage, StorageError, Synced,
 };
 use towline_state::catalog::FileStamp;
 use towline_types::{BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
@@ -563,56 +566,4 @@ impl NewName for ScriptedName {
     fn sync_name(self: Box<Self>) -> Result<(), StorageError> {
         self.0.script.around(Call::SyncName, || self.0.inner.latch().refuse_if_closed())
     }
-}
-
-/// Holds a thread up until it is opened.
-#[derive(Clone)]
-pub(crate) struct Gate {
-    reached: Arc<watch::Sender<bool>>,
-    is_open: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { reached: Arc::new(watch::Sender::new(false)), is_open: Arc::default() }
-    }
-}
-
-impl Gate {
-    /// Waits until a thread stands at the gate.
-    pub(crate) async fn reached(&self) {
-        let mut reached = self.reached.subscribe();
-        super::soon(reached.wait_for(|reached| *reached)).await.unwrap();
-    }
-
-    pub(crate) fn open(&self) {
-        *locked(&self.is_open.0) = true;
-        self.is_open.1.notify_all();
-    }
-
-    fn wait(&self) {
-        self.reached.send_replace(true);
-        let mut is_open = locked(&self.is_open.0);
-        while !*is_open {
-            is_open = self.is_open.1.wait(is_open).unwrap();
-        }
-    }
-}
-
-/// An error that may pass.
-pub(crate) fn passing() -> StorageError {
-    let source = io::Error::from_raw_os_error(16);
-    StorageError::Io { what: "do what was asked", place: Place::default(), source }
-}
-
-/// An error of a disk that does not give out what was written there.
-pub(crate) fn damage() -> StorageError {
-    let source = io::Error::from_raw_os_error(5);
-    StorageError::Io { what: "read", place: Place::default(), source }
-}
-
-/// An error of a full disk.
-pub(crate) fn full() -> StorageError {
-    let (resource, missing_bytes) = (Resource::Bytes, Some(4711));
-    StorageError::NoSpace { resource, missing_bytes, place: Place::default() }
 }
