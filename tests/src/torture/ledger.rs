@@ -44,6 +44,14 @@ pub struct Heard {
     pub cancelled: u64,
 }
 
+impl Heard {
+    /// The promises that a crash can break. A grant is the first of them: after a
+    /// crash its upload has to be found under the number that was told.
+    pub fn promises(&self) -> u64 {
+        self.begun + self.resumed + self.durable + self.receipts
+    }
+}
+
 /// One document, as we know it.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
