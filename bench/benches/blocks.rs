@@ -3,7 +3,8 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use towline_types::block::{hash_block, hash_file};
+use towline_types::block::hash_block;
+use towline_types::file_hash::hash_file;
 use towline_types::{BlockHasher, BlockIndex, ChainingValue, FileSize};
 
 fn main() {

@@ -4,9 +4,9 @@
 #[cfg(test)]
 mod hostile;
 pub(crate) mod many;
-mod pursuit;
 mod put;
 mod questions;
+mod retry;
 #[cfg(test)]
 mod scripted;
 mod work;

@@ -262,7 +262,7 @@ fn look(metadata: &Metadata) -> io::Result<(FileSize, Option<ModifiedNs>)> {
 mod tests {
     use super::*;
     use std::io::Write as _;
-    use towline_types::block::hash_file;
+    use towline_types::file_hash::hash_file;
 
     #[test]
     fn blocks_hash_to_the_file_and_a_change_is_noticed() {

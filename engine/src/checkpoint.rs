@@ -4,6 +4,7 @@
 //! in one transaction, and only then a client hears of it. Bytes that arrive meanwhile wait for the
 //! next checkpoint.
 
+pub(crate) mod pace;
 pub(crate) mod queue;
 
 use crate::active::ActiveUpload;
@@ -12,7 +13,8 @@ use crate::error::Error;
 use crate::shared::Shared;
 use crate::storage::{StorageError, Synced};
 use crate::{end, failpoint, uploads};
-use queue::{GATHER, GROUP, Pass};
+use pace::GATHER;
+use queue::{GROUP, Pass};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::slice;
 use std::sync::Arc;
@@ -21,20 +23,15 @@ use towline_state::catalog::Checkpoint;
 use towline_types::Timestamp;
 use towline_upload::{Phase, Snapshot};
 
-/// The pause after a pass, in multiples of the time that the pass took: on a fast disk checkpoints
-/// follow each other every few milliseconds, and a slow disk is not kept busy with them.
-const REST: u32 = 20;
-
 /// Runs the checkpoints of the volume, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let shortest = shared.checkpoints.shortest_rest();
-    let longest = shared.config.timings.checkpoint.max(shortest);
-    let (mut rest, mut recorded) = (shortest, true);
+    let pace = shared.checkpoints.pace();
+    let (mut rest, mut recorded) = (pace.shortest_rest, true);
     loop {
         shared.checkpoints.dirty().await;
         if recorded {
             tokio::select! {
-                () = tokio::time::sleep(rest.min(longest)) => {}
+                () = tokio::time::sleep(rest) => {}
                 () = shared.checkpoints.urgent() => {}
             }
         } else {
@@ -42,7 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             // wakes this task at once: the disk may be full for days.
             tokio::time::sleep(GATHER).await;
             tokio::select! {
-                () = tokio::time::sleep(longest) => {}
+                () = tokio::time::sleep(pace.longest_rest) => {}
                 () = shared.stopping.cancelled() => {}
             }
         }
@@ -50,7 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let here = Arc::clone(&shared);
         let message = "a checkpoint did not come to its end";
         recorded = blocking(&shared.tracker, message, move || pass(&here)).await.unwrap_or(false);
-        rest = (begun.elapsed() * REST).max(shortest);
+        rest = pace.rest_after(begun.elapsed());
         shared.state_copy.changed();
     }
 }

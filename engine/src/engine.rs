@@ -3,6 +3,7 @@
 use crate::account::Account;
 use crate::active::registry::Registry;
 use crate::buffer::BufferPool;
+use crate::checkpoint::pace::Pace;
 use crate::checkpoint::queue::CheckpointQueue;
 use crate::config::{Durability, EngineConfig};
 use crate::error::Error;
@@ -182,7 +183,10 @@ impl Engine {
             catalog: Catalog::open(folder.catalog_path())?,
             storage,
             registry: Registry::default(),
-            checkpoints: CheckpointQueue::new(config.durability),
+            checkpoints: CheckpointQueue::new(Pace::of(
+                config.durability,
+                config.timings.checkpoint,
+            )),
             deferred: DeferredQueue::new(config.durability),
             state_copy: StateFileCopy::new(
                 state_file,

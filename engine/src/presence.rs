@@ -3,7 +3,7 @@
 
 use crate::shared::Shared;
 use crate::storage::{GoesOn, Published, StorageError};
-use crate::{failpoint, file_hash, log};
+use crate::{failpoint, log, read_and_hash};
 use towline_state::CatalogError;
 use towline_state::catalog::{Document, Refusal, Reply};
 use towline_types::{BlockIndex, DocumentPath, Offset, UserId};
@@ -77,7 +77,7 @@ pub(crate) fn verify(
     let read = |buffer: &mut [u8], at: Offset| found.read_exact_at(buffer, at);
     let filesize = document.filesize;
     let take = |_: &[u8], index: BlockIndex| Ok(goes_on(index.end(filesize)));
-    let hash = match file_hash::of_blocks(filesize, read, take) {
+    let hash = match read_and_hash::of_blocks(filesize, read, take) {
         Ok(Some(hash)) => hash,
         Ok(None) => return Ok(None),
         // The file is shorter than it was, or cannot be read: in both cases it is not the right

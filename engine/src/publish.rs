@@ -4,10 +4,10 @@
 pub(crate) mod content_check;
 pub(crate) mod deferred;
 pub(crate) mod deferred_queue;
-pub(crate) mod finish;
 pub(crate) mod finish_on_request;
 mod in_place;
 pub(crate) mod leftover_copies;
+pub(crate) mod remaining_steps;
 pub(crate) mod reserved_name;
 mod source;
 pub(crate) mod volume_copies;

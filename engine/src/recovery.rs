@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::log;
 use crate::publish::content_check;
-use crate::publish::finish::{self, Remaining};
+use crate::publish::remaining_steps::{self, Remaining};
 use crate::shared::Shared;
 use crate::storage::{LocalDisk, Staged, StorageError};
 use std::collections::HashMap;
@@ -239,7 +239,7 @@ fn restore(shared: &Shared, row: &Unfinished, staging_bytes: Option<u64>) -> Res
         Action::Fail => {
             let durable = row.durable_end;
             tracing::warn!(document_id = %id, ?staging_bytes, %durable, "bytes are missing");
-            finish::fail_lost(shared, document)?;
+            remaining_steps::fail_lost(shared, document)?;
         }
     }
     tracing::info!(document_id = %id, ?action, "restored");
@@ -253,16 +253,16 @@ fn restore_publishing(
 ) -> Result<(), Error> {
     let document = &row.document;
     let id = document.document_id;
-    let published = finish::published_size(shared, document)?;
-    let remaining = finish::remaining(document.filesize, staging_bytes, published);
+    let published = remaining_steps::published_size(shared, document)?;
+    let remaining = remaining_steps::remaining(document.filesize, staging_bytes, published);
     match remaining {
         Remaining::Publish | Remaining::Record => {
-            drop(finish::carry_out(shared, document, remaining, &mut |_| false)?);
+            drop(remaining_steps::carry_out(shared, document, remaining, &mut |_| false)?);
         }
         Remaining::Missing => {
             let phase = document.phase;
             tracing::warn!(document_id = %id, %phase, ?staging_bytes, ?published, "bytes are missing");
-            finish::fail_lost(shared, document)?;
+            remaining_steps::fail_lost(shared, document)?;
         }
     }
     tracing::info!(document_id = %id, action = ?remaining, "restored");

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use towline_protocol::error::{Code, ErrorReply};
 use towline_protocol::{Reply, Request, frame, limits};
 use towline_types::block::{self, BLOCK_SIZE_BYTES};
+use towline_types::file_hash;
 use towline_types::limits as file_limits;
 use towline_types::{BlockIndex, FileSize, Offset};
 
@@ -171,7 +172,7 @@ fn its_block_values_are_true() {
         let text: Vec<String> = values.iter().map(ToString::to_string).collect();
         let text = if text.is_empty() { "none".to_owned() } else { text.join(" ") };
         assert_eq!(row[2], text);
-        assert_eq!(row[1], block::hash_file(filesize, values).to_string());
+        assert_eq!(row[1], file_hash::hash_file(filesize, values).to_string());
         assert_eq!(row[1], blake3::hash(&bytes).to_hex().as_str(), "and b3sum says the same");
     }
 }

@@ -2,8 +2,8 @@
 
 mod error_code;
 mod frame_reader;
-mod hello;
 mod lent_reader;
+mod login;
 mod send_buffer;
 pub(crate) mod session;
 mod translate;

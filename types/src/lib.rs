@@ -6,6 +6,7 @@
 
 pub mod block;
 mod digest;
+pub mod file_hash;
 pub mod limits;
 pub mod name;
 mod number;

@@ -5,6 +5,7 @@
 //! repaired in silence: the name a person sees published is the name they sent.
 //! A dot at the beginning is legal: a project's `.env` and `.git` belong to it.
 
+mod case_folding;
 mod characters;
 
 use crate::limits;
@@ -217,7 +218,7 @@ impl DocumentPath {
     /// that do not show.
     #[must_use]
     pub fn key(&self) -> String {
-        characters::key(&self.to_string())
+        case_folding::folded(&self.to_string())
     }
 }
 

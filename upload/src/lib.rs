@@ -3,18 +3,18 @@
 //! decisions go out. `clippy.toml` beside this crate bans clocks, files and sockets.
 
 mod block_value;
-mod lease;
 mod length;
 pub mod limits;
 mod phase;
 mod progress;
 mod refusal;
+mod sending_mode;
 mod upload;
 
 pub use block_value::BlockValue;
-pub use lease::{BlockOrder, Integrity, Lease, SendingMode};
 pub use length::Length;
 pub use phase::Phase;
 pub use progress::{Append, Hashing, Progress, RequestId, Snapshot, Verdict};
 pub use refusal::Refusal;
-pub use upload::{ResumeClaim, Upload};
+pub use sending_mode::{BlockOrder, Integrity, SendingMode};
+pub use upload::{Lease, ResumeClaim, Upload};

@@ -15,7 +15,8 @@ use open_block::OpenBlock;
 pub use requests::RequestId;
 use requests::Requests;
 use std::collections::{BTreeMap, BTreeSet};
-use towline_types::block::{self, BLOCK_SIZE_BYTES, block_count};
+use towline_types::block::{BLOCK_SIZE_BYTES, block_count};
+use towline_types::file_hash;
 use towline_types::limits::{OPEN_BLOCKS_MAX, WRITERS_MAX};
 use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize, Offset};
 
@@ -360,7 +361,7 @@ impl Progress {
             let expected = Offset::try_from(first).unwrap_or(Offset::MAX);
             return Err(Refusal::Incomplete { expected });
         }
-        Ok(block::hash_file(filesize, values))
+        Ok(file_hash::hash_file(filesize, values))
     }
 
     /// The data of the snapshot is synced and the catalog has recorded it.

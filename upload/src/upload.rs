@@ -1,12 +1,14 @@
 //! The rules of one upload.
 
 mod ending;
-mod leasing;
+mod lease;
+mod resume;
 mod writing;
 
 use crate::progress::Progress;
-use crate::{Lease, Length, Phase, Refusal, SendingMode};
-pub use leasing::ResumeClaim;
+use crate::{Length, Phase, Refusal, SendingMode};
+pub use lease::Lease;
+pub use resume::ResumeClaim;
 use std::time::Duration;
 use towline_types::{DocumentPath, FileSize, Generation, Timestamp, UserId};
 
@@ -134,10 +136,5 @@ impl Upload {
 
     fn check_uploading(&self) -> Result<(), Refusal> {
         if self.phase == Phase::Uploading { Ok(()) } else { Err(Refusal::NotUploading(self.phase)) }
-    }
-
-    fn check_lease(&self, lease: Lease) -> Result<(), Refusal> {
-        self.check_uploading()?;
-        if self.lease == Some(lease) { Ok(()) } else { Err(Refusal::Superseded) }
     }
 }

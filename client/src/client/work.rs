@@ -1,7 +1,7 @@
 //! The work on one file, which may be put off for other files and continued later.
 
 use super::Client;
-use super::pursuit::{Attempts, Pursuit};
+use super::retry::{Attempts, Tried};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
@@ -81,15 +81,15 @@ impl Client {
             () = cancel.cancelled() => None,
             // This future is dropped at a cancellation: the transfer and the connection are fit
             // for a pause at any moment.
-            outcome = self.pursue(transfer, attempts, others_wait, listener) => Some(outcome),
+            outcome = self.try_until_done(transfer, attempts, others_wait, listener) => Some(outcome),
         };
         let failure = match outcome {
-            Some(Pursuit::Done(receipt)) => {
+            Some(Tried::Done(receipt)) => {
                 listener(Event::Completed(receipt.clone()));
                 return Worked::Ended(Box::new(Ok(receipt)));
             }
-            Some(Pursuit::Later(wait)) => return Worked::Later(wait),
-            Some(Pursuit::Over(failure)) => {
+            Some(Tried::Later(wait)) => return Worked::Later(wait),
+            Some(Tried::Over(failure)) => {
                 failure.with(transfer.saved()).of_size(transfer.filesize())
             }
             None => {

@@ -247,7 +247,8 @@ mod tests {
     use std::path::PathBuf;
     use towline_protocol::Reply;
     use towline_testkit::id;
-    use towline_types::block::{hash_block, hash_file};
+    use towline_types::block::hash_block;
+    use towline_types::file_hash::hash_file;
     use towline_types::{FileSize, Timestamp};
 
     const WELCOME: &[u8] = br#"{"action":"welcome","version":1,"server":"x","user_id":1,"user":"u",

@@ -6,7 +6,8 @@ use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
-use towline_types::block::{hash_block, hash_file};
+use towline_types::block::hash_block;
+use towline_types::file_hash::hash_file;
 use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize};
 
 /// The length of the largest file that counts as small. The bytes of a longer one cost more

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_types::FileHash;
-use towline_types::block::{BLOCK_SIZE_BYTES, hash_file};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::file_hash::hash_file;
 
 /// How often the listener is told how much of a local file has been read to compare it.
 const CHECK_TOLD_EVERY: Duration = Duration::from_millis(200);

@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep_until};
 use towline_protocol::reply::Success;
 use towline_protocol::request::Complete;
 use towline_protocol::{Code, ErrorReply, Reply, Request};
-use towline_types::block::{BLOCK_SIZE_BYTES, hash_file};
+use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::file_hash::hash_file;
 use towline_types::{BlockIndex, Offset};
 
 /// How often one block may arrive damaged before the upload fails: then the link, or a machine

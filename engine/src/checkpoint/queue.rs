@@ -1,10 +1,9 @@
 //! Uploads that wait for a checkpoint, and the order in which they get it.
 
+use super::pace::Pace;
 use crate::active::ActiveUpload;
-use crate::config::Durability;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use towline_state::turns::Turns;
 use towline_types::{DocumentId, UserId};
@@ -18,7 +17,7 @@ use towline_upload::Upload;
 /// This changes the order in which uploads get their promises, and not the order of the steps for
 /// one upload (P1): row lock, sync, row, event.
 pub(crate) struct CheckpointQueue {
-    policy: CheckpointPolicy,
+    pace: Pace,
     waiting: Mutex<Waiting>,
     /// An upload, a pause or a flush waits for a pass.
     dirty: Notify,
@@ -41,30 +40,6 @@ struct Waiting {
 }
 
 type Paused = Arc<oneshot::Sender<()>>;
-
-/// When a pass of checkpoints begins.
-#[derive(Debug, Clone, Copy)]
-struct CheckpointPolicy {
-    /// The next pass begins without a pause when this many bytes have been received since the last
-    /// one began.
-    bytes: u64,
-    /// The shortest pause between two passes.
-    rest: Duration,
-}
-
-/// Uploads that move within this time share a checkpoint.
-pub(super) const GATHER: Duration = Duration::from_millis(20);
-
-impl CheckpointPolicy {
-    const fn of(durability: Durability) -> Self {
-        match durability {
-            Durability::Durable => Self { bytes: 64 << 20, rest: GATHER },
-            // A slow upload needs checkpoints, because it would lose much if the server crashed; a
-            // fast one is complete before the first of them.
-            Durability::Relaxed => Self { bytes: u64::MAX, rest: Duration::from_secs(5) },
-        }
-    }
-}
 
 /// How many uploads one pass goes through.
 pub(super) struct Pass {
@@ -98,13 +73,8 @@ const MANY: usize = 64;
 const LARGE_GROUP: usize = 64;
 
 impl CheckpointQueue {
-    pub(crate) fn new(durability: Durability) -> Self {
-        Self {
-            policy: CheckpointPolicy::of(durability),
-            waiting: Mutex::default(),
-            dirty: Notify::new(),
-            urgent: Notify::new(),
-        }
+    pub(crate) fn new(pace: Pace) -> Self {
+        Self { pace, waiting: Mutex::default(), dirty: Notify::new(), urgent: Notify::new() }
     }
 
     /// The upload has received that many bytes more.
@@ -114,7 +84,7 @@ impl CheckpointQueue {
             waiting.turns.push(active.owner, active.document_id);
         }
         waiting.bytes += bytes;
-        let enough = waiting.bytes >= self.policy.bytes;
+        let enough = waiting.bytes >= self.pace.bytes;
         drop(waiting);
         self.dirty.notify_one();
         if enough {
@@ -168,9 +138,9 @@ impl CheckpointQueue {
         self.urgent.notify_one();
     }
 
-    /// The shortest pause between two passes.
-    pub(super) fn shortest_rest(&self) -> Duration {
-        self.policy.rest
+    /// When the passes begin.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Waits until a pass has something to do. Cancel-safe.

@@ -8,8 +8,8 @@
 //! aside (P2).
 
 use crate::error::Error;
-use crate::file_hash;
 use crate::log;
+use crate::read_and_hash;
 use crate::shared::Shared;
 use crate::storage::StorageError;
 use towline_state::catalog::{Bytes, Document};
@@ -71,7 +71,7 @@ pub(crate) fn check_staged(
     };
     staging.drop_cached();
     let read = |buffer: &mut [u8], at: Offset| staging.read_exact_at(buffer, at);
-    check(file_hash::of_blocks(row.filesize, read, |_, _| Ok(true)), blake3)
+    check(read_and_hash::of_blocks(row.filesize, read, |_, _| Ok(true)), blake3)
 }
 
 /// Checks the bytes of the file under its name.
@@ -89,7 +89,7 @@ pub(crate) fn check_named(
     };
     let file = file.from_device();
     let read = |buffer: &mut [u8], at: Offset| file.read_exact_at(buffer, at);
-    check(file_hash::of_blocks(row.filesize, read, |_, _| Ok(true)), blake3)
+    check(read_and_hash::of_blocks(row.filesize, read, |_, _| Ok(true)), blake3)
 }
 
 fn check(

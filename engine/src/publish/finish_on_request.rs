@@ -1,6 +1,6 @@
 //! Finishes a publishing that was begun and not ended, when a request asks for its document.
 
-use super::finish;
+use super::remaining_steps;
 use super::volume_copies::{CopyProgress, VolumeCopy};
 use crate::active::ActiveUpload;
 use crate::error::Error;
@@ -53,7 +53,7 @@ pub(super) fn finish_in_turn(
         say(CopyProgress::of(&row, copied));
         !shared.stopping.is_cancelled()
     };
-    let finished = finish::finish(shared, &row, goes_on).map(drop);
+    let finished = remaining_steps::finish(shared, &row, goes_on).map(drop);
     shared.registry.exclusively(id, |active| tell_what_row_says(shared, id, active))?;
     finished
 }
@@ -76,7 +76,7 @@ fn finish_at_once(
         };
         let copy = shared.volume_copies.begin(&row).ok_or(Error::StillPublishing)?;
         shared.state_copy.changed();
-        match finish::finish(shared, &row, &mut |_| false) {
+        match remaining_steps::finish(shared, &row, &mut |_| false) {
             Err(Error::StillPublishing) => Ok(Some((row, copy))),
             finished => {
                 tell_what_row_says(shared, id, active)?;

@@ -119,7 +119,7 @@ fn path(text: &str) -> DocumentPath {
 
 /// For stores that copy nothing to publish it: only a copy is compared with the hash.
 fn any_hash() -> FileHash {
-    towline_types::block::hash_file(FileSize::MIN, [])
+    towline_types::file_hash::hash_file(FileSize::MIN, [])
 }
 
 fn loss<T>(answer: Result<T, StorageError>) -> Option<Loss> {

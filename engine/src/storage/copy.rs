@@ -9,7 +9,7 @@ use super::file::{DiskFile, write_all_at};
 use super::staging_file::StagingFile;
 use super::volume::Volume;
 use super::{Copied, GoesOn, Publishable as _, Published, Staging as _, paths, space};
-use crate::{failpoint, file_hash};
+use crate::{failpoint, read_and_hash};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ fn fill(
         }
     };
     let mut written_back = Offset::ZERO;
-    let hash = file_hash::of_blocks(filesize, read, |_, index| {
+    let hash = read_and_hash::of_blocks(filesize, read, |_, index| {
         let end = index.end(filesize);
         let since_bytes = end.get() - written_back.get();
         if method.get() != CopyMethod::Shared && since_bytes >= WRITEBACK_BYTES {
@@ -176,7 +176,8 @@ mod tests {
     use std::fs::{self, File};
     use tempfile::TempDir;
     use towline_state::catalog::FileStamp;
-    use towline_types::block::{hash_block, hash_file};
+    use towline_types::block::hash_block;
+    use towline_types::file_hash::hash_file;
     use towline_types::{BlockIndex, DocumentId, FileHash, FileSize, Offset};
 
     struct Disk {

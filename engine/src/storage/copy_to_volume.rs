@@ -32,7 +32,7 @@ use super::rename_no_replace::{Moved, move_to_free_name};
 use super::user_folder::UserFolder;
 use super::volume::Volume;
 use super::{GoesOn, Put, space};
-use crate::{failpoint, file_hash};
+use crate::{failpoint, read_and_hash};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -215,7 +215,7 @@ fn hash(
     filesize: FileSize,
     take: impl FnMut(&[u8], BlockIndex) -> Result<bool, StorageError>,
 ) -> Result<Option<FileHash>, StorageError> {
-    file_hash::of_blocks(filesize, |buffer, at| read_exact_at(&file, buffer, at, WHAT), take)
+    read_and_hash::of_blocks(filesize, |buffer, at| read_exact_at(&file, buffer, at, WHAT), take)
 }
 
 /// A failed sync of another file system is no failure of the staging files' own.

@@ -1,6 +1,6 @@
 //! Reads files block by block through one buffer, and hashes what it reads.
 
-use crate::file_hash;
+use crate::read_and_hash;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -35,7 +35,7 @@ impl Reader {
     /// The hash of the whole file; nothing where it is shorter than that.
     pub(super) fn hash(&mut self, file: &File, filesize: FileSize) -> io::Result<Option<FileHash>> {
         let read = |buffer: &mut [u8], at: Offset| file.read_exact_at(buffer, at.get());
-        let hash = file_hash::of_blocks(filesize, read, |block, _| {
+        let hash = read_and_hash::of_blocks(filesize, read, |block, _| {
             self.bytes += block.len() as u64;
             Ok(true)
         });

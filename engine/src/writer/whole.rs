@@ -14,7 +14,8 @@ use crate::log::Since;
 use crate::publish::reserved_name::PublishSpec;
 use std::collections::VecDeque;
 use towline_state::catalog::{NewDocument, Unless};
-use towline_types::block::{hash_block, hash_file};
+use towline_types::block::hash_block;
+use towline_types::file_hash::hash_file;
 use towline_types::{BlockIndex, FileHash, FileSize, Offset, SecondDigest};
 use towline_upload::{Integrity, Length, Upload as Rules};
 

@@ -24,7 +24,8 @@ use towline_engine::{
     WholeUpload,
 };
 use towline_state::catalog::Length;
-use towline_types::block::{hash_block, hash_file};
+use towline_types::block::hash_block;
+use towline_types::file_hash::hash_file;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     UserId,

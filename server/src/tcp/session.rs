@@ -3,8 +3,8 @@
 
 use super::error_code::broken_framing;
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
-use super::hello::{self, Login};
 use super::lent_reader::ReaderSlot;
+use super::login::{self, Login};
 use super::send_buffer::SendBuffer;
 use super::translate;
 use crate::access::Access;
@@ -65,12 +65,12 @@ where
     let stopping = shared.stopping.clone();
     // Cancel-safe enough: a stranger who is not logged in has nothing to lose.
     let login = tokio::select! {
-        login = hello::login(&mut reader, &shared) => login,
+        login = login::login(&mut reader, &shared) => login,
         () = stopping.cancelled() => Login::Refused(stopping_error()),
     };
     match login {
         Login::User(user, expires_at) => {
-            outgoing.push(&Reply::Welcome(hello::welcome(&user, &shared)));
+            outgoing.push(&Reply::Welcome(login::welcome(&user, &shared)));
             let (session, events) =
                 shared.engine.account(user.user_id, Origin::new(peer)).session(CHANNELS_MAX);
             let connection = Connection {

@@ -5,7 +5,6 @@
 //! every code point of Unicode.
 
 use std::ops::RangeInclusive;
-use unicode_normalization::UnicodeNormalization as _;
 
 type Range = RangeInclusive<u32>;
 
@@ -168,20 +167,9 @@ fn is_legal(before: [Option<char>; 2], c: char, behind: Option<char>) -> bool {
     !(is_in(REFUSED, c) || is_in(TAGS, c) || u32::from(c) & 0xfffe == 0xfffe)
 }
 
-/// What names have in common that a file system or a reader takes for the same: full
-/// case folding, normalised (NFC), each blank a space, without what does not show.
-pub(super) fn key(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
-    }
-    let shown = |c: &char| {
-        ![JOINERS, MONGOLIAN_SELECTORS, EMOJI_SELECTORS, IDEOGRAPH_SELECTORS, REFUSED]
-            .iter()
-            .any(|ranges| is_in(ranges, *c))
-    };
-    let spaced = |c| if is_blank(c) { ' ' } else { c };
-    // Decomposed first: folding looks at one character at a time, and an accent must not
-    // decide whether it finds the letter (Unicode, definition D145).
-    let decomposed: String = text.nfd().filter(shown).map(spaced).collect();
-    unicase::UniCase::unicode(decomposed).to_folded_case().nfc().collect()
+/// Whether a reader sees nothing of it, so that two names which differ in it alone look alike.
+pub(super) fn is_unseen(c: char) -> bool {
+    [JOINERS, MONGOLIAN_SELECTORS, EMOJI_SELECTORS, IDEOGRAPH_SELECTORS, REFUSED]
+        .iter()
+        .any(|ranges| is_in(ranges, c))
 }

@@ -5,7 +5,8 @@ use crate::ranges::Ranges;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
-use towline_types::block::{self, BLOCK_SIZE_BYTES, block_count};
+use towline_types::block::{BLOCK_SIZE_BYTES, block_count};
+use towline_types::file_hash;
 use towline_types::limits::{OPEN_BLOCKS_MAX, WRITERS_MAX};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentPath, FileHash, FileSize, Offset, Timestamp, UserId,
@@ -486,7 +487,8 @@ impl World {
     }
 
     fn complete(&mut self, lease: Lease, is_right: bool) {
-        let hash = block::hash_file(self.bound(), self.indexes().map(|index| self.value(index)));
+        let hash =
+            file_hash::hash_file(self.bound(), self.indexes().map(|index| self.value(index)));
         let claimed = if is_right { hash } else { FileHash::from_bytes([9; 32]) };
         let is_whole = self.indexes().all(|index| self.is_whole(index));
         match self.upload.complete(lease, Some(claimed)) {

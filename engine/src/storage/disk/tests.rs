@@ -79,7 +79,7 @@ fn offset(bytes: u64) -> Offset {
 
 fn any_hash() -> FileHash {
     // Looked at where the file has to be copied, and nowhere here.
-    towline_types::block::hash_file(FileSize::MIN, [])
+    towline_types::file_hash::hash_file(FileSize::MIN, [])
 }
 
 fn path(text: &str) -> DocumentPath {

@@ -1,6 +1,4 @@
-//! The right to write to one upload.
-
-use towline_types::Generation;
+//! How the writers of an upload send its bytes.
 
 /// In which order the bytes of an upload come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,27 +44,4 @@ impl SendingMode {
     /// Ranges of bytes in any order, with nothing to check a block against.
     pub const RANGES: Self =
         Self { order: BlockOrder::AnyRange, integrity: Integrity::Unannounced };
-}
-
-/// The right to write to one upload, until a later lease is granted. It is a number and no
-/// lock: the next lease is granted without this one being given back. Several writers may
-/// share it; see [`Upload::join`](crate::Upload::join).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    pub(crate) generation: Generation,
-    pub(crate) mode: SendingMode,
-}
-
-impl Lease {
-    /// What tells it from all other leases of its upload.
-    #[must_use]
-    pub const fn generation(self) -> Generation {
-        self.generation
-    }
-
-    /// How its writers send.
-    #[must_use]
-    pub const fn mode(self) -> SendingMode {
-        self.mode
-    }
 }

@@ -1,6 +1,7 @@
 //! The hash of a file, made block by block through one buffer.
 
-use towline_types::block::{block_count, hash_block, hash_file};
+use towline_types::block::{block_count, hash_block};
+use towline_types::file_hash::hash_file;
 use towline_types::{BlockIndex, FileHash, FileSize, Offset};
 
 /// The hash of a file of that size; nothing where `take` said not to go on. `read` fills the buffer

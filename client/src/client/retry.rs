@@ -36,7 +36,7 @@ pub(super) struct Attempts {
 }
 
 /// How the attempts ended.
-pub(super) enum Pursuit {
+pub(super) enum Tried {
     Done(Receipt),
     Over(Failure),
     /// The file is put off, and the other files of the command are tried first.
@@ -69,18 +69,18 @@ impl Attempts {
 impl Client {
     /// Makes attempts until one succeeds. Where `others_wait`, a file that fails for a reason of
     /// its own is put off.
-    pub(super) async fn pursue(
+    pub(super) async fn try_until_done(
         &mut self,
         transfer: &mut Transfer,
         attempts: &mut Attempts,
         others_wait: bool,
         listener: Listener<'_>,
-    ) -> Pursuit {
+    ) -> Tried {
         loop {
             let Attempt { ended, made_headway, was_in_vain } =
                 self.attempt(transfer, listener).await;
             let end = match ended {
-                Ok(receipt) => return Pursuit::Done(receipt),
+                Ok(receipt) => return Tried::Done(receipt),
                 Err(end) => end,
             };
             if made_headway {
@@ -90,11 +90,11 @@ impl Client {
             let failed = match self.failed(end, attempts).await {
                 Ok(Some(failed)) => failed,
                 Ok(None) => continue,
-                Err(failure) => return Pursuit::Over(failure),
+                Err(failure) => return Tried::Over(failure),
             };
             self.connection = None;
             let Some(wait) = self.next_wait(attempts, &failed).await else {
-                return Pursuit::Over(self.given_up(attempts, failed));
+                return Tried::Over(self.given_up(attempts, failed));
             };
             listener(Event::Waiting {
                 path: transfer.local().clone(),
@@ -104,7 +104,7 @@ impl Client {
             });
             let is_stubborn = failed.refusal.is_some() || attempts.lost >= LOSSES_BEFORE_OTHERS;
             if others_wait && failed.was_connected && is_stubborn {
-                return Pursuit::Later(wait);
+                return Tried::Later(wait);
             }
             tokio::time::sleep(wait).await;
         }

@@ -1,10 +1,10 @@
-//! Who may write to the upload, and until when.
+//! Whether an upload goes on, and from which byte.
 
 use super::Upload;
-use crate::{BlockOrder, Integrity, Lease, Length, Refusal, SendingMode};
+use super::lease::Lease;
+use crate::{BlockOrder, Integrity, Length, Refusal, SendingMode};
 use std::time::Duration;
-use towline_types::limits::WRITERS_MAX;
-use towline_types::{FileSize, Generation, Offset, Timestamp, UserId};
+use towline_types::{FileSize, Offset, Timestamp, UserId};
 
 /// What a writer says of an upload that it wants to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,55 +91,5 @@ impl Upload {
                 Err(Refusal::FileChanged { what: "filesize" })
             }
         }
-    }
-
-    /// One more writer for the lease in force. Blocks, or ranges, are what the writers share;
-    /// a writer whose bytes come in order is alone.
-    ///
-    /// # Errors
-    /// In the order of the questions: does the user have such an upload, is it still
-    /// uploading, is that its lease, can it be shared, by one more.
-    pub fn join(&mut self, user: UserId, generation: Generation) -> Result<Lease, Refusal> {
-        if user != self.owner {
-            return Err(Refusal::NotFound);
-        }
-        self.check_uploading()?;
-        let lease = self.lease.filter(|lease| lease.generation == generation);
-        let lease = lease.ok_or(Refusal::Superseded)?;
-        if lease.mode.order == BlockOrder::InOrder {
-            return Err(Refusal::NotShared);
-        }
-        if self.writers >= WRITERS_MAX {
-            return Err(Refusal::TooManyWriters { max: WRITERS_MAX });
-        }
-        self.writers += 1;
-        Ok(lease)
-    }
-
-    /// A writer is gone; says whether its lease was in force. It ends with the last one.
-    pub fn release(&mut self, lease: Lease) -> bool {
-        let in_force = self.lease == Some(lease);
-        if in_force {
-            self.writers -= 1;
-            self.lease = self.lease.filter(|_| self.writers > 0);
-            if self.lease.is_none() {
-                self.progress.confirm_all_requests();
-            }
-        }
-        in_force
-    }
-
-    /// The lease ends, however many share it.
-    pub fn revoke(&mut self) {
-        self.lease = None;
-        self.progress.confirm_all_requests();
-    }
-
-    pub(super) fn grant(&mut self, mode: SendingMode, now: Timestamp) -> Lease {
-        self.generation = self.generation.next(now);
-        let lease = Lease { generation: self.generation, mode };
-        self.lease = Some(lease);
-        self.writers = 1;
-        lease
     }
 }

@@ -1,0 +1,41 @@
+//! How often received bytes are made durable: by number of bytes, or by time.
+
+use crate::config::Durability;
+use std::time::Duration;
+
+/// When a pass of checkpoints begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// The next pass begins without a pause when this many bytes have been received since the last
+    /// one began.
+    pub(super) bytes: u64,
+    /// The shortest pause between two passes.
+    pub(super) shortest_rest: Duration,
+    /// The longest one, which is also the pause after a pass that failed.
+    pub(super) longest_rest: Duration,
+}
+
+/// Uploads that move within this time share a checkpoint.
+pub(super) const GATHER: Duration = Duration::from_millis(20);
+
+/// The pause after a pass, in multiples of the time that the pass took: on a fast disk checkpoints
+/// follow each other every few milliseconds, and a slow disk is not kept busy with them.
+const REST: u32 = 20;
+
+impl Pace {
+    /// `longest_rest` is what [`Timings::checkpoint`](crate::Timings) says.
+    pub(crate) fn of(durability: Durability, longest_rest: Duration) -> Self {
+        let (bytes, shortest_rest) = match durability {
+            Durability::Durable => (64 << 20, GATHER),
+            // A slow upload needs checkpoints, because it would lose much if the server crashed; a
+            // fast one is complete before the first of them.
+            Durability::Relaxed => (u64::MAX, Duration::from_secs(5)),
+        };
+        Self { bytes, shortest_rest, longest_rest: longest_rest.max(shortest_rest) }
+    }
+
+    /// The pause after a pass that took that long.
+    pub(super) fn rest_after(&self, pass: Duration) -> Duration {
+        (pass * REST).clamp(self.shortest_rest, self.longest_rest)
+    }
+}
