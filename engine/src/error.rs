@@ -329,6 +329,12 @@ fn denied(denial: Denial, place: &Place) -> String {
             "the folder of {} is read-only on the server; its operator has to change that",
             file(place)
         ),
+        Denial::OtherFileSystem => format!(
+            "{} cannot be moved there: the server keeps the two places on different disks, and \
+             moves nothing from one disk to another",
+            file(place)
+        ),
+        Denial::IntoItself => format!("{} cannot be moved into itself", file(place)),
         Denial::Impossible => format!(
             "the server's system refuses to put {} in its place; its operator finds the reason in \
              the server's log",

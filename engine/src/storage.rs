@@ -7,7 +7,7 @@
 //!
 //! # The contract and its extensions
 //!
-//! A store implements [`Storage`], [`Staging`] and [`Publishable`]. Methods with a body are
+//! A store implements [`Storage`] with [`TreeStorage`], [`Staging`] and [`Publishable`]. Methods with a body are
 //! right for every store, and a store overrides them where it can do better. What not every
 //! store can do is a trait of its own, which the store hands out:
 //!
@@ -26,8 +26,9 @@
 //!   whose `write_all_at` had returned before survives a power cut, and `Ok` from
 //!   [`Storage::publish`] that the file, its name and every folder above it do (P2, P3). A
 //!   checkpoint can only be recorded with the [`Synced`] that such a sync has returned (P1).
-//! - **Nothing is overwritten.** No method replaces what has a published name, and none
-//!   deletes a file of which it is not told by document id.
+//! - **Nothing is overwritten.** No method but [`TreeStorage::replace`] gives a name that is taken,
+//!   and that one keeps the file that had the name. None deletes a file of which the caller has not
+//!   said that it knows it.
 //! - **A failed sync is final.** The [`Latch`] of the store closes: every further change is
 //!   refused with [`StorageError::ReadOnly`] until the process starts anew; reading goes on. A
 //!   sync that failed is never repeated, for the second was measured to say OK of lost data.
@@ -35,7 +36,8 @@
 //!   may call it again with the same arguments; what was done already is accepted.
 //!
 //! What the caller promises in return: one writer to a staging area at a time (the lease
-//! ensures that), and no write once verification has begun.
+//! ensures that), no write once verification has begun, and no move of a folder while a document in
+//! it [gets its name](self::tree).
 //!
 //! The bodies of the tests in `storage/contract/` hold every implementation to this.
 
@@ -46,27 +48,36 @@ mod copies;
 mod copy;
 mod copy_to_volume;
 mod deferred;
+mod delete;
 mod directory;
 mod disk;
+mod durable_folders;
 mod error;
 mod file;
 mod folder;
 mod group_sync;
 mod latch;
 mod local_disk;
+mod make_folder;
 mod marker;
 mod memory;
+mod mount_list;
+mod mount_points;
 mod paths;
 mod published;
 mod recent_folders;
+mod relocate;
 mod rename;
 mod rename_no_replace;
+mod replace;
 mod scan;
 mod space;
+mod spots;
 mod staging;
 mod staging_file;
 mod staging_folder;
 mod synced;
+mod tree;
 mod unnamed;
 mod unnamed_file;
 mod user_folder;
@@ -89,13 +100,14 @@ pub use scan::{DataFolderScan, FoundFile};
 pub use staging::{NewName, Publishable, Staging};
 pub use staging_folder::StagedEntry;
 pub use synced::Synced;
+pub use tree::{Deleted, Entry, Judge, Spot, TreeStorage, Verdict};
 
 use std::ops::Range;
 use std::sync::Arc;
 use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
 
 /// A store that keeps documents.
-pub trait Storage: Send + Sync + 'static {
+pub trait Storage: TreeStorage + Send + Sync + 'static {
     /// Makes the staging area for a new upload and reserves its space.
     ///
     /// The area is empty. Its name is not durable yet: [`Staging::sync`] makes it so

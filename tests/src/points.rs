@@ -34,8 +34,20 @@ pub const WHOLE: &[&str] = &["whole.file_made"];
 pub const COPIED: &[&str] = &["copy.begun", "copy.block"];
 
 /// Points that no client of the TCP door reaches. The engine's own tests kill a process there
-/// (`engine/tests/rules/killed.rs`).
-pub const OTHER_DOORS: &[&str] = &["declare.recorded"];
+/// (`engine/tests/rules/killed.rs`, `engine/tests/rules/killed_store.rs`).
+pub const OTHER_DOORS: &[&str] = &[
+    "declare.recorded",
+    "delete.done",
+    "folder.made",
+    "relocate.folders_made",
+    "relocate.new_name_synced",
+    "relocate.renamed",
+    "relocate.settled",
+    "replace.folder_synced",
+    "replace.kept",
+    "replace.kept_synced",
+    "replace.renamed",
+];
 
 /// Points that a start passes which has something to put in order.
 pub const AT_THE_START: &[&str] =

@@ -16,6 +16,6 @@ mod store_id;
 pub use block::{BlockHasher, BlockIndex};
 pub use digest::{ChainingValue, FileHash, SecondDigest, Sha256Hash};
 pub use name::{BadName, DocumentPath, Name};
-pub use number::{DocumentId, FileSize, Generation, Offset, OutOfRange, Timestamp, UserId};
+pub use number::{DocumentId, FileSize, Generation, NodeId, Offset, OutOfRange, Timestamp, UserId};
 pub use on_conflict::OnConflict;
 pub use store_id::{BadStoreId, StoreId};

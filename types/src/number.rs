@@ -90,6 +90,11 @@ number!(
     DocumentId, "a document_id", 1
 );
 number!(
+    /// The number of a node: what a person sees under a name, a file, a folder or a link. It stays
+    /// with the node wherever that is moved, and no other node ever has it.
+    NodeId, "a node_id", 1
+);
+number!(
     /// The number of a user.
     UserId, "a user_id", 1
 );

@@ -3,22 +3,27 @@
 //! contract in one point each, and shows that a body fails for each of them.
 
 mod broken;
+mod deleting;
 mod discarding;
+mod folders;
 mod latching;
 mod power_cut;
 mod publishing;
 mod reading;
+mod relocating;
+mod replacing;
 mod restarting;
 mod space;
 mod whole;
 
 use super::{
-    DataFolder, DiskStorage, FolderLock, Loss, MemoryStorage, Put, Staging, Storage, StorageError,
+    DataFolder, DiskStorage, FolderLock, Loss, MemoryStorage, Put, Spot, Staging, Storage,
+    StorageError,
 };
 use std::io::Read as _;
 use std::sync::Arc;
 use tempfile::TempDir;
-use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Name, NodeId, Offset, UserId};
 
 /// A store that can be left as a killed process leaves it.
 pub(super) trait Subject: Sized {
@@ -141,6 +146,41 @@ fn put(storage: &dyn Storage, number: u64, place: &str) -> Result<(), StorageErr
     let goes_on = &mut |_| panic!("nothing is copied here");
     let put = storage.publish(id(number), user(), &path(place), any_hash(), goes_on);
     put.map(|put| assert_eq!(put, Put::InPlace))
+}
+
+fn node(number: u64) -> NodeId {
+    NodeId::try_from(number).unwrap()
+}
+
+fn living(place: &str) -> Spot {
+    Spot::Living(path(place))
+}
+
+/// Publishes new bytes there.
+fn put_bytes(storage: &dyn Storage, number: u64, place: &str, bytes: &[u8]) {
+    upload(storage, number, bytes);
+    put(storage, number, place).unwrap();
+}
+
+fn replace(
+    storage: &dyn Storage,
+    (number, old): (u64, u64),
+    place: &str,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
+    upload(storage, number, bytes);
+    let goes_on = &mut |_| panic!("nothing is copied here");
+    let put = storage.replace(id(number), user(), &path(place), id(old), any_hash(), goes_on);
+    put.map(|put| assert_eq!(put, Put::InPlace))
+}
+
+/// The bytes of what lies in a spot, or that far below it; `None` where there is none.
+fn read_spot(storage: &dyn Storage, spot: &Spot, below: &[&str]) -> Option<Vec<u8>> {
+    let below: Vec<_> = below.iter().map(|name| Name::new(*name).unwrap()).collect();
+    let published = storage.open_spot(user(), spot, &below).unwrap()?;
+    let mut bytes = Vec::new();
+    published.into_reader(Offset::ZERO..Offset::MAX).read_to_end(&mut bytes).unwrap();
+    Some(bytes)
 }
 
 /// The bytes of a document; `None` where there is none.

@@ -65,47 +65,23 @@ pub(super) fn publish(
     blake3: FileHash,
     goes_on: GoesOn<'_>,
 ) -> Result<Put, StorageError> {
-    let Names { old, copy: copy_name, new } = names;
+    let Names { copy: copy_name, new, .. } = names;
     let there = &*folder.directory;
-    if !goes_on(Offset::ZERO) {
-        return Ok(Put::Stopped);
-    }
-    let from = (volume.staging.directory)
-        .file(old, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
-        .map_err(|errno| StorageError::opening(WHAT, errno))?;
-    let stat = rustix::fs::fstat(&from).map_err(|errno| StorageError::new(WHAT, errno))?;
-    let filesize =
-        FileSize::from_i64(stat.st_size).map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
     let mut moved = None;
-    match look(there, new, (filesize, blake3), goes_on)? {
-        InPlace::Nothing => {
-            let copied = copy(volume, &from, folder, copy_name, (filesize, blake3), goes_on);
-            let named = copied.and_then(|put| {
-                if put == Put::Stopped {
-                    return Ok(None);
-                }
-                failpoint::reach("publish.copied");
-                match move_to_free_name(there, copy_name, there, new) {
-                    Ok(moved) => Ok(Some(moved)),
-                    Err(Errno::EXIST) => Err(StorageError::Exists),
-                    Err(errno) => Err(StorageError::new(WHAT, errno)),
-                }
-            });
-            if !matches!(named, Ok(Some(_))) {
+    match ready(volume, folder, names, Taken::Refuse, (blake3, goes_on))? {
+        Ready::Stopped => return Ok(Put::Stopped),
+        Ready::InPlace => {}
+        Ready::Copied => match move_to_free_name(there, copy_name, there, new) {
+            Ok(named) => moved = Some(named),
+            Err(errno) => {
                 // Where the removal fails too, the next try removes it.
                 let _ = there.remove(copy_name);
+                return Err(match errno {
+                    Errno::EXIST => StorageError::Exists,
+                    errno => StorageError::new(WHAT, errno),
+                });
             }
-            moved = named?;
-            if moved.is_none() {
-                return Ok(Put::Stopped);
-            }
-        }
-        // An earlier call came as far as that.
-        InPlace::Same(file) => {
-            folder.latch(&volume.latch).sync(|| rustix::fs::fsync(&file)).map_err(elsewhere)?;
-        }
-        InPlace::Other => return Err(StorageError::Exists),
-        InPlace::NotRead => return Ok(Put::Stopped),
+        },
     }
     failpoint::reach("publish.copy_named");
     let synced = folder.sync(folder.ticket(), &volume.latch).map_err(elsewhere);
@@ -123,6 +99,68 @@ pub(super) fn publish(
         let _ = there.remove(copy_name);
     }
     Ok(Put::InPlace)
+}
+
+/// What is done about another file that has the final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Nothing is copied.
+    Refuse,
+    /// It is an older version of the document.
+    Replace,
+}
+
+/// How far a document is that goes to another file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Its bytes are durable under the name of a copy.
+    Copied,
+    /// A file with its bytes has the final name already, and its bytes are durable: an earlier call
+    /// came as far as that.
+    InPlace,
+    /// It was not to go on. Nothing of the copy is left.
+    Stopped,
+}
+
+/// All up to step 3.
+pub(super) fn ready(
+    volume: &Volume,
+    folder: &UserFolder,
+    names: Names<'_>,
+    taken: Taken,
+    (blake3, goes_on): (FileHash, GoesOn<'_>),
+) -> Result<Ready, StorageError> {
+    let there = &*folder.directory;
+    if !goes_on(Offset::ZERO) {
+        return Ok(Ready::Stopped);
+    }
+    let from = (volume.staging.directory)
+        .file(names.old, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+        .map_err(|errno| StorageError::opening(WHAT, errno))?;
+    let stat = rustix::fs::fstat(&from).map_err(|errno| StorageError::new(WHAT, errno))?;
+    let filesize =
+        FileSize::from_i64(stat.st_size).map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
+    match look(there, names.new, (filesize, blake3), goes_on)? {
+        InPlace::Same(file) => {
+            folder.latch(&volume.latch).sync(|| rustix::fs::fsync(&file)).map_err(elsewhere)?;
+            return Ok(Ready::InPlace);
+        }
+        InPlace::NotRead => return Ok(Ready::Stopped),
+        InPlace::Other if taken == Taken::Refuse => return Err(StorageError::Exists),
+        InPlace::Other | InPlace::Nothing => {}
+    }
+    let copied = copy(volume, &from, folder, names.copy, (filesize, blake3), goes_on);
+    if !matches!(copied, Ok(Put::InPlace)) {
+        // Where the removal fails too, the next try removes it.
+        let _ = there.remove(names.copy);
+    }
+    Ok(match copied? {
+        Put::Stopped => Ready::Stopped,
+        Put::InPlace => {
+            failpoint::reach("publish.copied");
+            Ready::Copied
+        }
+    })
 }
 
 /// Steps 1 to 3.

@@ -121,6 +121,8 @@ impl Directory {
         if failpoint::is_faked("sync.folder") {
             return Ok(());
         }
+        #[cfg(test)]
+        sync_log::add(self)?;
         rustix::fs::fsync(self)
     }
 }
@@ -186,6 +188,35 @@ fn open_step(
         return Err(Errno::LOOP);
     }
     answer
+}
+
+/// Which folders a test has had synced, for what only a power cut would tell otherwise.
+#[cfg(test)]
+pub(super) mod sync_log {
+    use super::Directory;
+    use rustix::io::Errno;
+    use std::cell::RefCell;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
+
+    thread_local! {
+        static SYNCED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn add(directory: &Directory) -> Result<(), Errno> {
+        let inode = rustix::fs::fstat(directory)?.st_ino;
+        SYNCED.with_borrow_mut(|synced| synced.push(inode));
+        Ok(())
+    }
+
+    /// Which of these folders were synced by this thread since the last call, in the order of
+    /// their syncs.
+    pub(in crate::storage) fn take<'a>(folders: &[(&'a str, &Path)]) -> Vec<&'a str> {
+        let inodes: Vec<_> =
+            folders.iter().map(|(name, path)| (*name, path.metadata().unwrap().ino())).collect();
+        let named = |inode| inodes.iter().find(|(_, other)| *other == inode).map(|(name, _)| *name);
+        SYNCED.with_borrow_mut(|synced| synced.drain(..).filter_map(named).collect())
+    }
 }
 
 #[cfg(test)]

@@ -12,16 +12,17 @@ use super::user_folders::UserFolders;
 use super::volume::Volume;
 use super::volume_sync::{self, VolumeSync};
 use super::{
-    Copied, CopyStorage, DeferredStorage, GoesOn, LocalDisk, Publishable, Published, Put, Staged,
-    Staging, Storage, Stray,
+    Copied, CopyStorage, DeferredStorage, Deleted, Entry, GoesOn, Judge, LocalDisk, Publishable,
+    Published, Put, Spot, Staged, Staging, Storage, Stray, TreeStorage,
 };
-use super::{copy, paths, rename, space};
+use super::{copy, delete, make_folder, paths, relocate, rename, replace, space, spots};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towline_state::catalog::FileStamp;
-use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Name, NodeId, UserId};
 
 /// Documents in the data folder of a local file system.
 #[derive(Debug)]
@@ -87,6 +88,10 @@ impl DiskStorage {
     }
 }
 
+fn published((file, filesize, stamp): (File, FileSize, FileStamp)) -> Published {
+    Published::new(filesize, stamp, Box::new(DiskFile(file)))
+}
+
 impl Storage for DiskStorage {
     fn create(&self, id: DocumentId, filesize: FileSize) -> Result<Arc<dyn Staging>, StorageError> {
         let made = StagingFile::create(&self.volume, id, filesize);
@@ -126,9 +131,7 @@ impl Storage for DiskStorage {
     ) -> Result<Option<Published>, StorageError> {
         let found = self.volume.user_folders.published(user, path);
         let found = found.map_err(|error| error.at(|| paths::final_place(user, path)))?;
-        Ok(found.map(|(file, filesize, stamp)| {
-            Published::new(filesize, stamp, Box::new(DiskFile(file)))
-        }))
+        Ok(found.map(published))
     }
 
     fn sync_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
@@ -172,6 +175,65 @@ impl Storage for DiskStorage {
 
     fn local_disk(&self) -> Option<&dyn LocalDisk> {
         Some(self)
+    }
+}
+
+impl TreeStorage for DiskStorage {
+    fn make_folder(&self, user: UserId, folder: &DocumentPath) -> Result<(), StorageError> {
+        make_folder::make(&self.volume, user, folder)
+            .map_err(|error| self.volume.explain_final(error, user, folder))
+    }
+
+    fn replace(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+        old: DocumentId,
+        blake3: FileHash,
+        goes_on: GoesOn<'_>,
+    ) -> Result<Put, StorageError> {
+        let put = replace::replace(&self.volume, id, (user, path), old, (blake3, goes_on));
+        put.map_err(|error| self.volume.explain_final(error, user, path))
+    }
+
+    fn relocate(&self, user: UserId, from: &Spot, to: &Spot) -> Result<(), StorageError> {
+        let place = if let Spot::Living(_) = to { to } else { from };
+        relocate::relocate(&self.volume, user, from, to)
+            .map_err(|error| self.volume.explain(error, || spots::place(user, place)))
+    }
+
+    fn is_there(&self, user: UserId, spot: &Spot) -> Result<Option<Entry>, StorageError> {
+        let found = spots::entry(&self.volume.user_folders, user, spot);
+        found.map_err(|error| error.at(|| spots::place(user, spot)))
+    }
+
+    fn open_spot(
+        &self,
+        user: UserId,
+        spot: &Spot,
+        below: &[Name],
+    ) -> Result<Option<Published>, StorageError> {
+        let opened = spots::open(&self.volume.user_folders, user, spot, below);
+        let found = opened.map_err(|error| error.at(|| spots::place(user, spot)))?;
+        Ok(found.map(published))
+    }
+
+    fn delete_trash(
+        &self,
+        user: UserId,
+        node: NodeId,
+        judge: Judge<'_>,
+    ) -> Result<Deleted, StorageError> {
+        let place = || spots::place(user, &Spot::Trash(node));
+        delete::trash(&self.volume, user, node, judge)
+            .map_err(|error| self.volume.explain(error, place))
+    }
+
+    fn delete_versions(&self, user: UserId, versions: &[DocumentId]) -> Result<(), StorageError> {
+        let place = || paths::kept_place(&paths::versions(Path::new(""), user));
+        delete::versions(&self.volume, user, versions)
+            .map_err(|error| self.volume.explain(error, place))
     }
 }
 

@@ -117,6 +117,10 @@ pub enum Denial {
     ReadOnly,
     /// The file system cannot do that at all.
     Impossible,
+    /// What is to be moved, or a part of it, is on another file system than its new place.
+    OtherFileSystem,
+    /// A folder is to be moved below itself.
+    IntoItself,
 }
 
 /// Where something went wrong.
@@ -267,6 +271,18 @@ impl StorageError {
     pub(crate) fn no_room(missing_bytes: u64) -> Self {
         let (missing_bytes, place) = (Some(missing_bytes), Place::default());
         Self::NoSpace { resource: Resource::Bytes, missing_bytes, place }
+    }
+
+    /// What is to be moved would have to be copied.
+    pub(super) fn other_file_system(what: &'static str) -> Self {
+        let (place, source) = (Place::default(), Errno::XDEV.into());
+        Self::Refused { what, denial: Denial::OtherFileSystem, place, source }
+    }
+
+    /// A folder is to be moved below itself.
+    pub(super) fn into_itself(what: &'static str) -> Self {
+        let (place, source) = (Place::default(), Errno::INVAL.into());
+        Self::Refused { what, denial: Denial::IntoItself, place, source }
     }
 
     /// What is in the way is no plain file or folder.

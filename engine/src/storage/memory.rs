@@ -13,6 +13,8 @@
 //!   sync copies a list of pointers and no bytes.
 
 mod blocks;
+mod tree;
+mod tree_storage;
 
 use super::error::Loss;
 use super::{
@@ -25,6 +27,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use towline_state::catalog::FileStamp;
 use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
+use tree::{Node, Tree};
 
 /// See the module's description. Clones are the same store.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Names {
     staged: BTreeMap<DocumentId, StagedFile>,
-    published: BTreeMap<(UserId, String), Arc<File>>,
+    tree: Tree,
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +99,11 @@ impl File {
 
     fn length_bytes(&self) -> u64 {
         self.content().written.length() as u64
+    }
+
+    fn filesize(&self) -> Result<FileSize, StorageError> {
+        FileSize::try_from(self.length_bytes())
+            .map_err(|_| StorageError::TooLarge { what: "open the file" })
     }
 
     fn stamp(&self) -> FileStamp {
@@ -164,9 +172,13 @@ impl MemoryStorage {
                 survivors.staged.insert(*id, StagedFile { file, is_whole: *is_whole });
             }
         }
-        for (name, file) in &names.published {
-            if let Some(file) = survives(file) {
-                survivors.published.insert(name.clone(), file);
+        for ((user, key), node) in names.tree.all() {
+            let left = match node {
+                Node::File(file) => survives(file).map(Node::File),
+                Node::Folder => Some(Node::Folder),
+            };
+            if let Some(node) = left {
+                survivors.tree.insert(*user, key.clone(), node);
             }
         }
         Self::with(survivors, free_bytes, self.0.last_number.load(Ordering::SeqCst))
@@ -222,28 +234,35 @@ impl MemoryStorage {
         if names.staged.get(&id).is_some_and(wanted)
             && let Some(staged) = names.staged.remove(&id)
         {
-            self.0.space.give_back(std::mem::take(&mut staged.file.content().claimed_bytes));
+            self.give_back(&staged.file);
         }
         Ok(())
+    }
+
+    /// The space of a file that is deleted is free again.
+    fn give_back(&self, file: &File) {
+        self.0.space.give_back(std::mem::take(&mut file.content().claimed_bytes));
     }
 }
 
 impl Names {
-    /// Refuses a place where a file has the name of one of the folders.
-    fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
-        let path = path.to_string();
-        let mut folders = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
-        if folders.any(|folder| self.published.contains_key(&(user, folder.to_owned()))) {
-            return Err(StorageError::NotAFolder);
-        }
+    /// Gives a staged file its final name, which is free.
+    fn publish(&mut self, id: DocumentId, user: UserId, key: &str) -> Result<(), StorageError> {
+        let staged = self.staged.get(&id).cloned().ok_or(StorageError::Lost(Loss::Missing))?;
+        self.tree.add(user, key, Node::File(Arc::clone(&staged.file)))?;
+        staged.file.content().is_name_durable = true;
+        self.staged.remove(&id);
         Ok(())
     }
 
-    /// Whether documents lie below that name: it is a folder's.
-    fn is_folder(&self, user: UserId, path: &str) -> bool {
-        let below = format!("{path}/");
-        let mut behind = self.published.range((user, below.clone())..);
-        behind.next().is_some_and(|((owner, name), _)| *owner == user && name.starts_with(&below))
+    fn open(&self, user: UserId, key: &str) -> Result<Option<Published>, StorageError> {
+        let file = match self.tree.get(user, key) {
+            Some(Node::File(file)) => file,
+            Some(Node::Folder) => return Err(StorageError::in_the_way("open the published file")),
+            None => return Ok(None),
+        };
+        let content = Box::new(MemoryFile(Arc::clone(file)));
+        Ok(Some(Published::new(file.filesize()?, file.stamp(), content)))
     }
 }
 
@@ -282,16 +301,7 @@ impl Storage for MemoryStorage {
         _: GoesOn<'_>,
     ) -> Result<Put, StorageError> {
         self.0.latch.refuse_if_closed()?;
-        let mut names = self.names();
-        let staged = names.staged.get(&id).cloned().ok_or(StorageError::Lost(Loss::Missing))?;
-        names.check_folder(user, path)?;
-        let name = (user, path.to_string());
-        if names.published.contains_key(&name) || names.is_folder(user, &name.1) {
-            return Err(StorageError::Exists);
-        }
-        staged.file.content().is_name_durable = true;
-        names.staged.remove(&id);
-        names.published.insert(name, staged.file);
+        self.names().publish(id, user, &path.to_string())?;
         Ok(Put::InPlace)
     }
 
@@ -301,21 +311,15 @@ impl Storage for MemoryStorage {
         path: &DocumentPath,
     ) -> Result<Option<Published>, StorageError> {
         let names = self.names();
-        names.check_folder(user, path)?;
-        let Some(file) = names.published.get(&(user, path.to_string())) else {
-            return Ok(None);
-        };
-        let filesize = FileSize::try_from(file.length_bytes());
-        let filesize = filesize.map_err(|_| StorageError::TooLarge { what: "open the file" })?;
-        let content = Box::new(MemoryFile(Arc::clone(file)));
-        Ok(Some(Published::new(filesize, file.stamp(), content)))
+        names.tree.check_folder(user, path)?;
+        names.open(user, &path.to_string())
     }
 
     fn sync_published(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
         self.0.latch.refuse_if_closed()?;
         let names = self.names();
-        names.check_folder(user, path)?;
-        let published = names.published.get(&(user, path.to_string()));
+        names.tree.check_folder(user, path)?;
+        let published = names.tree.get(user, &path.to_string()).and_then(Node::file);
         published.ok_or(StorageError::Lost(Loss::Missing))?.sync_data(&self.0.latch)
     }
 
@@ -344,7 +348,7 @@ impl Storage for MemoryStorage {
     }
 
     fn check_folder(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
-        self.names().check_folder(user, path)
+        self.names().tree.check_folder(user, path)
     }
 }
 

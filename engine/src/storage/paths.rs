@@ -2,19 +2,28 @@
 //! names that were checked, so that none of them can hold a `/` or be `..`.
 //!
 //! Right under [`UPLOADS`] only users' folders lie, each named by a number, beside
-//! [`STAGING`]: nothing that a person names can meet it, with a dot at its beginning
-//! or without.
+//! [`STAGING`], [`VERSIONS`] and [`TRASH`]: nothing that a person names can meet those, with a
+//! dot at its beginning or without.
 
 use super::error::Place;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
-use towline_types::{DocumentId, DocumentPath, UserId};
+use towline_types::{DocumentId, DocumentPath, NodeId, UserId};
 
 /// Final files, a folder per user; seen from the data folder.
 pub(super) const UPLOADS: &str = "uploads";
 /// Staging files; seen from [`UPLOADS`], so that a move between them is a rename.
 pub(super) const STAGING: &str = ".staging";
+/// Versions that were replaced, a folder per user; seen from [`UPLOADS`], so that they are kept by
+/// a link.
+const VERSIONS: &str = ".versions";
+/// What was removed, a folder per user; seen from [`UPLOADS`], so that a removal is a rename.
+const TRASH: &str = ".trash";
+/// The same two on another file system, seen from where that is mounted. No document can have these
+/// names: a space at the beginning is refused. All file systems take them.
+const VERSIONS_ELSEWHERE: &str = " towline-versions";
+const TRASH_ELSEWHERE: &str = " towline-trash";
 /// What was set aside: what no row knows, and what is damaged; seen from
 /// [`STAGING`], which shuts everybody out.
 pub(super) const ORPHANS: &str = "orphans";
@@ -139,6 +148,52 @@ pub(super) fn is_set_aside(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| id_of(name).is_some())
 }
 
+/// The folder of a user's replaced versions on the file system that is mounted at that path, which
+/// is empty for the usual one; both seen from [`UPLOADS`].
+pub(super) fn versions(mount_point: &Path, user: UserId) -> PathBuf {
+    kept(mount_point, VERSIONS, VERSIONS_ELSEWHERE).join(user.to_string())
+}
+
+/// The same for what the user has removed.
+pub(super) fn trash(mount_point: &Path, user: UserId) -> PathBuf {
+    kept(mount_point, TRASH, TRASH_ELSEWHERE).join(user.to_string())
+}
+
+fn kept(mount_point: &Path, usual: &str, elsewhere: &str) -> PathBuf {
+    let is_usual = mount_point.as_os_str().is_empty();
+    mount_point.join(if is_usual { usual } else { elsewhere })
+}
+
+/// Whether that path, seen from [`UPLOADS`], is one of the folders that hold what was replaced or
+/// removed, or lies below one. They are for the server's own user alone, as the staging files are.
+pub(super) fn is_private(below_uploads: &Path) -> bool {
+    below_uploads.iter().enumerate().any(|(depth, name)| {
+        if depth == 0 { name == VERSIONS || name == TRASH } else { is_kept_elsewhere(name) }
+    })
+}
+
+/// Whether a name in a folder of documents is that of the folder for what was replaced or removed
+/// on that file system.
+pub(super) fn is_kept_elsewhere(name: &OsStr) -> bool {
+    name == VERSIONS_ELSEWHERE || name == TRASH_ELSEWHERE
+}
+
+/// The name under which what was to be kept of a removed thing is set aside.
+pub(super) fn trash_leftover(node: NodeId) -> OsString {
+    format!("{node}.trash").into()
+}
+
+/// A place among what was replaced or removed, for messages; `below_uploads` is seen from
+/// [`UPLOADS`].
+pub(super) fn kept_place(below_uploads: &Path) -> Place {
+    Place { path: in_data_folder(below_uploads), document: None }
+}
+
+/// A path that is seen from [`UPLOADS`], as seen from the data folder.
+pub(super) fn in_data_folder(below_uploads: &Path) -> PathBuf {
+    Path::new(UPLOADS).join(below_uploads)
+}
+
 /// The place of a document, for messages.
 pub(super) fn final_place(user: UserId, path: &DocumentPath) -> Place {
     Place { path: final_in_data_folder(user, path), document: Some(path.to_string()) }
@@ -161,7 +216,11 @@ pub(super) fn staged_in_data_folder(name: &OsStr) -> PathBuf {
 
 /// Whether a name right under [`UPLOADS`] is none of users' business.
 pub(super) fn is_no_users(name: &OsStr) -> bool {
-    name == STAGING || is_of_the_file_system(name) || is_marker(name)
+    name == STAGING
+        || name == VERSIONS
+        || name == TRASH
+        || is_of_the_file_system(name)
+        || is_marker(name)
 }
 
 /// Whether a file system makes an entry of that name in its root by itself.
@@ -277,6 +336,29 @@ mod tests {
             [" 17.towline-copy", "17.damaged", " 017.damaged", " 17.damaged.01", " 17.damaged5"]
         {
             assert!(!is_set_aside(OsStr::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_has_names_that_no_document_can_have() {
+        let user = UserId::try_from(5).unwrap();
+        let (usual, disk) = (Path::new(""), Path::new("5/disk"));
+        assert_eq!(versions(usual, user), Path::new(".versions/5"));
+        assert_eq!(trash(usual, user), Path::new(".trash/5"));
+        for kept in [versions(disk, user), trash(disk, user)] {
+            let top = kept.iter().nth(2).unwrap().to_str().unwrap();
+            assert!(is_kept_elsewhere(OsStr::new(top)));
+            assert!(DocumentPath::parse(top).is_err(), "{top}");
+            assert!(is_private(&kept));
+        }
+        for (kept, is_so) in [
+            (".versions", true),
+            (".trash/5/7", true),
+            ("5", false),
+            ("5/.trash", false),
+            (" towline-trash", false),
+        ] {
+            assert_eq!(is_private(Path::new(kept)), is_so, "{kept}");
         }
     }
 

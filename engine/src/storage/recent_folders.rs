@@ -17,8 +17,9 @@ struct RecentFolder {
     opened: Instant,
 }
 
-/// How long an open folder is used without a look at its path. A program that moves the folder
-/// away moves files that come into it within this time along, as if they had come right before.
+/// How long an open folder is used without a look at its path. Another program that moves the
+/// folder away moves files that come into it within this time along, as if they had come right
+/// before. What this process moves is forgotten at once.
 const OPEN_FOR: Duration = Duration::from_millis(100);
 
 /// The most folders, and descriptors, that are held.
@@ -36,12 +37,19 @@ impl RecentFolders {
         Some(kept.folder.clone())
     }
 
-    /// That path leads to this folder now.
-    pub(super) fn keep(&self, path: PathBuf, folder: &UserFolder) {
+    /// That path leads to this folder now, if `is_so` still says that when no other thread can
+    /// [forget](Self::forget) it.
+    pub(super) fn keep(&self, path: PathBuf, folder: &UserFolder, is_so: impl FnOnce() -> bool) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, kept| kept.opened.elapsed() <= OPEN_FOR);
-        if all.len() < FOLDERS_MAX {
+        if all.len() < FOLDERS_MAX && is_so() {
             all.insert(path, RecentFolder { folder: folder.alone(), opened: Instant::now() });
         }
+    }
+
+    /// Something is moved to that path or away from it, with all that lies below.
+    pub(super) fn forget(&self, moved: &Path) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|path, _| !path.starts_with(moved));
     }
 }

@@ -42,20 +42,10 @@ pub(super) fn publish(
     path: &DocumentPath,
     (blake3, goes_on): (FileHash, GoesOn<'_>),
 ) -> Result<Put, StorageError> {
+    volume.latch.refuse_if_closed()?;
+    require_staged(volume, id)?;
     let staging = &volume.staging.directory;
     let old = paths::staging_file(id);
-    volume.latch.refuse_if_closed()?;
-    let stat = match staging.stat(&old) {
-        Err(Errno::NOENT) if volume.adopt_whole(id)? => staging.stat(&old),
-        answer => answer,
-    };
-    // What moves must be a file: a link under a final name would lead readers out.
-    match stat {
-        Ok(stat) if is_plain_file(&stat) => {}
-        Ok(_) => return Err(StorageError::Lost(Loss::NotAFile)),
-        Err(Errno::NOENT) => return Err(StorageError::Lost(Loss::Missing)),
-        Err(errno) => return Err(StorageError::new(PUBLISH, errno)),
-    }
     let opened = volume.user_folders.open(user, path, Missing::Make);
     let folder = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
     failpoint::reach("publish.folder_made");
@@ -76,6 +66,22 @@ pub(super) fn publish(
     }
     volume.user_folders.sync_parents(&folder, &volume.latch)?;
     Ok(Put::InPlace)
+}
+
+/// Looks for the staging file of an upload; what came whole becomes one. What moves must be a
+/// file: a link under a final name would lead readers out.
+pub(super) fn require_staged(volume: &Volume, id: DocumentId) -> Result<(), StorageError> {
+    let (staging, name) = (&volume.staging.directory, paths::staging_file(id));
+    let stat = match staging.stat(&name) {
+        Err(Errno::NOENT) if volume.adopt_whole(id)? => staging.stat(&name),
+        answer => answer,
+    };
+    match stat {
+        Ok(stat) if is_plain_file(&stat) => Ok(()),
+        Ok(_) => Err(StorageError::Lost(Loss::NotAFile)),
+        Err(Errno::NOENT) => Err(StorageError::Lost(Loss::Missing)),
+        Err(errno) => Err(StorageError::new(PUBLISH, errno)),
+    }
 }
 
 /// The first two steps of [`publish`]; [`RenamedFile`] does the rest, or [`sync_deferred`] for
@@ -144,7 +150,7 @@ impl NewName for RenamedFile {
 
 const PUBLISH: &str = "publish the file";
 
-fn not_moved(errno: Errno) -> StorageError {
+pub(super) fn not_moved(errno: Errno) -> StorageError {
     match errno {
         Errno::EXIST => StorageError::Exists,
         _ => StorageError::new(PUBLISH, errno),
@@ -202,10 +208,11 @@ pub(super) fn sync_deferred(
     volume: &Volume,
     places: &[(UserId, DocumentPath)],
 ) -> Result<(), StorageError> {
-    sync_all(volume)?;
     let folders: HashSet<_> =
         places.iter().map(|(user, path)| paths::final_folder(*user, path)).collect();
-    volume.user_folders.all_synced(folders);
+    let before_sync = volume.user_folders.before_sync(folders);
+    sync_all(volume)?;
+    volume.user_folders.all_synced(before_sync);
     Ok(())
 }
 
@@ -273,9 +280,9 @@ pub(super) fn set_damaged_aside(
     Ok(aside)
 }
 
-/// Moves a file among what was set aside, under that name or the next free one, and
-/// makes the new name durable.
-fn move_aside(
+/// Moves a file or folder among what was set aside, under that name or the next free one,
+/// and makes the new name durable.
+pub(super) fn move_aside(
     volume: &Volume,
     from: &Directory,
     name: &OsStr,

@@ -1,7 +1,7 @@
-//! A name that nothing has, for a file that is there. Nothing else renames or links.
+//! New names for files and folders that are there. Nothing else renames or links.
 
-use super::directory::Directory;
-use rustix::fs::{AtFlags, RenameFlags};
+use super::directory::{Directory, is_folder};
+use rustix::fs::{AtFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 
@@ -46,6 +46,76 @@ pub(super) fn rename_to_free_name(
     rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE)
 }
 
+/// As [`move_to_free_name`], for a file or a whole folder, of which `stat` says what it is.
+pub(super) fn move_entry_to_free_name(
+    (from, old): (&Directory, &OsStr),
+    (to, new): (&Directory, &OsStr),
+    stat: &Stat,
+) -> Result<Moved, Errno> {
+    match rename_to_free_name(from, old, to, new) {
+        Ok(()) => Ok(Moved::Renamed),
+        // A folder has no second name. Between the look and the rename another program may make
+        // an empty folder of that name, which the rename then replaces: nothing is lost.
+        Err(errno) if knows_no_noreplace(errno) && is_folder(stat) => match to.stat(new) {
+            Err(Errno::NOENT) => rustix::fs::renameat(from, old, to, new).map(|()| Moved::Renamed),
+            Ok(_) => Err(Errno::EXIST),
+            Err(errno) => Err(errno),
+        },
+        Err(errno) if knows_no_noreplace(errno) => match link(from, old, to, new) {
+            Err(Errno::EXIST) => old_name_stays((from, old), (to, new)),
+            linked => linked,
+        },
+        Err(Errno::EXIST) if !is_folder(stat) => old_name_stays((from, old), (to, new)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether an earlier call linked a file and was killed before it removed the old name; else the
+/// new name is taken. On a file system that does not tell `doc` from `Doc`, both lead to one file
+/// that has one name: that must not be removed, so the listing of the folder decides.
+fn old_name_stays(
+    (from, old): (&Directory, &OsStr),
+    (to, new): (&Directory, &OsStr),
+) -> Result<Moved, Errno> {
+    if !is_same_file(from, old, to, new)? {
+        return Err(Errno::EXIST);
+    }
+    let (from_stat, to_stat) = (rustix::fs::fstat(from)?, rustix::fs::fstat(to)?);
+    if (from_stat.st_dev, from_stat.st_ino) == (to_stat.st_dev, to_stat.st_ino) {
+        let mut found = 0;
+        for name in from.entries()? {
+            let name = name?;
+            found += usize::from(name == old || name == new);
+        }
+        if found < 2 {
+            return Err(Errno::EXIST);
+        }
+    }
+    Ok(Moved::OldNameStays)
+}
+
+/// Gives a file the name of another one, in one step: that one loses it.
+pub(super) fn replace_name(
+    (from, old): (&Directory, &OsStr),
+    (to, new): (&Directory, &OsStr),
+) -> Result<(), Errno> {
+    rustix::fs::renameat(from, old, to, new)
+}
+
+/// Gives a file a second name that nothing has.
+pub(super) fn add_name(
+    (from, old): (&Directory, &OsStr),
+    (to, new): (&Directory, &OsStr),
+) -> Result<(), Errno> {
+    link(from, old, to, new).map(drop)
+}
+
+/// Whether that file cannot have a second name: its file system knows none, or the system allows
+/// none for a file of another user.
+pub(super) const fn knows_no_links(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK)
+}
+
 /// Some network and user-space file systems do not, and some sandboxes.
 pub(super) const fn knows_no_noreplace(errno: Errno) -> bool {
     matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
@@ -70,6 +140,20 @@ pub(super) fn is_same_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_leads_to_the_same_file_is_removed_only_where_there_are_two() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("old"), "bytes").unwrap();
+        std::fs::hard_link(temp.path().join("old"), temp.path().join("new")).unwrap();
+        let folder = Directory::at_path(temp.path()).unwrap();
+        let at = |name| (&folder, OsStr::new(name));
+        let stat = folder.stat("old").unwrap();
+        let moved = move_entry_to_free_name(at("old"), at("new"), &stat);
+        assert_eq!(moved, Ok(Moved::OldNameStays));
+        // As a file system says that does not tell upper case from lower case.
+        assert_eq!(old_name_stays(at("old"), at("old")), Err(Errno::EXIST));
+    }
 
     #[test]
     fn a_link_moves_without_replacing_and_is_taken_up_where_it_was_cut_off() {

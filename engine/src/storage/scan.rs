@@ -9,7 +9,7 @@ use super::file::drop_cached;
 use super::folder::DataFolder;
 use super::staging_folder::StagingFolder;
 use super::user_folders::UserFolders;
-use super::{StagedEntry, paths};
+use super::{Spot, StagedEntry, paths, spots};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towline_state::catalog::FileStamp;
 use towline_types::limits::FOLDER_DEPTH;
-use towline_types::{DocumentId, DocumentPath, FileSize, UserId};
+use towline_types::{DocumentId, DocumentPath, FileSize, Name, UserId};
 
 const WHAT: &str = "look through the data folder";
 
@@ -80,6 +80,36 @@ impl DataFolderScan {
         path: &DocumentPath,
     ) -> Result<Option<FileStamp>, StorageError> {
         Ok(self.user_folders.published(user, path)?.map(|(_, _, stamp)| stamp))
+    }
+
+    /// Opens the file that lies in a spot, or that many names below it, and tells its size; nothing
+    /// where there is none. It is read from the device.
+    ///
+    /// # Errors
+    /// As [`TreeStorage::open_spot`](super::TreeStorage::open_spot).
+    pub fn spot(
+        &self,
+        user: UserId,
+        spot: &Spot,
+        below: &[Name],
+    ) -> Result<Option<(File, FileSize)>, StorageError> {
+        let found = spots::open(&self.user_folders, user, spot, below)?;
+        Ok(found.map(|(file, filesize, _)| {
+            drop_cached(&file);
+            (file, filesize)
+        }))
+    }
+
+    /// Where something lies in a spot, or that many names below it, or would, seen from the data
+    /// folder.
+    #[must_use]
+    pub fn path_of_spot(&self, user: UserId, spot: &Spot, below: &[Name]) -> PathBuf {
+        let found = spots::find(&self.user_folders, user, spot).ok().flatten();
+        let location = found.map(|(location, _)| location);
+        let location = location.unwrap_or_else(|| spots::location(user, spot, Path::new("")));
+        let mut path = paths::in_data_folder(&location.path());
+        path.extend(below.iter().map(Name::as_str));
+        path
     }
 
     /// Opens the staging file of an upload, and tells its size; nothing where there is none.
@@ -191,8 +221,8 @@ impl DataFolderScan {
         Ok(())
     }
 
-    /// Shows every file where documents lie, one by one, but for what was set aside, and every
-    /// folder that cannot be listed or lies deeper than any document. Whatever the number of files, memory
+    /// Shows every file where documents lie, one by one, but for what was set aside, removed or
+    /// replaced, and every folder that cannot be listed or lies deeper than any document. Whatever the number of files, memory
     /// holds one name for each folder on the way.
     ///
     /// # Errors
@@ -222,7 +252,8 @@ fn walk<E>(
             Err(errno) => return show(closed(below, errno)),
         };
         let is_on_top = below.as_os_str().is_empty();
-        if is_on_top && paths::is_no_users(&name) || !is_on_top && paths::is_set_aside(&name) {
+        let is_no_documents = |name| paths::is_set_aside(name) || paths::is_kept_elsewhere(name);
+        if is_on_top && paths::is_no_users(&name) || !is_on_top && is_no_documents(&name) {
             continue;
         }
         let path = below.join(&name);
@@ -283,10 +314,16 @@ mod tests {
             "7/doc",
             "7/.git/.config",
             "7/.staging/1.tmp",
+            "7/.trash/7/1",
             "x/doc",
             "stray",
             "lost+found/1",
             ".staging/1.tmp",
+            ".trash/7/3/doc",
+            ".trash/7/4",
+            ".versions/7/1",
+            "7/disk/ towline-trash/7/5",
+            "7/disk/ towline-versions/7/2",
         ] {
             std::fs::create_dir_all(uploads.join(file).parent().unwrap()).unwrap();
             std::fs::write(uploads.join(file), "").unwrap();
@@ -299,6 +336,7 @@ mod tests {
             ("uploads/7/doc".to_owned(), true),
             ("uploads/7/.git/.config".to_owned(), true),
             ("uploads/7/.staging/1.tmp".to_owned(), true),
+            ("uploads/7/.trash/7/1".to_owned(), true),
             ("uploads/7/link".to_owned(), true),
             (format!("uploads/8/{deepest}b"), true),
             (format!("uploads/8/{deepest}doc"), true),

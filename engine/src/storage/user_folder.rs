@@ -2,6 +2,7 @@
 
 use super::StorageError;
 use super::directory::Directory;
+use super::durable_folders::Moves;
 use super::group_sync::{GroupSync, Ticket};
 use super::latch::Latch;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub(super) struct UserFolder {
     pub(super) directory: Arc<Directory>,
     pub(super) path: Arc<Path>,
+    /// How many moves there had been before it was opened by that path.
+    pub(super) opened: Moves,
     pub(super) parents: Parents,
     /// The syncs of the names in it.
     pub(super) group: Arc<GroupSync>,

@@ -6,25 +6,23 @@
 //! this process remembers which folders it has made durable itself, and syncs above
 //! all others, whichever process made them (P3).
 
-use super::directory::{Directory, is_plain_file, mount, stamp};
+use super::directory::{Directory, is_plain_file, stamp};
+use super::durable_folders::{DurableFolders, Moves, REMEMBERED};
 use super::group_sync::GroupSync;
 use super::latch::Latch;
+use super::mount_points::{self, MountPoints};
 use super::recent_folders::RecentFolders;
 use super::user_folder::{Parents, UnsyncedParent, UserFolder};
 use super::{StorageError, paths};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use towline_state::catalog::FileStamp;
 use towline_types::{DocumentPath, FileSize, UserId};
-
-/// How many folders are remembered. A path has at most 2 KiB, so this is at most
-/// 2 MiB (P6); to forget one costs a sync and nothing else.
-const REMEMBERED: usize = 1024;
 
 /// Readable to the service's group, like the files in it.
 const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
@@ -36,7 +34,7 @@ pub(super) enum Missing {
     Refuse,
 }
 
-/// All users' folders.
+/// All users' folders, and those of what they have removed or replaced.
 #[derive(Debug)]
 pub(super) struct UserFolders {
     uploads: Arc<Directory>,
@@ -44,14 +42,11 @@ pub(super) struct UserFolders {
     device: Option<u64>,
     /// Whether those others are still to be believed.
     others: Mutex<HashMap<u64, Arc<Latch>>>,
-    durable: Mutex<HashSet<PathBuf>>,
+    durable: DurableFolders,
     /// Of folders that were synced lately, by device and inode.
     groups: Mutex<HashMap<(u64, u64), Arc<GroupSync>>>,
     recent: RecentFolders,
-    /// The mount that they are on.
-    mount: Option<u64>,
-    /// Where disks are mounted, as far as a document there has told; seen from `uploads`.
-    mount_points: Mutex<BTreeSet<PathBuf>>,
+    pub(super) mount_points: MountPoints,
 }
 
 impl UserFolders {
@@ -63,13 +58,12 @@ impl UserFolders {
     pub(super) fn new(uploads: Arc<Directory>) -> Self {
         Self {
             device: rustix::fs::fstat(&*uploads).ok().map(|stat| stat.st_dev),
-            mount: mount(&*uploads).ok(),
+            mount_points: MountPoints::new(Arc::clone(&uploads)),
             others: Mutex::default(),
             uploads,
-            durable: Mutex::default(),
+            durable: DurableFolders::default(),
             groups: Mutex::default(),
             recent: RecentFolders::default(),
-            mount_points: Mutex::default(),
         }
     }
 
@@ -80,20 +74,34 @@ impl UserFolders {
         path: &DocumentPath,
         missing: Missing,
     ) -> Result<UserFolder, Errno> {
-        let folder = paths::final_folder(user, path);
+        self.open_folder(&paths::final_folder(user, path), missing)
+    }
+
+    /// Opens the folder with that path, seen from `uploads`.
+    pub(super) fn open_folder(&self, folder: &Path, missing: Missing) -> Result<UserFolder, Errno> {
         if missing == Missing::Make {
-            self.refuse_if_unmounted(&folder)?;
+            self.mount_points.refuse_if_away(folder)?;
         }
-        if !self.remembered().contains(&folder) {
-            return self.walk(&folder, missing);
+        let since = self.durable.moves();
+        if !self.durable.contains(folder) {
+            return self.walk(folder, missing);
         }
-        match self.uploads.folder(&folder) {
-            // Asked again: it may have been made anew in between, and is not durable then.
-            Ok(directory) if self.remembered().contains(&folder) => {
-                self.held(Arc::new(directory), &folder, Vec::new())
+        match self.uploads.folder(folder) {
+            // Asked again: it may have been made anew or moved in between, and is not durable then.
+            Ok(directory) if self.durable.contains(folder) && self.durable.moves() == since => {
+                self.held(Arc::new(directory), (folder, since), Vec::new())
             }
             Err(errno) if errno != Errno::NOENT => Err(errno),
-            _ => self.walk(&folder, missing),
+            _ => self.walk(folder, missing),
+        }
+    }
+
+    /// What has that name in that folder, seen from `uploads`.
+    pub(super) fn look(&self, folder: &Path, name: &OsStr) -> Result<Option<Stat>, Errno> {
+        match self.uploads.folder(folder).and_then(|folder| folder.stat(name)) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -109,7 +117,8 @@ impl UserFolders {
         work: impl Fn(&Directory) -> Result<(), Errno>,
     ) -> Result<(UserFolder, Result<(), Errno>), Errno> {
         let place = paths::final_folder(user, path);
-        if let Some(kept) = self.recent.get(&place).filter(|_| !self.has_mount_point_on(&place)) {
+        let is_usual = |_: &UserFolder| !self.mount_points.is_noted_on(&place);
+        if let Some(kept) = self.recent.get(&place).filter(is_usual) {
             match work(&kept.directory) {
                 // It may have been removed meanwhile.
                 Err(Errno::NOENT) => {}
@@ -117,7 +126,7 @@ impl UserFolders {
             }
         }
         let folder = self.open(user, path, Missing::Make)?;
-        self.recent.keep(place, &folder);
+        self.recent.keep(place, &folder, || self.durable.moves() == folder.opened);
         let done = work(&folder.directory);
         Ok((folder, done))
     }
@@ -129,9 +138,17 @@ impl UserFolders {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<(File, FileSize, FileStamp)>, StorageError> {
+        self.open_file(&paths::final_file(user, path))
+    }
+
+    /// The same for the file with that path, seen from `uploads`.
+    pub(super) fn open_file(
+        &self,
+        path: &Path,
+    ) -> Result<Option<(File, FileSize, FileStamp)>, StorageError> {
         const WHAT: &str = "open the published file";
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = match self.uploads.file(paths::final_file(user, path), flags, Mode::empty()) {
+        let file = match self.uploads.file(path, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NXIO) => return Err(StorageError::in_the_way(WHAT)),
@@ -145,33 +162,14 @@ impl UserFolders {
             .map_err(|_| StorageError::new(WHAT, Errno::OVERFLOW))?;
         let mut stamp = stamp(&stat);
         let looking = |errno| StorageError::new("look at the folders of the file", errno);
-        if Some(mount(&file).map_err(looking)?) != self.mount {
-            stamp.mount_depth = self.mount_depth(user, path).map_err(looking)?;
+        if !self.mount_points.is_usual(&file).map_err(looking)? {
+            let folder = path.parent().unwrap_or(path);
+            stamp.mount_depth = self.mount_points.depth(folder).map_err(looking)?;
             if let Some(depth) = stamp.mount_depth {
-                self.note_mount_point(user, path, depth);
+                self.mount_points.note(mount_points::point(folder, depth));
             }
         }
         Ok(Some((File::from(file), filesize, stamp)))
-    }
-
-    /// Where the innermost disk is mounted on the way to a file: how many of its document's
-    /// folders lead to the mount point. Nothing where there is none, as far as the folders
-    /// are there.
-    fn mount_depth(&self, user: UserId, path: &DocumentPath) -> Result<Option<u16>, Errno> {
-        let (mut above, mut on) = (None::<Directory>, self.mount);
-        let mut found = None;
-        for (depth, name) in (0..).zip(&paths::final_folder(user, path)) {
-            let next = match above.as_ref().unwrap_or(&self.uploads).folder(name) {
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => break,
-                next => next?,
-            };
-            let mount = Some(mount(&next)?);
-            if mount != on {
-                (found, on) = (Some(depth), mount);
-            }
-            above = Some(next);
-        }
-        Ok(found)
     }
 
     /// Whether a file that is not there may be on a disk that is not mounted, or below one
@@ -193,11 +191,11 @@ impl UserFolders {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(true),
             Err(errno) => return Err(io(errno)),
         }
-        let depth = self.mount_depth(user, path).map_err(io)?;
+        let folder = paths::final_folder(user, path);
+        let depth = self.mount_points.depth(&folder).map_err(io)?;
         if let Some(known) = known {
             return Ok(depth != known.mount_depth);
         }
-        let folder = paths::final_folder(user, path);
         Ok(depth.is_some() || self.is_nearest_empty(&folder).map_err(io)?)
     }
 
@@ -215,55 +213,15 @@ impl UserFolders {
     /// From now on nothing is written to that folder where it is empty and no disk is
     /// mounted there.
     pub(super) fn note_mount_point(&self, user: UserId, path: &DocumentPath, depth: u16) {
-        let folder = paths::final_folder(user, path);
-        let point = folder.iter().take(1 + usize::from(depth)).collect();
-        self.mount_points.lock().unwrap_or_else(PoisonError::into_inner).insert(point);
-    }
-
-    fn has_mount_point_on(&self, folder: &Path) -> bool {
-        let points = self.mount_points.lock().unwrap_or_else(PoisonError::into_inner);
-        !points.is_empty() && folder.ancestors().any(|above| points.contains(above))
-    }
-
-    /// Refuses a folder on whose way a mount point lacks its disk: it is missing, or is empty
-    /// and on the same mount as the folder above. A file there would be hidden as soon as the
-    /// disk is mounted (P3), and the documents on the disk would seem to be removed. Where
-    /// something lies there, the operator has moved the documents off their disk.
-    fn refuse_if_unmounted(&self, folder: &Path) -> Result<(), Errno> {
-        if !self.has_mount_point_on(folder) {
-            return Ok(());
-        }
-        let points = self.mount_points.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let above = folder.ancestors().filter(|above| points.contains(*above));
-        for point in above {
-            let is_mounted_or_used = match self.uploads.folder(point) {
-                Err(Errno::NOENT) => false,
-                held => {
-                    let held = held?;
-                    let parent = point.parent().filter(|parent| *parent != Path::new(""));
-                    let outside = match parent {
-                        Some(parent) => mount(self.uploads.folder(parent)?)?,
-                        None => mount(&*self.uploads)?,
-                    };
-                    mount(&held)? != outside || held.entries()?.next().is_some()
-                }
-            };
-            if !is_mounted_or_used {
-                tracing::error!(
-                    folder = %Path::new(paths::UPLOADS).join(point).display(),
-                    "the disk of this folder is not mounted: nothing is written there; mount it again"
-                );
-                return Err(Errno::NOMEDIUM);
-            }
-        }
-        Ok(())
+        self.mount_points.note(mount_points::point(&paths::final_folder(user, path), depth));
     }
 
     /// Whether nothing stands in the way of the folder of a final file.
     pub(super) fn check(&self, user: UserId, path: &DocumentPath) -> Result<(), StorageError> {
         const WHAT: &str = "look at the document's folder";
         let folder = paths::final_folder(user, path);
-        self.refuse_if_unmounted(&folder).map_err(|errno| StorageError::opening(WHAT, errno))?;
+        let mounted = self.mount_points.refuse_if_away(&folder);
+        mounted.map_err(|errno| StorageError::opening(WHAT, errno))?;
         if path.folder().is_empty() {
             return Ok(());
         }
@@ -289,7 +247,7 @@ impl UserFolders {
     fn held(
         &self,
         directory: Arc<Directory>,
-        path: &Path,
+        (path, opened): (&Path, Moves),
         unsynced: Vec<UnsyncedParent>,
     ) -> Result<UserFolder, Errno> {
         let stat = rustix::fs::fstat(&*directory)?;
@@ -301,7 +259,7 @@ impl UserFolders {
         let group = Arc::clone(all.entry((stat.st_dev, stat.st_ino)).or_default());
         let parents = Parents::Unsynced(unsynced.into());
         let other = self.other(stat.st_dev);
-        Ok(UserFolder { directory, path: path.into(), parents, group, other })
+        Ok(UserFolder { directory, path: path.into(), opened, parents, group, other })
     }
 
     /// Makes the names of all folders on the way durable, after the file's own.
@@ -311,38 +269,57 @@ impl UserFolders {
         latch: &Latch,
     ) -> Result<(), StorageError> {
         let again;
-        let unsynced = match &folder.parents {
-            Parents::Unsynced(unsynced) => unsynced,
-            Parents::Unknown if self.remembered().contains(&*folder.path) => return Ok(()),
+        let (unsynced, opened) = match &folder.parents {
+            Parents::Unsynced(unsynced) => (unsynced, folder.opened),
+            Parents::Unknown if self.durable.contains(&folder.path) => return Ok(()),
             Parents::Unknown => {
                 const WHAT: &str = "look at the folders above";
                 again = self
                     .walk(&folder.path, Missing::Refuse)
                     .map_err(|errno| StorageError::opening(WHAT, errno))?;
                 let Parents::Unsynced(unsynced) = &again.parents else { return Ok(()) };
-                unsynced
+                (unsynced, again.opened)
             }
         };
         for UnsyncedParent { above, path } in &**unsynced {
             // Another file's may have been quicker.
-            if self.remembered().contains(path) {
+            if self.durable.contains(path) && self.durable.moves() == opened {
                 continue;
             }
             let device = rustix::fs::fstat(&**above).ok().map(|stat| stat.st_dev);
             let other = device.and_then(|device| self.other(device));
             other.as_deref().unwrap_or(latch).sync_names(|| above.sync())?;
-            self.remember(path.clone());
+            self.durable.remember(path.clone(), opened);
         }
         Ok(())
     }
 
-    /// The whole file system was synced since files were moved into these folders: so
-    /// their names are durable, and those of all folders above them.
-    pub(super) fn all_synced(&self, folders: impl IntoIterator<Item = PathBuf>) {
+    /// To be asked before a sync of the whole file system: what that sync will make durable of
+    /// these folders, into which files were moved. Where nothing has been moved in this process,
+    /// the folders are there without a look: they were made before the files got there.
+    pub(super) fn before_sync(&self, folders: impl IntoIterator<Item = PathBuf>) -> BeforeSync {
+        let since = self.durable.moves();
+        let folders = folders.into_iter();
+        let folders = folders.filter(|path| since.is_none() || self.uploads.folder(path).is_ok());
+        BeforeSync { folders: folders.collect(), since }
+    }
+
+    /// The whole file system was synced since: the names of these folders are durable, and those
+    /// of all folders above them.
+    pub(super) fn all_synced(&self, BeforeSync { folders, since }: BeforeSync) {
         for folder in folders {
             let above = folder.ancestors().take_while(|path| *path != Path::new(""));
-            above.for_each(|path| self.remember(path.to_owned()));
+            above.for_each(|path| self.durable.remember(path.to_owned(), since));
         }
+    }
+
+    /// Something is moved to that path or away from it, seen from `uploads`: whatever was
+    /// remembered of it by its path, and of what lies below, is forgotten. The syncs of folders
+    /// stay, because those are found by device and inode, which a move does not change.
+    pub(super) fn forget(&self, moved: &Path) {
+        // In this order: what is kept meanwhile sees that there was a move, or is forgotten.
+        self.durable.forget(moved);
+        self.recent.forget(moved);
     }
 
     /// Whether the folder of a document, or the nearest above it that is there, is on
@@ -364,16 +341,9 @@ impl UserFolders {
         Some(Arc::clone(others.entry(device).or_default()))
     }
 
-    fn remember(&self, path: PathBuf) {
-        let mut durable = self.remembered();
-        if durable.len() >= REMEMBERED {
-            durable.clear();
-        }
-        durable.insert(path);
-    }
-
     /// Opens one folder after the other, to hold those above which a sync is due.
     fn walk(&self, folder: &Path, missing: Missing) -> Result<UserFolder, Errno> {
+        let since = self.durable.moves();
         let mut above = Arc::clone(&self.uploads);
         let mut path = PathBuf::new();
         let mut unsynced = Vec::new();
@@ -381,32 +351,25 @@ impl UserFolders {
             path.push(name);
             let next = match above.folder(name) {
                 Err(Errno::NOENT) if missing == Missing::Make => {
-                    self.make(&above, name, &path)?;
+                    let mode = if paths::is_private(&path) { Mode::RWXU } else { FOLDER_MODE };
+                    self.durable.make((&above, name), &path, mode)?;
                     above.folder(name)?
                 }
                 answer => answer?,
             };
-            if !self.remembered().contains(&path) {
+            if !self.durable.contains(&path) {
                 unsynced.push(UnsyncedParent { above, path: path.clone() });
             }
             above = Arc::new(next);
         }
-        self.held(above, folder, unsynced)
+        self.held(above, (folder, since), unsynced)
     }
+}
 
-    /// Makes a folder and forgets any earlier one of its name, as one step: a thread that
-    /// finds the new folder must not take it for the old one, which was durable.
-    fn make(&self, above: &Directory, name: &OsStr, path: &Path) -> Result<(), Errno> {
-        let mut durable = self.remembered();
-        if above.make_folder(name, FOLDER_MODE)? {
-            durable.remove(path);
-        }
-        Ok(())
-    }
-
-    fn remembered(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Folders that a sync of the whole file system makes durable.
+pub(super) struct BeforeSync {
+    folders: Vec<PathBuf>,
+    since: Moves,
 }
 
 #[cfg(test)]

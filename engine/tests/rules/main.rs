@@ -7,6 +7,7 @@ mod digests;
 mod door;
 mod handle;
 mod killed;
+mod killed_store;
 mod lengths;
 mod ranges;
 mod requests;

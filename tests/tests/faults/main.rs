@@ -11,6 +11,7 @@ mod grown;
 mod kill_points;
 mod links;
 mod memory;
+mod moves;
 mod nth_call;
 mod other_volume;
 mod other_volume_waits;

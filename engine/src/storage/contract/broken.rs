@@ -2,16 +2,16 @@
 //! each. A body that passes whatever the store does would show nothing.
 
 use super::power_cut::CutOff;
-use super::{CAPACITY_BYTES, Subject, discarding, latching, power_cut, publishing, reading};
-use super::{restarting, space, whole};
+use super::{CAPACITY_BYTES, Subject, deleting, discarding, folders, latching, power_cut};
+use super::{publishing, reading, relocating, replacing, restarting, space, whole};
 use crate::storage::{
-    GoesOn, Latch, MemoryStorage, Publishable, Published, Put, Staged, Staging, Storage,
-    StorageError, Synced,
+    Deleted, Entry, GoesOn, Judge, Latch, Loss, MemoryStorage, Publishable, Published, Put, Spot,
+    Staged, Staging, Storage, StorageError, Synced, TreeStorage, Verdict,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use towline_state::catalog::FileStamp;
-use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Name, NodeId, Offset, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -38,6 +38,22 @@ enum Fault {
     ReservesNothing,
     /// Other bytes under the same id are taken for the old ones.
     BelievesEverything,
+    /// A folder is made only when a document comes into it.
+    MakesNoFolders,
+    /// A version that is replaced is not kept.
+    DropsVersions,
+    /// A power cut takes the last move or replacement back.
+    ForgetsMoves,
+    /// What is moved goes over what has the new name.
+    MovesOver,
+    /// Of a folder only the name is moved.
+    LeavesContents,
+    /// A move that was made already is refused.
+    MovesOnce,
+    /// A file is deleted whatever the caller says of it.
+    DeletesStrangers,
+    /// What is deleted stays.
+    KeepsDeleted,
 }
 
 struct Broken {
@@ -48,6 +64,8 @@ struct BrokenStorage {
     inner: MemoryStorage,
     fault: Fault,
     latch: Latch,
+    /// The store before the last move or replacement.
+    before_move: Mutex<Option<MemoryStorage>>,
 }
 
 struct BrokenStaging {
@@ -61,7 +79,8 @@ impl Broken {
     }
 
     fn over(inner: MemoryStorage, fault: Fault) -> Self {
-        Self { storage: BrokenStorage { inner, fault, latch: Latch::default() } }
+        let (latch, before_move) = (Latch::default(), Mutex::default());
+        Self { storage: BrokenStorage { inner, fault, latch, before_move } }
     }
 }
 
@@ -77,17 +96,22 @@ impl Subject for Broken {
 
 impl CutOff for Broken {
     fn after_power_cut(self) -> Self {
-        let BrokenStorage { inner, fault, .. } = self.storage;
-        let left = if fault == Fault::ForgetsNames {
-            MemoryStorage::new(CAPACITY_BYTES)
-        } else {
-            inner.after_power_cut()
+        let BrokenStorage { inner, fault, before_move, .. } = self.storage;
+        let before_move = before_move.into_inner().unwrap();
+        let left = match (fault, before_move) {
+            (Fault::ForgetsNames, _) => MemoryStorage::new(CAPACITY_BYTES),
+            (Fault::ForgetsMoves, Some(before)) => before.after_power_cut(),
+            _ => inner.after_power_cut(),
         };
         Self::over(left, fault)
     }
 }
 
 impl BrokenStorage {
+    fn remember(&self) {
+        *self.before_move.lock().unwrap() = Some(self.inner.after_kill());
+    }
+
     fn staging(&self, inner: Arc<dyn Staging>) -> Arc<dyn Staging> {
         Arc::new(BrokenStaging { inner, fault: self.fault })
     }
@@ -181,6 +205,87 @@ impl Storage for BrokenStorage {
     }
 }
 
+impl TreeStorage for BrokenStorage {
+    fn make_folder(&self, user: UserId, folder: &DocumentPath) -> Result<(), StorageError> {
+        match self.fault {
+            Fault::MakesNoFolders => self.inner.check_folder(user, folder),
+            _ => self.inner.make_folder(user, folder),
+        }
+    }
+
+    fn replace(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        path: &DocumentPath,
+        old: DocumentId,
+        blake3: FileHash,
+        goes_on: GoesOn<'_>,
+    ) -> Result<Put, StorageError> {
+        self.remember();
+        let put = self.inner.replace(id, user, path, old, blake3, goes_on)?;
+        if self.fault == Fault::DropsVersions {
+            self.inner.delete_versions(user, &[old])?;
+        }
+        Ok(put)
+    }
+
+    fn relocate(&self, user: UserId, from: &Spot, to: &Spot) -> Result<(), StorageError> {
+        self.remember();
+        let is_any = |spot| self.inner.is_there(user, spot).map(|found| found.is_some());
+        match self.fault {
+            Fault::MovesOver if is_any(from)? && is_any(to)? && from != to => {
+                let over = Spot::Trash(NodeId::MAX);
+                self.inner.relocate(user, to, &over)?;
+                self.inner.relocate(user, from, to)?;
+                self.inner.delete_trash(user, NodeId::MAX, &mut |_| Verdict::Delete).map(drop)
+            }
+            Fault::LeavesContents if self.inner.is_there(user, from)? == Some(Entry::Folder) => {
+                let Spot::Living(to) = to else { return self.inner.relocate(user, from, to) };
+                self.inner.make_folder(user, to)
+            }
+            Fault::MovesOnce if !is_any(from)? => Err(StorageError::Lost(Loss::Missing)),
+            _ => self.inner.relocate(user, from, to),
+        }
+    }
+
+    fn is_there(&self, user: UserId, spot: &Spot) -> Result<Option<Entry>, StorageError> {
+        self.inner.is_there(user, spot)
+    }
+
+    fn open_spot(
+        &self,
+        user: UserId,
+        spot: &Spot,
+        below: &[Name],
+    ) -> Result<Option<Published>, StorageError> {
+        self.inner.open_spot(user, spot, below)
+    }
+
+    fn delete_trash(
+        &self,
+        user: UserId,
+        node: NodeId,
+        judge: Judge<'_>,
+    ) -> Result<Deleted, StorageError> {
+        match self.fault {
+            Fault::KeepsDeleted => Ok(Deleted::All),
+            Fault::DeletesStrangers => self.inner.delete_trash(user, node, &mut |below| {
+                judge(below);
+                Verdict::Delete
+            }),
+            _ => self.inner.delete_trash(user, node, judge),
+        }
+    }
+
+    fn delete_versions(&self, user: UserId, versions: &[DocumentId]) -> Result<(), StorageError> {
+        match self.fault {
+            Fault::KeepsDeleted => Ok(()),
+            _ => self.inner.delete_versions(user, versions),
+        }
+    }
+}
+
 impl Publishable for BrokenStaging {
     fn file_number(&self) -> u64 {
         self.inner.file_number()
@@ -254,6 +359,18 @@ const BODIES: &[(Body, Fault)] = &[
     (latching::a_closed_store_refuses_every_change_and_goes_on_reading, Fault::IgnoresLatch),
     (restarting::staging_areas_are_listed_after_a_restart, Fault::ListsNothing),
     (whole::what_came_whole_is_published_or_taken_up_or_discarded, Fault::HidesWhole),
+    (folders::a_folder_is_made_and_found, Fault::MakesNoFolders),
+    (replacing::a_replaced_version_is_kept_and_the_name_has_the_new_bytes, Fault::DropsVersions),
+    (relocating::a_folder_moves_with_all_that_is_in_it, Fault::LeavesContents),
+    (relocating::nothing_is_moved_over_what_is_there, Fault::MovesOver),
+    (relocating::a_move_is_made_once_however_often_it_is_called, Fault::MovesOnce),
+    (relocating::what_was_removed_is_restored, Fault::LeavesContents),
+    (power_cut::what_was_moved_stays_moved, Fault::ForgetsMoves),
+    (power_cut::what_was_replaced_stays_replaced, Fault::ForgetsMoves),
+    (deleting::what_the_caller_knows_is_deleted_and_nothing_else, Fault::DeletesStrangers),
+    (deleting::what_is_deleted_is_gone_also_where_it_is_deleted_again, Fault::KeepsDeleted),
+    (deleting::versions_are_deleted_one_by_one, Fault::KeepsDeleted),
+    (latching::a_closed_store_moves_and_deletes_nothing, Fault::IgnoresLatch),
     (
         space::what_does_not_fit_is_refused_with_what_is_missing_and_leaves_nothing,
         Fault::ReservesNothing,

@@ -1,10 +1,14 @@
 //! Once the latch is closed nothing changes, and reading goes on (P5).
 
-use super::{Subject, id, offset, on_every_store, path, put, read, size, upload, user};
-use crate::storage::StorageError;
+use super::{Subject, any_hash, id, living, node, offset, on_every_store, path, put, put_bytes};
+use super::{read, read_spot, replace, size, upload, user};
+use crate::storage::{Spot, StorageError, Verdict};
 use towline_types::Offset;
 
-on_every_store!(a_closed_store_refuses_every_change_and_goes_on_reading);
+on_every_store!(
+    a_closed_store_refuses_every_change_and_goes_on_reading,
+    a_closed_store_moves_and_deletes_nothing,
+);
 
 pub(super) fn a_closed_store_refuses_every_change_and_goes_on_reading(subject: impl Subject) {
     let storage = subject.storage();
@@ -44,4 +48,31 @@ pub(super) fn a_closed_store_refuses_every_change_and_goes_on_reading(subject: i
     let subject = subject.after_kill();
     assert!(!subject.storage().latch().is_closed());
     put(subject.storage(), 2, "other").unwrap();
+}
+
+pub(super) fn a_closed_store_moves_and_deletes_nothing(subject: impl Subject) {
+    let storage = subject.storage();
+    put_bytes(storage, 1, "a/doc", b"one");
+    put_bytes(storage, 2, "b/doc", b"two");
+    replace(storage, (3, 2), "b/doc", b"three").unwrap();
+    let removed = Spot::Trash(node(7));
+    storage.relocate(user(), &living("b"), &removed).unwrap();
+    upload(storage, 4, b"four");
+    storage.latch().close();
+
+    let (old, doc, goes_on) = (id(1), path("a/doc"), &mut |_| true);
+    for refused in [
+        storage.make_folder(user(), &path("c")),
+        storage.replace(id(4), user(), &doc, old, any_hash(), goes_on).map(drop),
+        storage.relocate(user(), &living("a"), &living("c")),
+        storage.relocate(user(), &removed, &living("b")),
+        storage.delete_trash(user(), node(7), &mut |_| Verdict::Delete).map(drop),
+        storage.delete_versions(user(), &[id(2)]),
+    ] {
+        assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
+    }
+    assert_eq!(read(storage, "a/doc").unwrap(), b"one");
+    assert_eq!(read_spot(storage, &removed, &["doc"]).unwrap(), b"three");
+    assert_eq!(read_spot(storage, &Spot::Version(id(2)), &[]).unwrap(), b"two");
+    assert_eq!(storage.is_there(user(), &living("c")).unwrap(), None);
 }

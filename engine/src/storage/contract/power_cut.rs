@@ -2,8 +2,9 @@
 //! store in memory forgets all that was not synced, so a body that passes there counts on
 //! nothing else; on a disk the tests of faults and torture cut the power.
 
-use super::{Memory, Subject, id, loss, offset, put, read, size, upload};
-use crate::storage::{Loss, MemoryStorage};
+use super::{Memory, Subject, id, living, loss, node, offset, put, put_bytes, read, read_spot};
+use super::{replace, size, upload, user};
+use crate::storage::{Loss, MemoryStorage, Spot};
 use towline_types::Offset;
 
 /// A store of which a power cut leaves what it may leave.
@@ -25,6 +26,49 @@ fn what_was_synced_is_there_behind_a_power_cut() {
 #[test]
 fn what_was_published_is_there_behind_a_power_cut() {
     published_bytes_are_there(Memory::new());
+}
+
+#[test]
+fn what_was_moved_is_in_its_new_place_behind_a_power_cut() {
+    what_was_moved_stays_moved(Memory::new());
+}
+
+#[test]
+fn both_versions_are_there_behind_a_power_cut() {
+    what_was_replaced_stays_replaced(Memory::new());
+}
+
+/// A folder and a file, renamed, removed and restored: each behind a power cut of its own.
+pub(super) fn what_was_moved_stays_moved(subject: impl CutOff) {
+    put_bytes(subject.storage(), 1, "a/b/doc", b"bytes");
+    put_bytes(subject.storage(), 2, "file", b"other");
+    let removed = Spot::Trash(node(9));
+    let mut subject = subject;
+    for (from, to) in [
+        (living("a"), living("c/d")),
+        (living("c/d/b"), removed.clone()),
+        (removed, living("b")),
+        (living("file"), living("b/file")),
+    ] {
+        subject.storage().relocate(user(), &from, &to).unwrap();
+        subject = subject.after_power_cut();
+        assert_eq!(subject.storage().is_there(user(), &from).unwrap(), None, "{from:?}");
+        assert!(subject.storage().is_there(user(), &to).unwrap().is_some(), "{to:?}");
+    }
+    assert_eq!(read(subject.storage(), "b/doc").unwrap(), b"bytes");
+    assert_eq!(read(subject.storage(), "b/file").unwrap(), b"other");
+    // Nothing was durable of what came below the old place and was not synced.
+    put_bytes(subject.storage(), 3, "a/b/doc", b"third");
+    let subject = subject.after_power_cut();
+    assert_eq!(read(subject.storage(), "a/b/doc").unwrap(), b"third");
+}
+
+pub(super) fn what_was_replaced_stays_replaced(subject: impl CutOff) {
+    put_bytes(subject.storage(), 1, "a/doc", b"first");
+    replace(subject.storage(), (2, 1), "a/doc", b"second").unwrap();
+    let subject = subject.after_power_cut();
+    assert_eq!(read(subject.storage(), "a/doc").unwrap(), b"second");
+    assert_eq!(read_spot(subject.storage(), &Spot::Version(id(1)), &[]).unwrap(), b"first");
 }
 
 pub(super) fn synced_bytes_are_there(subject: impl CutOff) {

@@ -2,19 +2,25 @@
 //! `storage/contract/`.
 
 mod deferred;
+mod deleting;
 mod links;
 mod publishing;
+mod relocating;
+mod replacing;
 mod set_aside;
 mod space;
 mod tampering;
 mod whole;
 
 use super::DiskStorage;
-use crate::storage::{DataFolder, FolderLock, Loss, Put, Staging, Storage as _, StorageError};
+use crate::storage::directory::sync_log;
+use crate::storage::{
+    DataFolder, FolderLock, Loss, Put, Spot, Staging, Storage as _, StorageError,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
-use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, NodeId, Offset, UserId};
 
 struct Disk {
     storage: DiskStorage,
@@ -47,6 +53,20 @@ impl Disk {
         self.at(".staging").join(format!("{id}.tmp"))
     }
 
+    /// Which of these folders this thread has synced since the last call, in that order.
+    fn synced<'a>(&self, folders: &[&'a str]) -> Vec<&'a str> {
+        let paths: Vec<_> = folders.iter().map(|folder| self.at(folder)).collect();
+        let named: Vec<_> =
+            folders.iter().copied().zip(paths.iter().map(PathBuf::as_path)).collect();
+        sync_log::take(&named)
+    }
+
+    /// Publishes new bytes there.
+    fn put_bytes(&self, number: u64, at: &str, bytes: &[u8]) {
+        self.upload(number, bytes);
+        put(&self.storage, id(number), &path(at)).unwrap();
+    }
+
     fn upload(&self, number: u64, bytes: &[u8]) -> Arc<dyn Staging> {
         let staging = self.storage.create(id(number), size(bytes.len() as u64)).unwrap();
         staging.write_all_at(bytes, Offset::ZERO).unwrap();
@@ -63,6 +83,14 @@ fn id(number: u64) -> DocumentId {
 fn put(storage: &DiskStorage, id: DocumentId, path: &DocumentPath) -> Result<(), StorageError> {
     let put = storage.publish(id, user(), path, any_hash(), &mut |_| false);
     put.map(|put| assert_eq!(put, Put::InPlace))
+}
+
+fn node(number: u64) -> NodeId {
+    NodeId::try_from(number).unwrap()
+}
+
+fn living(text: &str) -> Spot {
+    Spot::Living(path(text))
 }
 
 fn user() -> UserId {

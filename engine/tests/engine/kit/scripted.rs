@@ -2,6 +2,7 @@
 //! shows what a crash would leave just then.
 
 mod faults;
+mod tree;
 
 pub(crate) use faults::{Gate, damage, full, passing};
 
@@ -42,6 +43,13 @@ pub(crate) enum Call {
     Discard,
     DiscardWhole,
     Staged,
+    MakeFolder,
+    Replace,
+    Relocate,
+    IsThere,
+    OpenSpot,
+    DeleteTrash,
+    DeleteVersions,
 }
 
 /// Whether a rule is for the moment before the call or behind it. What fails behind it has been
