@@ -1,5 +1,5 @@
-//! The command line `towline`, in two steps: [`arguments`] is what was typed,
-//! [`resolve`] what it means. The commands beside them do it.
+//! The command line `towline`, in two steps: [`arguments`] is what was typed, and [`resolve`] finds
+//! out what it means. The other files of `cli/` carry the commands out.
 
 mod about;
 mod arguments;
@@ -28,8 +28,8 @@ pub fn main() -> ExitCode {
     run_from(std::env::args_os())
 }
 
-/// [`main`] inside another program, whose arguments these are not: the first of them
-/// is the name, as in [`std::env::args_os`].
+/// [`main`] inside another program, where the arguments are not those of the process. The first of
+/// them is the name of the program, as in [`std::env::args_os`].
 pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -38,7 +38,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => {
             let error = habits::with_tip(error);
-            // Where even that cannot be printed, the code must say it all.
+            // Where the error cannot be printed, only the exit code tells of it.
             let printed = error.print();
             if error.use_stderr() {
                 return Exit::Usage.into();
@@ -71,7 +71,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     whole_output(exit, json).into()
 }
 
-/// A run is not done where what it had to say was lost.
+/// The exit code of a run: a run whose output was lost is not done.
 fn whole_output(exit: Exit, json: bool) -> Exit {
     match output::lost(json) {
         Some(reason) => {

@@ -54,7 +54,7 @@ fn not_cancelled(document: DocumentId, failure: Failure) -> CliError {
     CliError::new(Exit::Refused, message)
 }
 
-/// What a server refuses of a document is said with its number.
+/// Names the document in the message of a server's refusal.
 fn of_document(document: DocumentId, failure: Failure) -> CliError {
     let is_refused = failure.code().is_some();
     let error = CliError::from(failure);
@@ -78,8 +78,8 @@ fn client_for(about: &About) -> Result<Client, CliError> {
         ));
     }
     let server = resolve::server(&about.connect, entry)?;
-    // A server that was typed is asked for its own document of that number. The token that
-    // the list knows is another server's, and is not sent there.
+    // The server that a person typed is asked for its own document of that number. The token that
+    // the list has is for another server, and is not sent there.
     let expected = entry.filter(|entry| {
         about.connect.to.is_none()
             || entry.server.as_ref().is_none_or(|known| *known == server.to_string())

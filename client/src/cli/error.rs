@@ -1,10 +1,10 @@
-//! Why a command was not begun.
+//! Why a command did not begin.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use std::fmt;
 
-/// Why a command was not even begun.
+/// Why a command did not begin.
 #[derive(Debug)]
 pub(super) struct CliError {
     pub(super) exit: Exit,
@@ -39,11 +39,11 @@ impl From<Failure> for CliError {
 
 #[cfg(feature = "serve")]
 #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
-/// What the server, or the demo, that runs in this process could not do.
+/// What the server or the demo, which run in this process, could not do.
 pub(super) fn of_server(error: anyhow::Error) -> CliError {
     let is_usage = towline_server::cli::is_usage(&error);
     let exit = if is_usage { Exit::Usage } else { Exit::Refused };
-    // A complaint about a configuration file shows the line and points at the place.
+    // An error about a configuration file shows the line and points at the place in it.
     let text = format!("{error:#}");
     let lines: Vec<_> = text.trim_end().lines().map(crate::text::printable).collect();
     CliError::new(exit, lines.join("\n"))

@@ -1,4 +1,4 @@
-//! `towline uploads --forget`: what is taken off the list. No server is asked.
+//! `towline uploads --forget`: takes uploads and commands off the list. No server is asked.
 
 use super::error::CliError;
 use super::output::line;
@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 use towline_state::UploadsState;
 use towline_types::DocumentId;
 
-/// What is to be forgotten.
+/// What is taken off the list.
 #[derive(Debug, PartialEq, Eq)]
 enum Which {
     All,
     Number(DocumentId),
-    /// What lies at or below one of these: the path as it was typed, and without symbolic links.
+    /// Everything at or below one of these paths: the path as it was typed, and the path without
+    /// symbolic links.
     Below(Vec<PathBuf>),
 }
 
 impl Which {
-    /// A file that is called `all`, or by a number, is named as `./all`.
+    /// A file that is called `all`, or whose name is a number, has to be typed as `./all`.
     fn of(typed: &Path) -> Self {
         if typed == Path::new("all") {
             return Self::All;
@@ -32,7 +33,7 @@ impl Which {
         Self::Below([Some(absolute), real].into_iter().flatten().collect())
     }
 
-    /// Takes it out of the list; whether something of it was there.
+    /// Takes it off the list. Returns whether the list had anything of it.
     fn forget_in(&self, state: &mut UploadsState) -> bool {
         let before = state.clone();
         match self {

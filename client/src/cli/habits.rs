@@ -1,9 +1,9 @@
-//! Words and options of other tools that a person may type from habit, and what Towline has
-//! instead. They are refused all the same; the refusal ends with such a tip.
+//! Words and options of other tools that a person may type from habit, and the ones that Towline
+//! has instead. Towline refuses them, and the refusal ends with a tip.
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// Options, and the tip for each of them.
+/// Options of other tools, and the tip for each of them.
 const OPTIONS: &[(&[&str], &str)] = &[
     (&["--bwlimit", "--limit-rate"], "Towline has no limit for its rate"),
     (
@@ -36,7 +36,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Commands, and the tip for each of them.
+/// Commands of other tools, and the tip for each of them.
 const COMMANDS: &[(&[&str], &str)] = &[
     (
         &["get", "download", "pull", "fetch"],
@@ -85,7 +85,7 @@ pub(super) fn with_tip(mut error: Error) -> Error {
     error
 }
 
-/// `towline help --help` asks for the help of the help, which is the help.
+/// `towline help --help` asks for the help about `help`, which is the help itself.
 pub(super) fn is_help_of_help(error: &Error) -> bool {
     error.kind() == ErrorKind::InvalidSubcommand
         && matches!(
@@ -120,7 +120,7 @@ mod tests {
         }
         assert!(refusal("towline put --bwlimit=1000 a").contains("no limit for its rate"));
         assert!(refusal("towline put -avz a").contains("everything in it"));
-        // What is not in the table keeps the parser's own guess.
+        // For a word that is not in the table, the parser's own guess stays.
         assert!(refusal("towline put --retry 3 a").contains("--retries"));
     }
 

@@ -1,5 +1,5 @@
-//! One command, remembered until it has come to its end: a later run goes on with all that
-//! was named, also with the files that were not begun.
+//! One command, which the list remembers until all of its files are done: a later run continues
+//! with everything that was named, also with the files that were not begun.
 
 use super::resolve::Memory;
 use crate::text::shown;
@@ -10,32 +10,32 @@ use towline_state::UploadsState;
 use towline_state::state_file::{EntryStatus, JobEntry, UploadEntry};
 use towline_types::{FileSize, Offset, StoreId};
 
-/// How often the state file is told how many files are done.
+/// How often the number of finished files is written to the state file.
 const NOTED_EVERY: Duration = Duration::from_secs(5);
 
-/// What the state file says of a command while it runs.
+/// The entry of a command in the state file, while the command runs.
 #[derive(Debug)]
 pub(super) struct Job {
     entry: JobEntry,
     uploads: Uploads,
     noted: Instant,
-    /// A part of it is left for another run.
+    /// A file of the command is left for a later run.
     is_open: bool,
-    /// Those of its paths that were there when this run began.
+    /// The paths of the command that were there when this run began.
     found: Vec<PathBuf>,
 }
 
 impl Job {
-    /// Writes the command down; nothing waits for that.
+    /// Writes the command to the list. Does not wait until that is done.
     pub(super) fn begin(memory: &Memory, entry: JobEntry) -> Self {
         let job = Self::of_upload(memory, entry);
         job.uploads.job_stands_at(job.entry.clone());
         job
     }
 
-    /// The command that an upload of the list stands for. It is written down only if it ends
-    /// without an upload in the list: the server may have lost the old one, and the
-    /// interruption may come before there is a new one.
+    /// The command that uploads only the file of an upload of the list. It is written to the list
+    /// only if the run ends and no upload of this file is in the list: the server may have lost the
+    /// old upload, and the interruption may come before a new one has begun.
     pub(super) fn of_upload(memory: &Memory, entry: JobEntry) -> Self {
         let is_there = |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok();
         Self {
@@ -47,7 +47,7 @@ impl Job {
         }
     }
 
-    /// One more of its files is on the server.
+    /// One more of the command's files is on the server.
     pub(super) fn one_is_done(&mut self) {
         self.entry.done += 1;
         if self.noted.elapsed() >= NOTED_EVERY && self.entry.done < self.entry.files {
@@ -56,17 +56,17 @@ impl Job {
         }
     }
 
-    /// A file of it can be gone on with, or was not begun.
+    /// A file of the command can be continued, or was not begun.
     pub(super) fn stays_open(&mut self) {
         self.is_open = true;
     }
 
-    /// The server has said who it is.
+    /// The server has said which store it has.
     pub(super) fn is_at(&mut self, store: StoreId) {
         self.entry.server_id = Some(store);
     }
 
-    /// Whether it has to do with more than the files that are in its folders now.
+    /// Whether the command names a folder: then a later run may find files that are not in it now.
     pub(super) fn names_a_folder(&self) -> bool {
         self.entry.paths.iter().any(|path| path.is_dir())
     }
@@ -75,9 +75,9 @@ impl Job {
         &self.entry
     }
 
-    /// The run is over. The entry of a command that has come to its end goes away. Where a
-    /// path has disappeared meanwhile and files are left, it may be on a disk that was
-    /// unplugged.
+    /// The run is over. The entry of a command whose files are all done is taken off the list.
+    /// Where a path has disappeared since the run began and files are left, the entry stays: the
+    /// path may be on a disk that was unplugged.
     pub(super) async fn end(self) {
         let is_missing = |path: &PathBuf| std::fs::symlink_metadata(path).is_err();
         let is_done = self.entry.done >= self.entry.files;
@@ -95,7 +95,7 @@ pub(super) fn begun(job: &JobEntry, state: &UploadsState) -> usize {
     state.uploads.values().filter(|entry| uploads::covers(job, entry)).count()
 }
 
-/// What the command remembers of server and token, in the form in which an upload does.
+/// The server and the token file of the command, in the form of an upload's entry.
 pub(super) fn as_upload(job: &JobEntry) -> UploadEntry {
     let name = NAMELESS.to_owned().try_into().expect("a legal name");
     let mut entry = UploadEntry::new(name, FileSize::MIN, Offset::ZERO, EntryStatus::Paused);
@@ -107,10 +107,10 @@ pub(super) fn as_upload(job: &JobEntry) -> UploadEntry {
     entry
 }
 
-/// Stands where an entry has the name of a file.
+/// The name of a file that an entry has to have and that has no meaning here.
 const NAMELESS: &str = "files";
 
-/// The command as a person knows it.
+/// The command in words for a person.
 pub(super) fn title(job: &JobEntry) -> String {
     let paths: Vec<_> = job.paths.iter().map(|path| shown(path)).collect();
     match &paths[..] {

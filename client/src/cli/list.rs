@@ -1,4 +1,4 @@
-//! `towline uploads`: what is unfinished.
+//! `towline uploads`: lists what is unfinished.
 
 use super::arguments::Uploads;
 use super::error::CliError;
@@ -17,10 +17,10 @@ use towline_state::clock;
 use towline_state::state_file::{JobEntry, UploadEntry};
 use towline_types::{DocumentId, Timestamp};
 
-/// Columns between two cells.
+/// The number of columns between two cells.
 const GAP: usize = 2;
 
-/// In columns; a narrower last cell tells nothing.
+/// The least number of columns of the last cell; a narrower one shows nothing useful.
 const LAST_CELL_MIN: usize = 12;
 
 pub(super) fn run(uploads: &Uploads) -> Result<Exit, CliError> {
@@ -80,15 +80,15 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct JobLine<'a> {
-    /// Tells the line of a command from that of an upload.
+    /// Tells the line of a command from the line of an upload.
     job: bool,
-    /// How many of its files have an entry in the list.
+    /// How many of the command's files have an entry in the list.
     begun: usize,
     #[serde(flatten)]
     entry: &'a JobEntry,
 }
 
-/// A command in one line, or in several where the terminal is too narrow for it.
+/// A command in one line, or in several lines where the terminal is too narrow for one.
 fn job_lines(job: &JobEntry, begun: usize, now: Timestamp, columns: Option<usize>) -> Vec<String> {
     let to_go = job.files.saturating_sub(job.done).saturating_sub(begun as u64);
     let when = job.start_time.map_or_else(String::new, |begun| format!(", {}", ago(begun, now)));
@@ -120,7 +120,8 @@ fn row(key: &str, entry: &UploadEntry, now: Timestamp) -> [String; 6] {
     ]
 }
 
-/// The local file, which tells two files of one name apart; else its place on the server.
+/// The local file, which distinguishes two files of one name; where it is not known, the folder and
+/// name on the server.
 fn file(entry: &UploadEntry) -> String {
     if let Some(path) = &entry.path {
         return shown(path);
@@ -129,7 +130,7 @@ fn file(entry: &UploadEntry) -> String {
     printable(&format!("{folder}{}", entry.filename))
 }
 
-/// The uploads as a table, or one below the other where the terminal is too narrow for one.
+/// The uploads as a table, or one below the other where the terminal is too narrow for a table.
 fn listed(mut rows: Vec<[String; 6]>, columns: Option<usize>) -> Vec<String> {
     let heads = ["DOCUMENT", "DONE", "SIZE", "LAST DATA", "SERVER", "FILE"];
     let widest = |column: usize| {
@@ -156,8 +157,8 @@ fn stacked([number, done, size, last, server, file]: &[String; 6], columns: usiz
     ]
 }
 
-/// The rows as lines, each column as wide as its widest cell. `columns` is the width of the
-/// terminal: a line that is longer loses the beginning of its last cell.
+/// The rows as lines. Each column is as wide as its widest cell. `columns` is the width of the
+/// terminal: where a line is longer, the beginning of its last cell is cut off.
 fn table<const N: usize>(rows: Vec<[String; N]>, columns: Option<usize>) -> Vec<String> {
     let mut widths = [0; N];
     for row in &rows {
@@ -184,7 +185,7 @@ fn table<const N: usize>(rows: Vec<[String; N]>, columns: Option<usize>) -> Vec<
         .collect()
 }
 
-/// The end of a text that is too long: of a path it tells the most.
+/// The end of a text that is too long: the end of a path distinguishes it best.
 fn end_of(text: &str, width: usize) -> String {
     if measure_text_width(text) <= width {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! The two streams of a command line, and whether all of it could be written.
+//! The two output streams of the command line, and whether everything could be written to them.
 
 use std::io::{self, Write as _};
 use std::sync::Mutex;
@@ -7,27 +7,27 @@ use std::sync::PoisonError;
 /// The kind of the first error of a write to standard output.
 static LOST: Mutex<Option<io::ErrorKind>> = Mutex::new(None);
 
-/// One line on standard error. Where that is closed, the line is dropped.
+/// Writes one line to standard error. Where that is closed, the line is dropped.
 pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "towline: {text}");
 }
 
-/// One line on standard output. A line that cannot be written does not end the upload;
-/// [`lost`] tells of it at the end.
+/// Writes one line to standard output. A line that cannot be written does not end the upload;
+/// [`lost`] reports it at the end.
 pub(super) fn line(text: &str) {
     let mut out = io::stdout().lock();
     note(writeln!(out, "{text}").and_then(|()| out.flush()));
 }
 
-/// Remembers that output was lost.
+/// Remembers the error of a write.
 pub(super) fn note(written: io::Result<()>) {
     if let Err(error) = written {
         LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.kind());
     }
 }
 
-/// Why output was lost, if it was. A person who closes a pipe (`| head`) has read enough;
-/// a program that reads events has missed some.
+/// Why output was lost, if it was. A person who closes a pipe (`| head`) has read enough; a program
+/// that reads events has missed some of them.
 pub(super) fn lost(json: bool) -> Option<String> {
     let kind = (*LOST.lock().unwrap_or_else(PoisonError::into_inner))?;
     (json || kind != io::ErrorKind::BrokenPipe)

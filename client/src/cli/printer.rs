@@ -1,4 +1,4 @@
-//! What a person, or a program in their place, gets to see.
+//! What the command line prints for a person or for a program.
 
 mod bar;
 mod json;
@@ -28,16 +28,17 @@ use std::time::{Duration, Instant};
 use towline_types::DocumentId;
 use waiting::Waiting;
 
-/// How often the bar moves.
+/// How often the bar is drawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Of more files than that, only problems and the sum are told, unless `--verbose`.
+/// In a run of more files than this, only problems and the sum are printed, unless `--verbose`.
 const FEW_FILES: usize = 20;
 
-/// Of many files, only one of which the server has at least this part is said to go on.
+/// In a run of more than [`FEW_FILES`], the continuation of a file is printed only where the server
+/// has at least this number of bytes of it.
 const PART_WORTH_SAYING: u64 = 8 << 20;
 
-/// Reading less than that takes no time to speak of.
+/// To read fewer bytes than this takes so little time that nothing is printed about it.
 const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
 
 /// What was asked for with `--json`, `--quiet`, `--verbose`.
@@ -48,28 +49,28 @@ pub(super) struct OutputStyle {
     pub(super) verbose: bool,
 }
 
-/// Shows events: as JSON or as plain lines on standard output; notices and the
-/// bar on standard error.
+/// Prints events: as JSON or as plain lines on standard output, notices and the bar on standard
+/// error.
 #[derive(Debug)]
 pub(super) struct Printer {
     style: OutputStyle,
-    /// What a person runs to go on with an upload.
+    /// The command by which a person continues an upload.
     resuming: Resuming,
     options_to_resume: String,
     screen: Arc<Mutex<Screen>>,
-    /// Dropped with the printer: then the thread that moves the bar ends.
+    /// Dropped with the printer: then the thread that draws the bar ends.
     _ticks: Sender<()>,
     /// Whether the next resumption is printed: the first one, and each one after a wait that
     /// was printed.
     resuming_is_news: bool,
     waiting: Waiting,
     begun: Instant,
-    /// How many files the run has.
+    /// The number of files of the run.
     files: usize,
     sum: Summary,
-    /// The command has `--skip-refused`, and it was not given.
+    /// The command knows the option `--skip-refused`, and the option was not given.
     offers_skipping: bool,
-    /// Something was refused that the option would have left out.
+    /// A file was refused that `--skip-refused` would have left out.
     is_skippable: bool,
 }
 
@@ -86,7 +87,7 @@ impl Printer {
         let (ticks, ended) = channel();
         if viewer != Viewer::None {
             let screen = Arc::clone(&screen);
-            // Where the thread cannot be started the bar stands still, and the upload goes on.
+            // Where the system has no thread, the bar stands still, and the upload goes on.
             let _ =
                 std::thread::Builder::new().name("towline-screen".to_owned()).spawn(move || {
                     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
@@ -110,18 +111,19 @@ impl Printer {
         }
     }
 
-    /// The command has an option that leaves refused files out.
+    /// The command has the option that leaves refused files out.
     pub(super) fn offer_skipping(&mut self) {
         self.offers_skipping = true;
     }
 
-    /// These files are to be sent.
+    /// The files that the run will send.
     pub(super) fn expect<'a>(&mut self, files: impl ExactSizeIterator<Item = &'a Path>) {
         self.files = files.len();
         let now = Instant::now();
         let mut screen = lock(&self.screen);
         screen.listen(now);
-        // A person sees the sum while it grows; that is worth a look at each file.
+        // A person sees the sum grow, so it needs the size of each file, at the cost of one `stat`
+        // for each.
         if self.files > 1 && matches!(screen.viewer(), Viewer::Terminal | Viewer::Log) {
             let sizes = files.map(|path| std::fs::metadata(path).map_or(0, |found| found.len()));
             let bytes = sizes.fold(0, u64::saturating_add);
@@ -129,7 +131,7 @@ impl Printer {
         }
     }
 
-    /// What is interrupted is gone on with together: no line about one file says how.
+    /// Interrupted files are continued by one command: no line about one file says how.
     pub(super) fn pause_together(&mut self) {
         self.resuming = Resuming::WithTheRest;
     }
@@ -143,12 +145,12 @@ impl Printer {
         match event {
             Event::Started(status) => {
                 screen.begin(status, now);
-                // A terminal shows the upload all the time.
+                // A terminal shows the upload all the time, so the next resumption is not printed.
                 self.resuming_is_news = false;
             }
             Event::Resumed { status, left_bytes, changed } => {
                 screen.begin(status, now);
-                // Of many small files that go on, a line for each would hide the others.
+                // Where many small files are continued, a line for each would hide the other lines.
                 let is_worth_saying = self.tells_each() || status.held_bytes >= PART_WORTH_SAYING;
                 if let Some(text) = lines::resumed(status, *left_bytes, *changed)
                     && is_worth_saying
@@ -175,7 +177,7 @@ impl Printer {
                 self.count(receipt);
                 let unseen = if took.is_some() { 0 } else { receipt.sent_bytes };
                 screen.count(receipt.filesize.get(), unseen, now);
-                // Of many files that got another name only the first are named.
+                // Where many files got another name, only the first [`FEW_FILES`] are named.
                 let is_renamed = lines::renamed(receipt).is_some();
                 if self.tells_each() || (is_renamed && self.sum.renamed <= FEW_FILES) {
                     let text = lines::completed(receipt, took, self.style.verbose);
@@ -189,7 +191,8 @@ impl Printer {
                 self.note_on(&screen, &format!("{}: {}", shown(path), printable(message)));
             }
             Event::Waiting { path, reason, attempt, next_in } => {
-                // A terminal shows the wait while it lasts, and says only the first resumption.
+                // A terminal shows the wait while it lasts, and only the first resumption is
+                // printed.
                 self.resuming_is_news |= screen.viewer() != Viewer::Terminal;
                 let text = format!(
                     "{} (attempt {attempt} failed; the next is in {} s)",
@@ -235,13 +238,13 @@ impl Printer {
         }
     }
 
-    /// Something went wrong, with one file or altogether.
+    /// Prints a failure that concerns one file or the whole run, and counts it.
     pub(super) fn failed(&mut self, path: Option<&Path>, failure: &Failure) {
         if path.is_some() {
             let counter =
                 if failure.is_of_name() { &mut self.sum.refused } else { &mut self.sum.failed };
             *counter += 1;
-            // Standard input is refused with the option, too.
+            // Standard input is refused with `--skip-refused`, too.
             self.is_skippable |= failure.is_of_name() && !matches!(failure, Failure::StandardInput);
         }
         if let Some(kept) = failure.kept() {
@@ -267,7 +270,7 @@ impl Printer {
         lock(&self.screen).suspend(|| say(&text));
     }
 
-    /// The run has no files: that is said, and a program gets its summary all the same.
+    /// The run has no files: prints `text`, or the summary for a program.
     pub(super) fn nothing_to_do(&mut self, text: &str) {
         if self.style.json {
             self.finish(Exit::Done);
@@ -276,7 +279,7 @@ impl Printer {
         }
     }
 
-    /// Something of the list could not even be begun with.
+    /// An entry of the list could not be continued at all.
     pub(super) fn cannot_begin(
         &mut self,
         about: &str,
@@ -296,25 +299,25 @@ impl Printer {
         lock(&self.screen).suspend(|| say(&format!("{about}: {error}")));
     }
 
-    /// Something worth knowing, unless the person wants errors only.
+    /// Prints something that a person may want to know, unless `--quiet`.
     pub(super) fn note(&self, text: &str) {
         self.note_on(&lock(&self.screen), text);
     }
 
-    /// Files of the run that have their place on the server by now.
+    /// The number of files of the run that are on the server, in their place.
     pub(super) fn done(&self) -> usize {
         self.sum.sent + self.sum.copied + self.sum.existing
     }
 
-    /// Files that are not finished, because the run ended before: of the `begun` ones the
-    /// server has a part.
+    /// Adds files that are not finished, because the run has ended before. The server has a part of
+    /// the `begun` ones.
     pub(super) fn unfinished(&mut self, begun: usize, unbegun: usize) {
         self.sum.paused += begun + unbegun;
         self.sum.begun += begun;
     }
 
-    /// How the command as a whole stands when it ends before all of its files are done, and
-    /// what goes on with it.
+    /// Prints how the command as a whole stands when it ends before all of its files are done, and
+    /// how a person continues it.
     pub(super) fn rests(&self, was_interrupted: bool, how: &str) {
         let Summary { paused, begun, .. } = self.sum;
         let word = if was_interrupted { "paused" } else { "stopped" };
@@ -327,7 +330,7 @@ impl Printer {
         ));
     }
 
-    /// The last words of a run.
+    /// Prints the end of a run.
     pub(super) fn finish(&mut self, exit: Exit) {
         let took = self.begun.elapsed().as_millis();
         let sum = Summary {
@@ -336,7 +339,7 @@ impl Printer {
             ..self.sum.clone()
         };
         let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = sum;
-        // One file has said everything by itself.
+        // One file has printed everything by itself.
         let is_one = sent + copied + existing + skipped + refused + failed + paused == 1;
         if self.style.json || !is_one {
             self.show(&Event::Summary(sum));
@@ -361,7 +364,7 @@ impl Printer {
         self.sum.sent_bytes += receipt.sent_bytes;
     }
 
-    /// Whether each file that went well gets a line.
+    /// Whether a line is printed for each file that went well.
     fn tells_each(&self) -> bool {
         self.style.verbose || self.files <= FEW_FILES
     }
@@ -377,12 +380,12 @@ impl Printer {
         }
     }
 
-    /// What `towline resume` has to be told besides the number, each with a space before it.
+    /// The options of `towline resume` that follow the number, each with a space before it.
     pub(super) fn options_to_resume(&self) -> &str {
         &self.options_to_resume
     }
 
-    /// A line for people on standard output.
+    /// Prints a line for people on standard output.
     fn line_on(&self, screen: &Screen, text: &str) {
         if !self.style.json && !self.style.quiet {
             screen.suspend(|| line(text));

@@ -46,10 +46,10 @@ pub(super) fn run(put: Put) -> Result<Exit, CliError> {
         parallel: put.output.parallel,
     };
     let files = selection.files_to_send();
-    // Every command is remembered until it is done: one that is interrupted before the server
-    // has a byte of its one file as well.
+    // The list remembers every command until it is done, also a command that is interrupted before
+    // the server has a byte of its only file.
     let job = (files > 0).then(|| JobEntry {
-        // What is not there is refused, once: no later run has to look for it.
+        // A path with nothing at it is refused in this run: no later run has to look for it.
         paths: put.paths.iter().filter(|path| is_there(path)).map(|path| absolute(path)).collect(),
         folder,
         server: Some(server.to_string()),
@@ -86,12 +86,12 @@ fn is_there(path: &Path) -> bool {
     !std::fs::metadata(path).is_err_and(|error| uploads::is_not_there(&error))
 }
 
-/// The path as a later run finds it from whichever folder it is started in.
+/// The absolute path, by which a later run finds the file from any working folder.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Says what of a selection is not sent; the exit code that it leads to.
+/// Prints which files of a selection are not sent. Returns the exit code that follows from them.
 pub(super) fn report(selection: &Selection, printer: &mut Printer) -> Exit {
     for (path, reason) in &selection.skipped {
         printer.show(&Event::Skipped { path: path.clone(), reason: reason.clone() });
@@ -105,7 +105,7 @@ pub(super) fn report(selection: &Selection, printer: &mut Printer) -> Exit {
     resolve::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
 }
 
-/// What would be sent, without asking a server.
+/// Prints what would be sent, without asking a server.
 fn dry_run(selection: &Selection) -> Exit {
     let mut bytes = 0u64;
     for Document { local, remote } in &selection.documents {
@@ -129,13 +129,13 @@ fn dry_run(selection: &Selection) -> Exit {
     resolve::worst(selection.refused.iter().map(|(_, failure)| failure.exit()))
 }
 
-/// One file for one of the clients.
+/// One file, and the number of the client that uploads it.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) client: usize,
     pub(super) document: Document,
     pub(super) options: PutOptions,
-    /// The command that it is a part of, where it is a part of one.
+    /// The number of the command that the file belongs to, if it belongs to one.
     pub(super) job: Option<usize>,
 }
 
@@ -149,8 +149,8 @@ pub(super) fn client(
     memory.lent_to(client)
 }
 
-/// Uploads for one client after the other. A file that fails does not hold the others
-/// up, except where they would all fail in the same way.
+/// Uploads the files of one client after another. A file that fails does not keep the other files
+/// from being sent, unless all would fail for the same reason.
 pub(super) async fn all(
     clients: &mut [Client],
     tasks: Vec<Task>,
@@ -178,7 +178,7 @@ async fn all_until(
     let mut never_met = BTreeSet::new();
     let file_count = tasks.len();
     printer.expect(tasks.iter().map(|task| task.document.local.as_path()));
-    // A folder is gone on with as a whole also where it has one file.
+    // A folder is continued as a whole, also where it has one file.
     let is_together = file_count > 1 || jobs.iter().any(Job::names_a_folder);
     if is_together {
         printer.pause_together();
@@ -258,7 +258,7 @@ async fn all_until(
         is_paused = true;
         worst = worst.max(Exit::Resumable);
     }
-    // A new token goes on with the files that were not begun.
+    // With a new token the same command sends the files that were not begun.
     if refused_all == Some(Code::AuthExpired) && !unbegun.is_empty() {
         worst = worst.max(Exit::Resumable);
     }
@@ -274,7 +274,7 @@ async fn all_until(
     }
     if begun + unbegun.len() > 0 {
         let state = memory.state_now();
-        // An earlier run may have begun what this one has not come to.
+        // An earlier run may have begun a file that this run has not reached.
         let known: HashSet<_> =
             state.uploads.values().filter_map(|entry| entry.path.as_deref()).collect();
         let was_begun = |path: &PathBuf| {
@@ -283,7 +283,7 @@ async fn all_until(
         let begun_before = unbegun.iter().filter(|(path, _)| was_begun(path)).count();
         printer.unfinished(begun + begun_before, unbegun.len() - begun_before);
         let how = match refused_all {
-            // The same command would be refused again; the failure says what helps.
+            // The same command would be refused again; the message of the failure says what helps.
             _ if is_other_server => String::new(),
             None => how_to_go_on(memory, &state, printer.options_to_resume()),
             Some(Code::AuthExpired) => {
@@ -294,7 +294,7 @@ async fn all_until(
         if is_together {
             printer.rests(is_paused, &how);
         } else if let (true, Some((path, _))) = (is_paused, unbegun.first()) {
-            // Of a file that was begun the event has said it.
+            // Where a file was begun, the event has said it.
             printer.note(&interrupted_before(path, &how));
         }
     }
@@ -317,7 +317,8 @@ fn interrupted_before(path: &Path, how: &str) -> String {
     format!("{}: interrupted before anything was sent{how}", shown(path))
 }
 
-/// A command is in the list whose server has never answered: its address may be mistyped.
+/// The note about a command of the list whose server has never answered: the address may be
+/// mistyped.
 fn never_answered(job: &JobEntry, options: &str) -> String {
     let server = crate::text::printable(job.server.as_deref().unwrap_or_default());
     let path = job.paths.first().map_or_else(|| "PATH".to_owned(), |path| shell_word(path));
@@ -327,8 +328,8 @@ fn never_answered(job: &JobEntry, options: &str) -> String {
     )
 }
 
-/// A file that was there when the command began and is away now may be on a disk that was
-/// unplugged, or in a folder that was moved: it may come back.
+/// The failure of a file that was there when the command began and is not there now. Its disk may
+/// be unplugged, or its folder moved, so the file may come back.
 fn gone_meanwhile(failure: Failure) -> Failure {
     match failure {
         Failure::File { source, path, .. } if uploads::is_not_there(&source) => {
@@ -338,7 +339,7 @@ fn gone_meanwhile(failure: Failure) -> Failure {
     }
 }
 
-/// What goes on with a command: advice that works.
+/// The sentence that says how a person continues a command.
 fn how_to_go_on(memory: &Memory, state: &UploadsState, options: &str) -> String {
     if !memory.keeps() || state.jobs.is_empty() {
         return "Run the same command again to go on.".to_owned();
@@ -363,14 +364,14 @@ fn concerns_all(failure: &Failure) -> bool {
         | Failure::NoServer { .. }
         | Failure::Protocol(_)
         | Failure::OtherServer { document_id: None, .. } => true,
-        // Where no attempt is to be repeated, the first loss ends it all.
+        // Where no attempt is repeated (`--retries 0`), the first lost connection ends the run.
         Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
         Failure::Refused { reply, .. } => refuses_all(reply.code),
         _ => false,
     }
 }
 
-/// Whether the server refuses the client as a whole, whatever it sends.
+/// Whether the server refuses the client as a whole, whatever the client sends.
 fn refuses_all(code: Code) -> bool {
     matches!(code, Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported)
 }
@@ -394,7 +395,7 @@ mod tests {
             });
             let state_args = StateArgs { state_file: Some(home.path().join("state.json")) };
             let memory = resolve::memory(&state_args, Purpose::Remember, true).unwrap();
-            // Nothing is asked of it.
+            // No test case asks this server anything.
             let server = "127.0.0.1:1".parse().unwrap();
             let mut clients = [Client::new(server, Token::new("t").unwrap())];
             let style = OutputStyle { quiet: true, ..OutputStyle::default() };

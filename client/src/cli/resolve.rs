@@ -16,7 +16,7 @@ pub(super) use memory::{Memory, Purpose, memory};
 use towline_state::state_file::UploadEntry;
 use towline_types::{BadName, Name};
 
-/// The server: as typed, else where the upload is, else as the environment says.
+/// The server: the one that was typed, else the one of the entry, else the one of the environment.
 pub(super) fn server(
     connect: &ConnectArgs,
     entry: Option<&UploadEntry>,

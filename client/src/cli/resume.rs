@@ -1,4 +1,4 @@
-//! `towline resume`: from the list of what is unfinished, uploads and commands.
+//! `towline resume`: continues the uploads and commands that the list has.
 
 use super::arguments::Resume;
 use super::error::CliError;
@@ -62,12 +62,12 @@ fn none_of(server: &ServerAddress) -> CliError {
     )
 }
 
-/// What is put together from the list.
+/// The clients, files and commands that a run takes from the list.
 struct Run<'a> {
     resume: &'a Resume,
     memory: &'a Memory,
     clients: Vec<Client>,
-    /// Whose they are, one by one, and the store that has to answer.
+    /// For each client: its server, its token, and the store that has to answer.
     known: Vec<(ServerAddress, Credential, Option<StoreId>)>,
     tasks: Vec<Task>,
     jobs: Vec<Job>,
@@ -87,9 +87,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The client for an upload, or for a command whose memory has the form of one. With
-    /// `store`, no other one gets anything; an upload is looked up once the server has said
-    /// who it is.
+    /// The number of the client for an upload, or for a command in the form of an upload's entry.
+    /// With `store`, the client sends nothing to another store. An upload needs no `store` here:
+    /// the client looks it up in the list once the server has said which store it has.
     fn client(&mut self, entry: &UploadEntry, store: Option<StoreId>) -> Result<usize, CliError> {
         let server = resolve::server(&self.resume.connect, Some(entry))?;
         let credential = resolve::credential(&self.resume.connect, Some(entry))?;
@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
             return Ok(known);
         }
         let (server, credential, store) = wanted.clone();
-        // Of two clients of one address the token is the same.
+        // Two clients of one address have the same token, so the notice is printed once.
         let is_told = self.known.iter().any(|(at, with, _)| (at, with) == (&server, &credential));
         if !is_told {
             resolve::warn_of_open_token(&credential, self.resume.output.quiet);
@@ -111,8 +111,8 @@ impl<'a> Run<'a> {
         Ok(self.known.len() - 1)
     }
 
-    /// A token that was another address's so far goes to the one that was typed: the server
-    /// may have moved. That is said.
+    /// Prints that a token which so far was for another address is sent to the address that was
+    /// typed: the server may have moved there.
     fn tell_of_token(&self, entry: &UploadEntry, server: &ServerAddress, token: &Credential) {
         let before = entry.server.as_deref().filter(|before| *before != server.to_string());
         let is_listed = self.resume.connect.token_file.is_none();
@@ -127,8 +127,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Says that something of the list cannot be begun with now, in every form of the output,
-    /// and counts it.
+    /// Prints that an entry of the list cannot be continued now, in every form of the output, and
+    /// counts it.
     fn complain(&mut self, what: &Part<'_>, error: &CliError, printer: &mut Printer) {
         let (about, path, document_id) = match what {
             Part::Job(entry) => {
@@ -143,7 +143,8 @@ impl<'a> Run<'a> {
         self.worst = self.worst.max(error.exit);
     }
 
-    /// All that an interrupted command named: what is done by now is found to be there.
+    /// Adds all files that an interrupted command named. Files that are done are found to be on the
+    /// server.
     fn add_job(&mut self, entry: &JobEntry, printer: &mut Printer) {
         let client = match self.client(&job::as_upload(entry), entry.server_id) {
             Ok(client) => client,
@@ -157,7 +158,8 @@ impl<'a> Run<'a> {
         }
         let refused = report(&selection, printer);
         self.worst = self.worst.max(refused);
-        // What lies below a path that was named and is away was said with that path.
+        // A file below a named path with nothing at it needs no message: the message about the path
+        // covers it.
         let is_below = |path: &Path| lost.iter().any(|lost| path.starts_with(lost));
         let begun = self.memory.state.uploads.iter().filter(|(_, upload)| {
             uploads::covers(entry, upload)
@@ -177,7 +179,7 @@ impl<'a> Run<'a> {
             parallel: self.resume.output.parallel,
         };
         let found = selection.files_to_send();
-        // Of a folder that is away the number of its files is what it was.
+        // Where a path is gone, the number of files is at least what it was before.
         let files = if lost.is_empty() { found } else { found.max(entry.files) };
         let number = self.jobs.len();
         self.tasks.extend(selection.documents.into_iter().map(|document| Task {
@@ -210,7 +212,8 @@ impl<'a> Run<'a> {
             document_id: Some(document_id),
             parallel: self.resume.output.parallel,
         };
-        // Only an upload whose name is the file's own can be said as a command.
+        // Only where the file has its own name on the server, a `put` command could have begun the
+        // upload.
         let is_own_name = own_name(&document.local).is_ok_and(|n| n == *document.remote.filename());
         if !is_own_name {
             self.tasks.push(Task { client, document, options, job: None });
@@ -237,18 +240,18 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A part of what is to go on, which may be impossible now.
+/// An entry of the list, or a path of it, that may be impossible to continue now.
 enum Part<'a> {
     Job(&'a JobEntry),
     Path(&'a Path),
     Upload(DocumentId, &'a UploadEntry),
 }
 
-/// What was asked for.
+/// The entries of the list that this run continues.
 struct Chosen<'a> {
     jobs: Vec<&'a JobEntry>,
-    /// Those that belong to none of the jobs, in the order in which they were named, or in
-    /// that of their numbers.
+    /// The uploads that belong to none of the commands, in the order in which they were typed, or
+    /// in the order of their numbers.
     uploads: Vec<(DocumentId, &'a UploadEntry)>,
 }
 
@@ -274,7 +277,8 @@ fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, Cl
     }
     let jobs = resolve::jobs(state, resume.connect.to.as_ref());
     let mut uploads = resolve::entries(state, resume.connect.to.as_ref());
-    // A file of a command goes on with its command, also where that is another server's.
+    // A file that belongs to a command is continued with the command, also where the command has
+    // another server.
     uploads.retain(|(_, entry)| !state.jobs.iter().any(|job| uploads::covers(job, entry)));
     if jobs.len() + uploads.len() > 1 && !resume.all {
         return Err(CliError::usage(
@@ -301,12 +305,12 @@ fn document(entry: &UploadEntry) -> Result<Document, CliError> {
     Ok(Document { local, remote })
 }
 
-/// Whether nothing is at the path now, though something was when the upload began.
+/// Whether nothing is at the path now, though a file was there when the upload began.
 fn is_lost(failure: &Failure) -> bool {
     matches!(failure, Failure::File { source, .. } if uploads::is_not_there(source))
 }
 
-/// Says that nothing is at the path: that need not last.
+/// The error about a path with nothing at it, which may come back.
 fn away(path: &Path) -> CliError {
     CliError::new(
         Exit::Resumable,

@@ -1,4 +1,4 @@
-//! Which files the paths of a command line stand for.
+//! The files that the paths of a command line stand for.
 
 use crate::document::{Document, own_name};
 use crate::exit::Exit;
@@ -12,22 +12,22 @@ use towline_types::Name;
 #[derive(Debug, Default)]
 pub(super) struct Selection {
     pub(super) documents: Vec<Document>,
-    /// What cannot be uploaded, and why.
+    /// Files that cannot be uploaded, and why.
     pub(super) refused: Vec<(PathBuf, Failure)>,
-    /// What was passed over, and why.
+    /// Files that were passed over, and why.
     pub(super) skipped: Vec<(PathBuf, String)>,
-    /// Folders that were named and hold nothing that could be uploaded or is refused.
+    /// Folders that were named and that have neither a file to upload nor one that is refused.
     pub(super) barren: Vec<PathBuf>,
-    /// Names that no server takes are passed over, too.
+    /// Files whose names no server takes are passed over as well.
     skips_refused: bool,
 }
 
 impl Selection {
-    /// Files as they are; folders with everything below them, in order of name,
+    /// The files at the paths; for a folder, all files below it in the order of their names, with
     /// the folder's own name first. Blocks.
     ///
-    /// With `skips_refused` what a server would refuse for its name, and what is no
-    /// regular file, is passed over also where it was named.
+    /// With `skips_refused`, a file that a server would refuse for its name, or that is no regular
+    /// file, is passed over also where it was named.
     pub(super) fn of(paths: &[PathBuf], folder: &[Name], skips_refused: bool) -> Self {
         let mut selection = Self { skips_refused, ..Self::default() };
         for path in paths {
@@ -36,23 +36,23 @@ impl Selection {
         selection
     }
 
-    /// How many files there are to send, now or when they can be read.
+    /// The number of files to send, now or when they can be read.
     pub(super) fn files_to_send(&self) -> u64 {
         let for_later = self.refused.iter().filter(|(_, why)| why.exit() == Exit::Resumable);
         (self.documents.len() + for_later.count()) as u64
     }
 
-    /// A path of the command line. A symbolic link there stands for its target; one that is
-    /// found inside a folder is passed over, and counted.
+    /// Adds a path of the command line. A symbolic link that is named there stands for its target;
+    /// one that is found inside a folder is passed over and counted.
     fn add_path(&mut self, path: &Path, folder: &[Name]) {
-        // As everywhere; a file of that name is `./-`.
+        // `-` means standard input, as in other tools; a file of that name is typed as `./-`.
         if path == Path::new("-") {
             return self.refused.push((path.to_owned(), Failure::StandardInput));
         }
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                // The name that was typed, also where it is a link's. `.` and `..` are no
-                // names: the folder that they stand for has one.
+                // The name that was typed, also where it is the name of a link. `.` and `..` are no
+                // names, so the name of the folder that they stand for is taken.
                 if path.file_name().is_some() {
                     return self.add_folder(path, path, folder);
                 }
@@ -116,7 +116,7 @@ impl Selection {
         }
     }
 
-    /// For its name or its kind.
+    /// Refuses or passes over a file, for its name or its kind.
     fn refuse(&mut self, path: &Path, failure: Failure) {
         if self.skips_refused {
             self.skipped.push((path.to_owned(), failure.to_string()));
@@ -136,7 +136,7 @@ impl Selection {
 enum Kind {
     File,
     Folder,
-    /// Neither, but this.
+    /// Neither a file nor a folder, but this kind.
     Other(&'static str),
 }
 
@@ -144,7 +144,7 @@ fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
     std::fs::read_dir(folder)?
         .map(|entry| {
             let entry = entry?;
-            // Of the entry itself, not of what a link points to.
+            // The kind of the entry itself, not of what a link points to.
             let kind = entry.file_type()?;
             let kind = match () {
                 () if kind.is_file() => Kind::File,
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(paths(&selection.skipped), [top.join("link"), top.join("b/nothing")]);
         assert!(selection.barren.is_empty());
 
-        // The name is left out, and counted with the rest.
+        // The file with a refused name is passed over, and counted with the others.
         let selection = Selection::of(std::slice::from_ref(&top), &folder, true);
         assert!(selection.refused.is_empty());
         assert_eq!(selection.documents.len(), names.len());

@@ -1,12 +1,12 @@
-//! Ctrl-C and its like mean: pause.
+//! Ctrl-C and the other signals that end a program pause the uploads.
 
 use crate::exit::Exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// A wrapper may hand one Ctrl-C on that the terminal has sent to us as well:
-/// a second signal so soon is still the first.
+/// A wrapper may pass on one Ctrl-C that the terminal has sent to this process as well. A second
+/// signal within this time counts as the same one.
 const ONE_AND_THE_SAME: Duration = Duration::from_millis(300);
 
 /// The first signal has come.
@@ -17,25 +17,25 @@ pub(super) fn was_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Cancelled at the first SIGINT or SIGTERM; the second ends the process at
-/// once. What is sent is then still safe on the server, and `resume` finds it.
+/// Cancelled at the first SIGINT or SIGTERM; the second one ends the process at once. What was sent
+/// is then still safe on the server, and `resume` finds it.
 ///
-/// Signals have a thread of their own: whatever keeps the client's one thread busy, a
-/// server that talks without end or a disk that does not answer, cannot keep them out.
+/// Signals have a thread of their own. So they are handled also while the client's only thread is
+/// busy: with a server that sends without end, or with a disk that does not answer.
 pub(super) fn pause() -> CancellationToken {
     let cancel = CancellationToken::new();
     let told = cancel.clone();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let listening = std::thread::Builder::new().name("towline-signals".to_owned());
-    // Without it a signal does what it does by default: end the process.
+    // Without this thread a signal does what it does by default: it ends the process.
     let _ = listening.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         if let Ok(runtime) = runtime {
             runtime.block_on(listen(&told, ready));
         }
     });
-    // A moment, so that no signal comes before anything listens; an error means that
-    // nothing will.
+    // Waits until the thread listens, so that no signal comes before that. An error means that the
+    // thread will never listen.
     let _ = is_ready.recv();
     cancel
 }

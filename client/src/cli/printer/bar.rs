@@ -1,23 +1,23 @@
-//! What one line of progress looks like at a given width. Pure.
+//! The text of one line of progress at a given width. Pure.
 
 use super::meter::Meter;
 use crate::units;
 use console::{measure_text_width, truncate_str};
 use std::time::{Duration, Instant};
 
-/// The least columns of a name: a shorter one does not tell two files apart.
+/// The least number of columns of a name: shorter names of two files could look the same.
 const NAME_MIN: usize = 8;
 
-/// The columns that the bar keeps while the name is shortened.
+/// The number of columns that the bar keeps while the name is shortened.
 const BAR_USUAL: usize = 10;
 
-/// The least columns of a bar: a shorter one shows no difference.
+/// The least number of columns of a bar: a shorter one shows no difference.
 const BAR_MIN: usize = 4;
 
-/// The columns between two parts of a line.
+/// The number of columns between two parts of a line.
 const GAP: usize = 2;
 
-/// The characters that a terminal is taken to have.
+/// The characters that the terminal is expected to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Glyphs {
     Unicode,
@@ -25,7 +25,7 @@ pub(super) enum Glyphs {
 }
 
 impl Glyphs {
-    /// ASCII where the locale is `C` or `POSIX`; Unicode for every other one, and for none.
+    /// ASCII where the locale is `C` or `POSIX`; Unicode where it is another one or not set.
     pub(super) fn of_environment() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
@@ -54,19 +54,19 @@ impl Glyphs {
     }
 }
 
-/// A file on its way.
+/// A file that is being sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moving<'a> {
     pub(super) name: &'a str,
     pub(super) part: u64,
     pub(super) whole: u64,
-    /// Bytes in a second, once that is known.
+    /// Bytes per second, once that is known.
     pub(super) rate: Option<u64>,
     pub(super) left: Option<Duration>,
 }
 
 impl<'a> Moving<'a> {
-    /// The file of that name, which the meter follows.
+    /// The file of that name, with the numbers of its meter.
     pub(super) fn of(name: &'a str, meter: &Meter, now: Instant) -> Self {
         Self {
             name,
@@ -78,9 +78,9 @@ impl<'a> Moving<'a> {
     }
 }
 
-/// Name, bar, percent, bytes, rate, time left. A narrow terminal shortens the name first,
-/// then the bar, and leaves out the bytes where there is no room for a name; it never leaves
-/// out the percent, the rate or the time.
+/// Name, bar, percent, bytes, rate, time left. In a narrow terminal the name is shortened first,
+/// then the bar, and the bytes are left out where there is no room for a name; the percent, the
+/// rate and the time always stay.
 pub(super) fn moving(width: usize, file: Moving<'_>, glyphs: Glyphs) -> String {
     let percent = format!("{:>3}%", units::percent(file.part, file.whole));
     let rate = file.rate.map_or_else(String::new, units::rate);
@@ -105,7 +105,7 @@ pub(super) fn moving(width: usize, file: Moving<'_>, glyphs: Glyphs) -> String {
     cut(&(line + &tail), width, glyphs)
 }
 
-/// What the name and the bar get, each without its gap.
+/// The columns of the name and those of the bar, each without the gap beside it.
 fn shares(room: usize, name: usize) -> (usize, usize) {
     let least = name.min(NAME_MIN);
     if room < least + BAR_MIN + 2 * GAP {
@@ -118,7 +118,8 @@ fn shares(room: usize, name: usize) -> (usize, usize) {
     (name, room - name)
 }
 
-/// Text beside a name: the longest of `texts` that fits, with the name as long as it may be.
+/// A text beside a name: the longest of `texts` that fits, and as much of the name as fits beside
+/// it.
 pub(super) fn beside(width: usize, name: &str, texts: &[String], glyphs: Glyphs) -> String {
     let least = measure_text_width(name).min(NAME_MIN) + GAP;
     let fits = |text: &&String| measure_text_width(text) + least <= width;
@@ -128,12 +129,12 @@ pub(super) fn beside(width: usize, name: &str, texts: &[String], glyphs: Glyphs)
     cut(&format!("{name}  {text}"), width, glyphs)
 }
 
-/// The text, cut where it is too long.
+/// The text, cut at the end where it is too long.
 pub(super) fn cut(text: &str, width: usize, glyphs: Glyphs) -> String {
     truncate_str(text, width, glyphs.cut()).into_owned()
 }
 
-/// The text, as wide as that exactly.
+/// The text, cut or filled with spaces to exactly `width` columns.
 fn fitted(text: &str, width: usize, glyphs: Glyphs) -> String {
     let mut text = cut(text, width, glyphs);
     let missing = width.saturating_sub(measure_text_width(&text));
@@ -190,7 +191,7 @@ mod tests {
             assert!(line.contains('…') && bar(&line) >= BAR_USUAL, "{width}: {line}");
             assert!(line.contains("1.2/2.0 GiB"), "{line}");
         }
-        // A short name leaves all of a wide terminal to the bar.
+        // Beside a short name, the bar takes all other columns of a wide terminal.
         let wide = moving(200, file("two.bin"), Glyphs::Unicode);
         assert!(bar(&wide) > 140 && measure_text_width(&wide) == 200, "{wide}");
         assert!(at(240).contains("[1080p].mkv"), "{}", at(240));

@@ -6,17 +6,17 @@ use crate::text::printable_json;
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
 
-/// An event with what only the printer knows.
+/// An event, and the fields that only the printer knows.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
     event: &'a Event,
-    /// When it was printed: RFC 3339, UTC.
+    /// When the event was printed: RFC 3339, UTC.
     time: String,
-    /// With `progress`: the rate over the last seconds.
+    /// With `progress`: bytes per second over the last seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_second: Option<u64>,
-    /// With `progress`: the time until the whole file is there, at that rate.
+    /// With `progress`: the seconds until the whole file is sent at that rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<u64>,
 }

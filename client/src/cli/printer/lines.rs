@@ -1,5 +1,5 @@
-//! The sentences about what became of a file. Each names the file once, its size in
-//! people's units, and where it is now.
+//! The sentences about how the upload of a file ended. Each names the file once, its size in units
+//! for people, and where it is now.
 
 use crate::events::{Receipt, Summary, UploadStatus};
 use crate::text::printable;
@@ -39,7 +39,7 @@ pub(super) fn completed(receipt: &Receipt, took: Option<Duration>, verbose: bool
     format!("{head}  {size}{sent}, verified{durable}, document {document}{hash}")
 }
 
-/// ` in 47 s (45.1 MiB/s)`, or what of the file this run has sent.
+/// ` in 47 s (45.1 MiB/s)`, or how much of the file this run has sent.
 fn sending(receipt: &Receipt, took: Option<Duration>) -> String {
     let Some(took) = took else { return String::new() };
     let rate = u128::from(receipt.sent_bytes) * 1000 / took.as_millis().max(1);
@@ -57,14 +57,14 @@ fn sending(receipt: &Receipt, took: Option<Duration>) -> String {
     }
 }
 
-/// The name that was asked for, where the file was stored under another. What is there
-/// already has the same name, perhaps in other letters.
+/// The name that was asked for, where the file was stored under another name. A file that exists
+/// already has the same name, perhaps with letters of another case.
 pub(super) fn renamed(receipt: &Receipt) -> Option<String> {
     receipt.asked_filename.clone().filter(|_| !receipt.existing)
 }
 
-/// An upload goes on. `left_bytes` have yet to be sent. Nothing where the server has nothing
-/// of the file: then it begins.
+/// The sentence about an upload that is continued. `left_bytes` have yet to be sent. Nothing where
+/// the server has no byte of the file: then the upload begins.
 pub(super) fn resumed(status: &UploadStatus, left_bytes: u64, changed: bool) -> Option<String> {
     let path = shown(&status.path);
     let (held, whole) = (status.held_bytes, status.filesize.get());
@@ -80,15 +80,16 @@ pub(super) fn resumed(status: &UploadStatus, left_bytes: u64, changed: bool) -> 
     })
 }
 
-/// An upload rests, and how it goes on, unless that is said of several files together.
+/// The sentence about an upload that rests, and how a person continues it, unless one sentence says
+/// that for several files.
 pub(super) fn paused(status: &UploadStatus, how: &str) -> String {
     let share = units::share(status.safe_bytes, status.filesize.get());
     let how = if how.is_empty() { String::new() } else { format!("; {how}") };
     format!("{}: paused at {share}{how}", shown(&status.path))
 }
 
-/// The last line of a run of several files. `can_skip`: the command has an option that
-/// leaves the refused files out. `hides_names`: more files got another name than were named.
+/// The last line of a run of several files. `can_skip`: the command has an option that leaves the
+/// refused files out. `hides_names`: some files got another name that was not printed.
 pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> String {
     let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = *summary;
     let mut text = format!("{sent} sent");
@@ -121,7 +122,7 @@ pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> S
     text
 }
 
-/// A line a minute, where there is no terminal.
+/// The line that is printed once a minute where there is no terminal.
 pub(super) fn minute(
     path: &Path,
     part: u64,
@@ -218,7 +219,7 @@ mod tests {
             filesize: FileSize::try_from(2_147_483_648).unwrap(),
             received: Offset::try_from(38_017_979).unwrap(),
             durable: Offset::try_from(38_017_979).unwrap(),
-            // A block beyond the first gap is there as well: it does not have to be sent.
+            // The server also has a block beyond the first gap, which need not be sent.
             held_bytes: 38_017_979 + (1 << 20),
             safe_bytes: 38_017_979,
             sent_bytes: 0,
@@ -233,7 +234,8 @@ mod tests {
         let text = resumed(&half, 1 << 30, true).unwrap();
         assert!(text.contains("1.0 of 2.0 GiB are unchanged"), "{text}");
         assert!(text.contains("sending 1.0 GiB"), "{text}");
-        // What begins is not resumed, and of what is wholly other nothing stays.
+        // An upload that begins is not called resumed; and where every block differs, no block is
+        // kept.
         let none = UploadStatus { held_bytes: 0, ..status };
         assert_eq!(resumed(&none, 2_147_483_648, false), None);
         let text = resumed(&none, 2_147_483_648, true).unwrap();
@@ -253,12 +255,12 @@ mod tests {
             summary(&all, true, false),
             "661 sent, 28 already there, 0 skipped, 0 failed; 9.2 MiB in 0.9 s"
         );
-        // What was sent of a file that is not finished was sent all the same.
+        // The bytes that were sent of an unfinished file count as sent.
         let cut = Summary { sent: 0, paused: 1, safe_bytes: 5 << 20, ..all.clone() };
         let text = summary(&cut, true, false);
         assert!(text.contains("1 not finished; 9.2 MiB in 0.9 s; of what"), "{text}");
         assert!(text.ends_with("5.0 MiB are safe on the server"), "{text}");
-        // Only what the command can do is advised.
+        // The advice names only an option that the command has.
         let refused = Summary { refused: 2, ..all.clone() };
         assert!(summary(&refused, true, false).contains("2 refused (--skip-refused leaves"));
         assert!(summary(&refused, false, false).contains("2 refused, 0 failed"));

@@ -1,16 +1,16 @@
 //! A terminal on which some columns at the right edge stay free.
 //!
-//! On Ctrl-C a terminal writes `^C` where the cursor stands. The progress bar's library ends
-//! each line by filling it with spaces up to the edge, so that `^C` would begin a new line, and
-//! the old bar could not be taken away any more. Here a line break takes the place of these
-//! spaces, and nothing that of the last ones.
+//! On Ctrl-C a terminal writes `^C` where the cursor stands. The progress bar's library ends each
+//! line by filling it with spaces up to the edge. There `^C` would begin a new line, and the
+//! library could no longer erase the old bar. So this terminal replaces the spaces by a line break,
+//! and drops the spaces of the last line.
 
 use console::Term;
 use indicatif::TermLike;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The columns of `^C`, and one for the cursor.
+/// The two columns of `^C`, and one for the cursor.
 const FREE_COLUMNS: usize = 3;
 
 /// See the module's description.
@@ -26,7 +26,7 @@ impl Margin {
         Self { terminal, is_line_full: AtomicBool::new(false) }
     }
 
-    /// The columns that a line may have.
+    /// The number of columns that a line may have.
     pub(super) fn columns(&self) -> usize {
         usize::from(self.width()).saturating_sub(FREE_COLUMNS)
     }
@@ -77,7 +77,7 @@ impl TermLike for Margin {
     }
 
     fn flush(&self) -> io::Result<()> {
-        // All lines are written: the next ones are written over them.
+        // All lines are written, and the next ones are written over them.
         self.is_line_full.store(false, Ordering::Relaxed);
         self.terminal.flush()
     }

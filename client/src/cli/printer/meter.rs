@@ -1,28 +1,27 @@
-//! How fast something grows and when it will be whole. Pure: the time comes in as an
-//! argument.
+//! How fast a number grows and when it reaches its total. Pure: the time is an argument.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Silence of this length is a stall that a person is told of.
+/// After this time without growth, a person is told that the upload stalls.
 pub(super) const STALL: Duration = Duration::from_secs(3);
 
-/// Points that are closer together in time than this are merged.
+/// Two points with less time between them than this are merged.
 const CLOSE: Duration = Duration::from_millis(100);
 
 /// A rate that was measured over less time than this is not shown.
 const SETTLES: Duration = Duration::from_millis(400);
 
-/// A position that grows towards a total. What was there at the beginning does not count
-/// for the rate, and what lies longer back than the window does not either.
+/// A position that grows towards a total. The rate counts neither what was there at the beginning
+/// nor what is older than the window.
 #[derive(Debug)]
 pub(super) struct Meter {
     window: Duration,
     total: u64,
-    /// Where it stood when; the first is the last one before the window.
+    /// The positions and their times; the first point is the last one before the window.
     points: VecDeque<(Instant, u64)>,
     position: u64,
-    /// When it last grew, or began.
+    /// When the position last grew, or when the meter began.
     news: Instant,
 }
 
@@ -31,7 +30,7 @@ impl Meter {
         Self { window, total, points: VecDeque::from([(now, position)]), position, news: now }
     }
 
-    /// It stands there now. A position that fell begins anew.
+    /// The position at this time. Where it fell, the meter begins anew.
     pub(super) fn connect(&mut self, now: Instant, position: u64) {
         if position < self.position {
             *self = Self::new(self.window, now, position, self.total);
@@ -61,7 +60,7 @@ impl Meter {
         self.total
     }
 
-    /// Bytes in a second, over the window; nothing at the very beginning.
+    /// Bytes per second over the window; nothing where too little time has passed.
     pub(super) fn rate(&self, now: Instant) -> Option<u64> {
         let age = |(then, _): &&(Instant, u64)| now.duration_since(*then);
         let before = self.points.iter().rev().find(|point| age(point) >= self.window);
@@ -74,13 +73,13 @@ impl Meter {
         u64::try_from(grown / elapsed.as_millis().max(1)).ok()
     }
 
-    /// The time until it is whole, at this rate.
+    /// The time until the position reaches the total, at this rate.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         let rate = self.rate(now).filter(|rate| *rate > 0)?;
         Some(Duration::from_secs((self.total.saturating_sub(self.position)).div_ceil(rate)))
     }
 
-    /// How long it has stood still, where that is worth saying.
+    /// How long the position has not grown, where that is at least [`STALL`].
     pub(super) fn stall(&self, now: Instant) -> Option<Duration> {
         let silence = now.duration_since(self.news);
         (silence >= STALL && self.position < self.total).then_some(silence)

@@ -1,21 +1,23 @@
-//! What a person runs to continue an upload that was interrupted.
+//! The command by which a person continues an upload that was interrupted.
 
 use crate::address::ServerAddress;
 use crate::text::shell_word;
 use std::path::PathBuf;
 
-/// How an upload that rests goes on.
+/// How a person continues an upload that rests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) enum Resuming {
-    /// By its number, which the state file knows; that is named where it is not the usual one.
+    /// By its number, which the state file has. The path of the state file is named where it is not
+    /// the usual one.
     ByNumber {
         state_file: Option<PathBuf>,
-        /// The server, where a token from the environment is only sent to one that is named.
+        /// The server, where the token is from the environment: that token is sent only to a server
+        /// that is named.
         to: Option<ServerAddress>,
     },
-    /// There are no notes: the same command finds the upload on the server.
+    /// There is no state file: the same command finds the upload on the server.
     SameCommand,
-    /// Together with the other files of the command: what is said at its end says how.
+    /// Together with the other files of the command: the last line of the run says how.
     WithTheRest,
 }
 

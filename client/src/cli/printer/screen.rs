@@ -1,5 +1,5 @@
-//! What is going on at this moment, and showing it: as a bar on a terminal, as a line a
-//! minute elsewhere, as an event for a program.
+//! Shows what is going on at this moment: as a bar on a terminal, as one line a minute elsewhere,
+//! as an event for a program.
 
 pub(super) mod checking;
 mod run;
@@ -23,35 +23,35 @@ use standby::Standby;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What a rate is taken over: it follows a stall within three seconds.
+/// The window over which the rate of one file is measured: the rate follows a stall within 3 s.
 const FILE_WINDOW: Duration = Duration::from_secs(3);
 
-/// The same for all files of a run, whose sizes differ.
+/// The window for the rate of all files of a run, whose sizes differ.
 const JOB_WINDOW: Duration = Duration::from_secs(10);
 
-/// Without a terminal, a line comes as often as that.
+/// Without a terminal, one line is printed in this time.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The first of them comes after this time: a run that takes minutes is seen to be alive
-/// before the first one is over, and a short run says what it has done and nothing else.
+/// The first of these lines is printed after this time. So a person sees within 10 s that a long
+/// run is alive, and a shorter run prints only what it has done.
 const FIRST_LINE: Duration = Duration::from_secs(10);
 
-/// A server that has not said anything for this long is worth a line.
+/// After this time without a word from the server, a line says that the client waits.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How often in a second the terminal is drawn to at most.
+/// How often per second the terminal is drawn at most.
 const DRAWN_HERTZ: u8 = 20;
 
-/// Who looks at it.
+/// Who reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Viewer {
     /// A person before a terminal.
     Terminal,
-    /// A person who reads it later.
+    /// A person who reads it later, from a file.
     Log,
     /// A program.
     Program,
-    /// No one: `--quiet`.
+    /// Nothing is shown: `--quiet`.
     None,
 }
 
@@ -62,14 +62,14 @@ pub(super) struct Screen {
     glyphs: Glyphs,
     file: Option<File>,
     checking: Option<Checking>,
-    /// Files that wait and of which the server has granted nothing in this run, the one
-    /// that was told of last at the end.
+    /// The files that wait and of which the server has granted nothing in this run. The file of the
+    /// latest message is the last one.
     standbys: Vec<Standby>,
     /// When the run began to wait for its first event; nothing after that event.
     silent_since: Option<Instant>,
     job: Option<Job>,
     bar: Option<ProgressBar>,
-    /// When a log gets its next line.
+    /// When the next line is printed to a log.
     log_due: Instant,
 }
 
@@ -93,23 +93,23 @@ impl Screen {
         self.viewer
     }
 
-    /// The run turns to the server; nothing was heard yet.
+    /// The run turns to the server, and has not received an event.
     pub(super) fn listen(&mut self, now: Instant) {
         self.silent_since = Some(now);
     }
 
-    /// The first event has come, or another one.
+    /// An event has arrived.
     pub(super) fn heard(&mut self) {
         self.silent_since = None;
     }
 
-    /// Begins the line of a job: this number of files, with these bytes together.
+    /// Begins the line of all files: `files` files, with `bytes` bytes together.
     pub(super) fn expect(&mut self, files: usize, bytes: u64, now: Instant) {
         let moved = Meter::new(JOB_WINDOW, now, 0, bytes);
         self.job = Some(Job { files, bytes, done_files: 0, done_bytes: 0, moved, news: now });
     }
 
-    /// A file begins, or goes on on another connection.
+    /// A file begins, or is continued on another connection.
     pub(super) fn begin(&mut self, status: &UploadStatus, now: Instant) {
         let begun = match &self.file {
             Some(file) if file.path == status.path => file.begun,
@@ -149,13 +149,13 @@ impl Screen {
         }
     }
 
-    /// The rate of the file and the time that it needs.
+    /// The rate of the file in bytes per second, and the time that the rest of it needs.
     pub(super) fn pace(&self, now: Instant) -> (Option<u64>, Option<Duration>) {
         let meter = self.file.as_ref().map(|file| &file.meter);
         (meter.and_then(|meter| meter.rate(now)), meter.and_then(|meter| meter.left(now)))
     }
 
-    /// The file waits, whether the server has a part of it or was never reached.
+    /// The file waits, whether the server has a part of it or could not be reached yet.
     pub(super) fn wait(&mut self, path: &Path, message: &str) {
         self.checking = None;
         let reason = printable(message);
@@ -172,7 +172,7 @@ impl Screen {
         self.standbys.retain(|standby| standby.path != path);
     }
 
-    /// This is being done with a file, and so far; says whether that is new.
+    /// A file is being read or copied, up to `checked_bytes`. Returns whether that has just begun.
     pub(super) fn check(
         &mut self,
         deed: Deed,
@@ -195,19 +195,21 @@ impl Screen {
         is_new
     }
 
-    /// A file has ended, well or not; how long it took, where it was seen to begin.
+    /// A file has ended, well or not. Returns how long it took, where it was the file on the
+    /// screen.
     pub(super) fn end(&mut self, path: Option<&Path>, now: Instant) -> Option<Duration> {
         self.checking = None;
         self.standbys.retain(|standby| path.is_some_and(|path| standby.path != path));
         let file = self.file.take_if(|file| path.is_none_or(|path| file.path == path))?;
-        // Whatever is printed next would draw its last line once more.
+        // The library draws the last line of the bar once more when the next text is printed: that
+        // line has to be up to date.
         if self.bar.is_some() {
             self.draw(now);
         }
         Some(now.duration_since(file.begun))
     }
 
-    /// One file more is behind us. `unseen_bytes` of it travelled without a report.
+    /// One more file is done. `unseen_bytes` of it were sent without a progress report.
     pub(super) fn count(&mut self, filesize: u64, unseen_bytes: u64, now: Instant) {
         if let Some(job) = &mut self.job {
             job.done_files += 1;
@@ -218,7 +220,7 @@ impl Screen {
         }
     }
 
-    /// Shows how it is now; called several times a second.
+    /// Shows the present state; called several times per second.
     pub(super) fn tick(&mut self, now: Instant) {
         match self.viewer {
             Viewer::Terminal => self.draw(now),
@@ -232,7 +234,7 @@ impl Screen {
         }
     }
 
-    /// Prints something while the bar is away.
+    /// Calls `print` while the bar is erased.
     pub(super) fn suspend(&self, print: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(print),
@@ -240,14 +242,14 @@ impl Screen {
         }
     }
 
-    /// Takes the bar away.
+    /// Erases the bar.
     pub(super) fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 
-    /// The run has ended: nothing is drawn any more.
+    /// The run has ended: nothing is drawn after this.
     pub(super) fn close(&mut self) {
         (self.file, self.checking, self.job, self.silent_since) = (None, None, None, None);
         self.standbys.clear();
@@ -269,11 +271,11 @@ impl Screen {
             }
             bar
         });
-        // That draws it, too.
+        // This also draws the bar.
         bar.set_message(lines.join("\n"));
     }
 
-    /// What a terminal shows: a line for the file, one for the job.
+    /// The lines on a terminal: one for the file, one for the run.
     fn lines(&self, width: usize, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(checking) = &self.checking {
@@ -300,7 +302,7 @@ impl Screen {
         job.line(self.file.as_ref(), has_line_of_file, now)
     }
 
-    /// The line of this minute, if it is time for it.
+    /// The line of this minute, if it is due.
     fn minute(&mut self, now: Instant) -> Option<String> {
         if now < self.log_due {
             return None;

@@ -18,12 +18,12 @@ pub(in crate::cli) struct Credential {
     pub(in crate::cli) file: Option<PathBuf>,
 }
 
-/// The token: from the file that was named, else from the file it lay in when the
-/// upload began, else from the environment.
+/// The token: from the file that was named, else from the file that held it when the upload began,
+/// else from the environment.
 ///
-/// The environment's token goes to a server that a person has named, on the command line
-/// or beside the token. It does not follow an entry of the list to whichever server that
-/// names: it may be another server's.
+/// The environment's token is sent only to a server that a person has named, on the command line or
+/// in the environment beside the token. It is not sent to the server of an entry of the list,
+/// because it may be meant for another server.
 pub(in crate::cli) fn credential(
     connect: &ConnectArgs,
     entry: Option<&UploadEntry>,
@@ -37,7 +37,8 @@ pub(in crate::cli) fn credential(
     let is_beside = beside.is_some_and(|beside| Some(beside.to_string().as_str()) == server);
     let is_named = server.is_none() || typed.is_some() || is_beside;
     let variable = variable(TOKEN_VARIABLE).filter(|_| is_named);
-    // The file is the entry's server's; of another that was typed the environment knows more.
+    // The file of the entry holds a token for the entry's server. Where another server was typed,
+    // the environment's token is more probably the right one.
     let is_elsewhere = typed.is_some() && typed.as_deref() != server;
     let file = entry.and_then(uploads::token_file);
     match (file, variable) {
@@ -68,7 +69,7 @@ fn from_file(path: &Path) -> Result<Credential, CliError> {
     Ok(Credential { token, file: std::fs::canonicalize(path).ok() })
 }
 
-/// A token that others can read is theirs as well.
+/// Warns of a token file that other users of the machine can read.
 pub(in crate::cli) fn warn_of_open_token(credential: &Credential, quiet: bool) {
     #[cfg(unix)]
     if let Some(path) = credential.file.as_deref().filter(|_| !quiet) {

@@ -6,9 +6,10 @@ use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, KnownServer, UploadEntry};
 use towline_types::{DocumentId, StoreId};
 
-/// The one entry of a document: on that server if one is named, or else on whichever.
-/// A server that is named may be the entry's under another address: that is found out
-/// when it has answered.
+/// The entry of a document: on the server that is named, or on any server where none is named.
+/// Where the named server has no entry of that number, an entry of another server is taken: its
+/// server may now have the address that was typed, which the client finds out when the server has
+/// answered.
 pub(in crate::cli) fn entry<'a>(
     state: &'a UploadsState,
     document: DocumentId,
@@ -37,12 +38,12 @@ fn stores_at(state: &UploadsState, address: &str) -> Vec<StoreId> {
     uploads.chain(jobs).filter(|(server, _)| is_there(server)).filter_map(|(_, id)| id).collect()
 }
 
-/// Whether something of the list belongs to the server that was typed: it was begun at that
-/// address or with a store that was seen there, or it names no server. All of it does, where
-/// none was typed.
+/// Whether an entry of the list belongs to the server that was typed: it was begun at that address
+/// or with a store that was seen there, or it names no server. Where no server was typed, every
+/// entry belongs.
 ///
-/// What was begun elsewhere is not sent to an address that was typed without a number: its
-/// files and its token may be meant for that other server alone.
+/// Where a server was typed without a document number, entries of other servers are not sent there:
+/// their files and their tokens may be meant for those other servers only.
 fn belongs(
     state: &UploadsState,
     typed: Option<&ServerAddress>,

@@ -7,7 +7,7 @@ pub(super) const SERVER_VARIABLE: &str = "TOWLINE_SERVER";
 /// The environment variable for the token itself.
 pub(super) const TOKEN_VARIABLE: &str = "TOWLINE_TOKEN";
 
-/// Where the state file lies, unless another place is named.
+/// The path of the state file, unless a person names another one.
 pub(super) fn usual_place() -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).and_then(absolute);

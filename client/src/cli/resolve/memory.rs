@@ -1,4 +1,4 @@
-//! The list of unfinished uploads, as a command may use it.
+//! The list of unfinished uploads, in the form in which a command may use it.
 
 use super::environment::{TOKEN_VARIABLE, usual_place, variable};
 use crate::cli::arguments::{ConnectArgs, StateArgs};
@@ -16,32 +16,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use towline_state::{StateFile, StateFileError, UploadsState};
 
-/// What is remembered, and where.
+/// The list, and the file that it is kept in.
 #[derive(Debug)]
 pub(in crate::cli) struct Memory {
-    /// Absent where there is none, or none that can be read.
+    /// Absent where there is no state file, or none that can be read.
     file: Option<StateFile>,
     is_writable: bool,
     pub(in crate::cli) state: UploadsState,
-    /// Where it is not where it usually is.
+    /// The path of the state file, where it is not the usual one.
     elsewhere: Option<PathBuf>,
 }
 
-/// What a command wants the state file for.
+/// What a command needs the state file for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Purpose {
-    /// The command is about the list: without it there is nothing to say.
+    /// The command is about the list: without the list it has nothing to say.
     List,
-    /// The list is gone on with, and may change on the way.
+    /// The command continues what is in the list, and may change the list.
     GoOn,
-    /// What is begun is to be remembered.
+    /// The command begins uploads, and the list is to remember them.
     Remember,
-    /// It may say which server a document is on.
+    /// The list may say which server a document is on.
     Hint,
 }
 
 impl Memory {
-    /// Lets a client use it, as far as it can be used.
+    /// Gives the client the state file: to read and write it, or only to read it.
     pub(in crate::cli) fn lent_to(&self, client: Client) -> Client {
         match &self.file {
             Some(file) if self.is_writable => client.state_file(file.clone()),
@@ -50,7 +50,7 @@ impl Memory {
         }
     }
 
-    /// The same for what is not about one upload alone.
+    /// The same for the work on the list that is not about one upload alone.
     pub(in crate::cli) fn uploads(&self) -> Uploads {
         match self.file.clone() {
             Some(file) if self.is_writable => Uploads::kept_in(file),
@@ -59,18 +59,18 @@ impl Memory {
         }
     }
 
-    /// Whether what is begun now can be found in the list later.
+    /// Whether the list remembers what this command begins.
     pub(in crate::cli) fn keeps(&self) -> bool {
         self.file.is_some() && self.is_writable && !LOCK_IS_HELD.load(Ordering::Relaxed)
     }
 
-    /// What `towline uploads` has to be told to find it, with a space before it.
+    /// The option with which `towline uploads` finds this state file, with a space before it.
     pub(in crate::cli) fn option(&self) -> String {
         let path = self.elsewhere.as_deref();
         path.map(|path| format!(" --state-file {}", shell_word(path))).unwrap_or_default()
     }
 
-    /// Changes what it says, durably.
+    /// Changes the list durably.
     pub(in crate::cli) fn change<T>(
         &self,
         change: impl FnOnce(&mut UploadsState) -> T,
@@ -80,13 +80,13 @@ impl Memory {
         Ok(file.update(change).map_err(Failure::from)?)
     }
 
-    /// What it says by now; as it was read where it cannot be read again.
+    /// The list as it is now; where the file cannot be read again, as it was at the beginning.
     pub(in crate::cli) fn state_now(&self) -> UploadsState {
         let now = self.file.as_ref().and_then(|file| file.read().ok());
         now.unwrap_or_else(|| self.state.clone())
     }
 
-    /// How an upload goes on after an interruption.
+    /// How a person continues an upload after an interruption.
     pub(in crate::cli) fn resuming(&self, connect: &ConnectArgs) -> Resuming {
         let is_from_environment =
             connect.token_file.is_none() && variable(TOKEN_VARIABLE).is_some();
@@ -101,16 +101,17 @@ impl Memory {
     }
 }
 
-/// Another process holds the lock of the state file, and this one has said that it waits: what it wants to remember may not be written.
+/// Another process holds the lock of the state file, and this process has printed that it waits.
+/// What this command wants to write may then stay unwritten.
 static LOCK_IS_HELD: AtomicBool = AtomicBool::new(false);
 
-/// After that a wait for the lock is said.
+/// After this time, the wait for the lock is printed.
 const WAIT_WORTH_SAYING: Duration = Duration::from_secs(2);
 
-/// After a Ctrl-C the lock is waited for no longer than that.
+/// After Ctrl-C, this process waits no longer than this for the lock.
 const WAIT_AFTER_INTERRUPT: Duration = Duration::from_millis(500);
 
-/// Whether to go on waiting for the lock of the state file.
+/// Whether this process goes on waiting for the lock of the state file.
 fn go_on_waiting(lock: &Path, waited: Duration) -> bool {
     if waited >= WAIT_WORTH_SAYING && !LOCK_IS_HELD.swap(true, Ordering::Relaxed) {
         say(&format!(
@@ -121,7 +122,7 @@ fn go_on_waiting(lock: &Path, waited: Duration) -> bool {
     waited < WAIT_AFTER_INTERRUPT || !signals::was_interrupted()
 }
 
-/// The state file, read. What a person should know about it is said at once, and once.
+/// Reads the state file, and prints at once what a person should know about it.
 pub(in crate::cli) fn memory(
     state_args: &StateArgs,
     purpose: Purpose,
@@ -162,7 +163,8 @@ pub(in crate::cli) fn memory(
     };
     let file = StateFile::at(path).while_waiting(go_on_waiting);
     let state = match uploads::read(&file) {
-        // It may have told of much: no command says that there is nothing.
+        // The damaged file may have had many entries: a command about the list must not say that
+        // there are none.
         Ok(Found { notices, .. }) if is_about_list && !notices.is_empty() => {
             return Err(CliError::new(Exit::Refused, crate::text::printable(&notices.join("; "))));
         }
@@ -172,17 +174,17 @@ pub(in crate::cli) fn memory(
             }
             state
         }
-        // At the usual place the list is not asked for: the files are sent without one, and
-        // that is said. A file that was named has to be usable, before anything is sent: a
-        // person who names it counts on it. And the answer to a question about the list must
-        // not be that it is empty.
+        // At the usual place the command can do without the list: it sends the files and prints
+        // that nothing is remembered. A file that a person has named must be usable before anything
+        // is sent, because the person relies on it. And a question about the list must not be
+        // answered as if the list were empty.
         Err(error) if elsewhere.is_none() && !is_about_list => {
             warn(&Failure::from(error).to_string());
             return Ok(none(elsewhere));
         }
         Err(error) => return Err(unusable(error, purpose)),
     };
-    // A list that could not be written says nothing of what is unfinished.
+    // A list that could never be written says nothing about what is unfinished.
     if is_about_list && !file.path().exists() {
         file.check_writable().map_err(Failure::from)?;
     }
@@ -200,7 +202,7 @@ pub(in crate::cli) fn memory(
     Ok(Memory { file: Some(file), is_writable, state, elsewhere })
 }
 
-/// A state file that was named cannot be used.
+/// The error about a state file that cannot be used.
 fn unusable(error: StateFileError, purpose: Purpose) -> CliError {
     let error = CliError::from(Failure::from(error));
     if purpose != Purpose::Remember {

@@ -1,4 +1,4 @@
-//! The line of a file that is read or copied before it is sent, or instead.
+//! The line of a file that is read or copied before it is sent, or in place of the sending.
 
 use crate::cli::printer::bar::{self, Glyphs, Moving};
 use crate::cli::printer::meter::Meter;
@@ -13,10 +13,10 @@ pub(super) struct Checking {
     pub(super) meter: Meter,
 }
 
-/// What is done with a file before it is sent, or instead.
+/// What is done with a file before it is sent, or in place of the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli::printer) enum Deed {
-    /// It is read here, to compare it with what the server has.
+    /// This machine reads it, to compare it with what the server has.
     Compares,
     /// The server copies it, from another document or to another disk.
     Copies,
@@ -29,7 +29,7 @@ impl Checking {
             let name = format!("comparing {name}");
             return bar::moving(width, Moving::of(&name, meter, now), glyphs);
         }
-        // No bar: nothing of it travels.
+        // No bar: no byte of the file is sent.
         let (part, whole) = (meter.position(), meter.total());
         let percent = units::percent(part, whole);
         let pair = units::pair(part, whole);

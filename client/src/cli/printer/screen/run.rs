@@ -12,16 +12,16 @@ pub(super) struct Job {
     pub(super) bytes: u64,
     pub(super) done_files: usize,
     pub(super) done_bytes: u64,
-    /// The bytes that travelled, whatever file they are of.
+    /// The bytes that were sent, of all files together.
     pub(super) moved: Meter,
-    /// When a file was done, or began.
+    /// When the last file was done, or when the run began.
     pub(super) news: Instant,
 }
 
 impl Job {
     /// `14 of 689 files, 1.3 of 9.8 GiB, 3:10 left`
     ///
-    /// Where the line of a file says that nothing moves, and why, this one does not.
+    /// Where the line of a file says that no byte is sent, and why, this line does not.
     pub(super) fn line(&self, file: Option<&File>, has_line_of_file: bool, now: Instant) -> String {
         let Self { files, bytes, done_files, done_bytes, moved, news: _ } = self;
         let begun = file.map_or(0, |file| file.meter.position());

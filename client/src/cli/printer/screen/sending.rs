@@ -19,7 +19,7 @@ pub(super) struct File {
     pub(super) meter: Meter,
     /// Why nothing can be sent now.
     pub(super) waiting: Option<String>,
-    /// A program was told that it stalls.
+    /// The program that reads the events was told that the upload stalls.
     pub(super) is_stall_told: bool,
 }
 
@@ -60,7 +60,7 @@ impl File {
     }
 }
 
-/// `3.0 s` counted in whole seconds is `3 s`.
+/// `3.0 s`, which is counted in whole seconds, becomes `3 s`.
 fn whole_seconds(text: &str) -> String {
     text.replace(".0 s", " s")
 }

@@ -4,7 +4,7 @@ use crate::cli::printer::bar::{self, Glyphs};
 use crate::text::printable;
 use std::path::PathBuf;
 
-/// A file that waits before it has begun, or in the queue behind others.
+/// A file that waits before it has begun, or in the queue behind other files.
 #[derive(Debug)]
 pub(super) struct Standby {
     pub(super) path: PathBuf,
@@ -22,7 +22,7 @@ impl Standby {
             1 => "; 1 other file waits".to_owned(),
             others => format!("; {others} other files wait"),
         };
-        // Where the whole reason does not fit, it is cut.
+        // Where the whole reason does not fit, its end is cut off.
         let texts =
             [format!("{reason}{more}; Ctrl-C pauses"), format!("{reason}{more}"), reason.clone()];
         bar::beside(width, &self.name, &texts, glyphs)

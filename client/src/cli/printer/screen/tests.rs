@@ -1,4 +1,4 @@
-//! What a person sees at which moment.
+//! Which lines a person sees at which moment.
 
 use super::*;
 use towline_types::{DocumentId, FileSize, Offset};
@@ -43,7 +43,7 @@ fn a_stall_keeps_name_and_percent_and_so_does_a_lost_connection() {
     for part in ["two.bin", "58%", "no connection"] {
         assert!(text.contains(part), "{text}");
     }
-    // The connection is back: what was there before is no speed.
+    // The connection is back: the bytes that the server had before do not count for the rate.
     screen.begin(&status("two.bin", 58 * MIB, 100 * MIB), after(begin, 20));
     screen.advance(&status("two.bin", 59 * MIB, 100 * MIB), after(begin, 21));
     assert!(at(&screen, 21).contains("1.0 MiB/s"), "{}", at(&screen, 21));
@@ -63,13 +63,13 @@ fn a_file_that_waits_says_why_before_it_begins_and_behind_others() {
     assert!(text.starts_with("a  connection refused; Ctrl-C"), "{text}");
     let minute = screen.minute(after(begin, 11)).unwrap();
     assert_eq!(minute, "/x/a: connection refused");
-    // Comparing is over where the file waits.
+    // The comparison is over when the file waits.
     screen.check(Deed::Compares, Path::new("/x/a"), 100, 100, begin);
     screen.wait(Path::new("/x/a"), "connection refused");
     assert!(!at(&screen, 3).contains("comparing"), "{}", at(&screen, 3));
     screen.begin(&status("a", 0, MIB), begin);
     assert!(!at(&screen, 1).contains("refused"), "{}", at(&screen, 1));
-    // It goes behind another one, and its reason stays to be seen.
+    // The file goes behind another one, and its reason stays visible.
     screen.wait(Path::new("/x/a"), "its disk is busy");
     screen.wait(Path::new("/x/c"), "its disk is full");
     screen.begin(&status("b", 0, MIB), begin);
@@ -126,7 +126,7 @@ fn a_job_has_a_line_of_its_own() {
     let lines = screen.lines(79, after(begin, 2));
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert_eq!(lines[1], "1 of 3 files, 20.0 of 40.0 MiB, 0:02 left");
-    // Small files have no line of their own; that nothing comes is said here.
+    // Small files have no line of their own, so this line says that no byte arrives.
     screen.end(None, after(begin, 2));
     screen.count(20 * MIB, 0, after(begin, 2));
     let lines = screen.lines(79, after(begin, 6));
@@ -144,7 +144,7 @@ fn comparing_has_a_bar_until_the_sending_begins() {
     for part in ["comparing", " 25%", "0.5/2.0 GiB", "512 MiB/s", "0:03 left"] {
         assert!(line.contains(part), "{line}");
     }
-    // What follows the comparison is another thing, with a rate of its own.
+    // The copy that follows the comparison is a new step, with a rate of its own.
     assert!(screen.check(Deed::Copies, path, 2048 * MIB, 0, after(begin, 2)));
     assert!(!screen.check(Deed::Copies, path, 2048 * MIB, MIB, after(begin, 3)));
     let line = screen.lines(79, after(begin, 3)).join("\n");
