@@ -1,6 +1,6 @@
-//! `towline demo`: the main job on a fresh machine, with everything that usually
-//! goes wrong. A real server in a process of its own, a real file, a link that
-//! breaks, a server that is killed; nothing in it is pretended but the slowness.
+//! `towline demo`: an upload on a fresh machine, with the faults that usually happen. The server is
+//! a real one in a process of its own, the file is real, the connection is cut and the server is
+//! killed; only the slowness of the link is made up.
 
 mod link;
 mod server;
@@ -21,14 +21,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use towline_types::Name;
 
-/// The link is as slow as it takes to make the sending last so long: an upload
-/// over loopback would be over before anybody could interrupt it.
+/// The link is slowed down until the sending takes this time: an upload over loopback would end
+/// before a person could interrupt it.
 const LASTS: Duration = Duration::from_secs(3);
 
-/// Anything smaller is over with its first chunk.
+/// A smaller file would be sent with its first chunk.
 const FILESIZE_MIN_BYTES: u64 = 256 << 10;
 
-/// Shows the whole story on this machine.
+/// Runs the whole demo on this machine.
 pub(crate) fn run(file: Option<PathBuf>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(show(file))
@@ -93,7 +93,7 @@ async fn show(file: Option<PathBuf>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Waits until the link breaks; that the upload ends before is a failure.
+/// Waits until the link breaks. It is a failure if the upload ends before that.
 async fn broken(link: &mut Link, upload: &mut Upload) -> anyhow::Result<u64> {
     tokio::select! {
         at = link.broken() => at.context("the link has ended"),
@@ -108,7 +108,8 @@ type Upload = tokio::task::JoinHandle<Result<Receipt, crate::Failure>>;
 
 fn send(mut client: Client, path: &Path) -> anyhow::Result<(Upload, UnboundedReceiver<Event>)> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
-    // A file with a name that the rules refuse can still show how it goes.
+    // Where the server's rules refuse the file's name, the demo uploads the file under another
+    // name.
     let name = Name::new(name).or_else(|_| Name::new("file"))?;
     let remote = towline_types::DocumentPath::new(Vec::new(), name)?;
     let document = Document { local: path.to_owned(), remote };
@@ -121,7 +122,7 @@ fn send(mut client: Client, path: &Path) -> anyhow::Result<(Upload, UnboundedRec
     Ok((upload, events))
 }
 
-/// Where the upload goes on, the next time it does.
+/// The offset at which the upload continues the next time.
 async fn resumed_at(events: &mut UnboundedReceiver<Event>) -> anyhow::Result<u64> {
     while let Some(event) = events.recv().await {
         if let Event::Resumed { status, .. } = event {
@@ -131,7 +132,7 @@ async fn resumed_at(events: &mut UnboundedReceiver<Event>) -> anyhow::Result<u64
     bail!("the upload ended without being resumed")
 }
 
-/// Holds the two files against each other. Blocks.
+/// Compares the two files. Blocks.
 fn compare(here: &Path, there: &Path) -> anyhow::Result<()> {
     let open =
         |path: &Path| File::open(path).with_context(|| format!("cannot read {}", path.display()));

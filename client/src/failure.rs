@@ -1,4 +1,4 @@
-//! Why an upload did not come to its end, for the person who wanted it.
+//! Why an upload failed, in words for a person.
 
 mod advice;
 mod exit_code;
@@ -19,20 +19,20 @@ use towline_protocol::{Code, ErrorReply};
 use towline_state::StateFileError;
 use towline_types::{BadName, DocumentId, FileHash, FileSize};
 
-/// Why something was not done. Its text says what happened, [`exit`](Self::exit)
-/// what that means for a script and [`advice`](Self::advice) what is kept and
-/// what can be done.
+/// Why an upload or a command failed. Its text says what happened, [`exit`](Self::exit) says what
+/// that means for a script, and [`advice`](Self::advice) says what the server keeps and what a
+/// person can do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The local file does not let itself be read.
+    /// The local file could not be read.
     #[error("cannot {action} it: {}", in_words(source))]
     File {
-        /// What was tried.
+        /// What the client tried to do with the file.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
         /// How far the upload is.
         kept: Option<SavedProgress>,
@@ -43,7 +43,7 @@ pub enum Failure {
         /// The file.
         path: PathBuf,
     },
-    /// The upload that was asked for by number is another user's, or another file's.
+    /// The upload with the given number belongs to another user or to another file.
     #[error(
         "document {document_id} was not begun with this file by the user of this token; put the \
          file to begin an upload of its own"
@@ -52,43 +52,43 @@ pub enum Failure {
         /// The upload.
         document_id: DocumentId,
     },
-    /// The upload that was asked for by number, or the command that was to go on, is on
-    /// another server than the one that answers at this address.
+    /// The upload with the given number, or the command to continue, is on another server than the
+    /// one that answers at this address.
     #[error(
         "{} is on another server than the one that answers at {} now",
         document_id.map_or("what this command has begun".to_owned(), |id| format!("document {id}")),
         printable(server)
     )]
     OtherServer {
-        /// The upload; nothing where it is about a whole command.
+        /// The upload; nothing where the failure is about a whole command.
         document_id: Option<DocumentId>,
-        /// The address.
+        /// The address of the server that answers.
         server: String,
     },
-    /// A folder, a device or the like where a file was expected.
+    /// A folder, a device or another special file where a regular file was expected.
     #[error("it is {what}, not a regular file")]
     NotAFile {
-        /// What it is not.
+        /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The kind of the file.
         what: &'static str,
     },
     /// `-` where a file was expected.
     #[error("standard input cannot be uploaded")]
     StandardInput,
-    /// A file whose size is not known before it is read, and too long for that.
+    /// A file whose size is not known before it is read, and which is too long to be read at once.
     #[error("its size is not known in advance, and it has more than 64 MiB")]
     UnknownSize {
         /// The file.
         path: PathBuf,
     },
-    /// A file without an end: a reader waits for what comes next.
+    /// A file without an end, such as `/proc/kmsg`: a reader waits for more bytes.
     #[error("it has no end: a reader of it waits for what comes next")]
     NoEnd {
         /// The file.
         path: PathBuf,
     },
-    /// The name would be refused by every server.
+    /// Every server would refuse the name.
     #[error("its name cannot be used: {reason}")]
     BadName {
         /// The name.
@@ -96,10 +96,10 @@ pub enum Failure {
         /// Why.
         reason: BadName,
     },
-    /// The name is not Unicode, which names on a server are.
+    /// The name is not Unicode, and names on a server are.
     #[error("its name is not Unicode, and names on a server are")]
     NotUnicode {
-        /// The name, as far as it can be shown.
+        /// The name, with the parts that can be shown.
         name: String,
     },
     /// The local file changed while it was being sent.
@@ -107,96 +107,96 @@ pub enum Failure {
     Changed {
         /// How far the upload is; nothing where the file is shorter now.
         kept: Option<SavedProgress>,
-        /// It is shorter than when its upload began: the server takes no upload back to
-        /// fewer bytes, so nothing of it stays.
+        /// The file is shorter than when its upload began. The server does not shorten an upload,
+        /// so nothing of this one stays.
         is_shorter: bool,
     },
-    /// The server could not be reached, or not for long enough, and the
-    /// retries are used up.
+    /// The server could not be reached, or the connections were too short, and the retries are used
+    /// up.
     #[error("{server} cannot be reached: {reason}{}", words::tried(*attempts))]
     Unreachable {
         /// The server.
         server: ServerAddress,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// What went wrong the last time.
+        /// The error of the last attempt.
         reason: String,
         /// How far the upload is.
         kept: Option<SavedProgress>,
     },
-    /// There is no server at the address, or no such address.
+    /// There is no server at the address, or the address does not exist.
     #[error("{}{}", why.sentence(server), words::tried(*attempts))]
     NoServer {
         /// The address.
         server: ServerAddress,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// What is missing.
+        /// What the address lacks.
         why: NoServer,
         /// How far the upload is.
         kept: Option<SavedProgress>,
     },
-    /// The connection was lost again and again, though the server could be reached, and the
+    /// The connection was lost in every attempt, though the server could be reached, and the
     /// retries are used up.
     #[error("the connection to {server} was lost: {reason}{}", words::tried(*attempts))]
     ConnectionLost {
         /// The server.
         server: ServerAddress,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// What went wrong the last time.
+        /// The error of the last attempt.
         reason: String,
         /// How far the upload is.
         kept: Option<SavedProgress>,
     },
-    /// The server said no.
+    /// The server refused the request.
     #[error("{}", refused::sentence(reply))]
     Refused {
-        /// Its words.
+        /// The server's reply.
         reply: Box<ErrorReply>,
         /// How far the upload is.
         kept: Option<SavedProgress>,
     },
-    /// The file is larger than this server takes.
+    /// The file is longer than this server allows.
     #[error("{}", words::too_large(*filesize, *max_bytes))]
     TooLarge {
         /// Its length.
         filesize: FileSize,
-        /// The most that the server takes, in bytes.
+        /// The largest length that the server allows, in bytes.
         max_bytes: u64,
     },
-    /// The whole differs from what was sent, or something on the way damages it.
+    /// The document differs from what was sent, or something on the way damages the bytes.
     #[error("{reason}")]
     Integrity {
-        /// What differs from what.
+        /// What differs.
         reason: String,
         /// The document.
         document_id: Option<DocumentId>,
     },
-    /// The server says the file has another hash than it has here.
+    /// The server has another hash for the file than this machine.
     #[error("the file has the hash {here} here and {there} as document {document_id}")]
     OtherHash {
         /// The document.
         document_id: DocumentId,
-        /// Its hash there.
+        /// The hash on the server.
         there: FileHash,
         /// The hash of the local file.
         here: FileHash,
     },
-    /// The server said something that no server may say.
+    /// The server sent something that the protocol does not allow.
     #[error("the server does not keep to the protocol: {}", printable(.0))]
     Protocol(String),
-    /// The caller wanted to stop.
+    /// The caller has asked for a pause.
     #[error("interrupted")]
     Interrupted(Option<SavedProgress>),
-    /// The state file is not to be used.
+    /// The state file cannot be used.
     #[error("{}", words::state_file(.0))]
     StateFile(#[from] StateFileError),
 }
 
 impl Failure {
-    /// Whether it is the file's name, or what kind of thing it is, that is refused: no
-    /// server takes it, now or later.
+    /// Whether the file is refused because of its name or its kind: no server takes it, now or
+    /// later.
     pub(crate) fn is_of_name(&self) -> bool {
         match self {
             Self::BadName { .. }
@@ -207,7 +207,7 @@ impl Failure {
         }
     }
 
-    /// The server's word for it, where it was the server that said no.
+    /// The server's code for the failure, where the server has refused.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
@@ -217,7 +217,7 @@ impl Failure {
         }
     }
 
-    /// What the server keeps, where it keeps something.
+    /// What the server keeps of the upload, if it keeps anything.
     #[must_use]
     pub fn kept(&self) -> Option<SavedProgress> {
         match self {
@@ -232,7 +232,7 @@ impl Failure {
         }
     }
 
-    /// The document that it is about, where there is one.
+    /// The document that the failure is about, if it is about one.
     #[must_use]
     pub fn document_id(&self) -> Option<DocumentId> {
         match self {
@@ -245,7 +245,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// The same, with what is known of the upload.
+    /// The same failure, with what is known of the upload.
     pub(crate) fn with(mut self, known: Option<SavedProgress>) -> Self {
         match &mut self {
             Self::Refused { reply, .. } if ends_upload(reply.code) => {}
@@ -261,7 +261,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// The same, where the size of the file makes it clearer.
+    /// The same failure; where the size of the file makes it clearer, with the size.
     pub(crate) fn of_size(self, filesize: FileSize) -> Self {
         match self {
             Self::Refused { reply, .. } if reply.code == Code::SizeLimit => match reply.max {
@@ -273,7 +273,7 @@ impl Failure {
     }
 }
 
-/// Whether nothing is left of the upload that was refused so.
+/// Whether the server keeps nothing of an upload that it refuses with this code.
 pub(crate) fn ends_upload(code: Code) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! The way to a server: from its name to a connection.
+//! How a client gets from the name of a server to a connection.
 
 mod addresses;
 pub(crate) mod greeting;
@@ -23,7 +23,8 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// The payload of a TCP segment that every link of IPv4 carries (RFC 879). IPv6 carries it too.
 const SMALL_SEGMENT_BYTES: u32 = 536;
 
-/// The way to a server, for all connections of a client. Clones share what was learned.
+/// How a client reaches its server, for all connections of the client. Clones share what they have
+/// learned.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     server: ServerAddress,
@@ -32,9 +33,9 @@ pub(crate) struct Route {
 
 #[derive(Debug, Default)]
 struct Learned {
-    /// The address that worked last is tried first.
+    /// The address that worked last, which is tried first.
     good: Option<SocketAddr>,
-    /// Large packets are lost on the way.
+    /// Large packets are lost on the way to the server.
     small_segments: bool,
 }
 
@@ -47,15 +48,14 @@ impl Route {
         &self.server
     }
 
-    /// Has connections that are made from now on carry little in each packet, in both
-    /// directions.
+    /// Limits the size of the packets of all later connections, in both directions.
     pub(crate) fn use_small_segments(&self) {
         self.learned().small_segments = true;
     }
 
-    /// Connects to whichever address of the server answers first.
+    /// Connects to the address of the server that answers first.
     ///
-    /// Cancel-safe: what was begun is dropped.
+    /// Cancel-safe: connections that are not open yet are dropped.
     pub(crate) async fn connect(&self, longest: Duration) -> Result<TcpStream, Unreached> {
         let found = look_up(&self.server).await?;
         let (good, small_segments) = {
@@ -77,8 +77,8 @@ impl Route {
     }
 }
 
-/// Tries one address after the other, each a moment after the last without giving that
-/// one up; at once where that one has failed. The first connection wins.
+/// Tries the addresses one after another. The next one begins [`NEXT_ADDRESS_AFTER`] after the one
+/// before, which goes on, or at once where the one before has failed. The first connection is used.
 async fn race(
     addresses: Vec<SocketAddr>,
     longest: Duration,
@@ -95,7 +95,7 @@ async fn race(
         }
         tokio::select! {
             biased;
-            // Cancel-safe, both.
+            // Both are cancel-safe.
             Some(ended) = tries.join_next(), if !tries.is_empty() => match ended {
                 Ok((address, Ok(stream))) => return Ok((address, stream)),
                 Ok((_, Err(error))) => {
@@ -132,8 +132,8 @@ fn verdict(errors: &[io::Error]) -> Unreached {
     use io::ErrorKind::{
         AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable,
     };
-    // Of a family that this machine has no network for nothing is to be learned, as long
-    // as there is another.
+    // An error about an address family for which this machine has no network says nothing about the
+    // server, as long as there is another error.
     let says_nothing = |error: &&io::Error| {
         matches!(error.kind(), NetworkDown | NetworkUnreachable | AddrNotAvailable)
     };
@@ -175,7 +175,7 @@ mod tests {
         for (kinds, no_server) in [
             (&[ConnectionRefused][..], NoServer::Refused),
             (&[ConnectionRefused, ConnectionRefused], NoServer::Refused),
-            // There is no IPv6 here.
+            // This machine has no IPv6.
             (&[NetworkUnreachable, ConnectionRefused], NoServer::Refused),
             (&[HostUnreachable, ConnectionRefused], NoServer::Refused),
             (&[HostUnreachable], NoServer::HostUnreachable),
@@ -185,7 +185,7 @@ mod tests {
         for kinds in [
             &[NetworkUnreachable][..],
             &[TimedOut],
-            // The one that is silent may be the one that works.
+            // The address that does not answer may be the right one.
             &[ConnectionRefused, TimedOut],
         ] {
             assert!(matches!(verdict(&errors(kinds)), Unreached::ForNow(_)), "{kinds:?}");
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_address_is_overtaken_by_the_next() {
-        // A full backlog: connections to it wait for ever.
+        // A listener with a full backlog: connections to it wait without end.
         let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let silent = silent.unwrap();
         silent.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

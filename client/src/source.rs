@@ -1,9 +1,9 @@
 //! The local file that is being uploaded.
 //!
-//! What a system says of a file's size is believed only as far as the file ends there:
-//! one byte beyond the end is asked for. Files of `/proc` say 0 and have content, those of
-//! `/sys` say more than they have; such a file is read once, to its end, and what was read
-//! is sent.
+//! The client believes the system's size of a file only where the file ends there, which it checks
+//! by reading one byte beyond the end. Files of `/proc` have the size 0 and some content, and files
+//! of `/sys` have less content than their size; such a file is read once, to its end, and those
+//! bytes are sent.
 
 mod identity;
 mod kind;
@@ -25,17 +25,17 @@ use towline_state::state_file::ModifiedNs;
 use towline_types::{BlockHasher, block::block_count};
 use towline_types::{BlockIndex, ChainingValue, FileSize};
 
-/// Read and hashed in one go, so that the hash finds the bytes in the cache.
+/// The number of bytes that are read and hashed at a time, so that they are still in the
+/// processor's cache when they are hashed.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// The most that is read of a file whose size is not known in advance.
+/// The most bytes that are read of a file whose size is not known in advance.
 const UNKNOWN_SIZE_BYTES_MAX: usize = 64 << 20;
 
-/// How often a file is looked at that changes while it is being opened.
+/// How often the client looks at a file that changes while it is being opened.
 const LOOKS_MAX: u32 = 4;
 
-/// An open local file and what it looked like when it was opened. All its
-/// methods block.
+/// An open local file, and its size, times and identity when it was opened. All methods block.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
@@ -48,17 +48,17 @@ pub(crate) struct Source {
 /// Where the bytes of a file come from.
 #[derive(Debug)]
 enum Content {
-    /// From the file, wherever they are wanted.
+    /// The open file, which is read at any position.
     File(File),
-    /// The file's size was not known before it was read; this is all of it.
+    /// All bytes of a file whose size was not known before it was read.
     Read(Vec<u8>),
 }
 
-/// What has become of a file since it was opened.
+/// Whether a file has changed since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sameness {
     Same,
-    /// Something has, perhaps its rights or its name: the bytes must be looked at.
+    /// Something has changed, perhaps only its rights or its name: the bytes must be compared.
     Touched,
     Changed,
 }
@@ -68,7 +68,7 @@ impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let failed =
             |source| Failure::File { action: "open", path: path.to_owned(), source, kept: None };
-        // Before opening: to open a FIFO would be to wait for its other end.
+        // This comes before opening: the opening of a FIFO waits for its other end.
         let not_a_file = |kind| Failure::NotAFile { path: path.to_owned(), what: special(kind) };
         let kind = std::fs::metadata(path).map_err(failed)?.file_type();
         if !kind.is_file() {
@@ -93,12 +93,12 @@ impl Source {
                 return Ok(Self { path: absolute, content, filesize, modified, identity });
             }
             let after = file.metadata().map_err(failed)?;
-            // The file does not end where its size says. A file that is being written has
-            // another size by now, and is looked at again. A file with the same size as
-            // before is one of `/proc` or `/sys`, whose size means nothing: it is read.
+            // The file does not end where its size says. A file that is being written has another
+            // size by now, and the loop looks at it again. A file with the same size as before is
+            // one of `/proc` or `/sys`, whose size means nothing: it is read to its end.
             if look(&after).map_err(failed)? == (filesize, modified) {
-                // Some of these files read from the descriptor's offset, which the look at
-                // the end has moved.
+                // Some of these files are read from the descriptor's offset, which the check of the
+                // end has moved.
                 (&file).rewind().map_err(unreadable)?;
                 let Some(bytes) = read_up_to(&file, UNKNOWN_SIZE_BYTES_MAX).map_err(unreadable)?
                 else {
@@ -118,7 +118,7 @@ impl Source {
         Err(Failure::Changed { kept: None, is_shorter: false })
     }
 
-    /// Where it lies: absolute, without symbolic links.
+    /// The path of the file: absolute, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -135,9 +135,10 @@ impl Source {
         self.identity
     }
 
-    /// Whether it still looks as it did when it was opened, and still ends where it did.
+    /// Whether size, times and identity are those of the opening, and the file still ends at its
+    /// size.
     pub(crate) fn sameness(&self) -> io::Result<Sameness> {
-        // What was read to its end is not read again.
+        // A file that was read to its end is not read again.
         let Content::File(file) = &self.content else { return Ok(Sameness::Same) };
         let metadata = file.metadata()?;
         let is_as_it_was = look(&metadata)? == (self.filesize, self.modified);
@@ -150,7 +151,7 @@ impl Source {
         })
     }
 
-    /// Whether the blocks of known value still have it.
+    /// Whether each block of known value still has that value.
     pub(crate) fn agrees_with(&self, values: &[Option<ChainingValue>]) -> io::Result<bool> {
         let mut now = vec![None; values.len()];
         let known = |number| {
@@ -160,8 +161,8 @@ impl Source {
         Ok(now == values)
     }
 
-    /// Reads one block into `buffer`, which becomes as long as the block, and
-    /// hashes it on the way.
+    /// Reads one block into `buffer`, which gets the length of the block, and hashes it while
+    /// reading.
     pub(crate) fn read_block(
         &self,
         index: BlockIndex,
@@ -173,8 +174,8 @@ impl Source {
         })
     }
 
-    /// The same where nothing has to be waited for, because the system has the whole block
-    /// in memory. Else nothing, and what is in `buffer` is of no use.
+    /// The same without waiting, where the system has the whole block in memory. Otherwise returns
+    /// nothing, and the content of `buffer` has no meaning.
     #[cfg(target_os = "linux")]
     pub(crate) fn read_block_from_memory(
         &self,
@@ -232,8 +233,8 @@ impl Source {
         Ok(hasher.finish())
     }
 
-    /// Hashes those blocks whose numbers `wanted` picks and puts their values
-    /// into `values`, until `stop` says so.
+    /// Hashes the blocks whose numbers `wanted` picks, and puts their values into `values`, until
+    /// `stop` ends that.
     pub(crate) fn hash_blocks(
         &self,
         values: &mut [Option<ChainingValue>],
@@ -286,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_file_that_has_no_size_before_it_is_read_is_read_to_its_end() {
-        // Small and large, too short and too long: what these say of their size is a fiction.
+        // Small and large, with too little and too much content: the sizes of these files mean
+        // nothing.
         let fictions = [
             "/proc/version",
             "/proc/filesystems",

@@ -1,4 +1,4 @@
-//! The list of unfinished uploads that outlives a run: the state file.
+//! The list of unfinished uploads, which outlives a run in the state file.
 
 mod entry_fields;
 mod found;

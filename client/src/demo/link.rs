@@ -1,4 +1,4 @@
-//! The demo's link between client and server: slow, and it breaks where it is told.
+//! The demo's link between client and server: it is slow, and it breaks at given numbers of bytes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use towline_protocol::frame::{Decoder, FrameLimits, Part};
 
-/// So much goes over the link at a time.
+/// The number of bytes that the link reads and forwards at a time.
 const PIECE_BYTES: usize = 32 << 10;
 
 pub(super) struct Link {
@@ -24,7 +24,7 @@ pub(super) struct Link {
     task: JoinHandle<()>,
 }
 
-/// What goes from connection to connection.
+/// The state of the link that outlives one connection.
 struct Wire {
     upstream: SocketAddr,
     bytes_per_second: u64,
@@ -33,8 +33,8 @@ struct Wire {
 }
 
 impl Link {
-    /// Opens a link to that server. It breaks after so many bytes of payload each,
-    /// and then waits to be mended.
+    /// Opens a link to that server. Each number of `breaks` is a number of payload bytes after
+    /// which the link breaks and then waits until it is mended.
     pub(super) async fn open(
         upstream: SocketAddr,
         bytes_per_second: u64,
@@ -68,7 +68,7 @@ impl Link {
         self.address
     }
 
-    /// Waits until it breaks; says how much payload it has carried so far.
+    /// Waits until the link breaks. Returns how many payload bytes it has carried so far.
     pub(super) async fn broken(&mut self) -> Option<u64> {
         self.broken.recv().await
     }
@@ -77,7 +77,7 @@ impl Link {
         self.mended.notify_one();
     }
 
-    /// The payload that it has carried to the server.
+    /// How many payload bytes the link has carried to the server.
     pub(super) fn payload_bytes(&self) -> u64 {
         self.payload_bytes.load(Ordering::Relaxed)
     }
@@ -90,7 +90,7 @@ impl Drop for Link {
 }
 
 impl Wire {
-    /// Carries one connection; says whether it was broken on purpose.
+    /// Carries one connection. Returns whether the link broke it on purpose.
     async fn carry(&mut self, client: TcpStream) -> io::Result<bool> {
         let server = TcpStream::connect(self.upstream).await?;
         let (mut from_client, mut to_client) = client.into_split();
@@ -129,7 +129,7 @@ impl Wire {
     }
 }
 
-/// Tells payload from everything else.
+/// Counts payload bytes and no other bytes.
 struct Meter(Decoder);
 
 impl Meter {
@@ -153,7 +153,7 @@ impl Meter {
             space[..count].copy_from_slice(&bytes[..count]);
             self.0.filled(count);
             bytes = &bytes[count..];
-            // A broken frame is the server's to complain about.
+            // A broken frame ends the count here; the server reports it.
             while let Ok(Some(part)) = self.0.next_part() {
                 if let Part::Chunk { .. } = part {
                     payload += self.0.take_payload(&mut aside) as u64;

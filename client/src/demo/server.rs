@@ -1,5 +1,5 @@
-//! The demo's server: this very program in a process of its own, so that it can
-//! be killed as a crash kills.
+//! The demo's server: this program in a process of its own, so that the demo can kill it as a crash
+//! would.
 
 use crate::Receipt;
 use anyhow::Context as _;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// Starting takes milliseconds; a machine that is busy gets more.
+/// A server starts within milliseconds; a busy machine gets more time.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// A server that was asked to stop does so within ten seconds.
+/// A server that is asked to stop does so within 10 s.
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
 
 pub(super) struct DemoServer {
@@ -43,12 +43,12 @@ impl DemoServer {
         Ok(token.context("the server has written no token")?.path())
     }
 
-    /// Where the document lies.
+    /// The path of the published document.
     pub(super) fn published(&self, receipt: &Receipt) -> PathBuf {
         self.data_dir.join("uploads/1").join(&receipt.filename)
     }
 
-    /// SIGKILL: no last words, no clean-up.
+    /// Sends SIGKILL: the server can neither write nor clean up anything.
     pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill().await.context("cannot kill the server")
     }
@@ -59,7 +59,7 @@ impl DemoServer {
         Ok(())
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM, and waits until the server has ended.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(pid) = self.process.id().and_then(|id| i32::try_from(id).ok()) {
             let pid = rustix::process::Pid::from_raw(pid).context("the server has no number")?;
@@ -82,7 +82,7 @@ async fn spawn(
         .arg(data_dir)
         .args(["--listen", &listen.to_string()])
         .args(["--max-file-size", &max_filesize_bytes.to_string()])
-        // What it warns of after a kill belongs to a kill; the story tells that in its words.
+        // After a kill the server logs warnings about it; the demo tells that in its own words.
         .env("TOWLINE_LOG", "error")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,11 +1,11 @@
-//! The demo's words.
+//! The demo's output.
 
 use crate::units;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-/// Tells what happens, when it happens.
+/// Prints what happens, when it happens.
 pub(super) struct Story {
     begun: Instant,
 }
@@ -40,7 +40,7 @@ impl Story {
     }
 }
 
-/// A reader who has gone away does not stop the demo.
+/// A reader who has closed the output does not stop the demo.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

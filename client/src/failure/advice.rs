@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use towline_state::StateFileError;
 
 impl Failure {
-    /// What is kept and what to do now, in sentences.
+    /// What the server keeps and what a person can do now, in sentences.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let kept = self.kept().and_then(SavedProgress::sentence);
@@ -19,7 +19,8 @@ impl Failure {
                  lies now"
                     .to_owned(),
             ),
-            // An upload that was interrupted reads its file again.
+            // To continue an interrupted upload, the client reads the file again: so the bytes must
+            // be in a regular file.
             Self::NotAFile { .. }
             | Self::StandardInput
             | Self::UnknownSize { .. }

@@ -7,7 +7,7 @@ use std::io;
 use towline_protocol::Code;
 
 impl Failure {
-    /// What it means for a script.
+    /// What the failure means for a script.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -28,7 +28,7 @@ impl Failure {
             | Self::OtherServer { .. }
             | Self::Protocol(_)
             | Self::StateFile(_) => Exit::Refused,
-            // It is no server now, and would not be one a moment later.
+            // The service at the address is no Towline server, and would not be one a moment later.
             Self::NoServer { why: NoServer::OtherService(_), kept: None, .. } => Exit::Refused,
             Self::Gone { .. }
             | Self::Changed { .. }
@@ -37,13 +37,13 @@ impl Failure {
             | Self::ConnectionLost { .. }
             | Self::Interrupted(_) => Exit::Resumable,
             Self::Refused { reply, kept } => match reply.code {
-                // A new token goes on where the old one ended.
+                // With a new token the upload continues where it ended.
                 Code::AuthExpired if kept.is_some() => Exit::Resumable,
                 Code::NoSpace | Code::Superseded | Code::TooMany | Code::StorageReadOnly => {
                     Exit::Resumable
                 }
                 Code::HashMismatch => Exit::Integrity,
-                // What may succeed later.
+                // A later attempt may succeed.
                 Code::Internal | Code::ShuttingDown => Exit::Resumable,
                 Code::Unknown if reply.retry => Exit::Resumable,
                 _ => Exit::Refused,
@@ -53,17 +53,17 @@ impl Failure {
     }
 }
 
-/// Whether a file that could not be read may be readable again later. Once it was open, a
-/// disk or a network folder is to blame for each error except those by which the system
-/// refuses to read such a file at all.
+/// Whether a file that could not be read may be readable later. An open file was readable before,
+/// so its disk or network folder is the reason for each error, except for the errors by which the
+/// system refuses to read such a file at all.
 fn may_be_read_later(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied, Unsupported};
     !matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied | Unsupported)
 }
 
-/// Whether a file that could not be opened may be there again later: its disk was unplugged
-/// or is ill, its network folder does not answer, the system lacks what it takes, or the
-/// file is gone from under an upload that has begun.
+/// Whether a file that could not be opened may come back: its disk was unplugged or is broken, its
+/// network folder does not answer, the system lacks memory or descriptors, or the file has
+/// disappeared since its upload began.
 fn may_come_back(error: &io::Error, has_begun: bool) -> bool {
     #[cfg(unix)]
     if let Some(number) = error.raw_os_error() {

@@ -1,5 +1,5 @@
-//! What a server's refusal means, in words for people: the one place that knows every
-//! code. The code word itself is for programs and stands in `--json` alone.
+//! What a server's refusal means, in words for people: the only place that knows every code. The
+//! code itself is for programs and is printed only with `--json`.
 
 use super::saved_progress::SavedProgress;
 use crate::text::printable;
@@ -10,8 +10,8 @@ use towline_protocol::{Code, ErrorReply};
 /// What the server's operator does for a person who needs a token.
 const NEW_TOKEN: &str = "ask the server's operator for a token (towlined token --user NAME)";
 
-/// What happened. A code without words of its own has the server's, which are sentences
-/// for people.
+/// What happened. For a code without a sentence here, it is the server's message, which is a
+/// sentence for people.
 pub(super) fn sentence(reply: &ErrorReply) -> String {
     let own = match reply.code {
         Code::VersionUnsupported => match reply.max {
@@ -39,7 +39,8 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
                     "the server's disk has no room for the file: {} are missing",
                     units::size(missing)
                 ),
-                // The number of files or a quota may be used up: the server says which.
+                // The disk may have no room for another file name, or a quota may be used up: the
+                // server's message says which.
                 None => what(reply),
             };
         }
@@ -72,24 +73,24 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
             );
         }
         Code::Internal => return what(reply),
-        // What the server says of these depends on its state.
+        // The server's message about these codes depends on the state of the server.
         _ => return printable(&reply.message),
     };
     own.to_owned()
 }
 
-/// What happened, of a server's sentence that also says what is kept and what to do. Both are
-/// said here, with figures: twice would be once too often.
+/// What happened, taken from a server's message that also says what is kept and what to do. The
+/// client says both itself, with numbers, so the rest of the message is left out.
 fn what(reply: &ErrorReply) -> String {
     printable(reply.message.split(';').next().unwrap_or_default())
 }
 
-/// What can be done about it.
+/// What a person can do about it.
 pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<String> {
     let todo = match reply.code {
         Code::NoSpace => "run the same command again when there is room",
         Code::Internal => "run the same command again in a while",
-        // The account may have been removed; then a new token is not all that is missing.
+        // The account may have been removed: then a new token alone does not help.
         Code::Unauthorized => {
             "ask the server's operator (towlined user list shows the accounts, towlined token \
              --user NAME makes a token)"
@@ -126,7 +127,7 @@ pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<
     Some(todo.to_owned())
 }
 
-/// The name that is taken is one of the folders', not the file's.
+/// The name that is taken is the name of a folder, not of the file.
 fn is_about_folder(reply: &ErrorReply) -> bool {
     reply.field.as_deref() == Some("folder")
 }

@@ -1,4 +1,4 @@
-//! Which failures may pass, and what a person reads of them.
+//! Which failures may end by themselves, and what a person reads about them.
 
 use super::*;
 use crate::exit::Exit;
@@ -39,9 +39,9 @@ fn what_may_be_there_again_later_is_not_refused_for_good() {
             assert!(advice.contains("safe") && advice.contains("again"), "{advice}");
         }
     }
-    // What an open file meets is for now, also where the list does not know it.
+    // An error of an open file may end by itself, also an error that the list does not name.
     assert_eq!(failure("read", Errno::NOLINK, None).exit(), Exit::Resumable);
-    // It has disappeared, or was never there.
+    // The file has disappeared, or never existed.
     assert_eq!(failure("open", Errno::NOENT, Some(kept)).exit(), Exit::Resumable);
     assert_eq!(failure("open", Errno::NOENT, None).exit(), Exit::Refused);
     for action in ["open", "read"] {

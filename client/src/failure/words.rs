@@ -9,7 +9,7 @@ use towline_types::FileSize;
 pub(super) fn too_large(filesize: FileSize, max_bytes: u64) -> String {
     let (size, limit) = (units::size(filesize.get()), units::limit(max_bytes));
     let over = filesize.get().saturating_sub(max_bytes);
-    // Where the two look alike, the difference is what helps.
+    // Where the two sizes look alike, the difference helps more.
     if over < max_bytes / 10 {
         format!(
             "it is {size}, which is {} more than this server takes ({limit})",

@@ -5,9 +5,9 @@ use crate::address::ServerAddress;
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::net::{IpAddr, SocketAddr};
 
-/// Asks the resolver, on a thread that may block.
+/// Asks the resolver for the addresses, on a thread that may block.
 ///
-/// Cancel-safe: an answer that comes too late is dropped.
+/// Cancel-safe: an answer that comes later is dropped.
 pub(super) async fn look_up(server: &ServerAddress) -> Result<Vec<SocketAddr>, Unreached> {
     if let Ok(address) = server.host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, server.port())]);
@@ -17,8 +17,7 @@ pub(super) async fn look_up(server: &ServerAddress) -> Result<Vec<SocketAddr>, U
     answer.unwrap_or_else(|error| Err(Unreached::ForNow(error.to_string())))
 }
 
-/// The resolver's answer. The addresses are in the order of RFC 6724, which is the
-/// system's.
+/// The resolver's answer. The system sorts the addresses by RFC 6724.
 fn ask(server: &ServerAddress) -> Result<Vec<SocketAddr>, Unreached> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     match getaddrinfo(Some(server.host()), None, Some(hints)) {
@@ -42,7 +41,8 @@ fn ask(server: &ServerAddress) -> Result<Vec<SocketAddr>, Unreached> {
 
 fn refusal(kind: LookupErrorKind, server: &ServerAddress) -> Unreached {
     match kind {
-        // A zone is looked for among the interfaces, and the address itself is well formed.
+        // The system looks for the zone among its interfaces, and the address itself is well
+        // formed.
         LookupErrorKind::NoName if server.zone().is_some() => {
             Unreached::Definite(NoServer::NoSuchInterface)
         }
@@ -56,8 +56,8 @@ fn refusal(kind: LookupErrorKind, server: &ServerAddress) -> Unreached {
     }
 }
 
-/// First the one that worked last; then the others, of both families in turn (RFC 8305,
-/// section 4).
+/// The addresses in the order in which they are tried: first the one that worked last, then the
+/// others, alternating between the two families (RFC 8305, section 4).
 pub(super) fn interleaved(found: Vec<SocketAddr>, good: Option<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -93,7 +93,7 @@ mod tests {
         let good = Some("1.1.1.2:1".parse().unwrap());
         let behind = ["1.1.1.2:1", "[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"];
         assert_eq!(interleaved(found.clone(), good), parsed(&behind));
-        // An address that the name does not have any more is not tried.
+        // An address that the name no longer has is not tried.
         let gone = Some("9.9.9.9:1".parse().unwrap());
         assert_eq!(interleaved(found, gone), parsed(&turns));
         assert_eq!(interleaved(Vec::new(), good), []);
@@ -112,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn zones_are_looked_up_among_the_interfaces() {
         let found = look_up(&"[fe80::1%lo]:7".parse().unwrap()).await;
-        // Where there is no IPv6 at all, there is no such address either.
+        // A machine without IPv6 may not find this address.
         if let Ok(found) = found {
             let SocketAddr::V6(address) = found[0] else { panic!("{found:?}") };
             let index = std::fs::read_to_string("/sys/class/net/lo/ifindex");

@@ -1,16 +1,15 @@
-//! The first bytes that came from the other end of a connection: what a person is shown of a
-//! service that is no Towline server.
+//! The first bytes that the other end of a connection has sent. Where it is no Towline server, a
+//! person is shown their text.
 
 use std::fmt;
 
 /// The most bytes of an answer that are shown.
 const SHOWN_BYTES: usize = 40;
 
-/// The most bytes of an answer that are kept: a binary protocol may have numbers before its
-/// text.
+/// The most bytes of an answer that are kept: a binary protocol may have numbers before its text.
 const KEPT_BYTES: usize = 64;
 
-/// Fewer bytes of text in a row are an accident.
+/// Fewer printable bytes in a row are probably not text.
 const TEXT_BYTES_MIN: usize = 4;
 
 /// The first bytes of an answer.
@@ -27,7 +26,7 @@ impl Default for Greeting {
 }
 
 impl Greeting {
-    /// More bytes have come; what is beyond the first ones is passed over.
+    /// Takes in further bytes; only the first ones are kept.
     pub(crate) fn came(&mut self, bytes: &[u8]) {
         let room = &mut self.bytes[self.length..];
         let count = room.len().min(bytes.len());
@@ -35,13 +34,13 @@ impl Greeting {
         self.length += count;
     }
 
-    /// Whether no server of Towline can have begun with it: every frame has a length below
-    /// 16 MiB, so its first byte is zero.
+    /// Whether no Towline server can have sent this: every frame has a length below 16 MiB, so its
+    /// first byte is zero.
     pub(crate) fn is_foreign(&self) -> bool {
         self.length > 0 && self.bytes[0] != 0
     }
 
-    /// The first line of text in it.
+    /// The first line of text in these bytes.
     fn text(&self) -> Option<&str> {
         let is_text = |byte: &u8| matches!(byte, b' '..=b'~');
         let mut parts = self.bytes[..self.length].split(|byte| !is_text(byte));
@@ -50,7 +49,7 @@ impl Greeting {
     }
 }
 
-/// What it was, as a part of a sentence.
+/// A part of a sentence that says what was received.
 impl fmt::Display for Greeting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.text() {

@@ -1,4 +1,4 @@
-//! Why a server cannot be reached, and what a person is told of it.
+//! Why a server cannot be reached, and the sentence about it for people.
 
 use super::greeting::Greeting;
 use crate::address::{DEFAULT_PORT, ServerAddress};
@@ -8,10 +8,10 @@ use std::fmt;
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unreached {
-    /// An answer that is the same a moment later, as a rule: the name, the address or the
-    /// port is wrong, or no server runs there.
+    /// A failure that would normally be the same a moment later: the name, the address or the port
+    /// is wrong, or no server runs there.
     Definite(NoServer),
-    /// The network is not as usual, or something on the way is slow.
+    /// A failure that may end soon: the network has an error, or something on the way is slow.
     ForNow(String),
 }
 
@@ -27,18 +27,18 @@ pub enum NoServer {
     NoSuchInterface,
     /// Every address refuses connections.
     Refused,
-    /// No router knows the way to any of the addresses.
+    /// No router has a route to any of the addresses.
     HostUnreachable,
-    /// Another service listens there, and that is what it has answered.
+    /// Another service listens there; these are the first bytes of its answer.
     OtherService(Greeting),
-    /// Connections are taken there, and nothing is ever said.
+    /// The other end accepts connections and sends nothing.
     Silent,
-    /// Connections are taken there and closed before anything is said.
+    /// The other end accepts connections and closes them before it sends anything.
     Closes,
 }
 
 impl NoServer {
-    /// The whole sentence.
+    /// The whole sentence for a person.
     pub(crate) fn sentence(self, server: &ServerAddress) -> String {
         let host = printable(server.host());
         match self {

@@ -1,13 +1,13 @@
-//! What tells a file from another one.
+//! What tells one file from another.
 
 use serde::{Deserialize, Serialize};
 use std::fs::Metadata;
 
-/// What tells a file from another one, and from itself after a change that hides
-/// behind an old time of modification. Not every system has all of it.
+/// What tells one file from another, and a changed file from its earlier content where the time of
+/// modification was set back. Not every system has all fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    /// When content, name or rights last changed; no program can set it.
+    /// When content, name or rights last changed; no program can set this time.
     pub(crate) changed_ns: Option<i64>,
     pub(crate) device: Option<u64>,
     pub(crate) inode: Option<u64>,

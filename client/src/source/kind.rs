@@ -1,8 +1,8 @@
-//! What a person calls the kinds of files.
+//! The kinds of files in words for people.
 
 use std::fs::FileType;
 
-/// What a person calls a thing that is no regular file.
+/// The kind of a file that is no regular file, in words for people.
 #[cfg(unix)]
 pub(crate) fn special(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt as _;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use towline_types::FileSize;
 
-/// Whether the file ends there: its last byte can be read, and none behind it.
+/// Whether the file ends at this size: its last byte can be read, and no byte follows.
 pub(super) fn ends_at(file: &File, filesize: FileSize) -> io::Result<bool> {
     let mut buffer = [0; 2];
     let (expected, position) = match filesize.get().checked_sub(1) {
@@ -21,15 +21,16 @@ pub(super) fn ends_at(file: &File, filesize: FileSize) -> io::Result<bool> {
     }
 }
 
-/// Opens a file so that no read of it waits for more to come: some files of the kernel, as
-/// `/proc/kmsg`, say that they are regular and have no end. To others it makes no difference.
+/// Opens a file so that no read of it waits for further bytes: some files of the kernel, for
+/// example `/proc/kmsg`, count as regular files and have no end. For other files this makes no
+/// difference.
 #[cfg(unix)]
 pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     match File::options().read(true).custom_flags(flags).open(path) {
-        // Another program holds a lease on the file (fcntl(2), `F_SETLEASE`), and gives it up
-        // to an opener that waits.
+        // Another program holds a lease on the file (fcntl(2), `F_SETLEASE`), and gives it up only
+        // for an opener that waits.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => File::open(path),
         opened => opened,
     }
@@ -40,7 +41,7 @@ pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Everything up to the end; nothing where that is more than `max_bytes`.
+/// All bytes up to the end; nothing where they are more than `max_bytes`.
 pub(super) fn read_up_to(from: impl Read, max_bytes: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     from.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;

@@ -2,20 +2,20 @@
 
 use towline_state::{StateFile, StateFileError, UploadsState, clock};
 
-/// The state file as it was found.
+/// The state file as it was at the beginning of a command.
 #[derive(Debug)]
 pub struct Found {
-    /// What it says.
+    /// The content of the file.
     pub state: UploadsState,
     /// What a person should know about it.
     pub notices: Vec<String>,
 }
 
-/// Reads the state file. A damaged one is set aside, never deleted; the notices say so.
-/// Blocks.
+/// Reads the state file. A damaged one is moved aside, never deleted; a notice says so. Blocks.
 ///
 /// # Errors
-/// Where a later Towline wrote it, or where it can be neither read nor moved.
+///
+/// Where a later version of Towline wrote it, or where it can be neither read nor moved.
 pub fn read(file: &StateFile) -> Result<Found, StateFileError> {
     let now = clock::now();
     let mut notices = Vec::new();

@@ -8,7 +8,7 @@ use towline_state::state_file::{EntryStatus, KnownServer, ModifiedNs, UploadEntr
 use towline_state::{UploadsState, clock};
 use towline_types::{DocumentId, DocumentPath, FileSize, Offset, UserId};
 
-/// What is written down when an upload is granted.
+/// What is written to the list when an upload is granted.
 #[derive(Debug, Clone)]
 pub(crate) struct Granted {
     pub(crate) document_id: DocumentId,
@@ -25,7 +25,7 @@ pub(crate) struct Granted {
 }
 
 pub(super) fn write_down(state: &mut UploadsState, granted: Granted) {
-    // An entry that names no server is this upload's only if it is about this file.
+    // An entry that names no server is an entry of this upload only where it names this file.
     let is_this = |entry: &UploadEntry| {
         entry.server.is_some()
             || (entry.filename == *granted.remote.filename()

@@ -1,4 +1,4 @@
-//! The commands of the list: what was named, until all of it is done.
+//! The commands of the list: each has the paths that were named, until all their files are done.
 
 use crate::document::own_name;
 use std::path::Path;
@@ -6,24 +6,24 @@ use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
 use towline_types::Name;
 
-/// An upload was written down: the command that names this one file needs no entry of its
-/// own from here on. Both changes are in one writing of the file, so that a client that is
-/// killed leaves the one or the other.
+/// An upload is written to the list: from here on, the command that names only this file needs no
+/// entry. One write of the file makes both changes, so a client that is killed leaves either the
+/// command or the upload in the list.
 pub(super) fn now_an_upload(state: &mut UploadsState, entry: &UploadEntry) {
     state.jobs.retain(|job| !stands_for(entry, job));
 }
 
-/// Whether the upload is all that the command has to do. A command that names a folder has an
-/// entry of its own also where one file is in the folder: a later run looks for others there.
+/// Whether the upload is all that the command has to do. A command that names a folder keeps its
+/// entry also where the folder has one file: a later run looks for further files there.
 pub(super) fn stands_for(entry: &UploadEntry, job: &JobEntry) -> bool {
     job.files <= 1
         && job.paths.len() == 1
-        // Of what lies in a folder the place begins with the name of the folder.
+        // For a file inside a folder, the place begins with the name of the folder.
         && job.folder == entry.folder
         && covers(job, entry)
 }
 
-/// Whether the upload belongs to what the command named.
+/// Whether the upload belongs to the paths that the command named.
 pub(crate) fn covers(job: &JobEntry, entry: &UploadEntry) -> bool {
     let is_there = match job.known_server() {
         Some(server) => server.relation(entry).may_be_used(),
@@ -32,14 +32,14 @@ pub(crate) fn covers(job: &JobEntry, entry: &UploadEntry) -> bool {
     is_there && job.paths.iter().any(|named| leads_to(named, &job.folder, entry))
 }
 
-/// Whether `put` of that path into that folder of the server uploads this very file to this
-/// very place. The list of uploads has paths without symbolic links; a command has them as
-/// they were typed, and their last name is the name on the server.
+/// Whether `put` of that path into that folder of the server uploads this same file to this same
+/// place. The list of uploads has paths without symbolic links. A command has the paths as they
+/// were typed, and the last name of a path is the name on the server.
 fn leads_to(named: &Path, folder: &[Name], entry: &UploadEntry) -> bool {
     let Some(path) = entry.path.as_deref() else { return false };
     let is_at_its_place = |top: &Path| {
         let Ok(below) = path.strip_prefix(top) else { return false };
-        // `..` is no name: the folder that it stands for has one.
+        // `..` is no name: the name of the folder that it stands for is taken.
         let first = if named.file_name().is_some() { named } else { top };
         let names = std::iter::once(first).chain(below.iter().map(Path::new)).map(own_name);
         let Ok(mut names) = names.collect::<Result<Vec<Name>, _>>() else { return false };
@@ -49,14 +49,14 @@ fn leads_to(named: &Path, folder: &[Name], entry: &UploadEntry) -> bool {
     is_at_its_place(named) || named.canonicalize().is_ok_and(|real| is_at_its_place(&real))
 }
 
-/// Writes the command down in the place of its entry. Where the server has moved, or has said
-/// only now who it is, there are two entries of the command, and one is left.
+/// Writes the command in the place of its entry. Where the server has moved, or has only now said
+/// which store it has, the list has two entries of the command, and one of them is kept.
 pub(super) fn stand(state: &mut UploadsState, mut job: JobEntry) {
     let place = state.jobs.iter().position(|known| known.is_same_command(&job));
     let same = job.clone();
     for before in state.jobs.extract_if(.., |known| known.is_same_command(&same)) {
         job.server_id = job.server_id.or(before.server_id);
-        // Fields of another Towline stay.
+        // Fields that another version of Towline wrote stay.
         for (name, value) in before.other {
             job.other.entry(name).or_insert(value);
         }
@@ -132,12 +132,12 @@ mod tests {
             ("real", "real/deep/a", None, &["real", "deep"], true),
             ("real", "real/deep/a", Some("h:2"), &["real", "deep"], false),
             ("real", "realistic/a", Some("h:1"), &["realistic"], false),
-            // The file itself, and the folder around it, were put as well.
+            // The file itself, and the folder around it, were also named in a `put`.
             ("real", "real/deep/a", Some("h:1"), &[], false),
             ("real", "real/deep/a", Some("h:1"), &["deep"], false),
             ("real/deep", "real/deep/a", Some("h:1"), &["deep"], true),
             ("real/deep/a", "real/deep/a", Some("h:1"), &[], true),
-            // Another folder of the server was named for it.
+            // The upload went to another folder of the server.
             ("real", "real/deep/a", Some("h:1"), &["2024", "real", "deep"], false),
             ("real/deep/..", "real/deep/a", Some("h:1"), &["real", "deep"], true),
             #[cfg(unix)]
@@ -157,7 +157,7 @@ mod tests {
     fn a_server_that_has_moved_has_one_entry_of_the_command_and_a_new_one_its_own() {
         let mut state = UploadsState::default();
         stand(&mut state, with_id(r#"{"paths":["/a"],"server":"h:1","files":3}"#, "a"));
-        // Before the server has said who it is, the address is all there is to go by.
+        // Before the server has said which store it has, only the address identifies it.
         stand(&mut state, job(r#"{"paths":["/a"],"server":"h:1","files":4}"#));
         assert_eq!(state.jobs, [with_id(r#"{"paths":["/a"],"server":"h:1","files":4}"#, "a")]);
         stand(&mut state, job(r#"{"paths":["/a"],"server":"h:2"}"#));
@@ -165,7 +165,7 @@ mod tests {
         let moved = with_id(r#"{"paths":["/a"],"server":"h:2"}"#, "a");
         stand(&mut state, moved.clone());
         assert_eq!(state.jobs, std::slice::from_ref(&moved));
-        // The data of the server were made anew.
+        // The server has a new data folder.
         let anew = with_id(r#"{"paths":["/a"],"server":"h:2"}"#, "b");
         stand(&mut state, anew.clone());
         assert_eq!(state.jobs, [moved.clone(), anew.clone()]);
@@ -183,7 +183,7 @@ mod tests {
             (r#"{"paths":["/a/c"],"server":"h:1","files":1}"#, &[], true),
             // The folder has one file now, and may have more later.
             (r#"{"paths":["/a"],"server":"h:1","files":1}"#, &["a"], true),
-            // The same file for another folder of the server.
+            // The same file in another folder of the server.
             (r#"{"paths":["/a/b"],"server":"h:1","folder":["A"],"files":1}"#, &["A"], false),
             (r#"{"paths":["/a/b"],"server":"h:1","folder":["B"],"files":1}"#, &["A"], true),
             (r#"{"paths":["/a/b"],"server":"h:1","files":1}"#, &["A"], true),

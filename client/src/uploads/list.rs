@@ -1,5 +1,4 @@
-//! The list of unfinished uploads while a client works: one thread reads and writes the state
-//! file.
+//! The list of unfinished uploads while a client works: one thread reads and writes the state file.
 
 use super::entry_fields::{is_not_there, may_be_gone, prove};
 use super::granted::{Granted, write_down};
@@ -17,23 +16,23 @@ use towline_types::{DocumentId, Offset, UserId};
 /// Which local file an upload of the list was begun with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BegunWith {
-    /// The one in question, as far as the list knows.
+    /// The file in question, as far as the list knows.
     This,
-    /// Another one, which is there still.
+    /// Another file, which still exists.
     Another,
-    /// One that is no longer where it was; with its time of modification.
+    /// A file that is no longer at its path; with its time of modification.
     Gone(Option<ModifiedNs>),
 }
 
 type Work = Box<dyn FnOnce(&StateFile) + Send>;
 
-/// Keeps the state file. All work on it is done by one thread, in the order in
-/// which it was asked for, so that an upload's last word is written last and no
-/// async thread waits for a disk. Without a file it keeps nothing.
+/// Keeps the state file. One thread does all work on it, in the order in which the work was asked
+/// for. So the last change of an upload is written last, and no async thread waits for a disk.
+/// Without a state file, nothing is kept.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Uploads {
     work: Option<mpsc::Sender<Work>>,
-    /// The file can be read and not written: nothing new is kept.
+    /// The file can be read but not written: new entries are not kept.
     is_only_read: bool,
 }
 
@@ -54,15 +53,15 @@ impl Uploads {
         Self { is_only_read: true, ..Self::kept_in(file) }
     }
 
-    /// The entry to go on with.
+    /// The entry that an upload continues with.
     pub(crate) async fn find(&self, wanted: Wanted) -> Remembered {
         // A file that cannot be read was reported when it was opened.
         let found = self.run(move |file| Some(find(&file.read().ok()?, &wanted)));
         found.await.flatten().unwrap_or(Remembered::Nothing)
     }
 
-    /// Whether the list tells of an upload that was begun at that address, or of a command
-    /// that has reached its server there: a server was there.
+    /// Whether the list has an upload that was begun at this address, or a command that has reached
+    /// its server there: then a server was there.
     pub(crate) async fn knows(&self, server: &KnownServer) -> bool {
         let server = server.clone();
         let found = self.run(move |file| {
@@ -77,7 +76,7 @@ impl Uploads {
         found.await.flatten().unwrap_or(false)
     }
 
-    /// The local files that the list speaks of.
+    /// The paths of the local files that the list has.
     pub(crate) async fn locals(&self) -> HashSet<PathBuf> {
         let found = self.run(|file| {
             let state = file.read().ok()?;
@@ -86,7 +85,7 @@ impl Uploads {
         found.await.flatten().unwrap_or_default()
     }
 
-    /// Which other local file that upload was begun with, if another one.
+    /// Whether that upload was begun with another local file.
     pub(crate) async fn begun_with(
         &self,
         server: &KnownServer,
@@ -99,7 +98,7 @@ impl Uploads {
             let (_, entry) = state.find(document_id, Some(&server))?;
             let path = entry.path.as_ref().filter(|path| **path != local)?;
             Some(match std::fs::symlink_metadata(path) {
-                // The file was moved, and may be the one that is put now.
+                // The file was moved, and may be the file that is uploaded now.
                 Err(error) if is_not_there(&error) => BegunWith::Gone(entry.modified_ns),
                 _ => BegunWith::Another,
             })
@@ -107,8 +106,8 @@ impl Uploads {
         found.await.flatten().unwrap_or(BegunWith::This)
     }
 
-    /// Writes an upload down, or that it goes on. The work begins at once; the
-    /// future tells how it ended.
+    /// Writes to the list that an upload begins or continues. The work begins at once, and the
+    /// future returns how it ended.
     pub(crate) fn granted(
         &self,
         granted: Granted,
@@ -117,7 +116,7 @@ impl Uploads {
         async { written.await.unwrap_or(Ok(())) }
     }
 
-    /// Notes how far an upload is. Does not wait.
+    /// Writes how far an upload is. Does not wait.
     pub(crate) fn reached(
         &self,
         server: &KnownServer,
@@ -130,7 +129,7 @@ impl Uploads {
         });
     }
 
-    /// Notes that an upload rests. Does not wait: see [`settle`](Self::settle).
+    /// Writes that an upload rests. Does not wait: see [`settle`](Self::settle).
     pub(crate) fn paused(
         &self,
         server: &KnownServer,
@@ -143,7 +142,8 @@ impl Uploads {
         });
     }
 
-    /// Notes how far an upload is, what proves it, and what `and` changes besides. Does not wait.
+    /// Writes how far an upload is, the proof for it, and what `and` changes in addition. Does not
+    /// wait.
     fn change_position(
         &self,
         server: &KnownServer,
@@ -159,7 +159,7 @@ impl Uploads {
         });
     }
 
-    /// Forgets an upload.
+    /// Takes an upload off the list.
     pub(crate) async fn remove(
         &self,
         server: &KnownServer,
@@ -175,7 +175,7 @@ impl Uploads {
         .unwrap_or(Ok(()))
     }
 
-    /// Uploads of that user on that server that have rested for more than a week by the clock
+    /// The uploads of that user on that server that have rested for more than a week by the clock
     /// of this machine: the server may have given them up.
     pub(crate) async fn resting(&self, server: &KnownServer, user: UserId) -> Vec<DocumentId> {
         let server = server.clone();
@@ -194,7 +194,7 @@ impl Uploads {
         found.await.flatten().unwrap_or_default()
     }
 
-    /// Waits until everything asked for so far is on disk.
+    /// Waits until all work that was asked for so far is on disk.
     pub(crate) async fn settle(&self) {
         self.run(|_| ()).await;
     }
@@ -206,8 +206,8 @@ impl Uploads {
         change: impl FnOnce(&mut UploadEntry) + Send + 'static,
     ) {
         let server = server.clone();
-        // The last thing known is only a convenience: the server decides
-        // where an upload goes on. A later write reports a broken disk.
+        // The offset in the list is only a convenience: the server decides where an upload
+        // continues. A later write reports a broken disk.
         drop(self.write(move |state| {
             let entry =
                 key_of(state, document_id, &server).and_then(|key| state.uploads.get_mut(&key));
@@ -217,7 +217,7 @@ impl Uploads {
         }));
     }
 
-    /// Changes what the file says, where it can be written. The work begins at once.
+    /// Changes the list, where the file can be written. The work begins at once.
     fn write(
         &self,
         change: impl FnOnce(&mut UploadsState) + Send + 'static,
@@ -256,16 +256,16 @@ impl Uploads {
 }
 
 impl Uploads {
-    /// Writes down how a command stands, in place of what was said of the same command
-    /// before. Does not wait: see [`settle`](Self::settle).
+    /// Writes the state of a command, in place of the earlier entry of the same command. Does not
+    /// wait: see [`settle`](Self::settle).
     pub(crate) fn job_stands_at(&self, job: JobEntry) {
         drop(self.write(move |state| jobs::stand(state, job)));
     }
 
-    /// Writes down that a command ends before all of it is done. Does not wait.
+    /// Writes that a command ends before all of its files are done. Does not wait.
     ///
-    /// A command that names one file needs no entry where an upload of that file to that place
-    /// is in the list: that entry goes on with it.
+    /// A command that names one file needs no entry where an upload of that file to that place is
+    /// in the list: that entry continues the upload.
     pub(crate) fn job_rests(&self, job: JobEntry) {
         drop(self.write(move |state| {
             if state.uploads.values().any(|entry| jobs::stands_for(entry, &job)) {
@@ -276,7 +276,7 @@ impl Uploads {
         }));
     }
 
-    /// Forgets a command that has come to its end. Does not wait.
+    /// Takes a finished command off the list. Does not wait.
     pub(crate) fn job_is_over(&self, job: JobEntry) {
         drop(self.write(move |state| jobs::remove(state, &job)));
     }

@@ -1,4 +1,4 @@
-//! The list as a whole, on real files.
+//! The whole list, on real files.
 
 use super::granted::write_down;
 use super::wanted::{find, key_of};
@@ -74,7 +74,7 @@ async fn an_upload_is_written_down_found_again_and_forgotten() {
 
     uploads.remove(&server, id).await.unwrap();
     assert!(found(&uploads, wanted("b", "x.pdf")).await.is_none());
-    // What comes too late brings nothing back.
+    // A report that comes after the removal does not bring the entry back.
     uploads.reached(&server, id, Offset::ZERO, nothing());
     uploads.settle().await;
     assert_eq!(file.read().unwrap().uploads.len(), 1);
@@ -101,11 +101,11 @@ fn a_server_is_known_by_its_identity_and_not_by_its_address() {
     assert_eq!(find(at("b"), None), Remembered::Nothing, "there is nothing to tell it by");
     assert!(is_found(find(at("b"), Some(7))), "a number that was named is asked for");
 
-    // The other server's document of that number has an entry of its own.
+    // The document of the other server with the same number has an entry of its own.
     write_down(&mut state, of_server(with_id("a", "2")));
     assert_eq!(state.uploads.len(), 2);
     assert_eq!(state.uploads["7"].server_id, with_id("a", "1").id);
-    // And the one that has moved has its address put right.
+    // The entry of the server that has moved gets the new address.
     write_down(&mut state, of_server(with_id("b", "1")));
     assert_eq!(state.uploads.len(), 2);
     assert_eq!(state.uploads["7"].server.as_deref(), Some("b:8695"));
@@ -130,7 +130,7 @@ fn the_clock_alone_drops_nothing_and_damage_is_set_aside() {
     let name = Name::new("old.pdf").unwrap();
     let size = FileSize::try_from(1).unwrap();
     let mut entry = UploadEntry::new(name, size, Offset::ZERO, EntryStatus::Paused);
-    // Written while the clock stood at its beginning, and far ahead.
+    // The entries were written while the clock stood at 1970, and while it was far ahead.
     for (key, seconds) in [("1", 0), ("2", 1 << 33)] {
         entry.last_chunk_time = Some(Timestamp::from_secs(seconds));
         file.update(|state| state.uploads.insert(key.to_owned(), entry.clone())).unwrap();

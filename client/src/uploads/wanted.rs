@@ -1,32 +1,32 @@
-//! Which entry of the list belongs to a file.
+//! Finds the entry of the list that belongs to a file.
 
 use std::path::{Path, PathBuf};
 use towline_state::UploadsState;
 use towline_state::state_file::{KnownServer, Relation, UploadEntry};
 use towline_types::{DocumentId, DocumentPath, UserId};
 
-/// What is looked for before an upload begins.
+/// What is known of a file before its upload begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) server: KnownServer,
     pub(crate) remote: DocumentPath,
     pub(crate) local: PathBuf,
     pub(crate) user_id: UserId,
-    /// This very one, where the caller knows.
+    /// The number of the upload, where the caller names one.
     pub(crate) document_id: Option<DocumentId>,
 }
 
-/// What the list says of a file.
+/// What the list has about a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Remembered {
-    /// This upload of it is unfinished.
+    /// An unfinished upload of the file.
     Entry(DocumentId, Box<UploadEntry>),
-    /// The upload that would be gone on with is on another server, which had this address.
+    /// The upload that would be continued is on another server, which had this address.
     OtherServer,
     Nothing,
 }
 
-/// The key of that document of that server.
+/// The key of the entry of that document on that server.
 pub(super) fn key_of(
     state: &UploadsState,
     document_id: DocumentId,
@@ -35,7 +35,7 @@ pub(super) fn key_of(
     state.find(document_id, Some(server)).map(|(key, _)| key.to_owned())
 }
 
-/// The entry to continue with.
+/// The entry that an upload of the file continues with.
 pub(super) fn find(state: &UploadsState, wanted: &Wanted) -> Remembered {
     let is_of_file = |entry: &UploadEntry| {
         entry.user_id.is_none_or(|of| of == wanted.user_id)
@@ -47,8 +47,9 @@ pub(super) fn find(state: &UploadsState, wanted: &Wanted) -> Remembered {
         let found = state.numbered(document_id).min_by_key(|(_, entry)| related(entry));
         return match found {
             Some((_, entry)) if related(entry) == Relation::Other => Remembered::OtherServer,
-            // A number that was named, and an address: the server may have moved. It is
-            // asked, and it has this document with this name and size, or it has not.
+            // The document was named by number, and the server by its address: the server may have
+            // moved there. The client asks it; either it has this document with this name and size,
+            // or it refuses.
             Some((_, entry)) if is_of_file(entry) => {
                 Remembered::Entry(document_id, Box::new(entry.clone()))
             }
