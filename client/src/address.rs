@@ -1,10 +1,10 @@
-//! Where a server is.
+//! The address of a server.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// The port where none is named.
+/// The port of a server whose address names none.
 pub const DEFAULT_PORT: u16 = 8695;
 
 /// A host and a port: `files.example`, `files.example:8695`, `[::1]:8695`, `::1`,
@@ -22,7 +22,7 @@ pub struct BadAddress {
     text: String,
 }
 
-/// What was meant, perhaps.
+/// What the person may have meant.
 fn hint(text: &str) -> &'static str {
     if text.contains("://") {
         "; write it without the scheme"
@@ -36,14 +36,14 @@ fn hint(text: &str) -> &'static str {
 }
 
 impl ServerAddress {
-    /// The name or number of the machine, without brackets. An IPv6 address has its zone
-    /// behind a `%`, where it was named.
+    /// The name or the number of the machine, without brackets. An IPv6 address has its zone behind
+    /// a `%`, where a zone was named.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The zone of an IPv6 address: the network interface behind which it is meant.
+    /// The zone of an IPv6 address: the network interface over which the address is reached.
     #[must_use]
     pub fn zone(&self) -> Option<&str> {
         self.host.split_once('%').map(|(_, zone)| zone)

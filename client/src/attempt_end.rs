@@ -10,38 +10,39 @@ use towline_protocol::{Channel, Code, ErrorReply};
 /// What ended an attempt.
 #[derive(Debug)]
 pub(crate) enum AttemptEnd {
-    /// No connection was made: wait, or give up.
+    /// No connection was made: the client waits, or gives up.
     Unreached(Unreached),
-    /// The connection is gone: connect and resume.
+    /// The connection is gone: the client connects and resumes.
     Lost(String),
-    /// The connection is silent, though the server may be there: connect and resume.
+    /// The connection is silent, though the server may be there: the client connects and resumes.
     Silent(String),
-    /// The server refuses for now: try again later.
+    /// The server refuses for now: the client tries again later.
     Later(Box<ErrorReply>),
     /// One side received bytes that the other side cannot have sent. The reason is a damaged link
-    /// or a fault in a program: try a new connection, a limited number of times.
+    /// or a fault in a program: the client tries a new connection, a limited number of times.
     Garbled(Failure),
-    /// Client and server differ about how far the upload is: resume again on
-    /// the same connection.
+    /// Client and server have different numbers for how far the upload is: the client resumes again
+    /// on the same connection.
     Realign,
     /// The upload has failed; another attempt would fail in the same way.
     Failed(Failure),
 }
 
 impl AttemptEnd {
-    /// The server does not keep to the protocol, and would not on another connection either.
+    /// The server does not keep to the protocol, and would not keep to it on another connection
+    /// either.
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
         Self::Failed(Failure::Protocol(what.into()))
     }
 
-    /// What an error reply means for the attempt, where the step that gets it has no special
-    /// handling for it.
+    /// What an error reply means for the attempt. A step that handles some error replies itself
+    /// calls this for the others.
     pub(crate) fn refused(reply: ErrorReply) -> Self {
         let reply = Box::new(reply);
         match reply.code {
             Code::ShuttingDown | Code::Internal => Self::Later(reply),
-            // On channel 0 it is about the number of connections: others end, and then there is
-            // room.
+            // On channel 0 the reply is about the number of connections: other connections end, and
+            // then the server has room.
             Code::TooMany if reply.channel == Channel::default() => Self::Later(reply),
             Code::AuthTimeout | Code::TooSlow => Self::Lost(reply.message),
             Code::BadProtocol
@@ -59,8 +60,8 @@ impl AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// Why a connection was lost; nothing where there was no connection, or where another one
-    /// would end in the same way.
+    /// Why a connection was lost; nothing where there was no connection, or where another
+    /// connection would end in the same way.
     pub(crate) fn loss(self) -> Option<String> {
         match self {
             Self::Lost(reason) | Self::Silent(reason) => Some(reason),
@@ -78,7 +79,7 @@ pub(crate) fn reason(reply: &ErrorReply) -> String {
         Code::TooMany => "the server has too many connections".to_owned(),
         Code::NoSpace => "the server is out of disk space".to_owned(),
         Code::Internal => {
-            // The rest of the message says what is kept; the client says that itself.
+            // The rest of the message says what the server keeps; the client says that itself.
             let what = reply.message.split(';').next().unwrap_or_default();
             format!("the server has a fault of its own: {}", crate::text::printable(what))
         }

@@ -2,28 +2,27 @@
 
 use std::time::Duration;
 
-/// The upper limit of the first wait; that of each further one is twice as long.
+/// The upper limit of the first wait; the limit of each further wait is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The upper limit of all waits: when the server or the network is back, the upload continues
-/// within half a minute.
+/// The largest limit of a wait: when the server or the network is back, the upload continues within
+/// 30 s.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The waits between the attempts to reach a server of which nothing was ever heard, where
-/// its absence is definite: long enough for one that is just being restarted, and short
-/// enough for a person who has misspelt its name.
+/// The waits between the attempts to reach a server that has never answered, where the system gives
+/// a definite reason. They are long enough for a server that is being restarted, and short enough
+/// for a person who has misspelt its name.
 pub(crate) const FIRST_CONTACT_WAITS: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Waits with a limit that doubles, each taken at random between 0 and its limit ("full
-/// jitter"), so that the clients of a server that was away do not connect all at the same
-/// moment.
+/// Waits with a limit that doubles. Each wait is taken at random between 0 and its limit ("full
+/// jitter"), so that the clients of a server that was away do not all connect at the same moment.
 ///
-/// Ask [`next_wait`](Self::next_wait) after each failure; say
-/// [`progressed`](Self::progressed) after an attempt in which something became durable.
+/// Call [`next_wait`](Self::next_wait) after each failure, and [`progressed`](Self::progressed)
+/// after an attempt in which bytes became durable.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
-    /// Attempts allowed in a row without progress; for ever where `None`.
+    /// The number of attempts in a row without progress that are allowed; no limit where `None`.
     allowed: Option<u32>,
     failed: u32,
 }
@@ -44,7 +43,7 @@ impl Backoff {
         Some(most.mul_f64(dice.clamp(0.0, 1.0)))
     }
 
-    /// Counts an attempt that has failed and after which another wait is used.
+    /// Counts an attempt that has failed where the caller waits by another rule.
     pub(crate) fn count(&mut self) {
         self.failed = self.failed.saturating_add(1);
     }
@@ -53,7 +52,7 @@ impl Backoff {
         self.failed = 0;
     }
 
-    /// Failures in a row without progress.
+    /// The number of failures in a row without progress.
     pub(crate) fn failed(&self) -> u32 {
         self.failed
     }

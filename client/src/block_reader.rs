@@ -1,9 +1,9 @@
 //! Reads and hashes the blocks of the local file for the socket.
 //!
-//! As long as the system has the blocks in memory, the task that sends them reads them: then one
-//! thread reads, hashes and sends a block while it is in the processor's cache. From the first
-//! block on that has to be waited for, or where there is more than one connection, a thread of
-//! its own reads ahead.
+//! While the system has the blocks in memory, the task that sends them reads them: one thread then
+//! reads, hashes and sends a block while the block is in the processor's cache. From the first
+//! block on that has to be read from a disk, or where there is more than one connection, a thread
+//! of its own reads ahead.
 
 use crate::plan::BlockRange;
 use crate::source::Source;
@@ -21,7 +21,7 @@ const BUFFERS: usize = 2;
 /// one being read.
 const BUFFERS_PER_CONNECTION: usize = 3;
 
-/// A block as it was read. Its buffer goes back to the reader when it is dropped.
+/// A block as it was read. When it is dropped, its buffer goes back to the reader.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) index: BlockIndex,
@@ -46,12 +46,12 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // Where the reader has ended already the buffer is simply freed.
+        // Where the reader has ended already, the buffer is freed.
         let _ = self.home.send(std::mem::take(&mut self.bytes));
     }
 }
 
-/// Hands over the blocks of the ranges that it was given, in that order.
+/// Hands over the blocks of the ranges that it was given, in the order of the ranges.
 #[derive(Debug)]
 pub(crate) struct BlockReader {
     source: Arc<Source>,
@@ -65,7 +65,7 @@ pub(crate) struct BlockReader {
 enum ReadMode {
     /// The task that asks for a block reads it.
     Here { todo: VecDeque<BlockRange>, free: mpsc::Receiver<Vec<u8>> },
-    /// A thread, which ends when this is dropped.
+    /// A thread reads, and ends when this is dropped.
     Ahead { ranges: mpsc::Sender<BlockRange>, blocks: ready::UnboundedReceiver<io::Result<Block>> },
 }
 
@@ -78,7 +78,7 @@ impl BlockReader {
         reader
     }
 
-    /// Reads so far ahead that `connections` connections are kept busy.
+    /// Reads far enough ahead to keep `count` connections busy.
     ///
     /// # Errors
     /// Where the system has no thread for that.
@@ -99,24 +99,24 @@ impl BlockReader {
         self.outstanding += range.blocks.end - range.blocks.start;
         match &mut self.mode {
             ReadMode::Here { todo, .. } => todo.push_back(range),
-            // Where the reader is gone, `next` reports it.
+            // Where the thread has ended, `next` reports it.
             ReadMode::Ahead { ranges, .. } => drop(ranges.send(range)),
         }
     }
 
-    /// Whether there are blocks still to come.
+    /// Whether blocks are still to come.
     pub(crate) fn has_more(&self) -> bool {
         self.outstanding > 0
     }
 
-    /// How many.
+    /// The number of blocks that are still to come.
     pub(crate) fn outstanding(&self) -> u64 {
         self.outstanding
     }
 
-    /// The next block. Cancel-safe: a block is either handed over or still there.
+    /// The next block. Cancel-safe: a block is either handed over or still in the reader.
     pub(crate) async fn next(&mut self) -> io::Result<Block> {
-        // Reading a block here blocks the thread: other tasks run first.
+        // To read a block here blocks this thread: other tasks run first.
         if let ReadMode::Here { .. } = self.mode {
             tokio::task::yield_now().await;
         }
@@ -133,7 +133,7 @@ impl BlockReader {
         block.unwrap_or_else(|| Err(io::Error::other("the reading thread has ended")))
     }
 
-    /// The next block, where the system has it.
+    /// The next block, where the system has it in memory.
     fn read_here(&mut self) -> Option<Block> {
         let ReadMode::Here { todo, free } = &mut self.mode else { return None };
         while todo.front().is_some_and(|range| range.blocks.is_empty()) {
@@ -185,9 +185,9 @@ fn read(
     for range in todo {
         let mut skip_bytes = usize::try_from(range.skip_bytes).unwrap_or(usize::MAX);
         for number in range.blocks {
-            // `home` lives here too, so this can only wait, not fail; but the
-            // blocks come home when the other side is dropped, and then it is
-            // the send below that fails.
+            // `home` is also held by this thread, so `recv` never fails; it can only wait. When the
+            // other side is dropped, its blocks return their buffers, and then the send below
+            // fails.
             let Ok(mut bytes) = free.recv() else { return };
             let read = BlockIndex::new(number)
                 .ok_or_else(|| io::Error::other("a block beyond any file"))
@@ -220,7 +220,7 @@ mod tests {
         let mut expected: Vec<(u64, usize)> = (0..9).map(|n| (n, 1 << 20)).collect();
         expected[0].1 -= 3;
         expected.extend([(9, 5), (4, 1 << 20)]);
-        // The thread takes over before the first block, in the midst, and not at all.
+        // The thread takes over before the first block, between two blocks, and not at all.
         for ahead_from in [0, 5, 100] {
             let source = Arc::new(Source::open(file.path()).unwrap());
             let mut reader = BlockReader::new(source);

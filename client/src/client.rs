@@ -31,13 +31,13 @@ use towline_types::StoreId;
 /// How long a login may take where no server has ever answered.
 const FIRST_LOGIN: Duration = Duration::from_secs(10);
 
-/// Uploads files to one server. It opens a connection when it needs one, and another when that
-/// is lost.
+/// Uploads files to one server. It opens a connection when it needs one, and opens another when
+/// that is lost.
 ///
-/// Make one with [`new`](Self::new), change its defaults with
-/// [`state_file`](Self::state_file), [`retries`](Self::retries), [`timeouts`](Self::timeouts) and
-/// the like, then call [`put`](Self::put) or [`put_many`](Self::put_many) as often as needed.
-/// [`status`](Self::status) and [`cancel`](Self::cancel) ask about one document.
+/// Make one with [`new`](Self::new), change its defaults with [`state_file`](Self::state_file),
+/// [`retries`](Self::retries), [`timeouts`](Self::timeouts) and the other setters, then call
+/// [`put`](Self::put) or [`put_many`](Self::put_many) as often as needed. [`status`](Self::status)
+/// and [`cancel`](Self::cancel) ask about one document.
 #[derive(Debug)]
 pub struct Client {
     route: Route,
@@ -80,14 +80,14 @@ impl Client {
         }
     }
 
-    /// Keeps the list of unfinished uploads in that file.
+    /// Keeps the list of unfinished uploads in this file.
     #[must_use]
     pub fn state_file(mut self, file: StateFile) -> Self {
         self.uploads = Uploads::kept_in(file);
         self
     }
 
-    /// Reads the list of unfinished uploads in that file, and never writes to it: an upload that
+    /// Reads the list of unfinished uploads in this file, and never writes to it: an upload that
     /// this client begins is not remembered.
     #[must_use]
     pub fn read_only_state_file(mut self, file: StateFile) -> Self {
@@ -103,8 +103,8 @@ impl Client {
         self
     }
 
-    /// The number of attempts in a row, each without a durable byte, after which the client
-    /// gives a file up. `None` sets no limit, except for a server that never answered.
+    /// The number of attempts in a row, each without a durable byte, after which the client gives a
+    /// file up. `None` sets no limit, except for a server that has never answered.
     #[must_use]
     pub fn retries(mut self, retries: Option<u32>) -> Self {
         self.retries = retries;
@@ -135,7 +135,7 @@ impl Client {
         self.was_met
     }
 
-    /// How long to wait for what.
+    /// Sets how long the client waits for each step.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;

@@ -24,17 +24,17 @@ use towline_protocol::request::Ping;
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::{BlockIndex, ChainingValue};
 
-/// What the server said.
+/// A message of the server.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Reply(Reply),
     BlockList { channel: Channel, first: BlockIndex, values: Vec<ChainingValue> },
 }
 
-/// What [`Connection::next`] waits for, besides what the server says.
+/// What [`Connection::next`] waits for, besides a message of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitFor {
-    /// Nothing else.
+    /// Only a message.
     Incoming,
     /// Room for one more block.
     IncomingOrRoom,
@@ -136,12 +136,12 @@ impl Connection {
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// Drops what is queued, up to the end of the frame that is half written.
+    /// Drops the queue, except for the rest of a frame that is half written.
     pub(crate) fn drop_queue(&mut self) {
         self.send_queue.cut_after_frame();
     }
 
-    /// Writes what is queued, until what is waited for has come.
+    /// Writes the queue, until what `wait_for` names has come.
     ///
     /// Cancel-safe: what was read or written is recorded in `self` before anything is awaited.
     pub(crate) async fn next(&mut self, wait_for: WaitFor) -> Result<Step, AttemptEnd> {
@@ -216,8 +216,8 @@ impl Connection {
         })
     }
 
-    /// Writes once, as much as the socket takes. An error is kept until there is nothing more to
-    /// read: the server may have said why it has closed the connection.
+    /// Writes once, as much as the socket takes. An error is kept until everything that has arrived
+    /// is read: the server may have sent the reason why it closed the connection.
     fn write_some(&mut self) -> bool {
         if self.send_queue.is_empty() || self.broken.is_some() {
             return false;

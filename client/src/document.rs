@@ -1,20 +1,20 @@
-//! What is to be uploaded, and under which name.
+//! The file to upload, and its name on the server.
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
 use towline_types::{DocumentPath, Name};
 
-/// A local file and the place it is to have among its owner's documents.
+/// A local file and its place among the documents of its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The local file.
     pub local: PathBuf,
-    /// Folders and name on the server.
+    /// The folders and the name on the server.
     pub remote: DocumentPath,
 }
 
 impl Document {
-    /// The file under its own name, in that folder of the server.
+    /// The file under its own name, in that folder on the server.
     ///
     /// # Errors
     /// Where the name cannot be used.
@@ -30,7 +30,7 @@ impl Document {
 /// The last component of a path, as a name on the server.
 pub(crate) fn own_name(path: &Path) -> Result<Name, Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // What is no Unicode has become U+FFFD, which is not the file's name.
+    // Bytes that are no Unicode have become U+FFFD, which is not part of the file's name.
     if path.file_name().is_some_and(|name| name.to_str().is_none()) {
         return Err(Failure::NotUnicode { name });
     }

@@ -1,4 +1,4 @@
-//! The events of a run, which a listener is told.
+//! The events of a run, which a listener receives.
 
 use crate::document::Document;
 use serde::{Serialize, Serializer};
@@ -38,15 +38,15 @@ pub enum Event {
         /// The local file.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
-        /// A sentence.
+        /// The message, a sentence.
         message: String,
     },
-    /// An attempt has failed, and another one follows by itself. Told before each wait.
+    /// An attempt has failed, and another one follows automatically. Sent before each wait.
     Waiting {
         /// The local file.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
-        /// Why, in a few words: `connection refused`, `the server is stopping`.
+        /// The reason, in a few words: `connection refused`, `the server is stopping`.
         reason: String,
         /// How many attempts in a row have made nothing durable.
         attempt: u32,
@@ -54,12 +54,12 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         next_in: Duration,
     },
-    /// The local file is being read to compare it with what the server has.
+    /// The local file is being read, to compare it with what the server has.
     Checking {
         /// The local file.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
-        /// How many bytes of it have to be read.
+        /// How many bytes of the file have to be read.
         bytes: u64,
         /// How many of them have been read.
         checked_bytes: u64,
@@ -75,15 +75,15 @@ pub enum Event {
         /// How many of them are copied.
         copied_bytes: u64,
     },
-    /// The server has taken nothing for some seconds, though the connection is not known
-    /// to be lost. The next `progress` ends it.
+    /// The server has received no byte for some seconds, though the connection is not known to be
+    /// lost. The next `progress` ends this state.
     Stalled {
         /// The local file.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
         /// The upload.
         document_id: DocumentId,
-        /// How long, in seconds.
+        /// How long no byte was received, in seconds.
         seconds: u64,
     },
     /// A file was left out.
@@ -91,7 +91,7 @@ pub enum Event {
         /// The local file.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
-        /// Why, in a sentence.
+        /// The reason, a sentence.
         reason: String,
     },
     /// The last event of a run: how its files ended.
@@ -113,27 +113,27 @@ pub struct Summary {
     pub sent: usize,
     /// Files that the server copied from a document that it has.
     pub copied: usize,
-    /// Files among `sent` and `copied` that got another name, because the name is taken.
+    /// Files among `sent` and `copied` that got another name, because theirs was taken.
     pub renamed: usize,
-    /// Files that were there already, in their place.
+    /// Files that were already on the server, in their place.
     pub existing: usize,
     /// Files that were left out: links and special files.
     pub skipped: usize,
-    /// Files that no server takes, for their name or their kind.
+    /// Files that no server takes, because of their name or their kind.
     pub refused: usize,
     /// Files that could not be uploaded for another reason.
     pub failed: usize,
     /// Files that were interrupted or not begun.
     pub paused: usize,
-    /// Files among `paused` that were begun: the server has a part.
+    /// Files among `paused` that were begun: the server has a part of each.
     pub begun: usize,
-    /// The bytes that were sent, repetitions and those of unfinished files included.
+    /// The bytes that were sent, including repetitions and the bytes of unfinished files.
     pub sent_bytes: u64,
     /// The bytes of unfinished files that are safe on the server.
     pub safe_bytes: u64,
     /// How long the run took, in milliseconds.
     pub milliseconds: u64,
-    /// The exit code that it leads to.
+    /// The exit code of the run.
     pub exit: u8,
 }
 
@@ -152,15 +152,15 @@ pub struct UploadStatus {
     pub folder: Vec<String>,
     /// The whole length in bytes.
     pub filesize: FileSize,
-    /// The bytes that the server holds without a gap.
+    /// The number of bytes that the server holds without a gap.
     pub received: Offset,
-    /// The bytes without a gap that survive a power cut there.
+    /// The number of bytes without a gap that survive a power cut of the server.
     pub durable: Offset,
-    /// The bytes that the server holds, those beyond a gap included.
+    /// The number of bytes that the server holds, including those beyond a gap.
     pub held_bytes: u64,
-    /// Those of them that are known to survive a power cut there.
+    /// How many of the held bytes are known to survive a power cut of the server.
     pub safe_bytes: u64,
-    /// The bytes of the file that this run has sent, repetitions included.
+    /// The bytes of the file that this run has sent, including repetitions.
     pub sent_bytes: u64,
     /// The received bytes and the whole length for people: `65536/1048576 bytes`.
     pub progress: String,
@@ -174,9 +174,9 @@ pub struct Receipt {
     pub path: PathBuf,
     /// The document.
     pub document_id: DocumentId,
-    /// The name it got.
+    /// The name that the document got.
     pub filename: String,
-    /// The name that was asked for, where the document got another.
+    /// The name that was asked for, where the document got another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_filename: Option<String>,
     /// The folders around it.
@@ -184,21 +184,21 @@ pub struct Receipt {
     pub folder: Vec<String>,
     /// Its length in bytes.
     pub filesize: FileSize,
-    /// Its hash, the same here and there.
+    /// Its hash, which is the same on both sides.
     pub blake3: FileHash,
     /// The document was there already, in this place and with these bytes.
     pub existing: bool,
     /// The server made it from another document with the same bytes.
     pub copied: bool,
-    /// Whether the document survives a power cut of the server already; where not, the server
-    /// makes it durable within seconds.
+    /// Whether the document already survives a power cut of the server; where it does not, the
+    /// server makes it durable within seconds.
     pub durable: bool,
-    /// The bytes of the file that this run sent, repetitions included.
+    /// The bytes of the file that this run sent, including repetitions.
     pub sent_bytes: u64,
 }
 
 impl Receipt {
-    /// The receipt for that file, from what the server has said.
+    /// The receipt for this document, from the server's SUCCESS.
     pub(crate) fn of(document: &Document, success: Success, sent_bytes: u64) -> Self {
         let asked = document.remote.filename().as_str();
         Self {
@@ -220,32 +220,32 @@ impl Receipt {
 /// Why a file could not be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErrorReport {
-    /// The local file, where it is about one.
+    /// The local file, where the error is about one.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy_option")]
     pub path: Option<PathBuf>,
     /// The upload, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document_id: Option<DocumentId>,
-    /// The server's word for it.
+    /// The server's code for the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
     /// What happened.
     pub message: String,
-    /// What is kept and what can be done.
+    /// What the server keeps and what a person can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
-    /// The exit code that it leads to.
+    /// The exit code that the error leads to.
     pub exit: u8,
 }
 
-/// Called with everything that happens to an upload.
+/// Called with each event of an upload.
 pub type Listener<'a> = &'a mut (dyn FnMut(Event) + Send);
 
 fn seconds<S: Serializer>(wait: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64((wait.as_secs_f64() * 10.0).round() / 10.0)
 }
 
-/// A path need not be Unicode, JSON must be.
+/// A path may have bytes that are no Unicode; JSON may not.
 fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }

@@ -2,19 +2,19 @@
 
 use std::process::ExitCode;
 
-/// How a run ended. Where several files went differently the greatest wins: a
-/// script that starts again on [`Resumable`](Self::Resumable) loses nothing,
-/// for what was refused is refused again at the end.
+/// How a run ended. Where several files ended in different ways, the greatest code counts. A script
+/// that starts the run again on [`Resumable`](Self::Resumable) misses nothing: a file that was
+/// refused is refused again in the last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything is where it should be.
+    /// Every file is on the server.
     Done = 0,
-    /// Something was refused, and the same command would be refused again.
+    /// A file was refused, and the same command would be refused again.
     Refused = 1,
-    /// The command line made no sense.
+    /// The command line has an error.
     Usage = 2,
-    /// Interrupted or paused; the same command goes on where this one ended.
+    /// Interrupted or paused; the same command continues where this one ended.
     Resumable = 3,
     /// The bytes that arrived are not the bytes that were sent.
     Integrity = 4,

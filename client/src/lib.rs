@@ -1,4 +1,4 @@
-//! The Towline client: a library that uploads files and never makes them start again, and
+//! The Towline client: a library that uploads files and continues every interrupted upload, and
 //! [`cli`], the command line on top of it.
 //!
 //! - [`Client::new`] makes a client of one server; [`Client::state_file`] gives it a list of
@@ -27,7 +27,7 @@
 //! # }
 //! ```
 
-// What a caller uses.
+// The items that a caller uses.
 mod address;
 pub mod cli;
 mod client;
@@ -40,7 +40,7 @@ mod timeouts;
 mod token;
 pub mod uploads;
 
-// One file on its way.
+// The upload of one file.
 mod attempt_end;
 mod backoff;
 mod block_reader;
@@ -51,7 +51,7 @@ mod small_file_batch;
 mod source;
 mod transfer;
 
-// The server at the other end.
+// The connection to the server.
 mod connection;
 mod long_work;
 mod route;

@@ -1,27 +1,27 @@
-//! Whether a server that works on an answer for long advances in that work. Pure.
+//! Whether a server advances in the work on an answer that takes long. Pure.
 
 use std::time::Duration;
 use towline_protocol::Request;
 use towline_protocol::reply::Progress;
 use towline_types::Offset;
 
-/// What the server has reported of one such work: of the copy of a file.
+/// What the server has reported about one such work, the copy of a file.
 ///
-/// A number that is larger than all before means that the work advances. The number 0 means that
-/// other copies come first and this one is queued. The same number again means nothing.
+/// A number that is larger than all earlier ones means that the work advances. The number 0 means
+/// that other copies come first and this one waits. The same number again means nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LongWork {
     done_bytes: u64,
 }
 
-/// What one report says.
+/// What one report means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Advance {
-    /// More is done than ever before.
+    /// More bytes are done than in any earlier report.
     Further,
     /// The work waits for its turn.
     Queued,
-    /// Nothing new.
+    /// The report has nothing new.
     None,
 }
 
@@ -36,8 +36,8 @@ impl LongWork {
     }
 }
 
-/// How many bytes the server has copied by now for an answer: from a document with the same
-/// bytes, or to the disk of the folder.
+/// How many bytes the server has copied so far for its answer: from a document with the same bytes,
+/// or to the disk of the folder.
 pub(crate) fn done_bytes(request: &Request, progress: &Progress) -> Option<u64> {
     match request {
         Request::Upload(_) => Some(progress.received.get()),
@@ -46,7 +46,7 @@ pub(crate) fn done_bytes(request: &Request, progress: &Progress) -> Option<u64> 
     }
 }
 
-/// How long a slow disk takes for that many bytes.
+/// How long a slow disk needs for that many bytes.
 pub(crate) fn slow_disk(bytes: u64) -> Duration {
     const BYTES_PER_SECOND: u64 = 8 << 20;
     Duration::from_secs(bytes / BYTES_PER_SECOND)

@@ -1,4 +1,4 @@
-//! Over how many connections one file is sent.
+//! The number of connections over which one file is sent.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -8,14 +8,14 @@ use towline_types::limits::WRITERS_MAX;
 /// See the module's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Parallel {
-    /// One, and more while that makes a long upload faster.
+    /// One connection, and more where they make a long upload faster.
     #[default]
     Auto,
-    /// This number, where the file has as many blocks.
+    /// This number of connections, but no more than the file has blocks.
     Connections(NonZeroUsize),
 }
 
-/// No such number of connections.
+/// The text is no number of connections that is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadParallel;
 

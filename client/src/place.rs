@@ -1,12 +1,12 @@
-//! Whether a document lies where its file was to go.
+//! Whether a document is in the place that was asked for.
 
 use crate::text::printable;
 use towline_protocol::reply::Success;
 use towline_types::{DocumentPath, Name, OnConflict};
 
-/// Whether `SUCCESS` for a file that was to go to `asked` may speak of that place: the
-/// folder is the same, and the name is the same, or one that the server takes for the
-/// same, or the same with a number where the name was taken and that was allowed.
+/// Whether a `SUCCESS` for a file that was asked to be at `asked` may name the place that it names.
+/// The folder must be the same. The name must be the same, or a name that the server treats as the
+/// same, or the name with a number added where it was taken and the client allows that.
 pub(crate) fn is_allowed(success: &Success, asked: &DocumentPath, on_conflict: OnConflict) -> bool {
     let Some(got) = path(success) else { return false };
     if got.folder() != asked.folder() {
@@ -15,7 +15,7 @@ pub(crate) fn is_allowed(success: &Success, asked: &DocumentPath, on_conflict: O
     got.key() == asked.key() || (on_conflict == OnConflict::Rename && got.is_numbered(asked))
 }
 
-/// The place that it speaks of, for people.
+/// The place that `SUCCESS` names, in words for people.
 pub(crate) fn words(success: &Success) -> String {
     let names = success.folder.iter().chain([&success.filename]);
     names.map(|name| printable(name)).collect::<Vec<_>>().join("/")

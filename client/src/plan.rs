@@ -1,4 +1,4 @@
-//! What still has to be sent, given what the server has.
+//! Which blocks still have to be sent, given the blocks that the server has.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,28 +11,28 @@ use towline_types::{BlockIndex, ChainingValue, FileSize, Offset};
 pub(crate) struct BlockRange {
     /// The blocks, by number.
     pub(crate) blocks: Range<u64>,
-    /// How many bytes of the first block the server has already. Where that is
-    /// the whole block, its value alone is missing.
+    /// How many bytes of the first block the server has already. Where that is the whole block,
+    /// only its value is sent.
     pub(crate) skip_bytes: u64,
 }
 
 impl BlockRange {
-    /// One block, from its beginning.
+    /// One block, from its first byte.
     pub(crate) fn whole(index: BlockIndex) -> Self {
         Self { blocks: index.get()..index.get() + 1, skip_bytes: 0 }
     }
 }
 
-/// What to take back and what to send, in this order.
+/// The blocks to withdraw and the blocks to send, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
-    /// Held blocks whose content is another now: first block and number.
+    /// Held blocks whose content has changed: the first block and the number of blocks.
     pub(crate) withdraw: Vec<(BlockIndex, u64)>,
     pub(crate) ranges: Vec<BlockRange>,
 }
 
 impl Plan {
-    /// A server that has nothing gets everything.
+    /// The plan for a server that has no byte of the file.
     pub(crate) fn whole_file(filesize: FileSize) -> Self {
         let mut plan = Self::default();
         for index in 0..block_count(filesize) {
@@ -41,16 +41,17 @@ impl Plan {
         plan
     }
 
-    /// The plan for continuing at `offset`, the first byte that the server
-    /// misses, where it holds the blocks of `held`.
+    /// The plan for continuing at `offset`, the first byte that the server lacks, where it holds
+    /// the blocks of `held`.
     ///
-    /// `values` are those of the local file, as far as known. A held block of
-    /// unknown local value is taken to be the same: where the file may have changed,
-    /// the caller hashes the held blocks first. `fills` says how
-    /// much of a begun block above the offset is there.
+    /// `values` are the values of the local file, as far as they are known. A held block whose
+    /// local value is not known counts as unchanged: where the file may have changed, the caller
+    /// hashes the held blocks first. `fills` says how many bytes the server has of a block that it
+    /// has begun above the offset.
     ///
-    /// The bytes of a begun block cannot be compared, as a value is one of a whole block.
-    /// Where a held block has changed they are not relied on: such a block is sent whole.
+    /// The bytes of a begun block cannot be compared, because a value covers a whole block. Where a
+    /// held block has changed, the bytes of begun blocks are not relied on: these blocks are sent
+    /// whole.
     pub(crate) fn resume(
         filesize: FileSize,
         offset: Offset,
@@ -88,7 +89,7 @@ impl Plan {
         plan
     }
 
-    /// The plan for sending blocks anew of which the server may have a part.
+    /// The plan for sending blocks again of which the server may have a part.
     pub(crate) fn anew(numbers: impl IntoIterator<Item = u64>) -> Self {
         let mut plan = Self::default();
         for number in numbers {
@@ -98,12 +99,12 @@ impl Plan {
         plan
     }
 
-    /// The ranges to withdraw, as many in one message as the protocol allows.
+    /// The ranges to withdraw, in groups of as many as one message may have.
     pub(crate) fn withdrawals(&self) -> impl Iterator<Item = &[(BlockIndex, u64)]> {
         self.withdraw.chunks(WITHDRAW_RANGES_MAX)
     }
 
-    /// The bytes of the file that will travel, as ranges in ascending order.
+    /// The bytes of the file that will be sent, as ranges in ascending order.
     pub(crate) fn missing(&self, filesize: FileSize) -> Vec<Range<u64>> {
         let starts_at = |number| {
             let block = BlockIndex::new(number);
@@ -115,7 +116,7 @@ impl Plan {
         self.ranges.iter().map(of_range).collect()
     }
 
-    /// How many bytes that is.
+    /// The number of bytes that will be sent.
     pub(crate) fn bytes(&self, filesize: FileSize) -> u64 {
         self.missing(filesize).into_iter().map(|range| range.end - range.start).sum()
     }
@@ -193,7 +194,7 @@ mod tests {
     fn changed_blocks_are_taken_back_and_sent() {
         let held = [(0, 1), (1, 2), (2, 3), (3, 4)];
         let plan = resume(5 * MIB, 4 * MIB + 3, &held, &[Some(1), Some(9), Some(9), Some(4), None]);
-        // The three bytes of the last block may have changed as well.
+        // The three bytes of the last block may have changed, too.
         let of = |first: u64, count| (BlockIndex::new(first).unwrap(), count);
         assert_eq!(plan.withdraw, [of(1, 2), of(4, 1)]);
         assert_eq!(plan.ranges, [range(1..3, 0), range(4..5, 0)]);

@@ -1,11 +1,10 @@
-//! What proves, in a later run, that the blocks a server holds are those that this
-//! client sent of this very file.
+//! The proof, for a later run, that the blocks which a server holds are those that this client has
+//! sent of this same file.
 //!
-//! That the local file has not changed says nothing about the server's blocks:
-//! another client may have gone on with the upload meanwhile, with another file of
-//! the same name. So the state file keeps a digest over the values of the blocks
-//! that were sent. A resume is as quick as without it: values are compared, and
-//! no byte of the file is read for those that agree.
+//! An unchanged local file says nothing about the server's blocks: another client may have
+//! continued the upload with another file of the same name. So the state file keeps a digest over
+//! the values of the blocks that were sent. With it a resumption is as fast as without: the client
+//! compares values, and reads no byte of a block whose value agrees.
 
 use crate::source::Identity;
 use serde::{Deserialize, Serialize};
@@ -19,14 +18,14 @@ pub(crate) struct Proof {
     /// The file that the blocks were read from.
     #[serde(flatten)]
     identity: Identity,
-    /// The number of blocks, from the first on.
+    /// The number of blocks, counted from the first one.
     blocks: u64,
-    /// BLAKE3 over their values, one after the other.
+    /// BLAKE3 over the values of the blocks, one after another.
     blake3: ChainingValue,
 }
 
 impl Proof {
-    /// For the blocks of known value without a gap that are durable.
+    /// The proof for the durable blocks of known value up to the first gap.
     pub(crate) fn of(
         identity: Identity,
         values: &[Option<ChainingValue>],
@@ -38,8 +37,8 @@ impl Proof {
         Self { identity, blocks: known.len() as u64, blake3: digest(known.iter()) }
     }
 
-    /// How many of the held blocks are proven to be those of a file with that
-    /// identity, from the first on.
+    /// How many of the held blocks, counted from the first one, are proven to be blocks of a file
+    /// with this identity.
     pub(crate) fn proven(&self, identity: Identity, held: &BTreeMap<u64, ChainingValue>) -> u64 {
         let first = (0..self.blocks).map_while(|number| held.get(&number));
         let agrees = self.identity == identity
@@ -76,7 +75,7 @@ mod tests {
         assert_eq!(proof.proven(identity, &held), 0);
         held.remove(&1);
         assert_eq!(proof.proven(identity, &held), 0);
-        // What is not durable may be gone, and is not counted on.
+        // A block that is not durable may be lost, so the proof does not count it.
         assert_eq!(Proof::of(identity, &values, Offset::ZERO).proven(identity, &held), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! What waits to be written to the socket, and how far it is written.
+//! The frames that wait to be written to the socket, and how much of them is written.
 //!
-//! Payload stays in the buffer it was read into: a block's chunk heads and
-//! slices of its bytes go out together in vectored writes.
+//! The payload stays in the buffer that it was read into: the chunk heads of a block and slices of
+//! its bytes are written together, in vectored writes.
 
 use crate::block_reader::Block;
 use std::collections::VecDeque;
@@ -9,22 +9,23 @@ use std::io::IoSlice;
 use towline_protocol::Channel;
 use towline_protocol::frame::{self, BLOCK_FRAME_BYTES, CHUNK_HEAD_BYTES};
 
-/// Slices in one write: enough for a block in chunks of 32 KiB.
+/// The number of slices in one write: enough for a block in chunks of 32 KiB.
 pub(crate) const SLICES: usize = 66;
 
-/// Blocks at a time: while the next one is fetched the socket has enough left of the last,
-/// and of two the first is no longer in the processor's cache when it is written.
+/// The number of blocks in the queue. While the next block is fetched, the socket still has bytes
+/// of the last one; with two blocks, the first would no longer be in the processor's cache when it
+/// is written.
 const BLOCKS: usize = 1;
 
-/// Frames are gathered up to here.
+/// Small frames are gathered into buffers of at most this number of bytes.
 const GATHER_BYTES: usize = 64 << 10;
 
-/// A queue of frames. [`slices`](Self::slices) shows what to write next,
-/// [`advance`](Self::advance) says how much of it was taken.
+/// A queue of frames. [`slices`](Self::slices) shows what to write next, and
+/// [`advance`](Self::advance) takes the number of bytes that were written.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     items: VecDeque<Item>,
-    /// Bytes of the first item that are written.
+    /// How many bytes of the first item are written.
     written: usize,
     blocks: usize,
     payload_bytes: u64,
@@ -44,7 +45,7 @@ struct Framed {
     heads: Vec<[u8; CHUNK_HEAD_BYTES]>,
     chunk_bytes: usize,
     value: [u8; BLOCK_FRAME_BYTES],
-    /// Where the item ends; earlier than its last byte once it was cut short.
+    /// The length of the item in bytes; shorter than the frames once the item was cut.
     end: usize,
 }
 
@@ -60,7 +61,7 @@ impl SendQueue {
 
     pub(crate) fn push_frames(&mut self, frames: Vec<u8>) {
         match self.items.back_mut() {
-            // Many small messages become few large writes.
+            // So that many small messages become few large writes.
             Some(Item::Frames(last)) if last.len() + frames.len() <= GATHER_BYTES => {
                 last.extend_from_slice(&frames);
             }
@@ -74,7 +75,7 @@ impl SendQueue {
         self.items.push_back(Item::Block(Framed::new(channel, chunk_bytes, block)));
     }
 
-    /// What to write next; the number of slices filled in.
+    /// Fills in what to write next, and returns the number of slices.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
         let mut count = 0;
         let mut position = self.written;
@@ -93,7 +94,7 @@ impl SendQueue {
         count
     }
 
-    /// `written` bytes of it were written.
+    /// Takes note that `count` bytes were written.
     pub(crate) fn advance(&mut self, count: usize) {
         let mut from = self.written;
         self.written += count;
@@ -109,7 +110,7 @@ impl SendQueue {
         }
     }
 
-    /// Drops everything, the frame that is half written too.
+    /// Drops everything, also the rest of a frame that is half written.
     pub(crate) fn clear(&mut self) {
         self.items.clear();
         self.written = 0;
@@ -121,7 +122,7 @@ impl SendQueue {
         self.payload_bytes
     }
 
-    /// Drops everything but the rest of the frame that is half written.
+    /// Drops everything except the rest of the frame that is half written.
     pub(crate) fn cut_after_frame(&mut self) {
         self.items.truncate(1);
         if let Some(Item::Block(framed)) = self.items.front_mut() {
@@ -178,19 +179,19 @@ impl Framed {
         framed
     }
 
-    /// Where the chunks end and the block frame begins.
+    /// The position where the chunks end and the block frame begins.
     fn chunks_end(&self) -> usize {
         self.heads.len() * CHUNK_HEAD_BYTES + self.block.payload().len()
     }
 
-    /// How much of what precedes `position` is payload.
+    /// How many payload bytes lie before `position`.
     fn payload_before(&self, position: usize) -> usize {
         let stride = CHUNK_HEAD_BYTES + self.chunk_bytes;
         let within = (position % stride).saturating_sub(CHUNK_HEAD_BYTES);
         (position / stride * self.chunk_bytes + within).min(self.block.payload().len())
     }
 
-    /// The bytes from `position` on, as far as they lie together in memory.
+    /// The bytes from `position` on that lie together in memory.
     fn slice_at(&self, position: usize) -> &[u8] {
         let stop = self.end - position;
         let slice = if let Some(within) = position.checked_sub(self.chunks_end()) {
@@ -209,8 +210,8 @@ impl Framed {
         &slice[..slice.len().min(stop)]
     }
 
-    /// Where the frame ends that is being written at `position`; the position
-    /// itself where that is between two frames.
+    /// The end of the frame that contains `position`, or the position itself where it lies between
+    /// two frames.
     fn frame_end(&self, position: usize) -> usize {
         let chunks_end = self.chunks_end();
         if position >= chunks_end {
@@ -241,7 +242,7 @@ mod tests {
         reader.next().await.unwrap()
     }
 
-    /// Writes everything in bites of that many bytes.
+    /// Writes everything, at most `bite` bytes at a time.
     fn drain(send_queue: &mut SendQueue, bite: usize) -> Vec<u8> {
         let mut written = Vec::new();
         while !send_queue.is_empty() {
@@ -256,7 +257,7 @@ mod tests {
         written
     }
 
-    /// The payload and the number of block frames; panics on a torn frame.
+    /// The payload and the number of block frames in `bytes`; panics where a frame is incomplete.
     fn decode(bytes: &[u8]) -> (Vec<u8>, usize) {
         let mut decoder = Decoder::new(FrameLimits::SERVER);
         let (mut payload, mut blocks, mut rest) = (Vec::new(), 0, bytes);

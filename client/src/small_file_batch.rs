@@ -4,11 +4,11 @@
 //! the client sends `upload`, the bytes and `complete` together, before any answer. With a
 //! hundred files on their way the connection is never idle.
 //!
-//! `upload` names the hash of the file and sets `new_only`: the server begins nothing beside
-//! an older upload of the same file. So a SUCCESS that was lost with a connection is found
-//! again, and the same file is never published twice. With `again` a second copy is wanted;
-//! then the bytes wait for the grant, because from the grant on the file has a document
-//! number under which it is found.
+//! `upload` names the hash of the file and sets `new_only`: the server begins no upload where it
+//! has an older one of the same file. So a SUCCESS that was lost with a connection is found again,
+//! and the same file is never published twice. With `again` a second copy is wanted; then the bytes
+//! wait for the grant, because from the grant on the file has a document number under which it is
+//! found.
 //!
 //! Only the usual case is handled here. A file that is not a small regular file, that an
 //! earlier run has begun, or about which the server says anything unusual remains for
@@ -31,11 +31,11 @@ use tokio::time::{Instant, sleep_until};
 use towline_protocol::reply::Progress;
 use towline_protocol::{Channel, Reply};
 
-/// The number of files that are on their way at a time: as many as share one commit on the
+/// The number of files that are sent and not answered at a time: as many as share one commit on the
 /// server.
 const FILES: usize = 256;
 
-/// The number of bytes that are on their way at a time.
+/// The number of bytes that are sent and not answered at a time.
 const BYTES: usize = 8 << 20;
 
 /// What is left to do when a batch has ended.
@@ -113,7 +113,8 @@ impl<'link, 'items> SmallFileBatch<'link, 'items> {
         Ok(())
     }
 
-    /// Ends the batch: the files without an answer, and the places of those that were not begun.
+    /// Ends the batch. Returns the files without an answer, and the indexes of the files that were
+    /// not begun.
     pub(crate) fn into_in_flight(self) -> (InFlight<'items>, BTreeSet<usize>) {
         let unbegun = self.in_flight.items()[self.next..].iter().map(|item| item.index).collect();
         (self.in_flight, unbegun)
@@ -173,7 +174,7 @@ impl<'link, 'items> SmallFileBatch<'link, 'items> {
                 }
             }
             Reply::Error(_) => self.in_flight.refused(channel),
-            // How far the server's copy of the file is.
+            // The report says how far the server's copy of the file is.
             Reply::Progress(Progress { copied: Some(copied), .. })
                 if self.in_flight.has(channel) =>
             {

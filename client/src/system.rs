@@ -1,10 +1,10 @@
-//! The errors of the system, in words: the one place that knows how a person is told of one.
-//! The system's number for it means nothing to a person and is left out.
+//! The errors of the system in words: the only place that knows how they are told to a person. The
+//! system's number of an error says nothing to a person and is left out.
 
 use crate::text::printable;
 use std::io;
 
-/// What went wrong, in a few words.
+/// The error in a few words.
 pub(crate) fn in_words(error: &io::Error) -> String {
     use io::ErrorKind as Kind;
     let text = match error.kind() {
@@ -26,13 +26,13 @@ pub(crate) fn in_words(error: &io::Error) -> String {
     text.to_owned()
 }
 
-/// What the system says of it.
+/// The system's own text for the error, without its number.
 fn without_number(error: &io::Error) -> String {
     let text = error.to_string();
     let number = error.raw_os_error().map(|number| format!(" (os error {number})"));
     let text = number.map_or_else(|| text.clone(), |number| text.replace(&number, ""));
     let text = printable(&text);
-    // "Too many open files" stands within a sentence.
+    // "Too many open files" becomes part of a sentence, so its first letter is made small.
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         (Some(first), Some(second)) if second.is_lowercase() => {

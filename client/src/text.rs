@@ -1,11 +1,11 @@
-//! Text from elsewhere, made fit for a terminal.
+//! Text from other machines and from files, made safe for a terminal.
 
-/// What a server has to say fits into this; the rest is not worth a screen.
+/// The most characters of a server's text that are shown: a longer text is not worth a screen.
 const PRINTABLE_CHARS_MAX: usize = 2_000;
 
-/// The text with everything escaped that a terminal could obey or that could
-/// hide or reorder what stands beside it. Everything that a server, a file name
-/// or a state file says goes through here before a person sees it.
+/// The text, in which everything is escaped that a terminal could obey or that could hide or
+/// reorder the text beside it. Every text of a server, a file name or a state file is escaped here
+/// before a person sees it.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len().min(PRINTABLE_CHARS_MAX));
@@ -23,8 +23,8 @@ pub fn printable(text: &str) -> String {
     clean
 }
 
-/// The text of a JSON document with everything escaped that a terminal could obey
-/// and JSON lets pass: it stays the same document.
+/// The text of a JSON document, in which everything is escaped that a terminal could obey and that
+/// JSON allows: the document means the same as before.
 #[must_use]
 pub(crate) fn printable_json(json: &str) -> String {
     let mut clean = String::with_capacity(json.len());
@@ -40,7 +40,7 @@ pub(crate) fn printable_json(json: &str) -> String {
     clean
 }
 
-/// A path as a person may see it.
+/// A path, made safe to be shown to a person.
 #[must_use]
 pub(crate) fn shown(path: &std::path::Path) -> String {
     printable(&path.to_string_lossy())

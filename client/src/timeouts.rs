@@ -1,17 +1,17 @@
-//! How long the client waits for what.
+//! How long the client waits for each step.
 
 use std::time::Duration;
 
-/// How long to wait for what.
+/// How long the client waits for each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// How long the connection to one address may take.
     pub connect: Duration,
-    /// How long the answer to a question may take after the question is sent, whatever else the
-    /// server says meanwhile.
+    /// How long the answer to a question may take after the question is sent, even where the server
+    /// sends other messages meanwhile.
     pub answer: Duration,
-    /// How long an attempt may go on without a byte sent, received by the server or made
-    /// durable, whatever the server says meanwhile.
+    /// How long an attempt may continue without a byte sent, received by the server or made
+    /// durable, even where the server sends messages meanwhile.
     pub progress: Duration,
     /// After which time without a byte from the server the client sends a `ping`.
     pub ping_after: Duration,

@@ -1,4 +1,4 @@
-//! The token by which the server knows its user.
+//! The token that tells the server who its user is.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,20 +8,20 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 use towline_protocol::limits::TOKEN_BYTES_MAX;
 
-/// A JSON web token. Never shown, not even by `{:?}`.
+/// A JSON web token. It is never shown, not even by `{:?}`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// Why a token cannot be used; never says what it was.
+/// Why a token cannot be used. The text never contains the token.
 #[derive(Debug, thiserror::Error)]
 pub enum BadToken {
-    /// Nothing there.
+    /// The text is empty.
     #[error("the token is empty")]
     Empty,
-    /// Longer than any server reads.
+    /// The text is longer than any server reads.
     #[error("the token is longer than {TOKEN_BYTES_MAX} bytes; is this the right file?")]
     TooLong,
-    /// Something other than one word of plain characters.
+    /// The text is not one word of printable ASCII characters.
     #[error("this is no token: a token is one word of letters, digits and . - _")]
     NoToken,
     /// The file cannot be read.
@@ -30,9 +30,10 @@ pub enum BadToken {
 }
 
 impl Token {
-    /// A token from its text; space and quotes around it are not part of it.
+    /// A token from its text, without the space and the quotes around it.
     ///
     /// # Errors
+    ///
     /// Where it cannot be a token.
     pub fn new(text: &str) -> Result<Self, BadToken> {
         let text = unquoted(text.trim().trim_matches('\u{feff}').trim());
@@ -51,13 +52,13 @@ impl Token {
     pub fn from_file(path: &Path) -> Result<Self, BadToken> {
         use io::Read as _;
         let mut text = Vec::new();
-        // A wrong path may name something endless.
+        // A wrong path may name a file without an end.
         std::fs::File::open(path)?.take(4 * TOKEN_BYTES_MAX as u64).read_to_end(&mut text)?;
         Self::new(&decoded(&text).ok_or(BadToken::NoToken)?)
     }
 
-    /// When it expires, for people: `2026-11-28 at 11:00 UTC`; nothing where it does not
-    /// say. Only the server can tell whether that is true.
+    /// When the token expires, for people: `2026-11-28 at 11:00 UTC`; nothing where the token has
+    /// no such time. Only the server can tell whether the time is right.
     pub(crate) fn expires_at(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
         struct Claims {
@@ -67,7 +68,7 @@ impl Token {
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
         let Claims { exp } = serde_json::from_slice(&claims).ok()?;
         let when = UNIX_EPOCH.checked_add(Duration::from_secs(exp))?;
-        // What lies beyond the year 9999 has no such form.
+        // A time beyond the year 9999 has no text of this form.
         (exp < 253_402_300_800).then_some(())?;
         let text = humantime::format_rfc3339_seconds(when).to_string();
         let (day, time) = text.split_once('T')?;
@@ -86,7 +87,7 @@ fn unquoted(text: &str) -> &str {
     pairs.into_iter().find_map(inside).map_or(text, str::trim)
 }
 
-/// The text of a file in UTF-8 or UTF-16, with its mark at the beginning or without.
+/// The text of a file in UTF-8 or UTF-16, with or without a byte order mark.
 fn decoded(bytes: &[u8]) -> Option<String> {
     let from_utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
@@ -96,7 +97,7 @@ fn decoded(bytes: &[u8]) -> Option<String> {
         [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
         [0xff, 0xfe, rest @ ..] => from_utf16(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => from_utf16(rest, u16::from_be_bytes),
-        // Plain characters have a zero for their other half.
+        // In UTF-16, a character of ASCII has a zero as its other byte.
         [_, 0, ..] => from_utf16(bytes, u16::from_le_bytes),
         [0, _, ..] => from_utf16(bytes, u16::from_be_bytes),
         _ => std::str::from_utf8(bytes).ok().map(str::to_owned),

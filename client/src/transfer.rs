@@ -1,4 +1,4 @@
-//! The upload of one file, over as many connections as it takes.
+//! The upload of one file, over one or more connections.
 //!
 //! [`Transfer::attempt`] takes the file as far as one main connection allows: it agrees with the
 //! server on what is to be sent (`agree`, `resume`, `begin`), sends it (`sending`), and checks
@@ -47,7 +47,7 @@ use towline_types::block::block_count;
 use towline_types::{ChainingValue, DocumentId, FileSize, Name, Offset, StoreId, UserId};
 use upload::{BegunBy, KnownUpload, OfferHash, Upload};
 
-/// What an attempt works with, besides the transfer itself.
+/// What an attempt uses besides the transfer itself.
 pub(crate) struct AttemptContext<'a> {
     /// The main connection.
     pub(crate) connection: &'a mut Connection,
@@ -61,7 +61,7 @@ pub(crate) struct AttemptContext<'a> {
     pub(crate) listener: Listener<'a>,
 }
 
-/// One file on its way. Everything that must outlive a connection is here, so an
+/// The upload of one file. Everything that must outlive a connection is here, so an
 /// [`attempt`](Self::attempt) may end, or be dropped, at any moment.
 pub(crate) struct Transfer {
     document: Document,
@@ -78,8 +78,8 @@ pub(crate) struct Transfer {
     /// The channel of this attempt.
     channel: Channel,
     position: Position,
-    /// How many bytes the server has of a block that it has begun, where it has said so; by the
-    /// number of the block.
+    /// How many bytes the server has of each block that it has begun, where it has said so. The key
+    /// is the number of the block.
     begun_bytes: BTreeMap<u64, u64>,
     headway: Headway,
     sent: SentBytes,
@@ -119,8 +119,8 @@ impl Transfer {
         }
     }
 
-    /// The last question before a pause: its answer tells that the server has handled all that
-    /// was sent. Nothing where no upload has begun.
+    /// The last question before a pause: its answer shows that the server has handled all that was
+    /// sent. Nothing where no upload has begun.
     pub(crate) fn last_question(&self) -> Option<Request> {
         let (document_id, channel) = (self.document_id()?, self.channel);
         Some(Request::Status(DocumentRef { channel, document_id }))
@@ -174,7 +174,7 @@ impl Transfer {
         })
     }
 
-    /// What proves to a later run which of the server's blocks are this file's.
+    /// The proof for a later run that the server's blocks are blocks of this file.
     pub(crate) fn proof_now(&self) -> Proof {
         Proof::of(self.source.identity(), &self.values, self.position.durable())
     }
@@ -206,7 +206,7 @@ impl Transfer {
         self.options.chunk_bytes.unwrap_or(welcome.chunk_size).clamp(1, welcome.max_chunk_size)
     }
 
-    /// What the state file is told of an upload.
+    /// The entry of the upload in the state file.
     fn entry(&self, document_id: DocumentId, context: &AttemptContext<'_>) -> Granted {
         Granted {
             document_id,
@@ -223,7 +223,7 @@ impl Transfer {
         }
     }
 
-    /// Takes in a progress. Returns whether it is about this upload and possible.
+    /// Takes in a progress report. Returns whether it is about this upload and possible.
     fn progressed(&mut self, progress: &Progress) -> bool {
         let legal = Some(progress.document_id) == self.document_id()
             && progress.channel == self.channel

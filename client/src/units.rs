@@ -1,12 +1,12 @@
-//! Sizes, rates and times as people read them. Every message for people takes them
-//! from here, so that one size has one spelling.
+//! Sizes, rates and times in the form in which people read them. Every message for people takes
+//! them from here, so that one size has one spelling.
 //!
 //! The size of a file and a rate are binary: 1 KiB is 1024 bytes, 1 MiB 1024 KiB. A
 //! limit keeps the unit that an operator types: 500000000 bytes are `500 MB`.
 
 use std::time::Duration;
 
-/// Binary units from the second on; the first is a byte.
+/// Binary units larger than a byte, the smallest first.
 const BINARY: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Decimal units, the largest first.
@@ -27,7 +27,7 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// A part beside the whole, both in the unit of the whole: `1.2/2.0 GiB`.
+/// A part and the whole, both in the unit of the whole: `1.2/2.0 GiB`.
 pub(crate) fn pair(part: u64, whole: u64) -> String {
     match unit_of(whole) {
         None => format!("{part}/{whole} B"),
@@ -45,7 +45,7 @@ pub(crate) fn part_of(part: u64, whole: u64) -> String {
     }
 }
 
-/// A part of a whole, each in its own unit, with the percent: `36.3 MiB of 2.0 GiB (1 %)`.
+/// A part of a whole, each in its own unit, with the percentage: `36.3 MiB of 2.0 GiB (1 %)`.
 pub(crate) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return size(0);
@@ -53,7 +53,7 @@ pub(crate) fn share(part: u64, whole: u64) -> String {
     format!("{} of {} ({} %)", size(part), size(whole), percent(part, whole))
 }
 
-/// Bytes in a second: `45.1 MiB/s`, `0 B/s`.
+/// Bytes per second: `45.1 MiB/s`, `0 B/s`.
 pub(crate) fn rate(bytes_per_second: u64) -> String {
     match unit_of(bytes_per_second) {
         None => format!("{bytes_per_second} B/s"),
@@ -76,7 +76,7 @@ pub(crate) fn limit(bytes: u64) -> String {
     }
 }
 
-/// Whole percents, rounded down: 100 means all of it.
+/// Whole percent, rounded down: 100 means the whole.
 pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     let percent = (u128::from(part) * 100).checked_div(u128::from(whole));
     percent.and_then(|percent| u64::try_from(percent).ok()).unwrap_or(100)
@@ -105,25 +105,25 @@ pub(crate) fn clock(time: Duration) -> String {
     }
 }
 
-/// A number of things: `1 file`, `3 files`.
+/// A number of things, in words: `1 file`, `3 files`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// The place of the binary unit in which a size is written; none for bytes.
+/// The index of the binary unit in which a size is written; nothing for bytes.
 fn unit_of(bytes: u64) -> Option<usize> {
-    // By what is written: 1023.96 MiB would be 1024 MiB, so it is 1.0 GiB.
+    // By the rounded number: 1023.96 MiB would be written 1024 MiB, so it is 1.0 GiB.
     let units = (0..BINARY.len()).rev();
     if bytes < 1024 { None } else { units.into_iter().find(|unit| tenths(bytes, *unit) >= 10) }
 }
 
-/// Tenths of that unit, rounded half up.
+/// The number of tenths of that unit, rounded half up.
 fn tenths(bytes: u64, unit: usize) -> u128 {
     let bytes_in_unit = 1u128 << (10 * (unit + 1));
     (u128::from(bytes) * 10 + bytes_in_unit / 2) / bytes_in_unit
 }
 
-/// The number in front of a unit: one decimal below a hundred, else none.
+/// The number in front of a unit: with one decimal below 100, otherwise with none.
 fn in_unit(bytes: u64, unit: usize) -> String {
     let tenths = tenths(bytes, unit);
     if tenths < 1000 {
@@ -152,7 +152,7 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
-        // Nothing is ever "1024" of a unit, or more than four digits.
+        // No text has "1024" of a unit, or more than four digits.
         for shift in 0..64 {
             for bytes in [(1u64 << shift) - 1, 1 << shift, (1 << shift) | (1 << shift >> 1)] {
                 let digits = size(bytes).chars().filter(char::is_ascii_digit).count();

@@ -1,4 +1,4 @@
-//! Servers that make trouble, and what the client does about it.
+//! Servers that break the protocol or do not advance, and what the client does about it.
 
 mod answers;
 mod batches;

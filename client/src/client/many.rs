@@ -1,4 +1,4 @@
-//! Putting many files: small ones together, the others one after another.
+//! Uploads many files: small ones together, the others one after another.
 
 use super::Client;
 use super::work::{Work, Worked};
@@ -13,19 +13,19 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Reply;
 
-/// Called with the place of each file when it has ended; returns whether to go on.
+/// Called with the index of each file when the file has ended; returns whether to go on.
 pub type Ending<'a> = &'a mut (dyn FnMut(usize, Result<Receipt, Failure>) -> bool + Send);
 
 impl Client {
-    /// Uploads many files. Small ones are sent together: none waits for the answer to another
-    /// one. The others follow one after another, as by [`put`](Self::put).
+    /// Uploads many files. Small ones are sent together, and none of them waits for the answer to
+    /// another one. The others follow one after another, as with [`put`](Self::put).
     ///
-    /// `ended` is called with each file, by its place among `jobs`, when it is done or has
-    /// failed. Where a file has failed, a `false` leaves the rest unbegun. The order is not that
-    /// of `jobs`.
+    /// `ended` is called with the index of each file in `jobs` when the file is done or has failed.
+    /// Where a file has failed and `ended` returns `false`, the files that were not begun stay
+    /// unbegun. The order is not the order of `jobs`.
     ///
     /// # Cancel safety
-    /// As of [`put`](Self::put): a call that is dropped loses no byte that the server has.
+    /// As for [`put`](Self::put): a call that is dropped loses no byte that the server has.
     pub async fn put_many(
         &mut self,
         jobs: &[(Document, PutOptions)],
@@ -50,7 +50,7 @@ impl Client {
             let first = unbegun.first().filter(|_| remaining.is_empty()).copied();
             let is_cut_short = !unbegun.is_empty() && !cancel.is_cancelled();
             waiting.extend(unbegun.into_iter().map(|n| (n, PriorAttempt::Nothing)));
-            // Without retries, the first lost connection ends the files that were on it.
+            // Without retries, a lost connection ends the files that were sent on it.
             if let Some(reason) = loss.filter(|_| self.retries == Some(0)) {
                 for n in remaining.into_keys().chain(first) {
                     waiting.remove(&n);
@@ -67,13 +67,14 @@ impl Client {
                 waiting.extend(remaining);
                 break;
             }
-            // The connection was lost. The files that were on it are put one by one, which waits
-            // for the server and finds what it has of them; then the rest is sent together again.
+            // The connection was lost. The files that were sent on it are uploaded one by one: that
+            // waits for the server, and finds out what the server has of them. Then the other files
+            // are sent together again.
             let now: Remaining =
                 remaining.into_iter().chain(first.map(|n| (n, PriorAttempt::Nothing))).collect();
             waiting.retain(|n, _| !now.contains_key(n));
-            // A file that fails for a reason of its own must not delay the files that were not
-            // begun: it goes behind all of them.
+            // A file that fails for a reason which concerns only this file must not delay the files
+            // that were not begun: it goes behind all of them.
             let late = (!waiting.is_empty()).then_some(&mut behind);
             let queue = self.queue_of(now);
             if !self.put_each(queue, late, jobs, cancel, listener, ended).await {
@@ -98,10 +99,10 @@ impl Client {
         queue
     }
 
-    /// Puts the files of the queue one after another; returns whether to go on. A file that
-    /// fails for a reason of its own waits behind the others until it is tried again. With
-    /// `late`, there are files that are not in the queue: then such a file goes to `late` and is
-    /// not tried again here.
+    /// Uploads the files of the queue one after another; returns whether to go on. A file that
+    /// fails for a reason which concerns only this file waits behind the others until it is tried
+    /// again. With `late`, there are files that are not in the queue: then such a file goes to
+    /// `late` and is not tried again here.
     async fn put_each(
         &mut self,
         mut queue: Queue,
@@ -139,8 +140,8 @@ impl Client {
         true
     }
 
-    /// Sends a batch, and says why the connection was lost, if it was. Nothing where the batch
-    /// could not be begun.
+    /// Sends a batch. Returns why the connection was lost, if it was; nothing where the batch could
+    /// not begin.
     async fn batch(
         &mut self,
         items: &[BatchItem<'_>],
@@ -171,7 +172,7 @@ impl Client {
         let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => None,
-            // Cancel-safe.
+            // Cancel-safe, as `run` documents.
             outcome = batch.run(&mut done) => Some(outcome),
         };
         let (mut in_flight, unbegun) = batch.into_in_flight();
@@ -200,7 +201,7 @@ impl Client {
     }
 }
 
-/// Files that wait for their turn.
+/// The files that wait until they are tried, each with the time at which it is due.
 #[derive(Default)]
 struct Queue(VecDeque<(usize, Work, Instant)>);
 

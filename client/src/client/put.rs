@@ -1,4 +1,4 @@
-//! Putting one file.
+//! Uploads one file.
 
 use super::Client;
 use super::work::{Work, Worked};
@@ -34,7 +34,7 @@ impl Client {
         let mut work = Work::new(PriorAttempt::Nothing, self.retries);
         match self.work_on(&mut work, document, options, false, cancel, listener).await {
             Worked::Ended(ended) => *ended,
-            // Only a file behind which others wait is put off, and here is one file alone.
+            // A file is put off only where other files wait, and this file is alone.
             Worked::Later(_) => Err(Failure::Interrupted(None)),
         }
     }

@@ -1,4 +1,4 @@
-//! Questions about documents that are not being uploaded: how they are, and giving them up.
+//! Requests about documents that are not being uploaded: their state, and cancelling them.
 
 use super::Client;
 use crate::attempt_end::AttemptEnd;
@@ -40,7 +40,8 @@ impl Client {
         let answer = self.ask_about(document_id, Request::Cancel).await;
         let over = match &answer {
             Ok(Reply::Cancel(_)) => true,
-            // Another user's upload is not found either, and goes on all the same.
+            // The server answers in the same way about an upload of another user, which must stay
+            // in the list.
             Err(failure) => {
                 failure.code().is_some_and(|code| ends_upload(code) && code != Code::NotFound)
             }

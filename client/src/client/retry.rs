@@ -1,4 +1,4 @@
-//! One file, attempt after attempt, until it is done, has failed, or is put off for other files.
+//! The attempts at one file, until it is done, has failed, or is put off for other files.
 
 use super::Client;
 use crate::attempt_end::{AttemptEnd, reason};
@@ -13,16 +13,16 @@ use crate::transfer::attempt::Attempt;
 use std::time::Duration;
 use towline_protocol::{Code, ErrorReply};
 
-/// How often in a row, without any headway between, bytes may arrive that the other side cannot
-/// have sent, before the upload fails.
+/// How many attempts in a row, without progress between them, may receive bytes that the other side
+/// cannot have sent, before the upload fails.
 const GARBLED_MAX: u32 = 8;
 
-/// How often in a row one file may lose its connection, without any headway between, before the
-/// files that wait go first.
+/// How many connections in a row one file may lose, without progress between them, before the files
+/// that wait are tried first.
 const LOSSES_BEFORE_OTHERS: u32 = 3;
 
-/// How many connections in a row may be lost without a byte of a file received, although the
-/// login arrived, before small packets are tried.
+/// How many connections in a row may be lost without a received byte of a file, although the login
+/// succeeded, before the client tries small packets.
 const IN_VAIN_MAX: u32 = 2;
 
 /// What is known of the attempts at one file so far.
@@ -43,15 +43,15 @@ pub(super) enum Tried {
     Later(Duration),
 }
 
-/// Why an attempt was in vain.
+/// Why an attempt has failed.
 struct FailedAttempt {
-    /// For people.
+    /// The reason in words for people.
     reason: String,
     /// The reply by which the server refuses for now.
     refusal: Option<Box<ErrorReply>>,
-    /// There is no server.
+    /// Why there is no server, where that is the reason.
     no_server: Option<NoServer>,
-    /// The client was logged in when it happened: other files can perhaps be sent.
+    /// The client was logged in when the attempt failed: the server may take other files.
     was_connected: bool,
 }
 
@@ -67,8 +67,8 @@ impl Attempts {
 }
 
 impl Client {
-    /// Makes attempts until one succeeds. Where `others_wait`, a file that fails for a reason of
-    /// its own is put off.
+    /// Makes attempts until one succeeds. Where `others_wait`, a file that fails for a reason which
+    /// concerns only this file is put off.
     pub(super) async fn try_until_done(
         &mut self,
         transfer: &mut Transfer,
@@ -110,7 +110,7 @@ impl Client {
         }
     }
 
-    /// Why the attempt failed, where another one is to follow after a wait; nothing where another
+    /// Why the attempt failed, where another attempt follows after a wait; nothing where another
     /// one follows at once, with a new token.
     async fn failed(
         &mut self,
@@ -134,7 +134,7 @@ impl Client {
             }
             AttemptEnd::Later(reply) => {
                 let reason = reason(&reply);
-                // An error about the connection as a whole concerns all files.
+                // An error about the whole connection concerns all files.
                 let is_of_all = reply.code.closes() || reply.channel.0 == 0;
                 match is_of_all {
                     true => FailedAttempt { was_connected: false, ..plain(reason) },
@@ -164,11 +164,11 @@ impl Client {
         }))
     }
 
-    /// How long to wait before the next attempt; nothing where this was the last.
+    /// How long to wait before the next attempt; nothing where this was the last one.
     ///
-    /// A server that has never answered is given up soon where the reason is definite: its name
-    /// is probably misspelt. A server that has answered before is waited for, however long it
-    /// takes.
+    /// A server that has never answered is given up after a few attempts where the system gives a
+    /// definite reason: its name is probably misspelt. For a server that has answered before, the
+    /// client waits as long as the limit of retries allows.
     async fn next_wait(
         &mut self,
         attempts: &mut Attempts,
@@ -183,8 +183,8 @@ impl Client {
         attempts.backoff.next_wait(fastrand::f64())
     }
 
-    /// Whether this server has answered before: in this run, or in an earlier one that the list
-    /// tells of.
+    /// Whether this server has answered before: in this run, or in an earlier run of which the list
+    /// has an entry.
     async fn is_known(&mut self) -> bool {
         if !self.was_met {
             self.was_met = self.uploads.knows(&self.known).await;
@@ -207,8 +207,8 @@ impl Client {
         }
     }
 
-    /// Small packets pass and large ones do not, where some router on the way neither
-    /// forwards them nor says so (RFC 2923). The login is small, the bytes of a file are not.
+    /// On some ways small packets arrive and large ones do not: a router neither forwards them nor
+    /// reports that (RFC 2923). The login is small, and the bytes of a file are not.
     fn watch_for_small_mtu(
         &mut self,
         end: &AttemptEnd,
@@ -237,7 +237,7 @@ impl Client {
         }
     }
 
-    /// Reads the token file once more: a new token may lie there.
+    /// Reads the token file again: it may have a new token.
     async fn found_new_token(&mut self) -> bool {
         let Some(path) = self.token_file.clone() else { return false };
         let read = tokio::task::spawn_blocking(move || Token::from_file(&path));
@@ -251,7 +251,7 @@ impl Client {
         }
     }
 
-    /// Adds the time at which the token has expired, where the token says it.
+    /// Adds the time at which the token has expired, where the token has one.
     fn with_end_of_token(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Refused { mut reply, kept } if reply.code == Code::AuthExpired => {

@@ -1,4 +1,4 @@
-//! A server that says what a script says: what the client believes of it.
+//! A server that follows a script, for tests of what the client accepts from it.
 
 use super::Client;
 use crate::address::ServerAddress;
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use towline_protocol::Code;
 use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 
-/// A server that says these things, one after each control message that it
-/// hears, to as many connections as come.
+/// A server that sends these replies, one after each control message that it receives. It does so
+/// on every connection.
 fn scripted(replies: &'static [&'static str]) -> ServerAddress {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string().parse().unwrap();
@@ -148,8 +148,8 @@ async fn what_no_server_may_say_ends_the_upload() {
         assert!(matches!(failure, Failure::Protocol(_)), "{script:?}: {failure}");
         assert_eq!(failure.exit(), Exit::Refused);
     }
-    // A damaged link looks like this, too: it is tried again, but not for ever. Before
-    // the first welcome it is no server at all.
+    // A damaged link looks like this, too, so the client tries again, a limited number of times.
+    // Before the first welcome such an answer means that there is no server of Towline.
     let scripts: [(&'static [&'static str], Exit); 2] =
         [(&[HUGE], Exit::Refused), (&[WELCOME, CHUNK], Exit::Resumable)];
     for (script, exit) in scripts {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Code;
 
-/// One file, as far as it is done.
+/// One file, and the state of the work on it.
 pub(super) struct Work {
     before: PriorAttempt,
     /// Absent before the first attempt.
@@ -21,7 +21,7 @@ pub(super) struct Work {
     attempts: Attempts,
 }
 
-/// How the work ended, or after which time it is continued.
+/// How the work ended, or after which time it continues.
 pub(super) enum Worked {
     Ended(Box<Result<Receipt, Failure>>),
     Later(Duration),
@@ -79,8 +79,8 @@ impl Client {
             biased;
             // Cancel-safe.
             () = cancel.cancelled() => None,
-            // This future is dropped at a cancellation: the transfer and the connection are fit
-            // for a pause at any moment.
+            // This future is dropped at a cancellation: the transfer and the connection can be
+            // paused at any moment.
             outcome = self.try_until_done(transfer, attempts, others_wait, listener) => Some(outcome),
         };
         let failure = match outcome {

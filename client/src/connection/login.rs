@@ -21,7 +21,7 @@ use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_types::block::BLOCK_SIZE_BYTES;
 
 impl Connection {
-    /// Connects and logs in. `login` is how long the answer to that may take.
+    /// Connects and logs in. `login` is how long the answer to the login may take.
     pub(crate) async fn open(
         route: &Route,
         token: &Token,
@@ -66,8 +66,8 @@ impl Connection {
         }
     }
 
-    /// What the end of a login means. Where the bytes that came are no frame, or none that a
-    /// server may send, another service answers.
+    /// What the end of a login means. Where the bytes that arrived are no frame, or no frame that a
+    /// server may send, the other end is another service.
     fn at_login(&self, end: AttemptEnd) -> AttemptEnd {
         match end {
             AttemptEnd::Garbled(_) | AttemptEnd::Failed(_) => {
@@ -82,7 +82,7 @@ impl Connection {
     }
 }
 
-/// Has the system notice within seconds that a link is gone, while bytes wait for their
+/// Makes the system notice within seconds that a link is gone, both while bytes wait for their
 /// acknowledgement and while no bytes are sent.
 fn tune(stream: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -92,12 +92,12 @@ fn tune(stream: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(Duration::from_secs(5));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    // A disk that stalls at the other end closes the window for a while.
+    // Where a disk at the other end stalls, the receive window may stay closed for a while.
     socket.set_tcp_user_timeout(Some(timeouts.ping_answer * 2))?;
     Ok(())
 }
 
-/// The terms of a server that has said nothing yet.
+/// The limits before the server has sent its own.
 fn nothing_said() -> Welcome {
     Welcome {
         version: VERSION,
@@ -114,7 +114,7 @@ fn nothing_said() -> Welcome {
     }
 }
 
-/// The server's terms, if this client can live with them.
+/// The server's limits, if this client can work with them.
 fn checked(mut welcome: Welcome) -> Result<Welcome, AttemptEnd> {
     if welcome.version != VERSION {
         let mut reply = ErrorReply::new(Code::VersionUnsupported, "");

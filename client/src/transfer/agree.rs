@@ -13,8 +13,8 @@ use towline_protocol::request::DocumentRef;
 use towline_protocol::{Code, ErrorReply, Reply, Request};
 use towline_types::{DocumentId, Offset};
 
-/// How often the server may answer so that another question follows: the upload cannot be
-/// continued, or another run has begun one meanwhile.
+/// How many rounds of questions may follow each other, where each answer makes another question
+/// necessary: the upload cannot be continued, or another run has begun one meanwhile.
 const ROUNDS: u32 = 8;
 
 /// What client and server agreed on.
@@ -52,8 +52,9 @@ impl Transfer {
         Err(AttemptEnd::Garbled(Failure::Protocol(what)))
     }
 
-    /// Drops an upload on another store than the one that answers now: its number means
-    /// something else here. It stays in the state file, because the other server may come back.
+    /// Drops an upload that belongs to another store than the one that answers now: its number
+    /// means another document here. It stays in the state file, because the other server may come
+    /// back.
     fn keep_to_one_store(&mut self, context: &mut AttemptContext<'_>) {
         let store = context.connection.welcome().server_id;
         if self.store.is_some() && store.is_some() && self.store != store {
@@ -80,10 +81,10 @@ impl Transfer {
         )
     }
 
-    /// Tells the state file of an upload that was found on the server, before `resume`: the
-    /// server may work on the answer for long, and a person who interrupts that is told the
-    /// number. Does not wait: the entry is written once more when the upload goes on, and an
-    /// error of the disk is told then.
+    /// Writes an upload that was found on the server to the state file, before `resume`: the server
+    /// may work long on its answer, and a person who interrupts that needs the number. Does not
+    /// wait: the entry is written again when the upload continues, and an error of the disk is
+    /// reported then.
     fn list(&mut self, context: &mut AttemptContext<'_>) {
         let unlisted = self.upload.known_mut().filter(|known| !known.is_listed);
         if let Some(known) = unlisted {

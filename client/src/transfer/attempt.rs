@@ -1,4 +1,4 @@
-//! One attempt: from wherever the upload is to SUCCESS, over one main connection.
+//! One attempt: from the present state of the upload to SUCCESS, over one main connection.
 
 use super::agree::Agreed;
 use super::{AttemptContext, Transfer};
@@ -8,28 +8,28 @@ use crate::failure::Failure;
 use crate::plan::Plan;
 use towline_protocol::reply::Success;
 
-/// How often client and server may find that they differ about how far the upload is, before
-/// the connection counts as lost.
+/// How often client and server may find that they have different numbers for how far the upload is,
+/// before the connection counts as lost.
 const REALIGNMENTS: u32 = 8;
 
-/// How an attempt went.
+/// The result of an attempt.
 pub(crate) struct Attempt {
     pub(crate) ended: Result<Receipt, AttemptEnd>,
-    /// The server keeps more bytes for good than after every earlier attempt.
+    /// More bytes are durable on the server than after every earlier attempt.
     pub(crate) made_headway: bool,
     /// Bytes were sent, and the server has received none of them.
     pub(crate) was_in_vain: bool,
 }
 
 impl Attempt {
-    /// There was no connection for it.
+    /// An attempt for which there was no connection.
     pub(crate) fn not_begun(end: AttemptEnd) -> Self {
         Self { ended: Err(end), made_headway: false, was_in_vain: false }
     }
 }
 
 impl Transfer {
-    /// Uploads over one main connection, from wherever the upload is to the receipt.
+    /// Uploads over one main connection, from the present state of the upload to the receipt.
     ///
     /// # Cancel safety
     /// An attempt that is dropped leaves the transfer fit for a pause and for the next attempt.
@@ -65,7 +65,7 @@ impl Transfer {
         Err(AttemptEnd::Lost(reason.to_owned()))
     }
 
-    /// Carries out the plan. The state file is told of the upload meanwhile.
+    /// Carries out the plan, and writes the upload to the state file meanwhile.
     async fn send_and_list(
         &mut self,
         context: &mut AttemptContext<'_>,
@@ -85,8 +85,8 @@ impl Transfer {
         sent
     }
 
-    /// The last step: only where the server has the hash that the local file has, SUCCESS is
-    /// believed, and the state file forgets the upload.
+    /// The last step: SUCCESS counts only where the server has the same hash as the local file;
+    /// then the state file forgets the upload.
     pub(super) async fn conclude(
         &mut self,
         context: &mut AttemptContext<'_>,

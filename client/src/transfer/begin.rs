@@ -52,7 +52,7 @@ impl Transfer {
         });
         let (local, filesize) = (self.document.local.clone(), self.filesize());
         let AttemptContext { connection, listener, .. } = context;
-        // A server that has these bytes elsewhere copies them, and says how far it is.
+        // A server that has these bytes in another document copies them, and reports its progress.
         let mut watch = |progress: &Progress| {
             if blake3.is_some() && progress.filesize == filesize {
                 listener(Event::copying(local.clone(), filesize, progress.received));
@@ -115,10 +115,10 @@ impl Transfer {
         Ok(Agreed::Granted(plan))
     }
 
-    /// Whether an upload under this name may be one of this file: as far as the state file
-    /// knows, it was not begun with another file, and the blocks that the server holds agree
-    /// with the local ones. Otherwise two files of the same name and size would take turns at
-    /// one upload, and each would withdraw the blocks of the other.
+    /// Whether an upload under this name may be an upload of this file: as far as the state file
+    /// knows, it was not begun with another file, and the blocks that the server holds agree with
+    /// the local ones. Without this check, two files of the same name and size would continue the
+    /// same upload in turn, and each would withdraw the blocks of the other.
     async fn is_ours(
         &mut self,
         context: &mut AttemptContext<'_>,
@@ -129,8 +129,8 @@ impl Transfer {
         let must_all_agree = match begun_with {
             BegunWith::This => false,
             BegunWith::Another => return Ok(false),
-            // A file that was moved has the same time of modification, or else all of its blocks
-            // agree.
+            // A file that was moved has the same time of modification; without such a time, all of
+            // its blocks must agree.
             BegunWith::Gone(modified) => modified.is_none() || modified != self.source.modified(),
         };
         let count = self.values.len() as u64;

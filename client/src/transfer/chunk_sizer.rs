@@ -1,13 +1,13 @@
-//! How large the next chunks are. Pure.
+//! The payload size of the next chunks. Pure.
 //!
-//! Chunks are small on a slow link, where each has to arrive within the server's timeout, and as
-//! large as possible on a fast link, where each chunk costs both ends a system call.
+//! On a slow link chunks are small, because each has to arrive within the server's timeout. On a
+//! fast link they are as large as possible, because each chunk costs both ends a system call.
 
 use std::time::Duration;
 use tokio::time::Instant;
 use towline_types::block::BLOCK_SIZE_BYTES;
 
-/// The time that one chunk should take on its way.
+/// The time that one chunk should take on the link.
 const CHUNK: Duration = Duration::from_millis(100);
 
 /// The smallest and the largest payload that a chunk may have, in bytes.
@@ -46,7 +46,7 @@ impl ChunkSizer {
             let took = now.duration_since(before).as_micros().max(1);
             let fits = u128::from(BLOCK_SIZE_BYTES) * CHUNK.as_micros() / took;
             let fits = u32::try_from(fits).unwrap_or(u32::MAX);
-            // The size at most doubles: one block that left fast may be in a buffer only.
+            // The size at most doubles: a block that left fast may only be in a buffer.
             let grown = self.chunk_bytes.saturating_mul(2);
             self.chunk_bytes = fits.min(grown).clamp(self.range.min_bytes, self.range.max_bytes);
         }

@@ -1,4 +1,4 @@
-//! Which of the `complete` requests of an attempt still counts. Pure.
+//! Which `complete` request of an attempt still counts. Pure.
 
 /// The `complete` requests of one attempt.
 ///

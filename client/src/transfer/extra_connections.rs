@@ -5,9 +5,9 @@
 //! more blocks to send, each extra connection confirms that the server has handled all that
 //! it has sent.
 //!
-//! The client does not record which connection has which block. Where an extra connection was
-//! lost, the client asks the server which blocks it holds, and sends the missing ones again. So
-//! a lost connection costs its own blocks and no others.
+//! The client does not record which connection has which block. Where an extra connection was lost,
+//! the client asks the server which blocks it holds, and sends the missing ones again. So a lost
+//! connection costs only its own blocks.
 
 mod losses;
 mod scaler;
@@ -30,11 +30,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use towline_types::BlockIndex;
 
-/// How long the extra connections may go on with the blocks that they have, after the main
+/// How long the extra connections may continue with the blocks that they have, after the main
 /// connection was lost.
 const FLUSH: Duration = Duration::from_secs(30);
 
-/// How long they may do so without a byte sent and without an event.
+/// How long they may continue without a byte sent and without an event.
 const FLUSH_SILENCE: Duration = Duration::from_secs(3);
 
 /// See the module's description.
@@ -53,7 +53,7 @@ pub(super) struct ExtraConnections {
     events: UnboundedReceiver<(u32, ConnectionEvent)>,
     /// Blocks that were lost with a connection and are not queued again yet.
     losses: Losses,
-    /// How long the last connections have kept the others waiting.
+    /// The time for which the last connections have kept the others waiting.
     stragglers: StragglerTimer,
     /// The backoffs of connections that were given up while they were reconnecting: each
     /// connection started in their place waits as they would have.
@@ -324,9 +324,9 @@ impl ExtraConnections {
         self.stragglers.due()
     }
 
-    /// Gives up the connections that have not confirmed, where the others have waited for them
-    /// too long and too little has arrived meanwhile; `received_bytes` is what the server has.
-    /// Says whether it did.
+    /// Gives up the connections that have not confirmed, where the others have waited too long for
+    /// them and too few bytes have arrived meanwhile. `received_bytes` is the number that the
+    /// server has. Returns whether it gave up any.
     pub(super) async fn give_up_stragglers(&mut self, received_bytes: u64) -> bool {
         let bytes = received_bytes.saturating_add(self.sent_bytes());
         if !self.stragglers.are_too_late(Instant::now(), bytes) {

@@ -1,23 +1,23 @@
-//! Whether an attempt has brought an upload further, for good.
+//! Whether an attempt has made more bytes of an upload durable. Pure.
 
-/// How many bytes of a file the server keeps for good, as far as that can be true. At most
-/// they are the bytes that were there when this run first asked and those that it has sent
-/// since.
+/// How many bytes of a file are durable on the server, as far as its reports can be true. At most,
+/// they are the bytes that were there at the first answer in this run and the bytes that this run
+/// has sent since.
 ///
-/// A server that says more than that is not believed. A server that says the same number
-/// again has made nothing durable.
+/// A larger number in a report is not believed. The same number again means that nothing became
+/// durable.
 #[derive(Debug, Default)]
 pub(super) struct Headway {
-    /// What was there at the first answer; nothing before it.
+    /// The number of bytes at the first answer; nothing before that answer.
     base_bytes: Option<u64>,
     /// The highest number that was believed.
     best_bytes: u64,
-    /// The highest number that the server has said in this attempt.
+    /// The highest number that the server has reported in this attempt.
     said_bytes: u64,
 }
 
 impl Headway {
-    /// An attempt begins, and the server has said that it holds this number of bytes.
+    /// An attempt begins, and the server has reported that it holds this number of bytes.
     pub(super) fn granted(&mut self, bytes: u64) {
         if self.base_bytes.is_none() {
             self.base_bytes = Some(bytes);
@@ -26,13 +26,13 @@ impl Headway {
         self.durable(bytes);
     }
 
-    /// The server has said that this number of bytes is durable.
+    /// The server has reported that this number of bytes is durable.
     pub(super) fn durable(&mut self, bytes: u64) {
         self.said_bytes = self.said_bytes.max(bytes);
     }
 
-    /// An attempt has ended, and this run has sent `sent_bytes` by now. Whether the server
-    /// keeps more bytes than after every earlier attempt.
+    /// An attempt has ended, and this run has sent `sent_bytes` in all. Returns whether more bytes
+    /// are durable than after every earlier attempt.
     pub(super) fn was_made(&mut self, sent_bytes: u64) -> bool {
         let possible_bytes = self.base_bytes.unwrap_or(0).saturating_add(sent_bytes);
         let believed_bytes = self.said_bytes.min(possible_bytes);

@@ -14,7 +14,7 @@ use towline_types::FileHash;
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::file_hash::hash_file;
 
-/// How often the listener is told how much of a local file has been read to compare it.
+/// How often the listener gets the number of bytes of a local file that were read to compare it.
 const CHECK_TOLD_EVERY: Duration = Duration::from_millis(200);
 
 impl Transfer {
@@ -76,12 +76,12 @@ impl Transfer {
         for (value, found) in self.values.iter_mut().zip(found) {
             *value = value.or(found);
         }
-        // Values that were read while the file changed belong to no version of it.
+        // Values that were read while the file changed belong to no single version of the file.
         self.check_unchanged().await
     }
 
     /// Fails where the file has changed since it was opened. An upload of such a file is never
-    /// completed: its blocks could be of different versions.
+    /// completed, because its blocks could be blocks of different versions.
     pub(super) async fn check_unchanged(&self) -> Result<(), AttemptEnd> {
         let values = self.values.clone();
         let unchanged = self.blocking(move |source| match source.sameness()? {
@@ -114,8 +114,8 @@ impl Transfer {
         Failure::File { action: "read", path, source: error, kept: self.saved() }
     }
 
-    /// A file that is shorter now loses its upload: the next run begins a new one, so no byte
-    /// that the server has is called safe.
+    /// The failure for a changed file. A file that is shorter now loses its upload: the next run
+    /// begins a new one, so no byte on the server is called safe.
     fn changed(&self) -> Failure {
         let found = std::fs::metadata(self.source.path());
         let is_shorter = found.is_ok_and(|found| found.len() < self.filesize().get());

@@ -9,7 +9,7 @@ pub struct PutOptions {
     /// The payload of a chunk in bytes; `None` takes the server's proposal and adapts it to the
     /// link.
     pub chunk_bytes: Option<u32>,
-    /// What the server does where the name is taken; `None` leaves what was asked for when the
+    /// What the server does where the name is taken; with `None`, what was asked for when the
     /// upload began.
     pub on_conflict: Option<OnConflict>,
     /// Upload the file even if the server has the same bytes already.

@@ -7,28 +7,28 @@ use towline_types::{FileSize, Offset};
 
 /// How far an upload is.
 ///
-/// The server reports two offsets, and an offset ends at the first gap. An upload over
-/// several connections, or of a file that was changed, has blocks beyond its first gap:
-/// what was missing when the last plan was made tells how many bytes they are.
+/// The server reports two offsets, and an offset ends at the first gap. An upload over several
+/// connections, or of a file that was changed, has blocks beyond its first gap: the ranges that
+/// were missing when the last plan was made tell how many bytes these blocks have.
 #[derive(Debug)]
 pub(super) struct Position {
     received: Offset,
     durable: Offset,
-    /// What was missing when the last plan was made, in ascending order. Nothing before the
-    /// first plan: then all that lies beyond an offset counts as missing.
+    /// The ranges that were missing when the last plan was made, in ascending order. Nothing before
+    /// the first plan: then all bytes beyond an offset count as missing.
     missing: Option<Vec<Range<u64>>>,
-    /// The durable offset of the first report after the last plan was made: before it, only
-    /// what an earlier connection has heard is known, and the server may have synced since.
+    /// The durable offset of the first report after the last plan was made. Before that report,
+    /// only the reports of an earlier connection are known, and the server may have synced since.
     planned_at: Option<Offset>,
     /// The blocks beyond the gaps that were there when the plan was made are durable by now.
     is_all_durable: bool,
-    /// The server has answered the last question before the pause: what it reports from here
-    /// on, it reports of all that was sent.
+    /// The server has answered the last question before the pause: its later reports cover all that
+    /// was sent.
     is_at_pause: bool,
 }
 
 impl Position {
-    /// An upload that begins, or that was found at that offset; no plan is made yet.
+    /// An upload that begins, or that was found at this offset; there is no plan yet.
     pub(super) fn at(offset: Offset) -> Self {
         Self {
             received: offset,
@@ -40,7 +40,7 @@ impl Position {
         }
     }
 
-    /// The server goes on at that offset, and this is what it lacks.
+    /// The server continues at this offset, and the plan has the bytes that it lacks.
     pub(super) fn planned(&mut self, plan: &Plan, filesize: FileSize, offset: Offset) {
         self.went_back_to(offset);
         self.missing = Some(plan.missing(filesize));
@@ -54,17 +54,18 @@ impl Position {
         self.durable = self.durable.min(offset);
     }
 
-    /// The server has said how far it is.
+    /// The server has reported how far the upload is.
     pub(super) fn reported(&mut self, received: Offset, durable: Offset) {
-        // A sync that was recorded after the plan covers all that was there before it.
+        // A sync that was recorded after the plan covers all blocks that were there before the
+        // plan.
         self.is_all_durable |= durable > *self.planned_at.get_or_insert(durable);
         // At a pause the server makes everything durable before it reports for the last time.
         self.is_all_durable |= self.is_at_pause && durable == received;
         (self.received, self.durable) = (received, durable);
     }
 
-    /// The upload rests: the server has handled all that was sent. A report from before this
-    /// may have been sent before the last sync.
+    /// The upload rests, and the server has handled all that was sent. Only later reports count: an
+    /// earlier report may have been sent before the last sync.
     pub(super) fn rests(&mut self) {
         self.is_at_pause = true;
     }
@@ -93,7 +94,7 @@ impl Position {
         }
     }
 
-    /// How many bytes were missing beyond that offset.
+    /// How many bytes beyond that offset were missing.
     fn missing_bytes(&self, filesize: FileSize, offset: Offset) -> u64 {
         let offset = offset.get();
         let Some(missing) = &self.missing else { return filesize.get().saturating_sub(offset) };
@@ -115,7 +116,7 @@ mod tests {
         Offset::try_from(bytes).unwrap()
     }
 
-    /// Eight blocks of which the server has those, and goes on at that offset.
+    /// The plan for eight blocks, of which the server has `held`, and continues at `offset`.
     fn plan(offset: u64, held: &[u64]) -> Plan {
         let value = ChainingValue::from_bytes([1; 32]);
         let held = held.iter().map(|number| (*number, value)).collect();
@@ -128,7 +129,8 @@ mod tests {
         assert_eq!(position.held_bytes(filesize), MIB, "nothing else is known yet");
         position.planned(&plan(MIB, &[0, 2, 3, 4]), filesize, at(MIB));
         assert_eq!(position.held_bytes(filesize), 4 * MIB);
-        // Half of the gap, and then the other half: the offset jumps, what is held does not.
+        // Half of the gap is filled, and then the other half: the offset jumps, and the held bytes
+        // grow evenly.
         position.reported(at(MIB + MIB / 2), at(MIB));
         assert_eq!(position.held_bytes(filesize), 4 * MIB + MIB / 2);
         position.reported(at(5 * MIB), at(MIB));
@@ -152,7 +154,8 @@ mod tests {
     fn a_report_that_was_lost_makes_the_next_one_no_sync() {
         let (filesize, mut position) = (size(8 * MIB), Position::at(at(MIB)));
         position.reported(at(MIB), at(0));
-        // The server went on to 1 MiB, and the connection was lost before that was heard.
+        // The server continued to 1 MiB, and the connection was lost before the client received
+        // that report.
         position.planned(&plan(MIB, &[0, 2, 3, 4]), filesize, at(MIB));
         position.reported(at(MIB + 7), at(MIB));
         assert_eq!(position.safe_bytes(filesize), MIB, "no sync since the plan");

@@ -11,7 +11,7 @@ use towline_protocol::request::DocumentRef;
 use towline_protocol::{Reply, Request};
 use towline_types::DocumentId;
 
-/// How often that may be done before client and server agree again on what is to be sent.
+/// How often blocks may be sent again before client and server agree again on what is to be sent.
 const RESENDS: u32 = 64;
 
 impl Transfer {

@@ -52,7 +52,7 @@ impl Transfer {
                     return Ok(Some(Agreed::Granted(plan)));
                 }
                 Reply::Success(success) => return self.was_completed(context, success).await,
-                // The server decides: the client asks again, without an offset.
+                // The server's offset counts: the client asks again, without an offset.
                 Reply::Error(error) if error.code == Code::OffsetMismatch && offset.is_some() => {
                     offset = None;
                 }

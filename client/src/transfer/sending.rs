@@ -26,8 +26,8 @@ use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::file_hash::hash_file;
 use towline_types::{BlockIndex, Offset};
 
-/// How often one block may arrive damaged before the upload fails: then the link, or a machine
-/// at one of its ends, damages data all the time.
+/// How often one block may arrive damaged before the upload fails: then the link, or a machine at
+/// one of its ends, damages data again and again.
 const REPAIRS: u32 = 8;
 
 /// How often the position of the upload is written to the state file.
@@ -157,7 +157,7 @@ impl Transfer {
         }
     }
 
-    /// When the attempt counts as lost, because nothing came of it for too long.
+    /// When the attempt counts as lost, because it has not advanced for too long.
     pub(super) fn stall_ends(
         &mut self,
         context: &AttemptContext<'_>,
@@ -229,7 +229,7 @@ impl Transfer {
         ChunkRange { min_bytes, max_bytes }
     }
 
-    /// Gives a block to a connection that has room: to the main one, where it has.
+    /// Gives a block to a connection that has room: to the main one, where that has room.
     fn hand_out(&mut self, context: &mut AttemptContext<'_>, state: &mut SendState, block: Block) {
         if let Some(value) =
             usize::try_from(block.index.get()).ok().and_then(|n| self.values.get_mut(n))
@@ -262,7 +262,7 @@ impl Transfer {
         }));
     }
 
-    /// Handles what the server said. Returns SUCCESS, where that was it.
+    /// Handles a message of the server. Returns SUCCESS, where that was the message.
     pub(super) fn handle(
         &mut self,
         context: &mut AttemptContext<'_>,

@@ -1,4 +1,4 @@
-//! When nothing has come of an attempt for too long, whatever the server says. Pure.
+//! When an attempt has not advanced for too long, whatever the server sends. Pure.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ pub(super) struct Reached {
 #[derive(Debug)]
 pub(super) struct StallTimer {
     reached: Reached,
-    /// When that was reached, or when the server last advanced in its own work.
+    /// When the last change happened, or when the server last advanced in its own work.
     since: Instant,
 }
 
@@ -39,7 +39,7 @@ impl StallTimer {
         self.since = now;
     }
 
-    /// When the attempt counts as stalled, where this time without change is allowed.
+    /// When the attempt counts as stalled, where `allowed` is the longest time without a change.
     pub(super) fn ends(&self, allowed: Duration) -> Instant {
         self.since + allowed
     }

@@ -23,7 +23,7 @@ pub(super) enum Upload {
         /// The upload that was found and cannot be continued: the server may offer it again.
         given_up: Option<DocumentId>,
     },
-    /// This upload exists, or existed when it was last heard of.
+    /// This upload exists, or existed at the last answer about it.
     Known(KnownUpload),
 }
 
@@ -38,7 +38,7 @@ pub(super) struct KnownUpload {
     /// What an earlier run wrote down of the blocks that it had sent; taken at the first
     /// comparison.
     pub(super) proof: Option<Proof>,
-    /// The lease under which the main connection writes, where the server has told it.
+    /// The lease under which the main connection writes, where the server has named one.
     pub(super) lease: Option<Generation>,
 }
 
@@ -46,16 +46,16 @@ pub(super) struct KnownUpload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BegunBy {
     ThisRun,
-    /// It may have asked for something else on a conflict of names.
+    /// The earlier run may have asked for another rule where the name is taken.
     EarlierRun,
 }
 
-/// What the next `resume` says about the offset.
+/// The offset that the next `resume` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// Nothing: the server decides.
+    /// No offset: the server decides.
     Nothing,
-    /// The offset that the state file has. It is said once.
+    /// The offset of the state file. It is named once.
     At(Offset),
     /// The file is longer than when the upload began, and the server does not know that yet.
     Grown,
@@ -85,7 +85,7 @@ impl KnownUpload {
         self.expected == Expected::Grown
     }
 
-    /// The offset for the next `resume`, which is said once: where the server has another one,
+    /// The offset for the next `resume`, which is named once: where the server has another offset,
     /// the server is right.
     pub(super) fn take_expected_offset(&mut self) -> Option<Offset> {
         match self.expected {
@@ -119,8 +119,8 @@ impl Upload {
     }
 }
 
-/// Whether `upload` names the hash of the file, by which the server finds a document with the
-/// same bytes. To name it costs one reading of the whole file.
+/// Whether `upload` names the hash of the file, by which the server finds a document with the same
+/// bytes. To find the hash, the whole file has to be read once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OfferHash {
     /// Where the server has a document of the same length.

@@ -1,4 +1,4 @@
-//! Answers that no server gives, or that never come.
+//! Answers that no correct server gives, and answers that never come.
 
 use super::rogue::{Deed, Rogue, error, granted, honest, put, unknown};
 use crate::exit::Exit;
@@ -19,7 +19,8 @@ async fn an_upload_that_is_answered_by_another_question_for_ever() {
     let failure = ended.unwrap_err();
     assert_eq!(failure.exit(), Exit::Resumable, "{failure}");
     assert_eq!(rogue.connections(), 3, "once, and two retries");
-    // Without a number of retries it ends, too: that is no weather.
+    // The client gives up also without a number of retries: a later attempt would meet the same
+    // server.
     let (ended, _) = put(rogue.client()).await;
     assert!(matches!(ended, Err(Failure::Protocol(_))), "{ended:?}");
 }
@@ -46,7 +47,8 @@ async fn always_one_more_upload_that_is_gone() {
 
 #[tokio::test]
 async fn progress_that_is_not_true_earns_no_further_attempt() {
-    // It grants, says that all is durable, and is gone; again and again.
+    // The server grants the upload, reports all bytes as durable, and closes the connection, again
+    // and again.
     let rogue = Rogue::that(|connection, request| match request["action"].as_str() {
         Some("find") if connection > 0 => Deed::Say(json!({"action": "find",
             "channel": request["channel"], "same_size": false,
@@ -65,7 +67,8 @@ async fn progress_that_is_not_true_earns_no_further_attempt() {
     let (ended, _) = put(rogue.client().retries(Some(2)).timeouts(timeouts)).await;
     let failure = ended.unwrap_err();
     assert!(matches!(failure, Failure::ConnectionLost { .. }), "{failure:?}");
-    // It could be true once, for the bytes were sent: then the count begins anew.
+    // The report could be true once, because the bytes were sent: then the count of attempts begins
+    // anew.
     let connections = rogue.connections();
     assert!((3..=4).contains(&connections), "{connections} connections");
 }
@@ -75,7 +78,7 @@ async fn a_question_is_not_waited_for_because_other_words_come() {
     let progress = json!({"action": "progress", "channel": 9, "document_id": 7, "received": 1,
         "durable": 0, "filesize": 5, "progress": ""});
     let timeouts = Timeouts { answer: Duration::from_millis(300), ..Timeouts::default() };
-    // A word now and then, for ever, and as many as there is room for.
+    // The server sends a message now and then without end, and then as many as the socket takes.
     for flood in [false, true] {
         let progress = progress.clone();
         let rogue = Rogue::that(move |_, request| match request["action"].as_str() {
@@ -94,7 +97,7 @@ async fn a_question_is_not_waited_for_because_other_words_come() {
 
 #[tokio::test]
 async fn sending_without_any_effect_ends() {
-    // `complete` is never answered, and pings are.
+    // `complete` is never answered, while pings are.
     let rogue = Rogue::that(|_, request| match request["action"].as_str() {
         Some("complete") => Deed::Keep,
         Some("resume") => Deed::Say(granted(request, 7)),

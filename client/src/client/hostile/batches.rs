@@ -1,4 +1,4 @@
-//! Servers that make trouble in the middle of a batch of small files.
+//! Servers that break the protocol in the middle of a batch of small files.
 
 use super::copies::{GOES_ON, PAUSE, STANDS, copying, impatient};
 use super::rogue::{Deed, Files, Names, Rogue, error, files, honest};
@@ -65,7 +65,7 @@ async fn small_files_that_wait_for_copies_are_waited_for_as_long_as_these_get_on
     }
 }
 
-/// Files that go in volleys.
+/// Files that are sent in a batch.
 fn small_files(names: &[String]) -> Files {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut files = files(&names);
@@ -81,9 +81,9 @@ async fn a_file_that_fails_for_now_does_not_keep_back_what_a_lost_connection_lef
     let rogue = Rogue::that(move |connection, request| {
         let is_bad = request["filename"] == "0-bad";
         match request["action"].as_str() {
-            // In the middle of a volley.
+            // The connection ends in the middle of a batch.
             Some("upload") if is_bad && connection == 0 => Deed::Close,
-            // For ever, unless the others get their turn.
+            // The server refuses this file for now until the 30 other files are complete.
             Some("upload") if is_bad && completed.load(Ordering::SeqCst) < 30 => {
                 Deed::Say(error(request, Code::Internal))
             }
@@ -94,7 +94,7 @@ async fn a_file_that_fails_for_now_does_not_keep_back_what_a_lost_connection_lef
             _ => names.honest(request),
         }
     });
-    // More than go at a time: eight, where a server has sixteen channels.
+    // More files than are sent at a time: eight, where a server allows 16 channels.
     let names: Vec<_> = (1..=30).map(|n| format!("{n:02}")).collect();
     let files = small_files(&[vec!["0-bad".to_owned()], names].concat());
     let mut done = Vec::new();

@@ -1,4 +1,4 @@
-//! Servers that copy a file, and that say how far they are or do not get on.
+//! Servers that copy a file and report their progress, and servers whose copy stands still.
 
 use super::rogue::{Deed, Rogue, files, granted, honest, put, success};
 use crate::events::Event;
@@ -21,9 +21,9 @@ pub(super) fn copying(request: &Value, field: &str, numbers: &[u64]) -> Vec<Valu
     numbers.iter().map(report).collect()
 }
 
-/// It waits for its turn, and then goes on, each time with the next number.
+/// The copy waits for its turn and then advances: each report has the next number.
 pub(super) const GOES_ON: [u64; 10] = [0, 0, 0, 0, 0, 1, 2, 3, 4, 5];
-/// It has begun, and is never further.
+/// The copy has begun and never advances.
 pub(super) const STANDS: [u64; 60] = [2; 60];
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,8 +32,8 @@ pub(super) fn impatient() -> Timeouts {
     Timeouts { answer, progress, ..Timeouts::default() }
 }
 
-/// A server that copies what it has, where the second connection asks for it: the first one
-/// was lost. The receipt comes after the numbers.
+/// A server that copies the file when the second connection asks for it, after the first connection
+/// was lost. The receipt follows the reports.
 fn copies_for_a_resumption(numbers: &'static [u64]) -> Rogue {
     Rogue::that(move |connection, request| match request["action"].as_str() {
         Some("complete") if connection == 0 => Deed::Close,
@@ -46,7 +46,7 @@ fn copies_for_a_resumption(numbers: &'static [u64]) -> Rogue {
     })
 }
 
-/// A server that copies it before the receipt for what was sent, or in place of the sending.
+/// A server that copies the file before the receipt for what was sent, or in place of the sending.
 fn copies_at(action: &'static str, numbers: &'static [u64]) -> Rogue {
     let field = if action == "upload" { "received" } else { "copied" };
     Rogue::that(move |_, request| match request["action"].as_str() {

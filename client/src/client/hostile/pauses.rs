@@ -1,4 +1,4 @@
-//! Pauses, and what a client counts on afterwards.
+//! Pauses, and what the client says afterwards about the bytes that are safe.
 
 use super::rogue::{Deed, Rogue, files, honest, welcome};
 use crate::document::Document;
@@ -27,7 +27,8 @@ async fn a_pause_ends_although_the_server_talks() {
     let cancel = CancellationToken::new();
     let timeouts = Timeouts { closing: Duration::from_millis(300), ..Timeouts::default() };
     let mut client = rogue.client().timeouts(timeouts);
-    // A thread of its own, as the command line has for signals: this one has no time.
+    // A thread of its own, as the command line has one for signals: the flood keeps this thread
+    // busy.
     let told = cancel.clone();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
@@ -101,7 +102,7 @@ async fn a_report_from_before_the_pause_promises_nothing_of_what_lies_beyond_a_g
         let rogue = Rogue::that(move |_, request| {
             let channel = &request["channel"];
             let size = 3 * MIB;
-            // Nothing is without a gap.
+            // The server has no bytes without a gap.
             let report = json!({"action": "progress", "channel": channel, "document_id": 7,
                 "received": 0, "durable": 0, "filesize": size, "progress": ""});
             let status = json!({"action": "status", "channel": channel, "document_id": 7,

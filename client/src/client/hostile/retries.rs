@@ -1,4 +1,4 @@
-//! What is tried again, how often, and in which order.
+//! Which attempts are repeated, how often, and in which order.
 
 use super::rogue::{Deed, Names, Rogue, error, files, granted, honest, put, success, welcome};
 use crate::client::Client;
@@ -113,7 +113,7 @@ async fn another_store_in_the_middle_of_a_run_is_begun_with_anew() {
             success["document_id"] = number(connection).into();
             Deed::Say(success)
         }
-        // A number of the first store's must not be asked for at the second.
+        // The client must not ask the second store for a document number of the first one.
         _ => honest(request, "a"),
     });
     let files = files(&["a"]);

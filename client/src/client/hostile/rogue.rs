@@ -1,4 +1,4 @@
-//! A server that does what a test says, and files to put on it.
+//! A server that does what a test says, and files to upload to it.
 
 use crate::address::ServerAddress;
 use crate::client::Client;
@@ -23,20 +23,20 @@ use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 /// What a server does about a request.
 pub(super) enum Deed {
     Say(Value),
-    /// Says it again and again, as fast as it is read, and reads nothing more.
+    /// Sends the message again and again, as fast as the client reads, and reads nothing more.
     Flood(Value),
-    /// Says one after another, with this time before each.
+    /// Sends the messages one after another, with this time before each.
     Slowly(Vec<Value>, Duration),
-    /// Says that with these bytes.
+    /// Sends these bytes.
     Send(Vec<u8>),
-    /// Says nothing.
+    /// Sends nothing.
     Keep,
     /// Closes the connection.
     Close,
 }
 
-/// A server that does so: asked with the number of the connection, from 0, and the request.
-/// What else comes is read and forgotten.
+/// A server that runs `does` for each request, with the number of the connection, from 0, and the
+/// request. It reads and drops everything else.
 pub(super) struct Rogue {
     pub(super) address: ServerAddress,
     pub(super) connections: Arc<AtomicU32>,
@@ -137,7 +137,7 @@ pub(super) fn success(request: &Value, name: &str) -> Value {
         "blake3": blake3::hash(b"hello").to_hex().as_str()})
 }
 
-/// What an honest server does about a file of one name that comes alone.
+/// What a correct server does about a file of this name that is uploaded alone.
 pub(super) fn honest(request: &Value, name: &str) -> Deed {
     Deed::Say(match request["action"].as_str().unwrap() {
         "hello" => welcome(),
@@ -149,7 +149,7 @@ pub(super) fn honest(request: &Value, name: &str) -> Deed {
     })
 }
 
-/// The same for files that come over channels of their own, whatever their names are.
+/// The same for files on several channels, whatever their names are.
 #[derive(Default)]
 pub(super) struct Names(Mutex<BTreeMap<u64, String>>);
 
@@ -166,7 +166,7 @@ impl Names {
     }
 }
 
-/// Files to upload, with `hello` in each.
+/// Files to upload, each with the content `hello`.
 pub(super) struct Files {
     pub(super) folder: TempDir,
     pub(super) jobs: Vec<(Document, PutOptions)>,
@@ -177,7 +177,7 @@ pub(super) fn files(names: &[&str]) -> Files {
     let job = |name: &&str| {
         let path: PathBuf = folder.path().join(name);
         std::fs::write(&path, "hello").unwrap();
-        // A chunk size of its own keeps a file out of a volley.
+        // A file with a chunk size of its own is not sent in a batch.
         let options = PutOptions { chunk_bytes: Some(64), ..PutOptions::default() };
         (Document::in_folder(path, Vec::new()).unwrap(), options)
     };
@@ -185,7 +185,7 @@ pub(super) fn files(names: &[&str]) -> Files {
     Files { jobs, folder }
 }
 
-/// Puts one file; how it ended, with the notices on the way.
+/// Uploads one file. Returns how that ended, and the number of notices on the way.
 pub(super) async fn put(mut client: Client) -> (Result<Receipt, Failure>, usize) {
     let files = files(&["a"]);
     let (document, options) = &files.jobs[0];

@@ -7,11 +7,11 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The number of losses that may wait. Each leaves a begun block on the server, and a server
-/// bears no more than 64 of them, those that are being sent included.
+/// The number of losses that may wait. Each loss leaves a begun block on the server, and a server
+/// allows at most 64 of them, including those that are being sent.
 const MOST: u32 = 16;
 
-/// How long the oldest loss may wait, and for how many blocks to be handed out.
+/// How long the oldest loss may wait, while other blocks are handed out.
 const WAITS: Duration = Duration::from_secs(10);
 const WAITS_BLOCKS: u32 = 256;
 

@@ -153,9 +153,9 @@ mod tests {
     fn a_connection_is_added_while_each_makes_it_faster() {
         let each = |count| 5 * count as u64;
         assert_eq!(connections(2000, each), (4, Duration::from_secs(6)));
-        // Two fill the link, and the third shows it.
+        // Two connections fill the link, and the third one shows that.
         assert_eq!(connections(2000, |count| 5 * count.min(2) as u64).0, 3);
-        // One does.
+        // One connection fills the link.
         assert_eq!(connections(2000, |_| 5).0, 2);
     }
 
@@ -175,7 +175,7 @@ mod tests {
     fn a_weak_link_gets_none_until_it_is_better() {
         let mut scaler = ConnectionScaler::new(Instant::now());
         assert!(!look(&mut scaler, 0, 1));
-        // Two would take longer than two seconds for a block each.
+        // With two connections, a block would take longer than two seconds on each.
         for second in 1..100 {
             assert!(!look(&mut scaler, second * (MIB - 1), 1));
         }
@@ -190,7 +190,7 @@ mod tests {
         assert!(look(&mut scaler, 10 * MIB, 1));
         assert!(!look(&mut scaler, 15 * MIB, 2));
         assert!(!look(&mut scaler, 15 * MIB, 2), "it stands still");
-        // Against what there was before the stall.
+        // The rate is compared with the rate before the stall.
         assert!(!look(&mut scaler, 20 * MIB, 2));
         assert_eq!(scaler.next_look(), None);
     }

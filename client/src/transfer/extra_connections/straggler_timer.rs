@@ -1,4 +1,4 @@
-//! When the last extra connections have kept all other connections waiting for too long. Pure.
+//! How long the last extra connections may keep all other connections waiting. Pure.
 
 use std::time::Duration;
 use tokio::time::Instant;
