@@ -1,5 +1,4 @@
-//! What a user of the command line has: `towline`, a folder of their own files, a token
-//! and a state file.
+//! What a user of the command line has: `towline`, a folder with files, a token and a state file.
 
 use crate::PATIENCE;
 use crate::process::towline;
@@ -21,11 +20,11 @@ use towline_state::state_file::{StateFile, UploadsState};
 pub struct CliFixture {
     folder: PathBuf,
     token_file: PathBuf,
-    /// Where the server is, or a proxy before it.
+    /// The address of the server, or of a proxy in front of it.
     pub to: SocketAddr,
 }
 
-/// What a run has left.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     /// The exit code; nothing where a signal ended it.
@@ -36,7 +35,7 @@ pub struct Outcome {
     pub err: String,
 }
 
-/// A run that goes on, with `--json`.
+/// A run with `--json` that has not ended.
 #[derive(Debug)]
 pub struct Run {
     child: Child,
@@ -86,22 +85,22 @@ impl CliFixture {
         path
     }
 
-    /// Where the client keeps its notes.
+    /// The path of the client's state file.
     #[must_use]
     pub fn state_path(&self) -> PathBuf {
         self.path("uploads_state.json")
     }
 
-    /// What the client's notes say.
+    /// The content of the client's state file.
     ///
     /// # Panics
-    /// Where they cannot be read.
+    /// Where it cannot be read.
     #[must_use]
     pub fn state(&self) -> UploadsState {
         StateFile::at(self.state_path()).read().expect("the state file reads well")
     }
 
-    /// `towline put FILE` with everything it needs, ready for more.
+    /// `towline put FILE` with server, token and state file; a test can add arguments.
     #[must_use]
     pub fn put(&self, file: &Path) -> Command {
         let mut command = self.command("put");
@@ -110,7 +109,7 @@ impl CliFixture {
         command
     }
 
-    /// The same from another machine: with notes of its own.
+    /// The same from another machine: with another state file.
     #[must_use]
     pub fn elsewhere(&self, file: &Path, state_file: &str) -> Command {
         let mut command = towline();
@@ -119,7 +118,7 @@ impl CliFixture {
         command
     }
 
-    /// A command of a person whose state folder is this one, and who names no state file.
+    /// A command of a person who has this state folder and names no state file.
     #[must_use]
     pub fn at_home(&self, name: &str, state_folder: &Path) -> Command {
         let mut command = towline();
@@ -140,10 +139,11 @@ impl CliFixture {
         command
     }
 
-    /// The same for a command with an upload that is sending when it returns.
+    /// Starts a command with `--json`; its events can be read while it runs.
     ///
     /// # Panics
-    /// Where it cannot be run.
+    ///
+    /// Where the command cannot be run.
     #[must_use]
     pub fn start(&self, mut command: Command) -> Run {
         command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -156,7 +156,7 @@ impl CliFixture {
 /// Runs a command to its end.
 ///
 /// # Panics
-/// Where it does not end in time.
+/// Where the command does not end in time.
 pub async fn run(mut command: Command) -> Outcome {
     let ran = timeout(PATIENCE, command.output()).await;
     let output = ran.expect("towline ends in time").expect("towline can be run");
@@ -168,36 +168,38 @@ impl Outcome {
     /// The events of a run with `--json`.
     ///
     /// # Panics
-    /// Where a line of standard output is none.
+    /// Where a line of standard output is no event.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
         let event = |line| serde_json::from_str(line).expect("each line is an event");
         self.out.lines().map(event).collect()
     }
 
-    /// The last event of that name.
+    /// The last event with that name.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Where there is no such event.
     #[must_use]
     pub fn event(&self, name: &str) -> Value {
         let found = self.events().into_iter().rfind(|event| event["event"] == name);
         found.unwrap_or_else(|| panic!("no {name} in {self:#?}"))
     }
 
-    /// It went as it should.
+    /// Checks that the run has ended with exit code 0.
     ///
     /// # Panics
-    /// Where it did not.
+    ///
+    /// Where it has not.
     pub fn assert_done(&self) -> &Self {
         assert_eq!(self.code, Some(0), "{self:#?}");
         self
     }
 
-    /// It ended with that code.
+    /// Checks that the run has ended with this exit code.
     ///
     /// # Panics
-    /// Where it did not.
+    ///
+    /// Where it has not.
     pub fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
@@ -205,10 +207,11 @@ impl Outcome {
 }
 
 impl Run {
-    /// Waits for an event that is wanted.
+    /// Waits for an event for which `wanted` is true.
     ///
     /// # Panics
-    /// Where the run ends before.
+    ///
+    /// Where the run ends before such an event.
     pub async fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let search = async {
             while let Some(line) = self.lines.next_line().await.expect("a pipe") {
@@ -222,17 +225,17 @@ impl Run {
         timeout(PATIENCE, search).await.expect("it happens in time")
     }
 
-    /// Sends it a signal.
+    /// Sends the process a signal.
     ///
     /// # Panics
-    /// Where it has ended.
+    /// Where the process has ended.
     pub fn signal(&self, signal: Signal) {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         let id = id.and_then(Pid::from_raw).expect("towline still runs");
         kill_process(id, signal).expect("a process of ours");
     }
 
-    /// Waits for its end.
+    /// Waits until the run has ended.
     ///
     /// # Panics
     /// Where it does not end in time.

@@ -1,6 +1,5 @@
-//! The disks under a data folder: one for all of it, or one for the bytes and one
-//! for the catalog, which then lose their power at the same moment but need not
-//! have kept the same past.
+//! The disks under a data folder: one for everything, or one for the bytes and one for the catalog.
+//! Two disks lose their power at the same moment, but each may have kept a different state.
 
 use crate::site::Site;
 use crate::volume::{Shown, Volume};
@@ -14,24 +13,24 @@ pub struct Disks {
     data: Volume,
 }
 
-/// Room for a scenario, and small enough to be made anew a hundred times.
+/// Enough room for a scenario, and small enough to be formatted a hundred times.
 const SIZE_BYTES: u64 = 48 << 20;
 
 impl Disks {
-    /// One for everything; or nothing, said aloud.
+    /// One disk for everything; nothing where the machine cannot have one, which is printed.
     #[must_use]
     pub fn one() -> Option<Self> {
         Some(Self::of(Volume::ext4(SIZE_BYTES)?, None))
     }
 
-    /// A second one for the catalog.
+    /// The same with a second disk for the catalog.
     #[must_use]
     pub fn two() -> Option<Self> {
         let state = Volume::ext4(SIZE_BYTES)?;
         Some(Self::of(Volume::ext4(SIZE_BYTES)?, Some(state)))
     }
 
-    /// These, the second one for the catalog.
+    /// Disks that the caller has made, the second one for the catalog.
     #[must_use]
     pub fn of(data: Volume, state: Option<Volume>) -> Self {
         let mut disks = Self { site: Site::on(&data), shown: None, state, data };
@@ -45,14 +44,14 @@ impl Disks {
         &self.site
     }
 
-    /// Cuts the power of all of them and brings it back. No server may run.
+    /// Cuts the power of all disks and brings it back. No server may run.
     pub fn lose_power(&mut self) {
         self.power_off();
         self.power_on();
     }
 
-    /// The power goes, everywhere. The catalog first: what fails on the way down must
-    /// not be taken for a failed disk, and be written down.
+    /// Cuts the power of all disks. The catalog's disk goes first: otherwise the server could take
+    /// an error of the other disk for a failed disk, and write that down.
     pub fn power_off(&self) {
         if let Some(state) = &self.state {
             state.power_off();
@@ -60,7 +59,7 @@ impl Disks {
         self.data.power_off();
     }
 
-    /// The power comes back. No server may run any more.
+    /// Brings the power back. No server may run any more.
     pub fn power_on(&mut self) {
         if let Some(shown) = self.shown.take() {
             shown.hide();
@@ -72,7 +71,7 @@ impl Disks {
         self.show();
     }
 
-    /// Takes the disk with the bytes out and puts it in again. No server may run.
+    /// Unmounts the disk with the bytes and mounts it again. No server may run.
     pub fn mount_data_again(&mut self) {
         if let Some(shown) = self.shown.take() {
             shown.hide();

@@ -1,10 +1,10 @@
-//! One bit of a file, turned.
+//! Turns one bit of a file.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// Turns one bit of a file, and leaves its length and its inode alone.
+/// Turns one bit of a file. The length and the inode of the file stay.
 ///
 /// # Panics
 /// Where the file has no such byte.

@@ -1,11 +1,9 @@
-//! The harness of Towline's end-to-end tests: servers to talk to, a client that
-//! says whatever a test wants said, a network that breaks when told to, and
-//! files with known hashes.
+//! The kit of Towline's end-to-end tests: servers, a client that sends whatever a test needs, a
+//! network with faults at given points, and files with known hashes.
 //!
-//! Everything here speaks through public doors only: the wire, the command
-//! line, the files that the formats describe. Nothing waits for time to pass
-//! where it can wait for an event, no port is fixed, and a failure says what
-//! was heard up to then.
+//! Everything here uses only public interfaces: the wire, the command line, the files that the
+//! formats describe. The kit waits for events and not for a time to pass wherever it can. No port
+//! is fixed, and a failing test prints everything that it received before.
 
 pub mod cli_fixture;
 pub mod disks;
@@ -30,11 +28,12 @@ pub mod volume;
 
 use std::time::Duration;
 
-/// How long a test waits for what must come at once, before it fails. Generous:
-/// two slow cores are shared with others, and only a failing test waits that long.
+/// How long a test waits for an event that should come at once, before the test fails. The value is
+/// large because two slow cores are shared with other processes; only a failing test waits that
+/// long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether the long forms of tests are wanted, which take minutes: `TOWLINE_LONG=1`.
+/// Whether to run the long forms of tests, which take minutes: `TOWLINE_LONG=1`.
 #[must_use]
 pub fn is_long() -> bool {
     std::env::var("TOWLINE_LONG").is_ok_and(|wanted| !wanted.is_empty() && wanted != "0")

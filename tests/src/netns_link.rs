@@ -1,8 +1,8 @@
-//! A link of a test of its own between two network namespaces. The test takes it down, lets it
-//! lose packets, or makes it slow: faults below TCP, which no proxy can make.
+//! A link between two network namespaces, which one test has for itself. The test takes it down,
+//! lets it lose packets, or makes it slow: faults below TCP, which no proxy can make.
 //!
-//! It needs root and `ip`; losing packets needs `nft`, slowness `tc`. Where they are
-//! missing, [`NetnsLink::make`] says aloud that the test is skipped, and why.
+//! It needs root and `ip`; to lose packets needs `nft`, and to be slow needs `tc`. Where they are
+//! missing, [`NetnsLink::make`] prints that the test is skipped, and why.
 
 use crate::volume::{Unavailable, need_root, run, skipped};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -21,12 +21,12 @@ pub struct LinkEnd {
     address: Ipv4Addr,
 }
 
-/// See the module's description. Dropped, it is gone with both namespaces.
+/// See the module's description. When it is dropped, it is removed with both namespaces.
 #[derive(Debug)]
 pub struct NetnsLink {
-    /// Where the server is.
+    /// The server's end.
     pub near: LinkEnd,
-    /// Where the client is.
+    /// The client's end.
     pub far: LinkEnd,
 }
 
@@ -46,10 +46,11 @@ impl NetnsLink {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let end = |side: &str, host| LinkEnd {
             namespace: format!("towline-{}-{number}-{side}", std::process::id()),
-            // Of the range for tests between networks; no other device is in the namespaces.
+            // From the address range for tests between networks; the namespaces have no other
+            // device.
             address: Ipv4Addr::new(198, 18, 0, host),
         };
-        // Made first, so that whatever fails below is cleared away.
+        // Made first, so that it is removed where a later step fails.
         let link = Self { near: end("near", 1), far: end("far", 2) };
         for end in [&link.near, &link.far] {
             ip(&["netns", "add", &end.namespace])?;
@@ -66,54 +67,54 @@ impl NetnsLink {
         Ok(link)
     }
 
-    /// Nothing passes from now on, and no end is told: both devices keep their
-    /// carrier, as behind a switch.
+    /// From now on no packet arrives, and no end is told: both devices keep their carrier, as
+    /// behind a switch.
     ///
     /// # Panics
-    /// Where the rule is refused.
+    /// Where the system refuses the rule.
     pub fn pull(&self) {
         for end in [&self.near, &self.far] {
             end.filter("drop");
         }
     }
 
-    /// Takes the server's device down: even its own system cannot send any more.
+    /// Takes the server's device down: its own system cannot send any more, either.
     ///
     /// # Panics
-    /// Where that is refused.
+    /// Where the system refuses that.
     pub fn unplug(&self) {
         ip(&["-n", &self.near.namespace, "link", "set", DEVICE, "down"]).expect("a device");
     }
 
-    /// Both ends lose that number of packets of a hundred from now on.
+    /// From now on both ends lose this percentage of packets.
     ///
     /// # Panics
-    /// Where the rule is refused.
+    /// Where the system refuses the rule.
     pub fn lose(&self, percent: u32) {
         for end in [&self.near, &self.far] {
             end.filter(&format!("numgen random mod 100 < {percent} drop"));
         }
     }
 
-    /// Packets of more than that many bytes on their way to the near end vanish, and no end
-    /// is told: a link in between is narrower than both ends believe.
+    /// Packets of more than `bytes` bytes on their way to the near end are dropped, and no end is
+    /// told: a link on the way takes smaller packets than both ends believe.
     ///
     /// # Panics
-    /// Where that is refused.
+    /// Where the system refuses that.
     pub fn narrow(&self, bytes: u32) {
         let (near, far) = (&self.near.namespace, &self.far.namespace);
         let bytes = bytes.to_string();
-        // A device drops what is larger than its own limit.
+        // A device drops packets that are larger than its own limit.
         ip(&["-n", near, "link", "set", DEVICE, "mtu", &bytes]).expect("a device");
-        // The near end goes on saying that it takes what others take.
+        // The near end still announces the usual segment size.
         let (route, advertised) = ("198.18.0.0/24", "1460");
         let route = ["-n", near, "route", "change", route, "dev", DEVICE, "advmss", advertised];
         ip(&route).expect("a route");
-        // Each packet goes by itself, as on a wire.
+        // Each packet is sent separately, as on a wire.
         ip(&["-n", far, "link", "set", DEVICE, "gso_max_segs", "1"]).expect("a device");
     }
 
-    /// Everything passes again.
+    /// From now on all packets arrive again.
     ///
     /// # Panics
     /// Where the rules cannot be removed.
@@ -124,8 +125,8 @@ impl NetnsLink {
         }
     }
 
-    /// A slow link in both directions. `false`, with a message, where the kernel has no
-    /// shaper for it.
+    /// Makes the link slow in both directions. Returns `false`, with a message, where the kernel
+    /// has no shaper.
     #[must_use]
     pub fn slow(&self, kbit_per_second: u32) -> bool {
         let rate = format!("{kbit_per_second}kbit");
@@ -142,21 +143,21 @@ impl NetnsLink {
 impl Drop for NetnsLink {
     fn drop(&mut self) {
         for end in [&self.near, &self.far] {
-            // Its devices go with it.
+            // The devices are removed with their namespace.
             let _ = ip(&["netns", "delete", &end.namespace]);
         }
     }
 }
 
 impl LinkEnd {
-    /// Its address, with that port.
+    /// The address of this end, with that port.
     #[must_use]
     pub fn address(&self, port: u16) -> SocketAddr {
         (IpAddr::V4(self.address), port).into()
     }
 
-    /// What to put before a command so that it runs at this end. The process that is
-    /// started becomes the command.
+    /// The words before a command that make it run at this end. The process that is started becomes
+    /// the command.
     #[must_use]
     pub fn under(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.namespace]
@@ -165,7 +166,7 @@ impl LinkEnd {
     /// A connection from this end.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     ///
     /// # Panics
     /// Where the namespace is gone.
@@ -180,19 +181,19 @@ impl LinkEnd {
     /// A listener at this end, on a free port.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Where the end has no free port.
     #[must_use]
     pub fn listen(&self) -> TcpListener {
         self.inside(|| TcpListener::bind(self.address(0))).expect("a free port")
     }
 
-    /// Runs it on a thread that is at this end. A socket stays where it was made.
+    /// Runs `make` on a thread that is at this end. A socket stays at the end where it was made.
     ///
     /// # Errors
-    /// Its own, and where there is no way to this end.
+    /// The error of `make`, or that no thread can be moved to this end.
     ///
     /// # Panics
-    /// Where it does.
+    /// Where `make` panics.
     pub fn inside<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -205,7 +206,7 @@ impl LinkEnd {
         })
     }
 
-    /// What becomes of packets that arrive, from now on.
+    /// Sets what happens to packets that arrive from now on.
     fn filter(&self, verdict: &str) {
         let rules = format!(
             "flush ruleset; table inet cable {{ chain arriving {{ \

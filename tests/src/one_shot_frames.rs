@@ -7,7 +7,7 @@ use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Request, frame};
 use towline_types::BlockIndex;
 
-/// The frames for that `upload`.
+/// The frames of a whole file, beginning with that `upload`.
 #[must_use]
 pub fn one_shot_frames(upload: Upload, test_file: &TestFile) -> Vec<u8> {
     let (channel, blocks) = (upload.channel, upload.blocks);

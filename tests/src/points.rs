@@ -1,7 +1,7 @@
-//! The named points of the server at which it can be killed; `engine/src/failpoint.rs`
-//! tells how. The tests at each point hold these lists against the source.
+//! The named points of the server at which it can be killed; `engine/src/failpoint.rs` describes
+//! how. The tests at each point compare these lists with the source.
 
-/// Points that a server passes while it serves.
+/// Points that a server reaches while it serves.
 pub const ON_THE_WAY: &[&str] = &[
     "checkpoint.recorded",
     "checkpoint.synced",
@@ -24,13 +24,13 @@ pub const ON_THE_WAY: &[&str] = &[
     "write.written",
 ];
 
-/// Points that only a server passes whose durability is relaxed.
+/// Points that a server reaches only where its durability is relaxed.
 pub const RELAXED: &[&str] = &["publish.named", "deferred.synced", "deferred.recording"];
 
-/// Points that only a file passes that comes whole.
+/// Points that a server reaches only for a file that a client sends at once.
 pub const WHOLE: &[&str] = &["whole.file_made"];
 
-/// Points that a server passes which makes a document from another with the same bytes.
+/// Points that a server reaches while it makes a document from another one with the same bytes.
 pub const COPIED: &[&str] = &["copy.begun", "copy.block"];
 
 /// Points that no client of the TCP door reaches. The engine's own tests kill a process there
@@ -49,6 +49,6 @@ pub const OTHER_DOORS: &[&str] = &[
     "replace.renamed",
 ];
 
-/// Points that a start passes which has something to put in order.
+/// Points that a server reaches during its start, where it finds unfinished work.
 pub const AT_THE_START: &[&str] =
     &["recovery.begun", "recovery.done", "recovery.restored", "recovery.syncing_name"];

@@ -1,5 +1,5 @@
-//! The real `towlined`, as a process: to be killed in the middle of anything, to
-//! be told to stop, and to be started again over what it left.
+//! The real `towlined` as a process, which a test can kill at any moment, stop, and start again
+//! over the folder that it left.
 
 use crate::PATIENCE;
 use crate::raw_client::RawClient;
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 /// A program that `cargo` built beside the running test or program.
 ///
 /// # Panics
-/// Where it is not there.
+/// Where it does not exist.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("what runs is a file");
@@ -30,14 +30,14 @@ pub fn program(name: &str) -> PathBuf {
     path.into_iter().find(|path| path.exists()).unwrap_or_else(|| panic!("{name} was not built"))
 }
 
-/// `towlined`, ready for arguments. Its surroundings are the test's, without
-/// what could stand in for arguments.
+/// `towlined`, without arguments yet. It has the test's environment, except for the variables that
+/// would act as arguments.
 #[must_use]
 pub fn towlined() -> Command {
     command("towlined-under-test")
 }
 
-/// `towline`, ready for arguments.
+/// `towline`, without arguments yet.
 #[must_use]
 pub fn towline() -> Command {
     command("towline-under-test")
@@ -47,7 +47,7 @@ fn command(name: &str) -> Command {
     bare(Command::new(program(name)))
 }
 
-/// Without what could stand in for arguments, and gone when we are.
+/// A command without the variables that would act as arguments; it is killed when the test ends.
 fn bare(mut command: Command) -> Command {
     command
         .env_remove("TOWLINE_SERVER")
@@ -62,7 +62,7 @@ fn bare(mut command: Command) -> Command {
 /// Runs a command to its end.
 ///
 /// # Panics
-/// Where it does not end in time.
+/// Where the command does not end in time.
 pub async fn output(command: &mut Command) -> Output {
     let ran = timeout(PATIENCE, command.output()).await;
     ran.expect("the command ends in time").expect("the command can be run")
@@ -71,7 +71,7 @@ pub async fn output(command: &mut Command) -> Output {
 /// What a command printed on standard output.
 ///
 /// # Panics
-/// Where it failed.
+/// Where the command failed.
 pub async fn stdout(command: &mut Command) -> String {
     let output = output(command).await;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -79,7 +79,7 @@ pub async fn stdout(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("standard output is text")
 }
 
-/// How a `towlined` is started.
+/// How to start a `towlined`.
 #[derive(Debug, Clone)]
 pub struct Launch {
     data_dir: PathBuf,
@@ -89,17 +89,17 @@ pub struct Launch {
     under: Vec<OsString>,
 }
 
-/// It ended where it should have begun to listen.
+/// A server that ended before it listened.
 #[derive(Debug)]
 pub struct Ended {
-    /// How.
+    /// Its exit status.
     pub status: Option<ExitStatus>,
-    /// What it said before.
+    /// The lines that it printed before.
     pub said: Vec<String>,
 }
 
 impl Ended {
-    /// Whether it was `kill -9`.
+    /// Whether it was killed by `kill -9`.
     #[must_use]
     pub fn was_killed(&self) -> bool {
         self.status.is_some_and(|status| status.signal() == Some(9))
@@ -107,13 +107,13 @@ impl Ended {
 }
 
 impl Launch {
-    /// Over that data folder, on a free port.
+    /// A start over this data folder, on a free port.
     #[must_use]
     pub fn over(site: &Site) -> Self {
         Self::over_path(site.path())
     }
 
-    /// Over whatever lies at that path, if anything does.
+    /// A start over the folder at this path, or over no folder where the path does not exist.
     #[must_use]
     pub fn over_path(data_dir: &Path) -> Self {
         Self {
@@ -125,80 +125,80 @@ impl Launch {
         }
     }
 
-    /// Over that data folder, with no space kept back: for volumes that are smaller
-    /// than the server's usual reserve.
+    /// A start over this data folder with no space kept free: for volumes that are smaller than the
+    /// space that a server usually keeps free.
     #[must_use]
     pub fn without_reserve(site: &Site) -> Self {
         Self::over(site).settings(&site.settings("reserve = '0B'"))
     }
 
-    /// With further arguments.
+    /// Adds arguments.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(ToString::to_string));
         self
     }
 
-    /// On that address.
+    /// Sets the address to listen on.
     #[must_use]
     pub fn listen(self, address: SocketAddr) -> Self {
         self.listen_on(&address.to_string())
     }
 
-    /// On what a person typed.
+    /// Sets the address to listen on, in the form that a person types.
     #[must_use]
     pub fn listen_on(mut self, typed: &str) -> Self {
         typed.clone_into(&mut self.listen);
         self
     }
 
-    /// With a configuration file.
+    /// Adds a configuration file.
     ///
     /// # Panics
-    /// Where its path is no text.
+    /// Where its path is not UTF-8.
     #[must_use]
     pub fn settings(self, file: &Path) -> Self {
         self.arguments(&["--config", file.to_str().expect("a path of ours")])
     }
 
-    /// With failpoints, in the words of `engine/src/failpoint.rs`.
+    /// Sets failpoints, in the syntax of `engine/src/failpoint.rs`.
     #[must_use]
     pub fn failpoints(self, plan: &str) -> Self {
         self.variable("TOWLINE_FAILPOINTS", plan)
     }
 
-    /// With an environment variable.
+    /// Sets an environment variable.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.surroundings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Run by another program (`strace -D …`), which must leave `towlined` the
-    /// process that was started: it is the one that gets the signals.
+    /// Runs the server under another program (`strace -D …`). The process that is started must
+    /// become `towlined`, because it gets the signals.
     #[must_use]
     pub fn under<S: AsRef<OsStr>>(mut self, program: &[S]) -> Self {
         self.under = program.iter().map(|part| part.as_ref().to_owned()).collect();
         self
     }
 
-    /// Starts it.
+    /// Starts the server.
     ///
     /// # Panics
-    /// Where it does not come to listen.
+    /// Where the server does not listen in time.
     pub async fn start(&self) -> ServerProcess {
         self.try_start()
             .await
             .unwrap_or_else(|ended| panic!("towlined does not listen: {ended:#?}"))
     }
 
-    /// Starts it where it may well end instead.
+    /// Starts the server where it may end before it listens.
     ///
     /// # Errors
-    /// It ended.
+    /// The server ended.
     ///
     /// # Panics
-    /// Where it neither listens nor ends.
+    /// Where the server neither listens nor ends in time.
     pub async fn try_start(&self) -> Result<ServerProcess, Ended> {
         let mut child = self.command().spawn().expect("towlined can be run");
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -221,11 +221,11 @@ impl Launch {
         }
     }
 
-    /// Starts it, kills it after that time wherever it is then, and waits until it is
-    /// gone.
+    /// Starts the server, kills it after that time at whatever point it has reached, and waits
+    /// until it has ended.
     ///
     /// # Panics
-    /// Where it cannot be run.
+    /// Where the server cannot be run.
     pub async fn start_and_kill(&self, after: Duration) {
         let mut command = self.command();
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -249,18 +249,18 @@ impl Launch {
     }
 }
 
-/// A running `towlined`. Dropped, it is killed.
+/// A running `towlined`. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct ServerProcess {
     address: SocketAddr,
-    /// The same again, on the same port.
+    /// How it was started, with the same port: for the next start.
     launch: Launch,
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl ServerProcess {
-    /// Starts one over a data folder, on a free port.
+    /// Starts a server over a data folder, on a free port.
     pub async fn start(site: &Site) -> Self {
         Launch::over(site).start().await
     }
@@ -270,13 +270,13 @@ impl ServerProcess {
         Launch::over(site).arguments(arguments).start().await
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it has printed so far, on either stream.
+    /// The lines that the server has printed so far, on both streams.
     ///
     /// # Panics
     /// Never.
@@ -285,10 +285,10 @@ impl ServerProcess {
         self.said.lock().expect("no panic under this lock").clone()
     }
 
-    /// The most memory that it has had so far, in KiB: its resident set.
+    /// The most memory that the server has used so far, in KiB: its largest resident set.
     ///
     /// # Panics
-    /// Where it has ended, or the system does not say.
+    /// Where the server has ended, or the system does not report the number.
     #[must_use]
     pub fn memory_kib(&self) -> u64 {
         let status =
@@ -298,23 +298,23 @@ impl ServerProcess {
         number.and_then(|number| number.trim().parse().ok()).expect("the peak of its memory")
     }
 
-    /// A connection of that user's.
+    /// A connection of that user.
     pub async fn client(&self, user: &TestUser) -> RawClient {
         RawClient::login(self.address, &user.token).await
     }
 
-    /// Whatever went wrong below it, it made no mistake of its own.
+    /// Checks that the server has not panicked. An error of the disk or of a client is no panic.
     ///
     /// # Panics
-    /// Where it has panicked.
+    /// Where the server has panicked.
     pub fn assert_calm(&self) {
         assert_calm(&self.said());
     }
 
-    /// Waits until it has printed a line with that in it.
+    /// Waits until the server has printed a line that contains this text.
     ///
     /// # Panics
-    /// Where it never does.
+    /// Where it does not print one in time.
     pub async fn says(&self, text: &str) {
         let began = Instant::now();
         while !self.said().iter().any(|line| line.contains(text)) {
@@ -323,36 +323,36 @@ impl ServerProcess {
         }
     }
 
-    /// Its number among the processes.
+    /// The process number of the server.
     ///
     /// # Panics
-    /// Where it has ended already.
+    /// Where the server has ended already.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id().expect("towlined still runs")
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// `kill -9`, and waits until the server has ended.
     ///
     /// # Panics
-    /// Where it has ended already.
+    /// Where the server has ended already.
     pub async fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.ended().await;
     }
 
-    /// Makes sure that it is gone, however it ended, and returns all that it said.
+    /// Kills the server where it still runs, and returns all lines that it has printed.
     pub async fn gone(mut self) -> Vec<String> {
         let _ = self.child.start_kill();
         self.ended().await;
         self.said()
     }
 
-    /// Whether it is dead by `kill -9`, which another process has sent. Where it still
-    /// runs it is killed now, and that does not count.
+    /// Whether the server was killed by a `kill -9` of another process. Where it still runs, it is
+    /// killed now, and the answer is no.
     ///
     /// # Panics
-    /// Where it has ended otherwise, or has panicked before.
+    /// Where the server ended in another way, or panicked before.
     pub async fn was_killed(mut self) -> bool {
         let had_ended = self.has_ended();
         let _ = self.child.start_kill();
@@ -362,26 +362,26 @@ impl ServerProcess {
         had_ended
     }
 
-    /// Whether it has ended.
+    /// Whether the server has ended.
     pub fn has_ended(&mut self) -> bool {
         self.status().is_some()
     }
 
-    /// How it has ended by itself; nothing while it runs.
+    /// The exit status where the server has ended; nothing while it runs.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Waits so long for it to end. Says whether it did.
+    /// Waits at most this time for the server to end. Returns whether it ended.
     pub async fn ends_within(&mut self, time: Duration) -> bool {
         timeout(time, self.child.wait()).await.is_ok()
     }
 
-    /// Stops all its threads where they are: in the middle of a system call, at the
-    /// worst, but none begins another.
+    /// Stops all threads of the server where they are. A thread may finish the system call that it
+    /// is in, but none begins another one.
     ///
     /// # Panics
-    /// Where they do not stop.
+    /// Where a thread does not stop in time.
     pub fn freeze(&mut self) {
         if self.has_ended() {
             return;
@@ -394,63 +394,62 @@ impl ServerProcess {
         }
     }
 
-    /// Sends it a signal.
+    /// Sends the server a signal.
     ///
     /// # Panics
-    /// Where it has ended already.
+    /// Where the server has ended already.
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(id, signal).expect("a process of ours");
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the server has ended without a kill by this test.
     ///
     /// # Panics
-    /// Where it does not.
+    /// Where it does not end in time.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         let Ok(status) = ended else { panic!("towlined does not end; it said {:#?}", self.said()) };
         status.expect("a child can be waited for")
     }
 
-    /// Starts another one on the same port over the same folder, after the end
-    /// of this one.
+    /// After the end of this server, starts another one on the same port over the same folder.
     ///
     /// # Panics
-    /// Where this one still runs, or the other does not start.
+    /// Where this server still runs, or the other one does not start.
     pub async fn start_again(&mut self) {
         assert!(matches!(self.child.try_wait(), Ok(Some(_))), "towlined still runs");
         *self = self.launch.clone().start().await;
     }
 
-    /// `kill -9` and start again.
+    /// `kill -9`, and start again.
     pub async fn kill_and_start_again(&mut self) {
         self.kill().await;
         self.start_again().await;
     }
 }
 
-/// Whether each of these threads is stopped, or in a system call that cannot be
-/// interrupted and will be stopped when it comes out of it.
+/// Whether each of these threads is stopped, or is in a system call that cannot be interrupted:
+/// such a thread stops at the end of the call.
 fn are_stopped(threads: &Path) -> bool {
     let Ok(threads) = std::fs::read_dir(threads) else { return true };
     threads.flatten().all(|thread| {
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        // "1234 (name) T …"; the name may hold anything.
+        // "1234 (name) T …"; the name may contain any character.
         let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
         matches!(state, None | Some('T' | 't' | 'D' | 'X' | 'Z'))
     })
 }
 
-/// A server that said all that has not panicked.
+/// Checks that no line reports a panic.
 ///
 /// # Panics
-/// Where it has.
+/// Where a line reports a panic.
 pub fn assert_calm(said: &[String]) {
     assert!(!said.iter().any(|line| line.contains("panicked")), "{said:#?}");
 }
 
-/// Keeps every line, and announces the address in `listening on ADDRESS`.
+/// Keeps every line, and sends the address of `listening on ADDRESS`.
 fn listen_to(
     pipe: impl AsyncRead + Unpin + Send + 'static,
     said: &Arc<Mutex<Vec<String>>>,

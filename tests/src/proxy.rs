@@ -1,10 +1,9 @@
-//! A network that breaks when it is told to: a TCP proxy on loopback between a
-//! client and a server.
+//! A network that breaks where a test says: a TCP proxy on loopback between a client and a server.
 //!
-//! Faults are named by their place in the stream from client to server, so a
-//! test says "after 300,000 bytes" and not "after a while". A plan gives each
-//! connection, in the order in which they come, its [`Faults`]; a test can also
-//! change them, cut or stall while the connection stands.
+//! The place of a fault is a position in the stream from client to server, so a test says "after
+//! 300,000 bytes" and not "after a while". A plan has the [`Faults`] of each connection, in the
+//! order in which the connections come; a test can also change them, and cut or stall a connection
+//! while it is open.
 
 use crate::PATIENCE;
 use socket2::SockRef;
@@ -19,52 +18,52 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// What goes wrong on one connection. Places count the bytes from client to
-/// server; nothing goes wrong where nothing is said.
+/// The faults of one connection. Positions count the bytes from client to server. By default there
+/// is no fault.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    /// After that number of bytes both directions end.
+    /// After this number of bytes both directions end.
     pub cut_after: Option<u64>,
-    /// After that number of bytes both directions are reset.
+    /// After this number of bytes both directions are reset.
     pub reset_after: Option<u64>,
-    /// After that number of bytes nothing moves any more, in either direction, and
-    /// no end learns of it: a link that is down.
+    /// After this number of bytes no byte passes any more, in either direction, and no end is told:
+    /// a link that is down.
     pub stall_after: Option<u64>,
     /// This byte arrives with one bit turned.
     pub flip_at: Option<u64>,
-    /// Pieces of at most that number of bytes, each sent on by itself.
+    /// Bytes pass in pieces of at most this number of bytes, each sent separately.
     pub segment: Option<usize>,
-    /// What the server says is lost from now on.
+    /// From now on the bytes of the server are lost.
     pub drop_replies: bool,
-    /// What the client says is lost from now on, though its system was told that it
+    /// From now on the bytes of the client are lost, although its system was told that they
     /// arrived.
     pub drop_requests: bool,
-    /// Each piece arrives that much later.
+    /// Each piece arrives later by this time.
     pub delay: Duration,
-    /// At most that number of bytes pass in a second, in each direction by itself.
+    /// At most this number of bytes pass per second in each direction.
     pub bytes_per_second: Option<u64>,
 }
 
 impl Faults {
-    /// None.
+    /// No fault.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Both directions end after that number of bytes.
+    /// Both directions end after this number of bytes.
     #[must_use]
     pub fn cut_after(bytes: u64) -> Self {
         Self { cut_after: Some(bytes), ..Self::default() }
     }
 
-    /// Both directions are reset after that number of bytes.
+    /// Both directions are reset after this number of bytes.
     #[must_use]
     pub fn reset_after(bytes: u64) -> Self {
         Self { reset_after: Some(bytes), ..Self::default() }
     }
 
-    /// Nothing moves any more after that number of bytes.
+    /// No byte passes any more after this number of bytes.
     #[must_use]
     pub fn stall_after(bytes: u64) -> Self {
         Self { stall_after: Some(bytes), ..Self::default() }
@@ -76,14 +75,14 @@ impl Faults {
         Self { flip_at: Some(place), ..Self::default() }
     }
 
-    /// A slow line.
+    /// A slow link.
     #[must_use]
     pub fn slow(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: Some(bytes_per_second), ..Self::default() }
     }
 
-    /// How long a piece of that length takes, and how long it may be: a slow line lets
-    /// little pass at a time.
+    /// How many bytes a piece has at most, and how long it takes. A slow link lets few bytes pass
+    /// at a time.
     fn pace(&self, bytes: usize) -> (usize, Duration) {
         let Some(rate) = self.bytes_per_second else { return (bytes, self.delay) };
         let most = usize::try_from(rate / 50).unwrap_or(usize::MAX).max(1);
@@ -92,14 +91,14 @@ impl Faults {
         (piece, self.delay + travels)
     }
 
-    /// How much may pass from `place` on before something has to happen.
+    /// How many bytes may pass from `place` on before a fault has to happen.
     fn room(&self, place: u64) -> u64 {
         let ends = [self.cut_after, self.reset_after, self.stall_after];
         ends.into_iter().flatten().min().map_or(u64::MAX, |end| end.saturating_sub(place))
     }
 }
 
-/// The proxy. Dropped, it ends with all its connections.
+/// The proxy. When it is dropped, it ends with all its connections.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -125,7 +124,7 @@ pub struct Link {
     is_over: watch::Sender<bool>,
 }
 
-/// What a test wants done with a link at once.
+/// What a test wants a link to do at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Run,
@@ -134,14 +133,14 @@ enum Order {
     Reset,
 }
 
-/// Bytes that leave together, how much later, and whether they arrive.
+/// Bytes that leave together, by how much they are delayed, and whether they arrive.
 struct Piece {
     length: usize,
     delay: Duration,
     is_lost: bool,
 }
 
-/// How a link ends.
+/// The ways in which a link ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     InGoodOrder,
@@ -150,8 +149,8 @@ enum End {
 }
 
 impl FaultProxy {
-    /// A proxy before that server. The first connections get the faults of the
-    /// plan, one after the other; those after them get none.
+    /// A proxy in front of that server. The first connections get the faults of the plan, one after
+    /// another; later ones get none.
     ///
     /// # Panics
     /// Where there is no free port.
@@ -170,43 +169,43 @@ impl FaultProxy {
         Self { address, shared, links, _tasks: tasks }
     }
 
-    /// Where it listens.
+    /// The address that the proxy listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sends connections that come from now on to another server.
+    /// Sends later connections to another server.
     pub fn set_upstream(&self, upstream: SocketAddr) {
         *lock(&self.shared.upstream) = upstream;
     }
 
-    /// More faults for connections that come from now on.
+    /// Adds faults for later connections.
     pub fn plan(&self, more: impl IntoIterator<Item = Faults>) {
         lock(&self.shared.plan).extend(more);
     }
 
-    /// The faults of all connections that come after the plan.
+    /// Sets the faults of all connections after those of the plan.
     pub fn otherwise(&self, faults: Faults) {
         *lock(&self.shared.otherwise) = faults;
     }
 
-    /// How many connections there have been.
+    /// How many connections there were.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.links.borrow().len()
     }
 
-    /// When clients came, also those that found no server behind the proxy.
+    /// When clients connected, including those that found no server behind the proxy.
     #[must_use]
     pub fn arrivals(&self) -> Vec<Instant> {
         lock(&self.shared.arrivals).clone()
     }
 
-    /// The connection of that number, counted from 0; waits until it is there.
+    /// The connection of that number, counted from 0; waits until it exists.
     ///
     /// # Panics
-    /// Where it does not come.
+    /// Where no such connection comes in time.
     pub async fn link(&self, number: usize) -> Arc<Link> {
         let mut links = self.links.clone();
         let found =
@@ -226,7 +225,7 @@ impl Link {
     /// Waits until that number of bytes have passed.
     ///
     /// # Panics
-    /// Where they do not.
+    /// Where they do not pass in time.
     pub async fn has_passed(&self, bytes: u64) {
         let mut passed = self.passed.subscribe();
         let reached = tokio::time::timeout(crate::PATIENCE, passed.wait_for(|now| *now >= bytes));
@@ -236,17 +235,17 @@ impl Link {
     /// Waits until the link has ended.
     ///
     /// # Panics
-    /// Where it does not.
+    /// Where it does not end in time.
     pub async fn ended(&self) {
         let mut over = self.is_over.subscribe();
         let ended = tokio::time::timeout(crate::PATIENCE, over.wait_for(|over| *over)).await;
         let _ = ended.expect("the link ends in time");
     }
 
-    /// Changes the faults from here on.
+    /// Changes the faults from now on.
     pub fn change(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
-        // Tasks that wait for bytes look again.
+        // So that tasks which wait for bytes look at the faults again.
         self.order.send_modify(|_| {});
     }
 
@@ -260,19 +259,18 @@ impl Link {
         self.order.send_replace(Order::Reset);
     }
 
-    /// Lets nothing pass any more.
+    /// Lets no byte pass any more.
     pub fn stall(&self) {
         self.order.send_replace(Order::Stall);
     }
 
-    /// Lets everything pass again after [`stall`](Self::stall) or
-    /// [`Faults::stall_after`].
+    /// Lets all bytes pass again after [`stall`](Self::stall) or [`Faults::stall_after`].
     pub fn go_on(&self) {
         lock(&self.faults).stall_after = None;
         self.order.send_replace(Order::Run);
     }
 
-    /// What becomes of these bytes. The byte that is to be turned is turned here, once.
+    /// How these bytes pass. The byte that has to be turned is turned here, once.
     fn next_piece(&self, bytes: &mut [u8]) -> Piece {
         let place = self.passed();
         let mut faults = lock(&self.faults);
@@ -289,14 +287,14 @@ impl Link {
         Piece { length: piece, delay, is_lost: faults.drop_requests }
     }
 
-    /// The same for what the server says, which has no places.
+    /// The same for bytes of the server, which have no positions.
     fn next_reply(&self, bytes: usize) -> Piece {
         let faults = lock(&self.faults);
         let (length, delay) = faults.pace(bytes.min(faults.segment.unwrap_or(usize::MAX)));
         Piece { length, delay, is_lost: faults.drop_replies }
     }
 
-    /// Waits while nothing may pass; says when the link has to end.
+    /// Waits while no byte may pass. Fails when the link has to end.
     async fn may_pass(&self, orders: &mut watch::Receiver<Order>) -> Result<(), End> {
         loop {
             let stalled = {
@@ -326,7 +324,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, opened: watch::Sende
     while let Ok((client, _)) = listener.accept().await {
         lock(&shared.arrivals).push(Instant::now());
         let upstream = *lock(&shared.upstream);
-        // The server does not accept: the client sees its connection end.
+        // The server does not accept: the client sees that its connection ends.
         let Ok(server) = TcpStream::connect(upstream).await else { continue };
         let planned = lock(&shared.plan).pop_front();
         let faults = planned.unwrap_or_else(|| lock(&shared.otherwise).clone());
@@ -344,7 +342,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, opened: watch::Sende
 
 async fn carry(mut client: TcpStream, mut server: TcpStream, link: Arc<Link>) {
     for socket in [&client, &server] {
-        // A segment is to leave by itself. A socket that is gone needs no option.
+        // Each segment has to leave separately. For a socket that has ended, the option does not
+        // matter.
         let _ = socket.set_nodelay(true);
     }
     let end = {
@@ -353,8 +352,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, link: Arc<Link>) {
         let up = carry_up(client_reads, server_writes, &link);
         let down = carry_down(server_reads, client_writes, &link);
         tokio::pin!(up, down);
-        // The server may go on speaking after the client's last word. What ends the
-        // way up ends both, and so does the end of the way down.
+        // The server may still send after the client has ended its half. Where the direction to the
+        // server ends with a fault, both end, and also where the direction from the server ends.
         tokio::select! {
             end = &mut up => match end {
                 End::InGoodOrder => down.await,
@@ -371,14 +370,14 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, link: Arc<Link>) {
     drop(client);
     link.is_over.send_replace(true);
     if end == End::Cut {
-        // A socket that is closed over bytes that were not read is reset, and takes with it
-        // what had been passed and the server has not read yet.
+        // To close a socket with unread bytes resets it. That would also drop bytes that were
+        // forwarded and that the server has not read yet.
         let _ = server.shutdown().await;
         let _ = timeout(PATIENCE, tokio::io::copy(&mut server, &mut tokio::io::sink())).await;
     }
 }
 
-/// From client to server, with all the faults.
+/// Forwards from client to server, with all faults.
 async fn carry_up(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) -> End {
     let mut orders = link.order.subscribe();
     let mut buffer = vec![0; 64 << 10];
@@ -391,15 +390,15 @@ async fn carry_up(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) ->
                 Ok(count) => count,
                 Err(_) => return End::Reset,
             },
-            // New orders; nothing has been read.
+            // The faults have changed; no byte was read.
             _ = orders.changed() => continue,
         };
         if count == 0 {
             let _ = to.shutdown().await;
             return End::InGoodOrder;
         }
-        // Places are looked at where bytes leave: faults that a test ordered before
-        // it sent a byte hold for that byte.
+        // Positions are checked when bytes leave: a fault that a test set before it sent a byte
+        // applies to that byte.
         let mut rest = &mut buffer[..count];
         while !rest.is_empty() {
             if let Err(end) = link.may_pass(&mut orders).await {
@@ -421,14 +420,14 @@ async fn carry_up(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) ->
                     }
                     Err(_) => return End::Reset,
                 },
-                // Orders hold also while the server does not read.
+                // A change of the faults counts also while the server does not read.
                 _ = orders.changed() => {}
             }
         }
     }
 }
 
-/// From server to client.
+/// Forwards from server to client.
 async fn carry_down(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) -> End {
     let mut orders = link.order.subscribe();
     let mut passed = link.passed.subscribe();
@@ -443,7 +442,7 @@ async fn carry_down(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) 
                 Err(_) => return End::Reset,
             },
             _ = orders.changed() => continue,
-            // The place of a fault may have been reached.
+            // The position of a fault may have been reached.
             _ = passed.changed() => continue,
         };
         if count == 0 {

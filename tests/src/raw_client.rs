@@ -1,9 +1,9 @@
 //! A client that sends exactly the bytes that a test wants, right or wrong, and keeps
 //! everything that the server answered.
 //!
-//! A task of its own reads, so that the server can always write. What was read waits
-//! until the test asks for it. Where an expected reply does not come, the test fails with
-//! a list of everything that was read so far.
+//! A task of its own reads, so that the server can always write. Frames wait until the test asks
+//! for them. Where an expected reply does not come, the test fails with a list of everything that
+//! was read so far.
 
 mod expecting;
 mod frames;
@@ -31,21 +31,21 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use towline_protocol::{Channel, Reply};
 
-/// The payload of a chunk where a test has no wish of its own.
+/// The number of payload bytes of a chunk where a test does not choose one.
 pub const CHUNK: usize = 64 << 10;
 
-/// Channel 0, where everything is that names no channel.
+/// Channel 0, which is the channel of every message that names none.
 pub const ZERO: Channel = Channel(0);
 
 /// One connection. See the module's description.
 pub struct RawClient {
-    /// Gone once the connection was broken on purpose.
+    /// Absent once the test has broken the connection.
     writer: Option<OwnedWriteHalf>,
     inbox: mpsc::UnboundedReceiver<Heard>,
     reader: AbortHandle,
-    /// Heard and not asked for yet.
+    /// Frames that were read and that the test has not asked for yet.
     waiting: VecDeque<Heard>,
-    /// Everything heard, in words, for a failing test.
+    /// Everything that was read, in words, for the message of a failing test.
     log: Vec<String>,
     sent_bytes: u64,
 }
@@ -56,14 +56,14 @@ impl Drop for RawClient {
     }
 }
 
-/// Sends bytes, closes the sending half, and returns all that comes back until
-/// the server closes.
+/// Sends bytes, closes the sending half, and returns all bytes that the server sends before it
+/// closes.
 ///
 /// # Panics
-/// Where it does not close in time.
+/// Where the server does not close in time.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("the server accepts");
-    // A server that has read enough may close before everything is written.
+    // A server that has read enough may close before all bytes are written.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
@@ -72,7 +72,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 impl RawClient {
-    /// A connection on which nothing has been said.
+    /// A connection on which no message was sent.
     ///
     /// # Panics
     /// Where the server does not accept it.
@@ -84,7 +84,7 @@ impl RawClient {
     /// The same over a connection that the caller has made.
     ///
     /// # Panics
-    /// Where it is none any more.
+    /// Where the connection has ended.
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket");
@@ -100,10 +100,10 @@ impl RawClient {
         Self::connect(address).await.welcomed(token).await
     }
 
-    /// Says `hello` and is welcome.
+    /// Sends `hello` and waits for `welcome`.
     ///
     /// # Panics
-    /// Where it is not.
+    /// Where the answer is another one.
     pub async fn welcomed(mut self, token: &str) -> Self {
         self.hello(token).await;
         match self.reply().await {
@@ -112,7 +112,7 @@ impl RawClient {
         }
     }
 
-    /// The same where the server may be gone, or go in the middle of it, or refuse.
+    /// The same where the server may have ended, may end during the login, or may refuse it.
     pub async fn try_login(address: SocketAddr, token: &str) -> Option<Self> {
         let connected = timeout(PATIENCE, TcpStream::connect(address)).await.ok()?;
         let mut client = Self::over(connected.ok()?);
@@ -124,7 +124,7 @@ impl RawClient {
     /// The local end of the connection.
     ///
     /// # Panics
-    /// Where it is none any more.
+    /// Where the connection has ended.
     #[must_use]
     pub fn local_address(&mut self) -> SocketAddr {
         self.writer().local_addr().expect("an address")

@@ -1,10 +1,10 @@
-//! Three uploads, sent while something goes wrong with the server. The scenario records
-//! every promise of the server, and checks later that each of them was kept.
+//! Three uploads, sent while a fault happens to the server. The scenario records every promise of
+//! the server, and checks later that each of them was kept.
 //!
-//! [`Scenario::travel`] passes every kind of step that the server has: new folders,
-//! blocks in any order, a withdrawal, a cancellation, a pause, a resume, `complete`.
-//! It takes what comes, a dead connection included. [`Scenario::arrive`] wants a
-//! server without faults and holds it to P1 to P5.
+//! [`Scenario::travel`] takes every kind of step that the server has: new folders, blocks in any
+//! order, a withdrawal, a cancellation, a pause, a resume, `complete`. It accepts every answer, and
+//! also that the connection ends. [`Scenario::arrive`] requires a server without faults and checks
+//! P1 to P5.
 
 mod upload;
 
@@ -24,18 +24,18 @@ pub struct Scenario {
     uploads: Vec<ScenarioUpload>,
 }
 
-/// What happened to the server, and with it which uploads may have failed.
+/// The fault of the server, which decides which uploads may have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AllowedLoss {
-    /// Nothing that touches bytes: every upload that was granted can go on.
+    /// A fault that changes no bytes: every upload that was granted can be continued.
     None,
-    /// The power was cut: an upload of which nothing was promised may be gone.
+    /// The power was cut: an upload without a promised byte may be lost.
     PowerCut,
-    /// The sync of an upload's data failed: it may have failed, and says so.
+    /// The sync of an upload's data failed: that upload may have failed, and the server says so.
     FailedSync,
 }
 
-/// Which upload is which.
+/// The indexes of the uploads.
 const LARGE: usize = 0;
 const SMALL: usize = 1;
 const DROPPED: usize = 2;
@@ -47,7 +47,7 @@ struct Connection<'a> {
 }
 
 impl Scenario {
-    /// Three uploads of a user, of whom two are to become documents.
+    /// Three uploads of a user, two of which become documents.
     #[must_use]
     pub fn new(user: &TestUser) -> Self {
         let folders = ["new", "deep"].map(str::to_owned).to_vec();
@@ -58,13 +58,13 @@ impl Scenario {
         Self { user: user.clone(), uploads: vec![large.in_blocks(), small, dropped] }
     }
 
-    /// The whole way, as far as the server lets.
+    /// All steps, as far as the server permits them.
     pub async fn travel(&mut self, address: SocketAddr) {
         self.set_out(address).await;
         self.go_on(address).await;
     }
 
-    /// The first half: everything is begun, one upload is given up, the others pause.
+    /// The first half: all uploads begin, one is cancelled, the others pause.
     pub async fn set_out(&mut self, address: SocketAddr) {
         let Some(mut connection) = self.connection(address).await else { return };
         if connection.begin_all().await.is_some() {
@@ -72,7 +72,7 @@ impl Scenario {
         }
     }
 
-    /// The second half: the others go on to their end.
+    /// The second half: the other uploads continue to their end.
     pub async fn go_on(&mut self, address: SocketAddr) {
         if let Some(mut connection) = self.connection(address).await {
             connection.finish_all().await;
@@ -91,8 +91,7 @@ impl Scenario {
         self.uploads.iter().flat_map(ScenarioUpload::errors).collect()
     }
 
-    /// Holds the server, which has no fault any more, to all that was said; then
-    /// brings everything to its end.
+    /// Checks every promise on a server that no longer has a fault, and then completes the uploads.
     ///
     /// # Panics
     /// Where a promise is broken.
@@ -107,13 +106,13 @@ impl Scenario {
         assert!(left.is_empty(), "left behind: {left:?}");
     }
 
-    /// A sync has failed on this server, which still runs (P5): it takes no changes any
-    /// more, the last document has no receipt, and an upload whose own bytes were not
-    /// synced (`hit` has its staging file's name) is given up. The error was made up, and
-    /// the bytes are there: nothing that comes later would tell.
+    /// Checks a server that still runs after a failed sync (P5): it accepts no changes, the last
+    /// document has no receipt, and an upload whose own bytes were not synced (`hit` has the name
+    /// of its staging file) is given up. This has to be checked now: the error was injected and the
+    /// bytes are in the file, so no later step would find a fault.
     ///
     /// # Panics
-    /// Where it believes a sync that failed.
+    /// Where the server treats a failed sync as done.
     pub async fn assert_closed(&self, address: SocketAddr, hit: &[String]) {
         let mut client = RawClient::login(address, &self.user.token).await;
         let probe = upload("probe.bin", &TestFile::new(1000, 903));
@@ -124,10 +123,11 @@ impl Scenario {
         }
     }
 
-    /// P2: whatever has a name is whole. True at any moment, server or not.
+    /// P2: every file with a published name is complete. True at any moment, with or without a
+    /// server.
     ///
     /// # Panics
-    /// Where it is not.
+    /// Where a file is not complete.
     pub fn assert_only_whole_files(&self, site: &Site) {
         let documents = site.documents(&self.user);
         for path in site.on_disk().into_keys() {
@@ -147,8 +147,8 @@ impl Scenario {
     }
 }
 
-/// Whether the file is a staging file that no upload needs any more. Files that were set
-/// aside are kept for the operator and are not counted.
+/// Whether the file is a staging file that no upload needs any more. Files that were set aside are
+/// kept for the operator and do not count.
 fn is_left(site: &Site, path: &std::path::Path) -> bool {
     path.parent() == Some(&site.staging_folder()) && path.is_file()
 }
@@ -207,7 +207,8 @@ impl Connection<'_> {
         Some(())
     }
 
-    /// Where to go on; nothing where the server says no, or is done already.
+    /// The offset at which the upload continues; nothing where the server refuses, or the upload is
+    /// completed.
     async fn resume(&mut self, which: usize) -> Option<Option<usize>> {
         let Some(request) = self.uploads[which].resume_request() else { return Some(None) };
         let granted = self.ask(which, request).await?;
@@ -217,7 +218,7 @@ impl Connection<'_> {
         Some(Some(upload.goes_on_at(granted.offset)))
     }
 
-    /// Takes the second block back, if the server lets.
+    /// Withdraws the second block, if the server permits that.
     async fn withdraw_second(&mut self, which: usize) -> Option<bool> {
         let upload = &mut self.uploads[which];
         upload.takes_promises_back(offset(BLOCK));
@@ -245,7 +246,8 @@ impl Connection<'_> {
         self.client.try_send_raw(&frame).await.ok()
     }
 
-    /// Asks, and waits for the answer: an error about what was sent before is one too.
+    /// Sends a request and waits for the answer. An error about something that was sent before
+    /// counts as the answer.
     async fn ask(&mut self, which: usize, request: Request) -> Option<Reply> {
         self.client.try_send(&request).await.ok()?;
         loop {

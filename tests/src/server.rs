@@ -1,6 +1,5 @@
-//! A server in the test's own process: quick to start, with every setting in
-//! reach, and with a clock that the test moves. For a server that is killed see
-//! [`process`](crate::process).
+//! A server in the process of the test: it starts fast, the test can change every setting, and the
+//! test moves its clock. For a server that is killed see [`process`](crate::process).
 
 use crate::PATIENCE;
 use crate::raw_client::RawClient;
@@ -17,11 +16,11 @@ use towline_engine::Clock;
 use towline_server::{Config, RunError, Server};
 use towline_types::Timestamp;
 
-/// A clock that runs as the system's does, and jumps where it is told to.
+/// A clock that runs like the system's clock and that a test can move forward.
 #[derive(Debug, Clone, Default)]
 pub struct TestClock(Arc<Ahead>);
 
-/// How far it is ahead of the system's, in milliseconds.
+/// How far the clock is ahead of the system's, in milliseconds.
 #[derive(Debug, Default)]
 struct Ahead {
     wall: AtomicI64,
@@ -29,19 +28,19 @@ struct Ahead {
 }
 
 impl TestClock {
-    /// Time passes: for the clock on the wall and for the one that cannot be set.
+    /// Moves the time forward, both of the wall clock and of the clock that cannot be set.
     pub fn advance(&self, by: Duration) {
         let ms = u64::try_from(by.as_millis()).expect("a jump of less than the age of the world");
         self.0.steady.fetch_add(ms, Ordering::SeqCst);
         self.set(ms.cast_signed());
     }
 
-    /// Sets the wall clock forward, by that many milliseconds.
+    /// Moves only the wall clock forward, by that number of milliseconds.
     pub fn set(&self, by_ms: i64) {
         self.0.wall.fetch_add(by_ms, Ordering::SeqCst);
     }
 
-    /// The same for a server's settings.
+    /// The same clock for the settings of a server.
     #[must_use]
     pub fn clock(&self) -> Clock {
         let system = Clock::system();
@@ -56,7 +55,7 @@ impl TestClock {
         Clock::with_steady(now, passed)
     }
 
-    /// What it shows.
+    /// The present time of this clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock().now()
@@ -91,13 +90,13 @@ impl TestServer {
         Self::start_with(|_| {}).await
     }
 
-    /// A server with other settings; they hold for each restart too.
+    /// A server with other settings, which apply to each restart, too.
     pub async fn start_with(tweak: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         Self::start_on(move || bind().expect("a free port"), tweak).await
     }
 
-    /// The same on a socket that the caller binds, at each start.
+    /// The same on a socket that `bind` makes at each start.
     pub async fn start_on(
         bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
         tweak: impl Fn(&mut Config) + Send + Sync + 'static,
@@ -105,7 +104,7 @@ impl TestServer {
         Self::over(Site::new(), bind, tweak).await
     }
 
-    /// The same over a data folder that is there already; its user is added.
+    /// The same over a data folder that exists already; the user is added to it.
     pub async fn start_at(site: Site, tweak: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         Self::over(site, move || bind().expect("a free port"), tweak).await
@@ -124,24 +123,24 @@ impl TestServer {
         server
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     ///
     /// # Panics
-    /// Where it is stopped.
+    /// Where the server is stopped.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.running.as_ref().expect("the server runs").address
     }
 
-    /// A connection of its user, logged in.
+    /// A connection of the server's user, logged in.
     pub async fn client(&self) -> RawClient {
         RawClient::login(self.address(), &self.user.token).await
     }
 
-    /// Stops in good order, as SIGTERM does.
+    /// Stops the server in good order, as SIGTERM does.
     ///
     /// # Panics
-    /// Where that takes for ever or goes wrong.
+    /// Where that does not end in time, or fails.
     pub async fn stop(&mut self) {
         let Some(running) = self.running.take() else { return };
         running.stop.cancel();
@@ -149,10 +148,10 @@ impl TestServer {
         ended.expect("the server does not panic").expect("the server stops well");
     }
 
-    /// Starts it over the same data folder, on a new port.
+    /// Starts the server over the same data folder, on a new port.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// Where the server does not start.
     pub async fn start_again(&mut self) {
         self.try_start().await.expect("the server starts");
     }
@@ -160,10 +159,10 @@ impl TestServer {
     /// The same for a start that may fail.
     ///
     /// # Errors
-    /// Why the server does not start.
+    /// The reason why the server does not start.
     ///
     /// # Panics
-    /// Where it runs already.
+    /// Where the server runs already.
     pub async fn try_start(&mut self) -> Result<(), RunError> {
         assert!(self.running.is_none(), "the server runs already");
         let server = Server::open(self.config()).await?;
@@ -178,13 +177,13 @@ impl TestServer {
         Ok(())
     }
 
-    /// Stops in good order and starts again.
+    /// Stops the server in good order and starts it again.
     pub async fn restart(&mut self) {
         self.stop().await;
         self.start_again().await;
     }
 
-    /// The settings with which it starts.
+    /// The settings for a start.
     #[must_use]
     pub fn config(&self) -> Config {
         let mut config = Config::new(self.site.path());

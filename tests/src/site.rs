@@ -1,4 +1,4 @@
-//! A data folder of a test's own: who may upload to it, and what lies in it.
+//! The data folder of a test: its users and its files.
 
 use crate::PATIENCE;
 use crate::test_file::TestFile;
@@ -14,28 +14,28 @@ use towline_state::catalog::{Catalog, Peek};
 use towline_state::state_file::{StateFile, UploadsState};
 use towline_types::{DocumentId, Timestamp, UserId};
 
-/// Long enough for every test, also for one that moves the clock by weeks.
+/// How long tokens are valid: longer than any test, also one that moves the clock by weeks.
 const TOKEN_TTL: Duration = Duration::from_secs(90 * 86_400);
 
-/// The name of the file that says to which store a folder belongs.
+/// The name of the file that has the id of the folder's store.
 pub const MARKER: &str = ".towline-store";
 
-/// A data folder that is gone when the test is. It holds nothing open there, so
-/// that a volume can be taken away under it.
+/// A data folder that is removed when the test ends. It holds no file open, so that a volume can be
+/// unmounted under it.
 #[derive(Debug)]
 pub struct Site {
     temporary: TempDir,
     data_dir: PathBuf,
 }
 
-/// A user with a token in hand.
+/// A user and a token.
 #[derive(Debug, Clone)]
 pub struct TestUser {
     /// The number.
     pub id: UserId,
     /// The name.
     pub name: String,
-    /// A token that is good.
+    /// A valid token.
     pub token: String,
 }
 
@@ -46,38 +46,38 @@ impl Site {
         Self::within(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    /// A new data folder in that one.
+    /// A new data folder in that temporary folder.
     #[must_use]
     pub fn within(temporary: TempDir) -> Self {
         let data_dir = temporary.path().join("storage");
         Self { temporary, data_dir }.opened()
     }
 
-    /// A new data folder in memory, where the machine has a place for it: for tests
-    /// that start many servers and cut no power.
+    /// A new data folder in memory, where the machine has a file system in memory: for tests that
+    /// start many servers and cut no power.
     #[must_use]
     pub fn in_memory() -> Self {
         let Some(folder) = fast_folder() else { return Self::new() };
         Self::within(tempfile::tempdir_in(folder).expect("a temporary folder"))
     }
 
-    /// A new data folder on that volume. What lies [`outside`](Self::outside) is not
-    /// on it.
+    /// A new data folder on that volume. The folder [`outside`](Self::outside) is not on the
+    /// volume.
     #[must_use]
     pub fn on(volume: &Volume) -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
         let data_dir = volume.path().join("storage");
         let site = Self { temporary, data_dir }.opened();
-        // The name of the data folder is its administrator's to make durable.
+        // The administrator of the data folder has to make its name durable.
         let parent = std::fs::File::open(volume.path()).expect("a folder");
         parent.sync_all().expect("a folder that can be synced");
         site
     }
 
-    /// A data folder with the same files in it as that one.
+    /// A data folder with copies of all files of that one.
     ///
     /// # Panics
-    /// Where something cannot be copied.
+    /// Where a file cannot be copied.
     #[must_use]
     pub fn copy_of(data_dir: &Path) -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
@@ -97,13 +97,13 @@ impl Site {
         &self.data_dir
     }
 
-    /// A folder outside the data folder, for what else the test has to write.
+    /// A folder outside the data folder, for other files of the test.
     #[must_use]
     pub fn outside(&self) -> &Path {
         self.temporary.path()
     }
 
-    /// A configuration file with these lines in it.
+    /// Writes a configuration file with these lines.
     ///
     /// # Panics
     /// Where it cannot be written.
@@ -114,7 +114,7 @@ impl Site {
         path
     }
 
-    /// Adds a user, whether or not a server runs.
+    /// Adds a user, whether a server runs or not.
     pub async fn add_user(&self, name: &str) -> TestUser {
         let mut added = self.add_users([name.to_owned()]).await;
         added.pop().expect("one was added")
@@ -124,7 +124,7 @@ impl Site {
     pub async fn add_users(&self, names: impl IntoIterator<Item = String>) -> Vec<TestUser> {
         let catalog = Catalog::open(self.catalog_path()).expect("the catalog opens");
         let now = Clock::system().now();
-        // All are asked for before the first is waited for, and share a transaction.
+        // All users are asked for before the first answer is awaited, so they share a transaction.
         let adding: Vec<_> =
             names.into_iter().map(|name| catalog.add_user(name, None, now)).collect();
         let mut users = Vec::new();
@@ -137,7 +137,7 @@ impl Site {
         users
     }
 
-    /// A token for a user, good from now on for that long.
+    /// A token for a user, valid from now on for that time.
     #[must_use]
     pub fn token(&self, user: UserId, ttl: Duration) -> String {
         let peek = Peek::at(self.catalog_path()).expect("the catalog can be looked at");
@@ -155,13 +155,13 @@ impl Site {
         self.uploads().join(user.id.to_string())
     }
 
-    /// Where a document of a user is published.
+    /// The path at which a document of a user is published.
     #[must_use]
     pub fn document(&self, user: &TestUser, name: &str) -> PathBuf {
         self.documents(user).join(name)
     }
 
-    /// Where the bytes of an upload wait.
+    /// The path of the staging file of an upload.
     #[must_use]
     pub fn staging(&self, document: DocumentId) -> PathBuf {
         self.staging_folder().join(format!("{document}.tmp"))
@@ -173,7 +173,7 @@ impl Site {
         self.uploads().join(".staging")
     }
 
-    /// What lies among the staging files, in order, without the marker of the folder.
+    /// The names of the staging files, in order, without the marker of the folder.
     ///
     /// # Panics
     /// Where the folder cannot be read.
@@ -187,7 +187,7 @@ impl Site {
         names
     }
 
-    /// The folder of everything that was uploaded.
+    /// The folder of all uploads and documents.
     #[must_use]
     pub fn uploads(&self) -> PathBuf {
         self.path().join("uploads")
@@ -205,18 +205,17 @@ impl Site {
         self.path().join("state/catalog.db")
     }
 
-    /// What the state file says.
+    /// The content of the state file.
     #[must_use]
     pub fn state(&self) -> UploadsState {
         StateFile::at(self.state_path()).read().expect("the state file reads well")
     }
 
-    /// What the state file says as soon as that is true of it. It is a copy that
-    /// the server writes when it comes to it, and nothing announces it, so this
-    /// looks again and again.
+    /// The content of the state file, as soon as the condition is true. The file is a copy that the
+    /// server writes later, and no event announces that, so this function reads it again and again.
     ///
     /// # Panics
-    /// Where it never is.
+    /// Where the condition is not true in time.
     pub async fn state_that(
         &self,
         what: &str,
@@ -233,12 +232,12 @@ impl Site {
         }
     }
 
-    /// Waits until the state file says that nothing is on its way.
+    /// Waits until the state file has no unfinished upload.
     pub async fn state_is_empty(&self) {
         self.state_that("nothing is on its way", |state| state.uploads.is_empty()).await;
     }
 
-    /// Everything under `uploads/`, folders and links too, with the length of each file. The
+    /// Everything under `uploads/`, folders and links included, with the length of each file. The
     /// markers are left out.
     #[must_use]
     pub fn on_disk(&self) -> BTreeMap<PathBuf, u64> {
@@ -247,10 +246,10 @@ impl Site {
         found
     }
 
-    /// Holds the published document against the file it was made from.
+    /// Compares the published document with the file that it was made from.
     ///
     /// # Panics
-    /// Where it is missing or differs.
+    /// Where the document is missing or differs.
     pub fn assert_published(&self, user: &TestUser, name: &str, test_file: &TestFile) {
         let path = self.document(user, name);
         let bytes = std::fs::read(&path)

@@ -1,8 +1,8 @@
-//! `strace`, told to have system calls of a server fail.
+//! Runs a server under `strace`, which makes system calls fail.
 
 use std::path::{Path, PathBuf};
 
-/// What is to fail, and where it is written down what did.
+/// The system calls that fail, and the path of the log.
 #[derive(Debug, Clone)]
 pub struct Strace {
     log: PathBuf,
@@ -13,22 +13,23 @@ pub struct Strace {
 }
 
 impl Strace {
-    /// Calls of those names (`pwrite64,fsync`) get that answer (`error=EIO`), each
-    /// time; `strace` writes what it saw to `log`.
+    /// Calls of these names (`pwrite64,fsync`) get this result (`error=EIO`), every time; `strace`
+    /// writes the calls that it sees to `log`.
     #[must_use]
     pub fn inject(log: &Path, calls: &str, answer: &str) -> Self {
         let (log, calls, answer) = (log.to_owned(), calls.to_owned(), answer.to_owned());
         Self { log, calls, answer, when: "1+".to_owned(), paths: Vec::new() }
     }
 
-    /// Only at that time, or (`3+`) from that time on. It counts for each thread.
+    /// Only the call of that number fails, or with `3+` that call and all later ones. Each thread
+    /// has its own count.
     #[must_use]
     pub fn when(mut self, when: impl ToString) -> Self {
         self.when = when.to_string();
         self
     }
 
-    /// Only calls that are about one of these paths, by descriptor or by name.
+    /// Only calls on one of these paths fail, by descriptor or by name.
     #[must_use]
     pub fn about(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
         self.paths.extend(paths);
@@ -50,7 +51,7 @@ impl Strace {
         words
     }
 
-    /// The calls it has seen so far, a line each.
+    /// The calls in the log so far, one per line.
     #[must_use]
     pub fn seen(&self) -> Vec<String> {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -58,7 +59,7 @@ impl Strace {
         log.lines().filter(is_call).map(str::to_owned).collect()
     }
 
-    /// The names of the files whose descriptors were in calls that got the answer.
+    /// The names of the files whose descriptors were in the calls that failed.
     #[must_use]
     pub fn hit(&self) -> Vec<String> {
         let name = |line: String| {
@@ -69,7 +70,7 @@ impl Strace {
         fired.filter_map(name).collect()
     }
 
-    /// Whether any call got the answer.
+    /// Whether any call has failed.
     #[must_use]
     pub fn has_fired(&self) -> bool {
         self.seen().iter().any(|line| line.contains("(INJECTED)"))

@@ -1,4 +1,4 @@
-//! Changes a data folder behind the server, as an operator with a shell or a failing disk does.
+//! Changes a data folder without the server, as an operator with a shell or a failing disk does.
 
 use crate::site::Site;
 use std::collections::BTreeMap;
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 pub use crate::flip::flip;
 
-/// Turns one bit as [`flip`] does, as a disk does that has lost the bit: the time of modification stays too.
+/// Turns one bit as [`flip`] does, like a disk that has lost the bit: the time of modification
+/// stays, too.
 ///
 /// # Panics
 /// Where the file has no such byte.
@@ -26,10 +27,11 @@ pub fn cut(path: &Path, length: usize) {
     open(path).set_len(length as u64).expect("a file that can be cut");
 }
 
-/// Changes one row of the catalog past all of its checks, also while a server has it open.
+/// Changes one row of the catalog without any of its checks, also while a server has the catalog
+/// open.
 ///
 /// # Panics
-/// Where it is not one row that changes.
+/// Where not exactly one row changes.
 pub fn edit(site: &Site, sql: &str) {
     edit_rows(site, sql, 1);
 }
@@ -46,14 +48,14 @@ pub fn edit_rows(site: &Site, sql: &str, rows: usize) {
     assert_eq!(changed, rows, "{sql}");
 }
 
-/// Every file below a folder and what is in it. Links are taken for what they
-/// are; the index of SQLite's journal, which says who is reading, is left out.
+/// Every file below a folder, and its content. Links are read as links. The index of SQLite's
+/// journal, which records the present readers, is left out.
 ///
-/// Not for a folder with the catalog that this process has open: to close any
-/// descriptor of a database drops the locks that its process has on it.
+/// Not for a folder with a catalog that this process has open: to close any descriptor of a
+/// database drops the locks that the process has on it.
 ///
 /// # Panics
-/// Where something cannot be read.
+/// Where a file cannot be read.
 #[must_use]
 pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A terminal for a program that draws: what a person would have seen.
+//! A terminal for a program that draws: it returns what a person would have seen.
 
 use crate::PATIENCE;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -24,7 +24,7 @@ impl Terminal {
     /// Runs a command on a terminal of that number of columns.
     ///
     /// # Panics
-    /// Where there is no terminal to be had, or the command cannot be run.
+    /// Where the system has no terminal, or the command cannot be run.
     #[must_use]
     pub fn run(mut command: Command, columns: u16) -> Self {
         let outside = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
@@ -42,7 +42,7 @@ impl Terminal {
         std::thread::spawn(move || {
             let mut all = Vec::new();
             let mut buffer = [0; 4096];
-            // Fails where nothing has the other side open any more.
+            // Fails where no process has the other side open any more.
             while let Ok(count) = outside.read(&mut buffer) {
                 all.extend_from_slice(&buffer[..count]);
                 tell.send_replace(String::from_utf8_lossy(&all).into_owned());
@@ -51,15 +51,15 @@ impl Terminal {
         Self { child, inside, shown }
     }
 
-    /// Makes it wider or narrower.
+    /// Changes the number of columns.
     pub fn resize(&self, columns: u16) {
         resize(&self.inside, columns);
     }
 
-    /// Waits for something to be shown, and returns everything that was shown.
+    /// Waits until the condition is true for everything that was shown, and returns that.
     ///
     /// # Panics
-    /// Where it is not shown in time.
+    /// Where it is not true in time.
     pub async fn shows(&mut self, mut wanted: impl FnMut(&str) -> bool) -> String {
         let shown = timeout(PATIENCE, self.shown.wait_for(|text| wanted(text))).await;
         if let Ok(Ok(text)) = &shown {

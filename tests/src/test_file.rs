@@ -1,5 +1,5 @@
-//! Files to upload: bytes that look random and can be made again from a seed,
-//! with their hashes computed without any of Towline's own code.
+//! Files to upload: random bytes that a seed reproduces, with hashes that are computed without any
+//! of Towline's own code.
 
 use blake3::hazmat::HasherExt as _;
 use std::cell::Cell;
@@ -7,14 +7,14 @@ use std::fmt;
 use std::sync::OnceLock;
 use towline_types::{ChainingValue, FileHash, FileSize};
 
-/// The length of a block, as `SPEC.md` has it.
+/// The length of a block in bytes, as in `SPEC.md`.
 pub const BLOCK: usize = 1 << 20;
 
-/// The seed of this run: `TOWLINE_SEED` where it is set, else a fresh one. Each
-/// test prints it, so that one that failed can be had again.
+/// The seed of this run: `TOWLINE_SEED` where it is set, otherwise a new one. Each test prints it,
+/// so that a failure can be reproduced.
 pub fn run_seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
-    // A test has a thread of its own.
+    // Each test has a thread of its own.
     thread_local!(static IS_PRINTED: Cell<bool> = const { Cell::new(false) });
     let seed = *SEED.get_or_init(|| {
         let given = std::env::var("TOWLINE_SEED").ok().and_then(|text| text.parse().ok());
@@ -26,7 +26,7 @@ pub fn run_seed() -> u64 {
     seed
 }
 
-/// A generator for what a test leaves to chance.
+/// A generator for the random choices of a test.
 #[must_use]
 pub fn chance() -> fastrand::Rng {
     fastrand::Rng::with_seed(run_seed())
@@ -35,11 +35,11 @@ pub fn chance() -> fastrand::Rng {
 /// A file.
 #[derive(Clone)]
 pub struct TestFile {
-    /// What is in it.
+    /// The content.
     pub bytes: Vec<u8>,
 }
 
-/// Without its bytes, which would hide the rest of a message.
+/// Without the bytes, which would hide the rest of a message.
 impl fmt::Debug for TestFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Corpus({} bytes, {})", self.size(), self.hash())
@@ -47,14 +47,14 @@ impl fmt::Debug for TestFile {
 }
 
 impl TestFile {
-    /// A file of that many bytes; each combination of size, `salt` and
-    /// [`run_seed`] has its own.
+    /// A file of that number of bytes. Each combination of size, `salt` and [`run_seed`] has its
+    /// own content.
     #[must_use]
     pub fn new(size: usize, salt: u64) -> Self {
         Self::of_seed(size, run_seed() ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ size as u64)
     }
 
-    /// A file of that many bytes, made of a seed of its own.
+    /// A file of that number of bytes, made from this seed.
     #[must_use]
     pub fn of_seed(size: usize, seed: u64) -> Self {
         let mut bytes = vec![0; size];
@@ -68,13 +68,13 @@ impl TestFile {
         self.bytes.len()
     }
 
-    /// Its length, as the protocol says it.
+    /// Its length, in the form of the protocol.
     #[must_use]
     pub fn filesize(&self) -> FileSize {
         FileSize::try_from(self.bytes.len() as u64).expect("memory is smaller than 2^63")
     }
 
-    /// The plain BLAKE3 hash, what `b3sum` prints.
+    /// The plain BLAKE3 hash, the one that `b3sum` prints.
     #[must_use]
     pub fn hash(&self) -> FileHash {
         FileHash::from_bytes(*blake3::hash(&self.bytes).as_bytes())
@@ -92,13 +92,13 @@ impl TestFile {
         &self.bytes[index * BLOCK..self.block_end(index)]
     }
 
-    /// Where a block ends.
+    /// The position at which a block ends.
     #[must_use]
     pub fn block_end(&self, index: usize) -> usize {
         ((index + 1) * BLOCK).min(self.bytes.len())
     }
 
-    /// The value of one block, straight from the `blake3` crate.
+    /// The value of one block, directly from the `blake3` crate.
     #[must_use]
     pub fn value(&self, index: usize) -> ChainingValue {
         let mut hasher = blake3::Hasher::new();

@@ -1,16 +1,15 @@
-//! Disasters at random, again and again, and the question after each: was any
-//! promise broken?
+//! Random disasters, one after another, and after each of them the check that no promise was
+//! broken.
 //!
-//! A server process over a data folder of its own, on volumes that can lose their
-//! power. Users upload to it over raw connections, and one with the real `towline
-//! put`. Everything that is promised to them goes into a ledger. Then the server is
-//! killed, or a client, or the power goes: at any moment, or at a named point of the
-//! code; and while the server starts again it may be killed once more. Then the
-//! server's words and the disk are held against the ledger, and all go on where they
-//! were. Every now and then everything is brought to its end, looked at as a whole,
-//! and a new data folder begins.
+//! A server process over a data folder of its own, on volumes that can lose their power. Users
+//! upload to it over raw connections, and one user uploads with the real `towline put`. Every
+//! promise to them is written to a ledger. Then the server or a client is killed, or the power is
+//! cut: at a random moment, or at a named point of the code; and while the server starts again it
+//! may be killed once more. After that the server's answers and the disk are compared with the
+//! ledger, and all uploads continue. From time to time all uploads are completed, the whole folder
+//! is checked, and a new data folder begins.
 //!
-//! P1, P2, P3 and P4 of the README are what is watched; P5 has tests of its own.
+//! The test checks P1, P2, P3 and P4 of the README; P5 has tests of its own.
 
 mod audit;
 mod cli_uploader;
@@ -39,29 +38,29 @@ use round::{Round, Stuck};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What is to be done.
+/// The settings of a crash test.
 #[derive(Debug, Clone)]
 pub struct CrashTest {
-    /// Where chance begins.
+    /// The seed of the random choices.
     pub seed: u64,
-    /// The number of kills, power cuts and double crashes, unless time is over before.
+    /// The number of kills, power cuts and double crashes, unless the time ends before.
     pub goal: Goal,
-    /// Where to stop.
+    /// When the test stops.
     pub until: Option<Instant>,
-    /// Failpoints that are always set: for the controls.
+    /// Failpoints that are always set: for the controls, which have to break a promise.
     pub failpoints: Option<String>,
-    /// SQLite's syncs are left out: for a control, by `strace`.
+    /// `strace` leaves SQLite's syncs out: for a control.
     pub fakes_catalog_sync: bool,
-    /// `--durability relaxed`: what is not called durable may be lost, but a name is
-    /// whole all the same, and what is called durable stays.
+    /// `--durability relaxed`: bytes that are not called durable may be lost, but every published
+    /// file is complete, and what is called durable stays.
     pub is_relaxed: bool,
-    /// How the data folder lies; anyhow, where nothing is said.
+    /// The layout of the data folder; a random one where none is given.
     pub layout: Option<Layout>,
-    /// Counts are printed now and then.
+    /// Prints the counts from time to time.
     pub is_loud: bool,
 }
 
-/// How many of each.
+/// The number of disasters of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Goal {
     /// `kill -9`, of server and client.
@@ -72,7 +71,7 @@ pub struct Goal {
     pub doubles: u64,
 }
 
-/// A data folder serves for that number of rounds.
+/// The number of rounds with one data folder.
 const ROUNDS: u32 = 25;
 
 /// The whole state of a crash test.
@@ -87,7 +86,7 @@ struct Run {
 }
 
 impl CrashTest {
-    /// Kills, power cuts and double crashes until that many were made.
+    /// Kills, power cuts and double crashes, until these numbers are reached.
     #[must_use]
     pub fn of(seed: u64, goal: Goal) -> Self {
         Self {
@@ -102,8 +101,7 @@ impl CrashTest {
         }
     }
 
-    /// Goes through with it, until the goal is reached, time is over, or a promise
-    /// was broken.
+    /// Runs the test, until the goal is reached, the time is over, or a promise is broken.
     pub async fn run(self) -> Report {
         let chance = fastrand::Rng::with_seed(self.seed);
         let mut run = Run {
@@ -136,7 +134,7 @@ impl Run {
         }
     }
 
-    /// What is still to be had.
+    /// The numbers that are still to be reached.
     fn left(&self) -> Goal {
         let Goal { kills, cuts, doubles } = self.torture.goal;
         Goal {
@@ -154,8 +152,8 @@ impl Run {
         kills + cuts + doubles == 0 || self.torture.until.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// One data folder, from its beginning to its good end. Tells the first promise
-    /// that was broken.
+    /// Uses one data folder from its start until all uploads on it are completed. Returns the first
+    /// promise that was broken.
     async fn one_ground(&mut self) -> Option<String> {
         let data_dirs = self.data_dirs().await;
         let mut launch = Launch::over(data_dirs.site());
@@ -206,7 +204,7 @@ impl Run {
         });
         match DataDirs::new(layout).await {
             Ok(data_dirs) => data_dirs,
-            // What could be had once can be had again.
+            // The machine had volumes before, so it can have one again.
             Err(error) if self.counts.power_cuts > 0 => panic!("no volume any more: {error}"),
             Err(Unavailable(why)) => {
                 self.no_power_cuts = Some(why);
@@ -284,11 +282,11 @@ impl Run {
         }
     }
 
-    /// Starts the server, perhaps after it was killed once more on the way.
+    /// Starts the server; it may be killed once more during the start.
     async fn start(&mut self, round: &mut Round, plan: Option<&Point>) -> Result<(), Stuck> {
         let left = self.left();
         let all = left.kills + left.cuts + left.doubles;
-        // Only where a crash has left something is there a recovery to be killed in.
+        // A kill during recovery needs something to recover, which only a crash leaves.
         if round.has_crashed
             && left.doubles > 0
             && self.chance.u64(..all) < left.doubles.saturating_mul(2)
@@ -304,7 +302,7 @@ impl Run {
         round.plan = plan.cloned();
         let server = match launch.try_start().await {
             Ok(server) => server,
-            // What recovery does can reach the point that was meant for later.
+            // The recovery can reach the point that was meant for later.
             Err(ended) if plan.is_some() && ended.was_killed() => {
                 self.counts.double_crashes += u64::from(round.has_crashed);
                 round.plan = None;
@@ -327,7 +325,7 @@ impl Run {
             match round.launch.clone().failpoints(&self.plan(&point)).try_start().await {
                 Err(ended) if ended.was_killed() => self.counts.double_crashes += 1,
                 Err(ended) => return Err(Stuck::at_start(ended)),
-                // It had nothing to do there.
+                // The server had nothing to recover at that point.
                 Ok(server) => round.bury(server).await,
             }
         }
@@ -346,14 +344,15 @@ impl Run {
         }
     }
 
-    /// Until it is time for the disaster.
+    /// Waits until the moment of the disaster.
     async fn wait(&mut self, round: &mut Round, disaster: &Disaster) {
         let server = round.server.as_mut().expect("the server was started");
         match disaster.point() {
             Some(_) => drop(server.ends_within(Duration::from_millis(700)).await),
             None => {
                 let most = if self.chance.u8(0..8) == 0 { 1200 } else { 160 };
-                // A random moment: the point is that there is nothing to wait for.
+                // A random moment: this tests exactly the moments for which no event could be
+                // waited for.
                 tokio::time::sleep(Duration::from_millis(self.chance.u64(0..most))).await;
             }
         }
@@ -368,8 +367,8 @@ impl Run {
             return Ok(());
         }
         if disaster.cuts_power() {
-            // A machine does nothing more once its power goes; this server would, for a
-            // moment, and see one disk go before the other.
+            // A machine does nothing more once its power is cut. This server would still run for a
+            // moment, and see one disk fail before the other, so it is stopped first.
             round.server.as_mut().expect("the server was started").freeze();
             round.data_dirs.power_off();
         }
@@ -389,7 +388,7 @@ impl Run {
     }
 }
 
-/// Has every sync of SQLite's be called done and left out.
+/// Makes every sync of SQLite return success without syncing.
 fn no_catalog_sync(site: &Site) -> Strace {
     let catalog = site.catalog_path();
     let beside = |end: &str| catalog.with_extension(format!("db{end}"));
@@ -398,6 +397,6 @@ fn no_catalog_sync(site: &Site) -> Strace {
 }
 
 impl Goal {
-    /// As many as time allows, mixed.
+    /// As many as the time allows, mixed.
     pub const ENDLESS: Self = Self { kills: 1 << 40, cuts: 1 << 40, doubles: 1 << 37 };
 }

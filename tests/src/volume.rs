@@ -1,9 +1,9 @@
-//! Volumes of a test's own: a file system that loses its power, one that is small,
-//! one that has less room than it claims.
+//! Volumes for one test: a file system whose power is cut, a small one, and one that has less room
+//! than it reports.
 //!
-//! They are loop mounts and need root, `mkfs.ext4`, `losetup` and `mount`. Where
-//! these are missing, [`Volume::ext4`] and its sisters say aloud that the test is
-//! skipped, and why, and return nothing: skipped is never passed in silence.
+//! They are loop mounts and need root, `mkfs.ext4`, `losetup` and `mount`. Where one of these is
+//! missing, [`Volume::ext4`] and the other constructors print that the test is skipped, and why,
+//! and return nothing: no test is skipped silently.
 
 mod shutdown;
 
@@ -15,12 +15,12 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A mounted volume. Dropped, it is unmounted and gone.
+/// A mounted volume. When it is dropped, it is unmounted and removed.
 #[derive(Debug)]
 pub struct Volume {
     source: Source,
     mount_point: PathBuf,
-    /// Holds image and mount point; last, because it goes when nothing is mounted.
+    /// Holds image and mount point. The last field, because it is removed after the unmounting.
     _temporary: TempDir,
 }
 
@@ -30,15 +30,15 @@ enum Source {
     Image(PathBuf),
     /// A tmpfs of that number of bytes.
     Memory(u64),
-    /// One file system over another: `upper` over `lower` in this folder.
+    /// An overlay file system: `upper` over `lower` in this folder.
     Overlay(PathBuf),
 }
 
-/// A volume shown at a second place. Dropped, it is there no longer.
+/// A volume mounted at a second place. When it is dropped, that mount is removed.
 #[derive(Debug)]
 pub struct Shown(PathBuf);
 
-/// Why there is no volume.
+/// Why the machine can have no volume.
 #[derive(Debug)]
 pub struct Unavailable(pub String);
 
@@ -49,15 +49,15 @@ impl fmt::Display for Unavailable {
 }
 
 impl Volume {
-    /// An ext4 file system of that size, in memory where the machine has a place for
-    /// it; or nothing, said aloud.
+    /// An ext4 file system of that size, in memory where the machine has a file system in memory.
+    /// Nothing where the machine cannot have one, which is printed.
     #[must_use]
     pub fn ext4(size_bytes: u64) -> Option<Self> {
         or_skipped(Self::try_ext4(size_bytes))
     }
 
-    /// An ext4 file system that claims to have that size and lies in `folder`: it has
-    /// no more room than that folder's volume (a thin disk: full only at the sync).
+    /// An ext4 file system that reports that size and has its image in `folder`, so it has no more
+    /// room than that folder's volume (like a thin disk, which is found full only at a sync).
     #[must_use]
     pub fn ext4_in(size_bytes: u64, folder: &Path) -> Option<Self> {
         or_skipped(place(Some(folder)).and_then(|place| Self::image(size_bytes, place)))
@@ -69,7 +69,7 @@ impl Volume {
         or_skipped(Self::try_memory(size_bytes))
     }
 
-    /// As [`ext4`](Self::ext4), with the reason where there is none.
+    /// As [`ext4`](Self::ext4), with the reason where the machine cannot have one.
     ///
     /// # Errors
     /// What is missing on this machine.
@@ -85,7 +85,7 @@ impl Volume {
         let image = temporary.path().join("image");
         let file = std::fs::File::create(&image).map_err(unavailable)?;
         file.set_len(size_bytes).map_err(unavailable)?;
-        // No reserved blocks: what is promised to uploads is theirs.
+        // No reserved blocks: all room of the volume is for uploads.
         run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
         let volume = Self { source: Source::Image(image), mount_point, _temporary: temporary };
         volume.mount()?;
@@ -101,7 +101,7 @@ impl Volume {
         Ok(volume)
     }
 
-    /// An overlay file system, as containers have it.
+    /// An overlay file system, as containers use it.
     #[must_use]
     pub fn overlay() -> Option<Self> {
         or_skipped(Self::try_overlay())
@@ -119,24 +119,23 @@ impl Volume {
         Ok(volume)
     }
 
-    /// Where it is mounted.
+    /// The path of the mount.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.mount_point
     }
 
-    /// The power goes: whatever was not synced is lost, and every call on the volume
-    /// fails from now on. Processes with open files there must end before
-    /// [`power_on`](Self::power_on).
+    /// Cuts the power: everything that was not synced is lost, and every call on the volume fails
+    /// from now on. Processes with open files there must end before [`power_on`](Self::power_on).
     ///
     /// # Panics
-    /// Where the kernel refuses, or it is no ext4 volume.
+    /// Where the kernel refuses, or the volume is no ext4 volume.
     pub fn power_off(&self) {
         assert!(matches!(self.source, Source::Image(_)), "only a disk has power to lose");
         shutdown::shutdown(&self.mount_point).expect("the file system can be shut down");
     }
 
-    /// The power comes back: mounted anew, from what lies on the image.
+    /// Brings the power back: mounts the volume again, from the content of the image.
     ///
     /// # Panics
     /// Where a process still holds the volume, or it does not mount.
@@ -144,7 +143,7 @@ impl Volume {
         self.mount_again();
     }
 
-    /// Taken out and put in again: what is on it stays.
+    /// Unmounts and mounts the volume; its content stays.
     ///
     /// # Panics
     /// Where a process still holds the volume, or it does not mount.
@@ -154,7 +153,7 @@ impl Volume {
             self.unmount().expect("nobody holds the volume");
             self.mount().expect("a file system mounts again");
             // A mount namespace that another test makes has a copy of the mount. Until that
-            // namespace has ended, the kernel gives the same file system again, which has no
+            // namespace has ended, the kernel mounts the same file system again, which has no
             // power.
             match std::fs::read_dir(&self.mount_point)
                 .and_then(|mut names| names.next().transpose())
@@ -166,11 +165,11 @@ impl Volume {
         }
     }
 
-    /// Turns a bit of a file's first bytes where they lie on the disk, behind the file
-    /// system's back: memory goes on knowing them as they were.
+    /// Turns a bit in the first bytes of a file where they are on the disk, without the file
+    /// system: the page cache keeps the old bytes.
     ///
     /// # Panics
-    /// Where no block of the disk begins with these bytes, or it is no disk.
+    /// Where no block of the disk begins with these bytes, or the volume has no disk.
     pub fn rot(&self, bytes: &[u8]) {
         const BLOCK_BYTES: usize = 1024;
         let Source::Image(image) = &self.source else { panic!("only a disk rots") };
@@ -179,11 +178,11 @@ impl Volume {
         flip(image, block.expect("a block that begins so") * BLOCK_BYTES);
     }
 
-    /// Fills it up to that many bytes, with a file that is to be deleted when there
-    /// shall be room again.
+    /// Fills the volume until only that number of bytes is free, with a file that the test deletes
+    /// when it needs room again.
     ///
     /// # Panics
-    /// Where it has less already.
+    /// Where fewer bytes are free already.
     #[must_use]
     pub fn fill_up_to(&self, left_bytes: u64) -> PathBuf {
         let path = self.mount_point.join("ballast");
@@ -193,7 +192,7 @@ impl Volume {
         let wanted = free_bytes.checked_sub(left_bytes).expect("so much is free");
         let block = vec![1; 4096];
         for _ in 0..wanted / 4096 {
-            // What a file needs besides its bytes may end it a little early.
+            // A file also needs room for its metadata, so the volume may be full a little earlier.
             if ballast.write_all(&block).is_err() {
                 break;
             }
@@ -202,11 +201,11 @@ impl Volume {
         path
     }
 
-    /// Shows it in the place of a folder, too. Nothing may be shown while the power
+    /// Mounts the volume also at the place of a folder. No such mount may exist while the power
     /// comes back.
     ///
     /// # Panics
-    /// Where that is refused.
+    /// Where the system refuses that.
     #[must_use]
     pub fn show_at(&self, folder: &Path) -> Shown {
         run(Command::new("mount").arg("--bind").arg(&self.mount_point).arg(folder))
@@ -214,10 +213,10 @@ impl Volume {
         Shown(folder.to_owned())
     }
 
-    /// Mounts it again with that option (`ro`, `rw`).
+    /// Mounts the volume again with that option (`ro`, `rw`).
     ///
     /// # Panics
-    /// Where that is refused.
+    /// Where the system refuses that.
     pub fn remount(&self, option: &str) {
         let option = format!("remount,{option}");
         run(Command::new("mount").args(["-o", &option]).arg(&self.mount_point))
@@ -227,7 +226,7 @@ impl Volume {
     fn mount(&self) -> Result<(), Unavailable> {
         let mut command = Command::new("mount");
         match &self.source {
-            // noload must not be: the journal is what recovers.
+            // `noload` must not be set: the recovery of the file system needs the journal.
             Source::Image(image) => {
                 command.args(["-t", "ext4", "-o", "loop,errors=continue"]).arg(image)
             }
@@ -250,10 +249,10 @@ impl Volume {
 }
 
 impl Shown {
-    /// Shows it no longer.
+    /// Removes the mount.
     ///
     /// # Panics
-    /// Where a process still holds it.
+    /// Where a process still uses it.
     pub fn hide(self) {
         unmount(&self.0).expect("nobody holds the volume");
     }
@@ -261,12 +260,12 @@ impl Shown {
 
 impl Drop for Shown {
     fn drop(&mut self) {
-        // Hidden already, mostly.
+        // Most often the mount is removed already.
         let _ = run(Command::new("umount").arg("--lazy").arg(&self.0));
     }
 }
 
-/// A process that was killed may hold the volume for a moment longer.
+/// A process that was killed may use the volume for a moment longer.
 fn unmount(place: &Path) -> Result<(), Unavailable> {
     let began = Instant::now();
     loop {
@@ -280,21 +279,21 @@ fn unmount(place: &Path) -> Result<(), Unavailable> {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // Lazily: a failing test may leave a server on it, which is killed right after.
+        // With `--lazy`: a failing test may leave a server on the volume, which is killed just
+        // after.
         let _ = run(Command::new("umount").arg("--lazy").arg(&self.mount_point));
     }
 }
 
-/// Says aloud that a test is skipped, past the harness, which keeps what a passing
-/// test prints.
+/// Prints that a test is skipped. It writes past the test harness, which hides the output of a
+/// passing test.
 pub fn skipped(why: &impl fmt::Display) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let _ = writeln!(std::io::stderr(), "\nSKIPPED, not passed: {test}: {why}");
 }
 
-/// Whether that program can be run here; says aloud that the test is skipped where
-/// it cannot.
+/// Whether this program can be run here. Where it cannot, prints that the test is skipped.
 #[must_use]
 pub fn has(program: &str) -> bool {
     run(Command::new(program).arg("--version"))
@@ -313,7 +312,7 @@ pub(crate) fn need_root() -> Result<(), Unavailable> {
     Err(Unavailable("needs root, for a file system or a network of its own".to_owned()))
 }
 
-/// A folder in memory, where the machine has one: what lies in it costs no disk.
+/// A folder in memory, where the machine has one: files in it use no disk.
 pub(crate) fn fast_folder() -> Option<PathBuf> {
     Some(PathBuf::from("/dev/shm")).filter(|folder| folder.is_dir())
 }

@@ -4,11 +4,10 @@
 //! TOWLINE_LOG=towline_server=debug cargo run --release -p towline-tests --bin proof -- FILE [SEED]
 //! ```
 //!
-//! Three rounds over the real programs: a link that is cut at 20 random bytes, a
-//! server that is killed (kill -9) 20 times, a client that is killed 5 times. After
-//! each round the published file is held against the original. Through all of it
-//! one promise is watched: an upload never resumes before an offset that was
-//! called durable.
+//! Three rounds over the real programs: a link that is cut at 20 random bytes, a server that is
+//! killed (kill -9) 20 times, a client that is killed 5 times. After each round, the published file
+//! is compared with the original. In all rounds the program checks one promise: an upload never
+//! resumes before an offset that the server has called durable.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -25,7 +24,7 @@ const CUTS: usize = 20;
 const SERVER_KILLS: usize = 20;
 const CLIENT_KILLS: usize = 5;
 
-/// Room for any file that is put to the proof.
+/// Room for any file that a person passes.
 const SERVER: [&str; 2] = ["--max-file-size", "1TB"];
 
 #[tokio::main]
@@ -65,13 +64,13 @@ impl Fixture {
     }
 }
 
-/// One run of `towline put`, and what it says.
+/// One run of `towline put`, and its output.
 struct Run {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// What the runs of one round have said, and whether every promise was kept.
+/// The output of all runs of one round, and whether every promise was kept.
 #[derive(Default)]
 struct Witness {
     durable: u64,
@@ -129,8 +128,8 @@ impl Proof {
         let kills = async {
             let mut read_back = Vec::new();
             for _ in 0..SERVER_KILLS {
-                // At a random moment: the point of this round is that there is none
-                // to wait for.
+                // At a random moment: this round tests exactly the moments for which no event could
+                // be waited for.
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(20..2000))).await;
                 server.kill().await;
                 read_back.extend(read_back_bytes(&server));
@@ -193,7 +192,7 @@ impl Proof {
         Ok(Run { child, lines })
     }
 
-    /// A link on which the whole file takes about that long.
+    /// A link on which the whole file takes about `lasts`.
     fn slow(&self, lasts: Duration) -> Faults {
         let pieces = u32::try_from(self.size.div_ceil(64 << 10)).unwrap_or(u32::MAX);
         Faults { delay: lasts / pieces.max(1), ..Faults::none() }
@@ -217,7 +216,7 @@ impl Run {
         Ok(())
     }
 
-    /// Cancel-safe: a line is heard whole or not at all.
+    /// Cancel-safe: a line is read completely or not at all.
     async fn listen(&mut self, witness: &mut Witness) -> Result<()> {
         while let Some(line) = self.lines.next_line().await? {
             let event: Value = serde_json::from_str(&line).context("one event a line")?;
@@ -255,7 +254,7 @@ fn report_read_back(server: &ServerProcess) {
     print_read_back(&read_back_bytes(server));
 }
 
-/// What the server's log says that it read back.
+/// The numbers of bytes that the server has read back, from its log.
 fn read_back_bytes(server: &ServerProcess) -> Vec<u64> {
     let plain =
         |line: String| line.replace("\x1b[0m", "").replace("\x1b[2m", "").replace("\x1b[3m", "");

@@ -1,13 +1,13 @@
-//! How long a server takes to start over many unfinished uploads after `kill -9`, and
-//! how much memory:
+//! Measures how long a server takes to start over many unfinished uploads after `kill -9`, and how
+//! much memory it needs:
 //!
 //! ```sh
 //! cargo run --release -p towline-tests --bin restart -- 10000
 //! ```
 //!
-//! Each row is a data folder of its own: a number of uploads, and a number of bytes received of
-//! each, half of them beyond the last durable offset. The cost should grow with the
-//! first and not with the second.
+//! Each row is measured over a data folder of its own: a number of uploads, and a number of
+//! received bytes for each, half of them beyond the last durable offset. The cost should grow with
+//! the number of uploads and not with the number of bytes.
 
 use std::time::Instant;
 use towline_protocol::request::Upload;
@@ -17,9 +17,9 @@ use towline_tests::raw_client::{RawClient, position, upload};
 use towline_tests::site::Site;
 use towline_tests::test_file::TestFile;
 
-/// Begun together on one connection.
+/// The number of uploads that are begun together on one connection.
 const TOGETHER: usize = 500;
-/// A user may have 10,000.
+/// The number of uploads of each user, who may have at most 10,000.
 const OF_ONE_USER: usize = 9_000;
 
 #[tokio::main]
@@ -58,7 +58,7 @@ async fn measure(uploads: usize, bytes: usize) {
     server.gone().await;
 }
 
-/// Half of the bytes are durable when this returns, the other half received.
+/// When this returns, half of the bytes are durable, and the other half is received.
 async fn begin(
     client: &mut RawClient,
     test_file: &TestFile,

@@ -1,14 +1,14 @@
-//! Kills, power cuts and double crashes at random, for as long as one likes:
+//! Kills, power cuts and double crashes at random, for a given time or number:
 //!
 //! ```sh
 //! cargo run -p towline-tests --bin torture -- --minutes 10 --seed 1
 //! cargo run -p towline-tests --bin torture -- --kills 1000 --cuts 1000 --doubles 200
 //! ```
 //!
-//! Prints its counts as it goes and a table at the end; ends with 1 where a promise
-//! was broken. Power cuts need root and `mkfs.ext4`; without, the table says that
-//! they were skipped, and it ends with 3. Not for release builds: those have no
-//! failpoints.
+//! Prints its counts while it runs and a table at the end; the exit code is 1 where a promise was
+//! broken. Power cuts need root and `mkfs.ext4`; without them the table says that they were
+//! skipped, and the exit code is 3. Release builds have no failpoints, so this program does not
+//! work with them.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
             doubles: doubles.unwrap_or(0),
         },
     };
-    // Without any end it stops by itself after a minute.
+    // Without any limit it stops after one minute.
     let minutes = minutes.or((goal == Goal::ENDLESS).then_some(1));
     let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));

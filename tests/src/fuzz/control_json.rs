@@ -1,6 +1,6 @@
-//! What reads as a request or a reply prints, and reads back the same; what does not
-//! is refused with an answer that fits into a frame. `SPEC.md` section 2.1 says what
-//! JSON may come.
+//! A text that parses as a request or a reply is printed and parses again as the same. A text that
+//! does not parse is refused with an answer that fits into a frame. `SPEC.md` section 2.1 says
+//! which JSON is allowed.
 
 use serde_json::Value;
 use towline_protocol::frame;
@@ -32,7 +32,7 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// One field more, at the end of the object.
+/// Adds one field at the end of the object.
 fn what_is_added(data: &[u8], object: &Value, reply: Option<&Reply>) {
     let text = str::from_utf8(data).expect("JSON is UTF-8").trim_end();
     let open = text.strip_suffix('}').expect("an object ends so");
@@ -67,7 +67,7 @@ fn what_is_added(data: &[u8], object: &Value, reply: Option<&Reply>) {
     assert_eq!(refusal, Err(Code::BadJson), "too deep");
 }
 
-/// An answer that the server may give as it is.
+/// Checks that a server may send this answer.
 fn is_sayable(error: &ErrorReply) {
     assert!((1..=MESSAGE_BYTES_MAX).contains(&error.message.len()));
     assert_eq!((error.number, error.retry), (error.code.number(), error.code.can_retry()));

@@ -1,13 +1,13 @@
-//! The decoder finds the same in a stream however it is cut into reads, and that is
-//! what the page says: a second, much simpler reading of `SPEC.md` section 2 stands
-//! here beside it.
+//! The decoder finds the same frames in a stream however the stream is cut into reads, and they are
+//! the frames that `SPEC.md` describes: this file has a second, much simpler reader of section 2 to
+//! compare with.
 
 use super::input::Input;
 use std::mem;
 use towline_protocol::frame::{Decoder, FrameError, FrameLimits, Part};
 use towline_protocol::limits::CHUNK_BYTES_MAX;
 
-/// What a stream says. A chunk has as much of its payload as came.
+/// An item of a stream. A chunk has as much of its payload as the stream has.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Control(Vec<u8>),
@@ -17,17 +17,17 @@ enum Found {
     Broken(FrameError),
 }
 
-/// How the stream is read.
+/// The lengths of the reads from a stream.
 #[derive(Debug, Clone, Copy)]
 struct Reading<'a> {
-    /// The most that each read brings, over and over again.
+    /// The largest number of bytes of each read; the list is repeated.
     reads: &'a [usize],
-    /// Payload goes past the decoder wherever that is possible.
+    /// Payload is taken from the reads directly wherever the decoder allows that.
     straight: bool,
 }
 
-/// The first byte chooses what may come, the second how many lengths of reads
-/// follow; the rest is the stream.
+/// The first byte of the input chooses which frames are allowed, and the second byte chooses how
+/// many lengths of reads follow; the rest is the stream.
 pub fn body(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
@@ -60,7 +60,7 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// What the decoder makes of it.
+/// The items that the decoder finds.
 fn decoded(
     first: FrameLimits,
     then: FrameLimits,
@@ -116,8 +116,8 @@ fn decoded(
     found
 }
 
-/// More than this the decoder never asks for: one frame that it holds whole, or a few
-/// pages for many short ones.
+/// The largest number of bytes that the decoder may ask for: one frame that it holds whole, or a
+/// few pages for many short frames.
 fn longest(caps: &FrameLimits) -> usize {
     let lists = caps.block_list_values as usize * 32 + 13;
     (4 + lists.max(caps.control_bytes as usize + 1)).max(8 << 10)
@@ -156,7 +156,7 @@ fn own(part: Part<'_>) -> Found {
     }
 }
 
-/// What the page says of the same stream.
+/// The items of the same stream by the rules of `SPEC.md`.
 fn plainly(first: FrameLimits, then: FrameLimits, mut stream: &[u8]) -> Vec<Found> {
     let (mut caps, mut found) = (first, Vec::new());
     while let Some((next, rest)) = one_plainly(mem::replace(&mut caps, then), stream) {
@@ -170,7 +170,7 @@ fn plainly(first: FrameLimits, then: FrameLimits, mut stream: &[u8]) -> Vec<Foun
     found
 }
 
-/// The first frame of a stream and what is behind it; nothing while it is not whole.
+/// The first frame of a stream and the bytes after it; nothing while the frame is not complete.
 fn one_plainly(caps: FrameLimits, stream: &[u8]) -> Option<(Found, &[u8])> {
     let broken = |error| Some((Found::Broken(error), stream));
     let length = u32::from_be_bytes(*stream.first_chunk()?);

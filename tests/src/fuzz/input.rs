@@ -1,7 +1,6 @@
-//! Takes an input apart: the first bytes choose, the rest is the material.
+//! Takes an input apart: the first bytes choose what is tested, and the rest is the data.
 
-/// What is left of an input. Behind its end everything is zero, so that each input
-/// means something.
+/// The rest of an input. After its last byte every byte is zero, so that every input has a meaning.
 #[derive(Debug, Clone)]
 pub(super) struct Input<'a> {
     rest: &'a [u8],
@@ -24,7 +23,7 @@ impl<'a> Input<'a> {
         usize::from(u16::from_be_bytes([self.byte(), self.byte()]))
     }
 
-    /// The next bytes, as many as there are up to `count`.
+    /// The next bytes, at most `count` of them.
     pub(super) fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(count.min(self.rest.len()));
         self.rest = rest;

@@ -1,6 +1,6 @@
-//! No name that is accepted can leave a folder, hide, or pass for another; what is
-//! made from accepted names is as good as they are. The rules stand here a second
-//! time, as `SPEC.md` section 10 has them.
+//! No accepted name can lead out of a folder, be hidden, or be mistaken for another name; and names
+//! that are made from accepted names are accepted, too. This file has the rules of `SPEC.md`
+//! section 10 a second time, to compare with.
 
 use super::input::Input;
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use towline_types::limits::{FOLDER_DEPTH, NAME_BYTES, PATH_BYTES};
 use towline_types::{DocumentPath, Name};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The first byte and the next four choose numbers of copies; the rest is a path.
+/// The first five bytes of the input choose numbers of copies; the rest is a path.
 pub fn body(data: &[u8]) {
     let mut input = Input::new(data);
     let small = u32::from(input.byte());
@@ -38,7 +38,7 @@ fn check_path(text: &str, path: &DocumentPath, copies: &BTreeSet<u32>) {
     assert_eq!(whole.trim_start_matches('/'), text);
 
     let key = path.key();
-    // A key may be longer than a name: one letter can fold into three.
+    // A key may be longer than a name: case folding can turn one letter into three.
     if let Ok(folded) = DocumentPath::recorded(&key) {
         assert_eq!(folded.key(), key, "a key is its own key");
     }
@@ -76,7 +76,7 @@ fn check_name(name: &Name, copies: &BTreeSet<u32>) {
     }
 }
 
-/// What the page says that every name is.
+/// Checks a name by the rules of `SPEC.md`.
 fn is_legal(name: &str) -> bool {
     let hides = |c: char| {
         matches!(u32::from(c),
@@ -84,7 +84,7 @@ fn is_legal(name: &str) -> bool {
             | 0x2060..=0x206f | 0xfe00..=0xfe0d | 0xfeff | 0xfff9..=0xfffb | 0x1d173..=0x1d17a
             | 0xe0000..=0xe001f | 0xe0080..=0xe00ff | 0xe01f0..=0xe0fff)
     };
-    // Windows looks at what stands before the first dot, without spaces behind it.
+    // Windows compares the part before the first dot, without spaces at its end.
     let device = name.split('.').next().unwrap_or("").trim_end().to_ascii_uppercase();
     let is_device = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&device.as_str())
         || ["COM", "LPT"].iter().any(|port| {

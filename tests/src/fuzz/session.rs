@@ -1,6 +1,6 @@
-//! Whole sessions with a real server: whatever a client sends, in whatever pieces, the
-//! server answers legal frames that say what is true, closes when the client has
-//! finished, and serves the next one.
+//! Whole sessions with a real server: for every input in every division into pieces, the server
+//! answers with legal frames that are true, closes when the client has finished, and serves the
+//! next session.
 
 mod content;
 mod fuzz_server;
@@ -13,23 +13,23 @@ use program::Program;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// One server for the whole process; sessions take turns.
+/// One server for the whole process; one session uses it at a time.
 static GROUND: Mutex<Option<FuzzServer>> = Mutex::new(None);
 
-/// No session takes that long, however busy the machine.
+/// Longer than any session takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest raw stream and the longest program.
 const INPUT_BYTES_MAX: usize = 64 << 10;
 
-/// After that number of sessions an honest one looks whether all is well.
+/// After this number of sessions, a correct client checks that the server works.
 const HONEST_EVERY: usize = 32;
 
-/// The first byte chooses: raw bytes instead of a login, raw bytes behind a good one,
+/// The first byte of the input chooses: raw bytes instead of a login, raw bytes after a good login,
 /// or a program.
 pub fn body(data: &[u8]) {
     let mut turn = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
-    // Behind a failure the next input starts anew.
+    // After an input that failed, the next input gets a new server.
     let mut server = turn.take().unwrap_or_else(FuzzServer::new);
     let mut input = Input::new(&data[..data.len().min(INPUT_BYTES_MAX)]);
     let mode = input.byte() % 4;

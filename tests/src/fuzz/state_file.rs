@@ -1,6 +1,6 @@
-//! A state file that reads is written and read back as it was, with every field that
-//! nobody here knows; one that does not read is never written over, and a newer one
-//! never touched. `state/FORMAT.md` section 1.
+//! A state file that can be read is written and read back the same, with every field that the
+//! library does not know. A file that cannot be read is never overwritten, and a file of a newer
+//! version is never changed. See `state/FORMAT.md` section 1.
 
 use serde_json::{Map, Value};
 use std::fs;
@@ -10,7 +10,7 @@ use towline_state::state_file::{
 };
 use towline_types::{FileSize, Name, Offset, Timestamp};
 
-/// Fields that stand for something; all others are to be kept.
+/// The fields that the library knows; all others have to be kept.
 const KNOWN: [&str; 12] = [
     "folder",
     "filename",
@@ -31,7 +31,7 @@ const ADDED: &str = "9223372036854775807";
 
 const MOMENT_SECS: u64 = 1_705_329_400;
 
-/// The input is the file.
+/// The input is the content of the file.
 pub fn body(data: &[u8]) {
     let folder = tempfile::Builder::new()
         .prefix("towline-fuzz-")
@@ -40,7 +40,7 @@ pub fn body(data: &[u8]) {
     let path = folder.path().join("uploads_state.json");
     fs::write(&path, data).expect("the file is written");
     let file = StateFile::at(&path);
-    // Lenient: where a key stands twice, the last one counts.
+    // This parser is lenient: where a key occurs twice, the last one counts.
     let said = serde_json::from_slice::<Value>(data).ok();
     match file.read() {
         Ok(state) => {
@@ -51,7 +51,7 @@ pub fn body(data: &[u8]) {
             reads(&file, data, &state, &object);
         }
         Err(StateFileError::NewerVersion { found, known, .. }) => {
-            // What else a newer one says need not be what this library can hold.
+            // The library need not be able to hold the other fields of a newer version.
             let version = said.as_ref().map(|said| said["version"].as_u64());
             assert!(version.is_none_or(|version| version == Some(found)), "{found}");
             assert!(found > known && known == STATE_VERSION);
@@ -82,7 +82,8 @@ fn reads(file: &StateFile, data: &[u8], state: &UploadsState, said: &Map<String,
 
     let another = StateFile::at(file.path().with_file_name("another.json"));
     another.replace(state).expect("what was read can be written");
-    // As it is written: a time beyond all times is not whole seconds when it is read.
+    // The comparison is between the written forms: a time outside the range of the format does not
+    // stay in whole seconds when it is read.
     let again = another.read().expect("what is written reads");
     assert_eq!(written(&again), written(state), "a round trip");
     let first = on_disk(another.path());
@@ -112,7 +113,7 @@ fn reads(file: &StateFile, data: &[u8], state: &UploadsState, said: &Map<String,
     assert!(emptied.uploads.is_empty() && emptied.other == state.other, "the rest is carried over");
 }
 
-/// Every field but those known is there, and says the same.
+/// Checks that every field except the known ones is there with the same value.
 fn keeps_unknown(before: &Map<String, Value>, now: &Map<String, Value>, known: &[&str]) {
     for (name, value) in before.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         assert_eq!(now.get(name), Some(value), "{name:?} is kept");
@@ -122,7 +123,7 @@ fn keeps_unknown(before: &Map<String, Value>, now: &Map<String, Value>, known: &
     }
 }
 
-/// Entries are written in the order of their numbers.
+/// Checks that the entries are written in the order of their numbers.
 fn in_order(uploads: &Value, bytes: &[u8]) {
     let text = str::from_utf8(bytes).expect("JSON is UTF-8");
     assert!(text.ends_with("}\n"), "it ends in a newline");
@@ -135,7 +136,8 @@ fn in_order(uploads: &Value, bytes: &[u8]) {
     numbered.sort_by_key(|(number, _)| *number);
     let mut from = text.find("\n  \"uploads\": {").expect("there are uploads");
     for (_, key) in numbered.chunk_by(|(one, _), (other, _)| one == other).map(|same| same[0]) {
-        // Two keys may have one number; the first of them in the file is enough.
+        // Two keys may have the same number; it is enough that the first of them in the file is
+        // found.
         let place = text[from..].find(&format!("\n    {}: {{", Value::from(key.as_str())));
         from += place.unwrap_or_else(|| panic!("{key:?} is not in its place"));
     }

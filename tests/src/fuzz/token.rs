@@ -1,6 +1,6 @@
-//! Nothing opens the server but a token that it issued, to the byte. Tokens that its
-//! key has signed and that say something else are held to what `server/src/token.rs`
-//! promises of their claims.
+//! The server accepts no token except those that it issued, compared byte by byte. Tokens that are
+//! signed with its key and have other claims are checked against what `server/src/token.rs` says
+//! about claims.
 
 use super::input::Input;
 use jsonwebtoken::crypto::sign;
@@ -16,28 +16,28 @@ use towline_server::token::{Identity, TokenError, Tokens};
 use towline_state::catalog::Store;
 use towline_types::{Timestamp, UserId};
 
-/// A key that is no secret: the corpus holds tokens of it. PKCS#8 around the bytes 1 to 32.
+/// A key that is not secret: the corpus has tokens signed with it. PKCS#8 around the bytes 1 to 32.
 const KEY: &[u8; 48] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20\
     \x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\
     \x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x20";
 
-/// When all this happens, in seconds since 1970.
+/// The present time for all tokens, in seconds since 1970.
 const NOW: u64 = 1_750_000_000;
 
-/// What our tokens begin with, encoded.
+/// The header of the server's tokens, before it is encoded.
 const HEADER: &[u8] = br#"{"typ":"JWT","alg":"EdDSA"}"#;
 
 struct Desk {
     tokens: Tokens,
     key: EncodingKey,
-    /// Every token that was issued, and what it is good for.
+    /// Every token that was issued, and the result of checking it.
     issued: BTreeMap<String, Result<Identity, TokenError>>,
 }
 
 static DESK: LazyLock<Desk> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("ed25519.pk8"), KEY).expect("a key to read");
-    // One that takes tokens without the id of a store, too: most inputs have none.
+    // A store that accepts also tokens without the id of a store: most inputs have no id.
     let store = Store {
         store_id: "5f1c0a9e7b3d42688e21c4f09d6ab735".parse().expect("an id"),
         made_at: Timestamp::MIN,
@@ -63,7 +63,7 @@ static DESK: LazyLock<Desk> = LazyLock::new(|| {
         let expires_at = Timestamp::from_secs(at + ttl);
         let identity = Identity { user, issued_at_secs: at, expires_at };
         let good_for = if at + ttl > NOW { Ok(identity) } else { Err(TokenError::Expired) };
-        // As an earlier server issued it: without the id of a store.
+        // A token as an earlier server issued it: without the id of a store.
         let earlier = format!(r#"{{"sub":"{user}","iat":{at},"exp":{}}}"#, at + ttl);
         issued.insert(token, good_for);
         issued.insert(signed(&key, HEADER, earlier.as_bytes()), good_for);
@@ -71,8 +71,8 @@ static DESK: LazyLock<Desk> = LazyLock::new(|| {
     Desk { tokens: tokens_at(NOW), key, issued }
 });
 
-/// The first byte chooses: a token as it stands there, edits of one that was issued,
-/// or claims or a header that get a good signature.
+/// The first byte of the input chooses: the rest is a token, or edits of an issued token, or claims
+/// or a header that are signed with the right key.
 pub fn body(data: &[u8]) {
     let mut input = Input::new(data);
     match input.byte() % 4 {
@@ -83,7 +83,7 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// A token of a client, in the `hello` in which it would come.
+/// Checks a token of a client, in the `hello` that carries it.
 fn check(token: &str) {
     let token = token.to_owned();
     let hello = Hello { channel: Channel(0), version: 1, token, client: None };
@@ -93,7 +93,7 @@ fn check(token: &str) {
     assert_eq!(DESK.tokens.check(&hello.token), expected, "{:?}", hello.token);
 }
 
-/// A token that was issued, edited as the input says: an operation, a place, a byte.
+/// An issued token, edited as the input says: an operation, a position, a byte.
 fn edited(mut input: Input<'_>) -> Vec<u8> {
     let tokens: Vec<_> = DESK.issued.keys().map(String::as_bytes).collect();
     let mut token = tokens[usize::from(input.byte()) % tokens.len()].to_vec();
@@ -122,13 +122,13 @@ fn signed(key: &EncodingKey, header: &[u8], claims: &[u8]) -> String {
     format!("{message}.{signature}")
 }
 
-/// Claims under a good signature.
+/// Checks claims that are signed with the right key.
 fn check_claims(claims: &[u8]) {
     let found = DESK.tokens.check(&signed(&DESK.key, HEADER, claims));
     if found == Err(TokenError::Bad) {
         return;
     }
-    // What no claim of ours stands in is passed over, and need not even be UTF-8.
+    // A field that is no claim of ours is ignored, and need not even be UTF-8.
     let Ok(said) = serde_json::from_slice::<Value>(claims) else { return };
     let exp = said["exp"].as_u64().expect("an end");
     let Ok(identity) = found else { return assert!(exp <= NOW, "{said}") };
@@ -138,7 +138,7 @@ fn check_claims(claims: &[u8]) {
     assert!(exp > NOW && said["nbf"].as_u64().unwrap_or(0) <= NOW, "{said}");
 }
 
-/// A header over good claims, under a good signature.
+/// Checks a header over good claims that are signed with the right key.
 fn check_header(header: &[u8]) {
     let claims = format!(r#"{{"sub":"1","iat":{NOW},"exp":{}}}"#, NOW + 1);
     if DESK.tokens.check(&signed(&DESK.key, header, claims.as_bytes())).is_ok() {
@@ -149,7 +149,7 @@ fn check_header(header: &[u8]) {
     }
 }
 
-/// As RFC 7515 wants it: for URLs, without padding.
+/// Base64 as RFC 7515 requires: the alphabet for URLs, without padding.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();

@@ -12,7 +12,7 @@ use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_types::{BlockIndex, ChainingValue, DocumentId};
 
 impl RawClient {
-    /// `upload`, granted.
+    /// `upload`, which must be granted.
     pub async fn upload(&mut self, upload: Upload) -> Granted {
         self.answer(&Request::Upload(upload), "the upload is not granted", |reply| match reply {
             Reply::Upload(granted) => Ok(granted),
@@ -21,12 +21,12 @@ impl RawClient {
         .await
     }
 
-    /// `upload`, refused with that word.
+    /// `upload`, which must be refused with this code.
     pub async fn upload_refused(&mut self, upload: Upload, code: Code) -> ErrorReply {
         self.refused(&Request::Upload(upload), code).await
     }
 
-    /// `resume`, granted.
+    /// `resume`, which must be granted.
     pub async fn resume(&mut self, resume: Resume) -> Granted {
         self.answer(&Request::Resume(resume), "the resume is not granted", |reply| match reply {
             Reply::Resume(granted) => Ok(granted),
@@ -35,12 +35,12 @@ impl RawClient {
         .await
     }
 
-    /// `resume`, refused with that word.
+    /// `resume`, which must be refused with this code.
     pub async fn resume_refused(&mut self, resume: Resume, code: Code) -> ErrorReply {
         self.refused(&Request::Resume(resume), code).await
     }
 
-    /// `join`, granted.
+    /// `join`, which must be granted.
     pub async fn join(&mut self, join: Join) -> Granted {
         self.answer(&Request::Join(join), "the join is not granted", |reply| match reply {
             Reply::Join(granted) => Ok(granted),
@@ -49,12 +49,12 @@ impl RawClient {
         .await
     }
 
-    /// `join`, refused with that word.
+    /// `join`, which must be refused with this code.
     pub async fn join_refused(&mut self, join: Join, code: Code) -> ErrorReply {
         self.refused(&Request::Join(join), code).await
     }
 
-    /// Sends a request, and takes the answer on its channel, which must be of the wanted kind.
+    /// Sends a request, and takes the answer on its channel, which must be of the expected kind.
     async fn answer<T>(
         &mut self,
         request: &Request,
@@ -73,19 +73,19 @@ impl RawClient {
         self.error_on(request.channel(), code).await
     }
 
-    /// `complete` on that channel, and `SUCCESS`.
+    /// `complete` on that channel, which must be answered with `SUCCESS`.
     pub async fn complete(&mut self, channel: Channel) -> Success {
         self.complete_with(Complete { channel, ..Complete::default() }).await
     }
 
-    /// `complete`, and `SUCCESS`.
+    /// `complete`, which must be answered with `SUCCESS`.
     pub async fn complete_with(&mut self, complete: Complete) -> Success {
         let channel = complete.channel;
         self.send(&Request::Complete(complete)).await;
         self.success_on(channel).await
     }
 
-    /// `SUCCESS` on that channel.
+    /// Takes the next reply on that channel, which must be `SUCCESS`.
     pub async fn success_on(&mut self, channel: Channel) -> Success {
         match self.reply_on(channel).await {
             Reply::Success(success) => success,
@@ -93,18 +93,18 @@ impl RawClient {
         }
     }
 
-    /// `complete`, refused with that word.
+    /// `complete`, which must be refused with this code.
     pub async fn complete_refused(&mut self, complete: Complete, code: Code) -> ErrorReply {
         self.refused(&Request::Complete(complete), code).await
     }
 
-    /// An error with that word, next on channel 0.
+    /// Takes the next reply on channel 0, which must be an error with this code.
     pub async fn error(&mut self, code: Code) -> ErrorReply {
         self.error_on(ZERO, code).await
     }
 
-    /// An error with that word, next on that channel. Its number and whether a
-    /// retry can help are held against the table.
+    /// Takes the next reply on that channel, which must be an error with this code. The number of
+    /// the error, and whether a retry can help, must be those of the table.
     pub async fn error_on(&mut self, channel: Channel, code: Code) -> ErrorReply {
         match self.reply_on(channel).await {
             Reply::Error(error) if error.code == code => {
@@ -144,7 +144,7 @@ impl RawClient {
         .await
     }
 
-    /// `withdraw` of those blocks: first and number, each.
+    /// `withdraw` of these blocks: each range has its first block and its number of blocks.
     pub async fn withdraw(&mut self, channel: Channel, ranges: &[(usize, u64)]) -> Granted {
         let index = |first: usize| BlockIndex::new(first as u64).expect("a block in memory");
         let ranges = ranges.iter().map(|&(first, count)| (index(first), count)).collect();
@@ -184,10 +184,10 @@ impl RawClient {
         }
     }
 
-    /// Says `ping` and waits for the answer: the connection stands, and what was
-    /// sent before has been read, if not carried out.
+    /// Sends `ping` and waits for the answer: then the connection works, and the server has read
+    /// everything that was sent before, though it may not have carried it out.
     pub async fn ping(&mut self) {
-        // A channel of its own, so that no other answer is taken for it.
+        // A channel of its own, so that the answer is not mistaken for another one.
         let channel = Channel(u32::MAX);
         self.send(&Request::Ping(Ping { channel })).await;
         match self.reply_on(channel).await {
@@ -196,8 +196,8 @@ impl RawClient {
         }
     }
 
-    /// Waits until the server says that it holds that many bytes of an upload. An answer to
-    /// `ping` does not say so: it may overtake.
+    /// Waits until the server reports that it holds this number of bytes of an upload. An answer to
+    /// `ping` does not show that, because it may come before the report.
     pub async fn has_received(&mut self, document_id: DocumentId, bytes: usize) {
         let began = Instant::now();
         while self.status(document_id).await.received < offset(bytes) {

@@ -1,21 +1,21 @@
-//! Frames of chunks, for tests that put a stream together by themselves.
+//! Frames of chunks, for tests that build a stream themselves.
 
 use super::requests::offset;
 use crate::test_file::TestFile;
 use std::ops::Range;
 use towline_protocol::{Channel, frame};
 
-/// A chunk, head and payload.
+/// A chunk frame: head and payload.
 ///
 /// # Panics
-/// Where the payload is longer than any chunk.
+/// Where the payload is longer than a chunk may be.
 #[must_use]
 pub fn chunk_frame(channel: Channel, at: usize, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a chunk");
     [&frame::chunk_head(channel, offset(at), length)[..], payload].concat()
 }
 
-/// That part of a file in chunks of that length.
+/// A part of a file, in chunks of that length.
 pub fn chunk_frames(
     channel: Channel,
     test_file: &TestFile,

@@ -1,4 +1,4 @@
-//! What comes from a server, and the task that reads it.
+//! What a server sends, and the task that reads it.
 
 use std::io;
 use tokio::io::AsyncReadExt as _;
@@ -8,7 +8,7 @@ use towline_protocol::frame::{Decoder, FrameLimits, Part};
 use towline_protocol::{Channel, Code, Reply};
 use towline_types::{BlockIndex, ChainingValue, DocumentId};
 
-/// What came from the server.
+/// An item that was read from the server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
     /// A control message.
@@ -17,13 +17,13 @@ pub enum Heard {
     BlockList(Channel, BlockIndex, Vec<ChainingValue>),
     /// The server closed the connection in good order.
     Closed,
-    /// The connection broke.
+    /// The connection ended with an error.
     Reset(io::ErrorKind),
-    /// Something that is no frame, or no message.
+    /// Bytes that are no frame, or a frame that is no message.
     Nonsense(String),
 }
 
-/// The errors among it, and which document each is about.
+/// The errors among the items, and the document of each.
 pub fn errors(heard: &[Heard]) -> Vec<(Code, Option<DocumentId>)> {
     let errors = heard.iter().filter_map(|heard| match heard {
         Heard::Reply(Reply::Error(error)) => Some((error.code, error.document_id)),
@@ -32,7 +32,7 @@ pub fn errors(heard: &[Heard]) -> Vec<(Code, Option<DocumentId>)> {
     errors.collect()
 }
 
-/// Reads to the end of the connection, and sends on every frame that it reads.
+/// Reads to the end of the connection, and passes on every frame.
 pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSender<Heard>) {
     let mut decoder = Decoder::new(FrameLimits::CLIENT);
     loop {

@@ -1,4 +1,5 @@
-//! What a raw client has read: the next, the next of a kind, or everything up to the end.
+//! Takes what a raw client has read: the next item, the next of a kind, or everything up to the
+//! end.
 
 use super::RawClient;
 use super::heard::Heard;
@@ -10,11 +11,11 @@ use towline_protocol::reply::Progress;
 use towline_protocol::{Channel, Reply};
 
 impl RawClient {
-    /// The next that came, whatever it is; nothing once the connection has ended in
-    /// whatever way.
+    /// The next item of any kind; nothing once the connection has ended, in order or not.
     ///
     /// # Panics
-    /// Where the server keeps the connection and says nothing for a long time.
+    /// Where the server keeps the connection open and sends nothing for
+    /// [`PATIENCE`](crate::PATIENCE).
     pub async fn next(&mut self) -> Option<Heard> {
         let heard = if let Some(heard) = self.waiting.pop_front() {
             heard
@@ -29,7 +30,7 @@ impl RawClient {
         (!is_end).then_some(heard)
     }
 
-    /// The next that came and is no progress, of whatever channel.
+    /// The next item that is no progress, on any channel.
     pub async fn heard(&mut self) -> Heard {
         self.first("anything", |heard| !matches!(heard, Heard::Reply(Reply::Progress(_)))).await
     }
@@ -62,7 +63,7 @@ impl RawClient {
         self.progress_that("progress", |_| true).await
     }
 
-    /// The next progress of which that is true; earlier ones are passed over.
+    /// The next progress for which the condition is true; earlier ones are dropped.
     pub async fn progress_that(
         &mut self,
         what: &str,
@@ -78,11 +79,11 @@ impl RawClient {
         }
     }
 
-    /// Waits for the end of the connection, and returns what came before and was
-    /// not asked for.
+    /// Waits until the server closes the connection, and returns the items before that which the
+    /// test has not asked for.
     ///
     /// # Panics
-    /// Where the server does not close, or the connection breaks instead.
+    /// Where the server does not close, or the connection ends with an error.
     pub async fn closed(&mut self) -> Vec<Heard> {
         let last = self.first("the end", |heard| {
             matches!(heard, Heard::Closed | Heard::Reset(_) | Heard::Nonsense(_))
@@ -93,7 +94,7 @@ impl RawClient {
         }
     }
 
-    /// Everything that is left until the connection ends in whatever way.
+    /// All remaining items until the connection ends, in order or not.
     pub async fn ended(&mut self) -> Vec<Heard> {
         let last = self.first("the end", |heard| {
             matches!(heard, Heard::Closed | Heard::Reset(_) | Heard::Nonsense(_))
@@ -102,7 +103,7 @@ impl RawClient {
         self.waiting.drain(..).chain([last]).collect()
     }
 
-    /// Everything that came so far and was not asked for, without waiting for more.
+    /// All items that were read and not asked for, without waiting for more.
     pub fn heard_so_far(&mut self) -> Vec<Heard> {
         while let Ok(heard) = self.inbox.try_recv() {
             self.keep(heard);
@@ -110,11 +111,11 @@ impl RawClient {
         self.waiting.drain(..).collect()
     }
 
-    /// Pauses in good order: closes the sending half, and returns the last
-    /// progress of each upload that the server reports before it closes.
+    /// Pauses in good order: closes the sending half, and returns the last progress of each upload
+    /// that the server reports before it closes.
     ///
     /// # Panics
-    /// Where anything else comes.
+    /// Where another item comes.
     pub async fn pause(mut self) -> Vec<Progress> {
         self.writer().shutdown().await.expect("the connection stands");
         let mut last: Vec<Progress> = Vec::new();
@@ -130,8 +131,8 @@ impl RawClient {
         last
     }
 
-    /// Everything that was heard and not asked for, up to the first of which that is
-    /// true, which comes last.
+    /// All items that were read and not asked for, up to the first one for which the condition is
+    /// true, which is the last of the list.
     pub async fn until(&mut self, what: &str, is_it: impl Fn(&Heard) -> bool) -> Vec<Heard> {
         let mut found = Vec::new();
         loop {
@@ -166,8 +167,8 @@ impl RawClient {
         self.waiting.push_back(heard);
     }
 
-    /// Ends the test with all that was heard. What is on its way still gets a
-    /// moment to arrive: it most often says why.
+    /// Ends the test with a list of all items. It waits a moment for further items, because most
+    /// often they say why the test failed.
     pub(super) async fn fail(&mut self, why: &str) -> ! {
         let moment = Duration::from_millis(200);
         while let Ok(Some(heard)) = timeout(moment, self.inbox.recv()).await {

@@ -1,4 +1,4 @@
-//! Requests with nothing but what they must have, and positions as the protocol has them.
+//! Requests with only their required fields, and positions in the form of the protocol.
 
 use super::ZERO;
 use crate::test_file::TestFile;
@@ -13,20 +13,20 @@ pub fn hello(token: &str) -> Request {
     hello_of_version(token, 1)
 }
 
-/// The same of a client that speaks up to another version.
+/// The same of a client that supports versions up to another one.
 #[must_use]
 pub fn hello_of_version(token: &str, version: u32) -> Request {
     let client = Some("towline-tests".to_owned());
     Request::Hello(Hello { channel: ZERO, version, token: token.to_owned(), client })
 }
 
-/// An `upload` with nothing but what it must have.
+/// An `upload` with only its required fields.
 #[must_use]
 pub fn upload(filename: &str, test_file: &TestFile) -> Upload {
     upload_of_size(filename, test_file.filesize())
 }
 
-/// The same without a file at hand.
+/// The same for a file that does not exist.
 #[must_use]
 pub fn upload_of_size(filename: &str, filesize: FileSize) -> Upload {
     Upload {
@@ -43,7 +43,7 @@ pub fn upload_of_size(filename: &str, filesize: FileSize) -> Upload {
     }
 }
 
-/// A `resume` that asks where to go on.
+/// A `resume` that asks for the offset.
 #[must_use]
 pub fn resume(document_id: DocumentId) -> Resume {
     Resume {
@@ -58,10 +58,10 @@ pub fn resume(document_id: DocumentId) -> Resume {
     }
 }
 
-/// A `join` of the lease that was granted so.
+/// A `join` of the lease in that grant.
 ///
 /// # Panics
-/// Where the grant names no lease.
+/// Where the grant has no lease.
 #[must_use]
 pub fn join(granted: &Granted) -> Join {
     let lease = granted.lease.expect("a grant names its lease");
@@ -86,13 +86,13 @@ pub fn about(document_id: DocumentId) -> DocumentRef {
     DocumentRef { channel: ZERO, document_id }
 }
 
-/// A position, as the protocol says it.
+/// A position in the form of the protocol.
 #[must_use]
 pub fn offset(bytes: usize) -> Offset {
     Offset::try_from(bytes as u64).expect("memory is smaller than 2^63")
 }
 
-/// A position, as slices want it.
+/// A position in the form of an index into a slice.
 #[must_use]
 pub fn position(offset: Offset) -> usize {
     usize::try_from(offset.get()).expect("an offset in memory")

@@ -1,4 +1,4 @@
-//! What a raw client sends: messages, chunks, blocks, or any bytes; and how it ends.
+//! Sends messages, chunks, blocks or any bytes, and ends a connection.
 
 use super::frames::{chunk_frame, chunk_frames};
 use super::requests::hello;
@@ -15,7 +15,7 @@ use towline_protocol::{Channel, Request, frame};
 use towline_types::{BlockIndex, ChainingValue};
 
 impl RawClient {
-    /// Says `hello` and does not wait for what comes.
+    /// Sends `hello` and does not wait for the answer.
     pub async fn hello(&mut self, token: &str) {
         self.send(&hello(token)).await;
     }
@@ -25,7 +25,7 @@ impl RawClient {
         self.send_raw(&frame::control(request)).await;
     }
 
-    /// Sends a control frame with that text in it, whatever it is.
+    /// Sends a control frame with that text, which need not be a message.
     pub async fn send_json(&mut self, text: impl AsRef<[u8]>) {
         self.send_frame(1, text.as_ref()).await;
     }
@@ -59,10 +59,10 @@ impl RawClient {
         }
     }
 
-    /// Sends that part of a file in chunks of 64 KiB, as far as the connection lets it.
+    /// Sends that part of a file in chunks of 64 KiB, until the end or an error of the connection.
     ///
     /// # Errors
-    /// What the system says where the connection has ended.
+    /// The error of the system where the connection has ended.
     pub async fn try_chunks(
         &mut self,
         channel: Channel,
@@ -87,7 +87,7 @@ impl RawClient {
         self.announce(channel, index, test_file.value(index)).await;
     }
 
-    /// Sends all blocks from a position on, the first one perhaps in part.
+    /// Sends all blocks from a position on; the first one may be sent in part.
     pub async fn blocks_from(&mut self, channel: Channel, test_file: &TestFile, at: usize) {
         for index in at / BLOCK..test_file.block_count() {
             let start = at.max(index * BLOCK);
@@ -96,10 +96,10 @@ impl RawClient {
         }
     }
 
-    /// Sends bytes as they are.
+    /// Sends these bytes without a frame around them.
     ///
     /// # Panics
-    /// Where the connection is broken, or the server has not read for a long time.
+    /// Where the connection is broken, or the server does not read for a long time.
     pub async fn send_raw(&mut self, bytes: &[u8]) {
         if let Err(error) = self.try_send_raw(bytes).await {
             self.fail(&format!("nothing can be sent ({error})")).await;
@@ -109,7 +109,7 @@ impl RawClient {
     /// The same where the server may have closed.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub async fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = timeout(PATIENCE, self.writer().write_all(bytes)).await;
         written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
@@ -120,28 +120,27 @@ impl RawClient {
     /// Sends a control message where the server may have closed.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub async fn try_send(&mut self, request: &Request) -> io::Result<()> {
         self.try_send_raw(&frame::control(request)).await
     }
 
-    /// How many bytes it has sent: the place of the next one in the stream.
+    /// How many bytes were sent: the position of the next one in the stream.
     #[must_use]
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
     }
 
-    /// Breaks the connection: the server gets a reset. What it has not read yet may be
-    /// lost.
+    /// Breaks the connection: the server gets a reset. Bytes that it has not read yet may be lost.
     pub fn reset(mut self) {
         if let Some(writer) = self.writer.take() {
             let _ = SockRef::from(writer.as_ref()).set_linger(Some(Duration::ZERO));
-            // A shutdown would say goodbye first.
+            // An orderly shutdown would come before the reset.
             writer.forget();
         }
     }
 
-    /// Closes the sending half and stays to listen.
+    /// Closes the sending half, and continues to read.
     ///
     /// # Panics
     /// Where the connection is broken.

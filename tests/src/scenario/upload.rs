@@ -1,4 +1,4 @@
-//! One upload of a scenario, and everything that the server has said about it.
+//! One upload of a scenario, and everything that the server has told about it.
 
 use super::AllowedLoss;
 use crate::PATIENCE;
@@ -19,17 +19,17 @@ use towline_types::{BlockIndex, DocumentId, Offset};
 pub(super) struct ScenarioUpload {
     pub(super) channel: Channel,
     pub(super) test_file: TestFile,
-    /// The server wants its bytes, as far as is known here.
+    /// The server needs bytes of it, as far as the test knows.
     pub(super) is_sending: bool,
-    /// Said about it and not asked for yet; progress is none.
+    /// The last message about it that no step has taken yet; a progress report does not count.
     pub(super) answer: Option<Reply>,
     name: &'static str,
     folder: Vec<String>,
     blocks: bool,
     document_id: Option<DocumentId>,
-    /// The highest durable offset that was heard: the promise (P1).
+    /// The highest durable offset that the server has reported: the promise (P1).
     promised: Offset,
-    /// A withdrawal was asked for and not answered: progress may be older than it.
+    /// A withdrawal was sent and is not answered: a progress report may be older than it.
     is_withdrawing: bool,
     is_cancelling: bool,
     receipt: Option<Success>,
@@ -78,7 +78,7 @@ impl ScenarioUpload {
         self.test_file.bytes == bytes
     }
 
-    // What is said about it.
+    // The messages that are sent about the upload.
 
     pub(super) fn upload_request(&self) -> Request {
         let (channel, folder, blocks) = (self.channel, self.folder.clone(), self.blocks);
@@ -106,19 +106,18 @@ impl ScenarioUpload {
         frame::block(self.channel, number, self.test_file.value(index)).to_vec()
     }
 
-    /// The writer asks for a withdrawal from there on, and with that promises may go
-    /// back.
+    /// The writer withdraws from this offset on, and by that gives up what was promised beyond it.
     pub(super) fn takes_promises_back(&mut self, to: Offset) {
         self.promised = self.promised.min(to);
         self.is_withdrawing = true;
     }
 
-    /// What was asked for on an earlier connection is not answered on this one.
+    /// A request on an earlier connection is not answered on this one.
     pub(super) fn is_on_a_new_connection(&mut self) {
         (self.is_sending, self.answer) = (false, None);
     }
 
-    // What is heard about it.
+    // The messages that come about the upload.
 
     pub(super) fn hear(&mut self, reply: Reply) {
         match &reply {
@@ -141,15 +140,15 @@ impl ScenarioUpload {
         self.answer = Some(reply);
     }
 
-    /// Where a granted resume goes on; no earlier than was promised.
+    /// The offset at which a granted resume continues; it may not be below the promised one.
     pub(super) fn goes_on_at(&self, from: Offset) -> usize {
         assert!(from >= self.promised, "{from} after a promise of {}", self.promised);
         position(from)
     }
 
-    // What has to be true in the end.
+    // The checks at the end.
 
-    /// Holds the server to what it said, and brings the upload to its end.
+    /// Checks what the server has promised, and completes the upload.
     pub(super) async fn arrive(
         &mut self,
         client: &mut RawClient,
@@ -158,7 +157,7 @@ impl ScenarioUpload {
         allowed_loss: AllowedLoss,
     ) {
         if self.document_id.is_none() {
-            // It may have been granted without our hearing of it.
+            // The upload may have been granted, and the answer lost.
             let found = client.find(self.find()).await;
             self.document_id = found.unfinished.map(|unfinished| unfinished.document_id);
         }
@@ -200,7 +199,7 @@ impl ScenarioUpload {
         site.assert_published(user, &path.join("/"), &self.test_file);
     }
 
-    /// Given up, or dropped by us before that.
+    /// Checks that the upload was given up by the server, or cancelled by the test before.
     pub(super) async fn assert_given_up_if_hit(&self, client: &mut RawClient, hit: &[String]) {
         let Some(id) = self.document_id.filter(|id| hit.contains(&format!("{id}.tmp"))) else {
             return;
@@ -212,7 +211,7 @@ impl ScenarioUpload {
                 assert!(!self.has_receipt(), "{status:?}; {self:?}");
                 return;
             }
-            // The call may have failed just now.
+            // The call may have failed only a moment ago.
             assert!(began.elapsed() < PATIENCE, "its sync failed: {status:?}; {self:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -245,7 +244,7 @@ impl ScenarioUpload {
         client.complete(ZERO).await
     }
 
-    /// Asks what is held, so that no block is sent twice.
+    /// Asks which blocks the server holds, so that no block is sent twice.
     async fn finish_blocks(&self, client: &mut RawClient, from: usize) {
         let mut held = Vec::new();
         if let Some(id) = self.document_id {

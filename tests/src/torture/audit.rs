@@ -1,5 +1,4 @@
-//! After a disaster: what the server says and what lies on disk, held against the
-//! ledger.
+//! After a disaster: compares the server's answers and the files on disk with the ledger.
 
 use super::crash_client::{Connections, CrashClient, Gone};
 use super::data_dirs::DataDirs;
@@ -16,14 +15,15 @@ use towline_protocol::{Reply, Request};
 use towline_state::state_file::StateFile;
 use towline_types::DocumentId;
 
-/// What has been looked at in these data folders, with its hash, so that no file is read every time.
+/// The files of these data folders that were checked, with their hashes, so that no file is read
+/// every time.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     verified: BTreeMap<PathBuf, String>,
 }
 
 impl Audit {
-    /// Everything again, also what was verified before.
+    /// Checks everything again, also what was checked before.
     pub(super) async fn whole(
         &mut self,
         data_dirs: &DataDirs,
@@ -39,7 +39,7 @@ impl Audit {
         self.run(data_dirs, ledger, address).await
     }
 
-    /// What may have changed since the last time.
+    /// Checks what may have changed since the last audit.
     pub(super) async fn run(
         &mut self,
         data_dirs: &DataDirs,
@@ -73,7 +73,7 @@ impl Audit {
         Ok(())
     }
 
-    /// A completed document is in its place, whole (P2, P3).
+    /// A completed document is in its place, with all of its bytes (P2, P3).
     fn look(
         &mut self,
         data_dirs: &DataDirs,
@@ -102,8 +102,7 @@ impl Audit {
         ledger.change(id, |entry| entry.is_settled = true);
     }
 
-    /// Every file in a final folder is whole, a client asked for it, and it is there
-    /// once (P2).
+    /// Every file in a final folder is complete, a client asked for it, and it is there once (P2).
     fn no_others(&mut self, data_dirs: &DataDirs, ledger: &Ledger, user: &TestUser) {
         let mut files = Vec::new();
         list(&data_dirs.site().documents(user), &mut files);
@@ -133,7 +132,7 @@ async fn ask(client: &mut CrashClient, id: DocumentId) -> Result<Option<Status>,
     }
 }
 
-/// `complete` again; the ledger compares the receipts.
+/// `complete` again; the ledger compares the two receipts.
 async fn repeat(client: &mut CrashClient, id: DocumentId) -> Result<(), Gone> {
     let channel = client.channel();
     let complete = Complete { channel, document_id: Some(id), ..Complete::default() };
@@ -144,7 +143,7 @@ async fn repeat(client: &mut CrashClient, id: DocumentId) -> Result<(), Gone> {
     }
 }
 
-/// Asks SQLite whether the catalog is whole.
+/// SQLite checks that the catalog is intact.
 fn integrity(catalog: &Path) -> Result<(), String> {
     let whole = || {
         let connection = Connection::open(catalog)?;

@@ -1,5 +1,5 @@
-//! The real `towline put` in the middle of it all: killed now and then, and told
-//! again to put the same file, until it has put it.
+//! The real `towline put` during all disasters: it is killed from time to time, and started again
+//! for the same file until the file is uploaded.
 
 use super::ledger::{Entry, Ledger};
 use super::uploader::any_file;
@@ -16,7 +16,7 @@ use tokio::process::Child;
 use tokio::task::JoinHandle;
 use towline_types::{DocumentId, Offset};
 
-/// Runs `towline put` for one file after the other, as a user of the command line does.
+/// Runs `towline put` for one file after another, as a user of the command line does.
 pub(super) struct CliUploader {
     cli: CliFixture,
     user: TestUser,
@@ -25,7 +25,7 @@ pub(super) struct CliUploader {
     file: Option<(PathBuf, Arc<TestFile>)>,
     files: u32,
     run: Option<(Child, JoinHandle<()>)>,
-    /// The run that is on, or the last one, was told SUCCESS.
+    /// The present run, or the last one, has received SUCCESS.
     completed: Arc<AtomicBool>,
 }
 
@@ -41,8 +41,8 @@ impl CliUploader {
         Self { cli, user, ledger, chance, file: None, files: 0, run: None, completed }
     }
 
-    /// Sees to it that the command runs: the next file where the last is done, else
-    /// the same again.
+    /// Makes sure that the command runs: for the next file where the last one is done, otherwise
+    /// for the same file.
     pub(super) async fn go_on(&mut self) {
         if let Some((child, _)) = &mut self.run {
             match child.try_wait().expect("a child can be waited for") {
@@ -72,7 +72,7 @@ impl CliUploader {
         let listening = tokio::spawn(async move {
             let mut lines = lines;
             while let Ok(Some(line)) = lines.next_line().await {
-                // The last line of a client that was killed may be half a line.
+                // A client that was killed may have printed a part of its last line.
                 let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
                 let is_completed = event["event"] == "completed";
                 completed.fetch_or(is_completed, Ordering::SeqCst);
@@ -82,7 +82,7 @@ impl CliUploader {
         self.run = Some((child, listening));
     }
 
-    /// `kill -9`, where it runs. Says whether it did.
+    /// `kill -9`, where the command runs. Returns whether it ran.
     pub(super) async fn kill(&mut self) -> bool {
         let Some((child, _)) = &mut self.run else { return false };
         let ran = matches!(child.try_wait(), Ok(None));
@@ -94,7 +94,7 @@ impl CliUploader {
         ran
     }
 
-    /// Puts the file that is on its way to its end.
+    /// Completes the file that is being uploaded.
     pub(super) async fn finish(&mut self) -> Result<(), String> {
         for _ in 0..20 {
             if self.run.is_none() && self.file.is_none() {
@@ -114,7 +114,7 @@ impl CliUploader {
         Err("towline put never succeeds".to_owned())
     }
 
-    /// What the end of a run means.
+    /// Checks how a run has ended.
     fn judge(&mut self, status: ExitStatus) {
         match status.code() {
             Some(0) => {
@@ -123,7 +123,7 @@ impl CliUploader {
                     self.ledger.breach("towline put ended with 0 without SUCCESS".to_owned());
                 }
             }
-            // Refused, interrupted, or killed by us: the same again.
+            // Refused, interrupted, or killed by the test: the same file again.
             Some(1 | 3) | None => {}
             _ => self.ledger.breach(format!("towline put ended with {status}")),
         }
@@ -136,7 +136,7 @@ impl CliUploader {
     }
 }
 
-/// Writes down what one line of `--json` says.
+/// Writes one line of `--json` to the ledger.
 fn hear(ledger: &Ledger, user: &TestUser, test_file: &Arc<TestFile>, event: &Value) {
     let number = |field: &str| event[field].as_u64().unwrap_or(0);
     let Ok(id) = DocumentId::try_from(number("document_id")) else { return };
@@ -153,8 +153,8 @@ fn hear(ledger: &Ledger, user: &TestUser, test_file: &Arc<TestFile>, event: &Val
             }
             ledger.begun(id, Entry::of_client(user.id, Arc::clone(test_file)));
         }
-        // What was promised to a run that was killed before it could say so is
-        // unknown here, and the document too.
+        // A run that was killed may have received promises, and a document number, that it did not
+        // print.
         Some("resumed") => {
             if ledger.entry(id).is_none() {
                 ledger.begun(id, Entry::of_client(user.id, Arc::clone(test_file)));

@@ -1,6 +1,6 @@
-//! One connection of a crash test. Unlike a [`RawClient`](crate::raw_client::RawClient) it
-//! expects that the connection can end at any moment, and it records every reply in the ledger
-//! at once, also where no caller waits for the reply.
+//! One connection of a crash test. Unlike a [`RawClient`](crate::raw_client::RawClient) it expects
+//! that the connection can end at any moment, and it records every reply in the ledger at once,
+//! also where no caller waits for the reply.
 
 use super::ledger::{Entry, Ledger};
 use crate::PATIENCE;
@@ -39,8 +39,8 @@ impl Connections {
         self.hang_up.cancel();
     }
 
-    /// Waits until the last word of every connection has been heard: what was
-    /// promised before a disaster may still be on its way here.
+    /// Waits until every connection has been read to its end: a promise from before a disaster may
+    /// still be in a socket.
     pub(super) async fn are_silent(&self) {
         self.readers.close();
         let silent = timeout(PATIENCE, self.readers.wait()).await;
@@ -55,14 +55,14 @@ impl Connections {
     }
 }
 
-/// What an `upload` on a channel is about: known before it is granted.
+/// The upload that an `upload` request on each channel asks for, recorded before it is granted.
 type Asked = Arc<Mutex<HashMap<Channel, Entry>>>;
 
 /// The connection has ended.
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// An answer that does not come while the connection stands is a lost wakeup.
+/// An answer that does not come within this time on an open connection is a lost wakeup.
 const ANSWER: Duration = Duration::from_secs(60);
 
 impl CrashClient {
@@ -96,7 +96,7 @@ impl CrashClient {
         Channel(self.channels)
     }
 
-    /// Says what the upload will be about that is asked for on that channel.
+    /// Records which upload will be asked for on that channel.
     pub(super) fn will_begin(&self, channel: Channel, entry: Entry) {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(channel, entry);
     }
@@ -109,7 +109,7 @@ impl CrashClient {
         self.writer.write_all(bytes).await.map_err(|_| Gone)
     }
 
-    /// The next that is heard and is neither progress nor the end.
+    /// The next item that is neither progress nor the end of the connection.
     pub(super) async fn heard(&mut self) -> Result<Heard, Gone> {
         match timeout(ANSWER, self.inbox.recv()).await {
             Ok(Some(heard @ (Heard::Reply(_) | Heard::BlockList(..)))) => Ok(heard),
@@ -162,7 +162,7 @@ async fn listen(
                 continue;
             }
         }
-        // Fails where the client was dropped: then no caller waits for it.
+        // Fails where the client was dropped: then no caller waits for the reply.
         let _ = forward.send(heard);
     }
 }

@@ -13,19 +13,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How the data folder lies.
+/// The layout of the data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// In a folder: nothing can lose its power.
+    /// In a folder of the machine: its power cannot be cut.
     Folder,
     /// On one volume.
     OneVolume,
-    /// The catalog on a volume of its own. A sync of the catalog then makes nothing
-    /// of the files durable by the way, as it does on a journal that both share.
+    /// With the catalog on a volume of its own. Then a sync of the catalog does not make files
+    /// durable as a side effect, as it does where both share a journal.
     TwoVolumes,
 }
 
-/// Files are a few MiB and are removed only with the data folders.
+/// The size of the volume with the bytes: the files have a few MiB each, and are removed only with
+/// the data folders.
 const DATA_BYTES: u64 = 1 << 30;
 const STATE_BYTES: u64 = 128 << 20;
 
@@ -37,7 +38,7 @@ pub(super) struct DataDirs {
     pub(super) layout: Layout,
 }
 
-/// What a data folder lies on.
+/// What the data folder is on.
 enum Footing {
     Folder(Site),
     Disks(Disks),
@@ -71,14 +72,14 @@ impl DataDirs {
         matches!(self.footing, Footing::Disks(_))
     }
 
-    /// The power goes, everywhere.
+    /// Cuts the power of all volumes.
     pub(super) fn power_off(&self) {
         if let Footing::Disks(disks) = &self.footing {
             disks.power_off();
         }
     }
 
-    /// The power comes back. The server must have ended.
+    /// Brings the power back. The server must have ended.
     pub(super) fn power_on(&mut self) {
         self.neighbours.clear();
         if let Footing::Disks(disks) = &mut self.footing {
@@ -86,9 +87,9 @@ impl DataDirs {
         }
     }
 
-    /// Neighbours move in for a round, or not: they make the disk busy, and durable
-    /// by the way what the server may have forgotten to sync. Only beside a server
-    /// that runs: what a crash has left is the server's to find.
+    /// Starts neighbours for a round, at random. They make the disk busy, and their syncs may make
+    /// bytes durable that the server has forgotten to sync. They run only beside a running server:
+    /// after a crash, the server has to find the disk as the crash left it.
     pub(super) fn neighbours_come(&mut self, chance: &mut fastrand::Rng) {
         let Footing::Disks(disks) = &self.footing else { return };
         if chance.bool() {
@@ -106,7 +107,7 @@ impl DataDirs {
     }
 }
 
-/// Something beside the server, in a thread of its own, until it is told to stop.
+/// Work beside the server, in a thread of its own, until it is told to stop.
 struct Neighbour {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -130,8 +131,8 @@ impl Drop for Neighbour {
     }
 }
 
-/// Syncs a file of its own: each sync commits the journal, and with it half of what
-/// the server is about. Ends by itself when the power goes: every sync then fails.
+/// Syncs a file of its own. Each sync commits the journal, and with it a part of the server's
+/// changes. This ends when the power is cut, because every sync then fails.
 fn sync_a_file(path: &Path, told: &AtomicBool) {
     let Ok(mut file) = File::create(path) else { return };
     while !told.load(Ordering::Relaxed) {
@@ -142,13 +143,13 @@ fn sync_a_file(path: &Path, told: &AtomicBool) {
     }
 }
 
-/// Has SQLite copy the catalog's write-ahead log back into the database all the time
-/// and begin the log anew, as it does by itself after a thousand pages: a cut is to
-/// find it there.
+/// Makes SQLite copy the catalog's write-ahead log back into the database again and again, and
+/// begin the log anew. By default SQLite does so after a thousand pages; here a power cut has a
+/// good chance to come during it.
 fn copy_back(catalog: &Path, told: &AtomicBool) {
     let Ok(connection) = Connection::open(catalog) else { return };
     while !told.load(Ordering::Relaxed) {
-        // Busy, or without power: the next time.
+        // The database may be busy, or without power: the loop tries again.
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         std::thread::sleep(Duration::from_millis(7));
     }

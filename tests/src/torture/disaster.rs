@@ -1,4 +1,4 @@
-//! What happens to the server, or to a client, in the middle of everything.
+//! What happens to the server or to a client while uploads are under way.
 
 use crate::points::{AT_THE_START, ON_THE_WAY, RELAXED, WHOLE};
 use std::fmt;
@@ -10,22 +10,22 @@ pub(super) enum Disaster {
     KillServer,
     /// `kill -9` of the server at a failpoint.
     KillServerAt(Point),
-    /// `kill -9` of the client, while the server goes on.
+    /// `kill -9` of the client, while the server continues.
     KillClient,
-    /// The power goes at any moment.
+    /// The power is cut at any moment.
     PowerCut,
-    /// The power goes when the server reaches a failpoint.
+    /// The power is cut when the server reaches a failpoint.
     PowerCutAt(Point),
 }
 
-/// A failpoint, and the how-manieth time it is reached.
+/// A failpoint, and at which time of reaching it the server is killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) name: &'static str,
     time: u32,
 }
 
-/// Points that a start passes which finishes a publishing.
+/// Points that a server reaches during its start, where it finishes a publishing.
 const PUBLISHING_AGAIN: &[&str] =
     &["publish.renamed", "publish.folder_synced", "publish.in_place", "publish.row_completed"];
 
@@ -37,7 +37,7 @@ impl Point {
             [ON_THE_WAY, WHOLE].concat()
         };
         let name = chance.choice(points).expect("there are points");
-        // Some are reached all the time, others once for each document.
+        // Points of writing are reached again and again, others once for each document.
         let most = if name.starts_with("write") { 60 } else { 5 };
         Self { name, time: chance.u32(1..=most) }
     }
@@ -56,7 +56,7 @@ impl fmt::Display for Point {
 }
 
 impl Disaster {
-    /// What the server is to be started with.
+    /// The failpoint that the server has to be started with.
     pub(super) fn point(&self) -> Option<&Point> {
         match self {
             Self::KillServerAt(point) | Self::PowerCutAt(point) => Some(point),

@@ -1,5 +1,5 @@
-//! The oracle: everything that the server has promised, written down as it is
-//! heard, and held against what it says and has after each disaster.
+//! The record of every promise of the server, written when its message is read. After each disaster
+//! it is compared with the server's answers and files.
 
 use crate::test_file::{BLOCK, TestFile};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,51 +8,51 @@ use towline_protocol::reply::{Status, Success};
 use towline_protocol::{Code, ErrorReply, Reply};
 use towline_types::{DocumentId, FileHash, Offset, UserId};
 
-/// What was promised. Clones are the same ledger.
+/// All promises. Clones share the same record.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger(Arc<Mutex<Book>>);
 
 #[derive(Debug, Default)]
 struct Book {
     documents: BTreeMap<DocumentId, Entry>,
-    /// Files that were sent without a number.
+    /// Files that were sent, and whose document number the test does not know yet.
     told_to_put: Vec<(UserId, FileHash)>,
-    /// Being sent at this moment by one of us.
+    /// Documents that a raw client of the test is sending at this moment.
     claimed: BTreeSet<DocumentId>,
     heard: Heard,
     broken: Option<String>,
-    /// SUCCESS may say that it is not durable, and is then no promise.
+    /// SUCCESS may say that the document is not durable, and is then no promise.
     is_relaxed: bool,
 }
 
-/// How much has been heard.
+/// How many messages of each kind were read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// Uploads granted.
+    /// Uploads that were granted.
     pub begun: u64,
-    /// Resumes granted.
+    /// Resumes that were granted.
     pub resumed: u64,
     /// Durable offsets above zero.
     pub durable: u64,
-    /// SUCCESS, repetitions not counted.
+    /// SUCCESS, without repetitions.
     pub receipts: u64,
     /// Damaged blocks that were refused.
     pub damaged: u64,
-    /// Blocks taken back by their client.
+    /// Blocks that their client has withdrawn.
     pub taken_back: u64,
-    /// Uploads cancelled.
+    /// Uploads that were cancelled.
     pub cancelled: u64,
 }
 
 impl Heard {
-    /// The promises that a crash can break. A grant is the first of them: after a
-    /// crash its upload has to be found under the number that was told.
+    /// The promises that a crash can break. A grant is one of them: after a crash its upload has to
+    /// be found under the number that the client was told.
     pub fn promises(&self) -> u64 {
         self.begun + self.resumed + self.durable + self.receipts
     }
 }
 
-/// One document, as we know it.
+/// One document, as far as the test knows.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) owner: UserId,
@@ -61,21 +61,21 @@ pub(super) struct Entry {
     pub(super) blocks: bool,
     /// The real client sends it; the raw test clients do not send it.
     pub(super) by_client: bool,
-    /// It was sent in one go, `complete` with it.
+    /// It was sent at once, together with `complete`.
     is_thrown: bool,
     durable: u64,
-    /// Blocks that were sent damaged on purpose, or are being taken back: what is
-    /// promised from there on may be taken back until they are settled.
+    /// Blocks that were sent damaged on purpose, or are being withdrawn. The server may take back
+    /// what it has promised from there on, until the blocks are settled.
     doubts: BTreeSet<u64>,
     pub(super) may_be_completed: bool,
     pub(super) may_be_cancelled: bool,
     is_cancelled: bool,
-    /// The server said that it has given the upload up.
+    /// The server has said that it has given the upload up.
     told_failed: bool,
     pub(super) receipt: Option<Success>,
-    /// SUCCESS was heard, by us or by the real client.
+    /// SUCCESS was received, by a raw client or by the real one.
     is_confirmed: bool,
-    /// Nothing will change any more, and it was looked at after a disaster.
+    /// The document will not change any more, and it was checked after a disaster.
     pub(super) is_settled: bool,
 }
 
@@ -100,24 +100,24 @@ impl Entry {
         }
     }
 
-    /// A document that the real client sends. It says `complete` by itself.
+    /// A document that the real client sends. That client sends `complete` on its own decision.
     pub(super) fn of_client(owner: UserId, test_file: Arc<TestFile>) -> Self {
         Self { by_client: true, may_be_completed: true, ..Self::new(owner, test_file, true) }
     }
 
-    /// A small file that is sent in one go.
+    /// A small file that is sent at once.
     pub(super) fn thrown(owner: UserId, test_file: Arc<TestFile>, blocks: bool) -> Self {
         Self { is_thrown: true, may_be_completed: true, ..Self::new(owner, test_file, blocks) }
     }
 
-    /// What the server must hold, whatever happens.
+    /// The number of bytes that the server must hold in any case.
     pub(super) fn promised(&self) -> u64 {
         let doubt = self.doubts.first().map_or(u64::MAX, |index| index * BLOCK as u64);
         self.durable.min(doubt)
     }
 
-    /// The server has dropped that block, or holds it as it should be. Whatever was
-    /// promised behind it may have been taken back meanwhile.
+    /// The server has dropped that block, or holds it with the right content. It may have taken
+    /// back meanwhile what it had promised beyond the block.
     fn settle_block(&mut self, index: u64) {
         if self.doubts.remove(&index) {
             self.durable = self.durable.min(index * BLOCK as u64);
@@ -130,7 +130,7 @@ impl Entry {
 }
 
 impl Ledger {
-    /// What a server promises whose durability is relaxed, or is not.
+    /// The record for a server whose durability is relaxed, or is not.
     pub(super) fn of_server(is_relaxed: bool) -> Self {
         Self(Arc::new(Mutex::new(Book { is_relaxed, ..Book::default() })))
     }
@@ -148,7 +148,7 @@ impl Ledger {
         self.book().heard
     }
 
-    /// Writes down that a promise was broken. The first one is kept.
+    /// Records that a promise was broken. Only the first one is kept.
     pub(super) fn breach(&self, what: String) {
         self.book().breach(what);
     }
@@ -158,7 +158,7 @@ impl Ledger {
         let mut book = self.book();
         book.heard.begun += 1;
         if entry.is_thrown {
-            // It has a number now, and lies there once.
+            // Its document number is known now, and one file in the folder belongs to it.
             let file = (entry.owner, entry.hash);
             if let Some(at) = book.told_to_put.iter().position(|told| *told == file) {
                 book.told_to_put.swap_remove(at);
@@ -169,7 +169,7 @@ impl Ledger {
         }
     }
 
-    /// Changes what is known of a document.
+    /// Changes the entry of a document.
     pub(super) fn change<T>(&self, id: DocumentId, how: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         self.book().documents.get_mut(&id).map(how)
     }
@@ -184,13 +184,13 @@ impl Ledger {
         self.change(id, |entry| blocks.iter().for_each(|index| entry.settle_block(*index as u64)));
     }
 
-    /// The server holds a block with a value that is not the file's.
+    /// The server holds a block with a value that is not the file's value.
     pub(super) fn held_otherwise(&self, id: DocumentId, index: usize) {
         let words = self.entry(id).map_or_else(String::new, |entry| entry.words());
         self.breach(format!("{id}: block {index} is held with another value; {words}"));
     }
 
-    /// Block `index` was taken back, and what was promised of it.
+    /// Block `index` was withdrawn, together with what was promised of it.
     pub(super) fn taken_back(&self, id: DocumentId, index: usize) {
         let mut book = self.book();
         book.heard.taken_back += 1;
@@ -199,10 +199,10 @@ impl Ledger {
         }
     }
 
-    /// An upload of that owner that wants bytes, claimed for the caller.
+    /// An upload of that owner that lacks bytes, claimed for the caller.
     pub(super) fn claim(&self, owner: UserId, chance: &mut fastrand::Rng) -> Option<DocumentId> {
         let mut book = self.book();
-        // Now and then one that another client is sending: a takeover.
+        // With some probability, one that another client is sending: a takeover.
         let takeover = chance.u8(..) < 20;
         let free: Vec<DocumentId> = book
             .documents
@@ -225,13 +225,13 @@ impl Ledger {
         self.book().documents.get(&id).cloned()
     }
 
-    /// This file is sent by a client that need not read its number: the real client, or
-    /// one of us who waits for nothing.
+    /// This file is sent by a client that may end before it has read the document number: the real
+    /// client, or a raw client that sends the file at once.
     pub(super) fn will_be_put(&self, owner: UserId, hash: FileHash) {
         self.book().told_to_put.push((owner, hash));
     }
 
-    /// How many files with that hash may lie in the folder of that owner.
+    /// How many files with that hash the folder of that owner may have.
     pub(super) fn may_lie_there(&self, owner: UserId, hash: &str) -> usize {
         let book = self.book();
         let own = book.documents.values().filter(|entry| entry.owner == owner);
@@ -241,24 +241,24 @@ impl Ledger {
         asked.count() + put.count()
     }
 
-    /// Every document of that owner of which that is true.
+    /// Every document of that owner for which the condition is true.
     pub(super) fn of(&self, owner: UserId, is_it: impl Fn(&Entry) -> bool) -> Vec<DocumentId> {
         let book = self.book();
         let own = book.documents.iter().filter(|(_, entry)| entry.owner == owner && is_it(entry));
         own.map(|(id, _)| *id).collect()
     }
 
-    /// Uploads of which it is unknown whether they were cancelled.
+    /// Uploads of which the test does not know whether they were cancelled.
     pub(super) fn half_cancelled(&self, owner: UserId) -> Vec<DocumentId> {
         self.of(owner, |entry| entry.may_be_cancelled && !entry.is_cancelled && !entry.is_settled)
     }
 
-    /// Every document of that owner that wants bytes, as far as we know.
+    /// Every document of that owner that lacks bytes, as far as the test knows.
     pub(super) fn unfinished(&self, owner: UserId) -> Vec<DocumentId> {
         self.of(owner, Entry::is_unfinished)
     }
 
-    /// What the server says, other than grants.
+    /// Records a message of the server, other than a grant.
     pub(super) fn hear(&self, reply: &Reply) {
         let mut book = self.book();
         match reply {
@@ -282,18 +282,18 @@ impl Ledger {
         }
     }
 
-    /// The bytes of a document that were called durable.
+    /// The number of bytes of a document that the server has called durable.
     pub(super) fn durable(&self, id: DocumentId, durable: Offset) {
         self.book().durable(id, durable);
     }
 
-    /// The real client says that a document is completed, with that hash.
+    /// The real client has printed that a document is completed, with that hash.
     pub(super) fn completed_by_client(&self, id: DocumentId, hash: &str) {
         let mut book = self.book();
         book.heard.receipts += 1;
         let is_relaxed = book.is_relaxed;
         let Some(entry) = book.documents.get_mut(&id) else { return };
-        // It does not say whether the server called it durable.
+        // The client does not print whether the server called the document durable.
         entry.is_confirmed |= !is_relaxed;
         if entry.hash.to_string() != hash {
             book.breach(format!("{id}: the client says completed, with the hash {hash}"));
@@ -315,8 +315,8 @@ impl Ledger {
         self.breach(format!("{id}: granted, and not found; {}", known.words()));
     }
 
-    /// Holds a status after a disaster against what was promised before it. `known`
-    /// is the entry as it was before the question.
+    /// Compares a status after a disaster with what was promised before it. `known` is the entry as
+    /// it was before the question.
     pub(super) fn status(&self, id: DocumentId, known: &Entry, status: &Status) {
         if let Some(breach) = breach(known, status) {
             self.breach(format!("{id}: {breach}; {known}; {status:?}", known = known.words()));
@@ -324,7 +324,7 @@ impl Ledger {
     }
 }
 
-/// How a status breaks a promise.
+/// How a status breaks a promise, if it does.
 fn breach(known: &Entry, status: &Status) -> Option<&'static str> {
     match status.status.as_str() {
         "uploading" | "publishing" if known.is_confirmed => Some("SUCCESS was undone (P3)"),
@@ -339,7 +339,7 @@ fn breach(known: &Entry, status: &Status) -> Option<&'static str> {
         "completed" => None,
         "cancelled" if known.may_be_cancelled => None,
         "failed" if known.is_confirmed => Some("SUCCESS was undone (P3)"),
-        // An upload of which nothing was promised may be gone: it begins again at 0.
+        // An upload without a promised byte may be lost: it begins again at 0.
         "failed" if known.told_failed || known.promised() == 0 => None,
         "failed" => Some("given up, with durable bytes (P1)"),
         _ => Some("ended, and nobody asked"),
@@ -347,7 +347,7 @@ fn breach(known: &Entry, status: &Status) -> Option<&'static str> {
 }
 
 impl Entry {
-    /// For the words of a breach: without the bytes.
+    /// The entry for the message of a broken promise, without the bytes of the file.
     fn words(&self) -> String {
         let Self { durable, doubts, may_be_completed, may_be_cancelled, blocks, .. } = self;
         format!(
@@ -398,8 +398,8 @@ impl Book {
         }
     }
 
-    /// No disk fails here and nothing is full: what a server refuses whose power is
-    /// on, it refuses because of what its client did, or wrongly.
+    /// In this test no disk fails and no disk is full. So a server whose power is on may refuse a
+    /// request only because of what its client did.
     fn error(&mut self, error: &ErrorReply) {
         if matches!(
             error.code,

@@ -24,17 +24,17 @@ pub(super) struct Round {
     pub(super) audit: Audit,
     pub(super) launch: Launch,
     pub(super) server: Option<ServerProcess>,
-    /// Where the server is to die by itself.
+    /// The point at which the server is to be killed.
     pub(super) plan: Option<Point>,
-    /// What the last server left, it left by a crash.
+    /// The last server ended by a crash.
     pub(super) has_crashed: bool,
     pub(super) cli_uploader: Option<CliUploader>,
     pub(super) connections: Connections,
-    /// The output of the last server that has ended.
+    /// The lines that the last server printed.
     pub(super) last_words: Vec<String>,
 }
 
-/// The server does not start, or not in time: P4.
+/// The server does not start in time: P4 is broken.
 #[derive(Debug)]
 pub(super) struct Stuck(pub(super) String);
 
@@ -85,7 +85,7 @@ impl Round {
         self.data_dirs.neighbours_go();
     }
 
-    /// Buries a server: whatever it died of, no part of it may have panicked.
+    /// Records the end of a server: no part of it may have panicked, whatever ended it.
     pub(super) async fn bury(&mut self, server: ServerProcess) {
         let said = server.gone().await;
         if let Some(line) = said.iter().find(|line| line.contains("panicked")) {
@@ -100,8 +100,8 @@ impl Round {
         self.survived(audited.is_ok()).await
     }
 
-    /// A server that is to die at a point may do so in an audit already; nothing else
-    /// ends one by itself.
+    /// A server with a point to be killed at may already reach it during an audit; no other server
+    /// ends on its own.
     pub(super) async fn survived(&mut self, is_alive: bool) -> Result<(), Stuck> {
         if is_alive {
             return Ok(());
@@ -113,7 +113,7 @@ impl Round {
         self.died_as_planned().map(drop)
     }
 
-    /// Whether the server has died at its point.
+    /// Whether the server was killed at its point.
     pub(super) fn died_as_planned(&mut self) -> Result<bool, Stuck> {
         let server = self.server.as_mut().expect("the server was started");
         match (server.status(), &self.plan) {
@@ -126,7 +126,7 @@ impl Round {
         }
     }
 
-    /// Stops the server in good order. Says whether it ran.
+    /// Stops the server in good order. Returns whether it was running.
     pub(super) async fn stop(&mut self) -> Result<bool, Stuck> {
         let Some(mut server) = self.server.take() else { return Ok(false) };
         if server.has_ended() {
@@ -147,7 +147,7 @@ impl Round {
         Ok(true)
     }
 
-    /// Brings everything to its end, and looks at all of it.
+    /// Completes all uploads, and checks everything.
     pub(super) async fn finish(&mut self) -> Result<(), Stuck> {
         if let Some(server) = self.server.take() {
             self.bury(server).await;
@@ -166,7 +166,7 @@ impl Round {
             for id in self.ledger.unfinished(user.id) {
                 let mut uploader = self.honest(user, id).await?;
                 let finished = uploader.finish(id).await;
-                // One of which nothing was promised may have been given up by now.
+                // An upload without a promised byte may have been given up meanwhile.
                 if self.ledger.entry(id).is_some_and(|known| known.is_unfinished()) {
                     finished.map_err(failed("an upload"))?;
                 }
@@ -181,7 +181,7 @@ impl Round {
         let whole = self.audit.whole(&self.data_dirs, &self.ledger, address).await;
         self.survived(whole.is_ok()).await?;
         self.stop().await?;
-        // What it may still name was granted, and no client has read the answer.
+        // Another upload in the state file was granted, and no client has read the answer.
         for id in self.data_dirs.site().state().uploads.keys() {
             let id = id.parse().ok().and_then(|id: u64| DocumentId::try_from(id).ok());
             if id.is_none_or(|id| self.ledger.entry(id).is_some()) {
@@ -191,7 +191,7 @@ impl Round {
         self.verify().await
     }
 
-    /// An uploader that brings that upload of that user to its end and makes no faults.
+    /// An uploader that completes that upload of that user and sends no damaged blocks.
     async fn honest(&self, user: &TestUser, id: DocumentId) -> Result<Uploader, Stuck> {
         let address = self.server.as_ref().expect("the server was started").address();
         let client = CrashClient::open(address, &user.token, &self.ledger, &self.connections).await;
@@ -201,8 +201,8 @@ impl Round {
         Ok(Uploader { client, user, ledger, chance, damages: false })
     }
 
-    /// Lets `towlined verify` read back everything that was promised. It must find
-    /// nothing, no litter either.
+    /// Runs `towlined verify` over everything that was promised. It must find no damage, and no
+    /// unneeded files.
     async fn verify(&self) -> Result<(), Stuck> {
         let mut command = towlined();
         command.arg("verify").arg("--data-dir").arg(self.data_dirs.site().path());

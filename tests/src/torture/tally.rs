@@ -9,21 +9,21 @@ use std::time::Duration;
 pub struct Counts {
     /// `kill -9` of the server.
     pub server_kills: u64,
-    /// Of these, at a named point of the code.
+    /// Those of them at a named point of the code.
     pub server_kills_at_points: u64,
     /// `kill -9` of `towline put`.
     pub client_kills: u64,
     /// Power cuts.
     pub power_cuts: u64,
-    /// Of these, at a named point of the code.
+    /// Those of them at a named point of the code.
     pub power_cuts_at_points: u64,
     /// Crashes at a point of the recovery from a crash.
     pub double_crashes: u64,
-    /// Starts after a disaster that were killed at any moment.
+    /// Starts after a disaster that were killed at a random moment.
     pub starts_killed: u64,
-    /// Orderly stops in between.
+    /// Orderly stops.
     pub stops: u64,
-    /// Data folders made, tortured, and brought to a good end.
+    /// Data folders on which all uploads were completed at the end.
     pub grounds: u64,
 }
 
@@ -38,17 +38,17 @@ impl Counts {
 /// The table at the end.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The seed that makes it again, as far as timing lets it.
+    /// The seed that reproduces the run, as far as its timing allows.
     pub seed: u64,
     /// The disasters.
     pub counts: Counts,
-    /// What was promised meanwhile.
+    /// The promises that were made meanwhile.
     pub heard: Heard,
-    /// How long it took.
+    /// How long the run took.
     pub took: Duration,
     /// The first promise that was broken, in words.
     pub broken: Option<String>,
-    /// Why there were no power cuts, where there were none.
+    /// Why there were no power cuts, if there were none.
     pub no_power_cuts: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! A client that uploads: one file after another over one connection, old ones
-//! first, some with values of their blocks, some of those damaged on the way.
+//! A client that uploads one file after another over one connection, unfinished ones first, some
+//! with the values of their blocks, and some of those with damaged blocks.
 
 use super::crash_client::{CrashClient, Gone};
 use super::ledger::{Entry, Ledger};
@@ -14,7 +14,7 @@ use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
 use towline_protocol::{Channel, Code, Reply, Request, frame};
 use towline_types::{BlockIndex, DocumentId, Offset};
 
-/// One connection's work.
+/// The work on one connection.
 pub(super) struct Uploader {
     pub(super) client: CrashClient,
     pub(super) user: TestUser,
@@ -24,11 +24,11 @@ pub(super) struct Uploader {
     pub(super) damages: bool,
 }
 
-/// What ends an upload, or at least our part of it.
+/// What ends the work on an upload.
 enum End {
-    /// The connection.
+    /// The connection has ended.
     Gone,
-    /// The server said no.
+    /// The server has refused.
     Refused(Code),
 }
 
@@ -38,20 +38,21 @@ impl From<Gone> for End {
     }
 }
 
-/// One upload on its way.
+/// One upload that is being sent.
 struct Cargo {
     id: DocumentId,
     channel: Channel,
     test_file: Arc<TestFile>,
     blocks: bool,
-    /// How often it rests: disasters are to find uploads half done.
+    /// With which probability the sending rests, in 1/256: disasters have to find unfinished
+    /// uploads.
     rests: u8,
 }
 
-/// Each block is damaged once at the most, so `complete` cannot be refused more often.
+/// Each block is damaged at most once, so `complete` cannot be refused more often.
 const ATTEMPTS: usize = 8;
 
-/// A file of a size at which something could go wrong.
+/// A file of a random size: at most two bytes, small, whole blocks, or some blocks and a rest.
 pub(super) fn any_file(chance: &mut fastrand::Rng) -> Arc<TestFile> {
     let size = match chance.u8(0..10) {
         0 => chance.usize(0..3),
@@ -64,7 +65,7 @@ pub(super) fn any_file(chance: &mut fastrand::Rng) -> Arc<TestFile> {
 }
 
 impl Uploader {
-    /// Works until the connection ends or the server refuses to go on.
+    /// Uploads until the connection ends or the server refuses to continue.
     pub(super) async fn work(&mut self) {
         loop {
             match self.one(None).await {
@@ -74,7 +75,7 @@ impl Uploader {
         }
     }
 
-    /// Brings one unfinished upload to its end, without harming it.
+    /// Completes one unfinished upload, without damaged blocks.
     pub(super) async fn finish(&mut self, id: DocumentId) -> Result<(), String> {
         match self.one(Some(id)).await {
             Ok(()) => Ok(()),
@@ -110,8 +111,8 @@ impl Uploader {
         self.complete(&cargo).await
     }
 
-    /// Sends a small file and waits for nothing before it has sent all of it. Where it is
-    /// cut off its number is unknown: it may lie there, whole, or not.
+    /// Sends a small file at once, before any answer. Where the connection ends, its document
+    /// number is unknown, and the file may be published or not.
     async fn throw(&mut self) -> Result<(), End> {
         let test_file = TestFile::of_seed(self.chance.usize(1..60_000), self.chance.u64(..));
         let test_file = Arc::new(test_file);
@@ -134,7 +135,7 @@ impl Uploader {
         }
     }
 
-    /// A new file, in some folder.
+    /// A request for a new file, in a random folder.
     fn wish(&mut self, test_file: &TestFile) -> Upload {
         let blocks = self.chance.bool();
         let channel = self.client.channel();
@@ -171,7 +172,7 @@ impl Uploader {
         Cargo { id, channel, test_file, blocks, rests }
     }
 
-    /// Some names come again and again: the server finds another for them.
+    /// Some names are used again and again: the server stores them under another name.
     fn name(&mut self) -> String {
         match self.chance.u8(0..4) {
             0 => "the same.bin".to_owned(),
@@ -179,7 +180,7 @@ impl Uploader {
         }
     }
 
-    /// Goes on with an upload; nothing where it was completed already.
+    /// Continues an upload; nothing where it is completed already.
     async fn go_on(&mut self, id: DocumentId) -> Result<Option<(Cargo, Offset)>, End> {
         let Some(entry) = self.ledger.entry(id) else { return Ok(None) };
         let channel = self.client.channel();
@@ -203,8 +204,8 @@ impl Uploader {
         Ok(())
     }
 
-    /// Every block that the server does not hold, in any order; the one in which it
-    /// stands from where it stands.
+    /// Sends every block that the server does not hold, in any order, and the block of the server's
+    /// offset from that offset on.
     async fn send_blocks(&mut self, cargo: &Cargo, from: Offset, is_last: bool) -> Result<(), End> {
         let mut held = self.held(cargo).await?;
         if let Some(index) = self.chance.choice(held.clone()).filter(|_| self.chance.u8(..) < 30) {
@@ -217,7 +218,7 @@ impl Uploader {
         self.chance.shuffle(&mut missing);
         for index in missing {
             if cargo.test_file.block_end(index) <= position(from) {
-                // It is all there; only its value was not announced.
+                // The server has all bytes of the block; only its value was not announced.
                 self.announce(cargo, index).await?;
                 continue;
             }
@@ -242,7 +243,7 @@ impl Uploader {
             let turned = self.chance.usize(0..bytes.len());
             bytes[turned] ^= 1 << self.chance.u8(0..8);
         }
-        // The value comes before the bytes, or behind them.
+        // The value is sent before the bytes, or after them.
         let first = self.chance.bool();
         if first {
             self.announce(cargo, index).await?;
@@ -265,7 +266,7 @@ impl Uploader {
         Ok(self.client.send(&frame::block(cargo.channel, place, value)).await?)
     }
 
-    /// The blocks that the server holds verified. Their values must be the file's.
+    /// The verified blocks that the server holds. Their values must be those of the file.
     async fn held(&mut self, cargo: &Cargo) -> Result<BTreeSet<usize>, End> {
         let channel = self.client.channel();
         let question = towline_protocol::request::DocumentRef { channel, ..about(cargo.id) };
@@ -297,7 +298,7 @@ impl Uploader {
         }
     }
 
-    /// Takes back a block, as a client does whose file has changed there.
+    /// Withdraws a block, as a client does where its file has changed.
     async fn take_back(&mut self, cargo: &Cargo, index: usize) -> Result<(), End> {
         self.ledger.doubt(cargo.id, index);
         let first = BlockIndex::new(index as u64).expect("a block in memory");
@@ -308,7 +309,7 @@ impl Uploader {
         Ok(())
     }
 
-    /// Says `complete`, and sends again what the server refused, until it is done.
+    /// Sends `complete`, and sends again what the server refused, until the document is completed.
     async fn complete(&mut self, cargo: &Cargo) -> Result<(), End> {
         let blake3 = self.chance.bool().then(|| cargo.test_file.hash());
         let request = Complete { channel: cargo.channel, blake3, ..Complete::default() };
@@ -318,7 +319,7 @@ impl Uploader {
             loop {
                 match self.client.reply_on(cargo.channel).await? {
                     Reply::Success(_) => return Ok(()),
-                    // Refused: `incomplete` says where to go on.
+                    // Refused: `incomplete` says at which offset to continue.
                     Reply::Error(error) if error.code == Code::BlockMismatch => {}
                     Reply::Error(error) if error.code == Code::Incomplete && cargo.blocks => {
                         let at = position(error.expected.unwrap_or(offset(0)));
@@ -334,7 +335,7 @@ impl Uploader {
         Err(End::Gone)
     }
 
-    /// Cancels an upload of which it is unknown whether it was cancelled before.
+    /// Cancels an upload of which the test does not know whether it was cancelled before.
     pub(super) async fn cancel_again(&mut self, id: DocumentId) {
         let channel = self.client.channel();
         let question = towline_protocol::request::DocumentRef { channel, ..about(id) };
@@ -351,7 +352,7 @@ impl Uploader {
         self.answer(channel).await.map(drop)
     }
 
-    /// The answer to a request, if it is no refusal.
+    /// The answer to a request, unless it is a refusal.
     async fn answer(&mut self, channel: Channel) -> Result<Reply, End> {
         match self.client.reply_on(channel).await? {
             Reply::Error(error) => Err(End::Refused(error.code)),
@@ -374,7 +375,7 @@ impl Uploader {
     }
 }
 
-/// Whether an error about an upload says that there is no going on with it here.
+/// Whether an error about an upload means that this client cannot continue it.
 fn ends(code: Code) -> bool {
     !matches!(code, Code::BlockMismatch | Code::Incomplete)
 }

@@ -1,4 +1,4 @@
-//! The one system call of the harness that has no safe name: ext4's shutdown.
+//! ext4's shutdown: the only system call of the kit that has no safe function.
 
 #![expect(unsafe_code, reason = "an ioctl that no crate wraps; see the comment at the call")]
 
@@ -11,7 +11,7 @@ use std::path::Path;
 /// `EXT4_IOC_SHUTDOWN`, of `linux/fs/ext4/ext4.h`: `_IOR('X', 125, __u32)`.
 const EXT4_IOC_SHUTDOWN: u32 = 0x8004_587d;
 
-/// Neither journal nor data is flushed before: what a power cut does.
+/// Neither journal nor data is flushed before, as at a power cut.
 const EXT4_GOING_FLAGS_NOLOGFLUSH: u32 = 2;
 
 /// Ends all writing to the ext4 file system mounted there, as a power cut would.

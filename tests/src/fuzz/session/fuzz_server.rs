@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use towline_types::FileSize;
 
-/// The longest file: three blocks and a little.
+/// The longest file: three blocks and seven bytes.
 pub(super) const FILESIZE_MAX: u64 = (3 << 20) + 7;
 
-/// Each session has a user of its own, so that an input that fails fails again alone.
-/// When all have had their turn, the server makes room for a new one: before they can
-/// have filled the folder.
+/// Each session has a user of its own, so that an input that fails also fails alone. When each user
+/// has had a session, a new server with a new folder replaces this one, before the users can have
+/// filled the folder.
 const PEOPLE: usize = 64;
 
 const THREADS: &str = "towline-fuzz";
@@ -26,12 +26,12 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 /// See the module's description.
 pub(super) struct FuzzServer {
-    // Before the runtime, which it needs to stop.
+    // This field is dropped before the runtime, which the server needs to stop.
     server: Option<TestServer>,
     runtime: Arc<Runtime>,
     users: Vec<TestUser>,
     sessions: usize,
-    /// The number of the latest document.
+    /// The largest number of a document so far.
     last_document: u64,
 }
 
@@ -53,7 +53,7 @@ impl FuzzServer {
         self.sessions
     }
 
-    /// Whose turn it is.
+    /// The user of the present session.
     pub(super) fn user(&self) -> &TestUser {
         self.users.last().expect("somebody has a turn")
     }
@@ -138,8 +138,8 @@ impl Drop for FuzzServer {
     }
 }
 
-/// Tokio catches what a task panics with, so the hook counts. Threads of others may
-/// panic as they like.
+/// Tokio catches the panic of a task, so a panic hook counts panics. Panics in threads that are not
+/// the server's do not count.
 fn listen_for_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

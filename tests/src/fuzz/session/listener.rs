@@ -1,4 +1,4 @@
-//! Hears what a server says to its end, and holds every word against `SPEC.md`.
+//! Reads everything that a server sends, and checks each message against `SPEC.md`.
 
 use super::content::CONTENT;
 use std::collections::HashMap;
@@ -13,18 +13,18 @@ use towline_protocol::reply::{Granted, Progress, Success};
 use towline_protocol::{Channel, Code, ErrorReply, Reply};
 use towline_types::{DocumentId, FileHash, Offset};
 
-/// What the connections of one session know together.
+/// What the connections of one session share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// A chunk was sent with bytes that are not the file's.
     pub(super) has_lied: AtomicBool,
-    /// What was durable may be so no longer: something was withdrawn or announced.
+    /// Durable bytes may no longer be durable: blocks were withdrawn or announced.
     pub(super) takes_back: AtomicBool,
-    /// The largest number of a document that was heard of.
+    /// The largest document number that a message had.
     pub(super) last_document: AtomicU64,
-    /// The last lease of each document that was heard of.
+    /// The latest lease of each document that a message had.
     pub(super) leases: Mutex<HashMap<u64, u64>>,
-    /// Where the user's documents are published.
+    /// The folder in which the user's documents are published.
     pub(super) documents: PathBuf,
 }
 
@@ -33,13 +33,13 @@ pub(super) struct Listener {
     shared: Arc<Shared>,
     pongs: UnboundedSender<Channel>,
     is_welcome: bool,
-    /// The error behind which nothing may come.
+    /// The error after which no further message may come.
     last_words: Option<Code>,
-    /// What was durable when it was last said.
+    /// The durable offset of the last report about each document.
     durable: HashMap<DocumentId, Offset>,
-    /// Values in the block lists that have not been counted out yet.
+    /// The number of values in the block lists of each channel that no count has confirmed yet.
     listed: HashMap<Channel, u64>,
-    /// Everything heard, for a session that fails.
+    /// Every message, for the output where a session fails.
     heard: Vec<Reply>,
 }
 
@@ -56,7 +56,7 @@ impl Listener {
         }
     }
 
-    /// Until the server closes.
+    /// Reads until the server closes.
     pub(super) async fn hear(mut self, mut reader: OwnedReadHalf) {
         let mut decoder = Decoder::new(FrameLimits::CLIENT);
         let mut first = [0];
@@ -97,7 +97,7 @@ impl Listener {
         let is_first = !self.is_welcome;
         match reply {
             Reply::Welcome(_) => assert!(is_first, "one is welcome once"),
-            // Whatever is wrong before login is the end.
+            // Every error before the login ends the connection.
             Reply::Error(error) if is_first => self.last_words = Some(error.code),
             Reply::Error(_) => {}
             other => assert!(!is_first, "a stranger is told {other:?}"),
@@ -148,14 +148,14 @@ impl Listener {
         self.durable.insert(progress.document_id, durable);
     }
 
-    /// What was promised is kept, unless the client itself took it back.
+    /// Checks that a promised offset is kept, unless the client itself has taken it back.
     fn keeps(&self, document: DocumentId, now: Offset) {
         let before = self.durable.get(&document).copied().unwrap_or(Offset::ZERO);
         let may_go_back = self.shared.takes_back.load(Ordering::SeqCst);
         assert!(before <= now || may_go_back, "{document} was durable up to {before}, now {now}");
     }
 
-    /// The document is there, whole.
+    /// Checks that the document is published with all of its bytes.
     fn success(&self, success: &Success) {
         assert!(success.durable);
         let mut path = self.shared.documents.clone();
@@ -175,7 +175,7 @@ impl Listener {
         match code {
             Code::OffsetMismatch | Code::Incomplete => assert!(error.expected.is_some()),
             Code::BlockMismatch => assert!(error.index.is_some()),
-            // Nothing is wrong with the server, its disk or its time.
+            // The server, its disk and its clock have no fault.
             Code::Unknown
             | Code::Internal
             | Code::NoSpace
@@ -200,7 +200,7 @@ impl Drop for Listener {
     }
 }
 
-/// For those who do not speak Towline: a line, and the end.
+/// The answer to a client that does not speak Towline: one line of text, and the end.
 async fn plain_text(first: u8, reader: &mut OwnedReadHalf) {
     let mut text = vec![first];
     reader.read_to_end(&mut text).await.expect("closed in good order");

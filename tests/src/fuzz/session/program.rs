@@ -1,5 +1,5 @@
-//! A small language for what a client does. An input is a program in it: every byte
-//! means something, and so do most changes of one.
+//! A small language for the actions of a client. An input is a program in it: every byte has a
+//! meaning, and so does almost every change of a byte.
 
 use super::super::input::Input;
 use super::content::CONTENT;
@@ -23,26 +23,26 @@ use towline_types::{BlockHasher, BlockIndex, ChainingValue, FileSize, Offset};
 
 const BLOCK: u64 = 1 << 20;
 
-/// How many operations and how many bytes of payload one program has.
+/// The largest number of operations, and of payload bytes, of one program.
 const OPERATIONS_MAX: usize = 256;
 const PAYLOAD_BYTES_MAX: u64 = 6 << 20;
 
 /// How long the program waits for an answer that may never come.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// The channel of the program's own questions.
+/// The channel of the program's pings.
 const OWN_CHANNEL: Channel = Channel(u32::MAX);
 
 /// See the module's description.
 pub(super) struct Program {
     address: SocketAddr,
     token: String,
-    /// Documents are counted from here on.
+    /// Documents of this session have larger numbers than this.
     documents_before: u64,
     shared: Arc<Shared>,
-    /// What the client believes of each channel.
+    /// The state of the upload on each channel, as far as the client knows.
     uploads: HashMap<u32, Believed>,
-    /// Two, so that one can take over from the other.
+    /// Two connections, so that one can take over an upload of the other.
     connections: [Option<Connection>; 2],
     current: usize,
     payload_bytes: u64,
@@ -77,18 +77,18 @@ impl Program {
         }
     }
 
-    /// The largest number of a document that was heard of.
+    /// The largest document number that a message had.
     pub(super) fn last_document(&self) -> u64 {
         self.shared.last_document.load(Ordering::SeqCst)
     }
 
-    /// A stranger's bytes.
+    /// Sends bytes without a login.
     pub(super) async fn raw(&mut self, input: Input<'_>) {
         self.connections[0] = Some(Connection::open(self.address, &self.shared).await);
         self.send_raw(input).await;
     }
 
-    /// A user's bytes.
+    /// Sends bytes after a login.
     pub(super) async fn raw_behind_login(&mut self, input: Input<'_>) {
         self.believe_nothing();
         self.login().await;
@@ -106,7 +106,7 @@ impl Program {
         self.end().await;
     }
 
-    /// Carries a program out, and hears everything to its end.
+    /// Carries a program out, and reads everything that the server sends.
     pub(super) async fn carry_out(&mut self, mut input: Input<'_>) {
         self.login().await;
         for _ in 0..OPERATIONS_MAX {
@@ -121,7 +121,7 @@ impl Program {
         }
     }
 
-    /// One operation: four bits say which, two on which channel, two when it is sent.
+    /// One operation: four bits choose the operation, two the channel, two when it is sent.
     async fn step(&mut self, input: &mut Input<'_>) {
         let byte = input.byte();
         let channel = u32::from(byte >> 4 & 3);
@@ -183,7 +183,7 @@ impl Program {
         self.control(channel, "upload", fields).await;
     }
 
-    /// A chunk where the last one ended, or somewhere.
+    /// A chunk at the end of the last one, or at another offset.
     async fn chunk(&mut self, channel: u32, at: Option<u64>, input: &mut Input<'_>) {
         let length = length(input);
         let lies = at.is_some() && input.byte() & 7 == 7;
@@ -256,7 +256,7 @@ impl Program {
         self.control(channel, "resume", fields).await;
     }
 
-    /// With the lease that was heard of last, or one that there never was.
+    /// `join` with the latest lease, or with a lease that never existed.
     async fn join(&mut self, channel: u32, reference: u8) {
         let document = self.document(reference);
         let leases = self.shared.leases.lock().map(|leases| leases.get(&document).copied());
@@ -310,17 +310,17 @@ impl Program {
         }
     }
 
-    /// Waits until everything that was sent has been read.
+    /// Waits until the server has read everything that was sent.
     async fn hear(&mut self) {
         let ping = frame::control(&Request::Ping(Ping { channel: OWN_CHANNEL }));
         self.put(&ping).await;
         self.flush().await;
         let Some(connection) = &mut self.connections[self.current] else { return };
-        // Nothing is answered where the server has closed, or is inside a frame.
+        // No answer comes where the server has closed, or is in the middle of a frame.
         let _ = timeout(MOMENT, connection.pongs.recv()).await;
     }
 
-    /// The documents of this session by their order, one of another user, and one that does not exist.
+    /// The number of a document: by its order in this session, of another user, or of no document.
     fn document(&self, reference: u8) -> u64 {
         match reference % 8 {
             6 => self.documents_before.max(1),
@@ -329,7 +329,7 @@ impl Program {
         }
     }
 
-    /// Sends bytes without a look at them: they may lie and withdraw.
+    /// The next bytes are sent unchecked: they may have wrong content and withdraw blocks.
     fn believe_nothing(&self) {
         self.shared.has_lied.store(true, Ordering::SeqCst);
         self.shared.takes_back.store(true, Ordering::SeqCst);
@@ -345,7 +345,7 @@ impl Program {
             return;
         }
         let mut payload: Vec<u8> = (at..at + length).map(byte_at).collect();
-        // Beyond the content there is nothing that could be right, nor is it kept.
+        // Beyond the content no byte can be right, and the server keeps none.
         if let (true, Some(byte)) = (lies, payload.first_mut()) {
             self.shared.has_lied.store(true, Ordering::SeqCst);
             *byte ^= 1;
@@ -398,7 +398,7 @@ impl Program {
         connection.waiting = frame::control(&Request::Hello(hello));
     }
 
-    /// To the connection in use, opened anew where there is none.
+    /// Sends bytes on the connection in use; opens one where there is none.
     async fn put(&mut self, bytes: &[u8]) {
         if self.connections[self.current].is_none() {
             self.login().await;
@@ -414,7 +414,7 @@ impl Program {
         }
     }
 
-    /// Cuts what waits in two: somewhere in a frame most likely.
+    /// Sends half of the bytes that wait: the cut is probably within a frame.
     async fn flush_half(&mut self) {
         if let Some(connection) = &mut self.connections[self.current] {
             let rest = connection.waiting.split_off(connection.waiting.len() / 2);
@@ -423,7 +423,7 @@ impl Program {
         }
     }
 
-    /// The client has said all it had to say, and hears the rest.
+    /// The client closes its sending half, and reads the rest.
     async fn end(&mut self) {
         let Some(mut connection) = self.connections[self.current].take() else { return };
         connection.flush().await;
@@ -443,7 +443,7 @@ impl Connection {
         Self { writer, waiting: Vec::new(), pongs, listener }
     }
 
-    /// The server may have closed: then the bytes are not needed.
+    /// Where the server has closed, the bytes are not needed.
     async fn flush(&mut self) {
         let _ = self.writer.write_all(&self.waiting).await;
         self.waiting.clear();
@@ -451,7 +451,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Cut, where it was not ended.
+    /// A connection that was not ended is cut.
     fn drop(&mut self) {
         self.listener.abort();
     }
@@ -465,7 +465,7 @@ fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The hash of such a file, or another one.
+/// The hash of a file of that size, or another hash.
 fn hash(filesize: u64, lies: bool) -> String {
     let content = &CONTENT[..to_usize(filesize.min(FILESIZE_MAX))];
     let mut hash = blake3::hash(content).to_hex().to_string();
@@ -476,7 +476,7 @@ fn hash(filesize: u64, lies: bool) -> String {
     hash
 }
 
-/// Around the ends of blocks, around the limits, and anything small.
+/// A size near the end of a block, near a limit, or small.
 fn filesize(input: &mut Input<'_>) -> u64 {
     let byte = input.byte();
     match byte {
@@ -515,7 +515,7 @@ fn length(input: &mut Input<'_>) -> u64 {
     }
 }
 
-/// Some are refused.
+/// The server refuses some of these names.
 fn filename(choice: u8) -> &'static str {
     ["a", "b.txt", "A", "\u{e9}.pdf", "e\u{301}.pdf", "..", "a/b", "CON"][usize::from(choice % 8)]
 }
