@@ -1,5 +1,5 @@
-//! A user who was removed, and a token that has ended: however busy they keep their
-//! connection, it is closed soon.
+//! A user who was removed, and a token that has expired: the server closes the connection soon,
+//! however busy the connection is.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,18 +12,18 @@ use towline_tests::raw_client::{RawClient, ZERO, find, hello};
 use towline_tests::server::TestServer;
 use towline_types::FileSize;
 
-/// How long a look at the user holds here; 30 seconds by default.
+/// How long the server relies on one look at the user in this test; by default 30 s.
 const HOLDS: Duration = Duration::from_secs(2);
 
-/// What a busy machine may add.
+/// The additional time that a busy machine may need.
 const SLACK: Duration = Duration::from_secs(3);
 
 async fn server() -> TestServer {
     TestServer::start_with(|config| config.timings.recheck = HOLDS).await
 }
 
-/// Says the same words without a pause, and reads what is answered, until the connection
-/// ends. Answers when, and with the last that was said.
+/// Sends `words` again and again without a pause, and reads the replies, until the connection ends.
+/// Returns when it ended, and the last bytes that it read.
 async fn flood(address: SocketAddr, token: String, words: Vec<u8>) -> (Instant, String) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut reads, mut writes) = stream.into_split();
@@ -41,8 +41,8 @@ async fn flood(address: SocketAddr, token: String, words: Vec<u8>) -> (Instant, 
     (Instant::now(), String::from_utf8_lossy(&last).into_owned())
 }
 
-/// Whether this is among the last words. They may have been lost with the connection,
-/// which is closed while more comes.
+/// Whether the error is in the last bytes. The error may also be lost with the connection, because
+/// the server closes it while bytes of the client are on their way.
 fn is_said(last: &str, code: Code) -> bool {
     !last.contains(r#""action":"error""#) || last.contains(&format!(r#""code":"{code}""#))
 }
@@ -64,7 +64,7 @@ async fn is_shut_out(words: Vec<u8>, name: &str) {
         assert!(is_said(&last, Code::Unauthorized), "{last}");
         assert!(after < HOLDS + SLACK, "{after:?}");
     }
-    // Others go on.
+    // Other users are not affected.
     server.client().await.ping().await;
 }
 
@@ -83,7 +83,7 @@ async fn a_removed_user_who_asks_without_a_pause() {
 async fn a_token_that_expires_ends_its_connections() {
     let server = server().await;
     let token = server.site.token(server.user.id, Duration::from_secs(1000));
-    // It is logged in when the clock moves.
+    // The connection is logged in when the clock moves.
     let mut other = RawClient::login(server.address(), &token).await;
     let pings = frame::control(&Request::Ping(Ping { channel: ZERO }));
     let flood = tokio::spawn(flood(server.address(), token, pings));
@@ -95,7 +95,7 @@ async fn a_token_that_expires_ends_its_connections() {
     assert!(is_said(&last, Code::AuthExpired), "{last}");
     other.error_on(ZERO, Code::AuthExpired).await;
     assert!(ended.saturating_duration_since(since) < HOLDS + SLACK);
-    // One that ends by the clock that is running is noticed when it ends.
+    // A token that expires while the clock runs normally ends its connection at that moment.
     let token = server.site.token(server.user.id, Duration::from_secs(1002));
     let mut raw = RawClient::login(server.address(), &token).await;
     let since = Instant::now();
@@ -103,7 +103,7 @@ async fn a_token_that_expires_ends_its_connections() {
     assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
 }
 
-/// A catalog that cannot say whether a user was removed must not keep that user in.
+/// Where the catalog cannot tell whether a user was removed, the user must not stay connected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_whose_row_cannot_be_read_is_answered_with_internal() {
     let server = server().await;
@@ -117,6 +117,6 @@ async fn a_user_whose_row_cannot_be_read_is_answered_with_internal() {
     raw.error_on(ZERO, Code::Internal).await;
     raw.closed().await;
     assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
-    // That of another is looked up as ever.
+    // The row of another user can be read, so that user is not affected.
     server.client().await.ping().await;
 }

@@ -1,4 +1,4 @@
-//! A file that is in its place already, with these bytes, is not sent again.
+//! A file that is already in its place with the same bytes is not sent again.
 
 use crate::verify::verify;
 use std::fs;
@@ -33,7 +33,7 @@ async fn the_old_document_is_the_answer_at_once() {
     for _ in 0..2 {
         let mut client = server.client().await;
         let before = server.site.on_disk();
-        // `OLD.bin` is the same name to the server; which one there is it says.
+        // For the server `OLD.bin` is the same name; the receipt has the name that exists.
         for name in ["old.bin", "OLD.bin"] {
             client.send(&Request::Upload(known(name, &test_file))).await;
             let success = client.success_on(ZERO).await;
@@ -42,7 +42,8 @@ async fn the_old_document_is_the_answer_at_once() {
             assert_eq!((success.filename.as_str(), success.blake3), ("old.bin", test_file.hash()));
         }
         assert_eq!(server.site.on_disk(), before);
-        // A client that did not wait: its bytes are dropped, its `complete` gets the receipt.
+        // A client that sends all before any answer: its bytes are dropped, and its `complete` gets
+        // the receipt.
         client.send(&Request::Upload(known("old.bin", &test_file))).await;
         client.chunks(ZERO, &test_file, 0..test_file.size()).await;
         assert!(client.success_on(ZERO).await.existing);
@@ -68,7 +69,7 @@ async fn find_tells_size_first_and_bytes_then() {
     assert_eq!((found.document_id, found.known), (Some(document_id), false));
     let found = client.find(with(&other)).await;
     assert!(found.same_size && !found.known && found.document_id.is_none());
-    // In another place it is not there, though the bytes are known.
+    // In another folder the file does not exist, though the server knows the bytes.
     let elsewhere = Find { folder: vec!["in".to_owned()], ..with(&test_file) };
     let found = client.find(elsewhere).await;
     assert_eq!((found.same_size, found.document_id, found.known), (true, None, true));
@@ -105,7 +106,8 @@ async fn a_file_that_got_a_number_is_there_already_by_its_own_name_too() {
         assert!(success.existing);
         assert_eq!((success.document_id, success.filename.as_str()), (numbered, "a (1).txt"));
     }
-    // That name is not the one that was asked for, and no other will do.
+    // The document has another name than the one that was asked for, and with `reject` no other
+    // name is allowed.
     let begin = Upload { on_conflict: OnConflict::Reject, ..known("a.txt", &second) };
     client.upload_refused(begin, Code::Exists).await;
     let begin = Upload { on_conflict: OnConflict::Reject, ..known("a (1).txt", &second) };
@@ -120,7 +122,7 @@ async fn a_numbered_name_does_not_stand_for_a_name_that_is_free() {
     let mut client = server.client().await;
     put(&mut client, "a.txt", &first).await;
     let numbered = put(&mut client, "a.txt", &second).await;
-    // Another file of the folder says that its disk is mounted.
+    // Another file in the folder shows the server that the folder's disk is mounted.
     put(&mut client, "b.txt", &first).await;
     fs::remove_file(server.site.document(&server.user, "a.txt")).unwrap();
     let question = Find { blake3: Some(second.hash()), ..find("a.txt", second.filesize()) };
@@ -131,7 +133,7 @@ async fn a_numbered_name_does_not_stand_for_a_name_that_is_free() {
     assert!(success.copied && !success.existing);
     assert_eq!(success.filename, "a.txt");
     server.site.assert_published(&server.user, "a.txt", &second);
-    // The numbered one is still a document of its own.
+    // The document with the number in its name is still there.
     client.send(&Request::Upload(known("a (1).txt", &second))).await;
     let success = client.success_on(ZERO).await;
     assert!(success.existing);
@@ -164,7 +166,7 @@ async fn a_file_that_was_removed_gives_its_name_to_the_next() {
             fs::remove_file(server.site.document(&server.user, &name)).unwrap();
         }
     }
-    // So does one with a number, and one that has the name of a folder.
+    // A removed document also frees a name with a number, and a name that a folder has now.
     put(&mut client, "twin", &keep).await;
     put(&mut client, "twin", &TestFile::new(11, 1)).await;
     fs::remove_file(server.site.document(&server.user, "twin (1)")).unwrap();
@@ -181,7 +183,7 @@ async fn a_file_that_was_removed_gives_its_name_to_the_next() {
     for name in ["0.bin", "1.bin"] {
         put(&mut client, name, &keep).await;
     }
-    // No row is left that says otherwise than the disk.
+    // No row differs from the files on the disk.
     for arguments in [&[][..], &["--repair"]] {
         if !arguments.is_empty() {
             server.stop().await;
@@ -191,8 +193,8 @@ async fn a_file_that_was_removed_gives_its_name_to_the_next() {
     }
 }
 
-/// A folder that was removed by hand keeps its name from no file, however many documents were
-/// in it; one with a document left does.
+/// A folder that was removed by hand does not keep its name from a file, however many documents it
+/// had. A folder that still has a document does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_was_removed_gives_its_name_to_a_file() {
     let server = TestServer::start().await;
@@ -223,7 +225,7 @@ async fn a_folder_that_was_removed_gives_its_name_to_a_file() {
     }
 }
 
-/// There is nothing to read of it, so nothing is waited for either.
+/// The server has no bytes to read, so it answers without waiting for the disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_that_was_removed_is_asked_for() {
     let server = TestServer::start().await;
@@ -254,18 +256,19 @@ async fn a_folder_that_is_not_there_says_nothing_of_its_documents() {
     assert_eq!(client.find(found).await.document_id, Some(document_id));
 }
 
-/// What lies in its place is looked at, unless it is the very file that was published.
+/// The server reads the file that is in the place of the document, unless it is the same file that
+/// was published.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_file_in_its_place_is_read() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
-    // As many bytes as are read at once, and more.
+    // One file that fits into one read, and one that does not.
     for (n, size) in [70_000, BLOCK + 5].into_iter().enumerate() {
         let (test_file, other) = (TestFile::new(size, 181), TestFile::new(size, 182));
         let name = format!("{n}.bin");
         let document_id = put(&mut client, &name, &test_file).await;
         let path = server.site.document(&server.user, &name);
-        // Put back from a backup: other inode, other time, the same bytes.
+        // The file was put back from a backup: other inode, other time, the same bytes.
         fs::write(path.with_extension("new"), &test_file.bytes).unwrap();
         fs::rename(path.with_extension("new"), &path).unwrap();
         for _ in 0..2 {
@@ -273,7 +276,7 @@ async fn another_file_in_its_place_is_read() {
             let success = client.success_on(ZERO).await;
             assert_eq!((success.existing, success.document_id), (true, document_id));
         }
-        // Somebody's own file of the same length.
+        // Another program's file of the same length.
         fs::write(&path, &other.bytes).unwrap();
         client.upload(known(&name, &test_file)).await;
         client.chunks(ZERO, &test_file, 0..test_file.size()).await;

@@ -1,5 +1,5 @@
-//! Faults at rest: what has happened to the data folder while nobody looked, and
-//! what the server makes of it.
+//! Faults at rest: changes of the data folder while no server runs or no client sends, and what the
+//! server does about them.
 
 mod clock;
 mod flips;
@@ -15,7 +15,7 @@ use towline_tests::raw_client::{RawClient, ZERO, upload};
 use towline_tests::test_file::TestFile;
 use towline_types::DocumentId;
 
-/// An upload of which the first bytes are durable and nobody sends the rest.
+/// An upload whose first bytes are durable and whose client has paused.
 async fn paused(
     mut client: RawClient,
     name: &str,

@@ -1,4 +1,4 @@
-//! `towlined backup` while the server works, and putting it back as its README says.
+//! `towlined backup` while the server works, and a restore by the steps of the backup's README.
 
 use crate::verify::verify;
 use std::fs;
@@ -22,7 +22,7 @@ async fn put(server: &ServerProcess, user: &TestUser, name: &str, test_file: &Te
     client.complete(ZERO).await.document_id.get()
 }
 
-/// What the backup's README says, in the words of a shell.
+/// The steps of the backup's README, as shell commands.
 fn put_back(from: &Path, site: &Site) {
     let copied = Command::new("cp").arg("-a").arg(from.join("state")).arg(site.path()).status();
     assert!(copied.unwrap().success());
@@ -35,7 +35,8 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     let server = Launch::over(&site).start().await;
     let (before, after) = (TestFile::new(3000, 500), TestFile::new(4000, 501));
     put(&server, &ada, "before.txt", &before).await;
-    // Unfinished, with a promise, and one that works on while the backup is made.
+    // An unfinished upload with promised bytes, and an upload that continues while the backup is
+    // made.
     let left = TestFile::new(2 * BLOCK, 502);
     let mut client = server.client(&ada).await;
     let id = client.upload(upload("left.bin", &left)).await.document_id;
@@ -87,7 +88,8 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     for (name, test_file) in [("before.txt", &before), ("left.bin", &left), ("after.txt", &after)] {
         site.assert_published(&ada, name, test_file);
     }
-    // What came later is a file that nobody knows, and its number is given to no other.
+    // A file that was uploaded after the backup belongs to no document, and no new document gets
+    // its number.
     let kinds = verify(&site, &[]).await.kinds();
     assert!(kinds.contains(&"no_document uploads/1/after.txt".to_owned()), "{kinds:?}");
     assert!(!kinds.iter().any(|kind| kind.contains("before.txt") || kind.contains("left.bin")));
@@ -114,13 +116,13 @@ async fn a_backup_goes_into_a_new_or_empty_folder_outside_the_data_folder() {
         assert!(said.contains(why) && said.contains(into.to_str().unwrap()), "{said}");
         assert!(into == empty || !into.exists(), "{why}: nothing is left of it");
     }
-    // A link leads into the data folder as well.
+    // A link that leads into the data folder is refused as well.
     let link = site.outside().join("link");
     std::os::unix::fs::symlink(site.path(), &link).unwrap();
     assert!(!backup(&site, &link.join("backup")).await.status.success());
     assert!(!site.path().join("backup").exists());
     assert_eq!(contents(&empty), before);
-    // Nothing is made where there is no store.
+    // Where there is no store, no file is made.
     let nowhere = site.outside().join("nowhere");
     let refused = output(
         towlined().arg("backup").arg(site.outside().join("x")).arg("--data-dir").arg(&nowhere),

@@ -1,10 +1,10 @@
-//! What a client must not send. Each test checks three things: the code of the answer, whether
-//! the connection stays open, and that nothing new is on the disk. `tests/BAD_INPUT.md` has the
-//! whole list, with the test of each row.
+//! Input that a client must not send. Each test checks three things: the code of the answer,
+//! whether the connection stays open, and that no new file is on the disk. `tests/BAD_INPUT.md` has
+//! the whole list, with the test of each row.
 //!
-//! The rule: broken framing, and anything that is wrong before the login, closes the
-//! connection. A request after the login that is wrong in itself is answered, and the
-//! connection stays; chunks for the refused channel are read and dropped.
+//! The rule: broken framing, and any error before the login, closes the connection. An invalid
+//! request after the login is answered, and the connection stays; chunks for the refused channel
+//! are read and dropped.
 
 mod channels;
 mod documents;

@@ -1,7 +1,7 @@
-//! Tokens that open nothing: malformed or too long ones; other algorithms than EdDSA and other
-//! keys; an end in the past, missing or not a number; headers that name a key or a place to
-//! get one from. All are answered with `unauthorized` or `auth_expired` and one text for each,
-//! and the connection is closed.
+//! Tokens that the server refuses: malformed or too long ones; other algorithms than EdDSA and
+//! other keys; an expiry in the past, missing or not a number; headers that name a key or a place
+//! to get one from. All are answered with `unauthorized` or `auth_expired` and one text for each
+//! code, and the server closes the connection.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
@@ -17,12 +17,12 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The server's own key, for tokens that are signed well and say the wrong thing.
+/// The server's own key, for tokens with a valid signature and wrong claims.
 fn key(site: &Site) -> Vec<u8> {
     std::fs::read(site.path().join("keys/ed25519.pk8")).unwrap()
 }
 
-/// What a good token says of the store that it is for.
+/// The claim of a valid token about its store.
 fn store_id(site: &Site) -> String {
     let store = Peek::at(site.catalog_path()).unwrap().store;
     store.expect("the catalog has an identity").store_id.to_string()
@@ -51,7 +51,7 @@ async fn bad_tokens_are_refused_with_one_text() {
     let good = json!({
         "iss": iss, "sub": server.user.id.to_string(), "iat": now(), "exp": now() + 1000
     });
-    // The key is the right one: this one opens.
+    // A token that is signed with this key is accepted.
     RawClient::login(server.address(), &signed(site, &eddsa(), &good)).await;
 
     let own = &server.user.token;
@@ -115,10 +115,10 @@ async fn bad_tokens_are_refused_with_one_text() {
         println!("{what}");
         texts.push(refused(&server, token, Code::Unauthorized).await);
     }
-    // A stranger learns nothing from the words.
+    // The text does not tell a client without an account which check has failed.
     texts.dedup();
     assert_eq!(texts.len(), 1, "{texts:?}");
-    // Signed by this server, for somebody it does not know.
+    // Signed by this server, for a user who does not exist.
     refused(&server, &with(json!({"sub": "424242"})), Code::Unauthorized).await;
     refused(&server, &with(json!({"exp": now() - 1})), Code::AuthExpired).await;
     refused(&server, &with(json!({"exp": 0})), Code::AuthExpired).await;

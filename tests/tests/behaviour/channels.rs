@@ -1,4 +1,4 @@
-//! Many uploads on one connection, and nothing waited for.
+//! Many uploads on one connection, by clients that do not wait for answers.
 
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::request::{Complete, DocumentRef, Find, Ping, Resume, Upload};
@@ -68,7 +68,7 @@ async fn many_uploads_by_turns_on_one_connection() {
     let mut chance = chance();
     let files: Vec<TestFile> = (0..12).map(|i| TestFile::new(BLOCK + 50_000 * i, 90)).collect();
     let mut raw = server.client().await;
-    // Numbers from the whole range.
+    // Channel numbers from the whole range.
     let channels: Vec<Channel> =
         (0..12).map(|i| Channel(if i % 2 == 0 { i } else { u32::MAX - 1 - i })).collect();
     for (i, test_file) in files.iter().enumerate() {
@@ -113,9 +113,9 @@ async fn a_refused_channel_gets_one_error_and_disturbs_nobody() {
     for i in 0..40 {
         let name = format!("{i}.bin");
         match i {
-            // A name that is refused.
+            // An upload with a name that is refused.
             10 => bytes.extend(whole(channel(i), "../x", &test_file)),
-            // Chunks that begin elsewhere.
+            // Chunks that do not begin at the offset.
             20 => {
                 bytes.extend(control(Request::Upload(Upload {
                     channel: channel(i),
@@ -128,7 +128,7 @@ async fn a_refused_channel_gets_one_error_and_disturbs_nobody() {
                     ..Complete::default()
                 })));
             }
-            // More than was announced.
+            // More bytes than the upload has.
             30 => {
                 let less = TestFile::new(4000, 91);
                 bytes.extend(control(Request::Upload(Upload {
@@ -171,7 +171,7 @@ async fn a_refused_channel_gets_one_error_and_disturbs_nobody() {
     raw.ping().await;
     let rest = raw.heard_so_far();
     assert!(rest.iter().all(|h| matches!(h, Heard::Reply(Reply::Progress(_)))), "{rest:?}");
-    // A refused channel is good again with the next upload.
+    // A refused channel can be used again for the next upload.
     raw.send_raw(&whole(channel(10), "good.bin", &test_file)).await;
     assert!(matches!(raw.reply_on(channel(10)).await, Reply::Upload(_)));
     assert_eq!(raw.success_on(channel(10)).await.blake3, test_file.hash());
@@ -205,7 +205,7 @@ async fn after_success_the_channel_is_free() {
     raw.send_raw(&whole(ZERO, "a.bin", &test_file)).await;
     raw.reply_on(ZERO).await;
     let receipt = raw.success_on(ZERO).await;
-    // Late chunks and blocks: without a word.
+    // Late chunks and blocks are dropped without an answer.
     raw.chunk(ZERO, 0, &test_file.bytes).await;
     raw.chunk(ZERO, 9000, &test_file.bytes).await;
     raw.announce(ZERO, 0, test_file.value(0)).await;
@@ -231,7 +231,7 @@ async fn a_channel_bound_anew_pauses_what_it_had() {
     assert_eq!(raw.complete(ZERO).await.blake3, test_file.hash());
 }
 
-/// A connection on which as many channels are in use as may be: numbers 0 to 1023.
+/// A connection with the largest number of channels in use: numbers 0 to 1023.
 async fn all_bound(server: &TestServer, test_file: &TestFile) -> RawClient {
     let mut raw = server.client().await;
     let channels = || (0..u32::try_from(CHANNELS_MAX).unwrap()).map(Channel);
@@ -247,7 +247,7 @@ async fn all_bound(server: &TestServer, test_file: &TestFile) -> RawClient {
     raw
 }
 
-/// Questions name what they are about: their channel only says where the answer goes.
+/// A question names its document; its channel only says where the answer goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_are_answered_on_any_channel_while_all_are_in_use() {
     let server = TestServer::start().await;
@@ -270,14 +270,15 @@ async fn questions_are_answered_on_any_channel_while_all_are_in_use() {
         for _ in 0..4 {
             heard.push(raw.reply_on(channel).await);
         }
-        // `ping` may overtake; the others come in their order.
+        // `ping` may be answered before the others; the others are answered in their order.
         heard.retain(|reply| !matches!(reply, Reply::Ping(_)));
         assert!(
             matches!(heard[..], [Reply::Status(_), Reply::Blocks(_), Reply::Find(_)]),
             "{heard:?}"
         );
     }
-    // What binds a channel is refused as before, and where a question was asked too.
+    // A request that needs a channel is refused as before, also on a channel on which a question
+    // was asked.
     let channel = Channel(5001);
     let more = Upload { channel, ..upload("more.bin", &test_file) };
     raw.upload_refused(more, Code::TooMany).await;
@@ -285,14 +286,14 @@ async fn questions_are_answered_on_any_channel_while_all_are_in_use() {
     assert!(matches!(raw.reply_on(channel).await, Reply::Cancel(_)));
 }
 
-/// A client that has heard `SUCCESS`, or that a channel is refused, may use another channel
-/// at once: the server's bookkeeping is done before it says so.
+/// A client that has received `SUCCESS` or the refusal of a channel may use another channel at
+/// once: the server has freed the channel before it answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_is_free_when_success_is_said() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(1000, 311);
     let mut raw = all_bound(&server, &test_file).await;
-    // Others keep the server busy.
+    // Other clients keep the server busy.
     let mut others = tokio::task::JoinSet::new();
     for number in 0..4 {
         let mut other = server.client().await;

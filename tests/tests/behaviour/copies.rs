@@ -1,5 +1,5 @@
-//! Bytes that the server has elsewhere are not sent again: it makes the document from them,
-//! in its own place, and says so.
+//! A file whose bytes the server has in another document is not sent again: the server makes the
+//! document from those bytes, in its own place, and says so in the receipt.
 
 use std::fs;
 use towline_protocol::request::{Complete, Upload};
@@ -24,7 +24,7 @@ fn within(folder: &str, upload: Upload) -> Upload {
     Upload { folder: vec![folder.to_owned()], ..upload }
 }
 
-/// The answer to `upload`, without what is said of the progress.
+/// The answer to `upload`, without progress reports.
 async fn answer(client: &mut RawClient) -> Reply {
     let is_answer = |heard: &Heard| matches!(heard, Heard::Reply(reply) if !matches!(reply, Reply::Progress(_)));
     let mut heard = client.until("an answer", is_answer).await;
@@ -50,7 +50,7 @@ async fn equal_bytes_elsewhere_become_a_document_of_its_own() {
             assert_eq!((&success.filename, &success.folder), (&begin.filename, &begin.folder));
             assert_eq!(success.blake3, test_file.hash());
             numbers.push(success.document_id);
-            // Said again, it is there.
+            // The same request again is answered with the existing document.
             client.send(&Request::Upload(begin)).await;
             let Reply::Success(again) = answer(&mut client).await else { panic!("not there") };
             assert!(again.existing && !again.copied);
@@ -68,7 +68,7 @@ async fn equal_bytes_elsewhere_become_a_document_of_its_own() {
     server.site.state_is_empty().await;
 }
 
-/// Each is a file of its own: to write to one changes no other.
+/// Each document is a file of its own: a write to one changes no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_no_second_name() {
     let server = TestServer::start().await;
@@ -101,8 +101,8 @@ async fn a_taken_name_is_dealt_with_as_for_any_upload() {
     client.upload_refused(within("a", known("x", &test_file)), Code::Exists).await;
 }
 
-/// In a folder that leaves room for one digit only, no number is left for another copy. The
-/// bytes are asked for then, and the answer to `complete` says what is wrong.
+/// In a folder whose path leaves room for one digit only, no number is left for another copy. The
+/// server then asks for the bytes, and its answer to `complete` says what is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_is_left_for_a_copy() {
     let server = TestServer::start().await;
@@ -133,7 +133,7 @@ async fn no_number_is_left_for_a_copy() {
     }
 }
 
-/// Nothing is copied that is not what it was: the client is asked for the bytes.
+/// The server does not copy a document whose file has changed: it asks the client for the bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_source_is_not_copied() {
     let server = TestServer::start().await;
@@ -152,7 +152,7 @@ async fn a_damaged_source_is_not_copied() {
         let success = client.complete(ZERO).await;
         assert!(!success.copied && !success.existing);
         server.site.assert_published(&server.user, &second, &test_file);
-        // One good source is enough, whichever is looked at first.
+        // One undamaged document is enough, whichever the server reads first.
         client.send(&Request::Upload(known(&format!("c{n}"), &test_file))).await;
         assert!(matches!(answer(&mut client).await, Reply::Success(success) if success.copied));
         server.site.assert_published(&server.user, &format!("c{n}"), &test_file);
@@ -161,7 +161,7 @@ async fn a_damaged_source_is_not_copied() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A small file whose bytes have come is published with these.
+/// A small file whose bytes have arrived is published with those bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_whole_needs_no_copy() {
     let server = TestServer::start().await;
@@ -180,8 +180,8 @@ async fn what_came_whole_needs_no_copy() {
     server.site.assert_published(&server.user, "b", &test_file);
 }
 
-/// Bytes and `complete` that were sent without waiting are dropped, as for a document
-/// that is there.
+/// Bytes and `complete` that were sent before any answer are dropped, as for a document that exists
+/// already.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_wait_gets_the_receipt_twice() {
     let server = TestServer::start().await;
@@ -207,7 +207,8 @@ async fn no_user_gets_a_copy_of_another_users_document() {
     assert!(matches!(answer(&mut client).await, Reply::Upload(_)));
 }
 
-/// Many want copies at once: each gets its document, by a copy or by being asked.
+/// Many clients ask for copies at the same time: each gets its document, by a copy or by sending
+/// the bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_copies_at_once_all_complete() {
     let server = TestServer::start().await;
@@ -218,7 +219,7 @@ async fn many_copies_at_once_all_complete() {
         let mut client = server.client().await;
         let test_file = test_file.clone();
         wishes.push(tokio::spawn(async move {
-            // Two of each name.
+            // Two clients ask for each name.
             client.send(&Request::Upload(known(&format!("b{}", n / 2), &test_file))).await;
             if let Reply::Upload(_) = answer(&mut client).await {
                 client.chunks(ZERO, &test_file, 0..test_file.size()).await;

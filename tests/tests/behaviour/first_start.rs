@@ -1,4 +1,4 @@
-//! What a start prints, the first one and each later one.
+//! What a server prints at its first start and at each later one.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -13,11 +13,11 @@ fn lines(server: &ServerProcess) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_start_says_what_was_made_and_every_start_says_which_store_it_is() {
     let site = Site::new();
-    // What lies in the place of the token leads elsewhere, and stays as it is.
+    // The path of the token file is a link that leads elsewhere; its target must not change.
     let elsewhere = site.outside().join("elsewhere");
     fs::write(&elsewhere, "kept").unwrap();
     symlink(&elsewhere, site.path().join("ann.token")).unwrap();
-    // The catalog of a first start that was cut off: without one the start would be refused.
+    // The catalog of a first start that was cut off. Without a catalog the start would be refused.
     Catalog::open(site.catalog_path()).unwrap().close().await.unwrap();
     let launch = Launch::over(&site).variable("USER", "ann");
     let server = launch.start().await;
@@ -31,7 +31,7 @@ async fn the_first_start_says_what_was_made_and_every_start_says_which_store_it_
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
     let token = site.path().join("ann-1.token");
     assert_eq!(token.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    // The line to try works as it is printed.
+    // The line after `try it:` works as it is printed.
     let line = said.lines().find_map(|line| line.strip_prefix("try it:")).unwrap();
     let file = site.outside().join("file");
     fs::write(&file, "content").unwrap();

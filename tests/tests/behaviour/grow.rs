@@ -1,4 +1,4 @@
-//! A file that has become longer keeps the blocks that are still its own.
+//! A file that has become longer: the upload keeps the blocks that have not changed.
 
 use towline_protocol::Code;
 use towline_protocol::request::Resume;
@@ -7,14 +7,14 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{DocumentId, FileSize};
 
-/// The same bytes, and more behind them.
+/// The same bytes, followed by others.
 fn longer(test_file: &TestFile, by: usize) -> TestFile {
     let mut longer = TestFile::new(test_file.size() + by, 90);
     longer.bytes[..test_file.size()].copy_from_slice(&test_file.bytes);
     longer
 }
 
-/// An upload of which that many bytes are there and durable.
+/// An upload of which this number of bytes is there and durable.
 async fn paused(server: &TestServer, test_file: &TestFile, sent: usize) -> DocumentId {
     let mut client = server.client().await;
     let document_id = client.upload(upload("log.txt", test_file)).await.document_id;
@@ -35,13 +35,15 @@ async fn finish(client: &mut RawClient, test_file: &TestFile, from: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn growing_keeps_whole_blocks_and_drops_the_last_of_the_shorter_file() {
-    // Where the shorter file ends; what of it was sent; where the longer one goes on.
+    // The size of the shorter file; how many of its bytes were sent; the offset at which the longer
+    // one continues.
     for (size, sent, from) in [
         (3 * BLOCK + 700, 3 * BLOCK + 700, 3 * BLOCK),
         (3 * BLOCK + 700, 2 * BLOCK, 2 * BLOCK),
         (3 * BLOCK + 700, BLOCK + 9, BLOCK + 9),
         (3 * BLOCK, 3 * BLOCK, 3 * BLOCK),
-        // The value of an only block is another one as soon as there are more.
+        // A file of one block has a special value for that block, which changes as soon as there
+        // are more blocks.
         (BLOCK, BLOCK, 0),
         (700, 700, 0),
     ] {
@@ -103,7 +105,7 @@ async fn a_growth_that_is_refused_changes_nothing() {
     let mut bob = RawClient::login(server.address(), &bob.token).await;
     bob.resume_refused(grown(document_id, size(3 * BLOCK)), Code::NotFound).await;
 
-    // The size that it has is no growth, and as good as any other resume.
+    // A `resume` with the present size is no growth and is granted like any other.
     let granted = client.resume(grown(document_id, size(2 * BLOCK))).await;
     assert_eq!((granted.offset, granted.filesize), (offset(BLOCK + 9), size(2 * BLOCK)));
     finish(&mut client, &test_file, BLOCK + 9).await;

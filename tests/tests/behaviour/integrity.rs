@@ -1,5 +1,5 @@
-//! What arrives is what was sent, or it is noticed: at once with blocks, at the
-//! end with a hash.
+//! The document has the bytes that were sent, or the difference is found: at once with blocks, at
+//! the end with a hash.
 
 use towline_protocol::Code;
 use towline_protocol::request::{Complete, Resume, Upload};
@@ -35,7 +35,7 @@ async fn a_byte_turned_on_the_wire_costs_one_block() {
         assert_eq!(held, others, "the other blocks are untouched");
         let refused = client.complete_refused(Complete::default(), Code::Incomplete).await;
         assert_eq!(refused.expected, Some(offset(broken * BLOCK)));
-        // That block alone.
+        // Only this block is sent again.
         client.block(ZERO, &test_file, broken).await;
         assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
         server.site.assert_published(&server.user, &name, &test_file);
@@ -67,7 +67,7 @@ async fn a_held_block_announced_with_another_value_is_dropped() {
     let document_id = client.upload(begin).await.document_id;
     client.block(ZERO, &test_file, 0).await;
     client.block(ZERO, &test_file, 1).await;
-    // The same value again is nothing new.
+    // The same value again changes nothing.
     client.announce(ZERO, 0, test_file.value(0)).await;
     client.announce(ZERO, 0, test_file.value(1)).await;
     assert_eq!(client.error(Code::BlockMismatch).await.index.unwrap().get(), 0);
@@ -89,7 +89,7 @@ async fn a_block_that_is_never_announced_is_not_complete() {
     assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
-/// `complete` with that hash fails the upload for good.
+/// Checks that `complete` with this hash fails the upload for good.
 async fn fails_for_good(server: &TestServer, client: &mut RawClient, name: &str, hash: FileHash) {
     let question = towline_tests::raw_client::find(name, TestFile::new(BLOCK + 5000, 0).filesize());
     let unfinished = client.find(question.clone()).await.unfinished.unwrap();
@@ -120,7 +120,7 @@ async fn another_hash_of_the_whole_fails_the_upload() {
             client.chunks(ZERO, &test_file, 0..test_file.size()).await;
         }
         fails_for_good(&server, &mut client, &name, TestFile::new(1, 1).hash()).await;
-        // The user is free to begin again.
+        // The user may begin again.
         client.upload(upload(&name, &test_file)).await;
         client.chunks(ZERO, &test_file, 0..test_file.size()).await;
         let right = Complete { blake3: Some(test_file.hash()), ..Complete::default() };

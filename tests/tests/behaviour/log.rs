@@ -1,5 +1,6 @@
-//! What the server's log says, and that nothing waits for it: a line at the start, one at
-//! each upload's end, no colours in a pipe, nothing that a stranger can fill it with.
+//! What the server logs, and that nothing waits for the log: one line at the start, one at the end
+//! of each upload, no colours in a pipe, and no line that a client without an account can repeat
+//! without limit.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -93,7 +94,7 @@ async fn the_log_is_one_json_object_a_line_where_asked_for() {
     assert_eq!((&end["bytes"], &end["level"]), (&1000.into(), &"INFO".into()));
     assert!(end["path"].as_str().unwrap().contains("quoted"), "{end}");
     of("stopping");
-    // What ends a start is an object too, of one line.
+    // The error that ends a start is an object, too, on one line.
     let said = objects(refused.said);
     let last = said.last().expect("it says why");
     assert_eq!(last["level"], "ERROR");
@@ -116,7 +117,7 @@ async fn the_log_sums_up_refused_logins() {
         stranger.error(Code::Unauthorized).await;
     }
     let seconds = began.elapsed().as_secs() + 1;
-    // All of them are accounted for.
+    // The summary counts every refused login.
     server.says("logins were refused within the last second").await;
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
@@ -155,7 +156,7 @@ async fn signals_that_mean_no_end_are_passed_over() {
     assert!(server.ended().await.success());
 }
 
-/// Bad logins in these seconds, at about 2,000 a second.
+/// For this time, clients send bad logins, about 2,000 per second.
 const FLOOD: Duration = Duration::from_secs(4);
 
 /// How many connections send bad logins at the same time.
@@ -165,7 +166,7 @@ const STRANGERS: u32 = 8;
 async fn a_log_that_is_not_read_delays_no_upload() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    // Everything is logged, and nobody reads it.
+    // Everything is logged, and no process reads the log.
     let mut command = towlined();
     command.arg("--data-dir").arg(site.path()).args(["--listen", "127.0.0.1:0"]);
     command.env("TOWLINE_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -205,7 +206,7 @@ async fn a_log_that_is_not_read_delays_no_upload() {
     println!("{rate:.0} bad logins a second; {} honest ones, p95 {p95:?}", logins.len());
     assert!(p95 < Duration::from_secs(1), "{logins:?}");
 
-    // An upload goes its way.
+    // An upload works meanwhile.
     let mut client = RawClient::login(address, &user.token).await;
     let test_file = TestFile::new(3 * BLOCK, 993);
     client.upload(upload("doc", &test_file)).await;
@@ -251,7 +252,8 @@ async fn a_stop_whose_state_file_cannot_be_written_is_warned_of() {
     let site = Site::in_memory();
     let mut server = Launch::over(&site).start().await;
     server.says("serving").await;
-    // A folder in its place: what is written beside it cannot be moved there.
+    // A folder at the path of the state file: the file that is written beside it cannot be renamed
+    // to it.
     let _ = std::fs::remove_file(site.state_path());
     std::fs::create_dir_all(site.state_path().join("in the way")).unwrap();
     server.signal(Signal::TERM);

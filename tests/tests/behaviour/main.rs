@@ -1,5 +1,5 @@
-//! What the server does, seen from outside: a file for each behaviour, one
-//! program for all, for linking costs more than running.
+//! The behaviour of the server, seen from outside: one file for each behaviour, and one program for
+//! all, because linking takes longer than running.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

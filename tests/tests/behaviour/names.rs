@@ -1,5 +1,5 @@
-//! Names that are taken, names that are the same in other letters, and what
-//! somebody has put where a document should go.
+//! Names that are taken, names that differ only in case or form, and files of other programs at the
+//! place of a document.
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::TestFile;
 use towline_types::{DocumentId, OnConflict};
 
-/// Uploads a whole file; the name it got.
+/// Uploads a whole file. Returns the name that it got.
 async fn put(client: &mut RawClient, begin: Upload, test_file: &TestFile) -> String {
     let channel = begin.channel;
     client.upload(begin).await;
@@ -63,7 +63,7 @@ async fn reject_is_refused_at_upload() {
     assert_eq!(server.site.on_disk(), before);
     assert!(server.site.state().uploads.is_empty());
     server.site.assert_published(&server.user, "doc.pdf", &old);
-    // Another folder is another place, and another user has a folder of their own.
+    // The same name in another folder, or of another user, is free.
     let elsewhere = Upload {
         on_conflict: OnConflict::Reject,
         folder: vec!["new".to_owned()],
@@ -100,7 +100,7 @@ async fn two_uploads_that_race_for_a_name_get_two_names() {
     }
     let status = client.status(loser).await;
     assert_eq!((status.status.as_str(), status.received), ("uploading", offset(2000)));
-    // All bytes are kept; by another name it ends well.
+    // All bytes are kept; under another name the upload is completed.
     let renamed = Complete { on_conflict: Some(OnConflict::Rename), ..again };
     let success = client.complete_with(renamed).await;
     assert_eq!((success.filename.as_str(), success.blake3), ("doc (1).pdf", second.hash()));
@@ -166,7 +166,7 @@ async fn twins_in_case_and_normalisation() {
     put(&mut client, within("photos", "b.jpg"), &test_file).await;
 }
 
-/// To whoever looks at the names, and to other file systems, they are one.
+/// For a person who looks at the names, and for other file systems, the two names are the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_and_a_folder_that_are_twins() {
     let server = TestServer::start().await;
@@ -187,8 +187,8 @@ async fn a_document_and_a_folder_that_are_twins() {
     assert_eq!(got, "TWINFOLDER (1)");
 }
 
-/// A name below the longest path gets its number there too, or the answer comes before
-/// the bytes.
+/// A name in a folder with the longest allowed path gets its number, too, or is refused before the
+/// bytes are sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_in_the_longest_path() {
     let server = TestServer::start().await;
@@ -205,7 +205,7 @@ async fn a_number_in_the_longest_path() {
     }
 }
 
-/// A path with room for one digit, or for two, has as many numbered names as it has room for.
+/// A path with room for one digit, or for two, has as many numbered names as fit into that room.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_numbers_that_a_long_path_has_room_for() {
     let server = TestServer::start().await;
@@ -227,7 +227,7 @@ async fn all_numbers_that_a_long_path_has_room_for() {
         client.chunks(ZERO, &test_file, 0..test_file.size()).await;
         let told = client.complete_refused(Complete::default(), Code::Exists).await;
         client.cancel(told.document_id.unwrap()).await;
-        // A name whose file is gone is free again, whichever it is.
+        // A name whose file was removed is free again, in any folder.
         let free = server.site.document(&server.user, &folder.join("/"));
         std::fs::remove_file(free.join(format!("a ({last}).{extension}"))).unwrap();
         let got = put(&mut client, begin(&name, &test_file), &test_file).await;
@@ -235,7 +235,8 @@ async fn all_numbers_that_a_long_path_has_room_for() {
     }
 }
 
-/// What lies in a folder of that name is beside it.
+/// Where a folder already has the name of a document, the document gets a name with a number, also
+/// inside another folder.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_in_a_folder_of_the_name_of_a_document() {
     let server = TestServer::start().await;
@@ -257,13 +258,13 @@ async fn a_file_and_a_folder_of_one_name() {
     let mut client = server.client().await;
     let within = Upload { folder: vec!["a".to_owned()], ..upload("b", &test_file) };
     put(&mut client, within, &test_file).await;
-    // A folder is in the way of a file: it goes beside it.
+    // A folder has the name of the file: the file gets another name.
     let name = put(&mut client, upload("a", &test_file), &test_file).await;
     assert_ne!(name, "a");
     server.site.assert_published(&server.user, "a/b", &test_file);
     server.site.assert_published(&server.user, &name, &test_file);
-    // A file is in the way of a folder: a plain answer, at once or at the end,
-    // and a server that goes on.
+    // A file has the name of the folder: the client gets a plain answer, at once or at the end, and
+    // the server continues.
     put(&mut client, upload("file", &test_file), &test_file).await;
     let below = Upload { folder: vec!["file".to_owned()], ..upload("c", &test_file) };
     client.send(&Request::Upload(below)).await;
@@ -298,7 +299,8 @@ async fn a_file_that_somebody_else_put_there_is_not_overwritten() {
     std::fs::write(&planted, "mine").unwrap();
     assert_eq!(put(&mut client, upload("doc.pdf", &test_file), &test_file).await, "doc (1).pdf");
     assert_eq!(std::fs::read(&planted).unwrap(), b"mine");
-    // The catalog does not know it: the disk decides, before the first byte.
+    // The catalog has no row for the file: the server looks at the disk before it asks for the
+    // first byte.
     let begin = Upload { on_conflict: OnConflict::Reject, ..upload("doc.pdf", &test_file) };
     client.upload_refused(begin.clone(), Code::Exists).await;
     let known = Upload { blake3: Some(test_file.hash()), ..begin };
@@ -332,7 +334,7 @@ async fn a_link_planted_in_the_users_folder_leads_nowhere() {
     }
     assert_eq!(put(&mut client, upload("doc.pdf", &test_file), &test_file).await, "doc (1).pdf");
     assert_eq!(outside.read_dir().unwrap().count(), 0, "nothing was written outside");
-    // It was one path that was refused, not the disk.
+    // Only one path was refused; the disk has no fault.
     put(&mut server.client().await, upload("after", &test_file), &test_file).await;
 }
 
@@ -378,7 +380,7 @@ async fn a_file_that_no_row_knows_refuses_the_name_and_not_the_upload() {
     assert_eq!(std::fs::read(by_hand).unwrap(), b"somebody's");
 }
 
-/// A stranger's file that has the name of the next staging file is not deleted: that upload
+/// A file of another program that has the name of the next staging file is not deleted: that upload
 /// is refused, and the next one begins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_has_the_name_of_the_next_staging_file_stays() {
@@ -410,7 +412,7 @@ async fn a_pipe_in_the_place_of_a_document_holds_nobody_up() {
     let place = server.site.document(&server.user, "doc.pdf");
     std::fs::remove_file(&place).unwrap();
     mknodat(CWD, &place, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    // The same bytes: the server looks whether the file is still there.
+    // The same bytes: the server checks whether the file is still there.
     let again = Upload { blake3: Some(test_file.hash()), ..upload("doc.pdf", &test_file) };
     assert_eq!(put(&mut client, again, &test_file).await, "doc (1).pdf");
 }

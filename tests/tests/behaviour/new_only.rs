@@ -1,5 +1,5 @@
-//! A wish for a new upload alone, with the whole file right behind it: it begins, it is
-//! answered with what is there already, and it never makes a second copy.
+//! An `upload` with `new_only`, sent together with the whole file: it begins a new upload, or is
+//! answered with what exists already, and it never makes a second copy.
 
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Reply, Request, frame};
@@ -8,7 +8,7 @@ use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::TestFile;
 
-/// Says all of it in one go.
+/// Sends `upload`, the bytes and `complete` at once.
 async fn throw(client: &mut RawClient, name: &str, test_file: &TestFile) {
     let wish = Upload {
         blake3: Some(test_file.hash()),
@@ -29,7 +29,7 @@ async fn a_file_takes_one_trip_and_the_same_words_again_make_no_copy() {
     let success = client.success_on(ZERO).await;
     assert_eq!((success.document_id, success.existing), (granted.document_id, false));
     for _ in 0..2 {
-        // As a client does that never heard SUCCESS. `complete` is answered as well.
+        // As from a client that never received SUCCESS. `complete` is answered as well.
         throw(&mut client, "doc.bin", &test_file).await;
         for existing in [true, false] {
             let again = client.success_on(ZERO).await;
@@ -57,7 +57,7 @@ async fn nothing_begins_beside_an_upload_that_waits() {
     let Reply::Find(found) = client.reply_on(ZERO).await else { panic!("one waits") };
     let unfinished = found.unfinished.unwrap();
     assert_eq!((unfinished.document_id, unfinished.offset), (begun, offset(1000)));
-    // The rest was dropped without a word, and the channel takes the next.
+    // The rest was dropped without an answer, and the channel accepts the next upload.
     throw(&mut client, "other.bin", &test_file).await;
     assert!(matches!(client.reply_on(ZERO).await, Reply::Upload(_)));
     assert_eq!(client.success_on(ZERO).await.filename, "other.bin");
@@ -70,7 +70,8 @@ async fn a_channel_need_not_be_used_twice() {
     let test_file = TestFile::new(10, 302);
     let mut client = server.client().await;
     let mut waiting = std::collections::VecDeque::new();
-    // Far more than may be in use, and never waiting for the one before.
+    // Many more channels than may be in use at a time, each used once; the client waits for no
+    // earlier answer.
     for number in 0..3000 {
         let channel = towline_protocol::Channel(number);
         let wish = Upload { channel, ..upload(&format!("{number}.bin"), &test_file) };

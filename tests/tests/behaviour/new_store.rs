@@ -1,5 +1,5 @@
-//! Where a first start makes a new store, and where it refuses: in a folder that holds other
-//! things, and inside another store.
+//! Where a first start makes a new store, and where it refuses to: in a folder with other files,
+//! and inside another store.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,8 @@ use towline_tests::site::{MARKER, Site};
 use towline_tests::tamper::contents;
 use towline_tests::volume::Volume;
 
-/// The start is refused with exit code 1, and nothing below `whole` has changed.
+/// Checks that the start is refused with exit code 1, and that nothing below `whole` has changed.
+/// Returns the message.
 async fn refused(data_dir: &Path, whole: &Path, arguments: &[&str]) -> String {
     let before = contents(whole);
     let launch = Launch::over_path(data_dir).arguments(arguments);
@@ -47,7 +48,7 @@ async fn a_folder_that_holds_other_things_is_named_with_them_and_stays_as_it_is(
             assert!(said.contains(advice), "{advice}: {said}");
         }
     }
-    // The advice works.
+    // What the message advises works.
     let temp = tempfile::tempdir().unwrap();
     write(temp.path(), "report.odt");
     accepted(&temp.path().join("storage")).await;
@@ -91,7 +92,7 @@ async fn an_empty_folder_or_mount_and_what_a_first_start_leaves_become_a_store()
         fs::create_dir_all(folders.join(folder)).unwrap();
     }
     accepted(&folders).await;
-    // Cut off before the catalog had its first table.
+    // The state of a first start that was cut off before the catalog had its first table.
     let cut_off = temp.path().join("cut off");
     for file in ["towlined.lock", "state/catalog.db.lock", "state/.catalog.x1.tmp"] {
         write(&cut_off, file);
@@ -134,16 +135,17 @@ async fn no_store_is_made_inside_another_one() {
     let done = output(towlined().args(["user", "list", "--data-dir"]).arg(&documents)).await;
     let said = String::from_utf8(done.stderr).unwrap();
     assert!(said.contains(&format!("--data-dir {}", store.display())), "{said}");
-    // The store itself is as it was, and one beside it is made.
+    // The outer store has not changed, and a store beside it can be made.
     Launch::over(&site).start().await.gone().await;
     accepted(&site.outside().join("beside")).await;
-    // Where the outer one is given up, the advice works.
+    // When the outer store is given up, what the message advises works.
     fs::remove_file(site.path().join(MARKER)).unwrap();
     accepted(&site.path().join("empty")).await;
 }
 
-/// The disk with state/ is not mounted, and the data folder's own marker is torn: the folder
-/// does not count as one that lies in another store, whose name would be its own.
+/// The disk with state/ is not mounted, and the marker of the data folder itself is cut short. The
+/// message must not say that the folder is inside another store, because that store would be the
+/// folder itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_with_a_torn_marker_and_no_catalog_is_not_said_to_lie_in_itself() {
     for torn in ["", "towline-sto", "towline-store 1\nstore_id 7\n"] {
@@ -159,7 +161,7 @@ async fn a_store_with_a_torn_marker_and_no_catalog_is_not_said_to_lie_in_itself(
         let done = output(towlined().args(["user", "list", "--data-dir"]).arg(site.path())).await;
         let said = String::from_utf8(done.stderr).unwrap();
         assert!(said.contains("cannot be read as a marker file"), "{said}");
-        // The advice works.
+        // What the message advises works.
         let adopting = Launch::over(&site).arguments(&["--adopt-folders"]);
         adopting.start().await.gone().await;
         Launch::over(&site).start().await.gone().await;
@@ -173,7 +175,7 @@ async fn a_server_that_requires_a_store_makes_none_where_its_disk_is_not_mounted
     let arguments = ["--require-store"];
     let said = refused(&data_dir, mount_point, &arguments).await;
     assert!(said.contains("not mounted") && said.contains("once without"), "{said}");
-    // Not in an empty folder either, which is what a mount point is.
+    // Nor in an empty folder, because a mount point is an empty folder.
     refused(mount_point, mount_point, &arguments).await;
     let file = temp.path().join("towlined.toml");
     fs::write(&file, "require_store = true").unwrap();

@@ -11,7 +11,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::Offset;
 
-/// What a writer that announces its blocks says first.
+/// The `upload` of a writer that announces its blocks.
 fn in_blocks(name: &str, test_file: &TestFile) -> Upload {
     Upload { blocks: true, ..upload(name, test_file) }
 }
@@ -20,7 +20,7 @@ fn is_progress(heard: &Heard) -> bool {
     matches!(heard, Heard::Reply(Reply::Progress(_)))
 }
 
-/// The blocks that are held, by number.
+/// The numbers of the held blocks.
 async fn held(client: &mut RawClient, document_id: towline_types::DocumentId) -> Vec<usize> {
     client.blocks(document_id).await.into_iter().map(|(index, _)| index).collect()
 }
@@ -39,8 +39,8 @@ async fn three_connections_and_their_blocks_in_turn() {
     let channel = Channel(5);
     third.join(Join { channel, ..join(&granted) }).await;
 
-    // From the end, and never two of one connection in a row; the chunks of three
-    // blocks at a time interleave.
+    // The blocks are sent from the last to the first, and no connection sends two in a row; the
+    // chunks of three blocks at a time interleave.
     let count = test_file.block_count();
     for round in (0..count).collect::<Vec<_>>().chunks(3).rev() {
         for step in 0..BLOCK / CHUNK {
@@ -64,22 +64,22 @@ async fn three_connections_and_their_blocks_in_turn() {
             }
         }
     }
-    // The answer to `status` says that all before it was dealt with.
+    // The answer to `status` shows that the server has handled everything before it.
     first.status(document_id).await;
     second.status(document_id).await;
     third.send(&Request::Status(DocumentRef { channel, document_id })).await;
     assert!(matches!(third.reply_on(channel).await, Reply::Status(_)));
     assert_eq!(held(&mut first, document_id).await, (0..count).collect::<Vec<_>>());
-    // All of them hear how far it is.
+    // Each connection gets the progress reports.
     let whole = offset(test_file.size());
     for (client, channel) in [(&mut first, ZERO), (&mut second, ZERO), (&mut third, channel)] {
         let said = client.progress_that("a promise", |p| p.durable == whole).await;
         assert_eq!(said.channel, channel);
     }
-    // Any of them may say that this is all.
+    // Any of the connections may send `complete`.
     assert_eq!(second.complete(ZERO).await.blake3, test_file.hash());
     server.site.assert_published(&server.user, "doc.bin", &test_file);
-    // What the others still say is dropped without a word.
+    // Later messages of the others are dropped without an answer.
     first.chunk(ZERO, 0, &[0; 100]).await;
     first.announce(ZERO, 0, test_file.value(1)).await;
     assert_eq!(first.status(document_id).await.status, "completed");
@@ -100,7 +100,7 @@ async fn a_connection_that_may_not_join_takes_nothing_over() {
 
     let mut late = server.client().await;
     late.join_refused(join(&stale), Code::Superseded).await;
-    // The refused channel is dropped from, and what it says is never written.
+    // The bytes on the refused channel are dropped and never written.
     late.block(ZERO, &TestFile::new(2 * BLOCK, 602), 1).await;
     late.status(document_id).await;
     assert!(late.heard_so_far().iter().all(is_progress));
@@ -110,13 +110,13 @@ async fn a_connection_that_may_not_join_takes_nothing_over() {
     let refusal = stranger.join_refused(join(&granted), Code::NotFound).await;
     assert_eq!(refusal.document_id, Some(document_id));
 
-    // The owner has noticed nothing.
+    // The owner of the upload has received no error.
     owner.block(ZERO, &test_file, 0).await;
     assert_eq!(owner.status(document_id).await.received, offset(BLOCK));
     let said = owner.heard_so_far();
     assert!(said.iter().all(is_progress), "{said:?}");
 
-    // Sixteen send one upload, and no more.
+    // At most 16 connections send one upload.
     let mut channels: Vec<RawClient> = Vec::new();
     for _ in 1..16 {
         let mut client = server.client().await;
@@ -129,14 +129,14 @@ async fn a_connection_that_may_not_join_takes_nothing_over() {
     late.pause().await;
     drop(channels);
 
-    // Paused: nobody's lease is in force.
+    // After a pause no lease is in force.
     owner.pause().await;
     let mut late = server.client().await;
     while late.status(document_id).await.active {}
     late.join_refused(join(&granted), Code::Superseded).await;
     assert!(!late.status(document_id).await.active);
 
-    // Bytes in order have one sender.
+    // An upload in order has one sender.
     let mut owner = server.client().await;
     let alone = owner.resume(resume(document_id)).await;
     late.join_refused(join(&alone), Code::BadState).await;
@@ -161,7 +161,7 @@ async fn a_resume_supersedes_all_who_had_joined() {
         client.block(ZERO, &test_file, index).await;
         client.status(document_id).await;
     }
-    // Each is in the middle of a block.
+    // Each connection is in the middle of a block.
     second.chunks(ZERO, &test_file, 3 * BLOCK..3 * BLOCK + 2 * CHUNK).await;
     third.chunks(ZERO, &test_file, 4 * BLOCK..4 * BLOCK + 2 * CHUNK).await;
     second.status(document_id).await;
@@ -183,7 +183,7 @@ async fn a_resume_supersedes_all_who_had_joined() {
         assert!(said.iter().all(is_progress), "{said:?}");
     }
     assert_eq!(held(&mut newer, document_id).await, [0, 1, 2]);
-    // The lease that was theirs is no way back, and lives through no restart either.
+    // With the old lease the two cannot join again, neither now nor after a restart.
     second.join_refused(join(&granted), Code::Superseded).await;
     newer.blocks_from(ZERO, &test_file, 3 * BLOCK + 2 * CHUNK).await;
     newer.status(document_id).await;
@@ -209,22 +209,22 @@ async fn one_connection_is_cut_and_only_its_block_travels_again() {
     let document_id = granted.document_id;
     second.join(join(&granted)).await;
 
-    // The second is to send 0 and 1, and is cut in the middle of 1.
+    // The second connection sends the blocks 0 and 1, and is cut in the middle of block 1.
     second.block(ZERO, &test_file, 0).await;
     second.chunks(ZERO, &test_file, BLOCK..BLOCK + 300_000).await;
     let half = offset(BLOCK + 300_000);
-    // The half block may be promised durable: it is at the frontier.
+    // The half block may be promised durable, because it follows the bytes without a gap.
     first.progress_that("a promise", |p| p.durable == half).await;
     let (one, two) = (proxy.link(0).await, proxy.link(1).await);
     two.cut();
     second.ended().await;
-    // The other goes on as if nothing had been.
+    // The first connection continues undisturbed.
     for index in 2..8 {
         first.block(ZERO, &test_file, index).await;
     }
     first.status(document_id).await;
     assert_eq!(held(&mut first, document_id).await, [0, 2, 3, 4, 5, 6, 7]);
-    // A begun block goes on where it stands, or is withdrawn and sent from its start.
+    // A begun block continues at its last byte, or is withdrawn and sent from its first byte.
     let withdrawn = first.withdraw(ZERO, &[(1, 1)]).await;
     assert_eq!(withdrawn.offset, offset(BLOCK));
     first.block(ZERO, &test_file, 1).await;
@@ -245,7 +245,7 @@ async fn a_begun_block_is_gone_on_with_by_another() {
     let document_id = granted.document_id;
     let mut second = server.client().await;
     second.join(join(&granted)).await;
-    // Not at the frontier, and so nobody but the lease knows of it.
+    // The block does not follow the bytes without a gap, so it is known only under this lease.
     second.chunks(ZERO, &test_file, BLOCK..BLOCK + 5 * CHUNK).await;
     second.pause().await;
     first.chunks(ZERO, &test_file, BLOCK + 5 * CHUNK..2 * BLOCK).await;
@@ -268,7 +268,7 @@ async fn the_first_may_leave_and_the_last_pauses() {
     let (mut second, mut third) = (server.client().await, server.client().await);
     second.join(join(&granted)).await;
     first.block(ZERO, &test_file, 0).await;
-    // A part in the lease is enough to let others in.
+    // One connection under the lease is enough for others to join.
     let last = first.pause().await;
     assert_eq!(last[0].durable, offset(BLOCK), "a pause makes durable and says so");
     third.join(join(&granted)).await;
@@ -276,7 +276,7 @@ async fn the_first_may_leave_and_the_last_pauses() {
     third.block(ZERO, &test_file, 1).await;
     assert!(second.status(document_id).await.active);
     third.status(document_id).await;
-    // A damaged block is its sender's to hear of.
+    // The error about a damaged block goes to the connection that has sent the block.
     let wrong = TestFile::new(4 * BLOCK, 608);
     third.chunks(ZERO, &wrong, 3 * BLOCK..4 * BLOCK).await;
     third.announce(ZERO, 3, test_file.value(3)).await;
@@ -312,7 +312,7 @@ async fn the_end_of_an_upload_is_told_to_every_joined_connection() {
     }
 }
 
-/// What passed on each of the first connections.
+/// The number of bytes that passed on each of the first connections.
 async fn passed(proxy: &FaultProxy, count: usize) -> Vec<u64> {
     let mut passed = Vec::new();
     for number in 0..count {
@@ -321,7 +321,7 @@ async fn passed(proxy: &FaultProxy, count: usize) -> Vec<u64> {
     passed
 }
 
-/// A line on which the others have the time to come.
+/// A link slow enough for the other connections to join in time.
 fn slow() -> Faults {
     Faults::slow(8 << 20)
 }
@@ -330,7 +330,7 @@ fn slow() -> Faults {
 async fn four_connections_and_one_of_them_is_cut() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(64 * BLOCK + 777, 610);
-    // Early, so that there is work for it when it comes back.
+    // The cut comes early, so that there are blocks left when the connection is back.
     let cut = Faults { cut_after: Some(BLOCK as u64 + 500_000), ..slow() };
     let proxy = FaultProxy::start(server.address(), [slow(), slow(), cut, slow()]).await;
     proxy.otherwise(slow());
@@ -340,7 +340,7 @@ async fn four_connections_and_one_of_them_is_cut() {
     let outcome = run(put).await;
     outcome.assert_done();
     server.site.assert_published(&server.user, "doc.bin", &test_file);
-    // The cut one came back, and nobody else had to.
+    // The connection that was cut reconnected, and no other one did.
     assert_eq!(proxy.connections(), 5);
     let passed = passed(&proxy, 5).await;
     println!("{passed:?} bytes on the connections");
@@ -398,7 +398,7 @@ async fn a_bit_that_turns_on_any_connection_costs_a_block() {
     assert!((2 * BLOCK as u64..5 * BLOCK as u64).contains(&again), "{passed:?}");
 }
 
-/// Whoever takes the upload over has it, however many were sending.
+/// The client that takes an upload over gets it, however many connections the other client has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_ends_all_connections_of_the_client() {
     let server = TestServer::start().await;
@@ -477,7 +477,8 @@ async fn the_server_starts_again_under_four_connections() {
     let passed = passed(&proxy, proxy.connections()).await;
     let again = passed.iter().sum::<u64>() - test_file.size() as u64;
     println!("{passed:?}: {again} bytes too many");
-    // One begun block of each, and what the server's sockets had not given it yet.
+    // One begun block of each connection, and the bytes that were still in the socket buffers of
+    // the server.
     assert!(again < 16 * BLOCK as u64, "{again} bytes too many");
 }
 
@@ -508,8 +509,8 @@ async fn an_upload_over_several_connections_is_paused_and_resumed() {
     assert!(cli.state().uploads.is_empty());
 }
 
-/// A link that is down is noticed only after a while; a client that has sent all else does not
-/// wait for that.
+/// A link that is down is noticed only after a while. A client that has sent everything else does
+/// not wait for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_stands_still_does_not_delay_the_others() {
     let server = TestServer::start().await;
@@ -529,7 +530,7 @@ async fn a_connection_that_stands_still_does_not_delay_the_others() {
     assert_eq!(proxy.connections(), 3, "nobody takes its place");
 }
 
-/// Of several, each would lose what it has begun.
+/// On such a link several connections would each lose the block that they have begun.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_weak_line_that_breaks_carries_one_connection_at_a_time() {
     const CUT: u64 = 1_300_000;
@@ -573,7 +574,7 @@ async fn a_connection_that_is_turned_away_comes_again() {
     let mut number = 3;
     proxy.link(number).await.ended().await;
     guest.pause().await;
-    // One that came a moment too early is one more that was turned away.
+    // A connection that came too early was refused; then the next one counts.
     let joined = loop {
         let link = proxy.link(number).await;
         tokio::select! {

@@ -1,4 +1,4 @@
-//! What the server says of itself while bytes come.
+//! The progress reports of the server while bytes arrive.
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::Upload;
@@ -28,7 +28,7 @@ async fn progress_comes_after_the_first_chunk_in_words_for_people() {
         report = client.progress().await;
     }
     println!("durable after {:?}", sent.elapsed());
-    // A second by its settings; the rest is for a slow disk.
+    // By the server's settings it takes 1 s; the rest is for a slow disk.
     assert!(sent.elapsed() < Duration::from_secs(8));
     assert_eq!((report.received, report.durable), (offset(CHUNK), offset(CHUNK)));
 }
@@ -135,7 +135,7 @@ async fn blocks_further_on_do_not_move_progress() {
     assert_eq!((last[0].received, last[0].durable), (offset(2 * BLOCK), offset(2 * BLOCK)));
 }
 
-/// 70 kB/s in pieces that leave no gap long enough to be taken for a pause.
+/// 70 kB/s in pieces with gaps so short that none of them counts as a pause.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_steady_sender_gets_progress_and_checkpoints_as_others_do() {
     const STEP: usize = 1400;
@@ -145,7 +145,7 @@ async fn a_slow_steady_sender_gets_progress_and_checkpoints_as_others_do() {
     client.upload(upload("slow.bin", &test_file)).await;
     let began = Instant::now();
     let mut clock = tokio::time::interval(Duration::from_millis(20));
-    // When how much was sent, and what was heard when.
+    // The times and the number of bytes sent by then; the times and the reports received.
     let (mut sent, mut reports) = (vec![(began, 0)], Vec::new());
     while began.elapsed() < Duration::from_secs(6) {
         clock.tick().await;
@@ -160,7 +160,7 @@ async fn a_slow_steady_sender_gets_progress_and_checkpoints_as_others_do() {
     let heard = std::iter::once(began).chain(reports.iter().map(|(at, _)| *at));
     let silences = heard.clone().zip(heard.skip(1).chain([Instant::now()]));
     let longest = silences.map(|(from, to)| to - from).max().unwrap();
-    // How old the first byte is that is not durable yet, at each report.
+    // At each report: how long ago the first byte was sent that is not durable yet.
     let lag = reports.iter().map(|(at, progress)| {
         let first = sent.iter().find(|(_, end)| *end as u64 > progress.durable.get());
         first.map_or(Duration::ZERO, |(sent, _)| at.saturating_duration_since(*sent))
@@ -168,7 +168,7 @@ async fn a_slow_steady_sender_gets_progress_and_checkpoints_as_others_do() {
     let lag = lag.max().unwrap();
     println!("{} reports, longest silence {longest:?}, oldest not durable {lag:?}", reports.len());
     assert!(reports.len() >= 15, "{} reports", reports.len());
-    // A quarter of a second is what it takes; the rest is for a busy machine.
+    // Normally it takes 0.25 s; the rest is for a busy machine.
     assert!(longest < Duration::from_secs(1), "{longest:?}");
     assert!(lag < Duration::from_secs(2), "{lag:?}");
 }

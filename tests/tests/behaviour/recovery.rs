@@ -1,4 +1,4 @@
-//! `kill -9` at any moment, and what the next start makes of what is left.
+//! `kill -9` at any moment, and what the next start does with the files and rows.
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Resume, Upload};
@@ -12,7 +12,7 @@ use towline_tests::tamper::edit_rows;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 use towline_types::DocumentId;
 
-/// Passes a moment that is shorter than a timer of tokio can be.
+/// Waits for a time that is shorter than tokio's timers can measure.
 fn pass(moment: Duration) {
     let began = Instant::now();
     while began.elapsed() < moment {
@@ -20,7 +20,7 @@ fn pass(moment: Duration) {
     }
 }
 
-/// Sends the rest of the file and `complete`, as far as the connection lets it.
+/// Sends the rest of the file and `complete`, until the connection ends.
 async fn sends_the_rest(
     mut client: RawClient,
     test_file: TestFile,
@@ -44,8 +44,8 @@ async fn sends_the_rest(
     client
 }
 
-/// Brings an upload to its end, from wherever the server stands. The highest
-/// durable offset that was reported before has to be there.
+/// Completes an upload, from the server's offset on. That offset may not be below the highest
+/// durable offset that was reported before.
 async fn finish(
     server: &ServerProcess,
     user: &TestUser,
@@ -101,7 +101,7 @@ async fn twenty_kills_in_the_middle_of_an_upload() {
         let mut client = RawClient::login(proxy.address(), &user.token).await;
         let begin = Upload { blocks, ..upload(&name, &test_file) };
         let document_id = client.upload(begin).await.document_id;
-        // In three rounds of four a promise is given first.
+        // In three rounds of four, the server promises some bytes first.
         let from = if round % 4 == 0 { 0 } else { chance.usize(1..=test_file.size()) };
         for index in 0..from.div_ceil(BLOCK) {
             let end = from.min(test_file.block_end(index));
@@ -119,7 +119,7 @@ async fn twenty_kills_in_the_middle_of_an_upload() {
         let begun = client.sent_bytes();
         let left = (test_file.size() - from) as u64;
         let sending = tokio::spawn(sends_the_rest(client, test_file.clone(), from, blocks));
-        // Some bytes later, and often a moment after that.
+        // Some bytes later, and in half of the rounds a moment after that.
         link.has_passed(begun + chance.u64(0..=left)).await;
         if chance.bool() {
             pass(Duration::from_micros(chance.u64(0..3000)));
@@ -162,7 +162,7 @@ async fn twenty_kills_around_the_publishing() {
         client.send(&Request::Complete(Complete::default())).await;
         pass(Duration::from_micros(chance.u64(0..4000)));
         server.kill().await;
-        // A name is absent, or complete and verified: also before the next start.
+        // The document is absent, or complete and verified, also before the next start.
         if site.document(&user, &name).exists() {
             site.assert_published(&user, &name, &test_file);
         }
@@ -237,7 +237,7 @@ async fn staging_files_without_a_row_are_set_aside() {
     );
 }
 
-/// A kill between its file and its row: nobody was told a number, or anything else.
+/// A kill between the file and its row: no client was told the number of the upload.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_whole_and_has_no_row_is_removed() {
     let mut server = TestServer::start().await;
@@ -256,7 +256,8 @@ async fn what_came_whole_and_has_no_row_is_removed() {
     assert_eq!(aside, ["04711.new", "x.new"], "those were not made here");
 }
 
-/// Whatever brought them there: what was promised is in the one that is called so.
+/// An upload may have two staging files, for whatever reason. The promised bytes are in the file
+/// with the usual name.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_staging_files_that_one_counts_of_which_something_was_promised() {
     for length in [0, 1000, 2000] {
@@ -288,7 +289,7 @@ async fn bytes_beyond_the_durable_offset_are_not_believed() {
     client.chunks(ZERO, &test_file, 0..BLOCK + 1000).await;
     client.pause().await;
     server.stop().await;
-    // What a power cut leaves: a file longer than what was synced, with rubbish.
+    // The state after a power cut: the file is longer than what was synced, and the end is rubbish.
     let mut staged = std::fs::read(server.site.staging(document_id)).unwrap();
     staged.truncate(BLOCK + 1000);
     staged.extend([0; 5000]);
@@ -323,7 +324,7 @@ async fn a_document_that_is_gone_by_hand_stays_completed_and_harms_nobody() {
     server.site.assert_published(&server.user, &success.filename, &test_file);
 }
 
-/// Rows are read in pages at a start, and none between two pages is left out.
+/// A start reads the rows in pages, and misses none between two pages.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_unfinished_uploads_are_all_there_after_a_start() {
     const MANY: usize = 10_001;
@@ -342,7 +343,7 @@ async fn ten_thousand_unfinished_uploads_are_all_there_after_a_start() {
     );
     edit_rows(&server.site, &sql, MANY);
     server.start_again().await;
-    // A file for each, though none was there.
+    // One file for each upload, though none of them had one before the start.
     assert_eq!(server.site.staged_names().len(), MANY + 1);
     let mut client = server.client().await;
     for n in [1, 256, 257, MANY as u64] {

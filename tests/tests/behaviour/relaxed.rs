@@ -1,5 +1,5 @@
-//! `--durability relaxed`: SUCCESS comes before the syncs and says so; the document
-//! becomes durable by itself, and nothing else is different.
+//! `--durability relaxed`: SUCCESS comes before the syncs and says so. The document becomes durable
+//! later without a request, and nothing else differs.
 
 use towline_engine::Durability;
 use towline_protocol::request::Complete;
@@ -19,13 +19,13 @@ async fn success_says_that_it_is_not_durable_yet_and_then_it_is() {
     assert!(!first.durable);
     assert_eq!(first.blake3, test_file.hash());
     server.site.assert_published(&server.user, "doc", &test_file);
-    // Whoever asks for the document waits until it is durable: the same receipt.
+    // A client that asks for the document waits until it is durable, and gets the same receipt.
     let again = Complete { document_id: Some(id), ..Complete::default() };
     let second = server.client().await.complete_with(again).await;
     assert!(second.durable);
     assert_eq!((second.created_at, &second.filename), (first.created_at, &first.filename));
 
-    // Of the next nobody asks.
+    // No client asks for the next document.
     let other = TestFile::new(1000, 951);
     let next = client.upload(upload("doc", &other)).await.document_id;
     client.chunks(ZERO, &other, 0..1000).await;
@@ -67,7 +67,7 @@ async fn what_was_promised_in_part_is_durable_as_a_whole() {
     let mut client = server.client().await;
     client.upload(upload("doc", &test_file)).await;
     client.chunks(ZERO, &test_file, 0..BLOCK).await;
-    // Somebody's pause makes everybody's bytes durable.
+    // The pause of one client makes the bytes of all clients durable.
     let mut other = server.client().await;
     other.upload(upload("other", &test_file)).await;
     other.chunks(ZERO, &test_file, 0..1).await;

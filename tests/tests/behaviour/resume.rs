@@ -1,5 +1,5 @@
-//! What was begun is continued: exactly where it stopped, never over what is
-//! there, after whatever stopped it.
+//! An upload continues exactly where it stopped, whatever stopped it, and no held byte is
+//! overwritten.
 
 use std::time::Duration;
 use towline_protocol::request::{Complete, Find, Resume, Upload};
@@ -72,12 +72,12 @@ async fn what_is_there_is_never_written_over_or_doubled() {
         let begin = Upload { blocks, ..upload(&name, &test_file) };
         let document_id = client.upload(begin).await.document_id;
         client.chunks(ZERO, &test_file, 0..200_000).await;
-        // Before, across and behind the place where it goes on.
+        // Before, across and beyond the offset of the upload.
         for wrong in [0..CHUNK, 150_000..210_000, 200_001..200_100, 65_536..65_537] {
             client.chunk(ZERO, wrong.start, &other.bytes[wrong.clone()]).await;
             let error = client.error(Code::OffsetMismatch).await;
             assert_eq!(error.expected, Some(offset(200_000)), "{wrong:?}");
-            // Refused: what follows is dropped without a word.
+            // The channel is refused, so later messages on it are dropped without an answer.
             client.chunk(ZERO, 200_000, &other.bytes[200_000..200_100]).await;
             client.send(&Request::Complete(Complete::default())).await;
             client.ping().await;
@@ -171,7 +171,7 @@ async fn after_kill_9_what_was_durable_is_there() {
         assert!(granted.offset >= durable.durable, "a promise was broken");
         assert!(from <= sent);
         if blocks {
-            // One may have arrived whole and been promised before its value came.
+            // A block may have arrived completely and been promised before its value arrived.
             let held = client.blocks(document_id).await;
             for index in held.len()..from / BLOCK {
                 client.announce(ZERO, index, test_file.value(index)).await;
@@ -188,7 +188,7 @@ async fn after_kill_9_what_was_durable_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_cuts_at_random_bytes() {
     let server = TestServer::start().await;
-    // More than twenty times the longest way to a cut.
+    // More than 20 times the largest number of bytes before a cut.
     let test_file = TestFile::new(9 * BLOCK + 99, 16);
     let mut chance = chance();
     let proxy = FaultProxy::start(server.address(), []).await;
@@ -221,7 +221,7 @@ async fn twenty_cuts_at_random_bytes() {
     server.site.assert_published(&server.user, "cut.bin", &test_file);
 }
 
-/// The chunks from there on, ten at most: more than a cut lets through.
+/// At most ten chunks from this offset on: more bytes than pass before the cut.
 fn frames(test_file: &TestFile, from: usize) -> Vec<u8> {
     chunk_frames(ZERO, test_file, from..test_file.size(), CHUNK).take(10).flatten().collect()
 }
@@ -239,7 +239,8 @@ async fn what_came_of_a_chunk_that_was_cut_counts() {
     let _ = client.try_send_raw(&frames(&test_file, 100_000)).await;
     link.ended().await;
     let mut client = server.client().await;
-    // The proxy has cut; the server's session sees it, and hands its piece on, later.
+    // The proxy has cut the link; the server notices that, and takes in its last bytes, a little
+    // later.
     client.has_received(document_id, 140_000).await;
     assert_eq!(client.resume(resume(document_id)).await.offset, offset(140_000));
     client.chunks(ZERO, &test_file, 140_000..BLOCK).await;
@@ -302,7 +303,7 @@ async fn a_receipt_that_was_lost_is_given_again() {
     link.change(|faults| faults.drop_replies = true);
     client.chunks(ZERO, &test_file, 0..test_file.size()).await;
     client.send(&Request::Complete(Complete::default())).await;
-    // Another connection sees it done.
+    // Another connection is told that the document is completed.
     let mut other = server.client().await;
     let mut status = other.status(document_id).await;
     while status.status != "completed" {
@@ -386,7 +387,7 @@ async fn a_block_that_arrived_without_its_announcement_needs_only_that() {
     let begin = Upload { blocks: true, ..upload("late.bin", &test_file) };
     let document_id = client.upload(begin).await.document_id;
     client.block(ZERO, &test_file, 0).await;
-    // All of block 1, not announced: it ends at the offset.
+    // All bytes of block 1, without its value: the offset is at the end of the block.
     client.chunks(ZERO, &test_file, BLOCK..2 * BLOCK).await;
     client.pause().await;
 

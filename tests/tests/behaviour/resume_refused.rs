@@ -1,4 +1,4 @@
-//! The conditions of a resume, each one broken alone, and what the client is told.
+//! The conditions of a resume, each broken alone, and the server's answer.
 
 use std::time::Duration;
 use towline_protocol::request::{Complete, Resume, Upload};
@@ -20,7 +20,7 @@ async fn paused(server: &TestServer, name: &str, test_file: &TestFile) -> Docume
     document_id
 }
 
-/// It can still be finished, and is what was sent.
+/// Checks that the upload can still be completed, with the bytes that were sent.
 async fn finishes(server: &TestServer, document_id: DocumentId, name: &str, test_file: &TestFile) {
     let mut client = server.client().await;
     let granted = client.resume(resume(document_id)).await;
@@ -42,7 +42,7 @@ async fn another_users_document_is_refused_in_the_words_for_none() {
     let plain = |text: &str, id: DocumentId| text.replace(&id.to_string(), "N");
     assert_eq!(plain(&theirs.message, document_id), plain(&nobodys.message, nobodys_document()),);
     assert_eq!(theirs.document_id.is_some(), nobodys.document_id.is_some());
-    // Not even a wrong size, name or offset tells them apart.
+    // The answers do not differ for a wrong size, name or offset, either.
     let guess =
         Resume { filename: Some("x".to_owned()), offset: Some(offset(1)), ..resume(document_id) };
     assert_eq!(bob.resume_refused(guess, Code::NotFound).await.message, theirs.message);
@@ -66,7 +66,7 @@ async fn a_file_of_another_size_or_name_is_another_file() {
     finishes(&server, document_id, "doc.pdf", &test_file).await;
 }
 
-/// So that nobody takes the receipt of another file for that of his own.
+/// So that no client takes the receipt of another file for its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completed_document_is_held_against_size_and_name_as_well() {
     let server = TestServer::start().await;
@@ -148,12 +148,12 @@ async fn an_upload_that_was_given_up() {
     client.complete_refused(by_number, Code::Cancelled).await;
     drop(client);
     assert!(!server.site.staging(document_id).exists());
-    // Begin again at 0.
+    // The new upload begins at 0.
     let mut client = server.client().await;
     assert_eq!(client.upload(upload("doc.pdf", &test_file)).await.offset, offset(0));
 }
 
-/// What can befall a staging file behind the server's back.
+/// Changes a staging file without the server, in one of several ways.
 fn harm(server: &TestServer, document_id: DocumentId, how: &str) {
     let path = server.site.staging(document_id);
     match how {
@@ -220,7 +220,7 @@ async fn is_failed_for_good(
     assert_eq!(status.status, "failed", "{how}");
     assert!(status.reason.is_some(), "{how}");
     client.resume_refused(resume(document_id), Code::Failed).await;
-    // From the beginning it goes well.
+    // A new upload from the first byte on works.
     let again = client.upload(upload(name, test_file)).await;
     assert_ne!(again.document_id, document_id);
     client.chunks(ZERO, test_file, 0..test_file.size()).await;
@@ -243,7 +243,7 @@ async fn a_staging_file_emptied_while_the_upload_is_under_way() {
     is_noticed_under_way("emptied").await;
 }
 
-/// Whatever befalls the bytes between two chunks, no `SUCCESS` comes of it.
+/// Whatever happens to the bytes between two chunks, the server sends no `SUCCESS`.
 async fn is_noticed_under_way(how: &str) {
     let server = TestServer::start().await;
     let mut unnoticed = Vec::new();
@@ -269,7 +269,7 @@ async fn is_noticed_under_way(how: &str) {
                 let mut other = server.client().await;
                 let status = other.status(document_id).await;
                 assert_eq!(status.status, "failed", "{how}: after {error:?}: {status:?}");
-                // One upload was harmed; the next one is none of its business.
+                // Only one upload was harmed; the next one is not affected.
                 let again = other.upload(upload(&name, &test_file)).await;
                 other.cancel(again.document_id).await;
             }

@@ -1,4 +1,4 @@
-//! Commands beside the server work in its store or in none: they never make a second one.
+//! The operator's commands work in the server's store or in none: they never make a second one.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -59,7 +59,7 @@ async fn the_store_is_named_before_or_behind_the_command_by_a_variable_or_by_the
         (&["--config", file], &[], None),
         (&[], &["--config", file], None),
         (&[], &[], Some(site.path())),
-        // What is typed counts before what is not.
+        // An option on the command line comes before the environment.
         (&[], &["--data-dir", data], Some(elsewhere.path())),
     ] {
         let arguments = [before, &token[..], behind].concat();
@@ -90,7 +90,7 @@ async fn commands_run_by_root_leave_no_file_that_the_service_cannot_use() {
     Launch::over(&site).start().await.gone().await;
     fs::set_permissions(site.outside(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
-    // What is made while it is open, and what an operator may have removed.
+    // The files that exist only while the store is open, and that an operator may have removed.
     for name in ["state/catalog.db.lock", "towlined.lock"] {
         fs::remove_file(site.path().join(name)).unwrap();
     }

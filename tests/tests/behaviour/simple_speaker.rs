@@ -8,7 +8,7 @@ use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// A file to send and what the script needs beside it.
+/// A file to send, and the other files that the script needs.
 struct Script {
     folder: PathBuf,
     name: String,
@@ -39,7 +39,7 @@ impl Script {
     }
 }
 
-/// Whether there is a Python to run it; says aloud where there is none.
+/// Whether Python is installed; prints that the test is skipped where it is not.
 async fn has_python() -> bool {
     let found = Command::new("python3").arg("--version").output().await;
     let has = found.is_ok_and(|output| output.status.success());
@@ -82,7 +82,7 @@ async fn the_simple_client_uploads_pauses_and_resumes() {
                 assert!(server.ended().await.success());
                 server.start_again().await;
             }
-            // Notes that lag behind: the script is told where to go on.
+            // The script's notes have an old offset: the server tells it where to continue.
             _ => {
                 let notes = std::fs::read_to_string(script.notes()).unwrap();
                 let mut notes: serde_json::Value = serde_json::from_str(&notes).unwrap();
@@ -112,7 +112,7 @@ async fn the_simple_client_is_cut_off_and_runs_again() {
         let cut = if round < 2 {
             script.run(proxy.address(), None).await
         } else {
-            // Killed while the script is sending.
+            // The script is killed while it sends.
             proxy.plan([Faults { segment: Some(1000), ..Faults::none() }]);
             let address = proxy.address();
             let running = script.run(address, None);

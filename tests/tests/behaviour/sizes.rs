@@ -1,4 +1,4 @@
-//! Every size that could be special arrives as it was sent, however it was sent.
+//! A file of each special size arrives with the bytes that were sent, in each way of sending it.
 
 use towline_protocol::request::{Resume, Upload};
 use towline_tests::raw_client::{CHUNK, ZERO, offset, position, resume, upload};
@@ -97,7 +97,7 @@ async fn blocks_in_any_order() {
         let granted = client.upload(Upload { blocks: true, ..upload(&name, &test_file) }).await;
         let (first, rest) = order.split_at(order.len() / 2);
         for &index in first {
-            // The announcement may come before the bytes as well.
+            // The announcement may also come before the bytes.
             if chance.bool() {
                 client.announce(ZERO, index, test_file.value(index)).await;
                 let span = index * BLOCK..test_file.block_end(index);

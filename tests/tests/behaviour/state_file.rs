@@ -1,5 +1,5 @@
-//! The server's `uploads_state.json`: what people and tools read there, in the
-//! user's own schema, and what becomes of a file that is damaged.
+//! The server's `uploads_state.json`: what people and tools read in it, in the schema that the user
+//! has defined, and what the server does with a damaged file.
 
 use serde_json::Value;
 use std::fs;
@@ -30,7 +30,7 @@ async fn three_paused_uploads_in_the_users_schema() {
     server
         .site
         .state_that("three paused uploads", |state| {
-            // The copy follows the catalog: it may be written between the end of a connection
+            // The file is a copy of the catalog: it may be written between the end of a connection
             // and the checkpoint of its pause.
             state.uploads.len() == 3
                 && state
@@ -134,7 +134,7 @@ async fn a_damaged_file_is_set_aside_and_made_anew() {
         assert!(set_aside().contains(bytes));
         server.stop().await;
     }
-    // One that is empty or missing says nothing, and is made anew as well.
+    // An empty or missing file has nothing to keep, and is made anew as well.
     for bytes in [Some(&b""[..]), None] {
         match bytes {
             Some(bytes) => fs::write(server.site.state_path(), bytes).unwrap(),

@@ -32,7 +32,7 @@ async fn sigterm_with_uploads_under_way() {
             client.has_received(document_id, sent).await;
             active.push((client, document_id, sent));
         }
-        // Others do nothing, or are in the middle of a frame.
+        // Other clients send nothing, or are in the middle of a frame.
         let idle = RawClient::login(server.address(), &user.token).await;
         let mut stuck = RawClient::login(server.address(), &user.token).await;
         stuck.send_raw(&[0, 0, 0, 50, 1, b'{']).await;
@@ -82,7 +82,7 @@ async fn a_second_server_over_the_same_folder() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains(&site.path().display().to_string()), "{said}");
     assert!(!String::from_utf8_lossy(&refused.stdout).contains("listening on"));
-    // The first one does not mind.
+    // The first server is not affected.
     RawClient::login(server.address(), &user.token).await.ping().await;
 }
 
@@ -132,7 +132,7 @@ async fn users_and_tokens_while_it_runs_and_while_it_does_not() {
         assert_eq!(refused.status.code(), Some(2), "{ttl}: {said}");
         assert!(said.contains("expired at once") && refused.stdout.is_empty(), "{said}");
     }
-    // What was asked for cannot be handed over.
+    // The output cannot be written.
     for arguments in [&["user", "list"][..], &["token", "--user", "ada"], &["verify"]] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut child = command(arguments);
@@ -181,7 +181,7 @@ async fn the_very_first_start_says_what_to_try() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // Everything that it prints from the start until it is told to stop.
+    // All lines from the start until the server is told to stop.
     let mut lines =
         tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stdout.take().unwrap()));
     let mut said = Vec::new();

@@ -25,7 +25,7 @@ async fn a_request_in_the_middle_of_a_stream_is_answered() {
             assert!(status.received <= test_file.filesize().end(), "{status:?}");
         }
         if index % 7 == 6 {
-            // A block of another upload, in the same stream.
+            // A block of another upload, on the same connection.
             let number = index / 7;
             client.chunk(other, number * BLOCK, small.block(number)).await;
         }
@@ -49,7 +49,7 @@ async fn a_stream_is_taken_over_in_its_middle() {
     older.chunks(ZERO, &test_file, 0..12 * BLOCK).await;
     let from = position(newer.resume(resume(document_id)).await.offset);
     assert!(from <= 12 * BLOCK);
-    // What the older one still says is for nobody.
+    // Later bytes of the older client are dropped.
     older.chunks(ZERO, &garbage, 12 * BLOCK..24 * BLOCK).await;
     older.error(Code::Superseded).await;
     newer.chunks(ZERO, &test_file, from..24 * BLOCK).await;

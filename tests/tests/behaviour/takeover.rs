@@ -1,5 +1,5 @@
-//! Two clients on one upload: the newer one has it at once, the older one can
-//! never write again.
+//! Two clients on one upload: the newer one gets it at once, and the older one can never write
+//! again.
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, Resume, Upload};
@@ -36,7 +36,7 @@ async fn the_newer_connection_wins_and_the_older_is_told() {
         let from = position(granted.offset);
         assert_eq!(from, 300_000);
 
-        // Late chunks, announcements, withdrawals and an end: dropped without a word.
+        // Late chunks, announcements, withdrawals and `complete` are dropped without an answer.
         older.chunks(ZERO, &garbage, from..from + 2 * CHUNK).await;
         older.announce(ZERO, 0, garbage.value(0)).await;
         older.send_json(r#"{"action":"withdraw","ranges":[[0,2]]}"#).await;
@@ -102,12 +102,12 @@ async fn a_connection_that_hangs_blocks_nobody() {
     let asked = Instant::now();
     let mut granted = newer.resume(resume(document_id)).await;
     println!("takeover from a half-open peer in {:.1} ms", ms(asked.elapsed()));
-    // What had passed may still have been on its way into the server.
+    // Bytes that had passed the link may still have been on their way into the server.
     let from = position(granted.offset);
     assert!(from < 500_000);
     newer.chunks(ZERO, &test_file, from..2 * BLOCK).await;
     newer.ping().await;
-    // The link is back, and with it everything that was held up, and more.
+    // The link is back, with all bytes that it held up, and further bytes.
     link.go_on();
     hanging.chunks(ZERO, &garbage, 600_000..900_000).await;
     hanging.ping().await;
@@ -115,7 +115,7 @@ async fn a_connection_that_hangs_blocks_nobody() {
     assert_eq!(granted.offset, offset(2 * BLOCK));
     newer.chunks(ZERO, &test_file, 2 * BLOCK..test_file.size()).await;
     assert_eq!(newer.complete(ZERO).await.blake3, test_file.hash());
-    // What counts most first: not one of the late bytes is in the file.
+    // The most important check comes first: no late byte is in the file.
     server.site.assert_published(&server.user, "doc.pdf", &test_file);
     hanging.error(Code::Superseded).await;
 }
@@ -139,7 +139,7 @@ async fn an_upload_is_taken_over_while_it_sends_at_full_speed() {
             older
         });
         let mut newer = server.client().await;
-        // Some of it is there.
+        // Waits until the server has two blocks.
         while newer.status(document_id).await.received < offset(2 * BLOCK) {}
         let asked = Instant::now();
         let granted = newer.resume(Resume { blocks, ..resume(document_id) }).await;
@@ -147,7 +147,7 @@ async fn an_upload_is_taken_over_while_it_sends_at_full_speed() {
         let held = newer.blocks(document_id).await;
         let mut from = position(granted.offset);
         if blocks {
-            // A block that lies below the offset without being held was never announced.
+            // A block that lies below the offset and is not held was never announced.
             for index in 0..from / BLOCK {
                 if !held.contains(&(index, test_file.value(index))) {
                     newer.announce(ZERO, index, test_file.value(index)).await;
@@ -204,7 +204,8 @@ async fn an_upload_that_is_cancelled_elsewhere() {
     assert!(!server.site.document(&server.user, "doc.pdf").exists());
 }
 
-/// Each of the older one's channels is told, and nothing that it says late is kept.
+/// The server sends the error on each channel of the older client, and keeps none of its later
+/// bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_uploads_taken_over_at_once() {
     const COUNT: u32 = 200;
@@ -228,7 +229,7 @@ async fn two_hundred_uploads_taken_over_at_once() {
         older.has_received(*document_id, SENT).await;
     }
 
-    // Resumed while others look at the same uploads.
+    // The uploads are resumed while another connection asks about them.
     let mut curious = server.client().await;
     let looked_at = documents.clone();
     let looking = tokio::spawn(async move {
@@ -268,7 +269,7 @@ async fn two_hundred_uploads_taken_over_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn taken_over_as_soon_as_it_is_begun() {
     let server = TestServer::start().await;
-    // Several pairs, so that the server has its hands full.
+    // Several pairs, so that the server is busy.
     let mut pairs = Vec::new();
     for pair in 0..8 {
         let (older, newer) = (server.client().await, server.client().await);
@@ -291,8 +292,8 @@ async fn begun_and_taken(pair: u64, mut older: RawClient, mut newer: RawClient) 
     }
 }
 
-/// Numbers are handed out in order, so the next one can be guessed: the upload that gets
-/// it still has one writer at a time.
+/// Document numbers are given in order, so a client can guess the next one. The upload that gets
+/// this number must still have only one writer at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_is_just_being_begun_is_not_taken_up_beside_its_writer() {
     let server = TestServer::start().await;
@@ -307,7 +308,7 @@ async fn an_upload_that_is_just_being_begun_is_not_taken_up_beside_its_writer() 
         client.send_raw(&[begin, frame::control(&Request::Resume(guessed))].concat()).await;
         let said = [client.reply().await, client.reply().await];
         let taken_over = match &said {
-            // The guess came too early.
+            // The guess came before the upload existed.
             [Reply::Error(error), Reply::Upload(_)] | [Reply::Upload(_), Reply::Error(error)]
                 if error.code == Code::NotFound =>
             {

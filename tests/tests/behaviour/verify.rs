@@ -1,5 +1,5 @@
-//! `towlined verify`: what lies on disk is held against what was promised, and put
-//! right as far as nothing can be lost by it.
+//! `towlined verify`: compares the disk with what was promised, and repairs what can be repaired
+//! without losing anything.
 
 mod repair;
 mod rot;
@@ -17,10 +17,10 @@ use towline_tests::tamper::{contents, cut, edit, flip};
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::DocumentId;
 
-/// What one verification said.
+/// The result of one run of `verify`.
 pub(crate) struct Verified {
     code: Option<i32>,
-    /// What it found, in the order in which it was told.
+    /// The findings, in the order of the output.
     findings: Vec<Value>,
     summary: Value,
 }
@@ -43,7 +43,7 @@ pub(crate) async fn verify(site: &Site, arguments: &[&str]) -> Verified {
     Verified { code: output.status.code(), findings: events, summary }
 }
 
-/// The same for a person.
+/// The output for a person, in place of JSON.
 async fn told(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
     let output = output(&mut command(site, arguments)).await;
     (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
@@ -54,7 +54,7 @@ impl Verified {
         self.code == Some(0) && self.findings.is_empty()
     }
 
-    /// Kind and path of each finding, sorted.
+    /// The kind and the path of each finding, sorted.
     pub(crate) fn kinds(&self) -> Vec<String> {
         let text = |value: &Value| value.as_str().unwrap_or("(none)").to_owned();
         let kind =
@@ -94,7 +94,7 @@ async fn every_kind_of_damage_is_named_and_nothing_is_changed() {
     fs::write(site.documents(&server.user).join(hostile), "x").unwrap();
     fs::write(site.uploads().join("note"), "x").unwrap();
     fs::write(site.staging_folder().join("77.tmp"), "x").unwrap();
-    // What came whole may have no row yet; the next start removes it.
+    // A file that was sent at once may have no row yet; the next start removes it.
     fs::write(site.staging_folder().join("78.new"), "x").unwrap();
     fs::write(site.staging_folder().join("note"), "x").unwrap();
 
@@ -102,8 +102,8 @@ async fn every_kind_of_damage_is_named_and_nothing_is_changed() {
         if !running {
             server.stop().await;
         }
-        // A running server may still be writing its state file; and a descriptor of
-        // the catalog, closed in its own process, would drop its locks.
+        // A running server may still write its state file. And to close a descriptor of the catalog
+        // in the server's own process would drop the server's locks.
         let watched = if running { server.site.uploads() } else { server.site.path().to_owned() };
         let before = contents(&watched);
         let verified = verify(&server.site, &[]).await;
@@ -143,7 +143,7 @@ async fn what_is_published_meanwhile_is_no_finding() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let server = Launch::over(&site).start().await;
-    // More rows than a page has.
+    // More rows than one page has.
     let small = TestFile::new(100, 311);
     let mut client = RawClient::login(server.address(), &user.token).await;
     for number in 0..260 {

@@ -1,5 +1,5 @@
-//! A small file that is sent in one go: it takes the short way, and nobody can tell but
-//! by the time it takes. What is wrong with it is said as on the long way.
+//! A small file that is sent at once. It takes the one-shot path, which a client can tell only by
+//! the shorter time. An error in it is answered as on the resumable path.
 
 use crate::verify::verify;
 use std::fs;
@@ -40,7 +40,7 @@ async fn a_one_shot_upload_has_the_usual_receipt_and_row() {
             (first.durable, first.existing, first.blake3),
             (is_durable, false, test_file.hash())
         );
-        // The same receipt for whoever asks again, and behind a restart.
+        // Another client gets the same receipt, also after a restart.
         for _ in 0..2 {
             let id = Some(first.document_id);
             let again = Complete { document_id: id, ..Complete::default() };
@@ -72,12 +72,12 @@ async fn a_one_shot_upload_of_a_taken_name_gets_a_number_or_is_refused() {
         let reject = |name| Upload { on_conflict: OnConflict::Reject, ..upload(name, &second) };
         client.send_raw(&one_shot_frames(reject("doc"), &second)).await;
         client.error_on(ZERO, Code::Exists).await;
-        // Somebody's file that no row knows stays, and another name is found.
+        // A file of another program, which has no row, stays, and the document gets another name.
         let note = server.site.document(&server.user, "note");
         fs::write(&note, "of a person").unwrap();
         let success = sent(&mut client, upload("note", &second), &second).await;
         assert_eq!(success.filename, "note (1)");
-        // Where no other name will do nothing is begun.
+        // Where no other name is allowed, no upload begins.
         client.send_raw(&one_shot_frames(reject("note"), &second)).await;
         let error = client.error_on(ZERO, Code::Exists).await;
         assert_eq!(error.document_id, None);
@@ -86,7 +86,7 @@ async fn a_one_shot_upload_of_a_taken_name_gets_a_number_or_is_refused() {
     }
 }
 
-/// `complete` may be about another: a question that was waiting.
+/// `complete` may be about another document, with a request that was waiting.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_complete_about_another_document_ends_no_one_shot_upload() {
     let server = TestServer::start().await;
@@ -106,7 +106,7 @@ async fn a_complete_about_another_document_ends_no_one_shot_upload() {
     assert_eq!(client.complete(ZERO).await.filename, "second");
 }
 
-/// Everything that is wrong is found on the long way, which says so.
+/// Every error is found on the resumable path, which answers it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_one_shot_upload_is_answered_as_a_long_one() {
     let limit = towline_types::FileSize::try_from(50_000).unwrap();
@@ -145,7 +145,7 @@ async fn a_one_shot_upload_through_a_document_is_refused() {
             client.send_raw(&one_shot_frames(through, &test_file)).await;
             client.error_on(ZERO, Code::Exists).await;
         }
-        // Nothing is left of it, nor has it taken the name.
+        // No row and no file are left of it, and it has not taken the name.
         let below = Find { folder: vec!["doc".into()], ..find("below", test_file.filesize()) };
         assert_eq!(client.find(below).await.unfinished, None);
         assert_eq!(server.site.staged_names(), [""; 0]);
@@ -153,7 +153,7 @@ async fn a_one_shot_upload_through_a_document_is_refused() {
     }
 }
 
-/// Bytes that are not what the client says they are: the upload waits for others.
+/// Bytes with another hash than the client has named: the upload waits for other bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_shot_upload_with_another_hash_is_refused() {
     let server = TestServer::start().await;
@@ -170,7 +170,7 @@ async fn a_one_shot_upload_with_another_hash_is_refused() {
     assert!(!server.site.document(&server.user, "doc").exists());
 }
 
-/// Its number can be guessed as soon as it has a row.
+/// A client can guess the upload's number as soon as it has a row.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_about_a_one_shot_upload_waits_until_it_is_published() {
     for arguments in [&[][..], &["--durability", "relaxed"]] {
@@ -185,7 +185,7 @@ async fn a_request_about_a_one_shot_upload_waits_until_it_is_published() {
         writer.send_raw(&one_shot_frames(upload("doc", &test_file), &test_file)).await;
         server.says("a failpoint waits").await;
         let first = DocumentId::MIN;
-        // Nor is it missed by whoever looks at the disk meanwhile.
+        // `verify`, which looks at the disk meanwhile, does not report it as missing.
         assert!(verify(&site, &[]).await.is_well());
         assert!(writer.heard_so_far().is_empty(), "it was still waiting");
         guesser.send(&Request::Resume(resume(first))).await;
@@ -200,7 +200,7 @@ async fn a_request_about_a_one_shot_upload_waits_until_it_is_published() {
     }
 }
 
-/// The rest of a small file may come later: then it goes the long way.
+/// The rest of a small file may come later: then the file takes the resumable path.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_shot_upload_cut_between_any_two_frames_completes() {
     let server = TestServer::start().await;
@@ -212,7 +212,7 @@ async fn a_one_shot_upload_cut_between_any_two_frames_completes() {
         let frames = one_shot_frames(wish, &test_file);
         let cut = (0..cut).fold(0, |at, _| at + frame_length(&frames[at..]));
         client.send_raw(&frames[..cut]).await;
-        // Answered behind all that was sent before.
+        // The answer comes after the server has handled everything that was sent before.
         client.ping().await;
         client.send_raw(&frames[cut..]).await;
         let reply = client.reply_on(channel).await;

@@ -1,5 +1,5 @@
-//! A wall clock that is wrong, or is set: waiting is measured by another one, and
-//! what would expire by it is not given up before it is believed.
+//! A wall clock that is wrong or is set: the server measures waiting times by another clock, and
+//! gives up no upload by a wall clock that it does not trust yet.
 
 use super::paused;
 use std::time::Duration;
@@ -13,13 +13,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY_MS: i64 = 86_400_000;
 const TEN_YEARS_MS: i64 = 3653 * DAY_MS;
 
-/// A connection whose token outlives every jump.
+/// A connection whose token stays valid at every jump of the clock.
 async fn client(server: &TestServer) -> RawClient {
     let token = server.site.token(server.user.id, HOUR * 24 * 365 * 30);
     RawClient::login(server.address(), &token).await
 }
 
-/// Three uploads that wait for the rest.
+/// Three uploads that are paused.
 async fn three_paused(server: &TestServer, test_file: &TestFile) -> Vec<DocumentId> {
     let mut documents = Vec::new();
     for name in ["a.bin", "b.bin", "c.bin"] {
@@ -42,11 +42,11 @@ async fn a_clock_that_is_ten_years_ahead_ends_nothing() {
     let mut server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 340);
     let documents = three_paused(&server, &test_file).await;
-    // Wrong at the start …
+    // The clock is wrong at the start …
     server.stop().await;
     server.clock.set(TEN_YEARS_MS);
     for _ in 0..3 {
-        // The sweep of a start has ended when the server has stopped.
+        // A server that has stopped has finished the expiry run of its start.
         server.start_again().await;
         assert_kept(&server, &documents).await;
         server.stop().await;
@@ -54,7 +54,7 @@ async fn a_clock_that_is_ten_years_ahead_ends_nothing() {
     server.clock.set(-TEN_YEARS_MS);
     server.start_again().await;
     assert_kept(&server, &documents).await;
-    // … or set while it runs, after a long time in which it was right.
+    // … or it is set while the server runs, after it was right for a long time.
     server.clock.advance(24 * HOUR);
     server.clock.set(TEN_YEARS_MS);
     assert_kept(&server, &documents).await;
@@ -92,7 +92,8 @@ async fn setting_the_clock_ends_no_connection() {
     let test_file = TestFile::new(2 * BLOCK, 342);
     let mut client = client(&server).await;
     let document_id = client.upload(upload("doc.bin", &test_file)).await.document_id;
-    // To and fro by a day, to a moment that 32 bits of seconds cannot say, and back.
+    // The clock jumps forward and back by a day, then to a time that 32 bits of seconds cannot
+    // hold, and back.
     let to_2038 = 2_147_483_648_000 - i64::try_from(server.clock.now().get()).unwrap();
     let jumps = [DAY_MS, -2 * DAY_MS, DAY_MS, to_2038, DAY_MS, -to_2038 - DAY_MS];
     let piece = test_file.size() / jumps.len();
@@ -100,7 +101,7 @@ async fn setting_the_clock_ends_no_connection() {
         server.clock.set(jump);
         client.chunks(ZERO, &test_file, number * piece..(number + 1) * piece).await;
         client.has_received(document_id, (number + 1) * piece).await;
-        // And one that comes back.
+        // Every second time, the client reconnects and resumes.
         if number % 2 == 1 {
             client.pause().await;
             client = self::client(&server).await;

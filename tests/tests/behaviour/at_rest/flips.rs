@@ -1,10 +1,9 @@
 //! A bit that turns on the disk.
 //!
-//! What has arrived was hashed as it arrived, and is not read again: `complete`
-//! needs no second pass by design. So what turns *afterwards* in a block that was
-//! whole is found by nobody but `towlined verify`, before the document is published
-//! or after. Only the one block that was open is read back, by a resume after the
-//! server was restarted.
+//! The server hashes bytes as they arrive and does not read them again: by design `complete` needs
+//! no second pass. So a bit that turns *later*, in a block that was complete, is found only by
+//! `towlined verify`, before the document is published or after. Only the one block that was not
+//! complete is read back, by a resume after a restart of the server.
 
 use crate::verify::{completed, verify};
 use towline_protocol::Code;
@@ -38,7 +37,7 @@ async fn a_flip_in_a_block_that_was_whole_is_found_by_verify_alone() {
         client.block(ZERO, &test_file, 1).await;
         let complete = Complete { blake3: Some(test_file.hash()), ..Complete::default() };
         let success = client.complete_with(complete).await;
-        // The hash of what arrived, and not of what the disk has made of it.
+        // The hash of the bytes that arrived, not of the bytes that the disk has now.
         assert_eq!(success.blake3, test_file.hash());
         let published = std::fs::read(server.site.document(&server.user, &name)).unwrap();
         assert_ne!(published, test_file.bytes);
@@ -71,7 +70,7 @@ async fn a_flip_in_the_open_block_is_found_by_the_next_run_of_the_server() {
         assert_eq!(granted.offset, offset(BLOCK + 5000));
         client.chunks(ZERO, &test_file, BLOCK + 5000..test_file.size()).await;
         if blocks {
-            // Named, and sent again alone.
+            // The error names the block, and only this block is sent again.
             client.announce(ZERO, 1, test_file.value(1)).await;
             assert_eq!(client.error(Code::BlockMismatch).await.index.unwrap().get(), 1);
             client.block(ZERO, &test_file, 1).await;

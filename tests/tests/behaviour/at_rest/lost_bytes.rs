@@ -1,6 +1,6 @@
-//! A staging file that somebody has deleted, cut or made longer behind the server's
-//! back. Between chunks, while paused and while stopped: `resume_refused.rs` has
-//! these. Here: right before `complete`, and longer than it was left.
+//! A staging file that another program has deleted, cut or made longer. `resume_refused.rs` has the
+//! cases between chunks, while the upload is paused, and while the server is stopped. This file has
+//! the cases just before `complete`, and a file that has become longer.
 
 use super::paused;
 use std::fs;
@@ -12,7 +12,7 @@ use towline_tests::server::TestServer;
 use towline_tests::tamper::{contents, cut};
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// Writes rubbish behind the end of a file.
+/// Writes random bytes behind the end of a file.
 fn extend(path: &std::path::Path, bytes: usize) {
     let mut file = fs::File::options().append(true).open(path).unwrap();
     file.write_all(&vec![0xaa; bytes]).unwrap();
@@ -46,7 +46,7 @@ async fn bytes_that_are_gone_at_complete_fail_the_upload() {
         assert!(error.message.contains("the stored bytes were lost"), "{how}: {}", error.message);
         assert_eq!(client.status(document_id).await.status, "failed", "{how}");
         assert!(!server.site.document(&server.user, how).exists(), "{how}");
-        // Nothing that can still be of use is deleted, whosever it is.
+        // The server deletes no bytes that a person may still need.
         let kept = server.site.staging_folder().join(format!("orphans/{document_id}.tmp"));
         let length = fs::symlink_metadata(&kept).ok().map(|about| about.len());
         let expected = match how {
@@ -58,7 +58,7 @@ async fn bytes_that_are_gone_at_complete_fail_the_upload() {
         };
         assert_eq!(length, expected.map(|bytes| bytes as u64), "{how}");
         assert!(!staging.exists(), "{how}");
-        // It does not go on at 0 in silence: it begins anew where its owner says so.
+        // The upload does not silently continue at 0: the client has to begin a new one.
         client.resume_refused(resume(document_id), Code::Failed).await;
         let again = client.upload(upload(how, &test_file)).await;
         assert_ne!(again.document_id, document_id);
@@ -82,7 +82,7 @@ async fn bytes_behind_the_recorded_end_are_overwritten_or_cut_off_and_never_coun
         }
         client.chunks(ZERO, &test_file, BLOCK + 1000..BLOCK + 2000).await;
         client.pause().await;
-        // While nobody sends, and while the server is stopped.
+        // While the client is paused, and while the server is stopped.
         for stopped in [false, true] {
             if stopped {
                 server.stop().await;

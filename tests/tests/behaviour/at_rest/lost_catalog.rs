@@ -1,5 +1,5 @@
-//! The catalog is gone and the files are there: nothing is deleted, nothing written
-//! over, and nobody inherits what was another's.
+//! The catalog is lost and the files are there: the server deletes and overwrites no file, and no
+//! user gets the files of another one.
 
 use super::paused;
 use crate::verify::verify;
@@ -14,7 +14,7 @@ use towline_tests::site::{MARKER, Site};
 use towline_tests::tamper::contents;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// What lies under `uploads`, by content alone.
+/// The content of all files under `uploads`, without their names.
 fn kept(site: &Site) -> Vec<Vec<u8>> {
     let files: BTreeMap<PathBuf, Vec<u8>> = contents(&site.uploads());
     let files = files.into_iter().filter(|(path, _)| !path.ends_with(MARKER));
@@ -57,13 +57,13 @@ async fn a_start_without_the_catalog_keeps_and_lists_every_file() {
     let before = kept(&site);
     lose_the_catalog(&site);
 
-    // Not by itself: its disk may not be mounted.
+    // The server does not do that by default, because the catalog's disk may only not be mounted.
     let ended = Launch::over(&site).try_start().await.unwrap_err();
     let said = ended.said.join("\n");
     assert_eq!(said.matches("there is no catalog in").count(), 1, "said once: {said}");
     assert!(!site.catalog_path().exists());
     let mut server = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
-    // The same person under the same number, given by hand; documents count from 1.
+    // The operator creates the same user with the same number. Document numbers begin at 1 again.
     let mut add = towlined();
     add.args(["user", "add", "ada", "--id", "1", "--data-dir"]).arg(site.path());
     assert!(stdout(&mut add).await.contains("user 1"));
@@ -72,7 +72,7 @@ async fn a_start_without_the_catalog_keeps_and_lists_every_file() {
     assert!(said.contains("the catalog knows no document, but users have files"), "{said}");
     assert!(said.contains(&format!("{unfinished}.tmp")), "{said}");
     assert_eq!(kept(&site), before, "nothing is deleted or changed");
-    // What the bytes are that were set aside is said by the copy of the catalog alone.
+    // Only the copy of the catalog tells which upload the files belong to that were set aside.
     let copy = fs::read_dir(site.state_path().parent().unwrap()).unwrap();
     let mut copy = copy.map(|entry| entry.unwrap().path());
     let copy = copy.find(|path| path.to_string_lossy().contains(".json.orphaned-")).unwrap();
@@ -90,18 +90,18 @@ async fn a_start_without_the_catalog_keeps_and_lists_every_file() {
     for name in ["a.txt", "b.txt"] {
         site.assert_published(&ada, name, &old);
     }
-    // The number of the unfinished upload is given to another, whose bytes are its own.
+    // Another upload gets the number of the unfinished one, and has its own bytes.
     let third = paused(client, "third.bin", &left, 7000).await;
     assert_eq!(third.get(), 4);
     let after = kept(&site);
     assert!(before.iter().all(|bytes| after.contains(bytes)), "all of it is still there");
 
-    // With the catalog's copy put back, the files are where it looks for them.
+    // When the old catalog is put back, the files are at the paths that it has.
     server.kill().await;
     lose_the_catalog(&site);
     fs::write(site.catalog_path(), rescued).unwrap();
     fs::write(site.catalog_path().with_extension("db-wal"), journal).unwrap();
-    // The folders belong to the catalog that was made in between.
+    // The folders belong to the catalog that was made meanwhile.
     let ended = Launch::over(&site).try_start().await.unwrap_err();
     assert!(ended.said.join("\n").contains("belongs to store"), "{:?}", ended.said);
     Launch::over(&site).arguments(&["--adopt-folders"]).start().await.gone().await;
@@ -123,7 +123,7 @@ async fn a_new_user_does_not_inherit_the_folder_or_the_tokens_of_another() {
     put(&mut client, "a.txt", &test_file).await;
     server.kill().await;
     lose_the_catalog(&site);
-    // The very first start, as it seems, makes a user.
+    // For the server this is a first start, so it makes a user.
     let server = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
     let mut list = towlined();
     list.args(["user", "list", "--data-dir"]).arg(site.path());

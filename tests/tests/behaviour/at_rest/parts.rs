@@ -1,5 +1,5 @@
-//! A part of the data folder that is missing, empty or another store's: a disk is not mounted,
-//! or the wrong one. Nothing is given up for that.
+//! A part of the data folder that is missing, empty or belongs to another store, because a disk is
+//! not mounted or the wrong one is. The server gives up no upload for that.
 
 use super::paused;
 use std::fs;
@@ -21,7 +21,7 @@ async fn put(server: &ServerProcess, user: &TestUser, name: &str, test_file: &Te
     client.complete(ZERO).await;
 }
 
-/// The start is refused, in words that name the folder and a way out.
+/// Checks that the start is refused, with a message that names the folder and what to do.
 async fn refused(site: &Site, folder: &Path) -> String {
     let before = contents(site.path());
     let ended = Launch::over(site).try_start().await.expect_err("the server does not start");
@@ -69,13 +69,13 @@ async fn a_start_without_a_part_of_the_data_folder_is_refused_and_changes_nothin
             fs::rename(&away, &folder).unwrap();
         }
     }
-    // Two parts that are mounted in each other's place.
+    // Two parts are mounted in each other's place.
     let (keys, state) = (site.path().join("keys"), site.path().join("state"));
     let marker = fs::read(keys.join(MARKER)).unwrap();
     fs::copy(state.join(MARKER), keys.join(MARKER)).unwrap();
     refused(&site, &keys).await;
     fs::write(keys.join(MARKER), marker).unwrap();
-    // Everything is there again, and nothing was given up.
+    // All parts are there again, and no upload was given up.
     server.start_again().await;
     site.assert_published(&ada, "done.txt", &done);
     let mut client = server.client(&ada).await;
@@ -104,7 +104,7 @@ async fn what_is_lost_for_good_is_left_behind_when_that_is_said_once() {
     again.gone().await;
 }
 
-/// The store as a Towline left it that wrote no markers.
+/// Makes the store look like one of an earlier version of Towline, which wrote no markers.
 fn unmark(site: &Site) {
     for part in PARTS.iter().chain([&""]) {
         fs::remove_file(site.path().join(part).join(MARKER)).unwrap();
@@ -122,7 +122,8 @@ async fn a_store_without_markers_gets_them_where_its_folders_look_right() {
     let id = paused(server.client(&ada).await, "left.bin", &left, 5000).await;
     server.kill().await;
     unmark(&site);
-    // Not where a folder is missing that documents or uploads must have left.
+    // The server does not adopt a store that lacks a folder which its documents or uploads must
+    // have.
     let away = site.outside().join("away");
     for folder in [site.documents(&ada), site.staging_folder()] {
         fs::rename(&folder, &away).unwrap();
@@ -145,7 +146,8 @@ async fn folders_of_users_without_a_catalog_are_no_first_start() {
     refused(&site, &site.uploads()).await;
     Launch::over(&site).arguments(&["--adopt-folders"]).start().await.gone().await;
     Launch::over(&site).start().await.gone().await;
-    // An empty folder, an empty mount and folders that cannot be users' are none.
+    // An empty folder, an empty mount point, and folders that cannot belong to users count as no
+    // store.
     let site = Site::new();
     for folder in ["lost+found", "uploads/lost+found", "uploads/7", "uploads/photos"] {
         fs::create_dir_all(site.path().join(folder)).unwrap();
@@ -163,7 +165,7 @@ async fn an_upload_of_which_nothing_was_promised_goes_on_at_0_without_its_file()
         let id = client.upload(upload(&name, &test_file)).await.document_id;
         client.pause().await;
         server.stop().await;
-        // What a power cut leaves: the name was not durable yet.
+        // The state after a power cut in which the name was not durable yet.
         if stopped {
             fs::remove_file(server.site.staging(id)).unwrap();
         }
@@ -181,7 +183,7 @@ async fn an_upload_of_which_nothing_was_promised_goes_on_at_0_without_its_file()
     }
 }
 
-/// Whether the bytes are anywhere under `uploads`.
+/// Whether any file under `uploads` has these bytes.
 fn are_kept(site: &Site, bytes: &[u8]) -> bool {
     contents(&site.uploads()).into_values().any(|kept| kept == bytes)
 }
@@ -196,7 +198,7 @@ async fn received_bytes_of_a_failed_upload_are_kept_and_those_of_a_cancelled_one
     let cancelled = paused(server.client().await, "cancelled.bin", &test_file, 7000).await;
     server.stop().await;
     let path = server.site.staging(failed);
-    // Reserved space reaches beyond the bytes.
+    // The file is longer than the bytes, because the server has reserved space.
     let bytes = fs::read(&path).unwrap()[..5000].to_vec();
     assert_eq!(bytes, received);
     fs::remove_file(&path).unwrap();
@@ -209,7 +211,7 @@ async fn received_bytes_of_a_failed_upload_are_kept_and_those_of_a_cancelled_one
     }
     assert!(are_kept(&server.site, &test_file.bytes[..5500]), "what is there of a promise");
     client.cancel(cancelled).await;
-    // The disk is found again, and a power cut has brought another file back.
+    // The disk is back, and after a power cut another file has reappeared.
     server.stop().await;
     fs::write(&path, received).unwrap();
     fs::write(server.site.staging(cancelled), &kept_of_cancelled).unwrap();
@@ -251,7 +253,7 @@ async fn a_token_of_a_catalog_that_was_lost_opens_nothing_of_the_next() {
     server.gone().await;
     fs::remove_dir_all(site.path().join("state")).unwrap();
     let server = Launch::over(&site).arguments(&["--adopt-folders"]).start().await;
-    // Whoever gets bob's number now is not bob.
+    // A user who gets bob's number now is not bob.
     let carol = site.add_user("carol").await;
     assert_ne!(carol.token, bob.token);
     let mut client = RawClient::connect(server.address()).await;

@@ -1,4 +1,4 @@
-//! A row of the catalog that somebody has edited and that reads no more.
+//! A row of the catalog that an operator has edited and that the server cannot read.
 
 use super::paused;
 use std::fs;
@@ -29,13 +29,15 @@ async fn a_row_that_does_not_read_stops_its_own_upload_and_no_other() {
         server.start_again().await;
         let said = server.said().join("\n");
         assert!(said.contains(&format!("document {bad} in the catalog cannot be read")), "{said}");
-        // Its owner hears what is the matter, and nobody else that it exists.
+        // The owner of the upload is told the reason; another user is not told that the upload
+        // exists.
         let mut client = RawClient::login(server.address(), &ada.token).await;
         let error = client.resume_refused(resume(bad), Code::Failed).await;
         assert!(error.message.contains("cannot be read"), "{}", error.message);
         let mut other = RawClient::login(server.address(), &bob.token).await;
         other.resume_refused(resume(bad), Code::NotFound).await;
-        // It is not offered to go on with, and the same file can begin again.
+        // The server does not offer the upload for resuming, and the same file can be uploaded
+        // anew.
         let found = client.find(find("bad.bin", test_file.filesize())).await;
         assert_eq!(found.unfinished, None);
         let state = site.state_that("the two others", |state| state.uploads.len() == 2).await;
@@ -52,7 +54,7 @@ async fn a_row_that_does_not_read_stops_its_own_upload_and_no_other() {
         assert_eq!(client.complete(ZERO).await.document_id, document_id);
         site.assert_published(&ada, name, &test_file);
     }
-    // Mended, it goes on from where it was.
+    // When the row is repaired, the upload continues where it was.
     server.kill().await;
     edit(&site, &format!("UPDATE documents SET folder = '' WHERE document_id = {bad}"));
     server.start_again().await;
@@ -74,7 +76,7 @@ async fn a_completed_row_that_does_not_read_disturbs_no_upload() {
     let bad = client.complete(ZERO).await.document_id;
     server.kill().await;
     edit(&site, &format!("UPDATE documents SET started_at = -1 WHERE document_id = {bad}"));
-    // A power cut may leave the old name beside the new one.
+    // After a power cut the old name may exist beside the new one.
     fs::copy(site.document(&ada, "doc.pdf"), site.staging(bad)).unwrap();
     server.start_again().await;
     assert!(site.staging(bad).exists(), "nobody can say whether it is wanted");

@@ -33,7 +33,7 @@ async fn a_second_server_is_refused_at_its_start_and_the_first_goes_on() {
 
     client.chunks(ZERO, &test_file, 5000..BLOCK).await;
     assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
-    // The lock is gone with its process, however that ends.
+    // The system releases the lock when the process ends, however it ends.
     first.kill().await;
     drop(Launch::over(&site).start().await);
 }
@@ -63,7 +63,7 @@ async fn a_second_server_is_refused_where_the_lock_file_was_removed() {
     std::fs::remove_file(site.path().join("towlined.lock")).unwrap();
     let ended = Launch::over(&site).try_start().await.unwrap_err();
     assert!(ended.said.join("\n").contains("is in use by another server"), "{:?}", ended.said);
-    // It cannot know who else finds no lock.
+    // A server without its lock file cannot know whether another server has started.
     assert_eq!(first.ended().await.code(), Some(1));
     first.says("was removed, so the server has stopped").await;
     let again = Launch::over(&site).start().await;
@@ -83,7 +83,7 @@ async fn a_catalog_that_another_program_has_locked_is_waited_for_with_a_word() {
         let launch = Launch::over(&site);
         async move { launch.start().await }
     });
-    // Longer than the server is silent about it.
+    // The server prints its first message about the wait after a shorter time than this.
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     backup.execute_batch("COMMIT").unwrap();
     drop(backup);

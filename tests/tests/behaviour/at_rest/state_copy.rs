@@ -1,5 +1,5 @@
-//! The server's state file, torn anywhere, emptied, or older than the catalog: it is
-//! a copy, and the catalog makes it anew.
+//! The server's state file is cut at any byte, emptied, or older than the catalog: it is a copy,
+//! and the server writes it anew from the catalog.
 
 use super::paused;
 use std::fs;
@@ -10,7 +10,7 @@ use towline_tests::server::TestServer;
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// Whatever was set aside beside the state file.
+/// The files that were set aside beside the state file.
 fn set_aside(site: &Site) -> Vec<PathBuf> {
     let names = fs::read_dir(site.state_path().parent().unwrap()).unwrap();
     let paths = names.map(|entry| entry.unwrap().path());
@@ -31,8 +31,8 @@ async fn a_state_file_cut_at_any_byte_is_made_anew() {
         server.start_again().await;
         server.stop().await;
         assert_eq!(server.site.state(), truth, "cut at {length}");
-        // The evidence is kept; of nothing, and of all but the last line's end, there
-        // is none.
+        // The damaged file is kept. An empty file, and a file that lacks only its last line break,
+        // are not damaged, so they are not kept.
         let aside = set_aside(&server.site);
         let is_damaged = length > 0 && length + 1 < whole.len();
         assert_eq!(aside.len(), usize::from(is_damaged), "cut at {length}");
@@ -82,7 +82,7 @@ async fn a_state_file_that_differs_from_the_catalog_is_warned_of() {
         assert_eq!(client.resume(resume(document_id)).await.offset, offset(300_000), "{what}");
         client.pause().await;
     }
-    // And one that is right is not.
+    // A state file that is right is not set aside.
     site.state_that("paused", |state| {
         state.find(document_id, None).is_some_and(|(_, entry)| entry.offset == offset(300_000))
     })

@@ -1,7 +1,7 @@
-//! A data folder that another version of Towline has left.
+//! A data folder that another version of Towline has written.
 //!
-//! `fixtures/v1` was made by the first version, with [`make_the_fixture`]; one more
-//! folder comes with each schema, and none is ever made again.
+//! [`make_the_fixture`] made `fixtures/v1` with the first version. Each new schema adds one folder,
+//! and no folder is ever made again.
 
 use super::paused;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ use towline_tests::tamper::{contents, edit};
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{FileHash, OnConflict};
 
-/// Where the fixture of a schema lies.
+/// The folder with the fixture of a schema version.
 fn fixture(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/v{version}"))
 }
 
-/// The same bytes in every run.
+/// A file with the same bytes in every run.
 fn test_file(size: usize) -> TestFile {
     let bytes = (0..size).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
     TestFile { bytes }
 }
 
-/// One block and a thousand bytes of it were sent.
+/// The file of which one block and a thousand bytes were sent.
 fn unfinished() -> TestFile {
     test_file(BLOCK + 5000)
 }
@@ -64,7 +64,7 @@ async fn make_the_fixture() {
     let third = paused(client, "publishing.bin", &publishing(), size).await;
     assert_eq!(third, id(3));
     server.stop().await;
-    // What a kill leaves that comes between the row and the rename.
+    // The state after a kill between the row and the rename.
     let catalog = Catalog::open(server.site.catalog_path()).unwrap();
     let (hash, now) = (publishing().hash(), server.clock.now());
     catalog.begin_publish(third, hash, Bytes::Synced, OnConflict::Rename, 0, now).await.unwrap();
@@ -89,16 +89,16 @@ async fn what_the_first_version_left_goes_on() {
     let user = ada(&site);
     let mut client = RawClient::login(server.address(), &user.token).await;
 
-    // Completed stays completed, and its receipt is the same.
+    // The completed document is still completed, and its receipt is the same.
     let again = Complete { document_id: Some(id(2)), ..Complete::default() };
     let receipt = client.complete_with(again).await;
     assert_eq!((receipt.filename.as_str(), receipt.blake3), ("done.txt", done().hash()));
     site.assert_published(&user, "done.txt", &done());
-    // Publishing was finished by the start.
+    // The start has finished the publishing.
     let status = client.status(id(3)).await;
     assert_eq!((status.status.as_str(), status.blake3), ("completed", Some(publishing().hash())));
     site.assert_published(&user, "publishing.bin", &publishing());
-    // And what was unfinished goes on at the very byte.
+    // The unfinished upload continues at the same byte.
     let granted = client.resume(Resume { blocks: true, ..resume(id(1)) }).await;
     assert_eq!(granted.offset, offset(BLOCK + 1000));
     assert_eq!(client.blocks(id(1)).await, [(0, unfinished().value(0))]);
@@ -114,7 +114,7 @@ async fn what_the_first_version_left_goes_on() {
 async fn what_a_later_version_left_is_refused_before_anything_is_written() {
     let site = Site::copy_of(&fixture(1));
     let mut server = Launch::over(&site).start().await;
-    // While the server has it open, the change stays in the journal.
+    // While the server has the catalog open, the change stays in the journal.
     edit(
         &site,
         "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
@@ -124,7 +124,7 @@ async fn what_a_later_version_left_is_refused_before_anything_is_written() {
     let journal = site.catalog_path().with_extension("db-wal");
     for was_killed in [true, false] {
         if !was_killed {
-            // Closed in good order, the journal is gone.
+            // After an orderly close, the journal is gone.
             edit(&site, "UPDATE refinery_schema_history SET name = 'later' WHERE version = 1000");
         }
         assert_eq!(journal.exists(), was_killed);

@@ -13,7 +13,7 @@ async fn chunks_in_the_wrong_place_are_refused_with_the_right_one() {
     let mut client = server.client().await;
     let document_id = client.upload(upload("doc.pdf", &test_file)).await.document_id;
     client.chunks(ZERO, &test_file, 0..2 * CHUNK).await;
-    // Below, beyond, and the very same chunk again.
+    // Below the offset, beyond it, and the same chunk again.
     for wrong in [0, 2 * CHUNK + 1, CHUNK, BLOCK - CHUNK] {
         client.chunk(ZERO, wrong, &test_file.bytes[wrong..(wrong + CHUNK).min(BLOCK)]).await;
         let error = client.error(Code::OffsetMismatch).await;
@@ -34,15 +34,15 @@ async fn with_blocks_a_chunk_must_continue_a_block_or_begin_one() {
     let document_id = client.upload(begin).await.document_id;
     client.block(ZERO, &test_file, 1).await;
     client.chunks(ZERO, &test_file, 0..1000).await;
-    // Into a held block, into the middle of one that has not begun, before and
-    // beyond the end of an open one.
+    // Into a held block, into the middle of a block that has not begun, and before and beyond the
+    // end of a block that has begun.
     for wrong in [BLOCK, BLOCK + 5, 2 * BLOCK + 1, 0, 999, 1001] {
         client.chunk(ZERO, wrong, &test_file.bytes[wrong..wrong + 100]).await;
         client.error(Code::OffsetMismatch).await;
         let wish = Resume { blocks: true, ..resume(document_id) };
         assert_eq!(client.resume(wish).await.offset, offset(1000));
     }
-    // A chunk across the border into a held block: the part before is kept.
+    // A chunk that reaches from a begun block into a held one: its first part is kept.
     client.chunks(ZERO, &test_file, 1000..BLOCK - 100).await;
     client.chunk(ZERO, BLOCK - 100, &test_file.bytes[BLOCK - 100..BLOCK + 100]).await;
     client.error(Code::OffsetMismatch).await;

@@ -60,10 +60,10 @@ async fn complete_while_bytes_are_missing_says_how_many_are_there() {
         let error = client.complete_refused(Complete::default(), Code::Incomplete).await;
         assert_eq!(error.expected, Some(offset(sent)));
     }
-    // By its number, unbound: it must be resumed first.
+    // By its number on a channel without the upload: the upload must be resumed first.
     let elsewhere = Complete { document_id: Some(document_id), ..Complete::default() };
     server.client().await.complete_refused(elsewhere, Code::BadState).await;
-    // The channel is as it was.
+    // The channel has not changed.
     client.chunks(ZERO, &test_file, BLOCK - 1..BLOCK).await;
     assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }

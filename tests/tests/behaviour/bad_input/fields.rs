@@ -59,7 +59,7 @@ async fn the_answer_names_the_field_that_is_wrong() {
         client.send_json(text).await;
         client.error(Code::UnknownAction).await;
     }
-    // The answer goes to the channel that asked.
+    // The answer is sent on the channel of the request.
     client.send_json(r#"{"action":"upload","channel":9,"filename":"a"}"#).await;
     client.error_on(Channel(9), Code::BadRequest).await;
     watched.assert_nothing_new().await;
@@ -86,7 +86,7 @@ async fn a_file_larger_than_the_server_takes_is_refused_before_a_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_the_disk_has_no_room_for_is_refused_before_a_byte() {
     let server = TestServer::start_with(|config| {
-        // All of a disk that nobody has.
+        // The server keeps more space free than any disk has.
         config.engine.reserve_bytes = 1 << 60;
         config.engine.max_filesize = FileSize::try_from(1 << 50).unwrap();
     })

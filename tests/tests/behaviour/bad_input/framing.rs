@@ -1,4 +1,4 @@
-//! Frames that are no frames, are too long, or do not end.
+//! Bytes that are no frame, frames that are too long, and frames that do not end.
 
 use super::{SHORT, Watched, hurried};
 use std::time::{Duration, Instant};
@@ -25,7 +25,8 @@ async fn a_frame_longer_than_its_limit_is_refused_by_its_head() {
                 false => watched.stranger().await,
             };
             if !logged_in && length.to_be_bytes()[0] != 0 {
-                // The first byte is one of no protocol that is served here: see [`another_protocol_is_answered_in_its_own_words`].
+                // This first byte belongs to a protocol that gets an answer of its own: see
+                // [`another_protocol_is_answered_in_its_own_words`].
                 continue;
             }
             client.send_raw(&length.to_be_bytes()).await;
@@ -34,7 +35,7 @@ async fn a_frame_longer_than_its_limit_is_refused_by_its_head() {
             assert_eq!(client.closed().await, []);
         }
     }
-    // A control message, a hello and a chunk have limits of their own.
+    // A control message, a `hello` and a chunk have different limits.
     let mut client = watched.stranger().await;
     client.send_raw(&8194_u32.to_be_bytes()).await;
     client.send_raw(&[1]).await;
@@ -108,7 +109,7 @@ async fn broken_framing_closes_the_connection() {
 async fn another_protocol_is_answered_in_its_own_words() {
     let watched = Watched::start().await;
     let tls: &[u8] = &[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
-    // What a browser and `curl` say gets an answer that they show to their user.
+    // The request of a browser or of `curl` gets an answer that it shows to its user.
     for request in [
         &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
         b"POST /uploads HTTP/1.1\r\n\r\n",
@@ -147,8 +148,8 @@ async fn a_frame_that_does_not_end_is_cut_off_and_its_bytes_count() {
     assert_eq!(granted.offset, offset(CHUNK + 1000), "what came of it counts");
 }
 
-/// Row 7 by drips: no byte that comes gives a frame more time, in a chunk as in a control
-/// frame.
+/// Row 7 with single bytes: a byte that arrives does not extend the time of its frame, in a chunk
+/// as in a control frame.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_byte_now_and_then_gives_a_frame_no_more_time() {
     let server = hurried(|timings| timings.frame = SHORT).await;
@@ -182,7 +183,7 @@ async fn a_byte_now_and_then_gives_a_frame_no_more_time() {
     }
 }
 
-/// A line of 9,600 baud brings 56 KiB in a minute: its chunks end.
+/// A line of 9,600 baud carries 56 KiB in a minute: the chunks end in time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_frame_on_a_slow_line_is_served() {
     const TIME: Duration = Duration::from_secs(2);
@@ -202,7 +203,7 @@ async fn a_long_frame_on_a_slow_line_is_served() {
     assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
 }
 
-/// Where a payload ends is a place in a file too.
+/// The end of a payload is a position in a file, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_ends_beyond_any_file_is_refused_by_its_head() {
     let server = TestServer::start().await;
@@ -211,12 +212,12 @@ async fn a_chunk_that_ends_beyond_any_file_is_refused_by_its_head() {
         client.upload(upload("far.bin", &TestFile::new(BLOCK, 114))).await;
         let at = Offset::try_from((1 << 63) - 1 - beyond).unwrap();
         let head = frame::chunk_head(ZERO, at, payload);
-        // The head alone is enough.
+        // The head is enough for the refusal; no payload is needed.
         client.send_raw(&head).await;
         client.error(Code::BadFrame).await;
         client.closed().await;
     }
-    // Up to there it is legal, and beyond the file only.
+    // A chunk that ends at the limit is legal, though it is beyond the end of this file.
     let mut client = server.client().await;
     let end = (1 << 63) - 1 - (1 << 20);
     client.upload(upload("near.bin", &TestFile::new(BLOCK, 114))).await;

@@ -38,7 +38,7 @@ async fn text_that_is_no_json_object_is_refused() {
         let error = client.error(Code::BadJson).await;
         assert!(error.message.len() <= 1024, "{error:?}");
     }
-    // The same connection is as good as ever.
+    // The same connection still works.
     client.ping().await;
     for text in &texts {
         let mut stranger = watched.stranger().await;

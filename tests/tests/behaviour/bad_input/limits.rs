@@ -1,4 +1,5 @@
-//! Too many of a kind, silence, and a client that does not read.
+//! Too many uploads, channels or connections, clients that are silent, and clients that do not
+//! read.
 
 use super::{SHORT, hurried};
 use std::time::Instant;
@@ -28,7 +29,7 @@ async fn a_user_has_a_limit_of_unfinished_uploads() {
     }
     let fourth = Upload { channel: channel(3), ..upload("3.bin", &test_file) };
     client.upload_refused(fourth.clone(), Code::TooMany).await;
-    // Another user has a count of its own.
+    // Another user has a limit of their own.
     let bob = server.site.add_user("bob").await;
     RawClient::login(server.address(), &bob.token).await.upload(fourth.clone()).await;
     client.cancel(documents[1]).await;
@@ -50,7 +51,7 @@ async fn a_connection_has_a_limit_of_channels() {
     }
     let one_more = Upload { channel: Channel(5000), ..upload("more.bin", &test_file) };
     client.upload_refused(one_more.clone(), Code::TooMany).await;
-    // One that ends makes room.
+    // An upload that ends makes room for another.
     client.chunk(Channel(7), 0, &test_file.bytes).await;
     client.complete(Channel(7)).await;
     client.upload(one_more).await;
@@ -74,8 +75,7 @@ async fn an_upload_has_a_limit_of_open_blocks() {
     client.announce(ZERO, 64, test_file.value(64)).await;
     client.error(Code::TooMany).await;
     let wish = Resume { blocks: true, ..resume(document_id) };
-    // What was begun and not held is forgotten; only the bytes that end at the
-    // offset stay.
+    // Blocks that were begun and not completed are forgotten; only the bytes up to the offset stay.
     assert_eq!(client.resume(wish).await.offset, offset(1));
     client.chunk(ZERO, 10 * BLOCK, &test_file.bytes[10 * BLOCK..10 * BLOCK + 10]).await;
     client.ping().await;
@@ -87,7 +87,7 @@ async fn a_connection_above_the_limit_is_served_once_another_has_ended() {
     let server = TestServer::start_with(|config| config.connections = 2).await;
     let one = server.client().await;
     let two = server.client().await;
-    // One more waits or is turned away; it is served as soon as there is room.
+    // One more connection waits or is refused; it is served as soon as there is room.
     let mut third = RawClient::connect(server.address()).await;
     let _ = third.try_send_raw(&frame::control(&hello(&server.user.token))).await;
     drop((one, two));
@@ -113,7 +113,7 @@ async fn a_silent_client_is_sent_away_and_one_that_pings_stays() {
     client.closed().await;
     let mut client = server.client().await;
     assert_eq!(client.resume(resume(document_id)).await.offset, offset(CHUNK));
-    // One that says ping now and then stays.
+    // A client that sends a ping now and then stays connected.
     let mut pings = tokio::time::interval(SHORT / 5);
     for _ in 0..12 {
         pings.tick().await;

@@ -1,4 +1,4 @@
-//! What comes before the login, and instead of one.
+//! Input before a login, and in place of one.
 
 use super::{SHORT, Watched, hurried};
 use std::time::Instant;
@@ -19,7 +19,8 @@ async fn a_later_version_is_answered_with_1_and_an_earlier_one_is_refused() {
     client.send(&hello_of_version(&token, 0)).await;
     assert_eq!(client.error(Code::VersionUnsupported).await.max, Some(1));
     client.closed().await;
-    // A later client is answered with what both speak, on the same connection.
+    // A client of a later version is answered in a version that both support, on the same
+    // connection.
     for version in [1, 2, u32::MAX] {
         let mut client = watched.stranger().await;
         client.send(&hello_of_version(&token, version)).await;
@@ -39,13 +40,13 @@ async fn a_later_version_is_answered_with_1_and_an_earlier_one_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_log_in_is_sent_away() {
     let watched = Watched::over(hurried(|timings| timings.login = SHORT).await);
-    // Silent.
+    // The client sends nothing.
     let begun = Instant::now();
     let mut client = watched.stranger().await;
     client.error(Code::AuthTimeout).await;
     client.closed().await;
     assert!(begun.elapsed() >= SHORT);
-    // Drop by drop: each byte is in time, the whole is not.
+    // The client sends single bytes: each one is in time, and the whole login is not.
     let mut client = watched.stranger().await;
     let bytes = frame::control(&hello(&watched.server.user.token));
     let mut drops = tokio::time::interval(SHORT / 10);
@@ -80,7 +81,7 @@ async fn a_request_before_the_login_closes_the_connection() {
         client.error(Code::AuthRequired).await;
         assert_eq!(client.closed().await, [], "{what}");
     }
-    // No JSON, no action: closed as well, with whatever says it best.
+    // No JSON, or no action: the connection is closed, with the code that fits best.
     for text in
         [&b"{"[..], b"[]", b"{}", b"{\"action\":\"fly\"}", b"{\"action\":\"hello\"}", b"\xff"]
     {

@@ -1,4 +1,4 @@
-//! Names that no file may have, and odd ones that it may.
+//! Names that no file may have, and unusual names that are allowed.
 
 use super::Watched;
 use towline_protocol::Code;
@@ -65,7 +65,7 @@ async fn names_that_are_paths_or_invisible_or_reserved_are_refused() {
         };
         client.upload_refused(begin, Code::BadName).await;
     }
-    // 32 folders are legal, one more is not, and the whole has a cap too.
+    // A path may have 32 folders and not one more, and its whole length has a limit, too.
     for (count, name) in [(33, "f".to_owned()), (20, "f".repeat(110))] {
         let folder = vec![name; count];
         let begin = Upload { folder, ..upload("a.bin", &TestFile::new(1, 1)) };

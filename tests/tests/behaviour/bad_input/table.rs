@@ -1,4 +1,4 @@
-//! Whether every test that `BAD_INPUT.md` names is there, and every row has one.
+//! Checks that every test that `BAD_INPUT.md` names exists, and that every row names one.
 
 use towline_tests::named_tests::{document, missing, named};
 

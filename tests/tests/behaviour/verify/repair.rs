@@ -1,4 +1,4 @@
-//! `--repair`: nothing is lost by it, wherever it is cut off.
+//! `--repair`: it loses nothing, at whatever point it is interrupted.
 
 use super::{command, completed, told, verify};
 use std::fs;
@@ -37,7 +37,7 @@ async fn a_damaged_document_is_set_aside_and_can_be_uploaded_again() {
     }
     assert!(!place.exists(), "nothing lies under a name that is not whole");
     assert_eq!(fs::read_to_string(&stray).unwrap(), "somebody's", "it stays where it is");
-    // There is nothing more that it could do.
+    // A second run finds nothing more to repair.
     let again = verify(site, &["--repair"]).await;
     assert_eq!(again.kinds(), ["no_document uploads/1/stray"]);
     fs::remove_file(&stray).unwrap();
@@ -46,7 +46,7 @@ async fn a_damaged_document_is_set_aside_and_can_be_uploaded_again() {
     server.start_again().await;
     let mut client = server.client().await;
     for (document_id, name) in [(damaged, "damaged.bin"), (missing, "missing.bin")] {
-        // SUCCESS is not said again for bytes that are not there.
+        // The server does not repeat SUCCESS for bytes that are lost.
         client.resume_refused(resume(document_id), Code::Failed).await;
         let complete = Complete { document_id: Some(document_id), ..Complete::default() };
         client.complete_refused(complete, Code::Failed).await;
@@ -120,8 +120,8 @@ async fn a_disk_that_is_not_mounted_has_lost_nothing() {
     assert!(left.findings.iter().all(|finding| finding["done"] == "nothing"));
     fs::rename(&elsewhere, &folder).unwrap();
     assert!(verify(site, &[]).await.is_well());
-    // Both files lay on the file system of all folders, where no disk can be missing: so they
-    // were removed, though nothing else is left in the folder.
+    // Both files were on the file system of the data folder, which cannot be missing on its own: so
+    // they were removed, though the folder has no other file.
     for name in ["a.txt", "b.txt"] {
         fs::remove_file(folder.join(name)).unwrap();
     }

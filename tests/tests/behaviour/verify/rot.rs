@@ -1,5 +1,5 @@
-//! A damaged file with the size and the time of the whole one: once the damage was seen,
-//! the server does not answer any more that the document is there.
+//! A damaged file with the size and the time of the undamaged one: after the damage was found, the
+//! server no longer answers that the document exists.
 
 use super::{told, verify};
 use std::fs;
@@ -29,8 +29,8 @@ impl Fixture {
         Self { site, ada, server, client }
     }
 
-    /// Puts a file with its hash, and sends the bytes if the server asks for them. Says
-    /// whether it did, and under which name the file is.
+    /// Uploads a file with its hash, and sends the bytes if the server asks for them. Returns
+    /// whether it asked, and the name that the document has.
     async fn put(&mut self, name: &str, test_file: &TestFile) -> (bool, String) {
         let request = Upload { blake3: Some(test_file.hash()), ..upload(name, test_file) };
         self.client.send(&Request::Upload(request)).await;
@@ -62,7 +62,7 @@ async fn damage_seen_while_a_file_is_copied_is_remembered() {
         for word in ["ERROR", "a.bin", "user=1", "document=1", "verify --repair"] {
             assert!(line.contains(word), "{word}: {line}");
         }
-        // Made from the other document, whose bytes are whole.
+        // The server made it from the other document, whose bytes are undamaged.
         assert_eq!(fixture.put("a.bin", &test_file).await, (false, "a (1).bin".to_owned()));
         fixture.site.assert_published(&fixture.ada, "a (1).bin", &test_file);
         assert_eq!(fs::read(&path).unwrap(), damaged, "nothing is written over");
@@ -83,7 +83,7 @@ async fn damage_seen_by_verify_is_known_to_the_server() {
         assert_eq!(verified.summary["repaired"], 0);
         assert_eq!(contents(&fixture.site.uploads()), before, "no file was changed");
         assert_eq!(fixture.put("a.bin", &test_file).await, (true, "a (1).bin".to_owned()));
-        // It is found again, and was recorded once.
+        // `verify` finds the damage again, and had recorded it once.
         let (code, text) = told(&fixture.site, &[]).await;
         assert_eq!(code, Some(1));
         assert!(text.contains("DAMAGED") && !text.contains("any more"), "{text}");

@@ -70,7 +70,7 @@ async fn a_staging_file_that_is_too_short_is_found() {
     assert!(verify(&server.site, &[]).await.is_well());
 }
 
-/// A document whose server was killed at that point of its publishing.
+/// A document whose server was killed at this point of its publishing.
 async fn killed_while_publishing(site: &Site, point: &str, test_file: &TestFile) -> (u64, String) {
     let user = site.add_user("ada").await;
     let plan = format!("{point}=kill");
@@ -105,7 +105,7 @@ async fn a_document_on_its_way_to_its_name_is_verified_under_either() {
         let mut client = RawClient::login(server.address(), &token).await;
         let status = client.status(id.try_into().unwrap()).await;
         let from = if at.ends_with(".tmp") {
-            // Its damaged block alone is wanted.
+            // The server asks only for the damaged block.
             assert_eq!(status.status, "uploading");
             client.resume(resume(status.document_id)).await.offset.get()
         } else {
