@@ -1,7 +1,7 @@
-//! A document that the server makes from another with the same bytes, and the server, the
-//! machine or the connection ends on the way: its name is absent or it is there once and
-//! whole, nothing else is left, the other document is as it was, and the same words again
-//! get SUCCESS.
+//! The server, the machine or the connection ends while the server makes a document from another
+//! one with the same bytes. Afterwards the document is absent, or it exists once and is complete;
+//! no other file is left, the source document has not changed, and the same request again gets
+//! SUCCESS.
 
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::Volume;
 
-/// Points that a copy passes behind those of its own, in order.
+/// Points that a copy reaches after its own points, in order.
 const PUBLISHED: &[&str] = &[
     "publish.synced",
     "publish.row_publishing",
@@ -29,7 +29,7 @@ const PUBLISHED: &[&str] = &[
     "publish.row_completed",
 ];
 
-/// Where it need not be durable at once.
+/// The same for a copy that need not be durable at once.
 const RELAXED: &[&str] = &["publish.row_publishing", "publish.folder_made", "publish.renamed"];
 
 const DURABLE_WAY: &[&str] = &[];
@@ -52,7 +52,7 @@ fn wish(test_file: &TestFile) -> Upload {
     }
 }
 
-/// The document that is copied, by a server that dies nowhere.
+/// The document that is copied, made by a server without failpoints.
 async fn source(site: &Site, user: &TestUser, test_file: &TestFile) {
     let server = Launch::without_reserve(site).start().await;
     let mut client = server.client(user).await;
@@ -96,7 +96,7 @@ async fn arrives(server: &ServerProcess, site: &Site, user: &TestUser, test_file
     server.assert_calm();
 }
 
-/// The answer on that channel, without what is said of the progress.
+/// The answer on that channel, without progress reports.
 async fn answer(client: &mut RawClient, channel: Channel) -> Reply {
     let is_answer = |heard: &Heard| {
         matches!(heard, Heard::Reply(reply)
@@ -147,14 +147,14 @@ async fn a_power_cut_at_every_point_of_a_copy_keeps_every_promise() {
     }
 }
 
-/// A server whose copies take a second for each block, and one of half a minute under way.
+/// A server that takes one second for each block of a copy, and one copy of 30 s that has begun.
 async fn in_the_middle(site: &Site, user: &TestUser) -> (ServerProcess, RawClient, TestFile) {
     let test_file = TestFile::new(30 * BLOCK, 982);
     source(site, user, &test_file).await;
     let server = Launch::without_reserve(site).failpoints("copy.block=wait:1000").start().await;
     let mut client = server.client(user).await;
     client.send(&Request::Upload(wish(&test_file))).await;
-    // It is told how far it is, long before the end.
+    // The client gets a progress report long before the end.
     let heard =
         client.until("progress", |heard| matches!(heard, Heard::Reply(Reply::Progress(_)))).await;
     let Some(Heard::Reply(Reply::Progress(progress))) = heard.last() else { panic!("{heard:?}") };
@@ -231,7 +231,8 @@ async fn a_copy_ends_with_its_server() {
     server.gone().await;
 }
 
-/// No room for a copy is no room for the file: it is said before anything is made.
+/// Where the disk has no room for a copy, it has none for the file: the server refuses the upload
+/// before it makes a file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_without_room_makes_nothing() {
     let Some(volume) = Volume::memory(24 << 20) else { return };
@@ -243,7 +244,7 @@ async fn a_copy_without_room_makes_nothing() {
     let mut client = server.client(&user).await;
     client.upload_refused(wish(&test_file), Code::NoSpace).await;
     assert!(staged(&site).is_empty());
-    // Where it is there already no room is needed.
+    // Where the document exists already, no room is needed.
     let there = Upload { blake3: Some(test_file.hash()), ..upload("source", &test_file) };
     client.send(&Request::Upload(there)).await;
     assert!(client.success_on(ZERO).await.existing);
@@ -251,7 +252,7 @@ async fn a_copy_without_room_makes_nothing() {
     server.gone().await;
 }
 
-/// A death between the look at a file that is gone and the word of the row.
+/// The server dies after it has found that a file is gone, and before the row says so.
 #[tokio::test]
 async fn a_server_killed_where_a_file_is_found_to_be_gone_recovers() {
     let test_file = TestFile::new(70_000, 985);
@@ -274,8 +275,8 @@ async fn a_server_killed_where_a_file_is_found_to_be_gone_recovers() {
     server.gone().await;
 }
 
-/// An operator has put the file of a document back, and nothing has synced it. `SUCCESS`
-/// means that it outlives the power all the same.
+/// An operator has put the file of a document back without a sync. After `SUCCESS` the file must
+/// survive a power cut all the same.
 #[tokio::test]
 async fn a_power_cut_behind_a_file_that_was_put_back_breaks_no_promise() {
     for size in [70_000, 2 * BLOCK + 5] {

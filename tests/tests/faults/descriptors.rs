@@ -1,5 +1,5 @@
-//! No descriptors left: nobody new comes in, those who are in go on, and the log
-//! says it once a second.
+//! The server has no descriptors left: it accepts no new connection, the open connections continue,
+//! and the log has one line per second about it.
 
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -41,7 +41,7 @@ async fn uploads_that_use_up_all_descriptors_end_no_server() {
     }
     assert!((1..63).contains(&granted), "the descriptors are used up at some time");
 
-    // Whoever comes now waits outside, in the kernel's queue.
+    // A new connection waits in the kernel's queue.
     let outside = TcpStream::connect(server.address()).await.unwrap();
     server.says("a connection could not be taken").await;
     let (before, began) = (server.said().len(), Instant::now());
@@ -53,7 +53,8 @@ async fn uploads_that_use_up_all_descriptors_end_no_server() {
     }
     let said = server.said().split_off(before);
     println!("{} bytes promised meanwhile, {} lines in the log", sent - 2000, said.len());
-    // One a second about the door, one about the state file, and those at either end.
+    // One line per second about new connections, one about the state file, and one more of each at
+    // the beginning and the end.
     let most = 2 * (began.elapsed().as_secs() + 1);
     assert!(said.len() as u64 <= most, "{said:#?}");
 

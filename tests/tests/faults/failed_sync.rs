@@ -1,6 +1,6 @@
-//! A sync that fails: of an upload's bytes, of a folder, of the catalog, of a disk
-//! that has less room than it says. Nothing is promised that is not kept, the sync
-//! is never asked again, and what was promised before is there after a restart.
+//! A sync that fails: of an upload's bytes, of a folder, of the catalog, of a disk that has less
+//! room than it reports. The server makes no promise that it cannot keep, never syncs that file
+//! again, and after a restart all earlier promises hold.
 
 use std::path::PathBuf;
 use towline_protocol::request::{Complete, Find, Upload};
@@ -13,7 +13,7 @@ use towline_tests::strace::Strace;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{self, Volume};
 
-/// A data folder with a user, and a `strace` that has that call fail on the file that `path`
+/// A data folder with a user, and a `strace` that makes this call fail on the file that `path`
 /// names. `None`, with a message, where there is no `strace`.
 async fn site_with_failing(
     call: &str,
@@ -29,12 +29,12 @@ async fn site_with_failing(
     Some((site, user, strace))
 }
 
-/// A second sync of the same file would say OK, though the bytes are gone.
+/// A second sync of the same file would succeed, although its bytes are lost.
 fn assert_asked_once(strace: &Strace) {
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 }
 
-/// A server whose disk has failed changes nothing any more, and still answers questions.
+/// A server whose disk has failed makes no changes, and still answers questions.
 async fn assert_reads_only(server: &ServerProcess, user: &TestUser, test_file: &TestFile) {
     let mut other = server.client(user).await;
     let refused = other.upload_refused(upload("other", test_file), Code::StorageReadOnly).await;
@@ -67,7 +67,7 @@ async fn a_failed_sync_of_an_uploads_bytes_fails_that_upload_and_stops_the_other
     assert!(!was_promised, "nothing is promised of bytes that were not synced");
     failing.resume_refused(resume(failing_id), Code::Failed).await;
 
-    // The volume is flagged: the other upload is stopped and loses nothing.
+    // The whole volume counts as failed: the other upload is stopped and loses no byte.
     healthy.chunks(ZERO, &test_file, BLOCK..test_file.size()).await;
     let told = healthy.error(Code::StorageReadOnly).await;
     println!("the other writer: {} {}", told.code, told.message);
@@ -84,12 +84,12 @@ async fn a_failed_sync_of_an_uploads_bytes_fails_that_upload_and_stops_the_other
     again.chunks(ZERO, &test_file, position(from)..test_file.size()).await;
     again.complete(ZERO).await;
     site.assert_published(&user, "healthy", &test_file);
-    // What was received of the one that failed is kept.
+    // The received bytes of the upload that failed are kept.
     assert_eq!(site.staged_names(), ["orphans"]);
 }
 
-/// That which stands before the catalog's word that the document is on its way: no
-/// checkpoint has synced anything, for the only one there is waits for another upload.
+/// The sync that comes before the catalog records the publishing. No checkpoint has synced the
+/// bytes before, because the only checkpoint waits for another upload.
 #[tokio::test]
 async fn a_failed_sync_at_complete_fails_the_upload() {
     let path = |site: &Site, _: &TestUser| site.staging_folder().join("2.tmp");
@@ -122,8 +122,8 @@ async fn a_failed_sync_at_complete_fails_the_upload() {
     server.gone().await;
 }
 
-/// Who pauses in good order hears of it, whether the sync failed before the upload was
-/// let go of or behind that.
+/// A client that pauses in good order gets the error, whether the sync failed before the upload was
+/// released or after that.
 #[tokio::test]
 async fn a_failed_sync_at_a_pause_is_told_to_the_client() {
     let path = |site: &Site, _: &TestUser| site.staging_folder().join("1.tmp");
@@ -143,7 +143,8 @@ async fn a_failed_sync_at_a_pause_is_told_to_the_client() {
     server.gone().await;
 }
 
-/// Without it an upload's file may be gone after a power cut, promised bytes and all.
+/// Without this sync, the file of an upload may be gone after a power cut, together with its
+/// promised bytes.
 #[tokio::test]
 async fn a_failed_sync_of_the_staging_folder_promises_nothing() {
     let path = |site: &Site, _: &TestUser| site.staging_folder();
@@ -178,8 +179,8 @@ async fn a_failed_sync_of_the_staging_folder_promises_nothing() {
     server.gone().await;
 }
 
-/// The file has its name, and only the row does not say so. What was cut off is
-/// finished for whoever asks, and a sync of the file fails on the way.
+/// The file has its name, but the row does not say so. A request finishes the publishing that was
+/// cut off, and the sync of the file fails on the way.
 #[tokio::test]
 async fn a_failed_sync_of_a_named_file_leaves_it_publishing_until_the_next_start() {
     let path = |site: &Site, user: &TestUser| site.document(user, "doc");
@@ -209,8 +210,8 @@ async fn a_failed_sync_of_a_named_file_leaves_it_publishing_until_the_next_start
     server.gone().await;
 }
 
-/// An operator has put the file of a document back, and it was never synced. It is vouched
-/// for only behind a sync, and where that fails it is not.
+/// An operator has put the file of a document back without a sync. The server gives a receipt for
+/// it only after a sync, and gives none where that sync fails.
 #[tokio::test]
 async fn a_failed_sync_of_a_file_that_was_put_back_does_not_vouch_for_it() {
     if !volume::has("strace") {
@@ -256,8 +257,8 @@ async fn a_failed_sync_of_the_users_folder_gives_no_receipt() {
     of_the_users_folder(&[]).await;
 }
 
-/// Its sync is the last: by then the file has its name, and the name may go again
-/// with the folder that it lies in.
+/// This sync is the last one. The file has its name by then, and the name may be lost together with
+/// the folder.
 #[tokio::test]
 async fn a_failed_sync_of_the_folder_above_a_new_one_gives_no_receipt() {
     of_the_users_folder(&["deep"]).await;
@@ -275,7 +276,7 @@ async fn of_the_users_folder(below: &[&str]) {
     let told = writer.complete_refused(Complete::default(), Code::StorageReadOnly).await;
     println!("the writer: {} {}", told.code, told.message);
     assert_eq!(writer.status(id).await.status, "publishing");
-    // Asked again it does not say SUCCESS either, for nobody knows.
+    // The same request again gets no SUCCESS, because the server cannot know what is on the disk.
     let again = Complete { document_id: Some(id), ..Complete::default() };
     writer.complete_refused(again, Code::StorageReadOnly).await;
     assert_reads_only(&server, &user, &test_file).await;
@@ -295,7 +296,7 @@ async fn a_failed_sync_or_write_of_the_catalog_breaks_no_promise() {
     if !volume::has("strace") {
         return;
     }
-    // SQLite syncs its journal by the one, writes it by the other.
+    // The first calls sync SQLite's journal, the last one writes it.
     for call in ["fdatasync,fsync", "pwrite64"] {
         let mut fired = 0;
         for n in 1..=6 {
@@ -336,7 +337,7 @@ async fn a_failed_sync_or_write_of_the_catalog_breaks_no_promise() {
     }
 }
 
-/// A whole upload without waiting; the errors that were said to it.
+/// Sends a whole upload without waiting. Returns the errors that came.
 async fn say_all(server: &ServerProcess, user: &TestUser, test_file: &TestFile) -> Vec<Code> {
     let mut writer = server.client(user).await;
     writer.send(&Request::Upload(upload("doc", test_file))).await;
@@ -350,8 +351,7 @@ async fn say_all(server: &ServerProcess, user: &TestUser, test_file: &TestFile) 
     errors
 }
 
-/// Measured: on such a disk the first sync failed and the second was told OK, with
-/// the data gone.
+/// Measured: on such a disk the first sync failed and the second one succeeded, with the data lost.
 #[tokio::test]
 async fn a_disk_that_is_full_only_at_the_sync_breaks_no_promise() {
     let Some(room) = Volume::memory(24 << 20) else { return };
@@ -378,8 +378,8 @@ async fn a_disk_that_is_full_only_at_the_sync_breaks_no_promise() {
         }
     }
     println!("the writer: {errors:?}, {promised} bytes were promised");
-    // Which one is told depends on who meets the disk first: a sync, or a write after
-    // another's sync.
+    // Which error it is depends on which call reaches the disk first: a sync, or a write after the
+    // sync of another file.
     assert!(
         matches!(errors[..], [Code::StorageFailed | Code::StorageReadOnly]),
         "one error that says what it is: {errors:?}"
@@ -387,7 +387,7 @@ async fn a_disk_that_is_full_only_at_the_sync_breaks_no_promise() {
     assert_reads_only(&server, &user, &test_file).await;
     server.gone().await;
 
-    // Somebody makes room and starts the server again.
+    // The operator makes room and starts the server again.
     room.remount("size=256m");
     disks.mount_data_again();
     let site = disks.site();

@@ -1,4 +1,4 @@
-//! Whether the failpoints of the server do what the crash tests ask of them.
+//! Checks that the failpoints of the server do what the crash tests need.
 
 use std::os::unix::process::ExitStatusExt as _;
 use towline_tests::process::Launch;

@@ -1,6 +1,5 @@
-//! A disk that is full: under the bytes of uploads, under the catalog. What is
-//! durable stays, each client is told, and when there is room again all goes on,
-//! without a restart.
+//! A full disk, first under the bytes of uploads, then under the catalog. Durable bytes stay, each
+//! client gets the error, and when there is room again all uploads continue without a restart.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use towline_tests::test_file::TestFile;
 use towline_tests::volume::Volume;
 use towline_types::{DocumentId, Offset};
 
-/// One of three that upload at once.
+/// One of three clients that upload at the same time.
 struct Client {
     raw: RawClient,
     name: String,
@@ -24,7 +23,7 @@ struct Client {
 }
 
 impl Client {
-    /// Begins, sends the first bytes, and is promised them.
+    /// Begins an upload and sends the first bytes, until they are promised durable.
     async fn begin(server: &ServerProcess, user: &TestUser, number: u64, first: usize) -> Self {
         let mut raw = RawClient::login(server.address(), &user.token).await;
         let (name, test_file) = (format!("{number}.bin"), TestFile::new(900_000, 920 + number));
@@ -34,7 +33,7 @@ impl Client {
         Self { raw, name, test_file, id, promised: promise.durable }
     }
 
-    /// Sends the rest and asks for the end; how that went.
+    /// Sends the rest and `complete`. Returns how that ended.
     async fn goes_on(&mut self, from: usize) -> Result<(), ErrorReply> {
         self.raw.chunks(ZERO, &self.test_file, from..self.test_file.size()).await;
         self.raw.send(&Request::Complete(Complete::default())).await;
@@ -45,7 +44,7 @@ impl Client {
         }
     }
 
-    /// Where the server says that it stands; never before what was promised.
+    /// The server's offset of the upload, which may not be below what was promised.
     async fn resumes(&mut self) -> usize {
         let granted = self.raw.resume(resume(self.id)).await;
         assert!(granted.offset >= self.promised, "{granted:?}");
@@ -85,7 +84,7 @@ async fn under_the_bytes(data: Volume) {
         tokio::join!(first.goes_on(200_000), second.goes_on(200_000), third.goes_on(200_000));
     let mut waiting = Vec::new();
     for (mut client, went) in clients.into_iter().zip([first, second, third]) {
-        // Each needs 700,000 bytes more, and there are 500,000.
+        // Each client needs 700,000 bytes more, and 500,000 are free.
         let error = went.expect_err("there is no room for it");
         println!("{}: {} {}", client.name, error.code, error.message);
         assert_eq!(error.code, Code::NoSpace);
@@ -95,7 +94,7 @@ async fn under_the_bytes(data: Volume) {
         assert!(status.durable >= client.promised, "{status:?}");
         waiting.push(client);
     }
-    // One that is begun now is told at once, and how much is missing.
+    // A new upload is refused at once, with the number of missing bytes.
     let mut late = RawClient::login(server.address(), &user.token).await;
     let refused =
         late.upload_refused(upload("late", &TestFile::new(2 << 20, 930)), Code::NoSpace).await;
@@ -151,8 +150,8 @@ async fn a_full_disk_under_the_catalog_loses_no_promise() {
     server.gone().await;
 }
 
-/// A checkpoint that cannot be recorded is tried again, but neither disk nor log is
-/// kept busy with it: not by connections that end, either, which ask for one at once.
+/// Checks that a checkpoint which cannot be recorded is tried again only once per second, and
+/// logged as often. Connections that end ask for a checkpoint at once, and must not change that.
 async fn assert_tries_and_says_it_once_a_second(
     server: &ServerProcess,
     user: &TestUser,
@@ -168,7 +167,7 @@ async fn assert_tries_and_says_it_once_a_second(
         ended += 1;
     }
     let said = server.said();
-    // Once for requests and checkpoints together, with the place and the error's number.
+    // One line for requests and checkpoints together, with the path and the number of the error.
     let tells = |line: &&String| line.contains("the disk with the catalog is full");
     let line = said.iter().find(tells).expect("it says so");
     for word in ["WARN", "path=\"state/catalog.db\"", "errno=28", "code=no_space"] {
@@ -181,14 +180,14 @@ async fn assert_tries_and_says_it_once_a_second(
     };
     let tried =
         lines.len() as u64 + lines.iter().map(|line| u64::from(left_out(line))).sum::<u64>();
-    // One a second, and those at either end.
+    // One per second, and one more at the beginning and at the end.
     let most = began.elapsed().as_secs() + 2;
     println!("{ended} connections ended, {tried} tries, {} lines", lines.len());
     assert!(lines.len() as u64 <= most, "{lines:#?}");
     assert!(tried <= most, "{tried} tries with {ended} connections: {lines:#?}");
 }
 
-/// To the last byte of the last page.
+/// Fills the file up to the last byte of its last page.
 fn fill_the_rest(ballast: &Path) {
     use std::io::Write as _;
     let mut file = std::fs::File::options().append(true).open(ballast).expect("the ballast");

@@ -1,5 +1,5 @@
-//! The server dies, or makes a mistake, while it takes in that a file has grown: afterwards
-//! the upload is the old one or the longer one, and all that was promised of it is there.
+//! The server dies or panics while it records that a file has grown. Afterwards the upload has the
+//! old length or the new one, and all promised bytes are there.
 
 use towline_protocol::Request;
 use towline_protocol::request::Resume;

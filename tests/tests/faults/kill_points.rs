@@ -1,5 +1,5 @@
-//! Death at every named point of the server, with and without a power cut right
-//! behind it, and death at every point of the start that follows.
+//! The server is killed at each of its named points, with and without a power cut just after that,
+//! and at each point of the start that follows.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,11 +10,11 @@ use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::scenario::{AllowedLoss, Scenario};
 use towline_tests::site::Site;
 
-/// Points that no scenario passes, as those of a relaxed server, of what comes whole and of copies: a
-/// damaged block, which the torture sends, a no, which changes nothing that is kept,
-/// `towlined verify --repair`, which has tests of its own, and a fast upload, whose pieces
-/// pass the points of all others behind it. A file that has grown, a document whose file was removed
-/// and a copy to another file system have tests of their own.
+/// Points that no scenario reaches. Reasons: only a damaged block leads there, which the crash test
+/// sends; or only a refusal, which changes nothing that is kept; or only `towlined verify
+/// --repair`, which has tests of its own; or only a fast upload, whose pieces reach all other
+/// points after it. A relaxed server, a file that is sent at once, a copy, a file that has grown, a
+/// document whose file was removed and a copy to another file system have tests of their own.
 const ELSEWHERE: &[&str] = &[
     "block.check",
     "gone.found",
@@ -30,14 +30,13 @@ const ELSEWHERE: &[&str] = &[
     "loan.pulled",
 ];
 
-/// How often each point is waited for: the first times, or with `TOWLINE_LONG=1` all
-/// there are.
+/// How many times of reaching a point are tested: the first ones, or with `TOWLINE_LONG=1` all.
 fn times(quick: u64) -> u64 {
     if is_long() { u64::MAX } else { quick }
 }
 
-/// Travels with a server that dies there at that time. Says whether it did: by that
-/// death and no other.
+/// Runs the scenario with a server that is killed at that point. Returns whether the server died of
+/// this kill.
 async fn dies_at(site: &Site, scenario: &mut Scenario, point: &str, time: u64) -> bool {
     let plan = format!("{point}=kill@{time}");
     let mut server = match Launch::without_reserve(site).failpoints(&plan).try_start().await {
@@ -46,13 +45,13 @@ async fn dies_at(site: &Site, scenario: &mut Scenario, point: &str, time: u64) -
     };
     scenario.travel(server.address()).await;
     if !scenario.is_done() {
-        // Nothing else keeps a scenario from its end.
+        // Only the kill can keep a scenario from its end.
         server.ended().await;
     }
     server.was_killed().await
 }
 
-/// A server that does not come to listen died at its point, or something is wrong.
+/// Whether a server that ended before it listened was killed at its point.
 fn died_of_it(ended: &Ended) -> bool {
     assert_calm(&ended.said);
     assert!(ended.was_killed(), "{ended:#?}");
@@ -69,7 +68,7 @@ fn no_point_is_forgotten() {
     assert_eq!(found, known);
 }
 
-/// The points that the source names.
+/// The names of all points in the source.
 fn names(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).expect("the source of the server") {
         let path = entry.expect("an entry").path();
@@ -116,7 +115,7 @@ async fn power_is_cut_at_every_point_with_the_catalog_on_another_disk() {
     power_is_cut_at_every_point(Disks::two).await;
 }
 
-/// The next start needs nobody, every promise holds, and all gets to its end.
+/// The next start works without an operator, every promise holds, and all uploads are completed.
 async fn arrives(scenario: &mut Scenario, site: &Site, allowed_loss: AllowedLoss) {
     scenario.assert_only_whole_files(site);
     let server = Launch::without_reserve(site).start().await;
@@ -142,9 +141,9 @@ async fn power_is_cut_at_every_point(disks: fn() -> Option<Disks>) {
     }
 }
 
-/// What the first death leaves for the start: an upload that is longer than
-/// promised, one that is about to move, one whose move the power cut undoes, and one
-/// whose new name is there for good.
+/// The uploads that the first kill leaves for the start: one with more bytes than promised, one
+/// that is about to be renamed, one whose rename the power cut undoes, and one whose new name is
+/// durable.
 const LEFT_FOR_THE_START: &[&str] =
     &["checkpoint.synced", "publish.row_publishing", "publish.renamed", "publish.folder_synced"];
 

@@ -1,6 +1,6 @@
-//! Another program with rights in the data folder swaps a folder for a link that leads out,
-//! again and again, while uploads are published there: nothing is ever written outside,
-//! nothing is lost, and a share of the uploads succeeds meanwhile.
+//! Another program with rights in the data folder swaps a folder for a link that leads out of it,
+//! again and again, while uploads are published there. The server never writes outside, loses no
+//! upload, and publishes some of the uploads meanwhile.
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::os::unix::fs::symlink;
@@ -15,11 +15,11 @@ use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::TestFile;
 use towline_types::DocumentId;
 
-/// Uploads while the folder and the link are swapped. Measured in eight runs: 67 to 88 of
-/// them succeed, between 22,000 and 101,000 swaps.
+/// The number of uploads while the folder and the link are swapped. Measured in eight runs: 67 to
+/// 88 of them succeed, during 22,000 to 101,000 swaps.
 const ATTEMPTS: usize = 200;
 
-/// Swaps a folder and a link until it is dropped; then the folder has its name.
+/// Swaps a folder and a link until it is dropped; after that the name belongs to the folder.
 struct Swapper {
     stop: Arc<AtomicBool>,
     swaps: Arc<AtomicU64>,
@@ -76,7 +76,7 @@ async fn swapped(site: &Site, user: &TestUser, folder: PathBuf) {
     let mut done = Vec::new();
     for number in 0..ATTEMPTS {
         let name = format!("{number}.bin");
-        // New folders too: to make one must not lead out either.
+        // New folders, too: the server must not make one outside, either.
         let folders = ["a".to_owned(), format!("{}", number % 7)][..1 + number % 2].to_vec();
         match put(&server, user, &name, folders.clone(), &test_file).await {
             Ok(()) => done.push([folders, vec![name]].concat().join("/")),
@@ -89,7 +89,7 @@ async fn swapped(site: &Site, user: &TestUser, folder: PathBuf) {
     assert!(swaps >= 1000, "the folder and the link were hardly swapped: {swaps} times");
     assert!(done.len() >= ATTEMPTS / 10, "too few uploads succeeded: {} of {ATTEMPTS}", done.len());
     assert!(done.len() < ATTEMPTS, "no upload met the link");
-    // The folder has its name again: now every upload succeeds.
+    // The name belongs to the folder again: now every upload succeeds.
     for number in ATTEMPTS..ATTEMPTS + 10 {
         let name = format!("{number}.bin");
         let put = put(&server, user, &name, vec!["a".to_owned()], &test_file).await;
@@ -121,7 +121,7 @@ async fn swapped(site: &Site, user: &TestUser, folder: PathBuf) {
     server.gone().await;
 }
 
-/// Uploads; where that fails, which upload waits.
+/// Uploads a file. Where that fails, returns the number of the upload that waits.
 async fn put(
     server: &ServerProcess,
     user: &TestUser,

@@ -1,6 +1,5 @@
-//! Faults below the server: power cuts, full and failing disks, system calls that
-//! fail. They need root or tools of the system; where those are missing each test
-//! says aloud that it was skipped.
+//! Faults below the server: power cuts, full and failing disks, system calls that fail. They need
+//! root or tools of the system; where those are missing, each test prints that it was skipped.
 
 mod copies;
 mod descriptors;

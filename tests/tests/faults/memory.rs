@@ -1,5 +1,5 @@
-//! A thousand connections that send all that the server takes, to a disk that takes
-//! nothing: what they cost together is bounded by design.
+//! A thousand connections send as many bytes as the server accepts, and the disk accepts none: the
+//! memory of all connections together has a limit by design.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
@@ -14,15 +14,16 @@ use towline_tests::volume::skipped;
 
 const CONNECTIONS: usize = 1000;
 
-/// A connection here; in the server, where no more than half of them are for
-/// connections, that one, its upload, and some for itself.
+/// Each connection needs one descriptor in the test. In the server it needs one for itself and one
+/// for its upload, the server needs some more, and at most half of its descriptors are for
+/// connections.
 const DESCRIPTORS: u64 = 2 * CONNECTIONS as u64 + 500;
 
-/// The payload that all connections together may claim: `Limits::buffers` of 1 MiB.
+/// The limit for the payload of all connections together: `Limits::buffers`, each of 1 MiB.
 const PAYLOAD_KIB: u64 = 96 << 10;
-/// What a connection with an upload may cost besides: its decoder, its lane, its rules.
+/// The limit for each connection with an upload in addition: its decoder, its lane, its rules.
 const CONNECTION_KIB: u64 = 64;
-/// The program itself, its threads and its catalog.
+/// The limit for the program, its threads and its catalog.
 const PROGRAM_KIB: u64 = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +52,7 @@ async fn memory_is_bounded_whatever_a_thousand_connections_send() {
     }
     let clients = tasks.join_all().await;
     let begun = server.memory_kib();
-    // One block each, and no more: what the kernel keeps for them is bounded, too.
+    // One block for each connection: so the bytes that the kernel keeps for it have a limit, too.
     let frame: Arc<[u8]> = chunk_frame(ZERO, 0, &test_file.bytes).into();
     let mut tasks = JoinSet::new();
     for mut client in clients {

@@ -1,10 +1,9 @@
-//! The n-th system call of a kind fails, for every n until a whole scenario passes
-//! without the fault: each call of the server's gets its turn, and afterwards every
-//! promise is still kept.
+//! The n-th system call of a kind fails, for every n, until a whole scenario passes without the
+//! fault: so each call of the server fails in one run, and afterwards every promise is still kept.
 //!
-//! `strace` counts for each thread. So the calls are aimed at by the files they are
-//! about, and n goes on until no thread makes that many. The quick form takes the
-//! first few; `TOWLINE_LONG=1` takes all.
+//! `strace` counts the calls of each thread separately. So the faults select calls by their files,
+//! and n grows until no thread makes that many calls. The quick form takes the first few numbers;
+//! `TOWLINE_LONG=1` takes all.
 
 use std::path::{Path, PathBuf};
 use towline_tests::is_long;
@@ -14,12 +13,12 @@ use towline_tests::site::{Site, TestUser};
 use towline_tests::strace::Strace;
 use towline_tests::volume;
 
-/// What is made to fail.
+/// A kind of system call that fails.
 #[derive(Debug, Clone, Copy)]
 struct Fault {
     /// The system calls, as `strace` names them.
     calls: &'static str,
-    /// What they answer, as `strace` says it.
+    /// The result that the calls get, in the syntax of `strace`.
     answer: &'static str,
     aim: Aim,
     allowed_loss: AllowedLoss,
@@ -28,7 +27,7 @@ struct Fault {
 /// Which files the calls are about.
 #[derive(Debug, Clone, Copy)]
 enum Aim {
-    /// Any, or none.
+    /// Calls about any file, or about none.
     All,
     /// The staging files themselves.
     Bytes,
@@ -47,8 +46,8 @@ const fn failed_sync(calls: &'static str, answer: &'static str) -> Fault {
 }
 
 impl Fault {
-    /// Of something that is promised; the state file is a copy, and its sync concerns
-    /// nobody else.
+    /// Whether the fault hits a sync of something that is promised. The state file is a copy, so
+    /// its sync concerns no promise.
     fn is_of_a_sync(self) -> bool {
         self.calls.contains("sync") && !matches!(self.aim, Aim::All)
     }
@@ -99,7 +98,7 @@ const CATALOG: &[Fault] = &[
     fault("pread64", EIO, Aim::Catalog),
 ];
 
-/// Whatever the server does besides: state file, keys, lock, folders.
+/// Everything else that the server does: state file, keys, lock, folders.
 const REST: &[Fault] = &[
     fault("fsync", EIO, Aim::All),
     fault("rename,renameat,renameat2", EIO, Aim::All),
@@ -110,8 +109,8 @@ const REST: &[Fault] = &[
     fault("openat,openat2", "error=ENFILE", Aim::All),
 ];
 
-/// The n of the quick form: thinner the further on, for the calls of a start come
-/// first and are many.
+/// The numbers n of the quick form. They become less dense, because the first calls of a server are
+/// the many calls of its start.
 const QUICK: [u32; 7] = [1, 2, 3, 5, 8, 13, 21];
 
 fn numbers() -> Box<dyn Iterator<Item = u32> + Send> {
@@ -176,9 +175,9 @@ impl Trial {
         Self { fault, n, site, user }
     }
 
-    /// The first half of the scenario with the fault; a death in the middle, so that
-    /// the next start has something to put in order; that start and the second half
-    /// with the fault again; and without it the end. Says whether it came to pass.
+    /// Runs the first half of the scenario with the fault; kills the server, so that the next start
+    /// finds unfinished work; runs that start and the second half with the fault again; and then
+    /// the end without the fault. Returns whether the fault happened.
     async fn run(self) -> bool {
         let mut scenario = Scenario::new(&self.user);
         let first = self.start().await;
@@ -210,7 +209,8 @@ impl Trial {
         Launch::without_reserve(&self.site)
     }
 
-    /// Starts it with the fault; where that is what ends it, it says why.
+    /// Starts the server with the fault. Where the fault ends the server, the log must give the
+    /// reason.
     async fn start(&self) -> Option<ServerProcess> {
         match self.launch().under(&self.strace().words()).try_start().await {
             Ok(server) => Some(server),
@@ -224,7 +224,7 @@ impl Trial {
         }
     }
 
-    /// Ends it without a warning. Says whether the fault came to pass.
+    /// Kills the server. Returns whether the fault happened.
     async fn end(&self, server: Option<ServerProcess>, scenario: &Scenario) -> bool {
         let strace = self.strace();
         if let Some(mut server) = server {
@@ -237,7 +237,7 @@ impl Trial {
         strace.has_fired()
     }
 
-    /// A fault below is an answer to be handled, never a surprise.
+    /// A system call that fails must lead to an answer, never to a panic.
     fn assert_calm(&self, said: &[String]) {
         let panicked = said.iter().any(|line| line.contains("panicked"));
         assert!(!panicked, "{:?} @{}: {said:#?}", self.fault, self.n);
@@ -256,7 +256,7 @@ impl Trial {
         let beside = |end: &str| PathBuf::from(format!("{}{end}", catalog.display()));
         match aim {
             Aim::All => Vec::new(),
-            // A fresh data folder numbers its documents from 1 on.
+            // In a new data folder the document numbers begin at 1.
             Aim::Bytes => {
                 (1..=3).map(|id| self.site.staging_folder().join(format!("{id}.tmp"))).collect()
             }

@@ -1,5 +1,7 @@
-//! A disk of its own at the folder of a user: a rename from the staging files does not
-//! lead there, and the documents get there all the same.
+//! The folder of a user is on a disk of its own, so no rename leads there from the folder of the
+//! staging files. The tests show that documents are published there by a copy, that a missing disk,
+//! a crash or a slow copy loses no document and no promised byte, and that damaged files there are
+//! repaired.
 
 use rustix::process::Signal;
 use std::path::Path;
@@ -14,7 +16,7 @@ use towline_tests::tamper::flip;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{Shown, Volume};
 
-/// A site whose user's folder is that volume.
+/// A data folder whose user has that volume as their folder.
 pub(crate) async fn beside(volume: &Volume) -> (Site, TestUser, Shown) {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
@@ -34,7 +36,7 @@ fn files(folder: &Path) -> Vec<String> {
                 found.extend(below.into_iter().map(|below| format!("{name}/{below}")));
             }
         } else if name != ".towline-store" {
-            // Which store it is part of, a part of the data folder says in that file.
+            // This file has the id of the store that the folder belongs to.
             found.push(name);
         }
     }
@@ -64,7 +66,7 @@ async fn a_user_on_another_volume_gets_its_documents() {
         for (name, test_file) in ["t/large", "t/deep/small", "t/empty"].into_iter().zip(&corpora) {
             site.assert_published(&user, name, test_file);
         }
-        // A stranger's file is not overwritten there either.
+        // A file of another program is not overwritten there, either.
         std::fs::write(site.document(&user, "t/taken"), "a stranger's").unwrap();
         let mut client = server.client(&user).await;
         let begin = Upload { folder: vec!["t".to_owned()], ..upload("taken", &corpora[0]) };
@@ -142,9 +144,9 @@ async fn another_volume_that_is_full_says_so_and_keeps_the_bytes() {
     drop(shown);
 }
 
-/// The disk is not mounted for a while: no document on it is given up, and nothing is written
-/// to the empty folder, where the disk would hide it. What was removed from the disk by hand
-/// while it was mounted is given up.
+/// The disk is not mounted for a while: the server gives up no document on it, and writes no file
+/// into the empty folder, where the disk would hide it. A document that was removed by hand while
+/// the disk was mounted is given up.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_volume_that_is_not_mounted_keeps_its_documents_and_hides_no_new_ones() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -171,14 +173,14 @@ async fn another_volume_that_is_not_mounted_keeps_its_documents_and_hides_no_new
             client.chunks(ZERO, &test_file, 0..test_file.size()).await;
             client.complete(ZERO).await;
         }
-        // Removed by hand, with the disk in its place: the name is free again.
+        // The file is removed by hand while the disk is mounted: the name is free again.
         std::fs::remove_file(site.document(&user, &name("removed"))).unwrap();
         client.upload(within("removed", &new)).await;
         client.chunks(ZERO, &new, 0..new.size()).await;
         assert_eq!(client.complete(ZERO).await.filename, "removed");
         assert_eq!(client.status(ids[1]).await.status, "failed");
 
-        // An upload waits, and the disk is not there at the next start.
+        // An upload is complete, and the disk is not mounted at the next start.
         let waiting = client.upload(within("waiting", &late)).await.document_id;
         client.chunks(ZERO, &late, 0..late.size()).await;
         client.has_received(waiting, late.size()).await;
@@ -219,8 +221,8 @@ async fn another_volume_that_is_not_mounted_keeps_its_documents_and_hides_no_new
     }
 }
 
-/// The server dies between the copy and the row, and the disk is not there at the next start:
-/// the bytes are still where they were promised.
+/// The server dies between the copy and the row, and the disk is not mounted at the next start: the
+/// promised bytes are still in the staging file.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_volume_that_is_gone_after_a_crash_loses_no_promised_byte() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -250,7 +252,7 @@ async fn another_volume_that_is_gone_after_a_crash_loses_no_promised_byte() {
         let shown = volume.show_at(&site.documents(&user));
         let server = Launch::over(&site).start().await;
         let mut client = RawClient::login(server.address(), &user.token).await;
-        // Its row takes bytes again, and what was promised of them is not asked for again.
+        // The upload accepts bytes again, and the promised bytes need not be sent again.
         let granted = client.resume(resume(id)).await;
         let from = towline_tests::raw_client::position(granted.offset);
         client.chunks(ZERO, &test_file, from..test_file.size()).await;
@@ -265,9 +267,9 @@ async fn another_volume_that_is_gone_after_a_crash_loses_no_promised_byte() {
     }
 }
 
-/// A copy that takes long: its client hears how far it is, another client that asks for the
-/// document as well, and SIGTERM does not wait for it. The next start listens before it is
-/// done, and finishes it whether or not a client waits.
+/// A copy that takes long: its client gets progress reports, another client that asks for the
+/// document gets them as well, and SIGTERM does not wait for the copy. The next start listens
+/// before the copy is done, and finishes it with or without a client.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_volume_that_is_slow_delays_neither_the_stop_nor_the_start() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -311,7 +313,7 @@ async fn another_volume_that_is_slow_delays_neither_the_stop_nor_the_start() {
         assert!(second.complete_with(again).await.durable);
         assert_eq!(client.status(id).await.status, "publishing");
         assert!(began.elapsed() < Duration::from_secs(9), "the copy alone takes that long");
-        // Without a client that waits for it.
+        // No client waits for the copy.
         client.send(&Request::Resume(resume(id))).await;
         client.progress_that("the copy", |progress| progress.copied.is_some()).await;
         client.reset();
@@ -326,8 +328,8 @@ async fn another_volume_that_is_slow_delays_neither_the_stop_nor_the_start() {
     }
 }
 
-/// A damaged file on such a disk is set aside on that disk, and where that is not possible
-/// either, the repair says so of this one file and goes on with the others.
+/// A damaged file on such a disk is set aside on that disk. Where that is not possible, the repair
+/// reports this one file and continues with the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_volume_with_damaged_files_is_repaired_as_far_as_possible() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -355,7 +357,7 @@ async fn another_volume_with_damaged_files_is_repaired_as_far_as_possible() {
     assert_eq!(std::fs::read(site.document(&ada, "doc")).unwrap(), damaged);
     assert!(!site.document(&bob, "doc").exists());
     volume.remount("rw");
-    // Something has the name to which it would be moved.
+    // Another file has the name to which the damaged one would be moved.
     let in_the_way = site.document(&ada, " 1.damaged");
     std::fs::write(&in_the_way, "a stranger's").unwrap();
     let (code, told) = repair(&site).await;

@@ -1,5 +1,6 @@
-//! Who waits while a document is copied to another file system, and who does not: its client
-//! may go, another may ask for it, and a stop of the server may come.
+//! What waits while a document is copied to another file system: the tests show that its client may
+//! leave, another client may ask for it or cancel it, and the server may be told to stop, while
+//! other questions and connections are not delayed.
 
 use crate::other_volume::beside;
 use rustix::process::Signal;
@@ -15,10 +16,10 @@ use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::Volume;
 use towline_types::DocumentId;
 
-/// How many documents are copied at a time.
+/// The number of documents that are copied at the same time.
 const PLACES: usize = 4;
 
-/// How many times it has waited at that failpoint so far.
+/// How many times the server has waited at that failpoint so far.
 fn waits(server: &ServerProcess, point: &str) -> usize {
     server
         .said()
@@ -35,7 +36,7 @@ async fn waits_again(server: &ServerProcess, point: &str, before: usize) {
     }
 }
 
-/// Asks for its status, which finishes nothing, until it is that.
+/// Asks for the status, which does not finish the publishing, until it is `status`.
 async fn comes_to(client: &mut RawClient, id: DocumentId, status: &str) {
     let began = Instant::now();
     loop {
@@ -48,7 +49,7 @@ async fn comes_to(client: &mut RawClient, id: DocumentId, status: &str) {
     }
 }
 
-/// The log has one line for the end of that upload.
+/// Checks that the log has exactly one line for the end of that upload.
 async fn assert_one_end_is_logged(server: &ServerProcess, name: &str) {
     let path = format!("path=\"{name}\"");
     server.says(&path).await;
@@ -64,8 +65,8 @@ async fn sends(client: &mut RawClient, name: &str, test_file: &TestFile) -> Docu
     id
 }
 
-/// The client goes while its data is being synced, before the copy: the document gets to its
-/// place though no client asks for it.
+/// The client leaves while its data is being synced, before the copy: the document is published
+/// though no client asks for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_leaves_its_document_to_the_server() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -88,7 +89,8 @@ async fn a_client_that_goes_leaves_its_document_to_the_server() {
 }
 
 /// `cancel` comes while the data is being synced for `complete`, and the row still says
-/// `uploading`: it waits without a thread, and other questions about the document are answered.
+/// `uploading`. The request waits without a thread, and other questions about the document are
+/// answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_that_comes_too_late_holds_up_no_other_question() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -118,8 +120,8 @@ async fn a_cancel_that_comes_too_late_holds_up_no_other_question() {
     drop(shown);
 }
 
-/// A document that the server makes from one that it has, in a folder on another disk: a
-/// question that names its number is answered while it is copied there.
+/// The server makes a document from another one, in a folder on another disk. A question with the
+/// document's number is answered during the copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_made_from_another_is_answered_for_while_it_is_copied() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -149,8 +151,8 @@ async fn a_document_made_from_another_is_answered_for_while_it_is_copied() {
     drop(shown);
 }
 
-/// As many documents are copied at a time as there are places: the clients of the others hear
-/// that theirs wait, whether they sent them or ask for them later.
+/// Only [`PLACES`] documents are copied at a time. The clients of the other documents are told that
+/// theirs wait, whether they sent them or ask for them later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_waits_for_its_turn_is_not_silent() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -172,7 +174,7 @@ async fn a_document_that_waits_for_its_turn_is_not_silent() {
         assert_eq!(told.copied, Some(offset(0)));
         assert_eq!((told.received, told.durable), (test_file.filesize().end(), told.received));
     }
-    // The same for a client that asks, when the one that sent it is gone.
+    // The same for a client that asks after the sender is gone.
     last.reset();
     let mut again = server.client(&user).await;
     again.send(&Request::Resume(resume(id))).await;
@@ -181,7 +183,7 @@ async fn a_document_that_waits_for_its_turn_is_not_silent() {
     }
     assert_eq!(waits(&server, "publish.copy_block"), PLACES, "it was its turn already");
     assert_eq!(again.success_on(ZERO).await.filename, "last.bin");
-    // No connection completed it.
+    // The document was completed without a connection.
     assert_one_end_is_logged(&server, "last.bin").await;
     for mut client in copied {
         client.success_on(ZERO).await;
@@ -190,7 +192,8 @@ async fn a_document_that_waits_for_its_turn_is_not_silent() {
     drop(shown);
 }
 
-/// A stop of the server in the middle of a copy is told as what it is.
+/// A client whose copy is interrupted by a stop of the server is told that the server stops, not
+/// that it has failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_during_the_copy_is_no_fault_of_the_server() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -215,8 +218,8 @@ async fn a_stop_during_the_copy_is_no_fault_of_the_server() {
     drop(shown);
 }
 
-/// While a document is copied there is nothing new to be made durable: no checkpoint after
-/// another is made for it, each with a copy of the catalog in the state file.
+/// During a copy no further bytes have to be made durable. So the server must not make one
+/// checkpoint after another, each of which writes a copy of the catalog to the state file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_keeps_no_checkpoint_busy() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };
@@ -231,7 +234,7 @@ async fn a_copy_keeps_no_checkpoint_busy() {
         (about.ino(), about.mtime(), about.mtime_nsec())
     };
     let far = |blocks: usize| Some(offset(blocks * BLOCK));
-    // What was noted of the upload before the copy may be written at its beginning.
+    // Earlier changes of the upload may be written to the state file at the beginning of the copy.
     client.progress_that("the copy", |progress| progress.copied >= far(2)).await;
     let before = written();
     client.progress_that("the copy", |progress| progress.copied >= far(3)).await;
@@ -241,8 +244,8 @@ async fn a_copy_keeps_no_checkpoint_busy() {
     drop(shown);
 }
 
-/// A copy goes on without its client, and its connection is closed meanwhile: it keeps no place
-/// from others.
+/// A copy continues without its client, and the client's connection is closed meanwhile: it takes
+/// no place from other connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_keeps_no_place_of_a_connection_that_is_gone() {
     let Some(volume) = Volume::ext4(64 << 20) else { return };

@@ -1,5 +1,5 @@
-//! A mistake of the server's own, anywhere: only the connection that met it ends.
-//! Locks and quota are free again, and its uploads go on to their end.
+//! A panic at any point of the server: only the connection that led to it ends. Locks and quotas
+//! are free again, and the uploads of that connection can be continued.
 
 use towline_protocol::request::{Complete, Resume, Upload, Withdraw};
 use towline_protocol::{Code, Reply, Request};
@@ -12,7 +12,7 @@ use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{BlockIndex, DocumentId};
 
-/// Points that a channel passes while it uploads and completes.
+/// Points that a channel reaches while it uploads and completes.
 const ON_A_CHANNEL: &[&str] = &[
     "write.written@1",
     "write.written@2",
@@ -36,12 +36,13 @@ async fn a_panic_in_a_channel_ends_that_connection_alone() {
         println!("{point}");
         let site = Site::in_memory();
         let user = site.add_user("ada").await;
-        // So that a place that is not given back would be missed.
+        // With this limit, an upload that is still counted after the panic would make the next one
+        // fail.
         let settings = site.settings("max_unfinished_per_user = 2");
         let plan = point.replace('@', "=panic@");
         let server = Launch::over(&site).settings(&settings).failpoints(&plan).start().await;
         let test_file = TestFile::new(BLOCK + 70_000, 950);
-        // The other has begun before and is not disturbed.
+        // The other client has begun before, and is not affected.
         let mut other = RawClient::login(server.address(), &user.token).await;
         other.upload(upload("other", &test_file)).await;
 
@@ -65,7 +66,7 @@ async fn a_panic_in_a_channel_ends_that_connection_alone() {
     }
 }
 
-/// What was hashed and what was counted of the block differ then.
+/// After it, the hashed bytes and the counted bytes of the block differ.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_the_middle_of_a_block_loses_no_promise() {
     for blocks in [false, true] {
@@ -97,7 +98,7 @@ async fn a_panic_in_the_middle_of_a_block_loses_no_promise() {
     }
 }
 
-/// There a lane draws from the connection itself.
+/// In a fast upload the lane reads from the connection itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_fast_upload_loses_no_promise() {
     let site = Site::in_memory();
@@ -112,7 +113,7 @@ async fn a_panic_in_a_fast_upload_loses_no_promise() {
             break;
         }
     }
-    // A lane that never drew would say nothing, and that fails here.
+    // A lane that had not read from the connection would not panic here, and the test would fail.
     client.until("the server's own mistake", is_own_mistake).await;
     client.ended().await;
     finish(server.address(), &user.token, &test_file, Some(id)).await;
@@ -120,7 +121,8 @@ async fn a_panic_in_a_fast_upload_loses_no_promise() {
     server.gone().await;
 }
 
-/// Those who share the lease have to begin anew, for only that puts things right.
+/// All connections under the lease have to begin anew, because only that makes their state right
+/// again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_on_one_of_several_connections_leaves_the_others() {
     let site = Site::in_memory();
@@ -139,7 +141,7 @@ async fn a_panic_on_one_of_several_connections_leaves_the_others() {
     second.error(Code::Internal).await;
     second.closed().await;
     first.error(Code::Internal).await;
-    // Its connection has done no wrong.
+    // The connection of the first client stays open: it had no part in the fault.
     let again = Resume { blocks: true, ..resume(id) };
     let resumed = first.resume(again).await;
     let mut third = RawClient::login(server.address(), &user.token).await;
@@ -163,7 +165,7 @@ fn all_chunks(test_file: &TestFile) -> Vec<u8> {
     chunk_frames(ZERO, test_file, 0..test_file.size(), 50_000).flatten().collect()
 }
 
-/// By somebody who comes back: with the number that was heard, or by name.
+/// Completes the upload as a client that comes back: with the number that it was told, or by name.
 async fn finish(
     address: std::net::SocketAddr,
     token: &str,
@@ -174,7 +176,7 @@ async fn finish(
     let found = client.find(find("doc", test_file.filesize())).await.unfinished;
     let id = granted.or(found.map(|unfinished| unfinished.document_id));
     let Some(id) = id else {
-        // Nothing is left of it, its place among the unfinished neither.
+        // No row is left of the upload, and it no longer counts among the unfinished ones.
         client.upload(upload("doc", test_file)).await;
         client.chunks(ZERO, test_file, 0..test_file.size()).await;
         assert_eq!(client.complete(ZERO).await.blake3, test_file.hash());
@@ -202,7 +204,7 @@ async fn a_panic_in_a_checkpoint_loses_no_promise() {
         let mut client = RawClient::login(server.address(), &user.token).await;
         let id = client.upload(upload("doc", &test_file)).await.document_id;
         client.chunks(ZERO, &test_file, 0..300_000).await;
-        // Nobody has to send another byte for it to be promised after all.
+        // The bytes are promised after all, and no client has to send another byte for that.
         client.progress_that("a promise", |p| p.durable == offset(300_000)).await;
         server.says("a checkpoint panicked").await;
         client.chunks(ZERO, &test_file, 300_000..test_file.size()).await;
@@ -212,7 +214,7 @@ async fn a_panic_in_a_checkpoint_loses_no_promise() {
     }
 }
 
-/// A server that panics there the first time after its start.
+/// A server that panics the first time that it reaches this point after its start.
 async fn first_after_the_start(site: &Site, point: &str) -> ServerProcess {
     for time in 1..100 {
         let plan = format!("{point}=panic@{time}");
@@ -223,7 +225,7 @@ async fn first_after_the_start(site: &Site, point: &str) -> ServerProcess {
     unreachable!("{point} is passed a few times at a start")
 }
 
-/// No thread publishes the upload any more, though it was about to be published.
+/// No thread publishes the upload any more, though its row says that it is being published.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_asks_again_after_a_panic_in_a_publishing_has_an_answer() {
     let site = Site::in_memory();
@@ -268,7 +270,8 @@ async fn a_panic_in_a_cancellation_leaves_the_user_its_limit() {
     server.gone().await;
 }
 
-/// Its writer is told on every way out, or would wait for an answer for ever.
+/// The writer gets its answer also where the cancellation panics; otherwise it would wait without
+/// end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_cancellation_is_told_to_the_writer() {
     let site = Site::in_memory();
@@ -286,8 +289,8 @@ async fn a_panic_in_a_cancellation_is_told_to_the_writer() {
     server.gone().await;
 }
 
-/// The catalog has taken the promise back, and whoever asked never hears of it. From
-/// then on the server must not count on what the catalog has forgotten (P1).
+/// The catalog has taken the promise back, and the client that asked gets no answer. From then on
+/// the server must not rely on what the catalog no longer has (P1).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_withdrawal_loses_no_promise() {
     let site = Site::in_memory();

@@ -1,5 +1,5 @@
-//! A volume that was mounted anew and takes no changes: everything can still be
-//! looked at, nothing is lost, and it goes on when the volume is writable again.
+//! A volume that was mounted again as read-only: all documents and uploads can still be looked at,
+//! no byte is lost, and uploads continue when the volume is writable again.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +29,7 @@ async fn a_read_only_volume_of_the_uploads_is_told_and_can_be_read() {
     let last = paused.iter().find(|progress| progress.document_id == begun).unwrap();
     let promised = last.durable;
     assert_eq!(promised, offset(1000));
-    // Nobody may be writing while it is mounted read-only.
+    // No process may be writing while the volume is mounted read-only.
     server.kill_and_start_again().await;
     volume.remount("ro");
 
@@ -45,7 +45,7 @@ async fn a_read_only_volume_of_the_uploads_is_told_and_can_be_read() {
     let again = Complete { document_id: Some(done), ..Complete::default() };
     assert_eq!(reader.complete_with(again).await.blake3, test_file.hash());
 
-    // It starts over such a volume, too.
+    // The server starts over such a volume, too.
     server.kill_and_start_again().await;
     let mut reader = server.client(&user).await;
     assert_eq!(reader.status(begun).await.durable, promised);

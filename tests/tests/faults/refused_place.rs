@@ -1,6 +1,7 @@
-//! What the system refuses for good: a folder without permission, a name that is too long
-//! for the file system, a loop of links. It ends that file with its reason; the others go
-//! on, the log says path and number, and after the operator has mended it, it goes on.
+//! What the system refuses each time: a folder without permission, a name that is too long for the
+//! file system, a loop of links. Only that file fails, with the reason; other files are published,
+//! the log has the path and the number of the error, and after the operator has repaired the place,
+//! the upload continues.
 
 use rustix::process::Signal;
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ fn within(folder: &str, name: &str, test_file: &TestFile) -> Upload {
     Upload { folder: vec![folder.to_owned()], ..upload(name, test_file) }
 }
 
-/// A server over which moves into the folder `shut` of a user get that answer.
+/// A server in which moves into the folder `shut` of a user get this result.
 async fn refusing(site: &Site, user: &TestUser, answer: &str) -> ServerProcess {
     let shut = site.documents(user).join("shut");
     std::fs::create_dir_all(&shut).expect("a folder");
@@ -51,14 +52,14 @@ async fn a_folder_that_may_not_be_written_is_told_once_and_delays_nothing_else()
         assert!(!told.message.contains(site.path().to_str().unwrap()), "no path of the server's");
         assert!(!told.message.contains("uploads"), "no path of the server's: {told:?}");
 
-        // Others on the same connection, in other folders, go on.
+        // Uploads into other folders on the same connection continue.
         let good = Channel(1);
         client.upload(Upload { channel: good, ..within("open", "b.bin", &test_file) }).await;
         client.chunks(good, &test_file, 0..test_file.size()).await;
         client.complete(good).await;
         site.assert_published(&user, "open/b.bin", &test_file);
 
-        // What came is kept, and nothing stands under the name.
+        // The received bytes are kept, and no file has the name.
         assert!(!site.document(&user, "shut/a.bin").exists());
         let granted = client.resume(resume(id)).await;
         assert_eq!(granted.offset.get(), test_file.size() as u64);
@@ -78,7 +79,7 @@ async fn a_folder_that_may_not_be_written_is_told_once_and_delays_nothing_else()
     }
 }
 
-/// Small files come whole, and are refused by another way of the server's.
+/// Small files are sent at once, and are refused by another path of the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_may_not_be_written_is_told_for_small_files_and_logged_once_a_second() {
     if !has("strace") {
@@ -126,7 +127,7 @@ async fn a_refusal_that_may_pass_is_to_be_tried_again() {
         let test_file = TestFile::new(BLOCK + 1000, 941);
         client.upload(within("shut", "a.bin", &test_file)).await;
         client.chunks(ZERO, &test_file, 0..test_file.size()).await;
-        // Never that the storage is read-only: it is not.
+        // The message never says that the storage is read-only, because it is not.
         let told = client.complete_refused(Complete::default(), Code::Internal).await;
         println!("{answer}: {}", told.message);
         assert!(told.retry);
@@ -138,8 +139,7 @@ async fn a_refusal_that_may_pass_is_to_be_tried_again() {
     }
 }
 
-/// A folder that belongs to another user of the system: the real thing, not a fault that
-/// is injected.
+/// A folder that belongs to another user of the system: a real refusal, not an injected one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_of_roots_below_a_service_that_is_not_root() {
     if !has("setpriv") || !rustix::process::geteuid().is_root() {
@@ -178,7 +178,7 @@ async fn a_folder_of_roots_below_a_service_that_is_not_root() {
     site.assert_published(&user, "t/b/L", &corpora[1]);
     server.says("Permission denied (os error 13)").await;
 
-    // Mended, the same command finishes it.
+    // After the repair the same command completes the upload.
     chown("65534:65534", others, true);
     run(cli.put(&cli.path("t"))).await.assert_done();
     site.assert_published(&user, "t/a/L", &corpora[0]);
@@ -190,7 +190,7 @@ async fn a_folder_of_roots_below_a_service_that_is_not_root() {
 async fn a_file_beyond_the_limit_of_the_process_ends_itself_and_nothing_else() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    // 4096 KiB a file.
+    // At most 4096 KiB for each file.
     let under = ["bash", "-c", "ulimit -f 4096; exec \"$@\"", "bash"];
     let mut server = Launch::over(&site).under(&under).start().await;
     let mut client = RawClient::login(server.address(), &user.token).await;
@@ -202,7 +202,7 @@ async fn a_file_beyond_the_limit_of_the_process_ends_itself_and_nothing_else() {
     client.chunks(ZERO, &small, 0..small.size()).await;
     client.complete(ZERO).await;
     site.assert_published(&user, "small", &small);
-    // The person is told at once, and does not try for ever.
+    // The person gets the error at once, and the client does not try again.
     let cli = CliFixture::new(&site, &user, server.address());
     run(cli.put(&cli.write("large", &large))).await.assert_code(1);
     server.signal(Signal::TERM);

@@ -1,5 +1,5 @@
-//! `--durability relaxed`, where the server or the machine dies between SUCCESS and the
-//! sync: a name is absent or whole, and what was whole is kept.
+//! `--durability relaxed`: the server or the machine dies between SUCCESS and the sync. Afterwards
+//! a document is absent or complete, and a document that was complete is kept.
 
 use std::path::Path;
 use towline_protocol::reply::Success;
@@ -21,7 +21,7 @@ fn relaxed(site: &Site) -> Launch {
     Launch::without_reserve(site).arguments(&["--durability", "relaxed"])
 }
 
-/// Puts a document on a server that is to die on the way, and waits until it has.
+/// Uploads a document to a server that is killed on the way, and waits until it has ended.
 async fn put_and_die(launch: &Launch, user: &TestUser, test_file: &TestFile) -> DocumentId {
     let mut server = launch.start().await;
     let mut client = server.client(user).await;
@@ -39,12 +39,12 @@ async fn put(client: &mut RawClient, test_file: &TestFile) -> (DocumentId, Succe
     (id, client.complete(ZERO).await)
 }
 
-/// What a client says that has lost its receipt.
+/// The request of a client that has lost its receipt.
 fn again(id: DocumentId) -> Complete {
     Complete { document_id: Some(id), ..Complete::default() }
 }
 
-/// How many files were set aside.
+/// The number of files that were set aside.
 fn orphans(site: &Site) -> usize {
     std::fs::read_dir(site.staging_folder().join("orphans")).map_or(0, Iterator::count)
 }
@@ -73,7 +73,7 @@ async fn a_kill_loses_nothing() {
 #[tokio::test]
 async fn bytes_that_did_not_get_to_the_disk_are_not_served() {
     let test_file = TestFile::new(BLOCK + 5, 971);
-    // What a power cut leaves of a file that was never synced.
+    // The states of a file after a power cut, where it was never synced.
     let damages: [fn(&Path); 3] =
         [|path| flip(path, 70), |path| cut(path, 1000), |path| cut(path, 0)];
     for damage in damages {
@@ -87,7 +87,8 @@ async fn bytes_that_did_not_get_to_the_disk_are_not_served() {
         let mut client = server.client(&user).await;
         assert_eq!(client.status(id).await.status, "failed");
         client.resume_refused(resume(id), Code::Failed).await;
-        // The best copy that anybody may have is kept, and the place is free.
+        // The damaged file is kept, because it may be the best copy that exists, and its name is
+        // free.
         assert_eq!(orphans(&site), 1);
         assert_eq!(put(&mut client, &test_file).await.1.filename, "doc");
         server.assert_calm();
@@ -122,7 +123,7 @@ async fn a_power_cut_leaves_a_name_absent_or_whole() {
     }
 }
 
-/// Somebody's sync of another file makes the name durable, and not the bytes.
+/// A sync of another file makes the name durable, and not the bytes.
 #[tokio::test]
 async fn a_name_that_survives_its_bytes_is_taken_back() {
     let test_file = TestFile::new(BLOCK + 5, 981);
@@ -145,7 +146,7 @@ async fn a_name_that_survives_its_bytes_is_taken_back() {
     server.gone().await;
 }
 
-/// A disk that does not give the bytes out: they are not served, and not deleted.
+/// A disk that cannot read the bytes: the server neither serves nor deletes the file.
 #[tokio::test]
 async fn what_cannot_be_read_is_set_aside() {
     if !volume::has("strace") {
@@ -177,7 +178,7 @@ async fn what_cannot_be_read_is_set_aside() {
     }
 }
 
-/// A power cut without a journal may bring the old name back beside the new one.
+/// After a power cut without a journal, the old name may exist beside the new one.
 #[tokio::test]
 async fn a_damaged_file_with_both_names_keeps_neither() {
     let test_file = TestFile::new(BLOCK + 5, 973);
@@ -200,8 +201,8 @@ async fn a_damaged_file_with_both_names_keeps_neither() {
     }
 }
 
-/// The name of a staging file that nobody has synced is gone after a power cut, and the
-/// row knows of a place where it never came to.
+/// The name of a staging file that was never synced is gone after a power cut, and the row names a
+/// place at which the file never arrived.
 #[tokio::test]
 async fn a_file_of_another_program_in_its_place_is_left_alone() {
     let test_file = TestFile::new(BLOCK + 5, 974);
@@ -219,7 +220,7 @@ async fn a_file_of_another_program_in_its_place_is_left_alone() {
     server.gone().await;
 }
 
-/// After a write-back that failed, memory knows bytes that the disk has not kept.
+/// After a failed write-back, the page cache has bytes that the disk has not.
 #[tokio::test]
 async fn memory_does_not_vouch_for_what_the_disk_has_lost() {
     let test_file = TestFile::new(BLOCK + 5, 975);
@@ -265,7 +266,8 @@ async fn a_sync_that_fails_completes_nothing() {
     server.gone().await;
     assert_eq!(strace.seen().len(), 1, "asked once and never again: {:?}", strace.seen());
 
-    // Nor does one at the start, which needs nobody all the same.
+    // The server does not sync the file again at its start, either; and the start works without an
+    // operator.
     let server = relaxed(&site).under(&strace.words()).start().await;
     let mut client = server.client(&user).await;
     assert_eq!(client.status(id).await.status, "publishing");
@@ -296,8 +298,8 @@ async fn a_move_in_two_steps_is_made_durable() {
     server.gone().await;
 }
 
-/// What is written there another file system keeps, and nobody knows whether its errors
-/// come through.
+/// Another file system keeps what is written there, and its errors may not be reported to the
+/// server.
 #[tokio::test]
 async fn a_volume_that_may_keep_errors_to_itself_is_made_durable() {
     let Some(volume) = Volume::overlay() else { return };
@@ -312,8 +314,8 @@ async fn a_volume_that_may_keep_errors_to_itself_is_made_durable() {
     server.gone().await;
 }
 
-/// It was said, so it is what every later receipt says, also where the power cut has
-/// taken the name back.
+/// Every later receipt has the time of the first `SUCCESS`, also where the power cut has removed
+/// the name.
 #[tokio::test]
 async fn the_moment_of_success_stays() {
     let test_file = TestFile::new(BLOCK + 5, 978);
@@ -335,13 +337,13 @@ async fn the_moment_of_success_stays() {
     }
 }
 
-/// Its owner decides by an older look; `SUCCESS` is said in between.
+/// The owner cancels by an older look at the row, and `SUCCESS` is sent in between.
 #[tokio::test]
 async fn what_was_told_success_is_not_cancelled() {
     let test_file = TestFile::new(BLOCK + 5, 982);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    // The row goes on saying `publishing` for longer than whoever cancels waits.
+    // The row says `publishing` for longer than the cancellation waits.
     let plan = "end.decided=wait:1500,deferred.recording=wait:1500";
     let server = relaxed(&site).failpoints(plan).start().await;
     let mut client = server.client(&user).await;
@@ -361,7 +363,7 @@ async fn what_was_told_success_is_not_cancelled() {
     server.gone().await;
 }
 
-/// Waits until it is durable, and asks nobody to make it so.
+/// Waits until the document is durable, without a request that would make it so.
 async fn completed(client: &mut RawClient, id: DocumentId) {
     let look = async { while client.status(id).await.status != "completed" {} };
     tokio::time::timeout(PATIENCE, look).await.expect("it becomes durable by itself");
@@ -376,7 +378,7 @@ async fn what_could_not_be_recorded_is_recorded_later() {
     let mut client = server.client(&user).await;
     let (id, first) = put(&mut client, &test_file).await;
     server.says("a failpoint waits").await;
-    // Somebody else writes in the catalog, for longer than the server waits.
+    // Another process writes to the catalog, for longer than the server waits.
     let somebody = rusqlite::Connection::open(site.catalog_path()).unwrap();
     somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
     server.says("not recorded as complete").await;
@@ -401,12 +403,12 @@ async fn a_panic_while_all_are_settled_leaves_none_behind() {
     server.gone().await;
 }
 
-/// What a server says that waits there.
+/// The log line of a server that waits at this point.
 fn waits_at(point: &str) -> String {
     format!("\"{point}\"")
 }
 
-/// Somebody asks for a document that is just being published, and makes it durable.
+/// Another client asks for a document that is just being published, and by that makes it durable.
 #[tokio::test]
 async fn success_does_not_wait_for_the_sync_of_another_upload() {
     let test_file = TestFile::new(BLOCK + 5, 986);
@@ -435,7 +437,7 @@ async fn a_request_during_the_deferred_sync_gets_the_receipt() {
     let test_file = TestFile::new(BLOCK + 5, 979);
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    // Longer than what is named waits for others.
+    // Each wait is longer than a published document waits for others that share its sync.
     for plan in ["publish.in_place=wait:1500", "deferred.recording=wait:500"] {
         let server = relaxed(&site).failpoints(plan).start().await;
         let mut client = server.client(&user).await;

@@ -1,5 +1,5 @@
-//! The folder of the uploads, or that of the staging files, is removed while the server runs.
-//! Clients and the operator are told that, and not that what was on the disk is kept.
+//! The folder of the uploads, or the folder of the staging files, is removed while the server runs.
+//! Clients and the operator are told so, and are not told that the bytes on the disk are kept.
 
 use std::fs;
 use std::process::Command;
@@ -56,7 +56,7 @@ async fn a_removed_folder_is_named_to_clients_and_to_the_operator() {
         assert!(line.contains(&format!("path=\"{path}\"")), "{how}: {line}");
         assert!(line.contains("WARN") && line.contains("errno=2"), "{how}: {line}");
         server.gone().await;
-        // The advice works.
+        // What the message advises works.
         let refused = Launch::over(&site).try_start().await.expect_err("a part is missing");
         assert!(refused.said.join("\n").contains(path), "{:?}", refused.said);
         let _ = fs::remove_dir_all(site.uploads());

@@ -1,4 +1,5 @@
-//! A write that takes only some of the bytes is gone on with, to the byte.
+//! The system writes only some of the bytes of a write: the server continues with the exact next
+//! byte.
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::Complete;
@@ -11,8 +12,8 @@ use towline_tests::strace::Strace;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::{self, Volume};
 
-/// Whether that line of `strace` is of a write that took some of the bytes only:
-/// `7 pwrite64(19, "…"..., 1048576, 0) = 405504`.
+/// Whether this line of `strace` shows a write of which only some bytes were written: `7
+/// pwrite64(19, "…"..., 1048576, 0) = 405504`.
 fn is_short(line: &str) -> bool {
     let Some((call, written)) = line.rsplit_once(" = ") else { return false };
     let asked = call.trim_end().trim_end_matches(')').rsplit(", ").nth(1);
@@ -21,7 +22,7 @@ fn is_short(line: &str) -> bool {
     matches!((asked, written), (Some(asked), Some(written)) if written < asked)
 }
 
-/// The disk is full in the middle of a write, and has room again before the next.
+/// The disk is full in the middle of a write, and has room again before the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn short_writes_are_continued_to_the_byte() {
     if !volume::has("strace") {
@@ -39,8 +40,8 @@ async fn short_writes_are_continued_to_the_byte() {
     panic!("no write began after there was room again");
 }
 
-/// Each write but the first waits that long before it begins. Says whether there was
-/// room again by then.
+/// Each write except the first one waits `wait_ms` milliseconds before it begins. Returns whether
+/// there was room again by then.
 async fn is_gone_on_with(data: Volume, state: Volume, wait_ms: u32) -> bool {
     let disks = Disks::of(data, Some(state));
     let site = disks.site();
@@ -50,7 +51,7 @@ async fn is_gone_on_with(data: Volume, state: Volume, wait_ms: u32) -> bool {
         .when("2+")
         .about([site.staging_folder().join("1.tmp")]);
     let server = Launch::without_reserve(site).under(&strace.words()).start().await;
-    // Of one block: no room is reserved for it.
+    // The file has one block, so the server reserves no room for it.
     let test_file = TestFile::new(BLOCK, 995);
     let mut client = RawClient::login(server.address(), &user.token).await;
     client.upload(upload("doc", &test_file)).await;

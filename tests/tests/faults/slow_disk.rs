@@ -1,5 +1,5 @@
-//! A disk that stalls: who waits for it waits, and nobody else. Measured by the
-//! order in which things happen.
+//! A disk that stalls: a request that needs the stalled call waits, and no other request does. The
+//! tests check this by the order of events.
 
 use std::time::{Duration, Instant};
 use towline_protocol::request::{Complete, DocumentRef, Resume, Upload};
@@ -15,7 +15,7 @@ use towline_tests::test_file::{BLOCK, TestFile};
 async fn others_go_on_while_one_sync_takes_for_ever() {
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    // Longer than the test: what waits for it does not come.
+    // The wait is longer than the test, so what depends on this sync does not happen.
     let server = Launch::over(&site).failpoints("sync.data=wait:600000@1").start().await;
     let test_file = TestFile::new(2 * BLOCK, 960);
     let mut stalled = RawClient::login(server.address(), &user.token).await;
@@ -23,7 +23,7 @@ async fn others_go_on_while_one_sync_takes_for_ever() {
     stalled.chunks(ZERO, &test_file, 0..BLOCK).await;
     server.says("a failpoint waits").await;
 
-    // Others upload, complete, ask and are answered.
+    // Other clients upload, complete and ask, and get their answers.
     for number in 0..20 {
         let mut other = RawClient::login(server.address(), &user.token).await;
         let name = format!("{number}.bin");
@@ -34,7 +34,7 @@ async fn others_go_on_while_one_sync_takes_for_ever() {
         other.ping().await;
         site.assert_published(&user, &name, &test_file);
     }
-    // So is its own client, whose bytes are still taken and not promised.
+    // The upload's own client is served, too: its bytes are received, and not promised durable.
     stalled.chunks(ZERO, &test_file, BLOCK..test_file.size()).await;
     stalled.has_received(id, test_file.size()).await;
     assert_eq!(stalled.status(id).await.durable, offset(0));
@@ -79,7 +79,7 @@ async fn others_are_found_while_one_upload_cannot_be_begun() {
     client.pause().await;
     server.gone().await;
 
-    // Its row is there, and its file takes longer than this test.
+    // The row of the upload exists, and to make its file takes longer than this test.
     let server = Launch::over(&site).failpoints("upload.row_made=wait:600000@1").start().await;
     let mut stalled = RawClient::login(server.address(), &user.token).await;
     stalled.send(&Request::Upload(upload("stalled", &test_file))).await;
@@ -97,9 +97,9 @@ async fn others_are_found_while_one_upload_cannot_be_begun() {
     server.gone().await;
 }
 
-/// Who ends an upload tells its writer so once the catalog says it, and until then what
-/// still comes for it is dropped: a writer that has said all it had to say waits for that
-/// one word.
+/// The request that ends an upload sends the error to the upload's writer as soon as the catalog
+/// has recorded the end. Until then, further bytes of the upload are dropped. A writer that has
+/// sent everything waits only for this error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_has_sent_all_is_told_of_an_end_that_takes_long() {
     let site = Site::in_memory();
@@ -122,7 +122,7 @@ async fn a_client_that_has_sent_all_is_told_of_an_end_that_takes_long() {
     server.gone().await;
 }
 
-/// A disk that never answers keeps nobody's connection from its end.
+/// A disk that never answers does not keep a connection open.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_takes_for_ever_is_not_waited_for() {
     let site = Site::in_memory();
@@ -140,8 +140,8 @@ async fn an_end_that_takes_for_ever_is_not_waited_for() {
     server.gone().await;
 }
 
-/// One end, one word: who objects to what comes while somebody else ends the upload
-/// leaves it at that.
+/// An upload that ends has one error: a request that finds an error in the bytes, while another
+/// request ends the upload, sends no error of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_an_upload_is_told_by_one_request_alone() {
     let site = Site::in_memory();
@@ -150,7 +150,7 @@ async fn the_end_of_an_upload_is_told_by_one_request_alone() {
     let test_file = TestFile::new(2 * BLOCK, 965);
     let mut writer = RawClient::login(server.address(), &user.token).await;
     let id = writer.upload(upload("doc", &test_file)).await.document_id;
-    // Bytes that do not follow.
+    // Bytes that are not at the offset.
     writer.chunk(ZERO, 1000, &test_file.bytes[1000..2000]).await;
     server.says("a failpoint waits").await;
     let mut other = RawClient::login(server.address(), &user.token).await;
@@ -160,8 +160,8 @@ async fn the_end_of_an_upload_is_told_by_one_request_alone() {
     server.gone().await;
 }
 
-/// Hundreds of uploads of one user wait for their syncs, each of which takes its time: a pause
-/// and a promise of another user wait for a few of them and not for all.
+/// Hundreds of uploads of one user wait for their syncs, each of which takes some time. A pause and
+/// a promise of another user wait for a few of these syncs and not for all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_and_a_promise_do_not_wait_for_all_syncs_of_another() {
     const CROWD: u32 = 500;
@@ -175,7 +175,7 @@ async fn a_pause_and_a_promise_do_not_wait_for_all_syncs_of_another() {
         let channel = Channel(number);
         crowd.upload(Upload { channel, ..upload(&number.to_string(), &test_file) }).await;
     }
-    // Each of them moves again and again.
+    // Each of these uploads gets new bytes again and again.
     let crowd = tokio::spawn(async move {
         for at in 0..1000 {
             for number in 0..CROWD {
@@ -202,7 +202,7 @@ async fn a_pause_and_a_promise_do_not_wait_for_all_syncs_of_another() {
     }
     println!("promises after {promises:?}, pauses {pauses:?}");
     crowd.abort();
-    // One after the other, 500 syncs of 50 ms take 25 s.
+    // Without sharing, 500 syncs of 50 ms each take 25 s.
     let longest = promises.iter().chain(&pauses).max().unwrap();
     assert!(*longest < Duration::from_secs(4), "{longest:?}");
     server.gone().await;

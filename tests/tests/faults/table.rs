@@ -1,4 +1,4 @@
-//! Whether every test that `FAULTS.md` names is there.
+//! Checks that every test that `FAULTS.md` names exists.
 
 use towline_tests::named_tests::{document, missing, named};
 

@@ -1,5 +1,5 @@
-//! What can be used up besides bytes: room for files, and a quota. It is said as that,
-//! and no number of missing bytes is made up.
+//! Limits of a disk other than its bytes: the number of files, and a quota. The message names the
+//! limit, and no number of missing bytes is made up.
 
 use towline_protocol::Code;
 use towline_tests::process::Launch;
@@ -34,7 +34,7 @@ async fn a_volume_without_inodes_is_told_as_full() {
     assert!(told.retry);
     server.says("inodes").await;
 
-    // With room for one more it goes on, without a restart.
+    // With room for one more file the upload continues, without a restart.
     for number in 0..20 {
         std::fs::remove_file(volume.path().join(number.to_string())).unwrap();
     }

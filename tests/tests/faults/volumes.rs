@@ -1,4 +1,4 @@
-//! Whether the volumes of the harness lose what a disk would lose.
+//! Checks that the volumes of the test kit lose the data that a disk would lose.
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -1,6 +1,6 @@
-//! A small file that comes whole, and the server or the machine dies on its way: its name
-//! is absent or it is there once and whole, nothing else is left, and the same words
-//! again get SUCCESS.
+//! The server or the machine dies while it handles a small file that was sent at once. Afterwards
+//! the document is absent, or it exists once and is complete; no other file is left, and the same
+//! messages again get SUCCESS.
 
 use std::fs;
 use towline_protocol::request::Upload;
@@ -16,7 +16,7 @@ use towline_tests::test_file::TestFile;
 use towline_tests::volume;
 use towline_types::DocumentId;
 
-/// Points that such a file passes on its way, in order.
+/// Points that the server reaches for such a file, in order.
 const ON_THE_WAY: &[&str] = &[
     "publish.synced",
     "publish.row_publishing",
@@ -27,14 +27,14 @@ const ON_THE_WAY: &[&str] = &[
     "publish.row_completed",
 ];
 
-/// Where it need not be durable at once.
+/// The same for a server that need not make the file durable at once.
 const ON_THE_RELAXED_WAY: &[&str] =
     &["publish.row_publishing", "publish.folder_made", "publish.renamed"];
 
-/// Points at which no row speaks of its file.
+/// Points at which no row names the file.
 const BEFORE_THE_ROW: &[&str] = &["whole.file_made", "publish.synced"];
 
-/// As `towline put` says it.
+/// The `upload` that `towline put` sends.
 fn wish(test_file: &TestFile) -> Upload {
     Upload {
         folder: vec!["in".to_owned()],
@@ -53,7 +53,7 @@ async fn dies(launch: &Launch, user: &TestUser, test_file: &TestFile, point: &st
     assert!(server.was_killed().await, "{point} is never reached");
 }
 
-/// Says it all again, as a client does that has heard nothing.
+/// Sends everything again, as a client does that has received no answer.
 async fn arrives(server: &ServerProcess, site: &Site, user: &TestUser, test_file: &TestFile) {
     let mut client = server.client(user).await;
     client.send_raw(&one_shot_frames(wish(test_file), test_file)).await;
@@ -69,7 +69,7 @@ async fn arrives(server: &ServerProcess, site: &Site, user: &TestUser, test_file
     server.assert_calm();
 }
 
-/// Only a folder may lie there for what was set aside, and nothing in it.
+/// No staging file is left; the folder for files that were set aside may exist, and must be empty.
 fn assert_no_litter(site: &Site, point: &str) {
     let left = site.staged_names();
     assert!(left.is_empty(), "{point} leaves {left:?}");
@@ -124,8 +124,8 @@ async fn a_power_cut_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
     }
 }
 
-/// A mistake of the server's own: the connection ends, and nothing is in the way of the
-/// next.
+/// A panic of the server: the connection ends, and nothing keeps the next upload of the file from
+/// being published.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
     let test_file = TestFile::new(4096, 992);
@@ -158,7 +158,7 @@ async fn a_panic_at_every_point_of_a_one_shot_upload_keeps_every_promise() {
     }
 }
 
-/// Whatever the panic left became a document at the next start, or is gone.
+/// The next start has made a document of what the panic left, or has removed it.
 fn arrives_whole(site: &Site, user: &TestUser, test_file: &TestFile) {
     for entry in fs::read_dir(site.documents(user).join("in")).expect("the folder").flatten() {
         assert!(
@@ -187,7 +187,7 @@ async fn a_sync_that_fails_makes_no_row() {
     let mut other = server.client(&user).await;
     other.send(&Request::Status(about(DocumentId::MIN))).await;
     other.error(Code::NotFound).await;
-    // The volume is closed, and nobody is told anything else.
+    // The volume counts as failed, and every later upload gets this error.
     client.send_raw(&one_shot_frames(wish(&test_file), &test_file)).await;
     client.error_on(ZERO, Code::StorageReadOnly).await;
     server.gone().await;
@@ -200,8 +200,8 @@ async fn a_sync_that_fails_makes_no_row() {
     server.gone().await;
 }
 
-/// Somebody's file has the name that the row says, and the server dies before it has
-/// found another: `verify` leaves that file alone.
+/// A file of another program has the name that the row has, and the server dies before it has found
+/// another name: `verify` leaves that file alone.
 #[tokio::test]
 async fn a_file_of_another_program_in_its_place_is_not_damaged() {
     let test_file = TestFile::new(4096, 994);
@@ -234,15 +234,15 @@ fn relaxed(site: &Site) -> Launch {
     Launch::without_reserve(site).arguments(&["--durability", "relaxed"])
 }
 
-/// Whatever keeps a file without a name from getting one: it comes to its place the long
-/// way, or it is told why not, and either way nothing else is left of it.
+/// The system refuses to give an unnamed file a name, for different reasons. The file is published
+/// on the resumable path, or its client gets the reason; in both cases no other file is left.
 #[tokio::test]
 async fn a_one_shot_upload_whose_name_cannot_be_linked_is_published_or_refused() {
     if !volume::has("strace") {
         return;
     }
     let test_file = TestFile::new(4096, 995);
-    // The first link finds out how it is done.
+    // The first link finds out which method the system allows.
     for (error, times) in [("EIO", "2"), ("EPERM", "2+"), ("ENOSPC", "2")] {
         println!("{error}");
         let site = Site::new();

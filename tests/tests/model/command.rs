@@ -1,31 +1,31 @@
-//! What can happen to a server, and how often.
+//! The events that can happen to a server, and how often each is chosen.
 
 use proptest::prelude::*;
 use towline_tests::test_file::BLOCK;
 
-/// Which channel something is said on.
+/// The channel of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
-    /// One that has an upload, if any has; the number picks it.
+    /// A channel with an upload, if there is one; the number chooses it.
     Open(u8),
-    /// This one, whatever it stands for.
+    /// This channel, with or without an upload.
     Any { line: usize, channel: u32 },
 }
 
-/// Where a chunk begins.
+/// The offset of a chunk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum At {
-    /// Where it belongs; with blocks in that one of the file's.
+    /// The right offset; with blocks, the right offset in this block of the file.
     Next { block: u8 },
-    /// In bytes that are there.
+    /// An offset below, where the bytes exist already.
     Duplicate,
-    /// So many bytes too far.
+    /// An offset that is too large by this number of bytes.
     Gap(usize),
-    /// So that it reaches over the end.
+    /// An offset from which the chunk reaches beyond the end of the file.
     PastEnd,
 }
 
-/// The hash that comes with `complete`.
+/// The hash in a `complete`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Claim {
     Nothing,
@@ -34,7 +34,7 @@ pub(crate) enum Claim {
     Wrong,
 }
 
-/// The offset that comes with `resume`.
+/// The offset in a `resume`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Belief {
     Unsaid,
@@ -42,7 +42,7 @@ pub(crate) enum Belief {
     Wrong,
 }
 
-/// How a connection breaks.
+/// The way in which a connection ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Break {
     /// In good order.
@@ -51,7 +51,7 @@ pub(crate) enum Break {
     Reset,
 }
 
-/// What is under way when the server is killed.
+/// What is being done when the server is killed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moment {
     Rest,
@@ -71,7 +71,7 @@ pub(crate) enum Command {
         rejects: bool,
         says_hash: bool,
     },
-    /// With a name that none may have.
+    /// An upload with a name that is not allowed.
     BadUpload {
         line: usize,
         channel: u32,
@@ -82,7 +82,7 @@ pub(crate) enum Command {
         length: usize,
         is_damaged: bool,
     },
-    /// All that is missing, with every announcement.
+    /// All missing bytes, with all announcements.
     Fill {
         target: Target,
     },
@@ -114,7 +114,7 @@ pub(crate) enum Command {
         blocks: bool,
         other_size: bool,
     },
-    /// Resumed elsewhere while bytes are on their way.
+    /// Another connection resumes the upload while bytes are being sent.
     TakeOver {
         target: Target,
         length: usize,
@@ -141,15 +141,15 @@ pub(crate) enum Command {
         channel: u32,
         document: u8,
     },
-    /// The connection of the target ends behind so many bytes.
+    /// The connection of the target ends after this number of bytes.
     Break {
         target: Target,
         how: Break,
         length: usize,
     },
-    /// In good order.
+    /// An orderly stop, and a start.
     Restart,
-    /// `kill -9`, so many milliseconds after that was begun.
+    /// `kill -9`, this number of milliseconds after `moment` has begun.
     Kill {
         target: Target,
         moment: Moment,
@@ -167,7 +167,7 @@ pub(crate) const LINES: usize = 4;
 pub(crate) const CHANNELS: u32 = 2;
 
 fn line() -> impl Strategy<Value = usize> {
-    // Most of it between the two connections of one user.
+    // Most commands go to the two connections of one user.
     prop_oneof![5 => Just(0usize), 3 => Just(1usize), 1 => 2..LINES]
 }
 

@@ -1,5 +1,5 @@
-//! What a document is, as `SPEC.md` has it: which bytes of it are where, and which
-//! answer each command may get. Nothing of Towline's own rules is used here.
+//! The state of a document by the rules of `SPEC.md`: which bytes are where, and which answers each
+//! command may get. Nothing of Towline's own rules is used here.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use towline_protocol::reply::Success;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{ChainingValue, DocumentId, FileHash};
 
-/// How the one who sends said that blocks come.
+/// The order of blocks that the writer has announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Sequence,
@@ -38,8 +38,8 @@ pub(crate) struct Content {
     blocks: Vec<Block>,
 }
 
-/// What an upload may be after something whose effect nobody reported: at least this,
-/// at most that.
+/// The limits of what an upload may have after a step whose result was not reported: at least this
+/// much, and at most `content`.
 #[derive(Debug, Clone)]
 struct Doubt {
     received: usize,
@@ -53,27 +53,27 @@ pub(crate) struct Document {
     pub(crate) owner: usize,
     pub(crate) name: &'static str,
     pub(crate) rejects: bool,
-    /// The file that its writer has.
+    /// The file of the upload's writer.
     pub(crate) test_file: TestFile,
     pub(crate) phase: Phase,
-    /// What is there, or the most of it where there is doubt.
+    /// The bytes that are there; where there is a doubt, the most that may be there.
     pub(crate) content: Content,
     doubt: Option<Doubt>,
-    /// What was promised: durable never goes below.
+    /// The promised offset: the durable offset never falls below it.
     pub(crate) promised: usize,
-    /// The least that was there since everything that was said had been heard: what is
-    /// heard later may have been said before a block was dropped.
+    /// The smallest number of bytes that were there since all messages were read. A message that is
+    /// read later may have been sent before a block was dropped.
     pub(crate) ebb: usize,
 }
 
-/// An error that a command is answered by.
+/// An error that answers a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum No {
     OffsetMismatch(usize),
     BlockMismatch(usize),
     UnknownBlock(usize),
-    /// How much before the end was kept is not said, and a part before may have been
-    /// refused.
+    /// The message does not say how many bytes before the end were kept, and an earlier part may
+    /// have been refused.
     SizeExceeded,
     Incomplete(usize),
     HashMismatch,
@@ -91,7 +91,7 @@ impl No {
         }
     }
 
-    /// Whether the channel hears nothing more until the next upload or resume.
+    /// Whether the server answers nothing more on the channel until the next `upload` or `resume`.
     pub(crate) fn refuses_channel(self) -> bool {
         matches!(self, Self::OffsetMismatch(_) | Self::SizeExceeded | Self::HashMismatch)
     }
@@ -116,7 +116,7 @@ impl Content {
         self.blocks.iter().take_while(|block| block.is_held).count()
     }
 
-    /// The bytes without a gap; they end in the first block that is not held.
+    /// The number of bytes without a gap; they end in the first block that is not held.
     pub(crate) fn received(&self) -> usize {
         let frontier = self.frontier();
         match self.blocks.get(frontier) {
@@ -142,7 +142,7 @@ impl Content {
         FileHash::from_bytes(*blake3::hash(&self.bytes).as_bytes())
     }
 
-    /// Where a chunk for that block would have to begin.
+    /// The offset at which a chunk for that block has to begin.
     pub(crate) fn next_in(&self, index: usize) -> usize {
         index * BLOCK + self.blocks.get(index).map_or(0, |block| block.filled)
     }
@@ -151,7 +151,8 @@ impl Content {
         self.blocks[index] = Block::default();
     }
 
-    /// The end of a block has come, or its announcement: what that makes of it.
+    /// Handles the last byte of a block, or its announcement. Returns the error, if it leads to
+    /// one.
     fn settle(&mut self, index: usize, order: Order) -> Option<No> {
         if !self.is_full(index) {
             return None;
@@ -199,7 +200,7 @@ impl Content {
         self.settle(index, Order::Blocks)
     }
 
-    /// What a resume leaves of it.
+    /// Drops what a `resume` does not keep.
     fn resume(&mut self, order: Order) {
         let frontier = self.frontier();
         for (index, block) in self.blocks.iter_mut().enumerate() {
@@ -238,7 +239,7 @@ impl Document {
         }
     }
 
-    /// One that the server has made from another with the same bytes.
+    /// A document that the server has made from another one with the same bytes.
     pub(crate) fn copied(self) -> Self {
         let mut copied = self;
         let bytes = copied.test_file.bytes.clone();
@@ -246,8 +247,8 @@ impl Document {
         copied
     }
 
-    /// Whether it is complete, and in the place that is asked for by that name: it has the
-    /// name, or was to have it and got a number, where that will do.
+    /// Whether the document is complete and is in the place of this name: it has the name, or it
+    /// was uploaded under the name and got a number, where a number is allowed.
     pub(crate) fn is_at(&self, name: &str, rejects: bool) -> bool {
         let Phase::Completed(success) = &self.phase else { return false };
         success.filename == name || (!rejects && self.name == name)
@@ -261,13 +262,13 @@ impl Document {
         self.doubt.is_some()
     }
 
-    /// What the server may say that it has received.
+    /// The numbers of received bytes that the server may report.
     pub(crate) fn received(&self) -> RangeInclusive<usize> {
         let most = self.content.received();
         self.doubt.as_ref().map_or(most, |doubt| doubt.received.min(most))..=most
     }
 
-    /// Which values `blocks` may list.
+    /// Whether `blocks` may list exactly these values.
     pub(crate) fn may_hold(&self, held: &BTreeSet<usize>) -> bool {
         match &self.doubt {
             None => *held == self.content.held(),
@@ -275,7 +276,8 @@ impl Document {
         }
     }
 
-    /// Writes a chunk. Where it reaches beyond the end nobody says how much was kept.
+    /// Writes a chunk. Where it reaches beyond the end, the server does not report how many bytes
+    /// it kept.
     pub(crate) fn chunk(&mut self, order: Order, at: usize, bytes: &[u8]) -> Vec<No> {
         let size = self.content.size();
         if at + bytes.len() <= size {
@@ -289,7 +291,7 @@ impl Document {
             let before = self.content.clone();
             let said = self.content.chunk(order, at, &fits);
             if said.iter().any(|no| matches!(no, No::BlockMismatch(_))) {
-                // Kept and dropped, or never kept.
+                // The bytes were kept and dropped, or never kept.
                 self.content = before;
                 (self.promised, self.ebb) = (0, 0);
                 self.doubt = Some(Doubt { received: 0, held: BTreeSet::new() });
@@ -300,12 +302,12 @@ impl Document {
         vec![No::SizeExceeded]
     }
 
-    /// Whether a chunk is in order, and nothing is to be said about it.
+    /// Whether a chunk is at the right offset and leads to no answer.
     pub(crate) fn takes(&self, order: Order, at: usize, bytes: &[u8]) -> bool {
         self.content.clone().chunk(order, at, bytes).is_empty()
     }
 
-    /// A chunk in order was sent, and perhaps it arrived.
+    /// A chunk at the right offset was sent, and it may have arrived.
     pub(crate) fn chunk_perhaps(&mut self, order: Order, at: usize, bytes: &[u8]) {
         let doubt = self.exactly();
         let said = self.content.chunk(order, at, bytes);
@@ -326,7 +328,7 @@ impl Document {
         self.cap_promise();
     }
 
-    /// What `complete` with that hash is answered by; nothing is the receipt.
+    /// The answers to `complete` with that hash: the receipt where it returns `Ok`.
     pub(crate) fn complete(&self, claimed: Option<FileHash>) -> Result<(), Vec<No>> {
         let all_held = self.content.blocks.iter().all(|block| block.is_held);
         let all_full = (0..self.content.blocks.len()).all(|index| self.content.is_full(index));
@@ -338,8 +340,8 @@ impl Document {
         match (all_held, all_full && claimed.is_some()) {
             (true, _) => verdict,
             (false, false) => Err(vec![incomplete]),
-            // A block was never announced. That is the client's fault, and the server
-            // may or may not take the hash of the whole for it.
+            // A block was never announced. That is an error of the client, and the server may
+            // accept the hash of the whole file in its place, or not.
             (false, true) => match verdict {
                 Ok(()) => Ok(()),
                 Err(mut nos) => {
@@ -350,7 +352,7 @@ impl Document {
         }
     }
 
-    /// The hash of the whole stands for every announcement that never came.
+    /// The hash of the whole file takes the place of every announcement that is missing.
     pub(crate) fn vouched_for(&mut self) {
         for block in &mut self.content.blocks {
             block.is_held = true;
@@ -361,7 +363,7 @@ impl Document {
         self.content.resume(order);
     }
 
-    /// What a resume and `blocks` have told ends all doubt.
+    /// The answers to `resume` and `blocks` end every doubt.
     pub(crate) fn learn(&mut self, offset: usize, held: &BTreeSet<usize>) {
         if self.doubt.take().is_none() {
             return;
@@ -385,24 +387,24 @@ impl Document {
         }
     }
 
-    /// It survives a power cut, and stands still: a pause in good order.
+    /// After an orderly pause all bytes survive a power cut, and nothing changes.
     pub(crate) fn paused_well(&mut self) {
         if self.doubt.is_none() {
             self.promised = self.content.received();
         }
     }
 
-    /// The server was killed: only promises are left for sure.
+    /// The server was killed: only the promised bytes are certain.
     pub(crate) fn killed(&mut self) {
         self.doubt = Some(Doubt { received: self.promised, held: BTreeSet::new() });
     }
 
-    /// The server has said so.
+    /// The server has reported this durable offset.
     pub(crate) fn promise(&mut self, durable: usize) {
         self.promised = self.promised.max(durable.min(self.ebb));
     }
 
-    /// All that was said about it has been heard.
+    /// All messages about the document were read.
     pub(crate) fn all_heard(&mut self) {
         self.ebb = self.content.received();
     }
@@ -412,7 +414,7 @@ impl Document {
         self.promised = self.promised.min(self.ebb);
     }
 
-    /// Blocks that were dropped take the promises behind them with them.
+    /// A block that was dropped takes the promises beyond it with it.
     fn dropped(&mut self, nos: &[No]) {
         for no in nos {
             if let No::BlockMismatch(index) = no {

@@ -1,4 +1,4 @@
-//! The server that is held against the model.
+//! The server that is compared with the model.
 
 use std::net::SocketAddr;
 use towline_tests::process::ServerProcess;
@@ -6,9 +6,9 @@ use towline_tests::server::TestServer;
 use towline_tests::site::{Site, TestUser};
 
 pub(crate) enum Host {
-    /// In this process: quick to start, and never killed.
+    /// In the process of the test: it starts fast, and is never killed.
     Inside(Box<TestServer>),
-    /// A process of its own.
+    /// In a process of its own.
     Process(Site, Box<ServerProcess>),
 }
 

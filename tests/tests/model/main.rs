@@ -1,10 +1,10 @@
-//! Random commands against a running server, beside a model that was written from
-//! `SPEC.md` alone: each reply is one that the model allows, and in the end every
-//! promise was kept. A sequence that fails shrinks; what it came down to is kept in
-//! `regressions.txt` beside this file, and tried first from then on.
+//! Random commands to a running server, compared with a model that was written only from `SPEC.md`:
+//! the model must allow each reply, and at the end every promise must be kept. A sequence that
+//! fails is shrunk; the shortest one is kept in `regressions.txt` beside this file, and is tried
+//! first in every later run.
 //!
-//! `TOWLINE_SEED` gives the same sequences again; `TOWLINE_LONG=1` tries many more,
-//! `TOWLINE_LONG=SECONDS` for about so long.
+//! `TOWLINE_SEED` runs the same sequences again; `TOWLINE_LONG=1` runs many more, and
+//! `TOWLINE_LONG=SECONDS` runs for about this time.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 use towline_tests::test_file::run_seed;
 use world::World;
 
-/// No new sequence is begun after so long, unless more is asked for.
+/// After this time no new sequence begins, unless more time is asked for.
 const QUICK: Duration = Duration::from_secs(25);
 
-/// Why a run ends.
+/// The reason for which a run ends.
 const ENOUGH: &str = "the time is over";
 
 fn budget() -> Duration {
@@ -39,7 +39,7 @@ fn budget() -> Duration {
     }
 }
 
-/// A runner whose sequences follow from the seed of this run.
+/// A runner whose sequences are determined by the seed of this run.
 fn runner(salt: u64) -> TestRunner {
     let config = Config {
         cases: u32::MAX,
@@ -66,8 +66,8 @@ fn agree(
     let done = RefCell::new(BTreeMap::<&str, u64>::new());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sequences = prop::collection::vec(command::command(), 1..70);
-    // Set while a sequence runs: one that has panicked leaves it so, and what follows
-    // is shrinking.
+    // Set while a sequence runs. A sequence that has panicked leaves it set, and later runs are
+    // those that shrink the sequence.
     let runs = Cell::new(false);
     let outcome = runner(salt).run(&sequences, |commands: Vec<Command>| {
         if began.elapsed() > budget && !runs.replace(true) {
@@ -93,7 +93,7 @@ fn agree(
     if let Err(error) = outcome {
         match error {
             TestError::Fail(reason, commands) => panic!("{reason}\n{commands:#?}"),
-            // A single rejection ends the run; there is but one reason for it.
+            // A single rejection ends the run, and the end of the time is its only reason.
             TestError::Abort(_) => {}
         }
     }

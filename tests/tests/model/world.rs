@@ -1,5 +1,5 @@
-//! The server and the model side by side: says each command to both, and holds the
-//! answers against what the model allows.
+//! The server and the model side by side: sends each command to both, and checks that the model
+//! allows the server's answers.
 
 mod asking;
 mod disasters;
@@ -23,10 +23,10 @@ use towline_types::OnConflict;
 
 const NAMES: [&str; 2] = ["a.bin", "b.bin"];
 
-/// A chunk's most.
+/// The largest number of bytes of a chunk.
 const CHUNK_MAX: usize = BLOCK;
 
-/// What a channel stands for.
+/// What a channel is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Empty,
@@ -38,7 +38,7 @@ enum Slot {
     Done {
         document: usize,
     },
-    /// Empty or refused: the specification leaves it open.
+    /// Free or refused: the specification does not say which.
     Vague,
 }
 
@@ -46,9 +46,9 @@ enum Slot {
 struct Line {
     client: RawClient,
     slots: [Slot; CHANNELS as usize],
-    /// Heard on other channels than the one that was asked about.
+    /// Messages on other channels than the one that was asked about.
     pending: Vec<Heard>,
-    /// The durable offset that each channel's upload was last said to have.
+    /// The durable offset that was last reported for the upload of each channel.
     durable: [usize; CHANNELS as usize],
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct World {
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// Where something is said.
+/// The connection and the channel of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     line: usize,
@@ -96,7 +96,7 @@ fn code(heard: &Heard) -> Option<Code> {
     error(heard).map(|error| error.code)
 }
 
-/// Exactly these errors, in that order.
+/// Checks that the answers are these errors, in this order.
 #[track_caller]
 fn assert_errors(heard: &[Heard], expected: &[Code]) {
     let codes: Vec<_> = heard.iter().map(code).collect();
@@ -122,7 +122,7 @@ fn assert_nos(heard: &[Heard], nos: &[No]) {
     }
 }
 
-/// The one reply that came.
+/// The only reply in the list.
 #[track_caller]
 fn only(heard: &[Heard]) -> &Reply {
     match heard {
@@ -142,7 +142,7 @@ impl World {
         Self { host, users, lines, documents: Vec::new(), counts: BTreeMap::new() }
     }
 
-    /// What happened, and how often.
+    /// The events of the run, and how often each happened.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.counts.iter().map(|(what, count)| (*what, *count))
     }

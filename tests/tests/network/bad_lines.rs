@@ -1,4 +1,5 @@
-//! Lines that lose packets or have little room: an upload takes long, and that is all.
+//! Links that lose packets or carry few bytes per second: an upload takes longer, and has no other
+//! trouble.
 
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -11,10 +12,10 @@ use towline_tests::server::TestServer;
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// Eight kilobytes a second.
+/// 8,000 bytes per second.
 const SLOW_KBIT: u32 = 64;
 
-/// Runs `towline put` to its end; it has to be done with one connection.
+/// Runs `towline put` to its end; it may need only one connection.
 async fn put_without_flapping(mut put: Command, patience: Duration) -> Duration {
     put.arg("--json");
     let began = Instant::now();
@@ -28,7 +29,7 @@ async fn put_without_flapping(mut put: Command, patience: Duration) -> Duration 
     began.elapsed()
 }
 
-/// `towline put` of such a file from the far end of a bad link.
+/// `towline put` of a file of this size from the far end of a bad link.
 async fn over(link: &NetnsLink, size: usize, patience: Duration) -> Duration {
     let site = Site::new();
     let user = site.add_user("ada").await;
@@ -70,7 +71,7 @@ async fn an_upload_over_64_kbit_a_second_finishes() {
     assert!(took > least / 2, "it was not slow at all: {took:?}");
 }
 
-/// The same where there is no root: a proxy that lets little pass.
+/// The same without root: with a proxy that lets few bytes pass per second.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_over_a_slow_proxy_finishes() {
     let server = TestServer::start().await;

@@ -1,4 +1,4 @@
-//! The machine of the one who uploads loses its power, or its file changes.
+//! The client's machine loses its power, or its file changes.
 
 use rustix::process::Signal;
 use std::io::Write as _;
@@ -13,8 +13,8 @@ fn sync(path: &Path) {
     std::fs::File::open(path).unwrap().sync_all().unwrap();
 }
 
-/// File and notes lie on a disk whose power goes in the middle of an upload. The next
-/// run goes on, with what notes it has, and the file arrives as it is.
+/// The file and the state file are on a disk whose power is cut during an upload. The next run
+/// continues with what the state file still has, and the document has the bytes of the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_cut_where_the_file_and_the_notes_are() {
     let Some(volume) = Volume::ext4(96 << 20) else { return };
@@ -33,7 +33,7 @@ async fn a_power_cut_where_the_file_and_the_notes_are() {
         let place = chance.u64(1..test_file.size() as u64);
         proxy.plan([Faults::stall_after(place)]);
         let mut put = cli.put(&file);
-        // Others before it had the same bytes.
+        // Earlier files of the test had the same bytes.
         put.arg("--again");
         let sending = cli.start(put);
         let link = proxy.link(number).await;
@@ -44,7 +44,7 @@ async fn a_power_cut_where_the_file_and_the_notes_are() {
         link.cut();
         volume.power_on();
 
-        // Whatever is left of the notes reads well, or is not there.
+        // The state file is readable, or does not exist.
         let notes = cli.state_path().exists().then(|| cli.state().uploads.len());
         let mut client = server.client().await;
         let found = client.find(towline_tests::raw_client::find(&name, test_file.filesize())).await;
@@ -63,7 +63,8 @@ async fn a_power_cut_where_the_file_and_the_notes_are() {
     }
 }
 
-/// An upload of `a.bin` that stands still behind its first blocks while `change` is made, and its end.
+/// An upload of `a.bin` that is held up after its first blocks while `change` is made. Returns how
+/// it ended.
 async fn changed_meanwhile(
     server: &TestServer,
     test_file: &TestFile,
@@ -82,12 +83,12 @@ async fn changed_meanwhile(
     (cli, outcome)
 }
 
-/// Neither the one nor the other nor anything between was published.
+/// Neither version of the file, nor a mixture of them, was published.
 fn nothing_is_published(server: &TestServer) {
     assert!(!server.site.documents(&server.user).exists());
 }
 
-/// More than client, sockets and proxy hold between them.
+/// More bytes than client, sockets and proxy can hold.
 const LONG: usize = 40 * BLOCK;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +124,7 @@ async fn a_file_that_grows() {
     server.site.assert_published(&server.user, "a.bin", &longer);
 }
 
-/// A byte that was sent already, behind a time that was put back.
+/// A byte changes that was sent already, and the time of modification is set back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_byte_behind_a_time_that_was_put_back() {
     let server = TestServer::start().await;
@@ -143,8 +144,8 @@ async fn a_byte_behind_a_time_that_was_put_back() {
     server.site.assert_published(&server.user, "a.bin", &other);
 }
 
-/// Another file takes the name, as editors save: either whole file is right, and a
-/// mixture never is.
+/// Another file takes the name, as editors do when they save: each of the two files may be
+/// published, and never a mixture.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_file_under_the_name() {
     let server = TestServer::start().await;

@@ -1,5 +1,5 @@
-//! A server that is not there: a wrong name or port ends soon, and one that was there before
-//! is waited for.
+//! A server that does not answer: with a wrong name or port the client gives up soon, and for a
+//! server that was there before it waits.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use towline_tests::process::{Launch, program, towline};
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// An address where nothing listens.
+/// An address at which no process listens.
 fn nowhere() -> SocketAddr {
     let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     gone.local_addr().unwrap()
 }
 
-/// Long enough for the few tries, and short for a person who has misspelt a name.
+/// Longer than the few attempts take, and short for a person who has misspelt a name.
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn a_port_where_nothing_listens_ends_after_a_few_tries() {
     assert_eq!(waits[2]["reason"], "connection refused");
     assert!(waits[2]["next_in"].as_f64().is_some_and(|seconds| seconds > 0.0));
 
-    // What was asked for goes before what is usual.
+    // An explicit `--retries` comes before the usual limit.
     let mut put = cli.put(&file);
     put.args(["--retries", "0", "--json"]);
     let outcome = run(put).await;
@@ -76,7 +76,7 @@ async fn a_name_that_cannot_be_one_ends_and_a_resolver_that_is_away_is_waited_fo
         command.arg("put").arg("--state-file").arg(cli.state_path()).arg(&file);
         command.args(["--to", host]).arg("--token-file").arg(cli.path("token"));
     };
-    // No resolver has to be asked about an empty label.
+    // An empty label is refused without asking a resolver.
     let mut put = towline();
     arguments(&mut put, "nas..lcal");
     let began = Instant::now();
@@ -85,7 +85,7 @@ async fn a_name_that_cannot_be_one_ends_and_a_resolver_that_is_away_is_waited_fo
     outcome.assert_code(3);
     assert!(outcome.err.contains("no such host: nas..lcal"), "{outcome:?}");
 
-    // From the far end there is no way to any resolver.
+    // The far end has no route to a resolver.
     let Some(link) = NetnsLink::make() else { return };
     let [under, there @ ..] = link.far.under();
     let mut put = Command::new(under);
@@ -129,7 +129,7 @@ async fn a_server_that_was_there_is_waited_for_and_the_reason_is_told_as_it_chan
     let mut sending = cli.start(put);
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     server.kill().await;
-    // More attempts than a server that was never heard of is given.
+    // More attempts than the client makes for a server that has never answered.
     let refused = sending
         .until(|event| event["event"] == "waiting" && event["attempt"].as_u64() > Some(5))
         .await;
@@ -137,7 +137,7 @@ async fn a_server_that_was_there_is_waited_for_and_the_reason_is_told_as_it_chan
     sending.signal(rustix::process::Signal::INT);
     sending.end().await.assert_code(3);
 
-    // A later run knows it from the list.
+    // A later run knows the server from the list.
     let mut again = cli.start(cli.put(&file));
     again.until(|event| event["event"] == "waiting" && event["attempt"].as_u64() > Some(5)).await;
     let _server = Launch::over(&site).listen(address).start().await;

@@ -1,4 +1,4 @@
-//! A peer that is gone and nobody was told: a link that is down.
+//! A peer that is gone without the end of its connection: the link is down.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use towline_tests::raw_client::{RawClient, ZERO, position, resume, upload};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// The idle limit of these servers.
+/// The idle limit of the servers in these tests.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// A server behind the link with room for that many connections.
@@ -58,7 +58,7 @@ async fn the_upload_of_a_half_open_connection_is_taken_over_at_once() {
         } else {
             link.pull()
         }
-        // It goes on as if nothing had happened; nothing of it arrives.
+        // The older client continues to send, and no byte arrives.
         older.chunks(ZERO, &test_file, 300_000..400_000).await;
 
         let mut newer = nearby(&link, &server).await.unwrap();
@@ -71,7 +71,7 @@ async fn the_upload_of_a_half_open_connection_is_taken_over_at_once() {
         newer.chunks(ZERO, &test_file, 300_000..test_file.size()).await;
         assert_eq!(newer.complete(ZERO).await.blake3, test_file.hash());
         server.site.assert_published(&server.user, &name, &test_file);
-        // The link is back: what the older one sent arrives now, and is for nobody.
+        // The link is back: the bytes of the older client arrive now, and are dropped.
         link.mend();
         older.error(Code::Superseded).await;
         older.ping().await;
@@ -90,12 +90,12 @@ async fn a_half_open_connection_counts_until_the_idle_limit_and_no_longer() {
     older.has_received(document_id, 300_000).await;
     let last_word = Instant::now();
     link.pull();
-    // The one place is taken.
+    // The only place is taken.
     assert_eq!(nearby(&link, &server).await.err(), Some(Code::TooMany));
     let (mut newer, turned_away) = place(&link, &server).await;
     let freed = last_word.elapsed();
     println!("the place was free after {freed:?}; {turned_away} were turned away before");
-    // Its last words take two seconds more where nobody hears them.
+    // The server's last message takes two more seconds where the peer does not read.
     assert!(freed < SILENCE + Duration::from_secs(6), "{freed:?}");
     let from = position(newer.resume(resume(document_id)).await.offset);
     assert_eq!(from, 300_000, "paused, not lost");
@@ -103,7 +103,7 @@ async fn a_half_open_connection_counts_until_the_idle_limit_and_no_longer() {
     assert_eq!(newer.complete(ZERO).await.blake3, test_file.hash());
 }
 
-/// With the limits that everybody has: the system itself notices within a minute.
+/// With the default limits, the system itself notices the dead link within a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_open_connection_counts_for_a_minute_at_most_by_default() {
     if !towline_tests::is_long() {
@@ -121,7 +121,8 @@ async fn a_half_open_connection_counts_for_a_minute_at_most_by_default() {
     assert!(freed < Duration::from_secs(75), "{freed:?}");
 }
 
-/// A place as soon as there is one, and how many asked in vain before.
+/// A connection as soon as the server has a place for one, and the number of connections that it
+/// refused before.
 async fn place(link: &NetnsLink, server: &TestServer) -> (RawClient, u32) {
     let mut turned_away = 0;
     loop {
@@ -130,7 +131,7 @@ async fn place(link: &NetnsLink, server: &TestServer) -> (RawClient, u32) {
             Err(_) => {
                 turned_away += 1;
                 assert!(turned_away < 10_000, "there never is a place");
-                // Nobody announces a place: it has to be asked for.
+                // The server does not announce a free place, so the client has to ask.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }

@@ -1,4 +1,4 @@
-//! The same over IPv6.
+//! An upload over IPv6.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use towline_tests::cli_fixture::{CliFixture, run};
@@ -22,7 +22,7 @@ async fn a_server_on_a_bracketed_address() {
     let file = cli.write("a.bin", &test_file);
     run(cli.put(&file)).await.assert_done();
     site.assert_published(&user, "a.bin", &test_file);
-    // What the state file keeps of the address can be gone back to.
+    // A client can connect to the address that the state file has.
     server.kill().await;
     let other = cli.write("b.bin", &TestFile::new(BLOCK, 131));
     let mut put = cli.put(&other);

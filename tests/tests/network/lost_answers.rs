@@ -1,4 +1,4 @@
-//! The server has done what it was asked, and nobody heard of it.
+//! The server has done what it was asked, and its answer was lost.
 
 use std::time::Instant;
 use towline_protocol::request::{Complete, Resume};
@@ -30,7 +30,7 @@ async fn a_lost_answer_of_a_checkpoint_sends_no_byte_twice() {
         let before = link.passed();
         let end = sent + 500_000;
         client.chunks(ZERO, &test_file, sent..end).await;
-        // It becomes durable, and the word of it is lost.
+        // The bytes become durable, and the report about that is lost.
         let began = Instant::now();
         while curious.status(document_id).await.durable < offset(end) {
             assert!(began.elapsed() < PATIENCE, "it never becomes durable");
@@ -38,7 +38,7 @@ async fn a_lost_answer_of_a_checkpoint_sends_no_byte_twice() {
         delivered += link.passed() - before;
         link.cut();
         link.ended().await;
-        // A new connection asks, and goes on from there.
+        // A new connection asks, and continues from that offset.
         client = RawClient::login(proxy.address(), &server.user.token).await;
         let status = client.status(document_id).await;
         assert_eq!((status.received, status.durable), (offset(end), offset(end)));
@@ -63,7 +63,7 @@ async fn a_lost_answer_of_a_checkpoint_does_not_stop_towline_put() {
     let test_file = TestFile::new(12 * BLOCK, 141);
     let proxy = FaultProxy::start(server.address(), []).await;
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
-    // Nothing passes behind a block and a half, so that what has arrived is known.
+    // No byte passes after a block and a half, so the test knows which bytes have arrived.
     let arrived = 3 * BLOCK / 2;
     proxy.plan([Faults { stall_after: Some(arrived as u64), ..Faults::none() }]);
     let run = cli.start(cli.put(&cli.write("a.bin", &test_file)));
@@ -73,7 +73,7 @@ async fn a_lost_answer_of_a_checkpoint_does_not_stop_towline_put() {
     let mut curious = server.client().await;
     let began = Instant::now();
     let find = towline_tests::raw_client::find("a.bin", test_file.filesize());
-    // All but the framing of it is durable, and the client has not heard of it.
+    // All bytes except the framing are durable, and the client has had no report.
     loop {
         let found = curious.find(find.clone()).await.unfinished;
         if found.is_some_and(|found| position(found.offset) > BLOCK + BLOCK / 3) {
@@ -86,7 +86,7 @@ async fn a_lost_answer_of_a_checkpoint_does_not_stop_towline_put() {
     server.site.assert_published(&server.user, "a.bin", &test_file);
     let again = proxy.link(1).await.passed() + link.passed() - test_file.size() as u64;
     println!("{again} bytes beyond the file, framing and questions and all");
-    // What had arrived of a block that was cut in two counts as well.
+    // The bytes that had arrived of a block that was cut in two count as well.
     assert!(again < 20_000, "{again} bytes were sent twice");
 }
 
@@ -113,7 +113,7 @@ async fn a_lost_answer_of_complete_is_given_again_for_ever() {
     let receipt = other.complete_with(by_number()).await;
     assert_eq!((receipt.document_id, receipt.blake3), (document_id, test_file.hash()));
     assert_eq!((receipt.filename.as_str(), receipt.durable), ("a.bin", true));
-    // By number, on the channel, by a resume, from a server that was restarted.
+    // By its number, on its channel, with a `resume`, and from a server that was restarted.
     assert_eq!(other.complete(ZERO).await, receipt);
     other.send(&Request::Resume(resume(document_id))).await;
     assert_eq!(other.success_on(ZERO).await, receipt);

@@ -1,8 +1,7 @@
-//! What the network does to uploads, and how they live through it: a file for each
-//! behaviour.
+//! Faults of the network, and how uploads survive them: one file for each behaviour.
 //!
-//! `TOWLINE_LONG=1` makes the lines longer, the faults more, and waits for the limits
-//! that take a minute.
+//! `TOWLINE_LONG=1` runs with slower links and more faults, and waits for the limits that take a
+//! minute.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! A server that takes connections and says nothing, or nothing more.
+//! A server that accepts connections and sends nothing, or nothing more.
 
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use towline_tests::test_file::{BLOCK, TestFile};
 const PING_AFTER: Duration = Duration::from_millis(300);
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
 
-/// A client that does not wait for long, before that proxy.
+/// A client with short time limits, connected through that proxy.
 fn impatient(server: &TestServer, proxy: &FaultProxy) -> Client {
     let timeouts = Timeouts {
         ping_after: PING_AFTER,
@@ -25,7 +25,7 @@ fn impatient(server: &TestServer, proxy: &FaultProxy) -> Client {
         .timeouts(timeouts)
 }
 
-/// Puts a file, and says what became of it and how long that took.
+/// Uploads a file. Returns how it ended, and how long that took.
 async fn put(
     server: &TestServer,
     client: &mut Client,
@@ -60,7 +60,8 @@ async fn a_server_that_is_mute_from_the_first_byte_is_given_up() {
 async fn a_server_that_falls_mute_in_an_upload_is_given_up() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(4 * BLOCK, 151);
-    // The client's system takes the bytes for the server; nothing is heard of them.
+    // The client's system receives the bytes in place of the server, and the server never gets
+    // them.
     for faults in [
         Faults { drop_requests: true, ..Faults::none() },
         Faults { drop_replies: true, drop_requests: true, ..Faults::none() },
@@ -91,7 +92,7 @@ async fn a_server_that_falls_mute_in_an_upload_is_given_up() {
         assert!(took < (PING_AFTER + ANSWER_WITHIN + Duration::from_secs(1)) * 4, "{took:?}");
         assert!(waited >= 1);
     }
-    // A server that speaks again has kept what it had.
+    // A server that answers again still has the bytes that it had.
     let proxy = FaultProxy::start(server.address(), []).await;
     let mut client = impatient(&server, &proxy);
     let path = server.site.outside().join("b.bin");
@@ -104,7 +105,7 @@ async fn a_server_that_falls_mute_in_an_upload_is_given_up() {
     server.site.assert_published(&server.user, "b.bin", &test_file);
 }
 
-/// The command line, with the patience that everybody has: half a minute.
+/// The command line with its default time limit of 30 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mute_server_is_given_up_by_the_command_line() {
     if !towline_tests::is_long() {

@@ -1,5 +1,5 @@
-//! Another service listens where a server of Towline was expected: that is said at once, with
-//! what it answered.
+//! Another service listens where a server of Towline was expected: the client reports that at once,
+//! together with the service's answer.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use towline_tests::process::Launch;
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// Long enough for the few tries, and short for a person who has mistyped a port.
+/// Longer than the few attempts take, and short for a person who has mistyped a port.
 const SOON: Duration = Duration::from_secs(20);
 
-/// What a service does about a connection.
+/// How a service treats a connection.
 #[derive(Debug, Clone)]
 struct Manners {
     speaks_first: Vec<u8>,
@@ -32,7 +32,7 @@ impl Manners {
     }
 }
 
-/// A service with these manners, as long as the test runs.
+/// A service with these manners, which runs until the test ends.
 async fn service(manners: Manners) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -66,7 +66,7 @@ async fn another_service_is_named_with_its_answer_and_not_waited_for() {
         (Manners::greets(long), "\"220 mail.example.org ESMTP Postfix (Debi\""),
         (Manners::greets(b"\x1b[2Jhello\r\n"), "\"[2Jhello\""),
         (Manners::answers(b"\x15\x03\x03\x00\x02\x02\x28"), "in TLS"),
-        // A frame of a length that Towline has, and no message in it.
+        // A frame with a length that Towline allows, and without a message.
         (Manners::answers(b"\0\0\0\x06\x01nope!"), "\"nope!\""),
     ] {
         let address = service(manners).await;
@@ -80,7 +80,8 @@ async fn another_service_is_named_with_its_answer_and_not_waited_for() {
         }
         assert!(!outcome.err.contains("frame"), "{outcome:#?}");
         assert!(!outcome.err.contains('\u{1b}'), "{outcome:#?}");
-        // The address may be a typing mistake: the command is listed until it is forgotten.
+        // The address may be a typing mistake, so the command stays in the list until it is
+        // forgotten.
         assert!(cli.state().uploads.is_empty());
         assert!(outcome.err.contains("--forget"), "{outcome:#?}");
     }
@@ -96,7 +97,7 @@ async fn another_service_that_is_silent_or_closes_is_asked_about() {
         let address = service(manners).await;
         let cli = CliFixture::new(&site, &user, address);
         let mut put = cli.put(&cli.write("a.bin", &TestFile::new(10, 211)));
-        // The silence of a first login is waited for ten seconds, each time.
+        // For a first login the client waits 10 s in each attempt.
         if word == "does not answer" {
             put.args(["--retries", "0"]);
         }
@@ -130,7 +131,8 @@ async fn a_server_of_a_later_version_is_for_a_later_client() {
     }
 }
 
-/// A server that is known is waited for: what answers in its place may be for a while only.
+/// The client waits for a server that it knows: another service may answer in its place for a while
+/// only.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_service_in_the_place_of_a_known_server_is_told_and_waited_out() {
     let site = Site::new();
@@ -145,7 +147,7 @@ async fn another_service_in_the_place_of_a_known_server_is_told_and_waited_out()
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
     server.kill().await;
     let portal = loop {
-        // The port may still be in use by connections that end.
+        // Connections that are ending may still use the port.
         if let Ok(listener) = TcpListener::bind(address).await {
             break listener;
         }

@@ -1,4 +1,4 @@
-//! A reset, wherever it comes, is no more than the end of a connection.
+//! A reset at any point only ends the connection.
 
 use std::process::Command;
 use towline_protocol::request::{Resume, Upload};
@@ -8,7 +8,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 use towline_tests::volume::skipped;
 
-/// The head of a chunk frame.
+/// The number of bytes of the head of a chunk frame.
 const HEAD: u64 = 17;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +30,7 @@ async fn resets_at_sixty_places_and_every_border_of_a_frame_lose_no_promise() {
             let from = position(granted.offset);
             assert!(from >= durable, "{from} after {durable} were durable");
             assert!(from <= received, "{from}, and only {received} were ever sent");
-            // From here on: borders of frames and their neighbours, and any place.
+            // Positions from here on: at a border of two frames, just beside one, or anywhere.
             let frames = chance.u64(0..3);
             let border = frames * (HEAD + CHUNK as u64);
             let place = match number % 5 {
@@ -74,7 +74,7 @@ async fn resets_at_sixty_places_and_every_border_of_a_frame_lose_no_promise() {
     }
 }
 
-/// The client's own system resets: SO_LINGER 0.
+/// The client's own system sends the reset: `SO_LINGER` 0.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_by_the_client_in_a_chunk_loses_no_promise() {
     let server = TestServer::start().await;
@@ -87,7 +87,7 @@ async fn a_reset_by_the_client_in_a_chunk_loses_no_promise() {
         assert!(from >= received);
         let end = from + 20_000;
         raw.chunks(ZERO, &test_file, from..end).await;
-        // Every second time what was sent has been taken in before.
+        // In every second round the server has received the bytes before the reset.
         if round % 2 == 0 {
             raw.has_received(document_id, end).await;
             received = end;
@@ -104,7 +104,7 @@ async fn a_reset_by_the_client_in_a_chunk_loses_no_promise() {
     server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
-/// Somebody with root shuts sockets: `ss -K`.
+/// A process with root rights closes the sockets: `ss -K`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_by_the_administrator_loses_no_promise() {
     let server = TestServer::start().await;
@@ -119,7 +119,7 @@ async fn a_reset_by_the_administrator_loses_no_promise() {
         sent += 100_000;
         raw.has_received(document_id, sent).await;
         let (client, server) = (raw.local_address().port(), server.address().port());
-        // The socket of one side or of the other, and no other than these.
+        // The socket of one side or of the other, and no other socket.
         let (from, to) = if round % 2 == 0 { (client, server) } else { (server, client) };
         let filter = format!("( sport = :{from} and dport = :{to} )");
         let killed =

@@ -1,4 +1,4 @@
-//! A server that goes away and comes back under a hundred clients.
+//! A server that is restarted while a hundred clients upload.
 
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -10,10 +10,10 @@ use towline_tests::test_file::{BLOCK, TestFile};
 
 const CLIENTS: usize = 100;
 
-/// What is counted together.
+/// Connections within this time are counted together.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// The most that came in one window behind that moment.
+/// The largest number of connections in one window after that moment, and the number of all.
 fn peak(arrivals: &[Instant], since: Instant, until: Instant) -> (usize, usize) {
     let came: Vec<_> = arrivals.iter().filter(|&&at| at >= since && at < until).collect();
     let window =
@@ -27,7 +27,7 @@ async fn a_hundred_clients_come_back_one_by_one_and_all_finish() {
     let user = site.add_user("ada").await;
     let mut server = ServerProcess::start(&site).await;
     let proxy = FaultProxy::start(server.address(), []).await;
-    // Slow enough to be in the middle of it whenever the server dies.
+    // Slow enough that the uploads still run whenever the server is killed.
     proxy.otherwise(Faults::slow(150_000));
     let folder = site.outside().join("desk");
     std::fs::create_dir(&folder).unwrap();
@@ -50,7 +50,7 @@ async fn a_hundred_clients_come_back_one_by_one_and_all_finish() {
     proxy.link(CLIENTS - 1).await;
     let mut peaks = Vec::new();
     for round in 0..4 {
-        // Everybody is sending; then nobody can, for a second.
+        // All clients are sending; then for one second no client can.
         tokio::time::sleep(Duration::from_millis(400)).await;
         let killed = Instant::now();
         server.kill().await;
@@ -81,7 +81,7 @@ async fn a_hundred_clients_come_back_one_by_one_and_all_finish() {
     println!("{again} bytes were sent more than once by {CLIENTS} clients");
     assert!(peaks.iter().any(|(_, came)| *came >= 20), "no herd ever came: {peaks:?}");
     for (herd, came) in peaks {
-        // Spread over more than half a second at least.
+        // At most half of the clients came within one window.
         assert!(came < 20 || herd * 2 <= CLIENTS, "{herd} of {came} came together");
     }
 }

@@ -1,4 +1,4 @@
-//! A line that is slow and steady, and a server that is killed.
+//! A slow and steady link, and a server that is killed.
 
 use std::time::{Duration, Instant};
 use towline_tests::process::ServerProcess;
@@ -7,11 +7,11 @@ use towline_tests::raw_client::{CHUNK, RawClient, ZERO, resume, upload};
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// What came this long ago is durable.
+/// Bytes that arrived this long ago are durable.
 const DURABLE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Behind 64 KiB/s, what came more than two seconds ago has been received and is durable:
-/// a kill of the server takes none of it.
+/// On a link of 64 KiB/s, bytes that passed more than two seconds ago are received and durable: a
+/// kill of the server loses none of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_two_seconds_ago_survives_a_kill() {
     let site = Site::new();
@@ -27,11 +27,11 @@ async fn what_came_two_seconds_ago_survives_a_kill() {
         let test_file = test_file.clone();
         async move {
             let _ = client.try_chunks(ZERO, &test_file, 0..test_file.size()).await;
-            // All of it may be in the system's buffers by now.
+            // All bytes may be in the system's buffers at this moment.
             client.ended().await
         }
     });
-    // How much had passed when.
+    // The times, and the number of bytes that had passed.
     let mut passed = Vec::new();
     let mut clock = tokio::time::interval(Duration::from_millis(50));
     while link.passed() - before < 450_000 {
@@ -42,7 +42,7 @@ async fn what_came_two_seconds_ago_survives_a_kill() {
     let killed = Instant::now();
     sending.abort();
     let old = passed.iter().rev().find(|(at, _)| *at + DURABLE_WITHIN <= killed).unwrap().1;
-    // Each chunk has a head, which is no byte of the file.
+    // Each chunk has a head, whose bytes are not bytes of the file.
     let old = old - old.div_ceil(CHUNK as u64) * 17;
     server.start_again().await;
     let mut client = RawClient::login(server.address(), &user.token).await;

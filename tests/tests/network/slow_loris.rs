@@ -1,4 +1,4 @@
-//! A thousand connections that say a byte now and then, and one that means it.
+//! A thousand connections that send a byte now and then, and one that uploads a file.
 
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -18,13 +18,13 @@ use towline_tests::volume::Volume;
 const STRANGERS: usize = 500;
 const USERS: usize = 500;
 
-/// What the server may claim with all of them: its buffers (96 MiB) and some room.
+/// The most memory that the server may use with all of them: its buffers (96 MiB) and some more.
 const RESIDENT_MAX: u64 = 256 << 20;
 
-/// How long all of them are connected: a stranger may take ten seconds to say hello.
+/// How long all of them are connected: a client may take 10 s until its `hello`.
 const CROWD: Duration = Duration::from_secs(8);
 
-/// The file of the honest one.
+/// The size of the honest client's file.
 const HONEST: usize = 48 * BLOCK;
 
 /// `VmRSS` and `VmHWM` of a process.
@@ -51,14 +51,14 @@ async fn honest(site: &Site, server: &ServerProcess, user: &TestUser, name: &str
     let receipt = client.put(&document, &options, &cancel, &mut |_| {}).await.unwrap();
     let took = began.elapsed();
     assert_eq!(receipt.blake3, test_file.hash());
-    // The next one has the memory that these were in: to be given other memory takes
-    // longer than the upload on some machines, and is what would be measured.
+    // The next upload reuses this memory. To get other memory takes longer than the upload on some
+    // machines, and the test would measure that.
     std::fs::remove_file(path).unwrap();
     std::fs::remove_file(site.document(user, name)).unwrap();
     took
 }
 
-/// The shortest of some uploads without a crowd, behind one that is not measured.
+/// The shortest time of some uploads without the crowd, after one that is not measured.
 async fn fastest_alone(
     site: &Site,
     server: &ServerProcess,
@@ -73,8 +73,8 @@ async fn fastest_alone(
     alone
 }
 
-/// The connections of the crowd are all still open: a client that was measured beside
-/// connections that the server had closed would have been measured alone.
+/// Checks that all connections of the crowd are still open. If the server had closed them, the
+/// client would have been measured alone.
 fn assert_all_drip(crowd: &mut JoinSet<()>, size: usize) {
     let mut ended = 0;
     while crowd.try_join_next().is_some() {
@@ -85,7 +85,7 @@ fn assert_all_drip(crowd: &mut JoinSet<()>, size: usize) {
     crowd.abort_all();
 }
 
-/// Says these bytes, those from `from` on one by one, a byte each second.
+/// Sends these bytes; those from `from` on one by one, a byte per second.
 async fn drip(mut stream: TcpStream, bytes: Vec<u8>, from: usize) {
     if stream.write_all(&bytes[..from]).await.is_err() {
         return;
@@ -100,7 +100,7 @@ async fn drip(mut stream: TcpStream, bytes: Vec<u8>, from: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_of_them_and_one_honest_client() {
-    // In memory: what a disk makes of five hundred files that grow is its own affair.
+    // In memory: the test does not measure how a disk handles five hundred growing files.
     let volume = Volume::memory(2 << 30);
     let site = volume.as_ref().map_or_else(Site::new, Site::on);
     let user = site.add_user("ada").await;
@@ -128,7 +128,7 @@ async fn a_thousand_of_them_and_one_honest_client() {
         let bytes = [&greeting[..], &test_file.bytes[..1000]].concat();
         crowd.spawn(drip(stream, bytes, from));
     }
-    // The best of each: the machine has others to serve as well.
+    // The shortest time of each: the machine has other work, too.
     let (mut all, mut among) = (Vec::new(), Duration::MAX);
     while all.len() < 5 || (among > 2 * alone && crowd_since.elapsed() < CROWD) {
         let name = format!("among {}.bin", all.len());
@@ -151,8 +151,8 @@ async fn a_thousand_of_them_and_one_honest_client() {
     assert!(ratio >= 0.5, "{:.0} % of the speed it has alone", ratio * 100.0);
 }
 
-/// Hardly any buffers, and more who hold one for a single byte than there are: they
-/// must not keep those who have more to say waiting.
+/// The server has very few buffers, and more connections than buffers each need one for a single
+/// byte. They must not make the connections wait that have more to send.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
     let server = TestServer::start_with(|config| config.engine.limits.buffers = 4).await;
@@ -185,8 +185,8 @@ async fn a_byte_now_and_then_keeps_no_buffer_from_others() {
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
-/// A hundred connections of one user that send 64 KiB each and then chunks of one byte, 30
-/// of them in a second: 3 kB/s in all. They must not keep the buffers from an honest client.
+/// A hundred connections of one user each send 64 KiB and then chunks of one byte, 30 per second: 3
+/// kB/s in all. They must not keep the buffers from an honest client.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_that_drip_behind_a_good_beginning() {
     const DRIPS: usize = 100;

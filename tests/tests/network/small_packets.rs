@@ -1,4 +1,4 @@
-//! A way on which small packets pass and large ones vanish without a word.
+//! A way to the server on which small packets arrive and large ones are dropped without a report.
 
 use std::time::Duration;
 use tokio::task::spawn_blocking;

@@ -1,5 +1,5 @@
-//! TCP keeps the order of bytes and nothing else: frames come in pieces, several at
-//! once, or half.
+//! TCP keeps the order of bytes and nothing else: a frame may arrive in pieces, several may arrive
+//! together, or a half.
 
 use towline_protocol::frame;
 use towline_protocol::request::{Complete, Resume, Upload};
@@ -25,7 +25,7 @@ fn whole_upload(token: &str, begin: Request, test_file: &TestFile, from: usize) 
     frames
 }
 
-/// Waits for the receipt, whatever else is said before.
+/// Waits for the receipt, and drops other messages before it.
 async fn receipt(raw: &mut RawClient, test_file: &TestFile) {
     let heard =
         raw.until("SUCCESS", |heard| matches!(heard, Heard::Reply(Reply::Success(_)))).await;
@@ -47,7 +47,7 @@ async fn all_frames_in_one_piece() {
     server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
-/// Both directions, byte by byte, through a cut in the middle of every kind of frame.
+/// Both directions pass byte by byte, with a cut in the middle of each kind of frame.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_byte_at_a_time_through_cuts_in_every_frame() {
     let server = TestServer::start().await;
@@ -60,14 +60,14 @@ async fn one_byte_at_a_time_through_cuts_in_every_frame() {
     let document_id = first.upload(begin).await.document_id;
     drop(first);
 
-    // The frames of a resume, with a cut in length, kind, head and body of each.
+    // The frames of a resume, with a cut in the length, the kind, the head and the body of each.
     let mut from = 0;
     let mut cuts = 0;
     for number in 0..4 {
         for within in [1, 4, 5, 12, 17, 20] {
             let wish = Resume { blocks: true, ..resume(document_id) };
             let frames = whole_upload(&server.user.token, Request::Resume(wish), &test_file, from);
-            // `complete` is left out: cut or not, it would be the end.
+            // `complete` is left out, because it would complete the upload, cut or not.
             let Some(frame) = frames[..frames.len() - 1].get(number) else { continue };
             if within >= frame.len() {
                 continue;
@@ -78,11 +78,11 @@ async fn one_byte_at_a_time_through_cuts_in_every_frame() {
             let _ = raw.try_send_raw(&frames.concat()).await;
             raw.ended().await;
             cuts += 1;
-            // What has come of a chunk that was cut counts, and not a byte more.
+            // Exactly the bytes that arrived of a cut chunk count.
             let sent = if number == 2 { within.saturating_sub(17) } else { 0 };
             let whole = if number > 2 { test_file.size() - from } else { 0 };
             let mut other = server.client().await;
-            // The server may still be at it.
+            // The server may still be handling them.
             other.has_received(document_id, from + sent + whole).await;
             let wish = Resume { blocks: true, ..resume(document_id) };
             let now = position(other.resume(wish).await.offset);
@@ -100,7 +100,7 @@ async fn one_byte_at_a_time_through_cuts_in_every_frame() {
     server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
-/// Pieces of any length, cut anywhere.
+/// Pieces of any length, with cuts anywhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn pieces_of_any_length_through_cuts_anywhere() {
     let server = TestServer::start().await;
@@ -112,7 +112,7 @@ async fn pieces_of_any_length_through_cuts_anywhere() {
     drop(first);
     let (mut received, mut sent) = (0, 0);
     for _ in 0..20 {
-        // What is left reaches beyond any cut, or the upload would be completed.
+        // The remaining file must be longer than any cut, or the upload would be completed.
         if test_file.size() - received < 250_000 {
             break;
         }
@@ -127,7 +127,7 @@ async fn pieces_of_any_length_through_cuts_anywhere() {
         raw.ended().await;
         let mut other = server.client().await;
         let now = position(other.resume(resume(document_id)).await.offset);
-        // An earlier connection may have been heard to its end only now.
+        // The server may have read the last bytes of an earlier connection only now.
         sent = sent.max(received + usize::try_from(cut).unwrap());
         assert!((received..=sent).contains(&now), "{received} → {now}, {sent} were sent");
         received = now;

@@ -1,4 +1,4 @@
-//! A server that is told to stop with its hands full.
+//! A server that is told to stop while it is busy.
 
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use towline_tests::raw_client::{CHUNK, RawClient, ZERO, offset, position, resume
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// What the promise is.
+/// The promised limit for a stop.
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-/// Fifty that send as fast as they can, ten whose link is down and ten that do
-/// not listen: none of them keeps the server from stopping.
+/// Fifty clients that send as fast as they can, ten whose link is down and ten that do not read:
+/// none of them keeps the server from stopping.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_takes_ten_seconds_at_most_with_any_clients() {
     let site = Site::new();
@@ -51,7 +51,7 @@ async fn a_stop_takes_ten_seconds_at_most_with_any_clients() {
             client.ended().await
         });
     }
-    // In the middle of it.
+    // The uploads are under way.
     let mut curious = RawClient::login(server.address(), &user.token).await;
     curious.has_received(uploads[0], CHUNK).await;
     drop(curious);
@@ -66,7 +66,7 @@ async fn a_stop_takes_ten_seconds_at_most_with_any_clients() {
         told.unwrap();
     }
     drop(stalled);
-    // Everything is written down, and goes on.
+    // The state file has every upload, and each can be continued.
     let state = site.state();
     for document_id in &uploads {
         assert!(state.find(*document_id, None).is_some(), "{document_id} is written down");
@@ -81,7 +81,7 @@ async fn a_stop_takes_ten_seconds_at_most_with_any_clients() {
     println!("the first one goes on at {from}");
 }
 
-/// The person who put a file sees it go on by itself.
+/// The person who uploads a file sees that it continues without their help.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_leaves_the_user_of_put_nothing_to_do() {
     let site = Site::new();
@@ -99,7 +99,7 @@ async fn a_stop_leaves_the_user_of_put_nothing_to_do() {
     println!("stopped after {:?}", asked.elapsed());
     assert!(asked.elapsed() < TEN_SECONDS);
     let promised = site.state().uploads.values().next().unwrap().offset.get();
-    // It knocks at the door and nobody is there.
+    // The client tries to connect, and no server answers.
     let began = Instant::now();
     while proxy.arrivals().len() < 3 {
         assert!(began.elapsed() < PATIENCE, "it does not try again");
@@ -112,8 +112,8 @@ async fn a_stop_leaves_the_user_of_put_nothing_to_do() {
     site.assert_published(&user, "a.bin", &test_file);
 }
 
-/// Ten connections with a thousand uploads each, all of which have a byte that is not
-/// durable yet when the signal comes.
+/// Ten connections with a thousand uploads each, and each upload has a byte that is not durable
+/// when the signal comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_takes_ten_seconds_at_most_with_ten_thousand_uploads() {
     let connections = if std::env::var_os("TOWLINE_LONG").is_some() { 10 } else { 3 };
@@ -151,7 +151,7 @@ async fn a_stop_takes_ten_seconds_at_most_with_ten_thousand_uploads() {
     server.client(&user).await.ping().await;
 }
 
-/// What is paused keeps no descriptor, beyond a few hundred.
+/// A paused upload keeps no descriptor open, except for a few hundred.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_pause_at_once_are_closed_soon() {
     const UPLOADS: u32 = 800;
@@ -175,7 +175,7 @@ async fn many_that_pause_at_once_are_closed_soon() {
     println!("{} last words after {:?}", last.len(), began.elapsed());
     assert_eq!(last.len(), UPLOADS as usize);
     assert!(last.iter().all(|progress| progress.durable == offset(10)));
-    // 256 stay open.
+    // The server keeps 256 files open.
     while open() > 320 {
         assert!(began.elapsed() < PATIENCE, "{} are open", open());
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,4 +1,4 @@
-//! Saying something on a channel and hearing what comes on it.
+//! Sends messages on a channel, and reads the answers.
 
 use super::{Place, Slot, World, assert_errors};
 use crate::document::Document;
@@ -20,9 +20,8 @@ impl World {
         &mut self.lines[place.line].as_mut().unwrap().client
     }
 
-    /// Everything that is said on the channel about what was sent on it so far. A
-    /// question about nobody's document, whose answer comes behind all others, tells
-    /// where it ends.
+    /// All messages on the channel about what was sent on it so far. A question about a document
+    /// that does not exist is answered after all of them, so its answer marks the end.
     pub(super) async fn answers(&mut self, place: Place) -> Vec<Heard> {
         let channel = place.channel();
         let nobodys = DocumentRef { channel, document_id: nobodys_document() };
@@ -45,7 +44,7 @@ impl World {
         heard
     }
 
-    /// What came on that channel; progress is looked at and left out.
+    /// The messages on that channel; progress reports are checked and left out.
     pub(super) async fn until(
         &mut self,
         place: Place,
@@ -55,7 +54,8 @@ impl World {
         let heard = self.client(place).until(what, is_last).await;
         let mut answers = Vec::new();
         for heard in heard {
-            // In the order in which it was said: a promise never goes back.
+            // Messages are checked in the order in which they were sent: a promised offset never
+            // falls.
             if let Heard::Reply(Reply::Status(status)) = &heard {
                 self.stands(status);
             }
@@ -69,7 +69,7 @@ impl World {
         answers
     }
 
-    /// Waits until the channel has been told that its upload is not its own any more.
+    /// Waits until the channel has been told that another one has its upload now.
     pub(super) async fn told(&mut self, place: Place, word: Code) {
         let channel = place.channel();
         let is_it = move |heard: &Heard| {
@@ -103,13 +103,13 @@ impl World {
         let (received, durable) = (position(progress.received), position(progress.durable));
         assert!(durable <= received && received <= document.test_file.size(), "{progress:?}");
         assert_eq!(progress.filesize, document.test_file.filesize());
-        // What was said to a writer that is none any more may be old.
+        // A message to a connection that is no longer the writer may be old.
         let channel = progress.channel.0 as usize;
         let place = Place { line, channel: progress.channel.0 };
         if matches!(self.slot(place), Slot::Open { document, .. } if document == number) {
             let known = &mut self.lines[line].as_mut().unwrap().durable[channel];
             let document = &mut self.documents[number];
-            // The model has been told already of blocks that were dropped.
+            // The model knows already of blocks that were dropped.
             let floor = (*known).min(document.ebb);
             assert!(durable >= floor, "{durable} are durable, {floor} were: {progress:?}");
             *known = durable;

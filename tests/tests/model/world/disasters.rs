@@ -19,7 +19,8 @@ impl World {
         }
         if let Slot::Open { document, order } = self.slot(place) {
             if let Break::Pause = how {
-                // All that was sent is taken, also what is still on its way.
+                // A pause takes in everything that was sent, also bytes that are still on their
+                // way.
                 let pausing = &mut self.documents[document];
                 if let Some((at, bytes)) = next_piece(pausing, order, length) {
                     pausing.chunk(order, at, &bytes);
@@ -60,7 +61,7 @@ impl World {
     pub(super) async fn restart(&mut self) {
         self.count("restart");
         let ending = self.lines.iter_mut().filter_map(Option::take).map(|mut line| {
-            // It waits a moment for those who do not hang up.
+            // The server waits a moment for clients that do not close.
             tokio::spawn(async move { line.client.ended().await })
         });
         let ending: Vec<_> = ending.collect();
@@ -96,7 +97,7 @@ impl World {
             }
         }
         self.count("kill");
-        // The moment is left to chance: there is nothing to wait for.
+        // A random moment: there is no event to wait for.
         tokio::time::sleep(after).await;
         self.host.kill_and_start_again().await;
         self.lines = std::array::from_fn(|_| None);
@@ -109,7 +110,7 @@ impl World {
         }
     }
 
-    /// `complete` was said, and nobody heard the answer.
+    /// `complete` was sent, and its answer was lost.
     async fn learn_phase(&mut self, number: usize) {
         let document = &self.documents[number];
         let may_be =
@@ -130,9 +131,9 @@ impl World {
         }
     }
 
-    /// Ends every upload well, and holds what is on the disk against the model: what
-    /// was promised is there (P1), names are whole (P2), what was completed stayed (P3),
-    /// and nothing else was (P5).
+    /// Completes every upload, and compares the disk with the model: promised bytes are there (P1),
+    /// published files are complete (P2), completed documents have stayed (P3), and there are no
+    /// others (P5).
     pub(crate) async fn finish(&mut self) {
         self.restart().await;
         for number in 0..self.documents.len() {

@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    /// The model's document is complete; the receipt is the one that it must get.
+    /// The document is complete in the model, and the receipt is the one that the model requires.
     pub(super) fn completed(&mut self, number: usize, success: Success) {
         self.count("completed");
         let document = &self.documents[number];
@@ -86,7 +86,7 @@ impl World {
         known.unwrap_or_else(|| panic!("a receipt of whose? {success:?}"))
     }
 
-    /// The same receipt as the first.
+    /// Checks that the receipt is the same as the first one.
     #[track_caller]
     pub(super) fn assert_receipt(&self, number: usize, success: &Success) {
         let Phase::Completed(first) = &self.documents[number].phase else {

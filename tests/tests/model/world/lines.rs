@@ -1,4 +1,4 @@
-//! Connections, their channels, and what each channel stands for.
+//! Connections, their channels, and what each channel is used for.
 
 use super::{Line, Place, Slot, World};
 use crate::command::{CHANNELS, LINES, Target};
@@ -62,7 +62,7 @@ impl World {
         (count > 0).then(|| usize::from(number) % count)
     }
 
-    /// The channel is wanted for something else.
+    /// The channel is needed for another upload.
     pub(super) fn leave(&mut self, place: Place) {
         self.set(place, Slot::Empty);
     }

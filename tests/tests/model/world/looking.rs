@@ -1,4 +1,4 @@
-//! Questions about documents, and giving one up.
+//! Questions about documents, and cancelling one.
 
 use super::{Place, Slot, World, assert_errors, assert_within, code, only};
 use crate::document::{Document, Phase};
@@ -9,7 +9,7 @@ use towline_tests::raw_client::{Heard, ZERO, find, position};
 use towline_tests::test_file::TestFile;
 
 impl World {
-    /// Another user's document is not found.
+    /// Checks that a document of another user is not found.
     #[track_caller]
     pub(super) fn is_hidden(&mut self, place: Place, number: usize, heard: &[Heard]) -> bool {
         let is_hidden = self.documents[number].owner != place.user();
@@ -100,7 +100,7 @@ impl World {
         self.count("find");
         let place = Place { line, channel: 0 };
         let blake3 = Some(test_file.hash());
-        // What is heard later than the answer may promise more.
+        // Messages after the answer may promise more.
         let promised: Vec<_> = self.documents.iter().map(|known| known.promised).collect();
         let request = Find { channel: ZERO, blake3, ..find(name, test_file.filesize()) };
         let heard = self.ask(place, &[Request::Find(request)]).await;
@@ -145,7 +145,8 @@ impl World {
         self.documents[number].phase = Phase::Cancelled;
         match writer {
             Some(writer) if writer == place => {
-                // Whether the channel is told twice, and what it is then, is left open.
+                // The specification does not say whether the channel gets a second error, and which
+                // one.
                 heard.retain(|heard| code(heard) != Some(Code::Cancelled));
                 self.set(place, Slot::Vague);
             }

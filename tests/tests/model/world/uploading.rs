@@ -24,13 +24,13 @@ impl World {
         self.line(place.line).await;
         self.leave(place);
         self.client(place).send(&Request::Upload(request)).await;
-        // Progress of the new upload may come before its answers are looked at.
+        // Progress of the new upload may come before its answer is checked.
         let reply = self.until(place, "an answer to upload", |heard| {
             matches!(heard, Heard::Reply(reply)
                 if reply.channel() == place.channel() && !matches!(reply, Reply::Progress(_)))
         });
         let mut heard = reply.await;
-        // How far a copy is.
+        // Progress reports of a copy.
         heard.retain(|heard| !matches!(heard, Heard::Reply(Reply::Progress(_))));
         let has_them = |known: &&Document| {
             known.owner == place.user()
@@ -100,7 +100,7 @@ impl World {
         let mut heard = self.answers(place).await;
         if nos == [No::SizeExceeded] {
             self.count("beyond the end");
-            // The part before the end may have had its own answers.
+            // The part of the chunk before the end may have had answers of its own.
             let last = heard.pop().and_then(|heard| code(&heard));
             assert!(matches!(last, Some(Code::SizeExceeded | Code::OffsetMismatch)), "{last:?}");
             assert!(heard.iter().all(|heard| code(heard) == Some(Code::BlockMismatch)));
@@ -110,7 +110,7 @@ impl World {
         self.after(place, &nos).await;
     }
 
-    /// What follows from errors on a channel.
+    /// Does what has to follow errors on a channel.
     pub(super) async fn after(&mut self, place: Place, nos: &[No]) {
         if nos.iter().any(|no| matches!(no, No::BlockMismatch(_))) {
             self.count("block dropped");
@@ -120,13 +120,13 @@ impl World {
             self.set(place, Slot::Refused);
             return;
         }
-        // Nothing more and nothing less is there.
+        // The server has exactly the bytes of the model.
         if let Slot::Open { document, .. } = self.slot(place) {
             self.check_status(place, document).await;
         }
     }
 
-    /// What is said on a channel that has no upload.
+    /// Checks the answers on a channel that has no upload.
     #[track_caller]
     pub(super) fn complain(&mut self, place: Place, heard: &[Heard]) {
         match self.slot(place) {
@@ -144,7 +144,7 @@ impl World {
         let Slot::Open { document: number, order } = self.slot(place) else { return };
         self.count("fill");
         let mut nos = Vec::new();
-        // A block that turns out to be damaged is sent again.
+        // A block that the server finds damaged is sent again.
         for _ in 0..2 {
             let count = self.documents[number].test_file.block_count();
             for index in 0..count {
@@ -174,7 +174,7 @@ impl World {
 
     pub(super) async fn announce(&mut self, target: Target, index: usize, is_right: bool) {
         let place = self.aim(target);
-        // Without `blocks` an announcement has no meaning that is written down.
+        // Without `blocks` the specification gives an announcement no meaning.
         let Slot::Open { document: number, order: Order::Blocks } = self.slot(place) else {
             return;
         };
@@ -314,7 +314,7 @@ impl World {
         self.resume(other, number, Belief::Unsaid, order, false).await;
     }
 
-    /// Sends what comes next and does not wait for its arrival.
+    /// Sends the next bytes and does not wait until they have arrived.
     pub(super) async fn send_and_forget(
         &mut self,
         place: Place,
@@ -330,7 +330,7 @@ impl World {
     }
 }
 
-/// A chunk that is in order, of whichever block wants one first.
+/// A chunk at the right offset, of the first block that needs one.
 pub(super) fn next_piece(
     document: &Document,
     order: Order,
