@@ -1,4 +1,4 @@
-//! A local file that is not what it was.
+//! A local file that has changed since its upload began.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -9,11 +9,11 @@ use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// Much more than sockets and proxy can hold between them: what they hold arrives
-/// even after the client has stopped.
+/// Many more bytes than sockets and proxy can hold: the bytes that they hold arrive even after the
+/// client has stopped.
 const LONG: usize = 40 * BLOCK;
 
-/// A command-line fixture with an upload of `a.bin` that was paused on its way.
+/// A command-line fixture with an upload of `a.bin` that was paused.
 async fn partly_sent(server: &TestServer, proxy: &FaultProxy, test_file: &TestFile) -> CliFixture {
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
@@ -30,14 +30,14 @@ async fn is_paused(cli: &CliFixture, command: Command, bytes: usize) {
     sending.end().await.assert_code(3);
 }
 
-/// Puts `a.bin`, and what its `completed` says.
+/// Uploads `a.bin`, and returns its event `completed`.
 async fn put_again(cli: &CliFixture) -> Value {
     let mut put = cli.put(&cli.path("a.bin"));
     put.arg("--json");
     run(put).await.assert_done().event("completed")
 }
 
-/// Where the client goes on, as its notes say.
+/// The offset of the upload in the state file.
 fn noted_offset(cli: &CliFixture) -> u64 {
     cli.state().uploads.values().next().expect("an upload in the notes").offset.get()
 }
@@ -102,7 +102,7 @@ async fn a_file_whose_size_is_not_its_length_arrives_whole() {
         let stored = std::fs::read(server.site.document(&server.user, name)).unwrap();
         assert_eq!(stored, expected, "{path:?}");
     }
-    // Beside others the same.
+    // The same together with other files.
     let mut put = cli.put(std::path::Path::new("/proc/devices"));
     put.arg("/proc/filesystems").args(["--folder", "many"]);
     run(put).await.assert_done();
@@ -146,15 +146,15 @@ async fn lost_notes_cost_nothing() {
     server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
-/// Two machines, two files of one name and size, one upload between them.
+/// Two machines with different files of the same name and size, and one upload.
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_of_another_upload_are_never_taken_for_ours() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let ours = TestFile::new(LONG, 76);
     let cli = partly_sent(&server, &proxy, &ours).await;
-    // The other machine's file has the first block in common, and goes on with
-    // the upload under its own state file.
+    // The first block of the other machine's file is the same. That machine continues the upload,
+    // with a state file of its own.
     let mut theirs = TestFile::new(LONG, 77);
     theirs.bytes[..BLOCK].copy_from_slice(&ours.bytes[..BLOCK]);
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });

@@ -1,4 +1,4 @@
-//! A link that breaks, in all the ways in which links break.
+//! A link that breaks, in each of the ways in which a link can break.
 
 use std::time::Duration;
 use towline_tests::cli_fixture::{CliFixture, run};
@@ -33,12 +33,12 @@ async fn twenty_cuts_at_random_bytes() {
     }
     let again = delivered - test_file.size() as u64;
     println!("{cuts} cuts: {again} bytes beyond the file, framing and all");
-    // What a reset takes from the server's own socket buffer is sent again too.
+    // A reset drops bytes in the server's socket buffer, which are sent again, too.
     assert!(again < (cuts * 2 * BLOCK) as u64);
     assert!(cli.state().uploads.is_empty());
 }
 
-/// Whichever connections they hit, the first or those besides it.
+/// The cuts hit any connection, the main one or an extra one.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_cuts_of_four_connections() {
     let server = TestServer::start().await;
@@ -68,7 +68,7 @@ async fn twenty_cuts_of_four_connections() {
     }
     let again = delivered - test_file.size() as u64;
     println!("{} connections: {again} bytes beyond the file", proxy.connections());
-    // A cut costs a part of the block that it hits.
+    // A cut costs a part of the block that was being sent.
     assert!(again < (cuts * BLOCK) as u64);
     assert!(cli.state().uploads.is_empty());
 }
@@ -105,7 +105,7 @@ async fn a_lost_receipt_is_asked_for_again() {
     let link = proxy.link(0).await;
     link.has_passed(test_file.size() as u64 / 2).await;
     link.change(|faults| faults.drop_replies = true);
-    // Everything arrives, and nothing that the server says about it.
+    // All bytes arrive, and all messages of the server are lost.
     link.has_passed(test_file.size() as u64 + 100).await;
     let published = server.site.document(&server.user, "a.bin");
     while !published.exists() {

@@ -1,4 +1,4 @@
-//! Bytes that turn on the way.
+//! Bytes that change on the way.
 
 use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
@@ -9,7 +9,7 @@ use towline_tests::test_file::{BLOCK, TestFile, chance};
 async fn a_turned_byte_costs_one_block() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(5 * BLOCK + 77, 60);
-    // In the payload of the third block, whatever came before it.
+    // A byte in the payload of the third block, whatever its exact position.
     let place = 2 * BLOCK as u64 + 300_000 + chance().u64(0..400_000);
     let proxy = FaultProxy::start(server.address(), [Faults::flip_at(place)]).await;
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
@@ -28,7 +28,7 @@ async fn a_turned_byte_anywhere_is_survived() {
     let mut chance = chance();
     for round in 0..12 {
         let test_file = TestFile::new(300_000, 61 + round);
-        // Beyond the login, whose token must arrive as it is.
+        // After the login, because its token must arrive unchanged.
         let place = 700 + chance.u64(0..300_000);
         let proxy = FaultProxy::start(server.address(), [Faults::flip_at(place)]).await;
         let cli = CliFixture::new(&server.site, &server.user, proxy.address());

@@ -1,4 +1,4 @@
-//! `towline demo`: the whole story, with a file of ours.
+//! `towline demo`: the whole demo, with a file of the test.
 
 use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::towline;
@@ -16,7 +16,7 @@ async fn the_demo_ends_well() {
     for word in ["CUT", "KILLED", "resumed", "SUCCESS", "identical"] {
         assert!(outcome.assert_done().out.contains(word), "{outcome:#?}");
     }
-    // Nothing of a log breaks the story.
+    // No log line appears in the output.
     assert_eq!(outcome.err, "", "{outcome:#?}");
     assert!(!outcome.out.contains("WARN"), "{outcome:#?}");
 }

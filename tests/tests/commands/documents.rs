@@ -1,5 +1,5 @@
-//! What the documents say of the project exists: links lead somewhere, and README names
-//! the options that `towline put` has.
+//! What the documents say about the project exists: links have a target, and the README names the
+//! options of `towline put`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The anchors of a page: its headings as the usual renderers name them.
+/// The anchors of a page: its headings in the form of the usual renderers.
 fn anchors(page: &str) -> BTreeSet<String> {
     let anchor = |heading: &str| {
         let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");

@@ -1,4 +1,4 @@
-//! A folder is one job: interrupted, it is gone on with as a whole.
+//! A folder is one command: after an interruption it is continued as a whole.
 
 use rustix::process::Signal;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// Files that go one after another, and take a while on a slow link.
+/// Files that are sent one after another, and take some time on a slow link.
 fn files(cli: &CliFixture, folder: &str, count: usize, seed: u64) -> Vec<(String, TestFile)> {
     (0..count)
         .map(|n| {
@@ -32,7 +32,7 @@ async fn one_and_a_bit(sending: &mut Run) {
         .await;
 }
 
-/// A put of a folder of three that is stopped in its second file.
+/// A `put` of a folder with three files that is stopped during the second one.
 async fn interrupted(cli: &CliFixture, proxy: &FaultProxy, put: Command, signal: Signal) -> String {
     proxy.otherwise(slowly());
     let mut sending = cli.start(put);
@@ -94,7 +94,8 @@ async fn the_same_command_finishes_it_too() {
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     let files = files(&cli, "photos", 3, 610);
     interrupted(&cli, &proxy, cli.put(&cli.path("photos")), Signal::INT).await;
-    // Interrupted again, it is one command still; what an earlier run has begun counts so.
+    // After a second interruption it is still one command; files that an earlier run has begun
+    // count as begun.
     let err = interrupted_at_once(&cli, &proxy).await;
     assert!(err.contains("of 3 files done, 1 begun"), "{err}");
     assert_eq!(cli.state().jobs.len(), 1);
@@ -103,7 +104,7 @@ async fn the_same_command_finishes_it_too() {
     assert_nothing_remembered(&cli);
 }
 
-/// A second run of the same put that is stopped in the file that the first had begun.
+/// A second run of the same `put`, stopped during the file that the first run had begun.
 async fn interrupted_at_once(cli: &CliFixture, proxy: &FaultProxy) -> String {
     proxy.otherwise(slowly());
     let mut sending = cli.start(cli.put(&cli.path("photos")));
@@ -189,7 +190,7 @@ async fn what_is_left_out_is_named_and_counted() {
     }
     assert_nothing_remembered(&cli);
 
-    // The names that are refused can be left out, and that is no failure.
+    // Files whose names are refused can be left out, and then the run does not fail.
     let outcome = run(put(&["--skip-refused", "--json"])).await;
     let summary = outcome.assert_done().event("summary");
     assert_eq!((&summary["existing"], &summary["skipped"]), (&2.into(), &4.into()), "{summary}");
@@ -232,7 +233,7 @@ async fn a_command_that_has_come_to_its_end_leaves_nothing_in_the_list() {
     for (name, seed) in [("a.bin", 660), ("photos/b.bin", 661), ("photos/c.bin", 662)] {
         cli.write(name, &TestFile::new(1000, seed));
     }
-    // One path was mistyped: what is there arrives, and no later run can do more.
+    // One path was mistyped: the other files are uploaded, and a later run has nothing more to do.
     let mut put = cli.put(&cli.path("a.bin"));
     put.arg(cli.path("photos")).arg(cli.path("typo.bin"));
     run(put).await.assert_code(1);

@@ -1,5 +1,5 @@
-//! Every command is remembered until it is done: with one file or many, whether the server
-//! has a byte of it or not.
+//! The list has every command until it is done: with one file or many, whether the server has a
+//! byte of them or not.
 
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,7 +11,7 @@ use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// The signal comes while the client waits for the first word of the server.
+/// The signal comes while the client waits for the server's first message.
 async fn interrupted_at_the_door(
     cli: &CliFixture,
     proxy: &FaultProxy,
@@ -36,7 +36,7 @@ async fn interrupted_at_the_door(
     outcome
 }
 
-/// The signal comes when a part of the file is safe.
+/// The signal comes when a part of the file is safe on the server.
 async fn paused_half_way(
     cli: &CliFixture,
     proxy: &FaultProxy,
@@ -102,7 +102,7 @@ async fn an_upload_that_has_begun_stands_for_the_command_with_its_one_file() {
         proxy.otherwise(Faults::none());
         let state = cli.state();
         assert_eq!(state.uploads.len(), 1);
-        // A client that is killed has perhaps not written yet that the upload goes on.
+        // A client that is killed may not have written yet that the upload has begun.
         assert!(state.jobs.is_empty() || signal == Signal::KILL, "{state:?}");
     }
     resumed(&cli, &[]).await.assert_done();
@@ -206,7 +206,7 @@ async fn a_command_follows_its_server_and_goes_to_no_other() {
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
     let mut sending = cli.start(cli.put(&cli.path("photos")));
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
-    // Also without a word of farewell the list has the identity of the server.
+    // The list has the id of the server's store also where the client could not end in order.
     sending.signal(Signal::KILL);
     sending.end().await;
     let address = proxy.address();
@@ -214,7 +214,7 @@ async fn a_command_follows_its_server_and_goes_to_no_other() {
     let before = cli.state();
     assert!(before.jobs[0].server_id.is_some(), "{before:?}");
 
-    // Another server at the same address, whose user has the same token file.
+    // Another server at the same address, whose user has a token in the same file.
     let bind = move || TcpListener::bind((Ipv4Addr::LOCALHOST, address.port())).unwrap();
     let other = TestServer::start_on(bind, |_| {}).await;
     let ours = std::fs::read(cli.path("token")).unwrap();
@@ -226,7 +226,7 @@ async fn a_command_follows_its_server_and_goes_to_no_other() {
     assert_eq!(cli.state().uploads, before.uploads);
     assert!(!other.site.document(&other.user, "photos").exists());
 
-    // The same server under another address: the same command there takes the entry over.
+    // The same server at another address: the same command there takes the entry over.
     std::fs::write(cli.path("token"), ours).unwrap();
     cli.to = server.address();
     let outcome = resumed(&cli, &["--to", &cli.to.to_string()]).await;
@@ -260,7 +260,7 @@ async fn an_upload_goes_to_another_address_only_by_its_number() {
         assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
         assert!(!outcome.err.contains("is sent to"), "no token goes there: {outcome:?}");
     }
-    // The number says that this upload is meant, and what happens is said once.
+    // The document number says which upload is meant, and the notice is printed once.
     let outcome = resumed(&cli, &["1", "--to", &server.address().to_string()]).await;
     outcome.assert_done();
     assert_eq!(outcome.err.matches("is sent to").count(), 1, "{outcome:?}");
@@ -280,7 +280,7 @@ async fn to_cancel_what_is_complete_takes_it_off_the_list() {
     sending.signal(Signal::INT);
     sending.end().await.assert_code(3);
     proxy.otherwise(Faults::none());
-    // Another machine of the same person ends it.
+    // Another machine of the same person completes the upload.
     run(cli.elsewhere(&file, "other_state.json")).await.assert_done();
     let mut cancel = cli.command("cancel");
     cancel.arg("1");
@@ -296,8 +296,8 @@ async fn a_file_without_an_end_holds_nothing_up() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let corpora = [970, 971].map(|salt| TestFile::new(1000, salt));
-    // It says that it is a regular file of 0 bytes, and gives what the kernel will say next.
-    // Where only root may read it, it is refused for that.
+    // `/proc/kmsg` counts as a regular file of 0 bytes, and its reader waits for the next message
+    // of the kernel. Where only root may read it, it is refused for that reason.
     let mut put = cli.put(std::path::Path::new("/proc/kmsg"));
     for (name, test_file) in ["a.bin", "b.bin"].iter().zip(&corpora) {
         put.arg(cli.write(name, test_file));
@@ -338,7 +338,7 @@ async fn one_file_for_two_folders_of_the_server_is_two_commands() {
         let file = cli.write("a.bin", &test_file);
         paused_half_way(&cli, &proxy, cli.put(&file), &["--folder", "A"]).await;
         interrupted_at_the_door(&cli, &proxy, signal, &["--folder", "B"]).await;
-        // What begins or rests for the one folder is nothing to the other.
+        // Uploads and commands for one folder do not concern the other folder.
         paused_half_way(&cli, &proxy, cli.put(&file), &["--folder", "A"]).await;
         let state = cli.state();
         let folders: Vec<_> = state.jobs.iter().map(|job| job.folder[0].as_str()).collect();
@@ -362,7 +362,7 @@ async fn a_folder_with_one_file_is_gone_on_with_as_a_folder() {
     let paused = paused_half_way(&cli, &proxy, cli.put(&cli.path("photos")), &[]).await;
     assert!(paused.err.contains("`towline resume --state-file"), "{paused:?}");
     assert_eq!((cli.state().jobs.len(), cli.state().uploads.len()), (1, 1));
-    // A file alone that lies in it is another command.
+    // A single file of that folder is another command.
     cli.write("photos/b.bin", &corpora[1]);
     let file = cli.path("photos/b.bin");
     paused_half_way(&cli, &proxy, cli.put(&file), &["--folder", "photos"]).await;
@@ -384,7 +384,7 @@ async fn a_file_that_is_away_when_its_turn_comes_is_gone_on_with_when_it_is_back
         cli.write(name, test_file);
     }
     let mut put = cli.put(&cli.path("photos"));
-    // A chunk size of its own keeps a file out of what is sent together with others.
+    // With a chunk size of its own, a file is not sent in a batch.
     put.args(["--chunk-size", "65536"]);
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
     let mut sending = cli.start(put);

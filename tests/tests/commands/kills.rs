@@ -1,4 +1,4 @@
-//! kill -9 of either side, again and again.
+//! `kill -9` of the client or the server, again and again.
 
 use std::time::Duration;
 use towline_tests::cli_fixture::{CliFixture, run};
@@ -20,7 +20,7 @@ async fn a_put_goes_on_through_kills_of_the_server() {
     let mut chance = chance();
     let mut durable = 0;
     for number in 0..5 {
-        // Killed at a random byte of each connection, never before it is one.
+        // The server is killed at a random byte of each connection, after the connection was made.
         proxy.link(number).await.has_passed(chance.u64(2000..3_000_000)).await;
         server.kill().await;
         server.start_again().await;
@@ -32,7 +32,7 @@ async fn a_put_goes_on_through_kills_of_the_server() {
             .await;
         let received = resumed["received"].as_u64().unwrap();
         assert!(received >= durable, "resumed at {received}, {durable} was promised");
-        // The state file reads at any moment.
+        // Both state files can be read at any moment.
         let _ = (cli.state(), site.state());
     }
     run.end().await.assert_done();

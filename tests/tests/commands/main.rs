@@ -1,5 +1,5 @@
-//! What a person does at the command line, and what a bad day does to it: the
-//! real `towline` against a real server, a file for each behaviour.
+//! What a person does at the command line, in good and in bad conditions: the real `towline`
+//! against a real server, with one file for each behaviour.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

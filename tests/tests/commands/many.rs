@@ -1,5 +1,5 @@
-//! Many small files in one `towline put`: they share the way, and each of them is as
-//! safe as if it had gone alone.
+//! Many small files in one `towline put`: they share a connection, and each of them is as safe as
+//! if it were sent alone.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,11 +11,11 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile, chance};
 use towline_types::OnConflict;
 
-/// Writes that number of files of a few bytes to a few hundred KiB into `many/`.
+/// Writes that number of files, with a few bytes to a few hundred KiB each, into `many/`.
 fn write(cli: &CliFixture, count: usize) -> Vec<(String, TestFile)> {
     (0..count)
         .map(|n| {
-            // One empty file: a second would be the same bytes again.
+            // Only one file is empty, because a second one would have the same bytes.
             let size = match n % 50 {
                 0 if n == 0 => 0,
                 7 => 300_000,
@@ -45,7 +45,8 @@ fn names(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-/// Each is there once, whole, under its own name, and nothing is left over.
+/// Checks that each file is published once, complete and under its own name, and that nothing else
+/// is left.
 async fn assert_all_there(server: &TestServer, files: &[(String, TestFile)]) {
     for (name, test_file) in files {
         server.site.assert_published(&server.user, name, test_file);
@@ -104,7 +105,7 @@ async fn a_file_that_is_refused_does_not_delay_the_others() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let files = write(&cli, 40);
-    // Somebody else's file of that name.
+    // A different file with the same name.
     let other = TestFile::new(5, 1);
     let mut client = server.client().await;
     let folder = vec!["many".to_owned(), "1".to_owned()];

@@ -1,5 +1,6 @@
-//! What a person is told: which file, in people's units, once, without a word of the wire,
-//! and with advice that works. Each test is about the meaning of a text, not its wording.
+//! The messages for a person: they name the file, use units for people, come once, have no code of
+//! the protocol, and give advice that works. Each test checks the meaning of a text, not its
+//! wording.
 
 use rustix::process::Signal;
 use std::process::Stdio;
@@ -14,7 +15,7 @@ use towline_tests::terminal::Terminal;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{FileSize, UserId};
 
-/// Whatever a person reads has no code word, no number of bytes that has to be counted in
+/// Checks that the output for a person has no code of the protocol, no number of bytes with many
 /// digits, and no JSON.
 fn assert_for_people(outcome: &Outcome) {
     for text in [&outcome.out, &outcome.err] {
@@ -29,14 +30,14 @@ fn assert_for_people(outcome: &Outcome) {
     }
 }
 
-/// Each of these is said exactly once.
+/// Checks that each of these texts is in the output exactly once.
 fn assert_once(text: &str, facts: &[&str]) {
     for fact in facts {
         assert_eq!(text.matches(fact).count(), 1, "{fact:?} in {text:?}");
     }
 }
 
-/// The command that stands between backticks, run as a person does who copies it.
+/// Runs the command between the backticks, as a person does who copies it.
 async fn run_advice(text: &str) -> Outcome {
     let command = text.split('`').nth(1).unwrap_or_else(|| panic!("no command in {text:?}"));
     let towline = program("towline-under-test");
@@ -97,7 +98,7 @@ async fn many_files_are_summed_up() {
     assert_eq!(verbose.assert_done().out.matches("already there: ").count(), 30, "{verbose:#?}");
     assert_once(&verbose.out, &["30 already there", "0 sent"]);
 
-    // Nothing to send is an answer, too.
+    // Where there is nothing to send, the run says so.
     std::fs::create_dir(cli.path("empty")).unwrap();
     let empty = run(cli.put(&cli.path("empty"))).await;
     assert_once(&empty.assert_done().out, &["0 sent"]);
@@ -166,7 +167,7 @@ async fn a_name_that_is_taken_and_a_folder_that_is_a_file_have_different_advice(
 async fn a_pause_says_how_far_it_is_and_its_command_works_as_printed() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), [Faults::stall_after(5 << 20)]).await;
-    // A place that a shell would take for two words.
+    // A path with a space, which a shell would take for two words.
     let cli = CliFixture::at(server.site.outside().join("my desk"), &server.user, proxy.address());
     let test_file = TestFile::new(24 * BLOCK, 207);
     let mut put = cli.put(&cli.write("two.bin", &test_file));
@@ -206,7 +207,7 @@ async fn a_file_that_was_changed_says_what_stays_and_what_is_sent() {
     let outcome = run(cli.put(&cli.write("a.bin", &test_file))).await;
     assert_for_people(outcome.assert_done());
     assert_once(&outcome.err, &["of 24.0 MiB are unchanged and stay", "sending "]);
-    // What stays and what is sent are the whole file.
+    // The kept bytes and the sent bytes together are the whole file.
     let (before, behind) = outcome.err.split_once(" of 24.0 MiB are unchanged").unwrap();
     let stays: f64 = before.rsplit(' ').next().unwrap().parse().unwrap();
     let sending = behind.split_once("sending ").unwrap().1;
@@ -258,7 +259,7 @@ async fn unfinished_uploads_are_listed_by_their_path_and_fit_the_terminal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_cannot_be_read_is_not_an_empty_one() {
     let mut list = towline();
-    // A file stands where the folder of the list belongs.
+    // A file is at the path where the folder of the list should be.
     list.arg("uploads").env("XDG_STATE_HOME", "/proc/self/status");
     let outcome = run(list).await;
     outcome.assert_code(1);

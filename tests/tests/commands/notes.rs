@@ -1,5 +1,5 @@
-//! The client's notes are hints: what is typed and what the server says win, and no advice
-//! relies on notes that cannot be kept.
+//! The client's list is a hint: what a person types and what the server answers come before it, and
+//! no advice relies on a list that cannot be kept.
 
 use rustix::process::Signal;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::Timestamp;
 
-/// Much more than sockets and proxy can hold between them.
+/// Many more bytes than sockets and proxy can hold.
 const LONG: usize = 40 * BLOCK;
 
 async fn some_has_come(sending: &mut Run) {
@@ -24,7 +24,7 @@ async fn some_has_come(sending: &mut Run) {
     sending.until(|event| event["received"].as_u64() >= Some(enough)).await;
 }
 
-/// An upload of that file that was paused on its way.
+/// An upload of that file that was paused.
 async fn paused(cli: &CliFixture, proxy: &FaultProxy, file: &Path) {
     proxy.otherwise(Faults { delay: Duration::from_millis(5), ..Faults::none() });
     let mut sending = cli.start(cli.put(file));
@@ -48,7 +48,7 @@ async fn a_file_that_was_moved_goes_on_from_its_new_place() {
         let moved = cli.path("moved/a.bin");
         fs::rename(&file, &moved).unwrap();
         if touched {
-            // Its time is another one; its bytes are the same.
+            // The time of modification has changed, and the bytes are the same.
             let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
             File::options().write(true).open(&moved).unwrap().set_modified(long_ago).unwrap();
         }
@@ -88,7 +88,8 @@ async fn a_clock_that_was_wrong_costs_no_upload() {
                 entry.offset.get()
             })
             .unwrap();
-        // Something else comes between, and the server is asked: it still has the upload.
+        // Another upload comes between, and the client asks the server, which still has the first
+        // one.
         run(cli.put(&cli.write("other.bin", &TestFile::new(10, seconds)))).await.assert_done();
         assert_eq!(cli.state().uploads.len(), 1);
         let mut resume = cli.command("resume");
@@ -124,7 +125,8 @@ async fn what_the_server_has_given_up_leaves_the_list_once_it_was_asked() {
 async fn a_list_that_cannot_be_read_is_no_empty_list() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
-    // A folder stands where the file should be; and nothing can be made below a plain file.
+    // In one case a folder is at the path of the list; in the other, the list would be below a
+    // plain file.
     fs::create_dir_all(cli.path("home/towline/uploads_state.json")).unwrap();
     fs::write(cli.path("plain"), "").unwrap();
     for home in ["home", "plain"] {
@@ -184,7 +186,7 @@ async fn a_lock_is_waited_for_aloud_and_given_up_at_ctrl_c() {
     lock.lock().unwrap();
     let test_file = TestFile::new(3 * BLOCK, 712);
 
-    // It waits, says for what, and ends well when the lock is let go.
+    // The command waits, says for which lock, and succeeds when the lock is released.
     let mut put = cli.put(&cli.write("a.bin", &test_file));
     let mut waiting = put.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
@@ -208,7 +210,7 @@ async fn a_lock_is_waited_for_aloud_and_given_up_at_ctrl_c() {
     let mut sending = cli.start(cli.put(&cli.write("b.bin", &TestFile::new(LONG, 713))));
     sending.until(|event| event["event"] == "started").await;
     sending.signal(Signal::INT);
-    // The lock is never let go.
+    // The lock is not released.
     let outcome = sending.end().await;
     assert!(matches!(outcome.code, Some(0 | 3)), "{outcome:?}");
 }
@@ -218,7 +220,7 @@ async fn the_users_own_file_is_used_as_it_is() {
     let server = TestServer::start().await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
-    // The place and the schema of the user's document, with its example.
+    // The path and the schema of the user's own document, with its example.
     let folder = tempfile::tempdir_in("/tmp").unwrap();
     let state_path = folder.path().join("uploads_state.json");
     let seed = r#"{"uploads":{
@@ -292,7 +294,7 @@ async fn a_damaged_list_is_no_empty_list() {
         outcome.assert_code(1);
         assert!(outcome.err.contains("damaged") && outcome.err.contains("corrupt-"), "{outcome:?}");
         assert!(!outcome.out.contains("no unfinished"), "{outcome:?}");
-        // It was said, and a new list begins.
+        // The damage was reported, and a new list begins.
         run_it().await.assert_done();
     }
 }
@@ -320,7 +322,7 @@ async fn what_is_to_be_forgotten_leaves_the_list_and_stays_on_the_server() {
         forget(&what).await.assert_done();
         assert_eq!(cli.state().uploads.len(), left, "{what:?}");
     }
-    // The server was not asked; its part is found again by the same command.
+    // The server was not asked, so the same command finds the part of the file there again.
     let mut put = cli.put(&cli.path("two.bin"));
     put.arg("--json");
     let completed = run(put).await.assert_done().event("completed");
@@ -348,7 +350,7 @@ async fn a_named_list_that_cannot_be_read_is_said_before_anything_is_sent() {
             assert_eq!(outcome.err.matches(said).count(), 1, "{name}, {said}: {outcome:?}");
         }
         assert!(!server.site.document(&server.user, "a.bin").exists(), "{name}");
-        // A question about the list sends nothing in any case.
+        // A command about the list sends nothing in any case.
         for command in ["uploads", "resume"] {
             let mut command = cli.at_home(command, &cli.path("home"));
             command.arg("--state-file").arg(cli.path(name));
@@ -359,7 +361,7 @@ async fn a_named_list_that_cannot_be_read_is_said_before_anything_is_sent() {
         }
     }
     assert_eq!(fs::read_to_string(cli.path("later.json")).unwrap(), later);
-    // The advice works.
+    // What the message advises works.
     run(cli.elsewhere(&file, "another.json")).await.assert_done();
     server.site.assert_published(&server.user, "a.bin", &TestFile::new(1000, 740));
 }

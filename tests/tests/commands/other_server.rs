@@ -1,4 +1,4 @@
-//! A server is known by its store, not by its address.
+//! The client knows a server by its store, not by its address.
 
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// A part of the file is at that server; the number of its document.
+/// Uploads a part of the file. Returns the number of the document.
 async fn begin(cli: &CliFixture, proxy: &FaultProxy, test_file: &TestFile) -> u64 {
     proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
     let mut sending = cli.start(cli.put(&cli.write("a.bin", test_file)));
@@ -31,7 +31,8 @@ async fn the_same_server_under_another_address_goes_on() {
         assert!(cli.state().uploads.values().next().unwrap().server_id.is_some());
         drop(proxy);
         cli.to = server.address();
-        // These are about that server's own document of the number, with a token for it.
+        // These commands are about that server's own document of this number, so they need a token
+        // for that server.
         for name in ["status", "cancel"] {
             let mut command = cli.command(name);
             command.arg(document.to_string()).arg("--to").arg(cli.to.to_string());
@@ -41,7 +42,7 @@ async fn the_same_server_under_another_address_goes_on() {
         }
         let mut again = if resume {
             let mut command = cli.command("resume");
-            // Named twice, it is resumed once.
+            // A document that is named twice is resumed once.
             command.args([document.to_string(), document.to_string()]);
             command.arg("--to").arg(cli.to.to_string());
             command
@@ -69,7 +70,7 @@ async fn another_server_at_the_same_address_is_begun_with_anew() {
     let document = begin(&cli, &proxy, &test_file).await;
     drop(proxy);
 
-    // The address is the same, the data folder is not, and neither is the key.
+    // The address is the same; the data folder and the key are others.
     let bind = move || TcpListener::bind((Ipv4Addr::LOCALHOST, address.port())).unwrap();
     let other = TestServer::start_on(bind, |_| {}).await;
     std::fs::write(cli.path("token"), &other.user.token).unwrap();

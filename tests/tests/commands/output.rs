@@ -1,4 +1,4 @@
-//! Output as such: events for programs, help, and output that cannot be written.
+//! The output itself: events for programs, help, and output that cannot be written.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -26,7 +26,7 @@ async fn output_that_cannot_be_written_is_not_success() {
         let err = String::from_utf8(output.stderr).unwrap();
         assert!(err.contains("standard output"), "{command:?}: {err}");
     }
-    // The upload itself went well.
+    // The upload itself has succeeded.
     assert!(server.site.document(&server.user, "a.bin").exists());
 }
 
@@ -87,7 +87,7 @@ async fn a_program_hears_of_a_stall_and_of_a_lost_connection() {
     let mut sending = cli.start(cli.put(&cli.write("a.bin", &test_file)));
     let stalled = sending.until(|event| event["event"] == "stalled").await;
     assert_eq!((&stalled["document_id"], &stalled["seconds"]), (&1.into(), &3.into()));
-    // Nobody listens while the connection is lost.
+    // No server is reached while the connection is lost.
     proxy.otherwise(Faults::reset_after(0));
     proxy.link(0).await.reset();
     sending.until(|event| event["event"] == "waiting").await;

@@ -1,4 +1,4 @@
-//! Ctrl-C, and going on.
+//! Ctrl-C, and continuing afterwards.
 
 use rustix::process::Signal;
 use std::time::Duration;

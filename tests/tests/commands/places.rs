@@ -1,5 +1,5 @@
-//! Every path that was put is there afterwards, under its own folder and name or one that
-//! was told, whatever the files have in common.
+//! Every file that was uploaded is in its folder, under its own name or under the name that the
+//! client was told, also where files have the same bytes.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use towline_tests::cli_fixture::{CliFixture, Outcome, run};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// What lies below a folder, as `diff -r` compares it.
+/// The files below a folder and their bytes, as `diff -r` compares them.
 fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -32,7 +32,7 @@ fn assert_same(server: &TestServer, cli: &CliFixture, local: &str, remote: &str)
     assert!(here == there, "{local} has other bytes than {remote}");
 }
 
-/// Events of files that are there, of which that is said.
+/// The number of completed files whose event has this field set.
 fn count(outcome: &Outcome, what: &str) -> usize {
     let is_it = |event: &&Value| event["event"] == "completed" && event[what] == true;
     outcome.events().iter().filter(is_it).count()
@@ -50,7 +50,7 @@ async fn put(cli: &CliFixture, file: &str, more: &[&str]) -> Outcome {
     outcome
 }
 
-/// A project: many files of which many are equal, small ones, large ones and empty ones.
+/// A project: many files, some of them equal, some small, some large and some empty.
 fn write_project(cli: &CliFixture, folder: &str) {
     for n in 0..120 {
         let size = match n % 8 {
@@ -75,11 +75,11 @@ async fn equal_files_of_one_folder_are_all_there() {
     }
     put(&cli, "t", &[]).await;
     assert_same(&server, &cli, "t", "t");
-    // One more time is nothing to do.
+    // A second run has nothing to do.
     let again = put(&cli, "t", &[]).await;
     assert_eq!((count(&again, "existing"), sent_bytes(&again)), (12, 0));
     assert_same(&server, &cli, "t", "t");
-    // The same file in another folder is another document, and not a byte is sent for it.
+    // The same file in another folder is another document, and no byte is sent for it.
     let elsewhere = put(&cli, "t/a/p", &["--folder", "other"]).await;
     let completed = elsewhere.event("completed");
     assert_eq!((&completed["copied"], &completed["existing"]), (&true.into(), &false.into()));
@@ -150,7 +150,7 @@ async fn what_was_removed_or_moved_on_the_server_is_put_again() {
     assert!(there("old/f3").exists(), "what the operator has moved stays");
 }
 
-/// A folder of equal files, so many that looking at each for each would be felt.
+/// A folder with many equal files: to compare each with each would take noticeably long.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_equal_files() {
     let server = TestServer::start().await;
@@ -179,7 +179,7 @@ async fn of_many_files_that_get_another_name_the_first_are_named_and_all_are_cou
         let is_counted = outcome.out.contains("25 of them under another name");
         assert_eq!(is_counted, round == 1, "{outcome:?}");
     }
-    // Who wants them all gets them all.
+    // With `--verbose`, every name is printed.
     for (n, name) in (0..).zip(&names) {
         cli.write(name, &TestFile::new(100 + n, 402));
     }

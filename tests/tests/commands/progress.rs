@@ -1,5 +1,5 @@
-//! How much of a file is at the server, as the lines of a run tell it: no more than is true,
-//! and the same in each of them.
+//! How much of a file the server has, in the lines of a run: no line says more than is true, and
+//! all lines agree.
 
 use rustix::process::Signal;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn slowly() -> Faults {
     Faults { delay: Duration::from_millis(10), ..Faults::none() }
 }
 
-/// The number in front of ` MiB` behind that word.
+/// The number in front of ` MiB` that follows this word.
 fn mib_behind(text: &str, word: &str) -> f64 {
     let behind = text.split_once(word).unwrap_or_else(|| panic!("no {word:?} in {text:?}")).1;
     behind.trim_start().split(' ').next().unwrap().parse().unwrap()
@@ -48,7 +48,7 @@ async fn what_was_there_beyond_a_gap_counts_at_once_and_never_as_speed() {
     let resumed = sending.until(|event| event["event"] == "resumed").await;
     assert_eq!((&resumed["received"], &resumed["held_bytes"]), (&MIB.into(), &(17 * MIB).into()));
     assert_eq!(resumed["left_bytes"], 7 * MIB);
-    // The gap closes, and the offset jumps over what was there.
+    // The gap closes, and the offset jumps over the blocks that were there already.
     let mut held_before = 17 * MIB;
     sending
         .until(|event| {
@@ -84,7 +84,7 @@ async fn a_pause_and_the_resumption_after_it_tell_the_same() {
         client.block(Channel::default(), &test_file, index).await;
     }
     client.pause().await;
-    // Nothing of what is sent gets through.
+    // No further byte of the file reaches the server.
     let stalling = Faults::stall_after(64 << 10);
     let proxy = FaultProxy::start(server.address(), [stalling]).await;
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
@@ -98,12 +98,12 @@ async fn a_pause_and_the_resumption_after_it_tell_the_same() {
     proxy.otherwise(Faults::none());
     let outcome = run(cli.put(&cli.path("a.bin"))).await;
     let resumed = mib_behind(&outcome.assert_done().err, "resuming at");
-    // What was not confirmed may have arrived, and is never called safe.
+    // Bytes that were not confirmed may have arrived, and are never called safe.
     assert!(paused <= resumed && resumed >= 10.0, "{paused} and {resumed}");
     server.site.assert_published(&server.user, "a.bin", &test_file);
 }
 
-/// A begun block cannot be compared: of a file that was changed it does not stay.
+/// A begun block cannot be compared, so it is not kept where the file has changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_changed_file_whole_equal_blocks_stay_and_nothing_else() {
     let server = TestServer::start().await;
@@ -116,7 +116,7 @@ async fn of_a_changed_file_whole_equal_blocks_stay_and_nothing_else() {
         for index in 0..6 {
             client.block(channel, &test_file, index).await;
         }
-        // And a part of the seventh.
+        // A part of the seventh block is sent, too.
         let begun = 6 * BLOCK..6 * BLOCK + BLOCK / 2;
         client.chunks(channel, &test_file, begun).await;
         client.pause().await;
@@ -153,7 +153,7 @@ async fn of_a_changed_file_whole_equal_blocks_stay_and_nothing_else() {
                 assert!((mib_behind(err, "sending") - 24.0).abs() < 0.01, "{err}");
             }
         }
-        // And so much was sent.
+        // This number of MiB was sent.
         let sent = 24.0 - stays.unwrap_or(0.0);
         if stays.is_some() {
             assert!(outcome.out.contains(&format!("{sent:.1} MiB of it sent")), "{outcome:#?}");
@@ -217,11 +217,11 @@ async fn small_files_that_go_on_get_no_line_each() {
         cli.write(&format!("many/{n}"), &TestFile::new(9000 + n, 400 + n as u64));
     }
     let outcome = run(cli.put(&cli.path("many"))).await;
-    // One whose receipt was lost is found there.
+    // A file whose receipt was lost is found on the server.
     assert!(outcome.assert_done().out.contains("0 failed; "), "{outcome:#?}");
     assert!(proxy.connections() > 3);
     assert!(!outcome.err.contains("0 bytes"), "{outcome:#?}");
-    // A line for a lost connection, at most, and none for a file that is gone on with.
+    // At most one line for each lost connection, and none for a file that is continued.
     assert!(outcome.err.lines().count() <= 2 * proxy.connections(), "{outcome:#?}");
     assert!(!outcome.err.contains("resuming at"), "{outcome:#?}");
 }

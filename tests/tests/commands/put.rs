@@ -1,4 +1,4 @@
-//! `towline put` on a good day.
+//! `towline put` without faults.
 
 use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::server::TestServer;
@@ -50,7 +50,8 @@ async fn a_folder_is_put_as_it_is() {
     cli.write("papers/con", &a);
     std::os::unix::fs::symlink("/etc/passwd", cli.path("papers/link")).unwrap();
     let outcome = run(cli.put(&cli.path("papers"))).await;
-    // One name is refused with its reason, the link passed over; the rest goes.
+    // One name is refused with its reason, the link is passed over, and the other files are
+    // uploaded.
     outcome.assert_code(1);
     assert!(outcome.err.contains("papers/con"), "{outcome:?}");
     for (name, seed) in names.into_iter().zip(41..) {
@@ -81,7 +82,7 @@ async fn what_is_there_already_is_not_sent_again() {
     let sent = run(put).await;
     assert_eq!(sent.assert_done().event("completed")["filename"], "a (1).bin");
 
-    // The same length, other bytes.
+    // A file of the same length with other bytes.
     let other = TestFile::new(BLOCK + 9, 6);
     let outcome = run(cli.put(&cli.write("b.bin", &other))).await;
     outcome.assert_done();

@@ -1,4 +1,4 @@
-//! What is refused, and how it is said.
+//! Uploads that are refused, and the message about each.
 
 use std::time::Duration;
 use towline_tests::cli_fixture::{CliFixture, run};
@@ -31,7 +31,7 @@ async fn a_file_too_large_is_told_how_large_it_may_be() {
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(1001, 91)))).await;
     outcome.assert_code(1);
-    // Which file, both sizes, and what the operator can do about it; once.
+    // The message names the file, both sizes, and what the operator can do.
     for words in ["a.bin", "1001 bytes", "1000 bytes", "towlined --max-file-size"] {
         assert!(outcome.err.contains(words), "{words}: {outcome:?}");
     }

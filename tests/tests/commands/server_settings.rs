@@ -1,5 +1,5 @@
-//! What a server is told before it starts: sizes and addresses as people type them, and
-//! mistakes that are said with the place and end with 2.
+//! The settings of a server: sizes and addresses in the form that people type, and errors that name
+//! the place and end with exit code 2.
 
 use rustix::process::Signal;
 use std::net::Ipv6Addr;
@@ -11,7 +11,7 @@ use towline_tests::site::{Site, TestUser};
 use towline_tests::volume::skipped;
 use towline_types::FileSize;
 
-/// Runs `towlined` with arguments that it cannot mean.
+/// Runs `towlined` with arguments that make no sense. Returns the message.
 async fn refused(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = output(towlined().args(arguments)).await;
     let said = String::from_utf8_lossy(&stderr).into_owned();
@@ -19,7 +19,7 @@ async fn refused(arguments: &[&str]) -> String {
     said
 }
 
-/// The same with a line in its configuration file.
+/// The same with a line in the configuration file.
 async fn refused_line(site: &Site, line: &str) -> String {
     let file = site.settings(&format!("durability = \"durable\"\n{line}"));
     let path = file.to_str().unwrap();
@@ -72,7 +72,7 @@ async fn addresses_are_taken_as_people_type_them() {
     }
 }
 
-/// Starts a server on what was typed, and stops it.
+/// Starts a server on the address that was typed, and stops it.
 async fn serve(listen: &str) {
     let site = Site::in_memory();
     let mut server = Launch::over(&site).listen_on(listen).start().await;
@@ -103,7 +103,7 @@ async fn no_limit_is_said_as_the_largest_number() {
     let user = site.add_user("ada").await;
     let mut server = Launch::over(&site).start().await;
     assert_eq!(limit(&server, &user).await, 9_223_372_036_854_775_807);
-    // What no disk has room for is refused for that reason, before a byte is sent.
+    // A file that fits on no disk is refused for that reason, before a byte is sent.
     let mut client = server.client(&user).await;
     let begin = upload_of_size("all.bin", FileSize::MAX);
     assert!(client.upload_refused(begin, Code::NoSpace).await.missing.is_some());
@@ -111,7 +111,7 @@ async fn no_limit_is_said_as_the_largest_number() {
     assert!(server.ended().await.success());
 }
 
-/// The largest file that a server says it takes.
+/// The largest size of a file that a server says it allows.
 async fn limit(server: &ServerProcess, user: &TestUser) -> u64 {
     let mut client = RawClient::connect(server.address()).await;
     client.hello(&user.token).await;

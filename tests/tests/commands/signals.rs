@@ -16,7 +16,7 @@ use towline_tests::server::TestServer;
 use towline_tests::site::Site;
 use towline_tests::test_file::TestFile;
 
-/// A server that welcomes whoever comes, and then talks as fast as it is heard.
+/// A server that welcomes every client, and then sends as fast as the client reads.
 fn talker() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -28,7 +28,7 @@ fn talker() -> SocketAddr {
                     "max_chunk_size": 1024, "block_size": 1_048_576, "max_channels": 16,
                     "features": []});
                 let words = frame::control(&json!({"action": "ping"})).repeat(1000);
-                // It hears that somebody is there, and nothing else.
+                // It reads until the client has sent some bytes, and does not look at them.
                 let heard = stream.read(&mut [0; 4096]);
                 let said = heard.and_then(|_| stream.write_all(&frame::control(&welcome)));
                 while said.is_ok() && stream.write_all(&words).is_ok() {}
@@ -48,12 +48,12 @@ async fn one_signal_pauses_and_a_second_ends_the_client_though_the_server_sends_
         [&[Signal::INT][..], &[Signal::TERM], &[Signal::INT, Signal::TERM]].iter().enumerate()
     {
         let put = cli.start(cli.put(&file));
-        // Nothing is printed by which to tell that it listens to the server.
+        // The client prints nothing when it has begun to read from the server, so the test waits.
         tokio::time::sleep(Duration::from_millis(800)).await;
         let began = Instant::now();
         for signal in *signals {
             put.signal(*signal);
-            // A second one that comes at once is taken for the first.
+            // A second signal just after the first would count as the same one.
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         put.end().await.assert_code(3);
@@ -62,7 +62,7 @@ async fn one_signal_pauses_and_a_second_ends_the_client_though_the_server_sends_
     }
 }
 
-/// Holds a lease on a file: a program that opens it waits until the lease is given up, or
+/// Holds a lease on a file. A program that opens the file waits until the lease is given up, or
 /// until the system takes it away (`/proc/sys/fs/lease-break-time`, 45 s).
 const HOLD_A_LEASE: &str = "
 import fcntl, os, signal, sys
@@ -103,7 +103,7 @@ async fn a_signal_ends_the_client_while_the_system_does_not_open_the_file() {
             }
         };
         timeout(PATIENCE, is_noted).await.unwrap();
-        // Nothing is printed by which to tell that it waits for the file.
+        // The client prints nothing when it waits for the file, so the test waits.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let began = Instant::now();
         put.signal(signal);

@@ -1,5 +1,5 @@
-//! `tests/small-inputs.sh` and `tests/real-tree.sh`: what a person can run against any
-//! build runs here against this one, an input in each test.
+//! Runs `tests/small-inputs.sh` and `tests/real-tree.sh` against this build, one input in each
+//! test. A person can run them against any build.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 use towline_tests::process::program;
 use towline_tests::volume::skipped;
 
-/// An input waits for nothing longer than a minute; a machine may be busy.
+/// No input waits longer than a minute; a busy machine may need more time.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A script of `tests/`, with the programs of this build as `towline` and `towlined`.

@@ -1,4 +1,4 @@
-//! The client's notes: damaged, too new, too old.
+//! The client's state file: damaged, of a later version, of an earlier one.
 
 use std::fs;
 use towline_tests::cli_fixture::{CliFixture, run};

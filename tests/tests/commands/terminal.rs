@@ -1,4 +1,4 @@
-//! What a person sees on a terminal while an upload goes on.
+//! What a person sees on a terminal during an upload.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use towline_tests::server::TestServer;
 use towline_tests::terminal::Terminal;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// The lines that were drawn, without what moves the cursor.
+/// The lines that were drawn, without the sequences that move the cursor.
 fn frames(shown: &str) -> Vec<String> {
     let mut frames = vec![String::new()];
     let mut chars = shown.chars();
@@ -52,12 +52,12 @@ async fn a_stall_is_seen_and_ctrl_c_leaves_no_bar_behind() {
     assert_eq!(ended.code(), Some(3));
 }
 
-/// The first contact: there is no upload yet whose line could say it.
+/// At the first contact there is no upload yet, so no line of an upload can show the state.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_is_seen_not_to_be_there() {
     let server = TestServer::start().await;
     let test_file = TestFile::new(BLOCK, 242);
-    // Nothing listens on that port any more; and there nothing ever answers.
+    // No process listens on the first port, and on the second one no process answers.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for (address, reason) in
@@ -76,7 +76,7 @@ async fn a_server_that_is_not_there_is_seen_not_to_be_there() {
         kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
         let ended = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
         assert_eq!(ended.code(), Some(3));
-        // The line of the moment is taken away at the end.
+        // At the end the line on the screen is erased.
         let said = "before anything was sent";
         terminal.shows(|text| text.contains(said) && text.ends_with("\u{1b}[2K")).await;
     }
@@ -96,8 +96,8 @@ async fn the_bar_is_as_wide_as_the_terminal_and_follows_it() {
     };
     let shown = terminal.shows(has_bar(1..40)).await;
     for frame in frames(&shown).iter().filter(|frame| frame.contains("日本語")) {
-        // Each of the three takes two columns. Where a terminal writes `^C` for Ctrl-C, with
-        // the spaces behind the line, no new line begins.
+        // Each of the three characters takes two columns. Where a terminal writes `^C` after
+        // Ctrl-C, with the spaces behind the line, no new line begins.
         assert!(frame.chars().count() + 3 + 3 <= 70, "{frame:?}");
         assert!(frame.contains('%'), "{frame:?}");
     }

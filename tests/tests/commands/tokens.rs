@@ -1,4 +1,4 @@
-//! The token: where it lies, how it was saved, and to whom it is sent.
+//! The token: where it is stored, how it was saved, and to which server it is sent.
 
 use std::fs;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 
-/// A server that hears what comes first and closes.
+/// A server that reads the first bytes of a client and closes.
 fn eavesdropper() -> (SocketAddr, Receiver<Vec<u8>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ async fn a_token_of_the_environment_goes_only_to_a_server_that_was_named() {
         command.args(arguments).env("TOWLINE_TOKEN", "secret.of.another");
         command
     };
-    // The list alone names the server.
+    // Only the list names the server.
     for (name, arguments) in [
         ("resume", &["--all", "--retries", "0"][..]),
         ("resume", &["7", "--retries", "0"]),
@@ -57,7 +57,7 @@ async fn a_token_of_the_environment_goes_only_to_a_server_that_was_named() {
         let outcome = run(command(name, arguments)).await;
         outcome.assert_code(2);
         assert!(outcome.err.contains(&format!("--to {address}")), "{outcome:?}");
-        // Another server in the environment does not name this one either.
+        // Another server in the environment does not name this server, either.
         let mut other = command(name, arguments);
         other.env("TOWLINE_SERVER", server.address().to_string());
         run(other).await.assert_code(2);
@@ -136,7 +136,7 @@ async fn a_token_that_expires_while_a_file_is_sent_says_when_and_what_is_kept() 
     fs::write(cli.path("token"), &short).unwrap();
     let mut sending = cli.start(cli.put(&file));
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
-    // An hour passes for the server, and the next login is one too late.
+    // The server's clock passes the end of the token, and the next login comes too late.
     server.clock.advance(Duration::from_secs(7200));
     proxy.link(0).await.cut();
     let outcome = sending.end().await;
@@ -150,7 +150,7 @@ async fn a_token_that_expires_while_a_file_is_sent_says_when_and_what_is_kept() 
         "{outcome:?}"
     );
 
-    // A new one in another file goes on, as it says.
+    // A new token in another file continues the upload, as the message says.
     proxy.otherwise(Faults::none());
     fs::write(cli.path("new"), server.site.token(server.user.id, Duration::from_secs(86_400)))
         .unwrap();

@@ -1,11 +1,11 @@
-//! Every input that fuzzing ever found worth keeping, once more: `tests/fuzz/README.md`.
+//! Runs every input again that fuzzing has found and that was kept: see `tests/fuzz/README.md`.
 
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 use towline_tests::fuzz;
 
-/// Replays the corpus of a target. An input that fails is named.
+/// Runs the corpus of a target. The name of an input that fails is printed.
 fn replay(target: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let entries = fs::read_dir(&folder)

@@ -1,11 +1,11 @@
-//! The quick form of the torture, and whether it would notice: the same with a step
-//! left out has to find a broken promise. The long form is the program `torture`.
+//! The quick form of the crash test, and the check that it finds faults: with a step of the server
+//! left out it has to find a broken promise. The long form is the program `torture`.
 
 use towline_tests::test_file::run_seed;
 use towline_tests::torture::{CrashTest, Goal, Layout, Report};
 use towline_tests::volume::{has, skipped};
 
-/// A control has to be noticed within that number of rounds.
+/// The crash test has to find a broken promise within this number of rounds.
 const CONTROL_ROUNDS: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +20,7 @@ async fn no_kill_and_no_power_cut_breaks_a_promise() {
     assert!(report.heard.durable > 0 && report.heard.receipts > 0, "{report}");
 }
 
-/// Where SUCCESS may say that it is not durable, everything else is promised as ever.
+/// SUCCESS may say that the document is not durable; all other promises are the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kill_and_no_power_cut_breaks_a_promise_of_a_relaxed_server() {
     let goal = Goal { kills: 20, cuts: 30, doubles: 5 };
@@ -34,8 +34,8 @@ async fn no_kill_and_no_power_cut_breaks_a_promise_of_a_relaxed_server() {
     assert!(report.heard.receipts > 0, "{report}");
 }
 
-/// With a step left out some promise is broken; nothing where there is no power to
-/// lose.
+/// Runs the crash test with a step left out, which has to break a promise. Nothing where the
+/// machine has no volume whose power can be cut.
 async fn control(failpoints: &str, layout: Option<Layout>, goal: Goal) -> Option<Report> {
     let failpoints = Some(failpoints.to_owned());
     let torture = CrashTest { failpoints, layout, ..CrashTest::of(run_seed(), goal) };
@@ -48,8 +48,8 @@ async fn control(failpoints: &str, layout: Option<Layout>, goal: Goal) -> Option
     Some(report)
 }
 
-/// A promise was broken that had been given: a server that never came to promise
-/// anything, or one that panicked, is no control.
+/// Checks that a promise was broken that had been made. A server that never made a promise, or that
+/// panicked, proves nothing.
 fn assert_noticed(report: &Report, what: &str) {
     let Some(broken) = &report.broken else { panic!("{what} can be left out: {report}") };
     assert!(!broken.contains("panicked"), "{report}");
@@ -66,8 +66,8 @@ async fn control_data_that_is_not_synced_is_noticed() {
     assert!(report.counts.power_cuts > 0, "{report}");
 }
 
-/// Where catalog and files share a journal, a commit of the one makes the names of
-/// the other durable by the way: only two volumes tell.
+/// Where catalog and files share a journal, a commit of the catalog makes names of files durable as
+/// a side effect, so only two volumes show the fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn control_folders_that_are_not_synced_are_noticed() {
     let layout = Some(Layout::TwoVolumes);
@@ -76,7 +76,7 @@ async fn control_folders_that_are_not_synced_are_noticed() {
     assert!(report.counts.power_cuts > 0, "{report}");
 }
 
-/// SQLite's own syncs, left out by `strace`: the system's answer is then a lie.
+/// `strace` leaves SQLite's own syncs out, and returns success for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn control_a_catalog_that_is_not_synced_is_noticed() {
     if !has("strace") {
