@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A real tree, as people have them: the site-packages of the system's Python where there is
-# one, else a made-up tree of 700 files; equal files, dotfiles, and a git checkout in it.
-# put, put of an edited copy, put into another folder, and a put that is interrupted on both
-# sides and resumed: every path is there, with its own bytes.
+# A real tree of files: the site-packages of the system's Python where there is one, else a
+# made-up tree of 700 files. It has equal files, dotfiles, and a git checkout.
+# The script runs a put, a put of an edited copy, a put into another folder, and a put that is
+# interrupted on both sides and resumed. Then every path must be there, with its own bytes.
 #
 #   bash tests/real-tree.sh [FOLDER]
 #
@@ -25,7 +25,7 @@ wrong() { echo "WRONG: $*"; exit 1; }
 mkdir tree
 source=${1:-$(python3 -c 'import site; print(site.getsitepackages()[0])' 2>/dev/null)}
 if [ -n "$source" ] && [ "$(find "$source" -type f 2>/dev/null | wc -l)" -ge 600 ]; then
-  # 1,500 files of it are enough to meet equal ones and odd names.
+  # 1,500 files are enough to have equal files and unusual names among them.
   (cd "$source" && find . -type f -print0 | sort -z | head -z -n 1500 | tar -c --null -T - ) | tar -x -C tree
 else
   for n in $(seq 700); do
@@ -38,7 +38,7 @@ mkdir tree/checkout; echo 'KEY=1' >tree/checkout/.env; echo '*.o' >tree/checkout
 if command -v git >/dev/null; then
   (cd tree/checkout && git init -q . && git add -A && git -c user.name=a -c user.email=a@b commit -q -m first)
 fi
-# Something that takes long enough to be interrupted.
+# A file that takes long enough to be interrupted.
 head -c 64M /dev/urandom >tree/large.bin
 
 # ---- comparing
@@ -72,7 +72,7 @@ same tree-v2 tree-v2 "put of an edited copy"
 put tree --folder backup-2026 || { tail -20 out; wrong "put --folder ended with $?"; }
 same tree backup-2026/tree "put into another folder"
 
-# Interrupted: the client once, then the server while the client goes on.
+# The client is interrupted once, then the server, while the client continues.
 cp -r tree cut; head -c 64M /dev/urandom >cut/large.bin
 towline put cut --to "$A" --token-file "$K" --json --parallel 1 --chunk-size 4KiB >ev 2>&1 & p=$!
 until grep -q '"durable":[1-9]' ev; do kill -0 $p || { tail -5 ev; wrong "nothing to interrupt"; }; sleep 0.02; done

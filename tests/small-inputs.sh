@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Small inputs that went wrong once, each with what is right. They came from other tools'
-# bug reports and from people who tried Towline for the first time.
+# Small inputs that failed once, each with the right result. They came from the bug reports of
+# other tools and from people who tried Towline for the first time.
 #
 #   bash tests/small-inputs.sh            # all; exit code 0 if each is right
 #   bash tests/small-inputs.sh equal moved    # these; `--list` names them
 #
 # It runs the programs of $TOWLINE_BIN (target/release, else target/debug). Some inputs need
 # root or a tool of the system; where that is missing the line says SKIPPED, and the exit
-# code is 77 if nothing else is wrong.
+# code is 77 if no input failed.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 bin=${TOWLINE_BIN:-}
@@ -31,14 +31,14 @@ known() {
     kill -0 "$s" 2>/dev/null && [ $((tries += 1)) -lt 300 ] || { cat o l; wrong "the server did not start"; }
     sleep 0.1
   done
-  # The first user's token is made behind that.
+  # The server writes the first user's token after that.
   tries=0; until ls d/*.token >/dev/null 2>&1 || [ $((tries += 1)) -gt 100 ]; do sleep 0.1; done
   A=$(sed -n 's/^listening on //p' o | head -1); K=$(ls "$D"/d/*.token | head -1)
 }
 put() { timeout 60 towline put "$@" --to "$A" --token-file "$K"; }
-# Sends a file until a part of it is durable, and interrupts.
+# Sends a file until a part of it is durable, and interrupts the client.
 half() { interrupted towline put "$@" --to "$A" --token-file "$K"; }
-# The same of a whole command.
+# The same for a whole command.
 interrupted() {
   "$@" --parallel 1 --chunk-size 4KiB --json >half.out 2>half.err & local p=$! tries=0
   until grep -q '"durable":[1-9]' half.out; do
@@ -60,7 +60,7 @@ hasnt() { ! grep -qiE "$2" "$1" || { cat "$1"; wrong "$1 says: $2"; }; }
 
 # ---- the inputs
 
-# Equal content: every path that was sent is there; "already" is about content and place.
+# Equal content: every path that was sent exists; "already" means the same content in the same place.
 equal() {
   S; mkdir -p t/a t/b; head -c 3M /dev/urandom >t/a/p; cp t/a/p t/b/p
   put t >out 2>&1 || { cat out; wrong "put failed"; }
@@ -70,14 +70,14 @@ equal() {
   echo small >t/a/s; cp t/a/s t/b/s2; put t --quiet || wrong "put of the edited copy failed"
   there t/a/s t/a/s; there t/b/s2 t/b/s2
 }
-# A file that has grown: what is still the file's is not sent again.
+# A file that has grown: bytes that have not changed are not sent again.
 grown() {
   S; truncate -s 256M f; half f; echo more >>f; put f --json >out 2>err || { cat out err; wrong "put failed"; }
   there f f
   local durable; durable=$(grep -o '"durable":[0-9]*' half.out | tail -1 | cut -d: -f2)
   [ "$(sent out)" -le $((256 * 1048576 + 5 - durable + 2097152)) ] || wrong "$(sent out) bytes were sent, $durable were durable"
 }
-# A size that is a fiction: the bytes that `cat` gives, or a refusal by name.
+# A file whose size means nothing: the document has the bytes that `cat` prints, or the file is refused.
 fiction() {
   S
   for f in /proc/version /proc/filesystems /sys/kernel/mm/transparent_hugepage/enabled; do
@@ -93,7 +93,7 @@ linked_state() {
   [ -L s.json ] || wrong "the link is gone"
   has sh/s.json '"filename"'
 }
-# A place that the system refuses for good: that file ends with the reason, the others go on.
+# A folder that the system refuses each time: this file fails with the reason, the others continue.
 refused_place() {
   root; need setpriv; chmod 755 "$D"; mkdir d; chown 65534 d
   : >o; setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
@@ -104,13 +104,13 @@ refused_place() {
   [ $code = 1 ] || { cat out; wrong "exit $code, not 1"; }
   there t/b/L t/b/L; has out 't/a/L'; has l 'WARN.*(13|denied)'; has l 't/a'
 }
-# Zones of IPv6 are understood.
+# An IPv6 address may have a zone.
 zone() {
   echo x >tok; timeout 20 towline put /etc/hostname --retries 0 --to '[fe80::1%lo]:8695' --token-file tok >out 2>&1
   local code=$?; [ $code != 2 ] && [ $code != 124 ] || { cat out; wrong "exit $code"; }
   hasnt out 'is not HOST'
 }
-# A file that was moved: where the blocks agree, it goes on.
+# A file that was moved: where its blocks agree, the upload continues.
 moved() {
   S; truncate -s 256M f; half f; mkdir m; mv f m/; put m/f --json >out 2>err || { cat out err; wrong "put failed"; }
   local durable; durable=$(grep -o '"durable":[0-9]*' half.out | tail -1 | cut -d: -f2)
@@ -119,7 +119,7 @@ moved() {
   towline uploads >out 2>&1; has out 'no unfinished'
   [ "$(ls d/uploads/.staging/*.tmp 2>/dev/null | wc -l)" = 0 ] || wrong "a staging file is left"
 }
-# A limit on the size of files: the upload ends, the server does not.
+# A limit on the size of files ends the upload, and not the server.
 file_limit() {
   (ulimit -f 4096; exec towlined --data-dir d --listen 127.0.0.1:0 >o 2>l) & s=$!
   known; head -c 9M /dev/urandom >f; echo ok >g
@@ -128,7 +128,7 @@ file_limit() {
   put g --quiet || wrong "a small file failed behind it"
   there g g; kill $s; wait $s; local code=$?; s=; [ $code = 0 ] || wrong "the server ended with $code"
 }
-# Where nothing can be remembered: said at the beginning, once, and nothing advises `resume`.
+# Where the list cannot be written, the client says so once, at the beginning, and never advises `resume`.
 no_home() {
   root; need setpriv; S; chmod 755 "$D" d; cp "$K" tok; chmod 644 tok; truncate -s 256M f; chmod 644 f
   chmod 777 .
@@ -137,7 +137,7 @@ no_home() {
   hasnt out 'towline resume'; has out 'remember|save'
   [ "$(grep -ciE 'remember|cannot save|state-file' out)" -le 2 ] || { cat out; wrong "it is said more than once"; }
 }
-# Root adds a user to a folder of the service's: the service starts all the same.
+# Root adds a user to a data folder of the service: the service still starts.
 roots_user() {
   root; need setpriv; chmod 755 "$D"; mkdir d; chown 65534 d
   : >o; setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
@@ -147,7 +147,7 @@ roots_user() {
   : >o; setpriv --reuid 65534 --clear-groups towlined --data-dir "$D/d" --listen 127.0.0.1:0 >o 2>l & s=$!
   known
 }
-# A catalog that a backup has locked is waited for.
+# The server waits for a catalog that a backup has locked.
 locked_catalog() {
   need python3; S; kill $s; wait $s
   python3 -c '
@@ -159,7 +159,7 @@ c.execute("BEGIN EXCLUSIVE"); print("locked", flush=True); time.sleep(8)' >locke
   known; wait $p; [ -z "$(tr -d '[:space:]' <l)" ] && wrong "the server waited without a word"
   echo x >x; put x --quiet || wrong "put failed"
 }
-# A token file as editors write it.
+# A token file in the form in which editors save it.
 token_file() {
   S; printf '\xef\xbb\xbf%s\r\n' "$(cat "$K")" >t; echo x >x
   timeout 20 towline put x --to "$A" --token-file t >out 2>&1 || { cat out; wrong "BOM and CRLF are refused"; }
@@ -167,7 +167,7 @@ token_file() {
   printf '"%s"\n' "$(cat "$K")" >t
   timeout 20 towline put x --to "$A" --token-file t >out 2>&1 || has out 'quot'
 }
-# No free inodes is no lack of bytes.
+# A disk without free inodes is not reported as a lack of bytes.
 no_inodes() {
   root; need mkfs.ext4; truncate -s 512M i; mkfs.ext4 -q -F -N 64 i; mkdir d; mount -o loop i d || skip "needs loop mounts"
   mounted=d; S; echo x >x
@@ -175,7 +175,7 @@ no_inodes() {
   put x --retries 0 >out 2>&1 && wrong "there was an inode after all"
   has out 'inode|no room for more files|number of files'; hasnt out '1 bytes? (are|is) missing'
 }
-# A token that ends while its file has a new one: the file is read again.
+# A token expires while its file has a new one: the client reads the file again.
 token_renewed() {
   S; towlined token --user 1 --ttl 3s --data-dir d >tok 2>/dev/null; truncate -s 64M f
   towline put f --parallel 1 --chunk-size 4KiB --to "$A" --token-file tok --json >out 2>err & local p=$!
@@ -185,14 +185,14 @@ token_renewed() {
   [ $code = 0 ] || { cat out err; wrong "exit $code"; }
   there f f
 }
-# A local clock that was wrong drops nothing.
+# A local clock that was wrong takes no upload off the list.
 clock() {
   S; truncate -s 256M f; half f; local state=home/.local/state/towline/uploads_state.json
   sed -i -E 's/"(start_time|last_chunk_time)": [0-9]+/"\1": 5/' $state; has $state '"last_chunk_time": 5'
   timeout 60 towline resume --all >out 2>&1 || { cat out; wrong "resume --all failed"; }
   there f f
 }
-# A storm of bad tokens costs a bounded log.
+# Many bad tokens in a short time make only a limited number of log lines.
 bad_tokens() {
   need python3; S; echo x >x; put x --quiet || wrong "put failed"; local before; before=$(wc -l <l)
   python3 - "$A" <<'P'
@@ -205,11 +205,11 @@ for _ in range(2000):
 P
   [ $(($(wc -l <l) - before)) -le 100 ] || wrong "$(($(wc -l <l) - before)) lines"
 }
-# What cannot be written is no success.
+# A run whose output cannot be written is no success.
 dev_full() {
   S; echo x >x; put x --json >/dev/full 2>err; local code=$?; [ $code != 0 ] || wrong "exit 0"
 }
-# A disk that fails to read the file: paused, and what is kept is said.
+# A disk that fails to read the file: the upload pauses, and the message says what is kept.
 unreadable() {
   root; need mkfs.ext4; truncate -s 64M i; mkfs.ext4 -q -F i; mkdir m; mount -o loop i m || skip "needs loop mounts"
   mounted=m; head -c 40M /dev/urandom >m/f; umount m; mount -o loop i m; S; truncate -s 20M i
@@ -217,16 +217,16 @@ unreadable() {
   [ $code = 3 ] || { cat out; wrong "exit $code"; }
   has out 'f.*(read|input/output)'
 }
-# Standard input is not taken, and that is said.
+# Standard input is refused with a message.
 standard_input() {
   S; echo x >x; tar c x | put - >out 2>&1 && wrong "exit 0"
   has out 'standard input|pipe'
 }
-# A link inside a folder is skipped aloud, also with --quiet.
+# A link inside a folder is skipped with a message, also with --quiet.
 quiet_link() {
   S; mkdir t; echo x >t/x; ln -s x t/link; put t --quiet >out 2>&1; has out 'link|skipped'; there t/x t/x
 }
-# Hidden files belong to a folder; what no server takes can be left out and is counted.
+# Hidden files are part of a folder; files that no server takes can be left out, and are counted.
 hidden() {
   S; mkdir -p site/.git/objects; echo x >site/.htaccess; echo y >site/.env; echo z >site/.git/objects/..a
   put site --quiet || wrong "dotfiles are refused"
@@ -239,15 +239,15 @@ signals() {
   S; kill -HUP $s; kill -USR1 $s; sleep 0.5; echo x >x; put x --quiet || { cat l; wrong "the server is gone"; }
   there x x
 }
-# A temporary state file that a kill left is swept.
+# A temporary state file that a kill has left is removed.
 swept() {
   need strace; S; echo x >x; local folder=home/.local/state/towline
   strace -f -o trace -e trace=rename,renameat,renameat2 -e inject=rename,renameat,renameat2:signal=KILL:when=1 towline put x --to "$A" --token-file "$K" >out 2>&1
-  # A file of some size: the state file is written for it.
+  # The file is large enough that the state file is written for it.
   truncate -s 64M y; put y --quiet || wrong "put failed"
   [ -z "$(find $folder -name '*.tmp')" ] || { ls -la $folder; wrong "a temporary file is left"; }
 }
-# A state file that another program has locked: waited for aloud, and Ctrl-C ends it.
+# Another program has locked the state file: the client says that it waits, and Ctrl-C ends the wait.
 locked_state() {
   need flock; S; echo x >x; local folder=home/.local/state/towline; mkdir -p $folder
   flock $folder/uploads_state.json.lock sleep 20 & local f=$!
@@ -258,20 +258,20 @@ locked_state() {
   while kill -0 $p 2>/dev/null; do [ $((tries += 1)) -lt 50 ] || { kill $f; kill -9 $p; cat out; wrong "Ctrl-C does not end the wait"; }; sleep 0.1; done
   kill $f
 }
-# Colours are for terminals; only the server makes a store.
+# The output has colours only on a terminal; only the server makes a store.
 plain_log() {
   S; echo x >x; put x --quiet; kill $s; wait $s; hasnt l $'\x1b'; s=
   mkdir x.d; (cd x.d && towlined user list >../out 2>&1) && { cat out; wrong "user list in the wrong folder ends with 0"; }
   [ ! -e x.d/storage ] || wrong "user list made a store"
 }
-# A server that was started over an empty mount point where its disk should be changes nothing.
+# A server that is started over the empty mount point of its disk changes nothing.
 missing_disk() {
   S; echo x >x; put x --quiet; kill $s; wait $s; mv d/uploads away; mkdir d/uploads
   timeout 10 towlined --data-dir d --listen 127.0.0.1:0 >o2 2>l2; local code=$?
   [ $code != 0 ] && [ $code != 124 ] || { cat o2 l2; wrong "it started (exit $code)"; }
   rmdir d/uploads; mv away d/uploads; S; put x --quiet; [ "$(ls d/uploads/1)" = x ] || { ls d/uploads/1; wrong "x is there twice"; }
 }
-# A name that looks like another is that other.
+# Two names that look alike are the same name.
 twins() {
   S; mkdir t u; echo 1 >t/ΟΔΟΣ.PDF; echo 2 >u/οδος.pdf; put t/ΟΔΟΣ.PDF --quiet; put u/οδος.pdf --quiet
   there t/ΟΔΟΣ.PDF ΟΔΟΣ.PDF; there u/οδος.pdf 'οδος (1).pdf'
@@ -288,7 +288,7 @@ for input in "${@:-${inputs[@]}}"; do
     D=$(mktemp -d) mounted=; cd "$D" || exit 1; export HOME=$D/home; mkdir home
     end() {
       local code=$?
-      # Only what this input started: its jobs.
+      # Ends only the jobs that this input started.
       local jobs; jobs=$(jobs -p); [ -z "$jobs" ] || kill $jobs 2>/dev/null; wait 2>/dev/null
       [ -z "$mounted" ] || umount "$D/$mounted"
       cd /; rm -rf "$D"; exit $code
