@@ -13,7 +13,7 @@ pub fn named(text: &str) -> impl Iterator<Item = &str> {
         .filter(|name| name.split_once("::").is_some_and(|(binary, _)| BINARIES.contains(&binary)))
 }
 
-/// Those of the names for which no test function is found.
+/// The names for which no test function is found.
 #[must_use]
 pub fn missing(text: &str) -> Vec<&str> {
     named(text).filter(|name| !exists(name)).collect()

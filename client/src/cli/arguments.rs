@@ -1,4 +1,4 @@
-//! What was typed.
+//! The arguments as they were typed.
 
 use super::printer::OutputStyle;
 use crate::address::ServerAddress;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use towline_protocol::limits::CHUNK_BYTES_MAX;
 use towline_types::{DocumentId, OnConflict};
 
-/// What every command ends with.
+/// The end of the help of every command: the exit codes.
 macro_rules! exit_codes {
     () => {
         "\
@@ -23,7 +23,7 @@ Exit codes:
     };
 }
 
-/// The variable that only a program with a server in it reads.
+/// The environment variable that only a program with the server in it reads.
 #[cfg(feature = "serve")]
 macro_rules! log_variable {
     () => {

@@ -41,7 +41,7 @@ const PART_WORTH_SAYING: u64 = 8 << 20;
 /// To read fewer bytes than this takes so little time that nothing is printed about it.
 const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
 
-/// What was asked for with `--json`, `--quiet`, `--verbose`.
+/// The options `--json`, `--quiet` and `--verbose`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OutputStyle {
     pub(super) json: bool,

@@ -11,7 +11,7 @@ use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Channel, Request, frame};
 use towline_types::{BlockIndex, DocumentId, Name, Offset};
 
-/// What was sent of a file, and what was answered.
+/// The messages of a file that were sent, and the answer to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// `upload` was sent.

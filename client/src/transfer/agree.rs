@@ -21,7 +21,7 @@ const ROUNDS: u32 = 8;
 pub(super) enum Agreed {
     /// The server has the file.
     Done(Success),
-    /// This is to be sent.
+    /// The plan for the blocks that are to be sent.
     Granted(Plan),
 }
 

@@ -74,20 +74,20 @@ struct ExtraConnection {
 /// How far an extra connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnState {
-    /// It is not joined, and no block is unconfirmed.
+    /// The connection has not joined, and no block is unconfirmed.
     Connecting,
-    /// It was lost with blocks on it that the server had not confirmed, and joins again.
+    /// The connection was lost with blocks that the server had not confirmed, and joins again.
     Reconnecting,
-    /// It has joined the lease.
+    /// The connection has joined the lease.
     Joined { wants_block: bool, sent: Sent },
 }
 
 /// Whether the server has handled the blocks that a joined connection was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    /// It has, or no block was given.
+    /// The server has handled all of them, or no block was given.
     Confirmed,
-    /// That is not known, and was not asked.
+    /// It is not known whether the server has handled them, and the server was not asked.
     Unconfirmed,
     /// The connection was asked to confirm, with this ticket.
     Asked { ticket: u64 },

@@ -70,12 +70,12 @@ impl Position {
         self.is_at_pause = true;
     }
 
-    /// The bytes that the server has without a gap.
+    /// The number of bytes that the server has without a gap.
     pub(super) fn received(&self) -> Offset {
         self.received
     }
 
-    /// Those of them that survive a power cut.
+    /// The number of bytes without a gap that survive a power cut.
     pub(super) fn durable(&self) -> Offset {
         self.durable
     }

@@ -10,7 +10,7 @@ pub(super) struct SentBytes {
     earlier: u64,
     /// On the main connection of this attempt.
     here: u64,
-    /// What the main connection of this attempt had sent of other files before.
+    /// The bytes of other files that the main connection of this attempt had sent before.
     of_other_files: u64,
     /// On extra connections, in all attempts: their tasks count them here.
     extra: Arc<AtomicU64>,

@@ -128,7 +128,7 @@ pub(super) enum OfferHash {
     /// In any case: this run has sent the whole file without an answer, and the server may
     /// publish it at any moment.
     Always,
-    /// Not at all: a second copy is wanted, or the server answers with a document in another
+    /// In no case: a second copy is wanted, or the server answers with a document in another
     /// place.
     Never,
 }

@@ -3,7 +3,7 @@
 use crate::points::{AT_THE_START, ON_THE_WAY, RELAXED, WHOLE};
 use std::fmt;
 
-/// One disaster.
+/// A fault of the server, of the client or of the power.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Disaster {
     /// `kill -9` of the server at any moment.

@@ -9,13 +9,13 @@ use std::time::Duration;
 pub struct Counts {
     /// `kill -9` of the server.
     pub server_kills: u64,
-    /// Those of them at a named point of the code.
+    /// The part of `server_kills` that happened at a named point of the code.
     pub server_kills_at_points: u64,
     /// `kill -9` of `towline put`.
     pub client_kills: u64,
     /// Power cuts.
     pub power_cuts: u64,
-    /// Those of them at a named point of the code.
+    /// The part of `power_cuts` that happened at a named point of the code.
     pub power_cuts_at_points: u64,
     /// Crashes at a point of the recovery from a crash.
     pub double_crashes: u64,

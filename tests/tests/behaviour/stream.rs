@@ -1,5 +1,5 @@
-//! One upload that comes as fast as the machine can, when its lane draws from the
-//! connection itself: whatever else happens on the connection is not kept waiting.
+//! One upload that arrives as fast as the machine allows, so that its lane reads from the connection
+//! itself: other requests on the connection do not wait for the end of the upload.
 
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Channel, Code};

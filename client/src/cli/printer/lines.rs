@@ -11,7 +11,8 @@ use std::time::Duration;
 /// A rate that was measured over less time than this is not printed.
 const RATE_WORTH_SAYING: Duration = Duration::from_millis(100);
 
-/// What the server has confirmed. `took` is how long the sending took, where that is known.
+/// The line about a file that the server has confirmed. `took` is how long the sending took, where
+/// that is known.
 pub(super) fn completed(receipt: &Receipt, took: Option<Duration>, verbose: bool) -> String {
     let size = units::size(receipt.filesize.get());
     let document = receipt.document_id;

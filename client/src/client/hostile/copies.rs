@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// What the server says while it copies a file of 5 bytes: one report for each number.
+/// The reports of a server that copies a file of 5 bytes: one for each number.
 pub(super) fn copying(request: &Value, field: &str, numbers: &[u64]) -> Vec<Value> {
     let whole = if field == "copied" { 5 } else { 0 };
     let report = |number: &u64| {

@@ -46,7 +46,7 @@ pub(super) enum ConnectionCommand {
 /// What an extra connection tells the transfer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ConnectionEvent {
-    /// It has joined and has room for one more block.
+    /// The connection has joined and has room for one more block.
     Room,
     /// This block did not arrive as it was sent.
     Damaged(BlockIndex),
