@@ -61,7 +61,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client without a state file that retries for ever.
+    /// A client without a state file and without a limit of retries.
     #[must_use]
     pub fn new(server: ServerAddress, token: Token) -> Self {
         Self {

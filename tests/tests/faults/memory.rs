@@ -14,9 +14,9 @@ use towline_tests::volume::skipped;
 
 const CONNECTIONS: usize = 1000;
 
-/// The number of descriptors that the test allows itself and the server. The test needs one for each
-/// connection. The server may use at most half of its descriptors for connections; it also needs one
-/// for each upload, and some for itself.
+/// The number of descriptors that a process of this test needs at most. The test itself needs one for
+/// each connection. The server uses at most half of its descriptors for connections, and also needs
+/// one for each upload, and some for itself.
 const DESCRIPTORS: u64 = 2 * CONNECTIONS as u64 + 500;
 
 /// The limit for the payload of all connections together: `Limits::buffers`, each of 1 MiB.
