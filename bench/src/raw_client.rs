@@ -15,7 +15,7 @@ use towline_protocol::reply::Granted;
 use towline_protocol::request::{Complete, DocumentRef, Hello, Resume, Upload};
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::block::BLOCK_SIZE_BYTES;
-use towline_types::{BlockIndex, DocumentId, FileSize, Offset, OnConflict};
+use towline_types::{BlockIndex, DocumentId, FileSize, Offset};
 
 /// A connection that is logged in.
 #[derive(Debug)]
@@ -235,13 +235,8 @@ fn upload(channel: Channel, name: &str, filesize: FileSize) -> Request {
     Request::Upload(Upload {
         channel,
         filename: name.to_owned(),
-        folder: Vec::new(),
-        filesize,
-        user_id: None,
-        chunk_size: None,
-        blake3: None,
-        on_conflict: OnConflict::Rename,
+        filesize: Some(filesize),
         blocks: true,
-        new_only: false,
+        ..Upload::default()
     })
 }

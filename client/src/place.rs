@@ -39,6 +39,7 @@ mod tests {
         Success {
             channel: Channel(1),
             document_id: DocumentId::MIN,
+            node_id: None,
             filename,
             folder,
             filesize: FileSize::MIN,

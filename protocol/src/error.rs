@@ -2,6 +2,7 @@
 
 use crate::frame::Channel;
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::node::Node;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use towline_types::{BlockIndex, DocumentId, Offset};
@@ -93,6 +94,16 @@ codes! {
     NoSpace "no_space" 507 retry keep,
     /// The name is taken and the request said `reject`.
     Exists "exists" 409 final keep,
+    /// What the request speaks of is not what is there now; `node` says what is.
+    Conflict "conflict" 409 final keep,
+    /// Something below the folder is newer than what the client has seen; `count` says how many.
+    Unseen "unseen" 409 final keep,
+    /// A folder cannot move into itself or below itself.
+    Cycle "cycle" 409 final keep,
+    /// The folder is not empty, and the request did not say `recursive`.
+    NotEmpty "not_empty" 409 final keep,
+    /// Something else is being done to the node or its folder; ask again.
+    Busy "busy" 409 retry keep,
     /// Continue at `expected` instead.
     OffsetMismatch "offset_mismatch" 409 retry keep,
     /// A chunk reaches beyond the size that was announced.
@@ -113,12 +124,18 @@ codes! {
     Cancelled "cancelled" 410 final keep,
     /// The server gave the upload up; `message` says why.
     Failed "failed" 410 final keep,
+    /// The cursor is none of this server's, or another user's.
+    BadCursor "bad_cursor" 400 final keep,
+    /// The server no longer has the changes behind the cursor; `reason` says why.
+    CursorReset "cursor_reset" 410 final keep,
     /// Too many at the same time.
     TooMany "too_many" 429 retry keep,
     /// The server's system refuses this name or place for good; what came is kept.
     StorageRefused "storage_refused" 500 final keep,
     /// The disk did not do as it was told; the upload has failed.
     StorageFailed "storage_failed" 500 final keep,
+    /// The file on the server's disk is not the one that was uploaded; it is not sent.
+    Damaged "damaged" 500 final keep,
     /// The disk failed earlier; nothing is written until someone has looked.
     StorageReadOnly "storage_read_only" 503 retry keep,
     /// The server is stopping; come again.
@@ -165,6 +182,15 @@ pub struct ErrorReply {
     /// Which field of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// What is there instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Box<Node>>,
+    /// How many nodes are in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// With `cursor_reset`: `expired` or `restored`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl ErrorReply {
@@ -183,7 +209,18 @@ impl ErrorReply {
             max: None,
             missing: None,
             field: None,
+            node: None,
+            count: None,
+            reason: None,
         }
+    }
+
+    /// A `bad_request` about that field.
+    #[must_use]
+    pub fn bad_field(field: &str, reason: &str) -> Self {
+        let mut reply = Self::new(Code::BadRequest, format!("{field}: {reason}"));
+        reply.field = Some(clipped(field.to_owned()));
+        reply
     }
 
     /// The same, as the answer to a request on that channel.
@@ -196,7 +233,7 @@ impl ErrorReply {
 }
 
 /// The beginning of a text, as much of it as an error may carry.
-pub(crate) fn clipped(mut text: String) -> String {
+fn clipped(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
     text
 }

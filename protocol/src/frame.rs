@@ -13,6 +13,9 @@
 //! `length` counts the kind and the body. All integers are big-endian.
 
 mod decoder;
+mod pages;
+
+pub(crate) use pages::{pages, pages_without_end};
 
 pub use decoder::{Decoder, FrameError, FrameLimits, Part};
 

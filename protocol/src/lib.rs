@@ -7,10 +7,12 @@ pub mod error;
 pub mod frame;
 mod json;
 pub mod limits;
+mod node;
 pub mod reply;
 pub mod request;
 
 pub use error::{Code, ErrorReply};
 pub use frame::Channel;
+pub use node::Node;
 pub use reply::Reply;
 pub use request::Request;

@@ -57,5 +57,34 @@ pub const WITHDRAW_RANGES_MAX: usize = 256;
 /// Channels that one connection may have in use at the same time.
 pub const CHANNELS_MAX: usize = 1024;
 
+/// The bytes of a file that one `read` may ask for. A longer file takes several requests, so what
+/// a client has asked for and not received yet is bounded by its own choice.
+pub const READ_BYTES_MAX: u64 = 64 << 20;
+
+/// The `read` requests of one connection that may wait for their end. A waiting one costs the
+/// server some 100 bytes. With 64, small files fill a line of 200 ms round trip as they do when
+/// they are sent.
+pub const READS_MAX: usize = 64;
+
+/// The entries in one answer to `list` or `versions`.
+pub const LIST_ENTRIES_MAX: u32 = 10_000;
+
+/// The entries in one answer to a `list` or `versions` that names no number.
+pub const LIST_ENTRIES_DEFAULT: u32 = 1000;
+
+/// The changes in one answer to `delta`.
+pub const DELTA_ITEMS_MAX: u32 = 2000;
+
+/// The changes in one answer to a `delta` that names no number.
+pub const DELTA_ITEMS_DEFAULT: u32 = 500;
+
+/// How long a `delta` may wait for a change, in ms: less than the 60 s after which proxies and
+/// routers begin to forget silent connections.
+pub const DELTA_WAIT_MS_MAX: u32 = 55_000;
+
+/// The text with which the next request continues a long answer, as it stands in JSON. A server
+/// may write the whole place of the last entry into it.
+pub const CURSOR_BYTES_MAX: usize = 8 << 10;
+
 const _: () = assert!(CHUNK_BYTES_MAX as u64 == BLOCK_SIZE_BYTES);
 const _: () = assert!(FRAME_BYTES_MAX < 1 << 24);

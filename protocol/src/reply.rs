@@ -1,12 +1,20 @@
 //! What a server says to a client. Unknown fields are passed over, so that a
 //! later server may say more to an earlier client.
 
+mod changes;
+mod read;
+mod tree;
+
+pub use changes::{Change, ChangeNotice, Delta, DeltaEnd, Operation, Part};
+pub use read::{Read, ReadBegin, ReadEnd, True};
+pub use tree::{Listing, NodeAnswer, Version, Versions};
+
 use crate::error::ErrorReply;
 use crate::frame::Channel;
 use crate::request::is_default;
 use serde::{Deserialize, Serialize};
 use towline_types::{
-    DocumentId, FileHash, FileSize, Generation, Offset, StoreId, Timestamp, UserId,
+    DocumentId, FileHash, FileSize, Generation, NodeId, Offset, StoreId, Timestamp, UserId,
 };
 
 /// A control message from a server.
@@ -46,6 +54,39 @@ pub enum Reply {
     /// What is known of these bytes.
     #[serde(rename = "find")]
     Find(Found),
+    /// What lies in a folder.
+    #[serde(rename = "list")]
+    List(Listing),
+    /// A node as it is.
+    #[serde(rename = "stat")]
+    Stat(NodeAnswer),
+    /// The folder is there.
+    #[serde(rename = "mkdir")]
+    Mkdir(NodeAnswer),
+    /// The link is there.
+    #[serde(rename = "link")]
+    Link(NodeAnswer),
+    /// The node has its new place.
+    #[serde(rename = "move")]
+    Move(NodeAnswer),
+    /// The node is in the trash.
+    #[serde(rename = "remove")]
+    Remove(NodeAnswer),
+    /// The node, or the version, is back.
+    #[serde(rename = "restore")]
+    Restore(NodeAnswer),
+    /// The versions of a file.
+    #[serde(rename = "versions")]
+    Versions(Versions),
+    /// Bytes of a file come, or have come.
+    #[serde(rename = "read")]
+    Read(Read),
+    /// What has changed.
+    #[serde(rename = "delta")]
+    Delta(Delta),
+    /// Something has changed.
+    #[serde(rename = "change")]
+    Change(ChangeNotice),
     /// No.
     #[serde(rename = "error")]
     Error(ErrorReply),
@@ -137,6 +178,9 @@ pub struct Success {
     pub channel: Channel,
     /// The document.
     pub document_id: DocumentId,
+    /// The file whose version it is; servers without `tree` do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
     /// The name it got.
     pub filename: String,
     /// The folders around it.
@@ -278,6 +322,17 @@ impl Reply {
             Self::Blocks(m) => m.channel,
             Self::Cancel(m) => m.channel,
             Self::Find(m) => m.channel,
+            Self::List(m) => m.channel,
+            Self::Stat(m)
+            | Self::Mkdir(m)
+            | Self::Link(m)
+            | Self::Move(m)
+            | Self::Remove(m)
+            | Self::Restore(m) => m.channel,
+            Self::Versions(m) => m.channel,
+            Self::Read(m) => m.channel(),
+            Self::Delta(m) => m.channel,
+            Self::Change(m) => m.channel,
             Self::Error(m) => m.channel,
             Self::Ping(m) => m.channel,
         }

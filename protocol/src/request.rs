@@ -1,14 +1,24 @@
 //! What a client asks of a server.
 
-use crate::error::{self, Code, ErrorReply};
+mod changes;
+mod read;
+mod tree;
+
+pub use changes::{Delta, Watch};
+pub use read::{Read, ReadTarget};
+pub use tree::{
+    BadTarget, Link, List, Listed, Mkdir, Move, Remove, Restore, Stat, Target, Versions,
+};
+
+use crate::error::{Code, ErrorReply};
 use crate::frame::Channel;
 use crate::json;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use towline_types::{
-    BadName, BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Generation, Name, Offset,
-    OnConflict, UserId,
+    BadName, BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Generation, ModifiedTime,
+    Name, NodeId, Offset, OnConflict, PermissionBits, UserId,
 };
 
 /// The highest version of the protocol that is spoken here.
@@ -46,9 +56,9 @@ macro_rules! requests {
                 let parsed = match object.remove("action") {
                     Some(Value::String(word)) => match word.as_str() {
                         $($word => fields(object).map(Self::$name),)*
-                        _ => Err(ErrorReply::new(Code::UnknownAction, format!("no such action: {word:?}"))),
+                        _ => Err(unknown_action(&word)),
                     },
-                    _ => Err(bad_field("action", "a control message needs an \"action\"")),
+                    _ => Err(ErrorReply::bad_field("action", "a control message needs an \"action\"")),
                 };
                 parsed.map_err(|error| error.on(Channel(channel.unwrap_or(0)), None))
             }
@@ -57,6 +67,14 @@ macro_rules! requests {
             #[must_use]
             pub fn channel(&self) -> Channel {
                 match self { $(Self::$name(message) => message.channel,)* }
+            }
+
+            /// The answer of a server that does not have the feature: that of one which has
+            /// never heard of the action.
+            #[must_use]
+            pub fn unknown_action(&self) -> ErrorReply {
+                let word = match self { $(Self::$name(_) => $word,)* };
+                unknown_action(word).on(self.channel(), None)
             }
         }
     };
@@ -83,6 +101,28 @@ requests! {
     Cancel(DocumentRef) "cancel",
     /// Does this user have these bytes, or an upload of them, already?
     Find(Find) "find",
+    /// What lies in a folder?
+    List(List) "list",
+    /// What is known of a node?
+    Stat(Stat) "stat",
+    /// Makes a folder.
+    Mkdir(Mkdir) "mkdir",
+    /// Makes a link.
+    Link(Link) "link",
+    /// Gives a node another place.
+    Move(Move) "move",
+    /// Puts a node into the trash.
+    Remove(Remove) "remove",
+    /// Takes a node out of the trash, or an old version back.
+    Restore(Restore) "restore",
+    /// Which versions does a file have?
+    Versions(Versions) "versions",
+    /// Bytes of a file.
+    Read(Read) "read",
+    /// What has changed?
+    Delta(Delta) "delta",
+    /// Says from now on that something has changed.
+    Watch(Watch) "watch",
     /// Nothing; answered by the like.
     Ping(Ping) "ping",
 }
@@ -104,7 +144,7 @@ pub struct Hello {
 }
 
 /// `{"action":"upload","filename":"doc.pdf","filesize":1048576,"user_id":123}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upload {
     /// The channel of everything about this upload.
@@ -115,8 +155,24 @@ pub struct Upload {
     /// The folders around it, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folder: Vec<String>,
-    /// The whole length in bytes.
-    pub filesize: FileSize,
+    /// The folder around it, by its number, instead of `folder`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<NodeId>,
+    /// The file of which it is to be the next version, wherever that lies by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
+    /// Only if this is the current version of the file that is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_version: Option<DocumentId>,
+    /// The whole length in bytes; absent, `complete` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesize: Option<FileSize>,
+    /// When the file was modified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtime_ms: Option<ModifiedTime>,
+    /// Its permission bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PermissionBits>,
     /// Whose it is; where given, it must be the token's user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
@@ -192,6 +248,9 @@ pub struct Complete {
     /// Which upload, where the channel does not say it: after a lost `SUCCESS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document_id: Option<DocumentId>,
+    /// The whole length in bytes, where `upload` did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesize: Option<FileSize>,
     /// The hash of the whole file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<FileHash>,
@@ -278,7 +337,7 @@ fn path(folder: &[String], filename: &str) -> Result<DocumentPath, BadName> {
 fn fields<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ErrorReply> {
     // Otherwise it would depend on the field whether null passes for its absence.
     if let Some((field, _)) = object.iter().find(|(_, value)| value.is_null()) {
-        return Err(bad_field(field, "null is no value; leave the field out"));
+        return Err(ErrorReply::bad_field(field, "null is no value; leave the field out"));
     }
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
         let path = error.path().to_string();
@@ -287,14 +346,12 @@ fn fields<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ErrorRep
         // name then stands in the reason, between back-ticks.
         let named = reason.split('`').nth(1).filter(|_| reason.contains(" field `"));
         let field = if path == "." { named.unwrap_or("") } else { &path };
-        bad_field(field, &reason)
+        ErrorReply::bad_field(field, &reason)
     })
 }
 
-fn bad_field(field: &str, reason: &str) -> ErrorReply {
-    let mut reply = ErrorReply::new(Code::BadRequest, format!("{field}: {reason}"));
-    reply.field = Some(error::clipped(field.to_owned()));
-    reply
+fn unknown_action(word: &str) -> ErrorReply {
+    ErrorReply::new(Code::UnknownAction, format!("no such action: {word:?}"))
 }
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -315,7 +372,7 @@ mod tests {
     fn the_users_own_words_are_understood() {
         let text = r#"{"action":"upload","filename":"doc.pdf","filesize":1048576,"user_id":123}"#;
         let Ok(Request::Upload(upload)) = Request::parse(text.as_bytes()) else { panic!() };
-        assert_eq!(upload.filesize.get(), 1_048_576);
+        assert_eq!(upload.filesize.map(FileSize::get), Some(1_048_576));
         assert_eq!(serde_json::to_string(&Request::Upload(upload)).unwrap(), text);
 
         let text = r#"{"action":"resume","document_id":123,"offset":200000,"filename":"doc.pdf"}"#;

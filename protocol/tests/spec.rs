@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use towline_protocol::error::{Code, ErrorReply};
-use towline_protocol::{Reply, Request, frame, limits};
+use towline_protocol::reply::{Change, Operation, Part};
+use towline_protocol::{Node, Reply, Request, frame, limits};
 use towline_types::block::{self, BLOCK_SIZE_BYTES};
 use towline_types::file_hash;
 use towline_types::limits as file_limits;
-use towline_types::{BlockIndex, FileSize, Offset};
+use towline_types::{BlockIndex, ChangeId, FileSize, Offset, Timestamp};
 
 const SPEC: &str = include_str!("../SPEC.md");
 const GOLDEN: &[&str] = &[
@@ -116,6 +117,9 @@ fn its_errors_have_no_field_that_the_code_has_not() {
         max: Some(0),
         missing: Some(0),
         field: Some(String::new()),
+        node: Some(Box::new(node())),
+        count: Some(0),
+        reason: Some(String::new()),
         ..ErrorReply::new(Code::Internal, "")
     };
     let all = serde_json::to_value(&all).unwrap();
@@ -123,6 +127,71 @@ fn its_errors_have_no_field_that_the_code_has_not() {
         let mut besides = row[4].split(", ").filter(|field| !field.is_empty());
         assert!(besides.all(|field| all.get(field).is_some()), "{row:?}");
         assert!(!row[5].is_empty(), "{row:?}");
+    }
+}
+
+/// A node with every field.
+fn node() -> Node {
+    let text = concat!(
+        r#"{"node_id":7,"parent_id":3,"kind":"link","name":"n","folder":["f"],"version":5,"size":5,"#,
+        r#""blake3":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262","#,
+        r#""mtime_ms":-1,"mode":420,"target":"t","place_rev":1,"content_rev":1,"deleted_at":1}"#
+    );
+    let node: Node = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&node).unwrap(), text);
+    node
+}
+
+/// The words of the first column of a table, without back-ticks and commas.
+fn words(first: &str) -> BTreeSet<String> {
+    let head = format!("\n| {first} | ");
+    let (_, table) = SPEC.split_once(&head).expect("the table is there");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.trim_matches('|').split('|').next().unwrap().replace('`', ""));
+    let words: Vec<String> = cells
+        .flat_map(|cell| cell.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>())
+        .collect();
+    let set: BTreeSet<String> = words.iter().cloned().collect();
+    assert_eq!(set.len(), words.len(), "a word stands there twice: {words:?}");
+    set
+}
+
+fn keys(value: &impl serde::Serialize) -> BTreeSet<String> {
+    let value = serde_json::to_value(value).unwrap();
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn its_node_and_its_change_have_the_fields_of_the_code() {
+    assert_eq!(words("in a node"), keys(&node()));
+    let change = Change {
+        change_id: ChangeId::MAX,
+        op: Operation::Create,
+        changed: vec![Part::Place],
+        at: Some(Timestamp::MAX),
+        node: node(),
+    };
+    assert_eq!(words("in a change"), keys(&change));
+}
+
+/// The table of fields in the chapter of each request says the same as the table of all fields.
+#[test]
+fn each_chapter_about_nodes_has_all_fields_of_its_request() {
+    let all = table("request", "field");
+    for request in ["list", "mkdir", "link", "move", "remove", "restore", "read", "delta"] {
+        let heading =
+            if request == "read" { "\n## 12. Reading\n" } else { &format!("\n### {request}\n") };
+        let (_, chapter) = SPEC.split_once(heading).expect("a chapter for each");
+        let (_, table) = chapter.split_once("\n| field | | |\n").expect("a table in each");
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+        let cells =
+            rows.map(|row| row.trim_matches('|').split('|').next().unwrap().replace('`', ""));
+        let found: BTreeSet<String> = cells
+            .flat_map(|cell| cell.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>())
+            .collect();
+        let expected: BTreeSet<String> =
+            all.iter().filter(|row| row[0] == request).map(|row| row[1].clone()).collect();
+        assert_eq!(found, expected, "{request}");
     }
 }
 
@@ -137,8 +206,11 @@ fn its_limits_are_the_constants() {
     let mut constants: BTreeMap<String, String> = values![
         limits: LENGTH_PREFIX_BYTES CHUNK_HEADER_BYTES VALUE_BYTES CHUNK_BYTES_MAX CHUNK_BYTES_DEFAULT
         CONTROL_BYTES_MAX HELLO_BYTES_MAX MESSAGE_BYTES_MAX TOKEN_BYTES_MAX JSON_DEPTH_MAX
-        BLOCK_LIST_VALUES_MAX FRAME_BYTES_MAX WITHDRAW_RANGES_MAX CHANNELS_MAX FRAME_STRETCH_BYTES;
-        file_limits: NAME_BYTES FOLDER_DEPTH PATH_BYTES OPEN_BLOCKS_MAX WRITERS_MAX;
+        BLOCK_LIST_VALUES_MAX FRAME_BYTES_MAX WITHDRAW_RANGES_MAX CHANNELS_MAX FRAME_STRETCH_BYTES
+        READ_BYTES_MAX READS_MAX LIST_ENTRIES_MAX LIST_ENTRIES_DEFAULT DELTA_ITEMS_MAX
+        DELTA_ITEMS_DEFAULT DELTA_WAIT_MS_MAX CURSOR_BYTES_MAX;
+        file_limits: NAME_BYTES FOLDER_DEPTH PATH_BYTES OPEN_BLOCKS_MAX WRITERS_MAX
+        LINK_TARGET_BYTES;
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_string()))
@@ -192,7 +264,13 @@ fn its_kinds_are_the_kinds() {
 /// The fields of each request, as its type has them: the word of the request, the field,
 /// and whether a client may leave it out.
 fn fields_in_the_code() -> Vec<[String; 3]> {
-    let source = include_str!("../src/request.rs");
+    let source = [
+        include_str!("../src/request.rs"),
+        include_str!("../src/request/tree.rs"),
+        include_str!("../src/request/read.rs"),
+        include_str!("../src/request/changes.rs"),
+    ]
+    .concat();
     let (_, requests) = source.split_once("\nrequests! {").unwrap();
     let (requests, _) = requests.split_once("\n}").unwrap();
     let mut fields = Vec::new();
@@ -245,6 +323,23 @@ fn a_request_takes_its_fields_and_no_others() {
         ("blocks", "true"),
         ("new_only", "true"),
         ("grow", "true"),
+        ("parent_id", "3"),
+        ("node_id", "7"),
+        ("base_version", "5"),
+        ("mtime_ms", "-1"),
+        ("mode", "420"),
+        ("path", "[\"a\",\"b\"]"),
+        ("to", "[\"a\",\"b\"]"),
+        ("target", "\"b\""),
+        ("recursive", "true"),
+        ("trash", "true"),
+        ("limit", "2"),
+        ("after", "\"b\""),
+        ("place_rev", "12"),
+        ("seen", "15"),
+        ("length", "7"),
+        ("since", "\"latest\""),
+        ("wait_ms", "7"),
         ("document_id", "5"),
         ("offset", "3"),
         ("lease", "9"),

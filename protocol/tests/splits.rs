@@ -19,6 +19,15 @@ const ANY: FrameLimits = FrameLimits {
     block_list_values: BLOCK_LIST_VALUES_MAX,
 };
 
+/// What each side accepts, and everything.
+const LIMITS: [FrameLimits; 5] = [
+    FrameLimits::LOGIN,
+    FrameLimits::SERVER,
+    FrameLimits::CLIENT,
+    FrameLimits::READING_CLIENT,
+    ANY,
+];
+
 /// A part with its payload.
 #[derive(Debug, Clone, PartialEq)]
 enum Whole {
@@ -220,7 +229,7 @@ proptest! {
         stream in prop::collection::vec(prop_oneof![Just(0u8), 0..6u8, any::<u8>()], 0..3000),
         pieces in pieces(),
     ) {
-        for limits in [FrameLimits::LOGIN, FrameLimits::SERVER, FrameLimits::CLIENT, ANY] {
+        for limits in LIMITS {
             // Frames or an error, both are fine.
             let _ = decode(limits, Socket::new(&stream, &pieces), 700);
         }
@@ -240,7 +249,7 @@ proptest! {
             let at = at.index(stream.len());
             stream[at] = byte;
         }
-        for limits in [FrameLimits::LOGIN, FrameLimits::SERVER, FrameLimits::CLIENT, ANY] {
+        for limits in LIMITS {
             let _ = decode(limits, Socket::new(&stream, &pieces), 5000);
         }
     }
@@ -251,6 +260,8 @@ proptest! {
             prop::collection::vec(any::<u8>(), 0..200),
             "[{}\\[\\]\",:a-z0-9\\\\ -]{0,200}".prop_map(String::into_bytes),
             r#"\{"action":"(hello|upload|resume|complete|withdraw|find)","[a-z_]{1,12}":.{0,40}\}"#
+                .prop_map(String::into_bytes),
+            r#"\{"action":"(list|stat|mkdir|link|move|remove|restore|versions|read|delta|change)",("(path|to|entries|items|node)":\[?[\[\]{}",a-z0-9:]{0,40}\]?,)?"[a-z_]{1,12}":.{0,40}\}"#
                 .prop_map(String::into_bytes),
         ],
     ) {

@@ -1,6 +1,7 @@
 //! The TCP door: Towline's own framed protocol, as `SPEC.md` of `towline-protocol` has it.
 
 mod error_code;
+mod features;
 mod frame_reader;
 mod lent_reader;
 mod login;

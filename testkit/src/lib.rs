@@ -6,8 +6,8 @@
 //! types. Servers, clients and files for whole tests are in `towline-tests`.
 
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, Timestamp,
-    UserId,
+    BlockIndex, ChainingValue, ChangeId, DocumentId, DocumentPath, FileHash, FileSize, NodeId,
+    Offset, Timestamp, UserId,
 };
 
 /// The number of a document.
@@ -17,6 +17,24 @@ use towline_types::{
 #[must_use]
 pub fn id(number: u64) -> DocumentId {
     DocumentId::try_from(number).expect("a legal number of a document")
+}
+
+/// The number of a node.
+///
+/// # Panics
+/// Where it is 0 or above 2^63 - 1.
+#[must_use]
+pub fn node(number: u64) -> NodeId {
+    NodeId::try_from(number).expect("a legal number of a node")
+}
+
+/// The number of a change.
+///
+/// # Panics
+/// Where it is above 2^63 - 1.
+#[must_use]
+pub fn change(number: u64) -> ChangeId {
+    ChangeId::try_from(number).expect("a legal number of a change")
 }
 
 /// The number of a user.

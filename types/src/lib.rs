@@ -8,14 +8,22 @@ pub mod block;
 mod digest;
 pub mod file_hash;
 pub mod limits;
+mod metadata;
 pub mod name;
+mod node;
+mod node_path;
 mod number;
 mod on_conflict;
 mod store_id;
 
 pub use block::{BlockHasher, BlockIndex};
 pub use digest::{ChainingValue, FileHash, SecondDigest, Sha256Hash};
+pub use metadata::{BadLinkTarget, BadMode, LinkTarget, ModifiedTime, PermissionBits};
 pub use name::{BadName, DocumentPath, Name};
-pub use number::{DocumentId, FileSize, Generation, NodeId, Offset, OutOfRange, Timestamp, UserId};
+pub use node::NodeKind;
+pub use node_path::NodePath;
+pub use number::{
+    ChangeId, DocumentId, FileSize, Generation, NodeId, Offset, OutOfRange, Timestamp, UserId,
+};
 pub use on_conflict::OnConflict;
 pub use store_id::{BadStoreId, StoreId};

@@ -16,3 +16,6 @@ pub const OPEN_BLOCKS_MAX: usize = 64;
 /// Channels that may write to one upload at the same time. Each leaves at most a
 /// block or two unfinished, so all of them stay far below [`OPEN_BLOCKS_MAX`].
 pub const WRITERS_MAX: usize = 16;
+
+/// The target of a symbolic link: what Linux takes, without the byte that ends it.
+pub const LINK_TARGET_BYTES: usize = 4095;

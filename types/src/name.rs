@@ -74,6 +74,13 @@ impl Name {
         &self.0
     }
 
+    /// Names that a file system or a reader takes for the same have the same key: see
+    /// [`DocumentPath::key`].
+    #[must_use]
+    pub fn key(&self) -> String {
+        case_folding::folded(&self.0)
+    }
+
     /// The `copy`-th way out when the name is taken: `doc (1).pdf`, of at most that many
     /// bytes. The stem gives way where the result would be too long; nothing where no
     /// room is left for any of it.

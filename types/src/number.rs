@@ -99,6 +99,10 @@ number!(
     UserId, "a user_id", 1
 );
 number!(
+    /// The number of a change, counted for each user. 0 is before the first change.
+    ChangeId, "a change_id", 0
+);
+number!(
     /// Which of an upload's leases: no other lease of it has had that number.
     Generation, "a lease", 1
 );

@@ -11,21 +11,31 @@ pub enum OnConflict {
     Rename,
     /// Refuse with `exists`.
     Reject,
+    /// Become the next version of the file that has the name.
+    Replace,
+    /// Refuse with `exists`, and keep nothing: also where the name was taken only after the
+    /// upload had begun, the upload is given up.
+    Skip,
 }
 
 impl OnConflict {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rename, Self::Reject, Self::Replace, Self::Skip];
+
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rename => "rename",
             Self::Reject => "reject",
+            Self::Replace => "replace",
+            Self::Skip => "skip",
         }
     }
 
     /// What that word means.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Rename, Self::Reject].into_iter().find(|choice| choice.as_str() == word)
+        Self::ALL.into_iter().find(|choice| choice.as_str() == word)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use towline_protocol::reply::Progress;
-use towline_protocol::request::{DocumentRef, Resume};
+use towline_protocol::request::{DocumentRef, Resume, Upload};
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::{ChainingValue, DocumentId};
 
@@ -27,7 +27,7 @@ struct Question {
 /// that it has, at the rate of a slow disk.
 fn work_of(request: &Request) -> Duration {
     match request {
-        Request::Upload(upload) => slow_disk(upload.filesize.get()),
+        Request::Upload(Upload { filesize: Some(filesize), .. }) => slow_disk(filesize.get()),
         // The file may be complete, and the server copies it to another disk.
         Request::Resume(Resume { filesize: Some(filesize), .. }) => slow_disk(filesize.get()),
         _ => Duration::ZERO,

@@ -92,13 +92,14 @@ impl<'a> InFlight<'a> {
             channel,
             filename: document.remote.filename().to_string(),
             folder: folder(document),
-            filesize: small.filesize,
+            filesize: Some(small.filesize),
             user_id: Some(welcome.user_id),
             chunk_size: Some(welcome.chunk_size),
             blake3: (!again).then_some(small.blake3),
             on_conflict: on_conflict.unwrap_or_default(),
             blocks: true,
             new_only: true,
+            ..Upload::default()
         }));
         // `upload` with the hash makes sure that the same file is never published twice, also
         // where the connection is lost: the next `upload` finds it on the server, begun or
@@ -232,7 +233,7 @@ fn bytes_and_complete(
         frames.extend_from_slice(&frame::block(channel, BlockIndex::FIRST, value));
     }
     let blake3 = Some(small.blake3);
-    let complete = Complete { channel, document_id, blake3, on_conflict: None };
+    let complete = Complete { channel, document_id, blake3, ..Complete::default() };
     frames.extend_from_slice(&frame::control(&Request::Complete(complete)));
     frames
 }
@@ -266,6 +267,7 @@ mod tests {
         Success {
             channel,
             document_id: id(7),
+            node_id: None,
             filename: filename.to_owned(),
             folder: Vec::new(),
             filesize: small().filesize,

@@ -42,13 +42,14 @@ impl Transfer {
             channel: self.channel,
             filename: self.filename(),
             folder: self.folder(),
-            filesize: self.filesize(),
+            filesize: Some(self.filesize()),
             user_id: Some(Self::user(context)),
             chunk_size: Some(self.chunk_bytes(context)),
             blake3,
             on_conflict: self.options.on_conflict.unwrap_or_default(),
             blocks: true,
             new_only,
+            ..UploadRequest::default()
         });
         let (local, filesize) = (self.document.local.clone(), self.filesize());
         let AttemptContext { connection, listener, .. } = context;

@@ -259,6 +259,7 @@ impl Transfer {
             document_id: self.document_id(),
             blake3: Some(blake3),
             on_conflict,
+            ..Complete::default()
         }));
     }
 

@@ -53,7 +53,7 @@ impl Source {
         let Self::Upload(active, _) = self else { return false };
         let copies = match on_conflict {
             OnConflict::Rename => ALL_NAMES_LOOKED_AT,
-            OnConflict::Reject => 1,
+            OnConflict::Reject | OnConflict::Replace | OnConflict::Skip => 1,
         };
         let path = active.ask(|upload| upload.path().clone());
         presence::fail_missing_at(shared, owner, &path, copies)

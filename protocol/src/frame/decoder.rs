@@ -44,13 +44,17 @@ impl FrameLimits {
         block_list_values: 0,
     };
 
-    /// What a client accepts from a server.
+    /// What a client accepts from a server that it asks for no bytes of files.
     pub const CLIENT: Self = Self {
         control_bytes: CONTROL_BYTES_MAX,
         chunk_bytes: 0,
         blocks: false,
         block_list_values: BLOCK_LIST_VALUES_MAX,
     };
+
+    /// What a client accepts from a server while it reads files.
+    pub const READING_CLIENT: Self =
+        Self { chunk_bytes: CHUNK_BYTES_MAX, blocks: true, ..Self::CLIENT };
 }
 
 /// The peer broke the framing. Nothing after it can be understood, so the

@@ -34,18 +34,24 @@ fn binary_frames_have_their_golden_bytes() {
                 frame.extend_from_slice(payload);
                 assert_eq!(frame, golden.bytes, "{name}");
 
-                let mut decoder = fed(FrameLimits::SERVER, &golden.bytes);
-                assert_eq!(decoder.next_part(), Ok(Some(Part::Chunk { channel, offset, length })));
-                let mut taken = vec![0; payload.len()];
-                assert_eq!(decoder.take_payload(&mut taken), payload.len());
-                assert_eq!(taken, payload, "{name}");
-                assert!(decoder.is_between_frames());
+                for limits in [FrameLimits::SERVER, FrameLimits::READING_CLIENT] {
+                    let mut decoder = fed(limits, &golden.bytes);
+                    let part = Part::Chunk { channel, offset, length };
+                    assert_eq!(decoder.next_part(), Ok(Some(part)));
+                    let mut taken = vec![0; payload.len()];
+                    assert_eq!(decoder.take_payload(&mut taken), payload.len());
+                    assert_eq!(taken, payload, "{name}");
+                    assert!(decoder.is_between_frames());
+                }
             }
             Binary::Block(channel, index, value) => {
                 assert_eq!(frame::block(channel, index, value)[..], golden.bytes, "{name}");
-                let mut decoder = fed(FrameLimits::SERVER, &golden.bytes);
-                assert_eq!(decoder.next_part(), Ok(Some(Part::Block { channel, index, value })));
-                assert!(decoder.is_between_frames());
+                for limits in [FrameLimits::SERVER, FrameLimits::READING_CLIENT] {
+                    let mut decoder = fed(limits, &golden.bytes);
+                    let part = Part::Block { channel, index, value };
+                    assert_eq!(decoder.next_part(), Ok(Some(part)));
+                    assert!(decoder.is_between_frames());
+                }
             }
             Binary::BlockList(channel, blocks) => {
                 assert_eq!(frame::block_lists(channel, &blocks), golden.bytes, "{name}");

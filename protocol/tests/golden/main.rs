@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may stop where a test may")]
 
 mod binary;
+mod changes;
 mod file;
 mod refused;
 mod replies;
 mod requests;
+mod tree;
 mod values;

@@ -52,6 +52,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
     let success = Success {
         channel: Channel(0),
         document_id: document(123),
+        node_id: None,
         filename: "doc.pdf".into(),
         folder: Vec::new(),
         filesize: size(1_048_576),
@@ -61,9 +62,11 @@ fn replies() -> Vec<(&'static str, Reply)> {
         existing: false,
         copied: false,
     };
+    let of_node = Success { node_id: Some(node(7)), ..success.clone() };
     let existing = Success {
         channel: Channel(7),
         document_id: document(124),
+        node_id: None,
         filename: "Übung 3 (1).pdf".into(),
         folder: lectures(),
         filesize: size(3_145_735),
@@ -148,6 +151,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("join", Reply::Join(granted(196_608))),
         ("progress", Reply::Progress(progress)),
         ("success", Reply::Success(success)),
+        ("success-node", Reply::Success(of_node)),
         ("success-existing", Reply::Success(existing)),
         ("success-copied", Reply::Success(copied)),
         ("status-uploading", Reply::Status(uploading)),
@@ -163,7 +167,10 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("ping", Reply::Ping(Pong::default())),
         ("ping-channel", Reply::Ping(Pong { channel: Channel(u32::MAX) })),
     ];
-    all.extend(errors().into_iter().map(|(name, error)| (name, Reply::Error(error))));
+    all.extend(crate::tree::replies());
+    all.extend(crate::changes::replies());
+    let errors = [errors(), crate::tree::errors(), crate::changes::errors()].concat();
+    all.extend(errors.into_iter().map(|(name, error)| (name, Reply::Error(error))));
     all
 }
 
@@ -253,7 +260,18 @@ fn every_reply_has_a_golden_frame() {
             Reply::Error(_) => 10,
             Reply::Ping(_) => 11,
             Reply::Join(_) => 12,
+            Reply::List(_) => 13,
+            Reply::Stat(_) => 14,
+            Reply::Mkdir(_) => 15,
+            Reply::Link(_) => 16,
+            Reply::Move(_) => 17,
+            Reply::Remove(_) => 18,
+            Reply::Restore(_) => 19,
+            Reply::Versions(_) => 20,
+            Reply::Read(_) => 21,
+            Reply::Delta(_) => 22,
+            Reply::Change(_) => 23,
         })
         .collect();
-    assert_eq!(replies, (0..13).collect());
+    assert_eq!(replies, (0..24).collect());
 }

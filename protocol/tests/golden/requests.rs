@@ -7,7 +7,7 @@ use towline_protocol::frame::{self, Channel, FrameLimits};
 use towline_protocol::request::{
     Complete, DocumentRef, Find, Hello, Join, Ping, Request, Resume, Upload, Withdraw,
 };
-use towline_types::OnConflict;
+use towline_types::{ModifiedTime, OnConflict, PermissionBits};
 
 fn requests() -> Vec<(&'static str, Request)> {
     let hello = Hello { channel: Channel(0), version: 1, token: TOKEN.into(), client: None };
@@ -15,26 +15,41 @@ fn requests() -> Vec<(&'static str, Request)> {
     let upload = Upload {
         channel: Channel(0),
         filename: "doc.pdf".into(),
-        folder: Vec::new(),
-        filesize: size(1_048_576),
+        filesize: Some(size(1_048_576)),
         user_id: Some(user(123)),
-        chunk_size: None,
-        blake3: None,
-        on_conflict: OnConflict::Rename,
-        blocks: false,
-        new_only: false,
+        ..Upload::default()
     };
     let upload_full = Upload {
         channel: Channel(7),
         filename: "Übung 3.pdf".into(),
         folder: lectures(),
-        filesize: size(3_145_735),
+        filesize: Some(size(3_145_735)),
         user_id: Some(user(123)),
         chunk_size: Some(65_536),
         blake3: Some(hash(HASH_OF_4_BLOCKS)),
         on_conflict: OnConflict::Reject,
         blocks: true,
         new_only: true,
+        ..Upload::default()
+    };
+    let next_version = Upload {
+        channel: Channel(7),
+        filename: "report.csv".into(),
+        node_id: Some(node(7)),
+        base_version: Some(document(123)),
+        filesize: Some(size(2048)),
+        mtime_ms: Some(ModifiedTime::from_ms(-1)),
+        mode: Some(PermissionBits::of_mode(0o644)),
+        blocks: true,
+        ..Upload::default()
+    };
+    let open = Upload {
+        filename: "backup.tar".into(),
+        parent_id: Some(node(3)),
+        mtime_ms: Some(ModifiedTime::from_ms(1_705_331_200_123)),
+        mode: Some(PermissionBits::of_mode(0o777)),
+        on_conflict: OnConflict::Skip,
+        ..Upload::default()
     };
     let resume = Resume {
         channel: Channel(0),
@@ -63,6 +78,13 @@ fn requests() -> Vec<(&'static str, Request)> {
         document_id: Some(document(124)),
         blake3: Some(hash(HASH_OF_4_BLOCKS)),
         on_conflict: Some(OnConflict::Rename),
+        ..Complete::default()
+    };
+    let complete_open = Complete {
+        filesize: Some(size(1_048_576)),
+        blake3: Some(hash(HASH_OF_1_BLOCK)),
+        on_conflict: Some(OnConflict::Replace),
+        ..Complete::default()
     };
     let find = Find {
         channel: Channel(0),
@@ -80,17 +102,20 @@ fn requests() -> Vec<(&'static str, Request)> {
     };
     let about = |channel, id| DocumentRef { channel: Channel(channel), document_id: document(id) };
     let ranges = vec![(index(3), 1), (index(7), 2)];
-    vec![
+    let mut all = vec![
         ("hello", Request::Hello(hello)),
         ("hello-named", Request::Hello(named)),
         ("upload", Request::Upload(upload)),
         ("upload-full", Request::Upload(upload_full)),
+        ("upload-next-version", Request::Upload(next_version)),
+        ("upload-open", Request::Upload(open)),
         ("resume", Request::Resume(resume)),
         ("resume-full", Request::Resume(resume_full)),
         ("join", Request::Join(join)),
         ("join-channel", Request::Join(join_channel)),
         ("complete", Request::Complete(Complete::default())),
         ("complete-full", Request::Complete(complete_full)),
+        ("complete-open", Request::Complete(complete_open)),
         ("status", Request::Status(about(0, 123))),
         ("blocks", Request::Blocks(about(7, 124))),
         ("withdraw", Request::Withdraw(Withdraw { channel: Channel(7), ranges })),
@@ -99,7 +124,10 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("find-full", Request::Find(find_full)),
         ("ping", Request::Ping(Ping::default())),
         ("ping-channel", Request::Ping(Ping { channel: Channel(u32::MAX) })),
-    ]
+    ];
+    all.extend(crate::tree::requests());
+    all.extend(crate::changes::requests());
+    all
 }
 
 #[test]
@@ -135,7 +163,18 @@ fn every_request_has_a_golden_frame() {
             Request::Find(_) => 8,
             Request::Ping(_) => 9,
             Request::Join(_) => 10,
+            Request::List(_) => 11,
+            Request::Stat(_) => 12,
+            Request::Mkdir(_) => 13,
+            Request::Link(_) => 14,
+            Request::Move(_) => 15,
+            Request::Remove(_) => 16,
+            Request::Restore(_) => 17,
+            Request::Versions(_) => 18,
+            Request::Read(_) => 19,
+            Request::Delta(_) => 20,
+            Request::Watch(_) => 21,
         })
         .collect();
-    assert_eq!(requests, (0..11).collect());
+    assert_eq!(requests, (0..22).collect());
 }

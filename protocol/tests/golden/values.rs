@@ -1,6 +1,8 @@
 //! The values that the golden frames have.
 
-pub(crate) use towline_testkit::{at as moment, id as document, index, offset, size, user};
+pub(crate) use towline_testkit::{
+    at as moment, change, id as document, index, node, offset, size, user,
+};
 
 use towline_types::{ChainingValue, FileHash, Generation};
 

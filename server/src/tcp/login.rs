@@ -1,5 +1,6 @@
 //! From a stranger's first byte to a user, within ten seconds and 8 KiB.
 
+use super::features::FEATURES;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
 use crate::access::REMOVED;
 use crate::shared::Shared;
@@ -38,9 +39,6 @@ const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
     \r\n\
     This is a Towline server. It speaks its own protocol, not HTTP.\n\
     To send a file here: towline put FILE --to HOST:PORT --token-file TOKEN\n";
-
-/// What else this server can do.
-const FEATURES: [&str; 7] = ["blocks", "find", "withdraw", "channels", "join", "new_only", "grow"];
 
 /// Logs a stranger in.
 pub(crate) async fn login<R: AsyncRead + Unpin>(

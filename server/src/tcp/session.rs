@@ -2,6 +2,7 @@
 //! go out as replies. This module decides nothing but when a connection ends.
 
 use super::error_code::broken_framing;
+use super::features;
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
 use super::lent_reader::ReaderSlot;
 use super::login::{self, Login};
@@ -230,7 +231,7 @@ where
             Incoming::Block { channel, index, value } => {
                 return self.push(channel, Command::Announce { index, value }).await;
             }
-            Incoming::Control(bytes) => match Request::parse(&bytes) {
+            Incoming::Control(bytes) => match Request::parse(&bytes).and_then(features::check) {
                 Ok(Request::Ping(ping)) => {
                     self.outgoing.push(&Reply::Ping(Pong { channel: ping.channel }));
                 }

@@ -50,6 +50,18 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         }
         Request::Cancel(about) => Command::Query(Query::Cancel(about.document_id)),
         Request::Hello(_) | Request::Ping(_) => return None,
+        // Their features are not announced, so `features::check` has answered them.
+        Request::List(_)
+        | Request::Stat(_)
+        | Request::Mkdir(_)
+        | Request::Link(_)
+        | Request::Move(_)
+        | Request::Remove(_)
+        | Request::Restore(_)
+        | Request::Versions(_)
+        | Request::Read(_)
+        | Request::Delta(_)
+        | Request::Watch(_) => return None,
     })
 }
 
@@ -58,10 +70,15 @@ fn begin(upload: Upload, user: UserId) -> Command {
     if let Some(rejection) = of_another(upload.user_id, user) {
         return reject(rejection);
     }
+    // Without `open_length` among the features every upload that comes this far has a length.
+    let Some(filesize) = upload.filesize else {
+        let kind = RejectionKind::BadRequest { field: Some("filesize".to_owned()), max: None };
+        return reject(Rejection::new(kind, "filesize: missing"));
+    };
     match upload.path() {
         Ok(path) => Command::Begin(Box::new(NewUpload {
             path,
-            length: Length::Declared(upload.filesize),
+            length: Length::Declared(filesize),
             on_conflict: upload.on_conflict,
             mode: mode(upload.blocks),
             hash: upload.blake3,
@@ -257,6 +274,7 @@ fn success(channel: Channel, receipt: &Receipt, existing: bool) -> Success {
     Success {
         channel,
         document_id: receipt.document_id(),
+        node_id: None,
         filename,
         folder,
         filesize: receipt.filesize(),

@@ -83,8 +83,15 @@ pub(super) fn free_place(
     let copy = match wish.on_conflict {
         OnConflict::Rename if first_copy == 0 && is_free(0)? => 0,
         OnConflict::Rename => first_free(first_copy, last_copy(wish.path), is_free)?,
-        OnConflict::Reject if first_copy == 0 && is_free(0)? => 0,
-        OnConflict::Reject => return Err(Refusal::PathTaken.into()),
+        // The doors do not take the other two yet; like this, no document is overwritten.
+        OnConflict::Reject | OnConflict::Replace | OnConflict::Skip
+            if first_copy == 0 && is_free(0)? =>
+        {
+            0
+        }
+        OnConflict::Reject | OnConflict::Replace | OnConflict::Skip => {
+            return Err(Refusal::PathTaken.into());
+        }
     };
     Ok((numbered(wish.path, copy)?, copy))
 }

@@ -34,6 +34,7 @@ pub fn body(data: &[u8]) {
     let (first, then) = match choice % 5 {
         0 => (FrameLimits::LOGIN, FrameLimits::SERVER),
         1 => (FrameLimits::SERVER, FrameLimits::SERVER),
+        2 if choice & 0x80 != 0 => (FrameLimits::CLIENT, FrameLimits::READING_CLIENT),
         2 => (FrameLimits::CLIENT, FrameLimits::CLIENT),
         3 => (FrameLimits::LOGIN, FrameLimits::LOGIN),
         _ => {

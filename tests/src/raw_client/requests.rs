@@ -5,7 +5,7 @@ use crate::test_file::TestFile;
 use towline_protocol::Request;
 use towline_protocol::reply::Granted;
 use towline_protocol::request::{DocumentRef, Find, Hello, Join, Resume, Upload};
-use towline_types::{DocumentId, FileSize, Offset, OnConflict};
+use towline_types::{DocumentId, FileSize, Offset};
 
 /// A `hello` with that token, in version 1.
 #[must_use]
@@ -29,18 +29,7 @@ pub fn upload(filename: &str, test_file: &TestFile) -> Upload {
 /// The same for a file that does not exist.
 #[must_use]
 pub fn upload_of_size(filename: &str, filesize: FileSize) -> Upload {
-    Upload {
-        channel: ZERO,
-        filename: filename.to_owned(),
-        folder: Vec::new(),
-        filesize,
-        user_id: None,
-        chunk_size: None,
-        blake3: None,
-        on_conflict: OnConflict::Rename,
-        blocks: false,
-        new_only: false,
-    }
+    Upload { filename: filename.to_owned(), filesize: Some(filesize), ..Upload::default() }
 }
 
 /// A `resume` that asks for the offset.
