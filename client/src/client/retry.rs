@@ -5,7 +5,6 @@ use crate::attempt_end::{AttemptEnd, reason};
 use crate::backoff::{Backoff, FIRST_CONTACT_WAITS};
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
-
 use crate::route::no_server::{NoServer, Unreached};
 use crate::token::Token;
 use crate::transfer::Transfer;

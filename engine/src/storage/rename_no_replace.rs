@@ -1,4 +1,5 @@
-//! New names for files and folders that are there. Nothing else renames or links.
+//! New names for files and folders that have a name. A file that has none gets its first one in
+//! `unnamed.rs`, and `marker.rs` puts a marker in its place; nothing else renames or links.
 
 use super::directory::{Directory, is_folder};
 use rustix::fs::{AtFlags, RenameFlags, Stat};
