@@ -45,6 +45,18 @@ impl Store {
         self.storage.discard(id(number)).expect("what a copy leaves");
     }
 
+    /// The same, by a call that a crash has cut off before the row was recorded, and one that
+    /// repeats it.
+    fn replace_twice(&self, number: u64, old: u64, at: &str, bytes: &[u8]) {
+        self.stage(number, bytes);
+        for _ in 0..2 {
+            let (at, go_on) = (path(at), &mut |_| true);
+            let put = self.storage.replace(id(number), user(), &at, id(old), hash(bytes), go_on);
+            assert_eq!(put.expect("a name"), Put::InPlace);
+        }
+        self.storage.discard(id(number)).expect("what a copy leaves");
+    }
+
     fn relocate(&self, from: &Spot, to: &Spot) {
         self.storage.relocate(user(), from, to).expect("a free name");
     }
@@ -252,8 +264,18 @@ fn a_disk_in_a_users_folder_keeps_what_was_removed_and_replaced_on_it() {
 
         let doc = below("a/doc");
         store.put(1, &doc, b"one");
-        store.replace(2, 1, &doc, b"two");
-        store.replace(3, 2, &doc, b"two");
+        store.replace_twice(2, 1, &doc, b"two");
+        // The same bytes once more.
+        store.replace_twice(3, 2, &doc, b"two");
+        let mut asked = 0;
+        store.stage(9, b"nine");
+        let stopped =
+            store.storage.replace(id(9), user(), &path(&doc), id(3), hash(b"nine"), &mut |_| {
+                asked += 1;
+                asked < 2
+            });
+        assert_eq!(stopped.expect("no fault"), Put::Stopped);
+        store.storage.discard(id(9)).expect("a staging file");
         assert_eq!(store.text(&living(&doc)).as_deref(), Some("two"));
         assert_eq!(store.text(&version(1)).as_deref(), Some("one"));
         assert_eq!(store.text(&version(2)).as_deref(), Some("two"));

@@ -1,17 +1,21 @@
 //! Negative controls: stores that break the contract in one point, and the body that fails for
 //! each. A body that passes whatever the store does would show nothing.
 
+mod tree;
+
 use super::power_cut::CutOff;
 use super::{CAPACITY_BYTES, Subject, deleting, discarding, folders, latching, power_cut};
 use super::{publishing, reading, relocating, replacing, restarting, space, whole};
 use crate::storage::{
-    Deleted, Entry, GoesOn, Judge, Latch, Loss, MemoryStorage, Publishable, Published, Put, Spot,
-    Staged, Staging, Storage, StorageError, Synced, TreeStorage, Verdict,
+    GoesOn, Latch, MemoryStorage, Publishable, Published, Put, ReadAt, Staged, Staging, Storage,
+    StorageError, Synced,
 };
+use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use towline_state::catalog::FileStamp;
-use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Name, NodeId, Offset, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -54,6 +58,28 @@ enum Fault {
     DeletesStrangers,
     /// What is deleted stays.
     KeepsDeleted,
+    /// A deletion that is to stop goes on.
+    NeverStops,
+    /// A folder is made over a file, as far as the caller hears.
+    MakesFoldersOverFiles,
+    /// A document that was opened is whatever has its name when it is read.
+    ReadsByName,
+    /// What came whole replaces nothing.
+    ReplacesWithoutWhole,
+    /// A name that is free is not replaced.
+    WantsAnOldVersion,
+    /// A folder is replaced as well.
+    ReplacesFolders,
+    /// The old version goes before the new one is looked for.
+    KeepsOldFirst,
+    /// A file that was moved has its old name too.
+    KeepsOldNames,
+    /// Documents that come to the old path of a folder go where the folder is now.
+    RemembersPaths,
+    /// A folder is moved into itself, as far as the caller hears.
+    MovesIntoItself,
+    /// Of many moves one is not made.
+    MissesTheFourthMove,
 }
 
 struct Broken {
@@ -66,6 +92,9 @@ struct BrokenStorage {
     latch: Latch,
     /// The store before the last move or replacement.
     before_move: Mutex<Option<MemoryStorage>>,
+    /// The last move within the folder of a user.
+    moved: Mutex<Option<(String, String)>>,
+    moves: AtomicU64,
 }
 
 struct BrokenStaging {
@@ -79,8 +108,9 @@ impl Broken {
     }
 
     fn over(inner: MemoryStorage, fault: Fault) -> Self {
-        let (latch, before_move) = (Latch::default(), Mutex::default());
-        Self { storage: BrokenStorage { inner, fault, latch, before_move } }
+        let (latch, before_move, moved) = (Latch::default(), Mutex::default(), Mutex::default());
+        let moves = AtomicU64::new(0);
+        Self { storage: BrokenStorage { inner, fault, latch, before_move, moved, moves } }
     }
 }
 
@@ -108,10 +138,6 @@ impl CutOff for Broken {
 }
 
 impl BrokenStorage {
-    fn remember(&self) {
-        *self.before_move.lock().unwrap() = Some(self.inner.after_kill());
-    }
-
     fn staging(&self, inner: Arc<dyn Staging>) -> Arc<dyn Staging> {
         Arc::new(BrokenStaging { inner, fault: self.fault })
     }
@@ -143,6 +169,7 @@ impl Storage for BrokenStorage {
         blake3: FileHash,
         goes_on: GoesOn<'_>,
     ) -> Result<Put, StorageError> {
+        let path = &self.remembered(path);
         match self.inner.publish(id, user, path, blake3, goes_on) {
             Err(StorageError::Exists) if self.fault == Fault::GivesTakenNames => Ok(Put::InPlace),
             answer => answer,
@@ -155,6 +182,12 @@ impl Storage for BrokenStorage {
         path: &DocumentPath,
     ) -> Result<Option<Published>, StorageError> {
         let found = self.inner.published(user, path)?;
+        if self.fault == Fault::ReadsByName
+            && let Some(found) = found
+        {
+            let content = ByName(self.inner.clone(), user, path.clone());
+            return Ok(Some(Published::new(found.filesize, found.stamp, Box::new(content))));
+        }
         if self.fault == Fault::CutsDocuments
             && let Some(found) = found
         {
@@ -205,84 +238,15 @@ impl Storage for BrokenStorage {
     }
 }
 
-impl TreeStorage for BrokenStorage {
-    fn make_folder(&self, user: UserId, folder: &DocumentPath) -> Result<(), StorageError> {
-        match self.fault {
-            Fault::MakesNoFolders => self.inner.check_folder(user, folder),
-            _ => self.inner.make_folder(user, folder),
-        }
-    }
+/// A document that is looked for anew whenever it is read.
+#[derive(Debug)]
+struct ByName(MemoryStorage, UserId, DocumentPath);
 
-    fn replace(
-        &self,
-        id: DocumentId,
-        user: UserId,
-        path: &DocumentPath,
-        old: DocumentId,
-        blake3: FileHash,
-        goes_on: GoesOn<'_>,
-    ) -> Result<Put, StorageError> {
-        self.remember();
-        let put = self.inner.replace(id, user, path, old, blake3, goes_on)?;
-        if self.fault == Fault::DropsVersions {
-            self.inner.delete_versions(user, &[old])?;
-        }
-        Ok(put)
-    }
-
-    fn relocate(&self, user: UserId, from: &Spot, to: &Spot) -> Result<(), StorageError> {
-        self.remember();
-        let is_any = |spot| self.inner.is_there(user, spot).map(|found| found.is_some());
-        match self.fault {
-            Fault::MovesOver if is_any(from)? && is_any(to)? && from != to => {
-                let over = Spot::Trash(NodeId::MAX);
-                self.inner.relocate(user, to, &over)?;
-                self.inner.relocate(user, from, to)?;
-                self.inner.delete_trash(user, NodeId::MAX, &mut |_| Verdict::Delete).map(drop)
-            }
-            Fault::LeavesContents if self.inner.is_there(user, from)? == Some(Entry::Folder) => {
-                let Spot::Living(to) = to else { return self.inner.relocate(user, from, to) };
-                self.inner.make_folder(user, to)
-            }
-            Fault::MovesOnce if !is_any(from)? => Err(StorageError::Lost(Loss::Missing)),
-            _ => self.inner.relocate(user, from, to),
-        }
-    }
-
-    fn is_there(&self, user: UserId, spot: &Spot) -> Result<Option<Entry>, StorageError> {
-        self.inner.is_there(user, spot)
-    }
-
-    fn open_spot(
-        &self,
-        user: UserId,
-        spot: &Spot,
-        below: &[Name],
-    ) -> Result<Option<Published>, StorageError> {
-        self.inner.open_spot(user, spot, below)
-    }
-
-    fn delete_trash(
-        &self,
-        user: UserId,
-        node: NodeId,
-        judge: Judge<'_>,
-    ) -> Result<Deleted, StorageError> {
-        match self.fault {
-            Fault::KeepsDeleted => Ok(Deleted::All),
-            Fault::DeletesStrangers => self.inner.delete_trash(user, node, &mut |below| {
-                judge(below);
-                Verdict::Delete
-            }),
-            _ => self.inner.delete_trash(user, node, judge),
-        }
-    }
-
-    fn delete_versions(&self, user: UserId, versions: &[DocumentId]) -> Result<(), StorageError> {
-        match self.fault {
-            Fault::KeepsDeleted => Ok(()),
-            _ => self.inner.delete_versions(user, versions),
-        }
+impl ReadAt for ByName {
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> Result<usize, StorageError> {
+        let Self(storage, user, path) = self;
+        let mut reader = storage.read(*user, path, at..Offset::MAX)?.unwrap();
+        Ok(reader.read(buffer).unwrap())
     }
 }
 
@@ -360,6 +324,17 @@ const BODIES: &[(Body, Fault)] = &[
     (restarting::staging_areas_are_listed_after_a_restart, Fault::ListsNothing),
     (whole::what_came_whole_is_published_or_taken_up_or_discarded, Fault::HidesWhole),
     (folders::a_folder_is_made_and_found, Fault::MakesNoFolders),
+    (folders::a_folder_is_not_made_over_a_file, Fault::MakesFoldersOverFiles),
+    (replacing::a_version_that_is_read_goes_on_to_be_read, Fault::ReadsByName),
+    (replacing::what_came_whole_replaces_as_well, Fault::ReplacesWithoutWhole),
+    (replacing::where_nothing_has_the_name_the_new_bytes_get_it, Fault::WantsAnOldVersion),
+    (replacing::a_folder_is_not_replaced, Fault::ReplacesFolders),
+    (replacing::what_is_not_staged_replaces_nothing, Fault::KeepsOldFirst),
+    (relocating::a_file_moves_and_its_name_is_free, Fault::KeepsOldNames),
+    (relocating::documents_that_come_after_a_move_land_where_they_belong, Fault::RemembersPaths),
+    (relocating::a_folder_is_not_moved_into_itself, Fault::MovesIntoItself),
+    (relocating::moves_at_the_same_time_lose_nothing, Fault::MissesTheFourthMove),
+    (deleting::a_deletion_that_was_stopped_goes_on, Fault::NeverStops),
     (replacing::a_replaced_version_is_kept_and_the_name_has_the_new_bytes, Fault::DropsVersions),
     (relocating::a_folder_moves_with_all_that_is_in_it, Fault::LeavesContents),
     (relocating::nothing_is_moved_over_what_is_there, Fault::MovesOver),
