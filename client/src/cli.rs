@@ -8,6 +8,7 @@ mod forget;
 mod habits;
 mod job;
 mod list;
+mod order;
 mod output;
 mod printer;
 mod put;
@@ -15,6 +16,7 @@ mod resolve;
 mod resume;
 mod runtime;
 mod selection;
+mod sending;
 mod signals;
 
 use crate::exit::Exit;

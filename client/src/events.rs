@@ -119,6 +119,9 @@ pub struct Summary {
     pub existing: usize,
     /// Files that were left out: links and special files.
     pub skipped: usize,
+    /// Files and folders that a rule (`--exclude`, `--include`, an ignore file) left out; what
+    /// lies in such a folder is not counted.
+    pub excluded: usize,
     /// Files that no server takes, because of their name or their kind.
     pub refused: usize,
     /// Files that could not be uploaded for another reason.
@@ -133,7 +136,7 @@ pub struct Summary {
     pub safe_bytes: u64,
     /// How long the run took, in milliseconds.
     pub milliseconds: u64,
-    /// The exit code of the run.
+    /// The exit code that it leads to.
     pub exit: u8,
 }
 
@@ -234,7 +237,7 @@ pub struct ErrorReport {
     /// What the server keeps and what a person can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
-    /// The exit code that the error leads to.
+    /// The exit code that it leads to.
     pub exit: u8,
 }
 

@@ -44,12 +44,14 @@ pub mod uploads;
 mod attempt_end;
 mod backoff;
 mod block_reader;
+mod feed;
 mod place;
 mod plan;
 mod proof;
 mod small_file_batch;
 mod source;
 mod transfer;
+mod walk;
 
 // The connection to the server.
 mod connection;

@@ -21,11 +21,11 @@ mod loader;
 use crate::attempt_end::AttemptEnd;
 use crate::connection::{Connection, Incoming, Step, WaitFor};
 use crate::events::Receipt;
+use crate::feed::{Feed, FeedItem};
 use crate::long_work::{Advance, LongWork};
 pub(crate) use in_flight::InFlight;
-use item::{BatchItem, Remaining};
 use loader::{Loaded, Loader};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use tokio::time::{Instant, sleep_until};
 use towline_protocol::reply::Progress;
@@ -38,21 +38,17 @@ const FILES: usize = 256;
 /// The number of bytes that are sent and not answered at a time.
 const BYTES: usize = 8 << 20;
 
-/// What is left to do when a batch has ended.
-#[derive(Debug)]
-pub(crate) struct BatchEnd {
-    pub(crate) remaining: Remaining,
-    /// Files that were not begun, because the connection was lost before their turn.
-    pub(crate) unbegun: BTreeSet<usize>,
-}
+/// The number of files that may remain for [`Transfer`](crate::transfer::Transfer) before the
+/// batch ends: they get their turn before more files are taken in.
+const REMAINING_MAX: usize = 256;
 
 /// See the module's description.
-pub(crate) struct SmallFileBatch<'link, 'items> {
+pub(crate) struct SmallFileBatch<'link> {
     connection: &'link mut Connection,
     loader: Loader,
-    in_flight: InFlight<'items>,
-    /// The place of the next item that the loader hands over.
-    next: usize,
+    in_flight: InFlight,
+    /// The loader has handed over the last file.
+    is_at_end: bool,
     /// When a file was last started, answered, or copied further by the server.
     moved: Instant,
     /// The copies that the server makes of whole files, to the file system of their folder; by
@@ -60,7 +56,7 @@ pub(crate) struct SmallFileBatch<'link, 'items> {
     copies: BTreeMap<u32, LongWork>,
 }
 
-impl<'link, 'items> SmallFileBatch<'link, 'items> {
+impl<'link> SmallFileBatch<'link> {
     /// Starts the thread that reads the files. `known` are the files that an earlier run has
     /// begun: they remain for [`Transfer`](crate::transfer::Transfer).
     ///
@@ -68,56 +64,62 @@ impl<'link, 'items> SmallFileBatch<'link, 'items> {
     /// Where the system has no thread for that.
     pub(crate) fn new(
         connection: &'link mut Connection,
-        items: &'items [BatchItem<'items>],
+        feed: Feed,
         known: HashSet<PathBuf>,
     ) -> std::io::Result<Self> {
-        let paths = items.iter().map(|item| item.document.local.clone()).collect();
-        let loader = Loader::start(paths, known)?;
-        let in_flight = InFlight::new(items);
+        let loader = Loader::start(feed, known)?;
+        let in_flight = InFlight::default();
         let (moved, copies) = (Instant::now(), BTreeMap::new());
-        Ok(Self { connection, loader, in_flight, next: 0, moved, copies })
+        Ok(Self { connection, loader, in_flight, is_at_end: false, moved, copies })
     }
 
-    /// Sends the files. `done` is called with each file that the server confirms.
+    /// Sends the files, until the feed has no more or [`REMAINING_MAX`] files remain for the
+    /// ordinary way. `done` is called with each file that the server confirms.
     ///
     /// # Errors
-    /// Why the batch ended before the last file was read and answered.
+    /// Why the batch ended before all files that it has taken in were answered.
     ///
     /// # Cancel safety
     /// Cancel-safe: what was read, written or loaded is recorded in `self`.
     pub(crate) async fn run(
         &mut self,
-        done: &mut impl FnMut(usize, Receipt),
+        done: &mut impl FnMut(FeedItem, Receipt),
     ) -> Result<(), AttemptEnd> {
-        while self.next < self.in_flight.items().len() || !self.in_flight.is_empty() {
-            let room =
-                self.in_flight.channels() < self.files_max() && self.in_flight.bytes() < BYTES;
+        loop {
+            let wants_more = !self.is_at_end && self.in_flight.remaining() < REMAINING_MAX;
+            let is_idle = self.in_flight.is_empty();
+            if !wants_more && is_idle {
+                return Ok(());
+            }
+            let room = wants_more
+                && self.in_flight.channels() < self.files_max()
+                && self.in_flight.bytes() < BYTES;
             let stall_ends = self.moved + self.connection.timeouts().progress;
-            if Instant::now() >= stall_ends {
+            // Where no file is on its way, the batch waits for the disk and not for the server.
+            if !is_idle && Instant::now() >= stall_ends {
                 return Err(AttemptEnd::Lost("the server leaves all files unanswered".to_owned()));
             }
             tokio::select! {
                 // Cancel-safe, all.
                 biased;
-                loaded = self.loader.next(), if room && self.next < self.in_flight.items().len() => {
-                    self.start(loaded);
-                }
+                loaded = self.loader.next(), if room => match loaded {
+                    Some(loaded) => self.start(loaded),
+                    None => self.is_at_end = true,
+                },
                 step = self.connection.next(WaitFor::Incoming) => {
                     if let Step::Incoming(Incoming::Reply(reply)) = step? {
                         self.hear(reply, done)?;
                     }
                 }
-                () = sleep_until(stall_ends) => {}
+                () = sleep_until(stall_ends), if !is_idle => {}
             }
         }
-        Ok(())
     }
 
-    /// Ends the batch. Returns the files without an answer, and the indexes of the files that were
-    /// not begun.
-    pub(crate) fn into_in_flight(self) -> (InFlight<'items>, BTreeSet<usize>) {
-        let unbegun = self.in_flight.items()[self.next..].iter().map(|item| item.index).collect();
-        (self.in_flight, unbegun)
+    /// Ends the batch: the files without an answer. Those that were read and not begun are in
+    /// the feed again.
+    pub(crate) fn into_in_flight(self) -> InFlight {
+        self.in_flight
     }
 
     fn files_max(&self) -> usize {
@@ -125,11 +127,9 @@ impl<'link, 'items> SmallFileBatch<'link, 'items> {
         FILES.min(channels / 2).max(1)
     }
 
-    fn start(&mut self, loaded: Loaded) {
-        let item = self.next;
-        self.next += 1;
+    fn start(&mut self, Loaded { item, small }: Loaded) {
         self.moved = Instant::now();
-        let Loaded::Small(small) = loaded else {
+        let Some(small) = small else {
             self.in_flight.leave(item);
             return;
         };
@@ -147,7 +147,7 @@ impl<'link, 'items> SmallFileBatch<'link, 'items> {
     fn hear(
         &mut self,
         reply: Reply,
-        done: &mut impl FnMut(usize, Receipt),
+        done: &mut impl FnMut(FeedItem, Receipt),
     ) -> Result<(), AttemptEnd> {
         let channel = reply.channel();
         let is_answer = !matches!(reply, Reply::Progress(_) | Reply::Ping(_));
@@ -169,8 +169,8 @@ impl<'link, 'items> SmallFileBatch<'link, 'items> {
                 }
             }
             Reply::Success(success) => {
-                if let Some((index, receipt)) = self.in_flight.succeeded(channel, success) {
-                    done(index, receipt);
+                if let Some((item, receipt)) = self.in_flight.succeeded(channel, success) {
+                    done(item, receipt);
                 }
             }
             Reply::Error(_) => self.in_flight.refused(channel),

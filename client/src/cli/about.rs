@@ -3,9 +3,9 @@
 use super::arguments::About;
 use super::error::CliError;
 use super::output::line;
-use super::put::client;
 use super::resolve::{self, Purpose};
 use super::runtime::block_on;
+use super::sending::client;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -1,10 +1,13 @@
 //! The arguments as they were typed.
 
+mod choose;
+
 use super::printer::OutputStyle;
 use crate::address::ServerAddress;
 use crate::parallel::Parallel;
 use crate::units;
 use bytesize::ByteSize;
+pub(super) use choose::ChooseArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use towline_protocol::limits::CHUNK_BYTES_MAX;
@@ -132,6 +135,11 @@ pub(super) struct Put {
     /// Send even files that the server has already
     #[arg(long)]
     pub(super) again: bool,
+    #[command(flatten)]
+    pub(super) choose: ChooseArgs,
+    /// Send what symbolic links in folders lead to; without it they are left out
+    #[arg(long, short = 'L')]
+    pub(super) copy_links: bool,
     /// Leave out what no server takes: names such as "con", pipes, devices; they are counted
     #[arg(long)]
     pub(super) skip_refused: bool,

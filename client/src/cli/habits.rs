@@ -7,8 +7,8 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 const OPTIONS: &[(&[&str], &str)] = &[
     (&["--bwlimit", "--limit-rate"], "Towline has no limit for its rate"),
     (
-        &["--exclude", "--include", "--filter"],
-        "Towline sends everything in a folder; name the files and folders that you want",
+        &["--filter", "--exclude-from", "--include-from", "--files-from"],
+        "--include GLOB and --exclude GLOB say what of a folder is sent",
     ),
     (
         &["-a", "--archive"],

@@ -2,9 +2,11 @@
 //! with everything that was named, also with the files that were not begun.
 
 use super::resolve::Memory;
+use super::selection::found_files::FoundFiles;
 use crate::text::shown;
 use crate::uploads::{self, Uploads};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use towline_state::UploadsState;
 use towline_state::state_file::{EntryStatus, JobEntry, UploadEntry};
@@ -17,20 +19,23 @@ const NOTED_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Job {
     entry: JobEntry,
+    /// The files that were found so far; absent where an upload of the list stands for the
+    /// command.
+    found: Option<Arc<FoundFiles>>,
+    /// How many of its files have ended in this run.
+    ended: u64,
     uploads: Uploads,
     noted: Instant,
     /// A file of the command is left for a later run.
     is_open: bool,
     /// The paths of the command that were there when this run began.
-    found: Vec<PathBuf>,
+    paths_at_begin: Vec<PathBuf>,
 }
 
 impl Job {
-    /// Writes the command to the list. Does not wait until that is done.
-    pub(super) fn begin(memory: &Memory, entry: JobEntry) -> Self {
-        let job = Self::of_upload(memory, entry);
-        job.uploads.job_stands_at(job.entry.clone());
-        job
+    /// A command that finds its files while it runs.
+    pub(super) fn of(memory: &Memory, entry: JobEntry, found: Arc<FoundFiles>) -> Self {
+        Self { found: Some(found), ..Self::of_upload(memory, entry) }
     }
 
     /// The command that uploads only the file of an upload of the list. It is written to the list
@@ -39,21 +44,47 @@ impl Job {
     pub(super) fn of_upload(memory: &Memory, entry: JobEntry) -> Self {
         let is_there = |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok();
         Self {
-            found: entry.paths.iter().filter(is_there).cloned().collect(),
+            paths_at_begin: entry.paths.iter().filter(is_there).cloned().collect(),
             entry,
+            found: None,
+            ended: 0,
             uploads: memory.uploads(),
             noted: Instant::now(),
             is_open: false,
         }
     }
 
+    /// Writes the command down, where it has a file to send; nothing waits for that.
+    pub(super) fn begin(&mut self) {
+        let Some(found) = &self.found else { return };
+        if found.count() > 0 || !found.is_all() {
+            self.note();
+        }
+    }
+
+    fn note(&mut self) {
+        self.noted = Instant::now();
+        self.entry.files = self.files();
+        self.uploads.job_stands_at(self.entry.clone());
+    }
+
+    /// How many files it has, as far as that is known. Of a folder that is away the number of
+    /// its files is what it was.
+    fn files(&self) -> u64 {
+        self.found.as_ref().map_or(0, |found| found.count()).max(self.entry.files)
+    }
+
     /// One more of the command's files is on the server.
     pub(super) fn one_is_done(&mut self) {
         self.entry.done += 1;
-        if self.noted.elapsed() >= NOTED_EVERY && self.entry.done < self.entry.files {
-            self.noted = Instant::now();
-            self.uploads.job_stands_at(self.entry.clone());
+        if self.noted.elapsed() >= NOTED_EVERY && self.entry.done < self.files() {
+            self.note();
         }
+    }
+
+    /// One more of its files has ended, well or not.
+    pub(super) fn one_has_ended(&mut self) {
+        self.ended += 1;
     }
 
     /// A file of the command can be continued, or was not begun.
@@ -78,10 +109,18 @@ impl Job {
     /// The run is over. The entry of a command whose files are all done is taken off the list.
     /// Where a path has disappeared since the run began and files are left, the entry stays: the
     /// path may be on a disk that was unplugged.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(mut self) {
+        self.entry.files = self.files();
         let is_missing = |path: &PathBuf| std::fs::symlink_metadata(path).is_err();
         let is_done = self.entry.done >= self.entry.files;
-        if self.is_open || (!is_done && self.found.iter().any(is_missing)) {
+        let was_all_tried = match &self.found {
+            Some(found) => found.is_all() && self.ended >= found.count(),
+            None => self.ended > 0,
+        };
+        if self.is_open
+            || !was_all_tried
+            || (!is_done && self.paths_at_begin.iter().any(is_missing))
+        {
             self.uploads.job_rests(self.entry);
         } else {
             self.uploads.job_is_over(self.entry);

@@ -11,6 +11,7 @@ mod waiting;
 
 use super::error::CliError;
 use super::output::{line, say};
+use super::selection::found_files::FoundFiles;
 use crate::events::{ErrorReport, Event, Receipt, Summary};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -65,8 +66,8 @@ pub(super) struct Printer {
     resuming_is_news: bool,
     waiting: Waiting,
     begun: Instant,
-    /// The number of files of the run.
-    files: usize,
+    /// The files of the run, as far as they are known.
+    found: Vec<Arc<FoundFiles>>,
     sum: Summary,
     /// The command knows the option `--skip-refused`, and the option was not given.
     offers_skipping: bool,
@@ -104,7 +105,7 @@ impl Printer {
             resuming_is_news: true,
             waiting: Waiting::default(),
             begun,
-            files: 1,
+            found: vec![Arc::new(FoundFiles::known(1, 0))],
             sum: Summary::default(),
             offers_skipping: false,
             is_skippable: false,
@@ -116,19 +117,25 @@ impl Printer {
         self.offers_skipping = true;
     }
 
-    /// The files that the run will send.
-    pub(super) fn expect<'a>(&mut self, files: impl ExactSizeIterator<Item = &'a Path>) {
-        self.files = files.len();
+    /// These files are to be sent; more of them may be found.
+    pub(super) fn expect(&mut self, found: Vec<Arc<FoundFiles>>) {
         let now = Instant::now();
         let mut screen = lock(&self.screen);
         screen.listen(now);
-        // A person sees the sum grow, so it needs the size of each file, at the cost of one `stat`
-        // for each.
-        if self.files > 1 && matches!(screen.viewer(), Viewer::Terminal | Viewer::Log) {
-            let sizes = files.map(|path| std::fs::metadata(path).map_or(0, |found| found.len()));
-            let bytes = sizes.fold(0, u64::saturating_add);
-            screen.expect(self.files, bytes, now);
-        }
+        screen.expect(found.clone(), now);
+        drop(screen);
+        self.found = found;
+    }
+
+    /// How many files the run has, as far as that is known.
+    fn files(&self) -> usize {
+        let files: u64 = self.found.iter().map(|found| found.count()).sum();
+        usize::try_from(files).unwrap_or(usize::MAX)
+    }
+
+    /// A file or folder was left out by a rule.
+    pub(super) fn is_excluded(&mut self) {
+        self.sum.excluded += 1;
     }
 
     /// Interrupted files are continued by one command: no line about one file says how.
@@ -322,9 +329,10 @@ impl Printer {
         let Summary { paused, begun, .. } = self.sum;
         let word = if was_interrupted { "paused" } else { "stopped" };
         self.note(&format!(
-            "{word}: {} of {} done, {begun} begun, {} to go{}{how}",
+            "{word}: {} of {}{} done, {begun} begun, {} to go{}{how}",
             self.done(),
-            units::count(self.files, "file"),
+            if self.found.iter().all(|found| found.is_all()) { "" } else { "at least " },
+            units::count(self.files(), "file"),
             paused - begun,
             if how.is_empty() { "" } else { ". " }
         ));
@@ -366,7 +374,7 @@ impl Printer {
 
     /// Whether a line is printed for each file that went well.
     fn tells_each(&self) -> bool {
-        self.style.verbose || self.files <= FEW_FILES
+        self.style.verbose || self.files() <= FEW_FILES
     }
 
     fn how_to_resume(&self, document_id: DocumentId) -> String {

@@ -8,7 +8,6 @@ mod memory;
 use super::arguments::ConnectArgs;
 use super::error::CliError;
 use crate::address::ServerAddress;
-use crate::exit::Exit;
 pub(super) use credential::{Credential, credential, warn_of_open_token};
 pub(super) use entries::{entries, entry, jobs};
 use environment::{SERVER_VARIABLE, variable};
@@ -66,14 +65,10 @@ pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, CliError> {
         .map_err(|reason| CliError::usage(format!("--folder: {reason}")))
 }
 
-/// The exit code of a run that did several things.
-pub(super) fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
-    exits.into_iter().max().unwrap_or(Exit::Done)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn folders_are_lists_of_names() {
@@ -87,12 +82,5 @@ mod tests {
             assert!(error.message.contains("--folder"), "{}", error.message);
             assert!(error.message.contains("your own folder"), "{}", error.message);
         }
-    }
-
-    #[test]
-    fn the_worst_wins() {
-        assert_eq!(worst([]), Exit::Done);
-        assert_eq!(worst([Exit::Done, Exit::Resumable, Exit::Refused]), Exit::Resumable);
-        assert_eq!(worst([Exit::Integrity, Exit::Done]), Exit::Integrity);
     }
 }

@@ -3,12 +3,13 @@
 use super::arguments::Resume;
 use super::error::CliError;
 use super::job::{self, Job};
+use super::order::{Files, Part};
 use super::output::say;
 use super::printer::Printer;
-use super::put::{Task, all, client, report};
 use super::resolve::{self, Credential, Memory, Purpose};
 use super::runtime::block_on;
-use super::selection::Selection;
+use super::selection::{Selection, Told};
+use super::sending::{Run, asides, client};
 use crate::address::ServerAddress;
 use crate::client::Client;
 use crate::document::{Document, own_name};
@@ -18,8 +19,11 @@ use crate::text::shell_word;
 use crate::text::shown;
 use crate::transfer::options::PutOptions;
 use crate::uploads;
+use crate::walk::{Rule, Rules, WalkOptions};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::mpsc;
 use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
 use towline_types::{DocumentId, DocumentPath, StoreId};
@@ -37,16 +41,16 @@ pub(super) fn run(resume: Resume) -> Result<Exit, CliError> {
         printer.nothing_to_do("no unfinished uploads");
         return Ok(Exit::Done);
     }
-    let mut run = Run::new(&resume, &memory);
+    let mut plan = Plan::new(&resume, &memory);
     for entry in chosen.jobs {
-        run.add_job(entry, &mut printer);
+        plan.add_job(entry, &mut printer);
     }
     for (document_id, entry) in chosen.uploads {
-        run.add_upload(document_id, entry, &mut printer);
+        plan.add_upload(document_id, entry, &mut printer);
     }
-    let Run { mut clients, tasks, jobs, worst, .. } = run;
-    let sent = block_on(all(&mut clients, tasks, jobs, &memory, &mut printer))?;
-    let exit = worst.max(sent);
+    let Plan { clients, parts, jobs, asides, worst, .. } = plan;
+    let run = Run { clients, parts, jobs, asides };
+    let exit = worst.max(block_on(run.all(&memory, &mut printer))?);
     printer.finish(exit);
     Ok(exit)
 }
@@ -63,26 +67,31 @@ fn none_of(server: &ServerAddress) -> CliError {
 }
 
 /// The clients, files and commands that a run takes from the list.
-struct Run<'a> {
+struct Plan<'a> {
     resume: &'a Resume,
     memory: &'a Memory,
     clients: Vec<Client>,
     /// For each client: its server, its token, and the store that has to answer.
     known: Vec<(ServerAddress, Credential, Option<StoreId>)>,
-    tasks: Vec<Task>,
+    parts: Vec<Part>,
     jobs: Vec<Job>,
+    tell: mpsc::Sender<Told>,
+    asides: mpsc::Receiver<Told>,
     worst: Exit,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Plan<'a> {
     fn new(resume: &'a Resume, memory: &'a Memory) -> Self {
+        let (tell, asides) = asides();
         Self {
             resume,
             memory,
             clients: Vec::new(),
             known: Vec::new(),
-            tasks: Vec::new(),
+            parts: Vec::new(),
             jobs: Vec::new(),
+            tell,
+            asides,
             worst: Exit::Done,
         }
     }
@@ -129,13 +138,13 @@ impl<'a> Run<'a> {
 
     /// Prints that an entry of the list cannot be continued now, in every form of the output, and
     /// counts it.
-    fn complain(&mut self, what: &Part<'_>, error: &CliError, printer: &mut Printer) {
+    fn complain(&mut self, what: &About<'_>, error: &CliError, printer: &mut Printer) {
         let (about, path, document_id) = match what {
-            Part::Job(entry) => {
+            About::Job(entry) => {
                 (job::title(entry), entry.paths.first().map(PathBuf::as_path), None)
             }
-            Part::Path(path) => (shown(path), Some(*path), None),
-            Part::Upload(document_id, entry) => {
+            About::Path(path) => (shown(path), Some(*path), None),
+            About::Upload(document_id, entry) => {
                 (format!("document {document_id}"), entry.path.as_deref(), Some(*document_id))
             }
         };
@@ -148,16 +157,15 @@ impl<'a> Run<'a> {
     fn add_job(&mut self, entry: &JobEntry, printer: &mut Printer) {
         let client = match self.client(&job::as_upload(entry), entry.server_id) {
             Ok(client) => client,
-            Err(error) => return self.complain(&Part::Job(entry), &error, printer),
+            Err(error) => return self.complain(&About::Job(entry), &error, printer),
         };
-        let mut selection = Selection::of(&entry.paths, &entry.folder, entry.skip_refused);
-        let lost = selection.refused.extract_if(.., |(_, failure)| is_lost(failure));
-        let lost: Vec<PathBuf> = lost.map(|(path, _)| path).collect();
+        let is_away = |path: &&PathBuf| {
+            std::fs::metadata(path).is_err_and(|error| uploads::is_not_there(&error))
+        };
+        let lost: Vec<PathBuf> = entry.paths.iter().filter(is_away).cloned().collect();
         for path in &lost {
-            self.complain(&Part::Path(path), &away(path), printer);
+            self.complain(&About::Path(path), &away(path), printer);
         }
-        let refused = report(&selection, printer);
-        self.worst = self.worst.max(refused);
         // A file below a named path with nothing at it needs no message: the message about the path
         // covers it.
         let is_below = |path: &Path| lost.iter().any(|lost| path.starts_with(lost));
@@ -168,7 +176,7 @@ impl<'a> Run<'a> {
         for (key, upload) in begun {
             let Some(document_id) = UploadsState::document_id_of(key) else { continue };
             if let Err(error) = document(upload) {
-                self.complain(&Part::Upload(document_id, upload), &error, printer);
+                self.complain(&About::Upload(document_id, upload), &error, printer);
             }
         }
         let options = PutOptions {
@@ -178,22 +186,27 @@ impl<'a> Run<'a> {
             document_id: None,
             parallel: self.resume.output.parallel,
         };
-        let found = selection.files_to_send();
-        // Where a path is gone, the number of files is at least what it was before.
-        let files = if lost.is_empty() { found } else { found.max(entry.files) };
         let number = self.jobs.len();
-        self.tasks.extend(selection.documents.into_iter().map(|document| Task {
-            client,
-            document,
-            options: options.clone(),
-            job: Some(number),
-        }));
+        let paths = entry.paths.iter().filter(|path| !lost.contains(path)).cloned().collect();
+        let rules = entry.rules.iter().filter_map(|text| Rule::parse(text)).collect();
+        let walk = WalkOptions {
+            folder: entry.folder.clone(),
+            // They were good when the command began.
+            rules: Rules::new(rules).unwrap_or_default(),
+            skips_refused: entry.skip_refused,
+            follows_links: entry.copy_links,
+        };
+        let selection = Selection::start(paths, walk, number, self.tell.clone());
+        // Where a path is gone, the number of files is at least what it was before.
+        let files = if lost.is_empty() { 0 } else { entry.files };
         let stands = JobEntry { files, done: 0, ..entry.clone() };
-        let mut job = Job::begin(self.memory, stands);
-        if !lost.is_empty() || refused == Exit::Resumable {
+        let mut job = Job::of(self.memory, stands, Arc::clone(selection.files()));
+        if !lost.is_empty() {
             job.stays_open();
         }
         self.jobs.push(job);
+        let files = Files::Named(selection);
+        self.parts.push(Part { client, files, options, job: Some(number) });
     }
 
     fn add_upload(&mut self, document_id: DocumentId, entry: &UploadEntry, printer: &mut Printer) {
@@ -202,7 +215,7 @@ impl<'a> Run<'a> {
         let (document, client) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
-                return self.complain(&Part::Upload(document_id, entry), &error, printer);
+                return self.complain(&About::Upload(document_id, entry), &error, printer);
             }
         };
         let options = PutOptions {
@@ -216,7 +229,8 @@ impl<'a> Run<'a> {
         // upload.
         let is_own_name = own_name(&document.local).is_ok_and(|n| n == *document.remote.filename());
         if !is_own_name {
-            self.tasks.push(Task { client, document, options, job: None });
+            let files = Files::One(document);
+            self.parts.push(Part { client, files, options, job: None });
             return;
         }
         let (server, credential, _) = &self.known[client];
@@ -228,6 +242,8 @@ impl<'a> Run<'a> {
             on_conflict: None,
             chunk_size: entry.chunk_size,
             skip_refused: false,
+            rules: Vec::new(),
+            copy_links: false,
             token_file: credential.file.clone(),
             start_time: entry.start_time,
             files: 1,
@@ -236,12 +252,12 @@ impl<'a> Run<'a> {
         };
         let job = Some(self.jobs.len());
         self.jobs.push(Job::of_upload(self.memory, command));
-        self.tasks.push(Task { client, document, options, job });
+        self.parts.push(Part { client, files: Files::One(document), options, job });
     }
 }
 
 /// An entry of the list, or a path of it, that may be impossible to continue now.
-enum Part<'a> {
+enum About<'a> {
     Job(&'a JobEntry),
     Path(&'a Path),
     Upload(DocumentId, &'a UploadEntry),

@@ -5,98 +5,125 @@ use super::work::{Work, Worked};
 use crate::document::Document;
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
-use crate::small_file_batch::item::{BatchItem, PriorAttempt, Remaining};
-use crate::small_file_batch::{BatchEnd, SmallFileBatch};
+use crate::feed::{Feed, FeedItem};
+use crate::small_file_batch::SmallFileBatch;
+use crate::small_file_batch::item::{PriorAttempt, Remaining};
 use crate::transfer::options::PutOptions;
 use std::collections::VecDeque;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Reply;
 
-/// Called with the index of each file when the file has ended; returns whether to go on.
-pub type Ending<'a> = &'a mut (dyn FnMut(usize, Result<Receipt, Failure>) -> bool + Send);
+/// Called with each file when it has ended, and with its place among all files; returns whether
+/// to go on.
+pub type Ending<'a> =
+    &'a mut (dyn FnMut(usize, &Document, Result<Receipt, Failure>) -> bool + Send);
 
 impl Client {
     /// Uploads many files. Small ones are sent together, and none of them waits for the answer to
     /// another one. The others follow one after another, as with [`put`](Self::put).
     ///
-    /// `ended` is called with the index of each file in `jobs` when the file is done or has failed.
-    /// Where a file has failed and `ended` returns `false`, the files that were not begun stay
-    /// unbegun. The order is not the order of `jobs`.
+    /// `files` is asked for the next file when there is room for it, on a thread that may block:
+    /// it may look for files while others are being sent, and no more than about a thousand are
+    /// held at a time.
+    ///
+    /// `ended` is called with each file, by its place among `files`, when it is done or has
+    /// failed. Where a file has failed, a `false` leaves the rest unbegun. The order is not that
+    /// of `files`. Returns those files that were taken from `files` and have not ended.
     ///
     /// # Cancel safety
     /// As for [`put`](Self::put): a call that is dropped loses no byte that the server has.
     pub async fn put_many(
         &mut self,
-        jobs: &[(Document, PutOptions)],
+        files: impl Iterator<Item = (Document, PutOptions)> + Send + 'static,
         cancel: &CancellationToken,
         listener: Listener<'_>,
         ended: Ending<'_>,
-    ) {
-        let mut waiting: Remaining = (0..jobs.len()).map(|n| (n, PriorAttempt::Nothing)).collect();
-        let mut behind = Queue::default();
+    ) -> Vec<Document> {
+        let feed = Feed::new(files);
+        let (mut now, mut behind) = (Queue::default(), Queue::default());
         loop {
-            let fresh = waiting.iter().filter(|(_, before)| **before == PriorAttempt::Nothing);
-            let items: Vec<_> = fresh.filter_map(|(n, _)| item(*n, &jobs[*n])).collect();
+            // Cancel-safe: what was found for the feed stays in it.
+            let ready = tokio::select! {
+                biased;
+                () = cancel.cancelled() => 0,
+                ready = feed.fill(2) => ready,
+            };
             // A batch of one file gains nothing.
-            if items.len() < 2 {
-                break;
-            }
-            let batch = self.batch(&items, cancel, listener, ended).await;
-            let Some((BatchEnd { remaining, unbegun }, loss)) = batch else { break };
-            for item in &items {
-                waiting.remove(&item.index);
-            }
-            let first = unbegun.first().filter(|_| remaining.is_empty()).copied();
-            let is_cut_short = !unbegun.is_empty() && !cancel.is_cancelled();
-            waiting.extend(unbegun.into_iter().map(|n| (n, PriorAttempt::Nothing)));
-            // Without retries, a lost connection ends the files that were sent on it.
-            if let Some(reason) = loss.filter(|_| self.retries == Some(0)) {
-                for n in remaining.into_keys().chain(first) {
-                    waiting.remove(&n);
-                    let (server, reason) = (self.server().clone(), crate::text::printable(&reason));
-                    let kept = None;
-                    let lost = Failure::ConnectionLost { server, attempts: 1, reason, kept };
-                    if !ended(n, Err(lost)) {
-                        return;
+            let is_for_batch = ready >= 2 && feed.is_next(FeedItem::is_plain);
+            let batch = match is_for_batch {
+                true => self.batch(&feed, cancel, listener, ended).await,
+                false => None,
+            };
+            match batch {
+                Some(BatchEnd { remaining, loss }) => {
+                    // The connection was lost before a file was begun: one file is put alone,
+                    // which waits for the server.
+                    let first = if remaining.is_empty() && loss.is_some() {
+                        feed.take_ready().map(|item| (item, PriorAttempt::Nothing))
+                    } else {
+                        None
+                    };
+                    // Without retries, a lost connection ends the files that were sent on it.
+                    if let Some(reason) = loss.filter(|_| self.retries == Some(0)) {
+                        for (item, before) in remaining.into_iter().chain(first) {
+                            self.queue(&mut now, item, before);
+                        }
+                        while let Some((item, ..)) = now.pop() {
+                            let lost = self.first_loss(&reason);
+                            if !ended(item.index, &item.document, Err(lost)) {
+                                return self.leave(now, behind, &feed).await;
+                            }
+                        }
+                        continue;
+                    }
+                    // The files that were on a lost connection are put one by one, which waits
+                    // for the server and finds what it has of them; then the rest is sent
+                    // together again.
+                    for (item, before) in remaining.into_iter().chain(first) {
+                        self.queue(&mut now, item, before);
                     }
                 }
-                continue;
+                None => {
+                    let first = feed.take_ready();
+                    first.into_iter().for_each(|item| {
+                        self.queue(&mut now, item, PriorAttempt::Nothing);
+                    });
+                }
             }
-            if !is_cut_short {
-                waiting.extend(remaining);
-                break;
-            }
-            // The connection was lost. The files that were sent on it are uploaded one by one: that
-            // waits for the server, and finds out what the server has of them. Then the other files
-            // are sent together again.
-            let now: Remaining =
-                remaining.into_iter().chain(first.map(|n| (n, PriorAttempt::Nothing))).collect();
-            waiting.retain(|n, _| !now.contains_key(n));
             // A file that fails for a reason which concerns only this file must not delay the files
             // that were not begun: it goes behind all of them.
-            let late = (!waiting.is_empty()).then_some(&mut behind);
-            let queue = self.queue_of(now);
-            if !self.put_each(queue, late, jobs, cancel, listener, ended).await {
-                for work in behind.into_works() {
-                    self.note_rest(&work).await;
-                }
-                return;
+            let is_last = feed.is_over() || (now.is_empty() && cancel.is_cancelled());
+            if is_last {
+                now.0.append(&mut behind.0);
+            }
+            let late = (!is_last).then_some(&mut behind);
+            let goes_on = self.put_each(&mut now, late, cancel, listener, ended).await;
+            if is_last || !goes_on {
+                return self.leave(now, behind, &feed).await;
             }
         }
-        let mut queue = self.queue_of(waiting);
-        for (n, work, due) in behind.0 {
-            queue.push(n, work, due);
-        }
-        self.put_each(queue, None, jobs, cancel, listener, ended).await;
     }
 
-    fn queue_of(&self, some: Remaining) -> Queue {
-        let mut queue = Queue::default();
-        for (n, before) in some {
-            queue.push(n, Work::new(before, self.retries), Instant::now());
+    fn queue(&self, queue: &mut Queue, item: FeedItem, before: PriorAttempt) {
+        queue.push(item, Work::new(before, self.retries), Instant::now());
+    }
+
+    fn first_loss(&self, reason: &str) -> Failure {
+        let reason = crate::text::printable(reason);
+        Failure::ConnectionLost { server: self.server().clone(), attempts: 1, reason, kept: None }
+    }
+
+    /// Writes to the list how far those files are that were begun. Returns all files that have
+    /// not ended.
+    async fn leave(&self, now: Queue, behind: Queue, feed: &Feed) -> Vec<Document> {
+        let mut left = Vec::new();
+        for (item, work, _) in now.0.into_iter().chain(behind.0) {
+            self.note_rest(&work).await;
+            left.push(item.document);
         }
-        queue
+        left.extend(std::iter::from_fn(|| feed.take_ready()).map(|item| item.document));
+        left
     }
 
     /// Uploads the files of the queue one after another; returns whether to go on. A file that
@@ -105,50 +132,45 @@ impl Client {
     /// `late` and is not tried again here.
     async fn put_each(
         &mut self,
-        mut queue: Queue,
+        queue: &mut Queue,
         mut late: Option<&mut Queue>,
-        jobs: &[(Document, PutOptions)],
         cancel: &CancellationToken,
         listener: Listener<'_>,
         ended: Ending<'_>,
     ) -> bool {
-        while let Some((n, mut work, due)) = queue.pop() {
+        while let Some((item, mut work, due)) = queue.pop() {
             tokio::select! {
                 biased;
                 // Both are cancel-safe. After a cancellation the work ends as interrupted.
                 () = cancel.cancelled() => {}
                 () = sleep_until(due) => {}
             }
-            let (document, options) = &jobs[n];
+            let FeedItem { index, document, options } = &item;
             let others_wait = late.is_some() || !queue.is_empty();
             let worked = self.work_on(&mut work, document, options, others_wait, cancel, listener);
             match worked.await {
                 Worked::Ended(put) => {
-                    if !ended(n, *put) {
-                        for work in queue.into_works() {
-                            self.note_rest(&work).await;
-                        }
+                    if !ended(*index, document, *put) {
                         return false;
                     }
                 }
                 Worked::Later(wait) => {
-                    let queue = late.as_deref_mut().unwrap_or(&mut queue);
-                    queue.push(n, work, Instant::now() + wait);
+                    let queue = late.as_deref_mut().unwrap_or(&mut *queue);
+                    queue.push(item, work, Instant::now() + wait);
                 }
             }
         }
         true
     }
 
-    /// Sends a batch. Returns why the connection was lost, if it was; nothing where the batch could
-    /// not begin.
+    /// Sends a batch. Nothing where it could not be begun.
     async fn batch(
         &mut self,
-        items: &[BatchItem<'_>],
+        feed: &Feed,
         cancel: &CancellationToken,
         listener: Listener<'_>,
         ended: Ending<'_>,
-    ) -> Option<(BatchEnd, Option<String>)> {
+    ) -> Option<BatchEnd> {
         let connected = async {
             let known = self.uploads.locals().await;
             self.connected().await.map(|_| known)
@@ -159,23 +181,23 @@ impl Client {
             () = cancel.cancelled() => return None,
             known = connected => known.ok()?,
         };
-        let mut done = |n, receipt: Receipt| {
+        let mut done = |item: FeedItem, receipt: Receipt| {
             listener(Event::Completed(receipt.clone()));
-            ended(n, Ok(receipt));
+            ended(item.index, &item.document, Ok(receipt));
         };
         let connection = self.connection.as_mut()?;
         // Without this feature a second upload of the same file could begin.
         if !connection.knows("new_only") {
             return None;
         }
-        let mut batch = SmallFileBatch::new(connection, items, known).ok()?;
+        let mut batch = SmallFileBatch::new(connection, feed.clone(), known).ok()?;
         let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => None,
             // Cancel-safe, as `run` documents.
             outcome = batch.run(&mut done) => Some(outcome),
         };
-        let (mut in_flight, unbegun) = batch.into_in_flight();
+        let mut in_flight = batch.into_in_flight();
         let mut loss = None;
         match outcome {
             Some(Ok(())) => {}
@@ -187,37 +209,44 @@ impl Client {
                 if let Some(connection) = self.connection.take() {
                     let listen = |reply| {
                         if let Reply::Success(success) = reply
-                            && let Some((n, receipt)) =
+                            && let Some((item, receipt)) =
                                 in_flight.succeeded(success.channel, success)
                         {
-                            done(n, receipt);
+                            done(item, receipt);
                         }
                     };
                     connection.close_gracefully(None, listen).await;
                 }
             }
         }
-        Some((BatchEnd { remaining: in_flight.into_remaining(), unbegun }, loss))
+        Some(BatchEnd { remaining: in_flight.into_remaining(), loss })
     }
+}
+
+/// What is left to do when a batch has ended.
+struct BatchEnd {
+    remaining: Remaining,
+    /// Why the connection was lost, where it was.
+    loss: Option<String>,
 }
 
 /// The files that wait until they are tried, each with the time at which it is due.
 #[derive(Default)]
-struct Queue(VecDeque<(usize, Work, Instant)>);
+struct Queue(VecDeque<(FeedItem, Work, Instant)>);
 
 /// The largest number of files that are held open while they wait.
 const HELD_OPEN: usize = 64;
 
 impl Queue {
-    fn push(&mut self, n: usize, mut work: Work, due: Instant) {
+    fn push(&mut self, item: FeedItem, mut work: Work, due: Instant) {
         if self.0.iter().filter(|(_, work, _)| work.holds_file()).count() >= HELD_OPEN {
             work.let_go();
         }
-        self.0.push_back((n, work, due));
+        self.0.push_back((item, work, due));
     }
 
     /// The first file that is due; where none is due, the file that is due next.
-    fn pop(&mut self) -> Option<(usize, Work, Instant)> {
+    fn pop(&mut self) -> Option<(FeedItem, Work, Instant)> {
         let now = Instant::now();
         let first = self.0.iter().position(|(_, _, due)| *due <= now);
         let next = || {
@@ -230,16 +259,4 @@ impl Queue {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    fn into_works(self) -> impl Iterator<Item = Work> {
-        self.0.into_iter().map(|(_, work, _)| work)
-    }
-}
-
-/// The file as an item of a batch, unless its upload is named by a number or its chunk size is
-/// given.
-fn item(index: usize, (document, options): &(Document, PutOptions)) -> Option<BatchItem<'_>> {
-    let PutOptions { on_conflict, again, document_id, chunk_bytes, parallel: _ } = *options;
-    let plain = document_id.is_none() && chunk_bytes.is_none();
-    plain.then_some(BatchItem { index, document, on_conflict, again })
 }

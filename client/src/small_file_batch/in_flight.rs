@@ -1,10 +1,12 @@
 //! The files of a batch that are on their way, each on its own channel.
 
-use super::item::{BatchItem, PriorAttempt, Remaining};
+use super::item::{PriorAttempt, Remaining};
 use super::loader::SmallFile;
 use crate::document::Document;
 use crate::events::Receipt;
+use crate::feed::FeedItem;
 use crate::place;
+use crate::transfer::options::PutOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use towline_protocol::reply::{Granted, Success, Welcome};
 use towline_protocol::request::{Complete, Upload};
@@ -24,15 +26,14 @@ enum Stage {
 
 #[derive(Debug)]
 struct ItemInFlight {
-    item: usize,
+    item: FeedItem,
     small: SmallFile,
     stage: Stage,
 }
 
 /// See the module's description.
-#[derive(Debug)]
-pub(crate) struct InFlight<'a> {
-    items: &'a [BatchItem<'a>],
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
     by_channel: BTreeMap<Channel, ItemInFlight>,
     bytes: usize,
     remaining: Remaining,
@@ -44,22 +45,7 @@ pub(crate) struct InFlight<'a> {
     sends_ahead: bool,
 }
 
-impl<'a> InFlight<'a> {
-    pub(super) fn new(items: &'a [BatchItem<'a>]) -> Self {
-        Self {
-            items,
-            by_channel: BTreeMap::new(),
-            bytes: 0,
-            remaining: Remaining::new(),
-            awaiting_second_reply: BTreeSet::new(),
-            sends_ahead: false,
-        }
-    }
-
-    pub(super) fn items(&self) -> &'a [BatchItem<'a>] {
-        self.items
-    }
-
+impl InFlight {
     /// Whether every answer has come, also those to a needless `complete`.
     pub(super) fn is_empty(&self) -> bool {
         self.channels() == 0
@@ -83,11 +69,12 @@ impl<'a> InFlight<'a> {
     pub(super) fn start(
         &mut self,
         channel: Channel,
-        item: usize,
+        item: FeedItem,
         small: SmallFile,
         welcome: &Welcome,
     ) -> Vec<u8> {
-        let BatchItem { document, on_conflict, again, .. } = self.items[item];
+        let document = &item.document;
+        let PutOptions { on_conflict, again, .. } = item.options;
         let mut frames = frame::control(&Request::Upload(Upload {
             channel,
             filename: document.remote.filename().to_string(),
@@ -143,7 +130,7 @@ impl<'a> InFlight<'a> {
         &mut self,
         channel: Channel,
         success: Success,
-    ) -> Option<(usize, Receipt)> {
+    ) -> Option<(FeedItem, Receipt)> {
         if self.awaiting_second_reply.remove(&channel) {
             return None;
         }
@@ -152,17 +139,17 @@ impl<'a> InFlight<'a> {
             Stage::Asked | Stage::SentAhead => success.existing || success.copied,
             Stage::Sent(document_id) => success.document_id == document_id,
         };
-        let BatchItem { document, on_conflict, .. } = self.items[flight.item];
+        let FeedItem { document, options, .. } = &flight.item;
+        let on_conflict = options.on_conflict.unwrap_or_default();
         let is_it = success.filesize == flight.small.filesize
             && success.blake3 == flight.small.blake3
-            && place::is_allowed(&success, &document.remote, on_conflict.unwrap_or_default())
+            && place::is_allowed(&success, &document.remote, on_conflict)
             && is_expected;
         if !is_it {
             self.give_back(channel);
             return None;
         }
         let ItemInFlight { item, small, stage } = self.end(channel)?;
-        let item = &self.items[item];
         let has_them = success.existing || success.copied;
         if has_them {
             self.sends_ahead = false;
@@ -172,7 +159,8 @@ impl<'a> InFlight<'a> {
             self.awaiting_second_reply.insert(channel);
         }
         let sent_bytes = if stage == Stage::Asked { 0 } else { small.bytes.len() as u64 };
-        Some((item.index, Receipt::of(item.document, success, sent_bytes)))
+        let receipt = Receipt::of(&item.document, success, sent_bytes);
+        Some((item, receipt))
     }
 
     /// The server refuses the file, or has an older upload of it.
@@ -191,20 +179,26 @@ impl<'a> InFlight<'a> {
                 Stage::SentAhead => PriorAttempt::SentAhead,
                 Stage::Asked => PriorAttempt::Nothing,
             };
-            self.remaining.insert(self.items[item].index, before);
+            self.remaining.push((item, before));
         }
     }
 
     /// Leaves a file that was not begun to the ordinary way.
-    pub(super) fn leave(&mut self, item: usize) {
-        self.remaining.insert(self.items[item].index, PriorAttempt::Nothing);
+    pub(super) fn leave(&mut self, item: FeedItem) {
+        self.remaining.push((item, PriorAttempt::Nothing));
     }
 
-    /// All files that were not confirmed.
+    /// The number of files that remain for the ordinary way so far.
+    pub(super) fn remaining(&self) -> usize {
+        self.remaining.len()
+    }
+
+    /// All files that were not confirmed, in the order in which they came.
     pub(crate) fn into_remaining(mut self) -> Remaining {
         while let Some(channel) = self.by_channel.keys().next().copied() {
             self.give_back(channel);
         }
+        self.remaining.sort_by_key(|(item, _)| item.index);
         self.remaining
     }
 
@@ -245,7 +239,6 @@ fn folder(document: &Document) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
     use towline_protocol::Reply;
     use towline_testkit::id;
     use towline_types::block::hash_block;
@@ -282,13 +275,12 @@ mod tests {
     #[test]
     fn what_is_sent_ahead_is_remembered_until_its_last_answer() {
         let Ok(Reply::Welcome(welcome)) = Reply::parse(WELCOME) else { panic!("a welcome") };
-        let documents: Vec<_> = ["a", "b", "c", "d"]
-            .map(|name| Document::in_folder(PathBuf::from(name), Vec::new()).unwrap())
-            .into();
-        let item =
-            |(index, document)| BatchItem { index, document, on_conflict: None, again: false };
-        let items: Vec<_> = documents.iter().enumerate().map(item).collect();
-        let mut in_flight = InFlight::new(&items);
+        let item = |index: usize| {
+            let name = ["a", "b", "c", "d"][index];
+            let document = Document::in_folder(name, Vec::new()).unwrap();
+            FeedItem { index, document, options: PutOptions::default() }
+        };
+        let mut in_flight = InFlight::default();
         let (first, second) = (Channel(1), Channel(2));
         let granted = |channel| Granted {
             channel,
@@ -299,10 +291,10 @@ mod tests {
         };
 
         // The server has granted nothing yet, so the bytes wait for its first grant.
-        let wish = in_flight.start(first, 0, small(), &welcome);
+        let wish = in_flight.start(first, item(0), small(), &welcome);
         let rest = in_flight.granted(first, &granted(first), &welcome).unwrap();
         assert!(in_flight.succeeded(first, success(first, "a", false)).is_some());
-        let sent_ahead = in_flight.start(first, 1, small(), &welcome);
+        let sent_ahead = in_flight.start(first, item(1), small(), &welcome);
         assert!(sent_ahead.len() > wish.len() + 5 && rest.len() > 5);
 
         // The server has the file: the channel is in use until `complete` is answered as well.
@@ -313,12 +305,13 @@ mod tests {
 
         // The last answer was that the server has the file, so the next file sends `upload`
         // alone. A file that was sent ahead and not answered may be published at any moment.
-        in_flight.start(first, 2, small(), &welcome);
+        in_flight.start(first, item(2), small(), &welcome);
         assert!(in_flight.granted(first, &granted(first), &welcome).is_some());
-        in_flight.start(second, 3, small(), &welcome);
+        in_flight.start(second, item(3), small(), &welcome);
         // SUCCESS for another place is no receipt: the ordinary way asks again.
         assert!(in_flight.succeeded(second, success(second, "a", true)).is_none());
-        let remaining: Vec<_> = in_flight.into_remaining().into_iter().collect();
+        let remaining = in_flight.into_remaining().into_iter();
+        let remaining: Vec<_> = remaining.map(|(item, before)| (item.index, before)).collect();
         assert_eq!(remaining, [(2, PriorAttempt::Document(id(7))), (3, PriorAttempt::SentAhead)]);
     }
 }

@@ -1,5 +1,6 @@
 //! The thread that reads small files ahead of the socket, each whole and at once.
 
+use crate::feed::{Feed, FeedItem};
 use crate::source::open_without_waiting;
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -27,41 +28,58 @@ pub(super) struct SmallFile {
     pub(super) blake3: FileHash,
 }
 
-/// What the thread found at a path.
+/// A file as the thread found it.
 #[derive(Debug)]
-pub(super) enum Loaded {
-    Small(SmallFile),
-    /// The file is not small, is no regular file, was begun by an earlier run, changes, or
-    /// cannot be read.
-    Other,
+pub(super) struct Loaded {
+    pub(super) item: FeedItem,
+    /// Absent where the file is not small, is no regular file, was begun by an earlier run,
+    /// changes, or cannot be read.
+    pub(super) small: Option<SmallFile>,
 }
 
-/// See the module's description. The thread ends when this is dropped.
+/// See the module's description. The thread ends when this is dropped; the files that it has
+/// taken from the feed, and that were not handed over, are given back to the feed.
 #[derive(Debug)]
 pub(super) struct Loader {
     loaded: mpsc::Receiver<Loaded>,
+    feed: Feed,
 }
 
 impl Loader {
-    pub(super) fn start(paths: Vec<PathBuf>, known: HashSet<PathBuf>) -> io::Result<Self> {
+    pub(super) fn start(feed: Feed, known: HashSet<PathBuf>) -> io::Result<Self> {
         let (done, loaded) = mpsc::channel(READY);
+        let from = feed.clone();
         std::thread::Builder::new().name("towline-load".to_owned()).spawn(move || {
-            for path in paths {
-                let small = if is_known(&path, &known) { None } else { load(&path).ok().flatten() };
-                let loaded = small.map_or(Loaded::Other, Loaded::Small);
-                if done.blocking_send(loaded).is_err() {
+            while let Some(item) = from.next() {
+                let path = &item.document.local;
+                let is_wanted = item.is_plain() && !is_known(path, &known);
+                let small = if is_wanted { load(path).ok().flatten() } else { None };
+                if let Err(refused) = done.blocking_send(Loaded { item, small }) {
+                    from.give_back(refused.0.item);
                     return;
                 }
             }
         })?;
-        Ok(Self { loaded })
+        Ok(Self { loaded, feed })
     }
 
-    /// What was found at the next path.
+    /// The next file; nothing after the last one.
     ///
     /// Cancel-safe: a file is either handed over or still in the channel.
-    pub(super) async fn next(&mut self) -> Loaded {
-        self.loaded.recv().await.unwrap_or(Loaded::Other)
+    pub(super) async fn next(&mut self) -> Option<Loaded> {
+        self.loaded.recv().await
+    }
+}
+
+impl Drop for Loader {
+    /// Their bytes are dropped: until they are sent, the files may change.
+    fn drop(&mut self) {
+        self.loaded.close();
+        let mut unsent = Vec::new();
+        while let Ok(Loaded { item, .. }) = self.loaded.try_recv() {
+            unsent.push(item);
+        }
+        unsent.into_iter().rev().for_each(|item| self.feed.give_back(item));
     }
 }
 
@@ -102,6 +120,16 @@ fn is_small(metadata: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Document;
+    use crate::transfer::options::PutOptions;
+
+    fn feed(paths: &[PathBuf]) -> Feed {
+        let file = |path: &PathBuf| {
+            (Document::in_folder(path, Vec::new()).unwrap(), PutOptions::default())
+        };
+        let files: Vec<_> = paths.iter().map(file).collect();
+        Feed::new(files.into_iter())
+    }
 
     #[tokio::test]
     async fn small_files_are_loaded_and_all_others_are_left() {
@@ -111,19 +139,38 @@ mod tests {
         std::fs::write(at("full"), vec![7; 256 << 10]).unwrap();
         std::fs::write(at("large"), vec![7; (256 << 10) + 1]).unwrap();
         std::fs::write(at("begun"), "hello").unwrap();
-        let names = ["empty", "large", "full", "missing", "begun", "."];
-        let paths = names.iter().map(|name| at(name)).collect();
-        let mut loader = Loader::start(paths, HashSet::from([at("begun")])).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        let names = ["empty", "large", "full", "missing", "begun", "folder"];
+        let paths: Vec<_> = names.iter().map(|name| at(name)).collect();
+        let mut loader = Loader::start(feed(&paths), HashSet::from([at("begun")])).unwrap();
         let mut sizes = Vec::new();
-        for _ in names {
-            sizes.push(match loader.next().await {
-                Loaded::Small(small) => {
-                    assert_eq!(small.blake3.to_string(), blake3::hash(&small.bytes).to_string());
-                    Some(small.bytes.len())
-                }
-                Loaded::Other => None,
-            });
+        while let Some(Loaded { item, small }) = loader.next().await {
+            assert_eq!(item.document.local, paths[sizes.len()]);
+            sizes.push(small.map(|small| {
+                assert_eq!(small.blake3.to_string(), blake3::hash(&small.bytes).to_string());
+                small.bytes.len()
+            }));
         }
         assert_eq!(sizes, [Some(0), None, Some(256 << 10), None, None, None]);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_and_not_taken_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..200).map(|n| folder.path().join(format!("{n:03}"))).collect();
+        for path in &paths {
+            std::fs::write(path, "hello").unwrap();
+        }
+        let feed = feed(&paths);
+        let mut loader = Loader::start(feed.clone(), HashSet::new()).unwrap();
+        assert_eq!(loader.next().await.unwrap().item.index, 0);
+        drop(loader);
+        // The thread may hold one more file, which it gives back as well.
+        let mut places = Vec::new();
+        while places.len() < 199 {
+            places.extend(feed.next().map(|item| item.index));
+        }
+        places.sort_unstable();
+        assert_eq!(places, (1..200).collect::<Vec<_>>());
     }
 }

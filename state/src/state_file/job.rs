@@ -32,6 +32,13 @@ pub struct JobEntry {
     /// Names that no server takes are left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_refused: bool,
+    /// What of the folders is left out, in the order in which it decides: `+GLOB` is sent,
+    /// `-GLOB` is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// Symbolic links in folders stand for what they lead to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copy_links: bool,
     /// The file that the token was read from, absolute. Never the token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod changed;
+mod choose;
 mod cuts;
 mod damage;
 mod demo;

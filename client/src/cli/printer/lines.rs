@@ -104,6 +104,9 @@ pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> S
         }
     }
     text += &format!(", {existing} already there, {skipped} skipped");
+    if summary.excluded > 0 {
+        text += &format!(", {} left out by rules", summary.excluded);
+    }
     if refused > 0 {
         text += &format!(", {refused} refused");
         if can_skip {

@@ -13,6 +13,7 @@ use super::json;
 use super::margin::Margin;
 use super::meter::Meter;
 use crate::cli::output::say;
+use crate::cli::selection::found_files::FoundFiles;
 use crate::events::{Event, UploadStatus};
 use crate::text::printable;
 use checking::{Checking, Deed};
@@ -21,6 +22,7 @@ use run::Job;
 use sending::File;
 use standby::Standby;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The window over which the rate of one file is measured: the rate follows a stall within 3 s.
@@ -103,10 +105,10 @@ impl Screen {
         self.silent_since = None;
     }
 
-    /// Begins the line of all files: `files` files, with `bytes` bytes together.
-    pub(super) fn expect(&mut self, files: usize, bytes: u64, now: Instant) {
-        let moved = Meter::new(JOB_WINDOW, now, 0, bytes);
-        self.job = Some(Job { files, bytes, done_files: 0, done_bytes: 0, moved, news: now });
+    /// Begins the line of a job: it has these files, and those that are found later.
+    pub(super) fn expect(&mut self, found: Vec<Arc<FoundFiles>>, now: Instant) {
+        let moved = Meter::new(JOB_WINDOW, now, 0, u64::MAX);
+        self.job = Some(Job { found, done_files: 0, done_bytes: 0, moved, news: now });
     }
 
     /// A file begins, or is continued on another connection.
@@ -286,7 +288,7 @@ impl Screen {
         if let Some(standby) = self.standbys.last() {
             lines.push(standby.line(width, self.standbys.len() - 1, self.glyphs));
         }
-        if let Some(job) = &self.job {
+        if let Some(job) = self.job.as_ref().filter(|job| job.has_many_files()) {
             lines.push(bar::cut(&self.job_line(job, now), width, self.glyphs));
         }
         let is_silent = self.silent_since.is_some_and(|since| now.duration_since(since) >= SILENCE);
@@ -312,7 +314,7 @@ impl Screen {
             (None, Some(file)) => file.minute(now),
             (None, None) => self.standbys.last().map_or_else(String::new, Standby::minute),
         };
-        if let Some(job) = &self.job {
+        if let Some(job) = self.job.as_ref().filter(|job| job.has_many_files()) {
             let line = self.job_line(job, now);
             text = if text.is_empty() { line } else { format!("{text}; {line}") };
         }

@@ -2,6 +2,7 @@
 
 use super::copies::{GOES_ON, PAUSE, STANDS, copying, impatient};
 use super::rogue::{Deed, Files, Names, Rogue, error, files, honest};
+use crate::document::Document;
 use crate::events::Receipt;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,12 +31,12 @@ async fn many_files_of_which_none_is_answered() {
     };
     let mut client = rogue.client().retries(Some(0)).timeouts(timeouts);
     let mut exits = Vec::new();
-    let mut ended = |_, put: Result<Receipt, Failure>| {
+    let mut ended = |_, _: &Document, put: Result<Receipt, Failure>| {
         exits.push(put.unwrap_err().exit());
         true
     };
     let cancel = CancellationToken::new();
-    client.put_many(&files.jobs, &cancel, &mut |_| {}, &mut ended).await;
+    client.put_many(files.jobs.clone().into_iter(), &cancel, &mut |_| {}, &mut ended).await;
     assert_eq!(exits, [Exit::Resumable; 3]);
 }
 
@@ -55,11 +56,18 @@ async fn small_files_that_wait_for_copies_are_waited_for_as_long_as_these_get_on
         let files = small_files(&["a", "b"].map(str::to_owned));
         let mut client = rogue.client().retries(Some(0)).timeouts(impatient());
         let mut ends = Vec::new();
-        let mut ended = |_, put: Result<Receipt, Failure>| {
+        let mut ended = |_, _: &Document, put: Result<Receipt, Failure>| {
             ends.push(put.map_err(|failure| failure.exit()).map(drop));
             true
         };
-        client.put_many(&files.jobs, &CancellationToken::new(), &mut |_| {}, &mut ended).await;
+        client
+            .put_many(
+                files.jobs.clone().into_iter(),
+                &CancellationToken::new(),
+                &mut |_| {},
+                &mut ended,
+            )
+            .await;
         let expected = if is_waited_for { Ok(()) } else { Err(Exit::Resumable) };
         assert_eq!((ends, rogue.connections()), (vec![expected; 2], 1));
     }
@@ -98,7 +106,7 @@ async fn a_file_that_fails_for_now_does_not_keep_back_what_a_lost_connection_lef
     let names: Vec<_> = (1..=30).map(|n| format!("{n:02}")).collect();
     let files = small_files(&[vec!["0-bad".to_owned()], names].concat());
     let mut done = Vec::new();
-    let mut ended = |n: usize, put: Result<Receipt, Failure>| {
+    let mut ended = |n: usize, _: &Document, put: Result<Receipt, Failure>| {
         put.unwrap();
         done.push(n);
         true
@@ -106,7 +114,7 @@ async fn a_file_that_fails_for_now_does_not_keep_back_what_a_lost_connection_lef
     let cancel = CancellationToken::new();
     let mut client = rogue.client();
     let mut listener = |_| {};
-    let put = client.put_many(&files.jobs, &cancel, &mut listener, &mut ended);
+    let put = client.put_many(files.jobs.clone().into_iter(), &cancel, &mut listener, &mut ended);
     tokio::time::timeout(Duration::from_secs(60), put).await.expect("all files get their turn");
     assert_eq!(done.last(), Some(&0), "{done:?}");
     done.sort_unstable();
@@ -121,13 +129,13 @@ async fn without_retries_the_first_loss_of_a_volley_is_the_last() {
     });
     let files = small_files(&["a", "b", "c"].map(str::to_owned));
     let mut ends = Vec::new();
-    let mut ended = |_, put: Result<Receipt, Failure>| {
+    let mut ended = |_, _: &Document, put: Result<Receipt, Failure>| {
         ends.push(put.unwrap_err());
         false
     };
     let cancel = CancellationToken::new();
     let mut client = rogue.client().retries(Some(0));
-    client.put_many(&files.jobs, &cancel, &mut |_| {}, &mut ended).await;
+    client.put_many(files.jobs.clone().into_iter(), &cancel, &mut |_| {}, &mut ended).await;
     assert!(matches!(ends[..], [Failure::ConnectionLost { attempts: 1, .. }]), "{ends:?}");
     assert_eq!(rogue.connections(), 1);
 }

@@ -2,6 +2,7 @@
 
 use super::rogue::{Deed, Names, Rogue, error, files, granted, honest, put, success, welcome};
 use crate::client::Client;
+use crate::document::Document;
 use crate::events::{Event, Receipt};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -31,13 +32,16 @@ async fn a_file_that_fails_for_now_lets_the_others_go_first() {
             reasons.push((reason, attempt));
         }
     };
-    let mut ended = |n: usize, put: Result<Receipt, Failure>| {
+    let mut ended = |n: usize, _: &Document, put: Result<Receipt, Failure>| {
         put.unwrap();
         done.push(n);
         true
     };
     let cancel = CancellationToken::new();
-    rogue.client().put_many(&files.jobs, &cancel, &mut listener, &mut ended).await;
+    rogue
+        .client()
+        .put_many(files.jobs.clone().into_iter(), &cancel, &mut listener, &mut ended)
+        .await;
     assert_eq!(done, [1, 2, 0]);
     assert_eq!(reasons.iter().map(|(_, attempt)| *attempt).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(!reasons[0].0.contains("connection"), "{reasons:?}");
@@ -52,13 +56,13 @@ async fn a_file_that_loses_every_connection_ends_alone() {
     });
     let files = files(&["bad", "b"]);
     let mut outcomes = Vec::new();
-    let mut ended = |n: usize, put: Result<Receipt, Failure>| {
+    let mut ended = |n: usize, _: &Document, put: Result<Receipt, Failure>| {
         outcomes.push((n, put.map_err(|failure| failure.exit()).err()));
         true
     };
     let cancel = CancellationToken::new();
     let mut client = rogue.client().retries(Some(4));
-    client.put_many(&files.jobs, &cancel, &mut |_| {}, &mut ended).await;
+    client.put_many(files.jobs.clone().into_iter(), &cancel, &mut |_| {}, &mut ended).await;
     assert_eq!(outcomes, [(1, None), (0, Some(Exit::Resumable))]);
 }
 

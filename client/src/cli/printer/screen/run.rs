@@ -2,15 +2,17 @@
 
 use super::sending::File;
 use crate::cli::printer::meter::{Meter, STALL};
+use crate::cli::selection::found_files::FoundFiles;
 use crate::units;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// All files of a run.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) files: usize,
-    pub(super) bytes: u64,
-    pub(super) done_files: usize,
+    /// The files that were found so far.
+    pub(super) found: Vec<Arc<FoundFiles>>,
+    pub(super) done_files: u64,
     pub(super) done_bytes: u64,
     /// The bytes that were sent, of all files together.
     pub(super) moved: Meter,
@@ -19,22 +21,36 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// `14 of 689 files, 1.3 of 9.8 GiB, 3:10 left`
+    /// A run of one file has nothing to say besides the line of that file.
+    pub(super) fn has_many_files(&self) -> bool {
+        self.found.iter().map(|found| found.count()).sum::<u64>() > 1
+    }
+
+    /// `14 of 689 files, 1.3 of 9.8 GiB, 3:10 left`; while files are being looked for
+    /// `14 of at least 689 files, 1.3 GiB`.
     ///
     /// Where the line of a file says that no byte is sent, and why, this line does not.
     pub(super) fn line(&self, file: Option<&File>, has_line_of_file: bool, now: Instant) -> String {
-        let Self { files, bytes, done_files, done_bytes, moved, news: _ } = self;
+        let Self { found, done_files, done_bytes, moved, news: _ } = self;
+        let files: u64 = found.iter().map(|found| found.count()).sum();
+        let bytes: u64 = found.iter().map(|found| found.bytes()).sum();
+        let is_all = found.iter().all(|found| found.is_all());
         let begun = file.map_or(0, |file| file.meter.position());
-        let done = done_bytes.saturating_add(begun).min(*bytes);
-        let mut text = format!("{done_files} of {files} files, {}", units::part_of(done, *bytes));
+        let done = done_bytes.saturating_add(begun).min(bytes);
+        let mut text = if is_all {
+            format!("{done_files} of {files} files, {}", units::part_of(done, bytes))
+        } else {
+            format!("{done_files} of at least {files} files, {}", units::size(done))
+        };
         let silence = now.duration_since(self.news);
         let stall = moved.stall(now).map(|stall| stall.min(silence));
+        let stall = stall.filter(|_| moved.position() < bytes);
         let rate = moved.rate(now).filter(|rate| *rate > 0);
         match (stall, rate) {
             (Some(stall), _) if stall >= STALL && !has_line_of_file => {
                 text += &format!(", stalled for {} s (Ctrl-C pauses)", stall.as_secs());
             }
-            (None, Some(rate)) => {
+            (None, Some(rate)) if is_all => {
                 let left = Duration::from_secs((bytes - done).div_ceil(rate));
                 text += &format!(", {} left", units::clock(left));
             }

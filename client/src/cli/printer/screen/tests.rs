@@ -21,6 +21,10 @@ fn status(name: &str, received: u64, filesize: u64) -> UploadStatus {
     }
 }
 
+fn known(files: u64, bytes: u64) -> Vec<Arc<FoundFiles>> {
+    vec![Arc::new(FoundFiles::known(files, bytes))]
+}
+
 fn after(begin: Instant, seconds: u64) -> Instant {
     begin + Duration::from_secs(seconds)
 }
@@ -88,7 +92,7 @@ fn a_file_that_waits_says_why_before_it_begins_and_behind_others() {
 fn what_is_compared_or_waits_does_not_stall() {
     let begin = Instant::now();
     let mut screen = Screen::new(Viewer::Terminal, begin);
-    screen.expect(3, 40 * MIB, begin);
+    screen.expect(known(3, 40 * MIB), begin);
     let last = |screen: &Screen| screen.lines(79, after(begin, 9)).pop().unwrap();
     assert!(last(&screen).contains("stalled"), "{}", last(&screen));
     screen.check(Deed::Compares, Path::new("/x/a"), 100, 0, begin);
@@ -101,7 +105,7 @@ fn what_is_compared_or_waits_does_not_stall() {
 fn a_job_of_many_files_has_a_line_a_minute_without_a_terminal() {
     let begin = Instant::now();
     let mut screen = Screen::new(Viewer::Log, begin);
-    screen.expect(300, 300 * MIB, begin);
+    screen.expect(known(300, 300 * MIB), begin);
     let mut said = Vec::new();
     for second in 1..=130 {
         let now = after(begin, second);
@@ -119,7 +123,7 @@ fn a_job_of_many_files_has_a_line_a_minute_without_a_terminal() {
 fn a_job_has_a_line_of_its_own() {
     let begin = Instant::now();
     let mut screen = Screen::new(Viewer::Terminal, begin);
-    screen.expect(3, 40 * MIB, begin);
+    screen.expect(known(3, 40 * MIB), begin);
     screen.count(10 * MIB, 10 * MIB, after(begin, 1));
     screen.begin(&status("b", 0, 20 * MIB), after(begin, 1));
     screen.advance(&status("b", 10 * MIB, 20 * MIB), after(begin, 2));

@@ -1,0 +1,457 @@
+//! What `towline put` and `towline resume` have in common: the run over all files, and what is
+//! said and remembered at its end.
+
+use super::job::Job;
+use super::order::{Order, Part};
+use super::printer::Printer;
+use super::resolve::{Credential, Memory};
+use super::selection::{Aside, Selection, Told};
+use super::{order, signals};
+use crate::address::ServerAddress;
+use crate::client::Client;
+use crate::document::Document;
+use crate::events::{Event, Receipt};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::text::shell_word;
+use crate::text::shown;
+use crate::uploads;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use towline_protocol::Code;
+use towline_state::UploadsState;
+use towline_state::state_file::JobEntry;
+
+/// The number of messages of walks that wait to be told.
+const ASIDES: usize = 256;
+
+/// The channel on which walks tell what they find besides files.
+pub(super) fn asides() -> (mpsc::Sender<Told>, mpsc::Receiver<Told>) {
+    mpsc::channel(ASIDES)
+}
+
+pub(super) fn client(
+    server: ServerAddress,
+    credential: Credential,
+    memory: &Memory,
+    retries: Option<u32>,
+) -> Client {
+    let client = Client::new(server, credential.token).token_file(credential.file).retries(retries);
+    memory.lent_to(client)
+}
+
+/// All that a run has to do.
+pub(super) struct Run {
+    pub(super) clients: Vec<Client>,
+    pub(super) parts: Vec<Part>,
+    pub(super) jobs: Vec<Job>,
+    /// What the walks of the parts tell.
+    pub(super) asides: mpsc::Receiver<Told>,
+}
+
+impl Run {
+    /// Uploads for one client after the other. A file that fails does not hold the others
+    /// up, except where they would all fail in the same way.
+    pub(super) async fn all(self, memory: &Memory, printer: &mut Printer) -> Exit {
+        self.all_until(&signals::pause(), memory, printer).await
+    }
+
+    async fn all_until(
+        self,
+        cancel: &CancellationToken,
+        memory: &Memory,
+        printer: &mut Printer,
+    ) -> Exit {
+        let Self { mut clients, parts, jobs, mut asides } = self;
+        let found: Vec<_> = parts.iter().map(Part::found).collect();
+        let progress = Progress {
+            printer: Mutex::new(printer),
+            jobs: Mutex::new(jobs),
+            ended: Mutex::new(Ended::default()),
+        };
+        for part in &parts {
+            if let order::Files::Named(selection) = &part.files {
+                progress.first_look(selection, cancel, &mut asides).await;
+            }
+        }
+        let is_together = {
+            let mut jobs = lock(&progress.jobs);
+            jobs.iter_mut().for_each(Job::begin);
+            // A folder is gone on with as a whole also where it has one file.
+            found.iter().map(|found| found.count()).sum::<u64>() > 1
+                || jobs.iter().any(Job::names_a_folder)
+        };
+        {
+            let mut printer = lock(&progress.printer);
+            printer.expect(found.clone());
+            if is_together {
+                printer.pause_together();
+            }
+        }
+        let left = progress.run(&mut clients, parts, cancel, &mut asides).await;
+        while let Ok(told) = asides.try_recv() {
+            progress.tell(told);
+        }
+        let Progress { printer, jobs, ended } = progress;
+        let printer = into_inner(printer);
+        let jobs = into_inner(jobs);
+        let mut ended = into_inner(ended);
+        let files: u64 = found.iter().map(|found| found.count()).sum();
+        let is_all = found.iter().all(|found| found.is_all());
+        let unbegun = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(ended.count);
+        ended.unbegun += unbegun;
+        let Ended { begun, unbegun, refused_all, is_other_server, .. } = ended;
+        let is_left = unbegun > 0 || !is_all;
+        // The interruption came before the first file, or between two of the clients.
+        if cancel.is_cancelled() && !ended.is_paused && is_left {
+            ended.is_paused = true;
+            ended.worst = ended.worst.max(Exit::Resumable);
+        }
+        // A new token goes on with the files that were not begun.
+        if refused_all == Some(Code::AuthExpired) && is_left {
+            ended.worst = ended.worst.max(Exit::Resumable);
+        }
+        // Not everything was looked for, and nothing says why.
+        if !is_all && ended.worst == Exit::Done {
+            ended.worst = Exit::Resumable;
+        }
+        let mistyped = entries_of(&jobs, &ended.never_met);
+        for job in jobs {
+            job.end().await;
+        }
+        if begun + unbegun > 0 || (ended.is_paused && !is_all) {
+            let state = memory.state_now();
+            // An earlier run may have begun what this one has not come to.
+            let known: HashSet<_> =
+                state.uploads.values().filter_map(|entry| entry.path.as_deref()).collect();
+            let was_begun = |path: &&PathBuf| {
+                !known.is_empty() && path.canonicalize().is_ok_and(|path| known.contains(&*path))
+            };
+            let begun_before = left.iter().filter(was_begun).count().min(unbegun);
+            printer.unfinished(begun + begun_before, unbegun - begun_before);
+            let how = match refused_all {
+                // The same command would be refused again; the failure says what helps.
+                _ if is_other_server => String::new(),
+                None => how_to_go_on(memory, &state, printer.options_to_resume()),
+                Some(Code::AuthExpired) => {
+                    "Run the same command again with a new token to go on.".to_owned()
+                }
+                Some(_) => String::new(),
+            };
+            if is_together {
+                printer.rests(ended.is_paused, &how);
+            } else if let (true, 0, Some(path)) = (ended.is_paused, begun, left.first()) {
+                // Of a file that was begun the event has said it.
+                printer.note(&interrupted_before(path, &how));
+            }
+        }
+        if memory.keeps() {
+            let state = memory.state_now();
+            let is_listed = |job: &&JobEntry| state.jobs.iter().any(|it| it.is_same_command(job));
+            for job in mistyped.iter().filter(is_listed) {
+                printer.note(&never_answered(job, &memory.option()));
+            }
+        }
+        ended.worst
+    }
+}
+
+/// What a run shares with what it calls.
+struct Progress<'a> {
+    printer: Mutex<&'a mut Printer>,
+    jobs: Mutex<Vec<Job>>,
+    ended: Mutex<Ended>,
+}
+
+/// How the files of a run have ended so far.
+#[derive(Default)]
+struct Ended {
+    worst: Exit,
+    is_paused: bool,
+    /// Files that have ended, interrupted ones that were begun included.
+    count: usize,
+    /// Files that were interrupted and of which the server has a part.
+    begun: usize,
+    /// Files that were interrupted before anything was sent.
+    unbegun: usize,
+    /// The reason for which the server refuses all files.
+    refused_all: Option<Code>,
+    is_other_server: bool,
+    /// The commands whose server has never answered.
+    never_met: BTreeSet<usize>,
+    /// The file that was interrupted before anything was sent.
+    interrupted: Option<PathBuf>,
+}
+
+impl Progress<'_> {
+    /// Sends all parts, and tells what the walks find meanwhile. Returns files that were not
+    /// begun.
+    async fn run(
+        &self,
+        clients: &mut [Client],
+        parts: Vec<Part>,
+        cancel: &CancellationToken,
+        asides: &mut mpsc::Receiver<Told>,
+    ) -> Vec<PathBuf> {
+        let mut sending = std::pin::pin!(self.send(clients, parts, cancel));
+        loop {
+            tokio::select! {
+                biased;
+                // Cancel-safe.
+                Some(told) = asides.recv() => self.tell(told),
+                left = &mut sending => return left,
+            }
+        }
+    }
+
+    /// Waits for the first files of a walk, and tells what it finds meanwhile.
+    async fn first_look(
+        &self,
+        selection: &Selection,
+        cancel: &CancellationToken,
+        asides: &mut mpsc::Receiver<Told>,
+    ) {
+        let mut look = std::pin::pin!(selection.first_look());
+        loop {
+            tokio::select! {
+                biased;
+                // All are cancel-safe.
+                () = cancel.cancelled() => return,
+                Some(told) = asides.recv() => self.tell(told),
+                () = &mut look => break,
+            }
+        }
+        while let Ok(told) = asides.try_recv() {
+            self.tell(told);
+        }
+    }
+
+    /// Tells what a walk has found besides files.
+    fn tell(&self, Told { command, aside }: Told) {
+        let mut printer = lock(&self.printer);
+        match aside {
+            Aside::Skipped(path, reason) => printer.show(&Event::Skipped { path, reason }),
+            Aside::Excluded => printer.is_excluded(),
+            Aside::Barren(path) => {
+                printer.note(&format!("{}: there is nothing in it to upload", shown(&path)));
+            }
+            Aside::Note(path, message) => printer.show(&Event::Notice { path, message }),
+            Aside::Refused(path, failure) => {
+                printer.failed(Some(&path), &failure);
+                let exit = failure.exit();
+                let mut ended = lock(&self.ended);
+                ended.worst = ended.worst.max(exit);
+                if exit == Exit::Resumable {
+                    // It was counted among the files, and is not one of those that were not begun.
+                    ended.count += 1;
+                    if let Some(job) = lock(&self.jobs).get_mut(command) {
+                        job.one_has_ended();
+                        job.stays_open();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the parts of one client after the other. Returns files that were not begun.
+    async fn send(
+        &self,
+        clients: &mut [Client],
+        mut parts: Vec<Part>,
+        cancel: &CancellationToken,
+    ) -> Vec<PathBuf> {
+        let mut left = Vec::new();
+        for (number, client) in clients.iter_mut().enumerate() {
+            let (mine, others): (Vec<Part>, _) =
+                parts.into_iter().partition(|part| part.client == number);
+            parts = others;
+            let jobs: BTreeSet<usize> = mine.iter().filter_map(|part| part.job).collect();
+            client.works_for(entries_of(&lock(&self.jobs), &jobs));
+            let order = Order::of(mine);
+            let (commands, stoppers) = (order.commands(), order.stoppers());
+            let mut listener = |event| lock(&self.printer).show(&event);
+            let mut end = |place: usize, document: &Document, put| {
+                self.ended(commands.of_file(place), &document.local, put)
+            };
+            if !cancel.is_cancelled() {
+                let rest = client.put_many(order, cancel, &mut listener, &mut end).await;
+                left.extend(rest.into_iter().map(|document| document.local));
+            }
+            let rest = stoppers.iter().flat_map(|stopper| stopper.stop());
+            left.extend(rest.map(|document| document.local));
+            self.client_has_ended(client, &jobs);
+            if !cancel.is_cancelled() {
+                for document_id in client.forget_what_is_gone().await {
+                    let text = format!(
+                        "document {document_id} is no longer an unfinished upload on the server; it is off the list"
+                    );
+                    lock(&self.printer).note(&text);
+                }
+            }
+        }
+        left.splice(..0, lock(&self.ended).interrupted.take());
+        left
+    }
+
+    /// A file has ended; says whether to go on with others.
+    fn ended(&self, job: Option<usize>, local: &Path, put: Result<Receipt, Failure>) -> bool {
+        let mut jobs = lock(&self.jobs);
+        let mut job = job.and_then(|job| jobs.get_mut(job));
+        let mut ended = lock(&self.ended);
+        ended.count += 1;
+        job.iter_mut().for_each(|job| job.one_has_ended());
+        let failure = match put {
+            Ok(_) => {
+                job.into_iter().for_each(Job::one_is_done);
+                return true;
+            }
+            Err(failure) => gone_meanwhile(failure),
+        };
+        ended.worst = ended.worst.max(failure.exit());
+        let may_go_on = failure.exit() == Exit::Resumable || failure.kept().is_some();
+        if let Some(job) = job.filter(|_| may_go_on || concerns_all(&failure)) {
+            job.stays_open();
+        }
+        match &failure {
+            Failure::Interrupted(kept) => {
+                ended.is_paused = true;
+                if kept.is_some() {
+                    ended.begun += 1;
+                } else {
+                    ended.unbegun += 1;
+                    ended.interrupted = Some(local.to_owned());
+                }
+            }
+            failure => lock(&self.printer).failed(Some(local), failure),
+        }
+        ended.is_other_server |= matches!(failure, Failure::OtherServer { document_id: None, .. });
+        let refused_all = failure.code().filter(|code| refuses_all(*code));
+        ended.refused_all = ended.refused_all.or(refused_all);
+        !ended.is_paused && !concerns_all(&failure)
+    }
+
+    fn client_has_ended(&self, client: &Client, its_jobs: &BTreeSet<usize>) {
+        let mut jobs = lock(&self.jobs);
+        let mut ended = lock(&self.ended);
+        for number in its_jobs {
+            let Some(job) = jobs.get_mut(*number) else { continue };
+            match client.store() {
+                Some(store) if !ended.is_other_server => job.is_at(store),
+                _ if !client.has_met_server() => {
+                    ended.never_met.insert(*number);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn entries_of(jobs: &[Job], some: &BTreeSet<usize>) -> Vec<JobEntry> {
+    some.iter().filter_map(|job| Some(jobs.get(*job)?.entry().clone())).collect()
+}
+
+fn interrupted_before(path: &Path, how: &str) -> String {
+    let how = if how.is_empty() { String::new() } else { format!(". {how}") };
+    format!("{}: interrupted before anything was sent{how}", shown(path))
+}
+
+/// A command is in the list whose server has never answered: its address may be mistyped.
+fn never_answered(job: &JobEntry, options: &str) -> String {
+    let server = crate::text::printable(job.server.as_deref().unwrap_or_default());
+    let path = job.paths.first().map_or_else(|| "PATH".to_owned(), |path| shell_word(path));
+    format!(
+        "{server} has never answered; what was to go there stays in the list (towline uploads). \
+         If the address is wrong, `towline uploads --forget {path}{options}` takes it off"
+    )
+}
+
+/// A file that was there when the command began and is away now may be on a disk that was
+/// unplugged, or in a folder that was moved: it may come back.
+fn gone_meanwhile(failure: Failure) -> Failure {
+    match failure {
+        Failure::File { source, path, .. } if uploads::is_not_there(&source) => {
+            Failure::Gone { path }
+        }
+        other => other,
+    }
+}
+
+/// What goes on with a command: advice that works.
+fn how_to_go_on(memory: &Memory, state: &UploadsState, options: &str) -> String {
+    if !memory.keeps() || state.jobs.is_empty() {
+        return "Run the same command again to go on.".to_owned();
+    }
+    let others = state.jobs.len() > 1
+        || state.uploads.values().any(|entry| !uploads::covers(&state.jobs[0], entry));
+    let mut command = "towline resume".to_owned();
+    if others {
+        command.push_str(" --all");
+    }
+    command.push_str(options);
+    format!("Run the same command again, or `{command}`, to go on.")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn concerns_all(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable { .. }
+        | Failure::NoServer { .. }
+        | Failure::Protocol(_)
+        | Failure::OtherServer { document_id: None, .. } => true,
+        // Where no attempt is to be repeated, the first loss ends it all.
+        Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
+        Failure::Refused { reply, .. } => refuses_all(reply.code),
+        _ => false,
+    }
+}
+
+/// Whether the server refuses the client as a whole, whatever it sends.
+fn refuses_all(code: Code) -> bool {
+    matches!(code, Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arguments::StateArgs;
+    use super::super::printer::{OutputStyle, Resuming};
+    use super::super::resolve::{self, Purpose};
+    use super::*;
+    use crate::token::Token;
+    use crate::transfer::options::PutOptions;
+
+    #[tokio::test]
+    async fn an_interruption_before_the_first_file_is_no_success() {
+        let home = tempfile::tempdir().unwrap();
+        for count in [1, 3] {
+            let parts = (0..count).map(|n| {
+                let path = home.path().join(format!("{n}.txt"));
+                std::fs::write(&path, "a").unwrap();
+                let document = Document::in_folder(path, Vec::new()).unwrap();
+                let files = order::Files::One(document);
+                Part { client: 0, files, options: PutOptions::default(), job: None }
+            });
+            let state_args = StateArgs { state_file: Some(home.path().join("state.json")) };
+            let memory = resolve::memory(&state_args, Purpose::Remember, true).unwrap();
+            // Nothing is asked of it.
+            let server = "127.0.0.1:1".parse().unwrap();
+            let clients = vec![Client::new(server, Token::new("t").unwrap())];
+            let style = OutputStyle { quiet: true, ..OutputStyle::default() };
+            let mut printer = Printer::new(style, Resuming::SameCommand);
+            let cancel = CancellationToken::new();
+            cancel.cancel();
+            let run = Run { clients, parts: parts.collect(), jobs: Vec::new(), asides: asides().1 };
+            let ended = run.all_until(&cancel, &memory, &mut printer);
+            assert_eq!(ended.await, Exit::Resumable, "of {count} files");
+        }
+    }
+}
