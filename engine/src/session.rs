@@ -42,8 +42,11 @@ pub struct Session {
     /// A writer whose lane has commands for which no thread was woken: the rest of a small file may
     /// be here already, and then the whole file is done at once.
     held_back: Option<Tag>,
-    /// Cancelled when the session, or the server, comes to its end.
+    /// Cancelled when the session, or the engine, comes to its end.
     ending: CancellationToken,
+    /// The parent of `ending`: cancelled when no further page of a long answer is made. That is
+    /// later, where the client [waits for its answers](Client::AwaitsAnswers).
+    answers_end: CancellationToken,
     /// A session that is dropped has come to its end as well.
     _end: DropGuard,
     payload: Arc<Semaphore>,
@@ -67,10 +70,15 @@ enum Seat {
     Question,
 }
 
-/// Whether the client of a session that ends still receives events.
+/// What the client of a session that ends still receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
-    /// The client waits for the last events.
+    /// The client asks nothing more, and waits for every answer, also for all pages of a long one.
+    /// The next page is made when the door has dropped the one before it. So the door receives
+    /// events while it waits for [`Session::close`], or drops the [`EventReceiver`]: otherwise the
+    /// session would never be closed.
+    AwaitsAnswers,
+    /// The client waits for the last events. A long answer is cut off.
     Listens,
     /// Its connection is broken.
     Gone,
@@ -96,10 +104,11 @@ impl Session {
     ) -> (Self, EventReceiver) {
         let (events, receiver) = event::queue();
         let payload = shared.config.limits.buffers_per_session * buffer::UNITS as usize;
-        let ending = shared.stopping.child_token();
+        let answers_end = shared.stopping.child_token();
         let session = Self {
-            _end: ending.clone().drop_guard(),
-            ending,
+            ending: answers_end.child_token(),
+            _end: answers_end.clone().drop_guard(),
+            answers_end,
             shared,
             workers,
             user,
@@ -193,7 +202,7 @@ impl Session {
                 tag,
                 self.events.clone(),
                 in_flight.clone(),
-                self.ending.clone(),
+                (self.ending.clone(), self.answers_end.clone()),
             );
             let is_copying = writer.is_copying();
             WriterSlot { lane: Lane::new(writer, Arc::clone(&self.workers)), in_flight, is_copying }
@@ -261,9 +270,13 @@ impl Session {
     }
 
     /// Tells long work of this session, such as the reading of a large file, that it is to end
-    /// soon.
-    pub fn begin_end(&self) {
-        self.ending.cancel();
+    /// soon; the same for long answers, unless the client [waits for
+    /// them](Client::AwaitsAnswers).
+    pub fn begin_end(&self, client: Client) {
+        match client {
+            Client::AwaitsAnswers => self.ending.cancel(),
+            Client::Listens | Client::Gone => self.answers_end.cancel(),
+        }
     }
 
     /// Lets go of every upload, after all queued commands, and makes their bytes durable. Events
@@ -273,8 +286,11 @@ impl Session {
     /// If the [client is gone](Client::Gone), this does not wait for a document that is being
     /// copied to another file system: the copy needs no session, and may take an hour, for which
     /// this session would take one of the places for sessions.
+    ///
+    /// Not cancel-safe: dropped, the uploads are paused all the same, and nothing waits until their
+    /// bytes are durable.
     pub async fn close(mut self, client: Client) -> Closed {
-        self.ending.cancel();
+        self.begin_end(client);
         let slots = self.writers.drain().chain(self.askers.drain());
         let waits: Vec<_> = slots
             .map(|(tag, slot)| {
@@ -287,8 +303,7 @@ impl Session {
         let mut paused = Vec::new();
         for (tag, wait, mut is_copying) in waits {
             let copies = async {
-                if client == Client::Listens || is_copying.wait_for(|copies| *copies).await.is_err()
-                {
+                if client != Client::Gone || is_copying.wait_for(|copies| *copies).await.is_err() {
                     std::future::pending::<()>().await;
                 }
             };

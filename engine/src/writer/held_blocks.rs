@@ -38,13 +38,13 @@ impl OrderedWriter {
         }
     }
 
-    /// Answers with the next page. If the session receives no events any more, or ends, the list
-    /// ends here.
+    /// Answers with the next page. If the session receives no events any more, or has ended and its
+    /// client does not wait for its answers, the list ends here.
     pub(super) fn next_page(&mut self, more: MorePages) -> Result<Option<MorePages>, Error> {
         if self.events.is_closed() {
             return Ok(None);
         }
-        if self.ending.is_cancelled() {
+        if self.answers_end.is_cancelled() {
             self.reject_query(&Error::CutShort, Some(more.id));
             return Ok(None);
         }
@@ -57,16 +57,16 @@ impl OrderedWriter {
         }
     }
 
-    /// Waits until the door has dropped the page before, or the session ends.
+    /// Waits until the door has dropped the page before, or no further page is made.
     pub(super) fn page_dropped(
         &self,
         mut more: MorePages,
     ) -> impl Future<Output = MorePages> + Send + use<> {
-        let ending = self.ending.clone();
+        let answers_end = self.answers_end.clone();
         async move {
             tokio::select! {
                 _ = &mut more.dropped => {}
-                () = ending.cancelled() => {}
+                () = answers_end.cancelled() => {}
             }
             more
         }

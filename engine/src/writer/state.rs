@@ -30,6 +30,9 @@ pub(crate) struct OrderedWriter {
     pub(super) in_flight: InFlight,
     /// Cancelled when the session, or the engine, comes to its end.
     pub(super) ending: CancellationToken,
+    /// Cancelled when no further page of a long answer is made: the session has ended and its
+    /// client does not wait for its answers, or the engine stops.
+    pub(super) answers_end: CancellationToken,
     pub(super) state: WriterState,
     /// When this writer began with its upload, for the log.
     pub(super) since: Since,
@@ -136,7 +139,7 @@ impl OrderedWriter {
         tag: Tag,
         events: EventSender,
         in_flight: InFlight,
-        ending: CancellationToken,
+        (ending, answers_end): (CancellationToken, CancellationToken),
     ) -> Self {
         Self {
             shared,
@@ -147,6 +150,7 @@ impl OrderedWriter {
             events,
             in_flight,
             ending,
+            answers_end,
             state: WriterState::Idle,
             permits: Permits::default(),
             is_under_way: false,

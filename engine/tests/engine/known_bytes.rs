@@ -5,7 +5,7 @@ use crate::kit::{
     BLOCK, Call, Extensions, Moment, Server, ada, bob, file, hash_of, kind, new_upload, soon,
     stored, uploading,
 };
-use towline_engine::{Begun, Command, EventKind, NewUpload};
+use towline_engine::{Begun, Client as Ending, Command, EventKind, NewUpload};
 use towline_types::OnConflict;
 
 const COPIES: Extensions = Extensions { copies: true, deferred: false, renames: false };
@@ -160,7 +160,7 @@ async fn the_client_hears_how_far_the_copy_is_and_can_leave() {
     let mut client = server.client();
     client.tell(0, Command::Begin(Box::new(known("b/doc", &bytes)))).await;
     gate.reached().await;
-    client.session().begin_end();
+    client.session().begin_end(Ending::Listens);
     gate.open();
     loop {
         let event = client.event().await;

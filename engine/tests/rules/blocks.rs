@@ -88,6 +88,27 @@ async fn a_session_that_ends_does_not_wait_for_the_rest_of_a_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_its_answers_gets_every_page_while_its_session_closes() {
+    let mut door = Door::open().await;
+    let id = large_upload(&mut door).await;
+    let mut client = door.client();
+    client.say(1, Command::Query(Query::HeldBlocks { id, pages: BlockPages::All })).await;
+    let (pages, counts): (Vec<_>, Vec<_>) =
+        client.close_and_receive_pages().await.into_iter().unzip();
+    assert!(pages.into_iter().flatten().eq(HELD.map(block)));
+    assert_eq!(counts, [None, None, Some(HELD.end - HELD.start)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_that_receives_no_more_ends_a_list_that_its_client_waited_for() {
+    let mut door = Door::open().await;
+    let id = large_upload(&mut door).await;
+    let mut client = door.client();
+    client.say(1, Command::Query(Query::HeldBlocks { id, pages: BlockPages::All })).await;
+    client.close_and_receive_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_page_begins_where_it_is_asked_for() {
     let mut door = Door::open().await;
     let id = large_upload(&mut door).await;

@@ -14,8 +14,8 @@ use towline_engine::{
 };
 use towline_state::Catalog;
 use towline_types::{
-    DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict, SecondDigest, Timestamp,
-    UserId,
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict,
+    SecondDigest, Timestamp, UserId,
 };
 
 pub(crate) const MIB: usize = 1 << 20;
@@ -33,6 +33,9 @@ pub(crate) struct Door {
     /// How many paused uploads an engine that is started keeps open.
     pub(crate) paused_kept_open: usize,
 }
+
+/// A page of the blocks that are held, and how many there are in all pages, if it says so.
+pub(crate) type Page = (Vec<(BlockIndex, ChainingValue)>, Option<u64>);
 
 /// One session, and what was heard of it.
 pub(crate) struct Client {
@@ -228,6 +231,35 @@ impl Client {
         let closed = session.close(Listener::Listens).await;
         closed.last_events().await;
         drop(events);
+    }
+
+    /// Closes the session for a client that waits for all its answers; returns the pages of blocks
+    /// that it receives meanwhile, each with the count of them all, if the page says it.
+    pub(crate) async fn close_and_receive_pages(self) -> Vec<Page> {
+        let Self { session, mut events, .. } = self;
+        let receiving = tokio::spawn(async move {
+            let mut pages = Vec::new();
+            while let Some(event) = events.recv().await {
+                let EventKind::Answer(answer) = event.kind else { panic!("{event:?}") };
+                let Answer::HeldBlocks { blocks, count, hold } = *answer else {
+                    panic!("{answer:?}")
+                };
+                drop(hold);
+                pages.push((blocks, count));
+            }
+            pages
+        });
+        let closed = timeout(PATIENCE, session.close(Listener::AwaitsAnswers)).await;
+        closed.expect("the session is not closed").last_events().await;
+        timeout(PATIENCE, receiving).await.expect("a sender is left").unwrap()
+    }
+
+    /// Closes the session for such a client, and receives nothing more of it.
+    pub(crate) async fn close_and_receive_nothing(self) {
+        let Self { session, events, .. } = self;
+        let closing = session.close(Listener::AwaitsAnswers);
+        drop(events);
+        timeout(PATIENCE, closing).await.expect("the session is not closed").last_events().await;
     }
 }
 

@@ -12,6 +12,7 @@ use crate::access::Access;
 use crate::shared::Shared;
 use crate::socket::BlockingRead;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,6 +41,17 @@ enum End {
     Gone,
     /// The client is told why, and it is closed.
     Closed(ErrorReply),
+}
+
+impl End {
+    /// What the client still receives.
+    const fn client(&self) -> Client {
+        match self {
+            Self::Finished => Client::AwaitsAnswers,
+            Self::Closed(_) => Client::Listens,
+            Self::Gone => Client::Gone,
+        }
+    }
 }
 
 struct Connection<R, W> {
@@ -116,26 +128,54 @@ where
     R: AsyncRead + BlockingRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
+    /// Serves the client until the connection ends, and pauses its uploads then. A client that has
+    /// closed its sending half alone still gets every answer, and the last word about each upload.
     async fn run(mut self) {
-        let end = self.talk().await;
-        self.session.begin_end();
+        let mut end = self.talk().await;
+        self.session.begin_end(end.client());
         let (mut reader, segment) = self.source.end().await;
         if let Some(segment) = segment {
             // What has arrived of a frame that was cut counts, unless there is no time.
             let _ = self.push_segment(segment).await;
         }
-        let Self { session, mut outgoing, mut events, .. } = self;
-        let client = if let End::Gone = end { Client::Gone } else { Client::Listens };
-        let closed = session.close(client).await;
-        if let End::Gone = end {
-            return;
+        let Self { shared, mut access, session, mut outgoing, mut events, .. } = self;
+        let unread = shared.timings.unread;
+        let mut closing = pin!(session.close(end.client()));
+        let closed = match end {
+            End::Finished => {
+                let (closing, cut) = (closing.as_mut(), access.ends());
+                forward_until(closing, cut, unread, &mut events, &mut outgoing).await
+            }
+            End::Closed(_) => Ok(closing.as_mut().await),
+            End::Gone => Err(End::Gone),
+        };
+        let closed = match closed {
+            Ok(closed) => {
+                let _ = timeout(LAST_WORDS, drain_events(&mut events, &mut outgoing)).await;
+                closed
+            }
+            Err(cut) => {
+                end = cut;
+                // The writer of a long answer waits until its last page is received or dropped.
+                drop(events);
+                closing.await
+            }
+        };
+        if !matches!(end, End::Gone) {
+            for event in closed.last_events().await {
+                forward(&mut outgoing, event);
+            }
         }
-        let _ = timeout(LAST_WORDS, drain_events(&mut events, &mut outgoing)).await;
-        for event in closed.last_events().await {
-            forward(&mut outgoing, event);
+        if let End::Finished = end {
+            let cut = ended(&shared, &mut access);
+            if let Err(cut) = send_all(cut, unread, &mut outgoing).await {
+                end = cut;
+            }
         }
-        if let End::Closed(error) = end {
-            outgoing.push(&Reply::Error(error));
+        match end {
+            End::Gone => return,
+            End::Closed(error) => outgoing.push(&Reply::Error(error)),
+            End::Finished => {}
         }
         close_gracefully(&mut reader, &mut outgoing).await;
     }
@@ -283,13 +323,7 @@ where
     /// Waits, and goes on sending: a long answer gives its permits back when it is on its
     /// way.
     async fn wait_for_permits(&mut self, granted: impl Future<Output = ()>) -> Option<End> {
-        let ended = async {
-            tokio::select! {
-                biased;
-                () = self.shared.stopping.cancelled() => stopping_error(),
-                error = self.access.ends() => error,
-            }
-        };
+        let ended = ended(&self.shared, &mut self.access);
         tokio::pin!(granted, ended);
         loop {
             let unread = self.outgoing.deadline(self.shared.timings.unread);
@@ -321,6 +355,73 @@ where
         }
         forward(&mut self.outgoing, event);
     }
+}
+
+/// Why the server is to end a connection now: it stops, or the user may be here no longer.
+/// Cancel-safe.
+async fn ended(shared: &Shared, access: &mut Access) -> ErrorReply {
+    tokio::select! {
+        biased;
+        () = shared.stopping.cancelled() => stopping_error(),
+        error = access.ends() => error,
+    }
+}
+
+/// Passes events on until the session is closed. The client asks nothing more, and still waits for
+/// its answers; the next page of a long one is made when the page before is on its way.
+///
+/// # Errors
+/// Why the client gets no more of them: `cut`, or it does not read.
+async fn forward_until<T, W: AsyncWrite + Unpin>(
+    closed: impl Future<Output = T>,
+    cut: impl Future<Output = ErrorReply>,
+    unread: Duration,
+    events: &mut EventReceiver,
+    outgoing: &mut SendBuffer<W>,
+) -> Result<T, End> {
+    tokio::pin!(closed, cut);
+    loop {
+        let deadline = outgoing.deadline(unread);
+        tokio::select! {
+            biased;
+            error = &mut cut => return Err(End::Closed(error)),
+            closed = &mut closed => return Ok(closed),
+            Some(event) = events.recv(), if outgoing.has_room() => forward(outgoing, event),
+            sent = outgoing.send(), if !outgoing.is_empty() => {
+                if sent.is_err() {
+                    return Err(End::Gone);
+                }
+            }
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                return Err(End::Gone);
+            }
+        }
+    }
+}
+
+/// Sends all that waits, however slowly the client reads.
+///
+/// # Errors
+/// Why the client gets no more of it: `cut`, or it does not read.
+async fn send_all<W: AsyncWrite + Unpin>(
+    cut: impl Future<Output = ErrorReply>,
+    unread: Duration,
+    outgoing: &mut SendBuffer<W>,
+) -> Result<(), End> {
+    tokio::pin!(cut);
+    while let Some(deadline) = outgoing.deadline(unread) {
+        tokio::select! {
+            biased;
+            error = &mut cut => return Err(End::Closed(error)),
+            sent = outgoing.send() => {
+                if sent.is_err() {
+                    return Err(End::Gone);
+                }
+            }
+            () = sleep_until(deadline) => return Err(End::Gone),
+        }
+    }
+    Ok(())
 }
 
 /// Passes on the last events. The lanes are done, but a thread that ends an upload tells its

@@ -13,6 +13,7 @@ mod channels;
 mod copies;
 mod first_start;
 mod grow;
+mod half_closed;
 mod identity;
 mod integrity;
 mod log;
