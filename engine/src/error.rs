@@ -18,11 +18,11 @@ pub(crate) enum Error {
     /// The client's fault: the writer has no upload open.
     #[error("nothing is being uploaded here")]
     NoActiveUpload,
-    /// Nobody's fault: the upload had changed at each look.
+    /// No fault: the upload had changed at each look, because other requests change it.
     #[error("the upload is being changed by others just now; try again")]
     Contended,
-    /// Nobody's fault: the connection or the server came to its end while bytes that the server has
-    /// already were being read for the upload, or while a long answer was made.
+    /// No fault: the connection or the server came to its end during long work. That is the reading
+    /// of bytes that the server has already, or the making of a long answer.
     #[error("the connection came to its end before this was done; what came is kept, try again")]
     CutShort,
     /// Nothing went wrong: the file is being copied to the file system of its folder.
@@ -58,9 +58,9 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether the writer lets go of its upload, so that it needs another
-    /// [`Command::Begin`](crate::Command::Begin) or [`Command::Resume`](crate::Command::Resume):
-    /// data that follows is dropped until then.
+    /// Whether the writer lets go of its upload because of the error. Then it drops all data that
+    /// follows, until another [`Command::Begin`](crate::Command::Begin) or
+    /// [`Command::Resume`](crate::Command::Resume).
     pub(crate) fn ends_upload_here(&self) -> bool {
         !matches!(
             self,
@@ -76,10 +76,10 @@ impl Error {
         )
     }
 
-    /// Whether the upload cannot be trusted any more and has to be given up (P5): its bytes are not
-    /// what the client sent, or it is not known whether the disk keeps them. A call that failed
-    /// before it did anything is no such reason: what was promised stays, and the upload goes on
-    /// when the fault is over (P1).
+    /// Whether the upload has to be given up (P5), because its bytes are not what the client sent, or
+    /// because it is not known whether the disk keeps them. A call that failed before it did
+    /// anything is no such reason: what was promised stays, and the upload goes on when the fault
+    /// is over (P1).
     pub(crate) fn is_fatal_to_upload(&self) -> bool {
         matches!(
             self,
@@ -189,6 +189,15 @@ fn refused(refusal: &Refusal) -> Rejection {
             let message = format!(
                 "the file is {filesize}; this server takes files up to {max}. The operator can \
                  raise it: towlined --max-file-size"
+            );
+            return Rejection::new(kind, message);
+        }
+        Refusal::OwnLimit { filesize, max } => {
+            let kind = RejectionKind::SizeLimit { max: Some(max) };
+            let (filesize, max) = units::beside(filesize.get(), max.get());
+            let message = format!(
+                "the file is at least {filesize}, and this upload was begun for a file of up to \
+                 {max}; begin an upload with a larger limit"
             );
             return Rejection::new(kind, message);
         }
@@ -311,8 +320,8 @@ fn no_space(resource: Resource, missing_bytes: Option<u64>) -> Rejection {
     Rejection::new(RejectionKind::NoSpace { missing_bytes }, message)
 }
 
-/// Why the operating system of the server refuses a file for good, and who can do something about
-/// it.
+/// Why the operating system of the server refuses a file for good, and that the operator can change
+/// it, where that is so.
 fn denied(denial: Denial, place: &Place) -> String {
     match denial {
         Denial::Permission => format!(

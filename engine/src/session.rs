@@ -14,6 +14,7 @@ use crate::shared::Shared;
 use crate::writer::{self, OrderedWriter, Permits, QueuedCommand, Task};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use towline_types::UserId;
@@ -320,7 +321,26 @@ impl Session {
             let paused = paused.iter().map(|(_, active)| Arc::clone(active));
             self.shared.checkpoints.pause(paused).await;
         }
-        Closed { shared: self.shared, paused }
+        Closed { shared: Arc::clone(&self.shared), paused }
+    }
+}
+
+impl Drop for Session {
+    /// A session that is dropped and was not [closed](Self::close) pauses its uploads as well, in
+    /// the lanes of its writers. That may wait for another writer of an upload, which the thread
+    /// that drops a session, an async thread as a rule, must not do.
+    fn drop(&mut self) {
+        if Handle::try_current().is_err() {
+            // Without a runtime there is no other thread: the drop of each writer does it here.
+            return;
+        }
+        for (_, slot) in self.writers.drain() {
+            if !slot.lane.is_vacant() {
+                let (done, _) = oneshot::channel();
+                let task = Task::Release(done);
+                slot.lane.push(QueuedCommand { task, permits: Permits::default() });
+            }
+        }
     }
 }
 

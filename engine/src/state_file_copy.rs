@@ -179,12 +179,9 @@ fn set_orphaned_aside(shared: &Shared) -> Result<(), StateCopyError> {
 
 fn entry(document: &Document, active: bool) -> UploadEntry {
     let status = if active { EntryStatus::Uploading } else { EntryStatus::Paused };
-    // If the length of the file is not known yet, the durable bytes are all that can be told.
-    let durable = document.durable_offset.get().get();
-    let durable = towline_types::FileSize::try_from(durable).unwrap_or(document.filesize);
     let mut entry = UploadEntry::new(
         document.path.filename().clone(),
-        document.length().declared().unwrap_or(durable),
+        document.length_so_far(),
         document.durable_offset.get(),
         status,
     );

@@ -1,7 +1,7 @@
 //! What the bytes of a block hash to.
 
 use crate::Length;
-use towline_types::block::BLOCK_SIZE_BYTES;
+use towline_types::block::{BLOCK_SIZE_BYTES, block_count};
 use towline_types::{BlockHasher, BlockIndex, ChainingValue, FileSize};
 
 /// What the bytes of a block hash to.
@@ -41,6 +41,18 @@ impl BlockValue {
     #[must_use]
     pub const fn as_only_block(self) -> Option<ChainingValue> {
         self.as_only_block
+    }
+
+    /// The value in a file of that length: once the length is declared, the first block has one
+    /// value and not two.
+    pub(crate) fn in_file(self, length: Length) -> Self {
+        match length {
+            Length::Declared(filesize) if block_count(filesize) == 1 => {
+                self.as_only_block.map_or(self, Self::from)
+            }
+            Length::Declared(_) => self.value.into(),
+            Length::Open { .. } => self,
+        }
     }
 
     /// Whether a writer may have announced this value for the block.

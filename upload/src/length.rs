@@ -1,6 +1,6 @@
 //! How long the file of an upload is.
 
-use towline_types::FileSize;
+use towline_types::{FileSize, Offset};
 
 /// How long the file of an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,16 @@ impl Length {
     pub const fn bound(self) -> FileSize {
         match self {
             Self::Declared(filesize) | Self::Open { max: filesize } => filesize,
+        }
+    }
+
+    /// The length; while it is not declared, that of the bytes that have come.
+    #[must_use]
+    pub fn so_far(self, received: Offset) -> FileSize {
+        match self {
+            Self::Declared(filesize) => filesize,
+            // No byte lies behind the largest length.
+            Self::Open { max } => FileSize::try_from(received.get()).unwrap_or(max),
         }
     }
 

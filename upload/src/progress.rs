@@ -202,7 +202,7 @@ impl Progress {
             Length::Open { max } => {
                 let end = offset.get().saturating_add(length_bytes);
                 let filesize = FileSize::try_from(end).unwrap_or(FileSize::MAX);
-                Refusal::SizeLimit { filesize, max }
+                Refusal::OwnLimit { filesize, max }
             }
         })
     }
@@ -221,8 +221,9 @@ impl Progress {
         index: BlockIndex,
         value: BlockValue,
     ) -> Result<Verdict, Refusal> {
+        let length = self.length;
         let open = self.open.entry(index).or_insert_with(OpenBlock::empty);
-        open.value = Some(value);
+        open.value = Some(value.in_file(length));
         match open.announced {
             Some(announced) if !value.matches(announced) => Err(Refusal::BlockMismatch { index }),
             None if integrity == Integrity::Announced => Ok(Verdict::Awaiting),
@@ -277,7 +278,8 @@ impl Progress {
     ///
     /// Where no more blocks follow the first, its value is the one of an only block. A block
     /// that ended elsewhere before, or whose value as the only one is not known any more, is
-    /// whole and not hashed then: see [`unhashed`](Self::unhashed).
+    /// whole and not hashed then: see [`unhashed`](Self::unhashed). If it was held, its bytes
+    /// have to be those that it was held with, and its writer need not announce them again.
     pub(crate) fn declared(&self, filesize: FileSize) -> Result<Self, Refusal> {
         let max = match self.length {
             Length::Declared(known) if known == filesize => return Ok(self.clone()),
@@ -285,7 +287,7 @@ impl Progress {
             Length::Open { max } => max,
         };
         if filesize > max {
-            return Err(Refusal::SizeLimit { filesize, max });
+            return Err(Refusal::OwnLimit { filesize, max });
         }
         if self.reach() > filesize.end() {
             return Err(Refusal::SizeExceeded { filesize });
@@ -296,18 +298,17 @@ impl Progress {
         declared.open.retain(|index, _| index.get() < block_count(filesize));
         let is_only = block_count(filesize) == 1;
         if let Some(first) = declared.open.get_mut(&BlockIndex::FIRST) {
-            first.value = first.value.and_then(|value| match is_only {
-                true => value.as_only_block().map(BlockValue::from),
-                false => Some(value.value().into()),
-            });
+            let is_known = |value: &BlockValue| !is_only || value.as_only_block().is_some();
+            first.value = first.value.filter(is_known).map(|value| value.in_file(length));
         }
-        if is_only && declared.held.remove(&BlockIndex::FIRST).is_some() {
+        if is_only && let Some(value) = declared.held.remove(&BlockIndex::FIRST) {
             declared.unrecorded.remove(&BlockIndex::FIRST);
             declared.frontier = BlockIndex::FIRST;
             match self.first_as_only {
                 Some(value) => declared.hold(BlockIndex::FIRST, value.into()),
                 None => {
-                    let whole = OpenBlock::with_prefix(filesize.get());
+                    let mut whole = OpenBlock::with_prefix(filesize.get());
+                    whole.announced = Some(value);
                     declared.open.insert(BlockIndex::FIRST, whole);
                 }
             }
@@ -388,6 +389,7 @@ impl Progress {
     }
 
     fn hold(&mut self, index: BlockIndex, value: BlockValue) {
+        let value = value.in_file(self.length);
         self.open.remove(&index);
         if self.held.insert(index, value.value()).is_none() {
             self.unrecorded.insert(index);

@@ -17,6 +17,15 @@ pub enum Refusal {
         /// What is allowed.
         max: FileSize,
     },
+    /// Longer than the client said that the file may become, when it began the upload without
+    /// its length.
+    #[error("the file reaches byte {filesize}, and its upload was begun for at most {max}")]
+    OwnLimit {
+        /// How long the file would be.
+        filesize: FileSize,
+        /// What the client said.
+        max: FileSize,
+    },
     /// The upload is past the point where bytes may come.
     #[error("the upload is {0}")]
     NotUploading(Phase),

@@ -27,7 +27,7 @@ use towline_types::{DocumentPath, FileSize, Generation, Timestamp, UserId};
 ///   checkpoint, [`published`](Self::published), [`give_up`](Self::give_up).
 ///
 /// A refused command changes nothing, but for a block that differs from its
-/// announcement: the caller withdraws it.
+/// announcement: the caller [takes it back](Self::take_back_unconfirmed).
 #[derive(Debug, Clone)]
 pub struct Upload {
     owner: UserId,

@@ -1,6 +1,6 @@
 //! The length of a file that was not known when its upload began.
 
-use super::reading_back::read_whole_block;
+use super::reading_back::read_block;
 use super::{ActiveUpload, WriterId};
 use crate::error::Error;
 use crate::failpoint;
@@ -12,11 +12,13 @@ use towline_upload::BlockValue;
 impl ActiveUpload {
     /// Declares the length of the file.
     ///
-    /// First the room is reserved, so that a full disk changes nothing. Then the staging file is
-    /// cut off at the new end: bytes behind it were taken back before and never promised, and
-    /// recovery cuts them off as well. Then one transaction records the length; all that is durable
-    /// stays so (P1). After a crash before the transaction the length is still open; after a crash
-    /// behind it the upload lacks its last bytes, or nothing.
+    /// 1. The room is reserved, so that a full disk changes nothing.
+    /// 2. The staging file is cut off at the new end. Bytes behind that end were taken back before
+    ///    and never promised, and recovery cuts them off as well.
+    /// 3. One transaction records the length. All that is durable stays durable (P1).
+    ///
+    /// After a crash before the transaction the length is still open. After a crash behind it the
+    /// length is declared, and the upload goes on with the bytes that were durable.
     pub(crate) fn declare(
         &self,
         writer: WriterId,
@@ -27,10 +29,11 @@ impl ActiveUpload {
         let _row_guard = self.lock_row_unless_publishing(may_block)?;
         let mut inner = self.inner();
         let inner = &mut *inner;
+        let before = inner.upload.progress().length();
         let mut after = inner.upload.clone();
         after.declare(writer.lease, filesize)?;
         let length = after.progress().length();
-        if inner.upload.progress().length() != length {
+        if before != length {
             self.staging.reserve(filesize)?;
             if inner.reach > filesize.end() {
                 self.staging.truncate(filesize.end())?;
@@ -43,10 +46,12 @@ impl ActiveUpload {
         }
         // The last block ends here, so it may be whole now.
         for index in inner.upload.progress().unhashed() {
-            let value = match inner.hashers.remove(&index) {
-                Some(hasher) => BlockValue::of(&hasher, index, length),
-                None => read_whole_block(&*self.staging, index, length)?,
+            let hasher = match inner.hashers.remove(&index) {
+                Some(hasher) => hasher,
+                None => read_block(&*self.staging, index, index.span(filesize), length)?,
             };
+            // The client may have announced the block while the length was not known.
+            let value = BlockValue::of(&hasher, index, before);
             inner.upload.hashed(writer.lease, index, value)?;
         }
         Ok(())

@@ -7,9 +7,9 @@ use std::ops::Range;
 use towline_types::{BlockHasher, BlockIndex, DocumentId};
 use towline_upload::{BlockValue, Length, Upload};
 
-/// Reads back and hashes the one block that is open. If all its bytes are here, and only the value
-/// that the client announces is missing, the rules get the value of the bytes; else the hasher that
-/// is returned goes on with it.
+/// Reads back and hashes the one block that is open. If the block is whole and only its announcement
+/// is missing, the rules get its value. Otherwise the result is the hasher, which takes in the bytes
+/// that are still to come.
 pub(super) fn hash_open_block(
     document_id: DocumentId,
     staging: &dyn Staging,
@@ -26,8 +26,8 @@ pub(super) fn hash_open_block(
     Ok(BTreeMap::from([(index, hasher)]))
 }
 
-/// The value of a block that is whole and has no hasher: its bytes came in another order, or under
-/// an earlier lease. It reads at most 1 MiB, which as a rule is still in the page cache.
+/// The value of a whole block that has no hasher, because its bytes came in another order or under
+/// an earlier lease. Reads at most 1 MiB, which as a rule is still in the page cache.
 pub(super) fn read_whole_block(
     staging: &dyn Staging,
     index: BlockIndex,
@@ -37,7 +37,8 @@ pub(super) fn read_whole_block(
     Ok(BlockValue::of(&hasher, index, length))
 }
 
-fn read_block(
+/// A hasher that has taken in these bytes of the block.
+pub(super) fn read_block(
     staging: &dyn Staging,
     index: BlockIndex,
     span: Range<u64>,

@@ -3,6 +3,8 @@
 
 use super::{ActiveUpload, Inner, WriterId};
 use crate::error::Error;
+use crate::may_block::MayBlock;
+use towline_state::catalog::Catalog;
 use towline_types::{BlockIndex, Offset};
 use towline_upload::{Append, Lease, Refusal, RequestId};
 
@@ -36,18 +38,41 @@ impl ActiveUpload {
     pub(crate) fn take_back_request(&self, writer: WriterId) -> Result<Offset, Error> {
         let mut inner = self.inner();
         if let Some(request) = inner.requests.remove(&writer.writer) {
-            let range = inner.upload.take_back_request(writer.lease, request)?;
+            let ranges = inner.upload.take_back_request(writer.lease, request)?;
             // The hashers of these blocks have taken in bytes that are gone. Such a block is read
             // back when it is whole.
             let is_touched = |index: &BlockIndex| {
                 let start = index.start().get();
                 let end = index.next().start().get();
-                start < range.end && range.start < end
+                ranges.iter().any(|range| start < range.end && range.start < end)
             };
             inner.hashers.retain(|index, _| !is_touched(index));
-            inner.forget_hashed_from(Offset::try_from(range.start).unwrap_or(Offset::ZERO));
+            if let Some(first) = ranges.first() {
+                inner.forget_hashed_from(Offset::try_from(first.start).unwrap_or(Offset::ZERO));
+            }
         }
         Ok(inner.upload.progress().received())
+    }
+
+    /// Takes back a block that differs from its announcement: the bytes of requests that have not
+    /// ended, if there are any in it, else all of it. No checkpoint has recorded bytes of such
+    /// requests, so in the first case the catalog is not told, and what it promises stays (P1).
+    pub(crate) fn take_back_mismatched(
+        &self,
+        lease: Lease,
+        index: BlockIndex,
+        catalog: &Catalog,
+        may_block: MayBlock,
+    ) -> Result<(), Error> {
+        let mut inner = self.inner();
+        if inner.upload.take_back_unconfirmed(lease, index)? {
+            inner.hashers.remove(&index);
+            inner.forget_hashed_from(index.start());
+            return Ok(());
+        }
+        drop(inner);
+        let block = index..index.next();
+        self.withdraw(lease, &[block], catalog, may_block).map(drop)
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) struct UploadEnd<'a> {
     pub(crate) user: UserId,
     pub(crate) document: DocumentId,
     pub(crate) path: &'a DocumentPath,
+    /// The length of the file, or as much of it as has come if the length is not declared.
     pub(crate) filesize: FileSize,
 }
 
@@ -37,7 +38,7 @@ impl<'a> UploadEnd<'a> {
             user: document.user_id,
             document: document.document_id,
             path: document.file_path.as_ref().unwrap_or(&document.path),
-            filesize: document.filesize,
+            filesize: document.length_so_far(),
         }
     }
 

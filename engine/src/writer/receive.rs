@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 use towline_types::block::block_count;
 use towline_types::{BlockIndex, ChainingValue, FileSize, Offset};
+use towline_upload::Refusal;
 
 /// The longest time for which a writer has a data source. After it another writer may have the
 /// thread.
@@ -68,7 +69,7 @@ impl OrderedWriter {
                 let missing = uploads::missing_bytes(&self.shared, filesize, &open.active);
                 Error::Storage(StorageError::no_room(missing))
             }
-            other => other,
+            other => self.with_limit_of_server(other),
         })?;
         self.shared.checkpoints.mark_dirty(&open.active, bytes.len() as u64);
         open.active.report_if_due(self.shared.config.timings.report);
@@ -109,13 +110,28 @@ impl OrderedWriter {
         Ok(())
     }
 
+    /// The limit of a file without a declared length is the client's own, or the server's, if the
+    /// client has named none or a larger one: that one the operator can raise.
+    fn with_limit_of_server(&self, error: Error) -> Error {
+        match error {
+            Error::Refused(Refusal::OwnLimit { filesize, max })
+                if max == self.shared.config.max_filesize =>
+            {
+                Error::Refused(Refusal::SizeLimit { filesize, max })
+            }
+            other => other,
+        }
+    }
+
     /// The client says how long the file is.
     pub(super) fn declare(&mut self, filesize: FileSize, may_block: MayBlock) -> Result<(), Error> {
         let WriterState::Active(open) = &mut self.state else { return self.drop_or_complain() };
-        open.active.declare(open.writer, filesize, &self.shared.catalog, may_block)?;
-        open.room = Room::Reserved;
-        self.shared.checkpoints.mark_dirty(&open.active, 0);
-        Ok(())
+        let declared = open.active.declare(open.writer, filesize, &self.shared.catalog, may_block);
+        if declared.is_ok() {
+            open.room = Room::Reserved;
+            self.shared.checkpoints.mark_dirty(&open.active, 0);
+        }
+        declared.map_err(|error| self.with_limit_of_server(error))
     }
 
     /// Takes blocks back. Blocks behind the end of the file are left out.

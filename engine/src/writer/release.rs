@@ -10,8 +10,10 @@ use crate::log::UploadEnd;
 use crate::may_block::MayBlock;
 use crate::receipt::Receipt;
 use crate::rejection::Rejection;
+use crate::shared::Shared;
 use crate::{end, failpoint, uploads};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use towline_state::catalog::Document;
 use towline_upload::{Phase, Refusal};
 
@@ -86,15 +88,9 @@ impl OrderedWriter {
     }
 
     fn pause(&self, open: &OpenUpload, log: PauseLog) -> bool {
-        let was_in_force = open.active.release(open.writer);
+        let was_in_force = pause(&self.shared, open);
         if was_in_force {
             self.log_pause(&open.active, log);
-            self.shared.checkpoints.mark_dirty(&open.active, 0);
-            self.shared.state_copy.changed();
-            self.shared.registry.paused(open.active.document_id);
-            // Each pause looks at two uploads that were paused before. So ten thousand pauses at
-            // once cost twenty thousand looks, and not ten thousand each.
-            uploads::close_idle(&self.shared, 2);
         }
         was_in_force
     }
@@ -110,7 +106,7 @@ impl OrderedWriter {
                     user: self.user,
                     document: active.document_id,
                     path: upload.path(),
-                    filesize: progress.filesize(),
+                    filesize: progress.length().so_far(progress.received()),
                 };
                 end.paused(&self.origin, self.since, progress.received().get());
             }
@@ -197,9 +193,8 @@ impl OrderedWriter {
             if failpoint::is_faked("block.check") {
                 return;
             }
-            let block = *index..index.next();
-            let lease = open.writer.lease;
-            if let Err(error) = active.withdraw(lease, &[block], &self.shared.catalog, may_block) {
+            let (lease, catalog) = (open.writer.lease, &self.shared.catalog);
+            if let Err(error) = active.take_back_mismatched(lease, *index, catalog, may_block) {
                 self.let_go(open, &error);
                 return;
             }
@@ -226,12 +221,44 @@ impl OrderedWriter {
     }
 }
 
+/// Lets go of an upload, and returns whether the writer's lease was in force. That pauses the upload
+/// if no other writer has its lease. Blocks.
+fn pause(shared: &Shared, open: &OpenUpload) -> bool {
+    let was_in_force = open.active.release(open.writer);
+    if was_in_force {
+        shared.checkpoints.mark_dirty(&open.active, 0);
+        shared.state_copy.changed();
+        shared.registry.paused(open.active.document_id);
+        // Each pause looks at two uploads that were paused before. So ten thousand pauses at
+        // once cost twenty thousand looks, and not ten thousand each.
+        uploads::close_idle(shared, 2);
+    }
+    was_in_force
+}
+
 impl Drop for OrderedWriter {
-    /// However a session ends, its uploads are paused. In good order a [`Release`] has done that
-    /// before, and nothing is left to do here.
+    /// A writer lets go of its upload in its lane, at a [`Release`] of its session. If the lane was
+    /// dropped before it came to that, the upload is paused all the same: on another thread, since
+    /// this one may be an async thread, and must not wait while another writer writes.
     ///
     /// [`Release`]: super::state::Task::Release
     fn drop(&mut self) {
-        self.leave(PauseLog::Line);
+        let WriterState::Active(open) = std::mem::replace(&mut self.state, WriterState::Idle)
+        else {
+            return;
+        };
+        tracing::warn!(
+            document = %open.active.document_id,
+            "a writer was dropped before it had let go of its upload; the upload is paused"
+        );
+        let shared = Arc::clone(&self.shared);
+        let pause = move || {
+            pause(&shared, &open);
+        };
+        match Handle::try_current() {
+            Ok(_) => drop(self.shared.tracker.spawn_blocking(pause)),
+            // Without a runtime this is no async thread.
+            Err(_) => pause(),
+        }
     }
 }

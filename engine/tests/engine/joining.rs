@@ -1,6 +1,8 @@
 //! Several writers of one upload.
 
-use crate::kit::{BLOCK, Server, file, hash_of, kind, new_upload, offset, soon, uploading};
+use crate::kit::{
+    BLOCK, Call, Moment, Server, file, hash_of, kind, new_upload, offset, soon, uploading,
+};
 use towline_engine::{Client as Ending, Command, CompleteRequest, NewUpload, SendingMode};
 use towline_types::{Generation, limits};
 
@@ -157,4 +159,27 @@ async fn a_wrong_whole_is_told_to_every_writer() {
         "{told}"
     );
     assert_eq!(server.status(id).await.phase.as_str(), "failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_dropped_does_not_wait_for_another_writer() {
+    let server = Server::new().await;
+    let bytes = file(LENGTH, 1);
+    let mut first = server.client();
+    let (id, grant) = first.begin(0, shared(SendingMode::BLOCKS)).await;
+    let mut second = server.client();
+    second.join(0, id, grant.lease.unwrap()).await;
+    let gate = server.storage.hold(Moment::Before, Call::Write, 1);
+    first.data(0, &bytes, 0..BLOCK).await;
+    gate.reached().await;
+    // As a task does that is cancelled. While the other writer writes, it has a lock of the upload.
+    soon(tokio::spawn(async move { drop(second) })).await.unwrap();
+    gate.open();
+    first.close(Ending::Gone).await;
+    let both_have_let_go = async {
+        while server.status(id).await.is_active {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(both_have_let_go).await;
 }

@@ -4,7 +4,9 @@ use crate::door::{Client, Door, MIB, bytes, claim, new, offset, size};
 use towline_engine::{
     Command, CompleteRequest, EventKind, Length, NewUpload, RejectionKind, RequestEnd, SendingMode,
 };
-use towline_types::DocumentId;
+use towline_state::state_file::StateFile;
+use towline_types::block::hash_block;
+use towline_types::{BlockIndex, DocumentId};
 
 async fn begin(client: &mut Client, name: &str, max: usize) -> DocumentId {
     let length = Length::Open { max: size(max) };
@@ -106,6 +108,8 @@ async fn the_limit_holds_while_a_file_grows() {
     client.send(1, MIB, &bytes(11, 4)).await;
     let rejection = client.rejected(1).await;
     assert_eq!(rejection.kind, RejectionKind::SizeLimit { max: Some(size(max)) });
+    assert!(rejection.message.contains("this upload was begun for a file of up to"));
+    assert!(!rejection.message.contains("operator"), "{}", rejection.message);
     client.close().await;
 }
 
@@ -172,4 +176,70 @@ async fn bytes_taken_back_are_not_part_of_a_shorter_file_after_its_upload_was_cl
     client.complete(1, claim(&file)).await;
     assert_eq!(door.read("a"), file);
     client.close().await;
+}
+
+/// Begins an upload without a length whose only block is held, and restarts the engine. The client
+/// announces the block as the first of several, or as the only one.
+async fn held_before_a_restart(door: &mut Door, file: &[u8], blocks: usize) -> DocumentId {
+    let mut client = door.client();
+    let length = Length::Open { max: size(MAX) };
+    let new = NewUpload { length, ..new("a", 0, SendingMode::BLOCKS) };
+    let (id, _) = client.begin(1, new).await;
+    client.send(1, 0, file).await;
+    let value = hash_block(BlockIndex::FIRST, size(blocks * MIB), file);
+    client.say(1, Command::Announce { index: BlockIndex::FIRST, value }).await;
+    client.durable(1, file.len()).await;
+    client.close().await;
+    door.restart().await;
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_was_held_need_not_be_announced_again_when_it_turns_out_to_be_the_only_one() {
+    for blocks in [1, 2] {
+        let mut door = Door::open().await;
+        let file = bytes(MIB, 8);
+        let id = held_before_a_restart(&mut door, &file, blocks).await;
+        let mut client = door.client();
+        client.resume(1, id, SendingMode::BLOCKS).await;
+        declare(&mut client, MIB).await;
+        client.complete(1, CompleteRequest::default()).await;
+        assert_eq!(door.read("a"), file);
+        client.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_whose_bytes_the_disk_has_altered_is_asked_for_again() {
+    let mut door = Door::open().await;
+    let file = bytes(MIB, 9);
+    let id = held_before_a_restart(&mut door, &file, 2).await;
+    let staging = door.path().join(format!("uploads/.staging/{id}.tmp"));
+    let mut altered = std::fs::read(&staging).unwrap();
+    altered[1000] ^= 1;
+    std::fs::write(&staging, altered).unwrap();
+    let mut client = door.client();
+    client.resume(1, id, SendingMode::BLOCKS).await;
+    declare(&mut client, MIB).await;
+    let rejection = client.rejected(1).await;
+    assert_eq!(rejection.kind, RejectionKind::BlockMismatch { index: BlockIndex::FIRST });
+    client.send(1, 0, &file).await;
+    let value = hash_block(BlockIndex::FIRST, size(MIB), &file);
+    client.say(1, Command::Announce { index: BlockIndex::FIRST, value }).await;
+    client.complete(1, CompleteRequest::default()).await;
+    assert_eq!(door.read("a"), file);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_file_says_how_much_has_come_while_the_length_is_not_known() {
+    let mut door = Door::open().await;
+    let mut client = door.client();
+    let id = begin(&mut client, "a", MAX).await;
+    client.send(1, 0, &bytes(1000, 1)).await;
+    client.close().await;
+    door.stop().await;
+    let state = StateFile::at(door.path().join("state/uploads_state.json")).read().unwrap();
+    let entry = &state.uploads[&id.to_string()];
+    assert_eq!((entry.total_size, entry.offset), (size(1000), offset(1000)));
 }

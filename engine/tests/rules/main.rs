@@ -9,5 +9,6 @@ mod handle;
 mod killed;
 mod killed_store;
 mod lengths;
+mod log;
 mod ranges;
 mod requests;

@@ -15,7 +15,8 @@ impl Catalog {
     /// The recorded blocks of a document, in order. None once it is finished. Without a
     /// limit: each row stands for a MiB that lies on the disk.
     pub fn blocks(&self, document_id: DocumentId) -> Reply<Vec<(BlockIndex, ChainingValue)>> {
-        self.look(Share::Documents, move |connection| of(connection, document_id))
+        let page = Page { from: BlockIndex::FIRST, max: None };
+        self.look(Share::Documents, move |connection| rows(connection, document_id, page))
     }
 
     /// The same from that block on, and at most `max` of them: a page of an answer, whatever
@@ -26,7 +27,8 @@ impl Catalog {
         from: BlockIndex,
         max: u32,
     ) -> Reply<Vec<(BlockIndex, ChainingValue)>> {
-        self.look(Share::Documents, move |connection| page(connection, document_id, from, max))
+        let page = Page { from, max: Some(max) };
+        self.look(Share::Documents, move |connection| rows(connection, document_id, page))
     }
 
     /// Takes back blocks whose bytes turned out to be lost or changed, and sets
@@ -139,27 +141,27 @@ pub(super) fn forget(connection: &Connection, document_id: DocumentId) -> Result
     Ok(())
 }
 
-fn of(
-    connection: &Connection,
-    document_id: DocumentId,
-) -> Result<Vec<(BlockIndex, ChainingValue)>, CatalogError> {
-    page(connection, document_id, BlockIndex::FIRST, NO_LIMIT)
+/// Which blocks of a document are read.
+struct Page {
+    from: BlockIndex,
+    /// The largest number of blocks; none where all that follow are read.
+    max: Option<u32>,
 }
 
-/// More than any file has blocks.
-const NO_LIMIT: u32 = u32::MAX;
+/// A negative `LIMIT` is none in SQLite.
+const SQL_NO_LIMIT: i64 = -1;
 
-fn page(
+fn rows(
     connection: &Connection,
     document_id: DocumentId,
-    from: BlockIndex,
-    max: u32,
+    page: Page,
 ) -> Result<Vec<(BlockIndex, ChainingValue)>, CatalogError> {
     let mut statement = connection.prepare_cached(
         "SELECT document_id, block_index, cv FROM blocks \
          WHERE document_id = $1 AND block_index >= $2 ORDER BY block_index LIMIT $3",
     )?;
-    let from = i64::try_from(from.get()).unwrap_or(i64::MAX);
+    let from = i64::try_from(page.from.get()).unwrap_or(i64::MAX);
+    let max = page.max.map_or(SQL_NO_LIMIT, i64::from);
     let mut rows = statement.query(params![document_id.to_i64(), from, max])?;
     let mut blocks = Vec::new();
     while let Some(row) = rows.next()? {

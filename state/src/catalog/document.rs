@@ -135,6 +135,13 @@ impl Document {
 }
 
 impl Document {
+    /// The length of the file; while it is not declared, that of the durable bytes. For people:
+    /// the largest length that the file may become tells them nothing.
+    #[must_use]
+    pub fn length_so_far(&self) -> FileSize {
+        self.length().so_far(self.durable_offset.get())
+    }
+
     /// What is promised of its bytes: what a checkpoint recorded, and from `publishing` on the
     /// whole file, where it was synced before the row said so.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Bytes that are taken back, so that they can be sent again.
 
-use super::{OpenBlock, Progress, RequestId, WRITERS_MAX};
-use crate::Refusal;
+use super::{OPEN_BLOCKS_MAX, OpenBlock, Progress, RequestId, WRITERS_MAX};
+use crate::{Integrity, Refusal};
 use std::ops::Range;
 use towline_types::{BlockIndex, Offset};
 
@@ -15,7 +15,27 @@ impl Progress {
         if blocks.contains(&BlockIndex::FIRST) {
             self.first_as_only = None;
         }
+        self.requests.forget(&(blocks.start.start().get()..blocks.end.start().get()));
         self.step_back(blocks.start);
+    }
+
+    /// Forgets the bytes of a block that requests under way have brought, and what its writer
+    /// announced. The other bytes of the block stay. Returns whether there were such bytes.
+    pub(crate) fn take_back_unconfirmed(&mut self, index: BlockIndex) -> bool {
+        let taken_back = self.requests.forget(&index.span(self.length.bound()));
+        for range in &taken_back {
+            self.take_back_from(index, range, Integrity::Unannounced);
+        }
+        if let Some(open) = self.open.get_mut(&index)
+            && !taken_back.is_empty()
+        {
+            open.announced = None;
+            if open.is_empty() {
+                self.open.remove(&index);
+            }
+        }
+        self.step_back(index);
+        !taken_back.is_empty()
     }
 
     /// A request begins whose bytes may be taken back as long as it is not confirmed. They
@@ -29,9 +49,9 @@ impl Progress {
 
     /// Whether bytes of that request may begin there.
     pub(crate) fn check_request(&self, id: RequestId, offset: Offset) -> Result<(), Refusal> {
-        let range = self.requests.get(id).ok_or(Refusal::Superseded)?;
-        if range.end != offset.get() {
-            let expected = Offset::try_from(range.end).unwrap_or(Offset::MAX);
+        let next = self.requests.next_byte(id).ok_or(Refusal::Superseded)?;
+        if next != offset.get() {
+            let expected = Offset::try_from(next).unwrap_or(Offset::MAX);
             return Err(Refusal::OffsetMismatch { expected });
         }
         Ok(())
@@ -55,30 +75,41 @@ impl Progress {
     /// Forgets exactly the bytes of a request. No checkpoint has recorded any of them, so all
     /// that is promised stays (P1) and the catalog need not know. Of a block that keeps other
     /// bytes the value is found by reading it back when it is whole again.
-    pub(crate) fn take_back_request(&mut self, id: RequestId) -> Result<Range<u64>, Refusal> {
-        let range = self.requests.end(id).ok_or(Refusal::Superseded)?;
-        let Some(last_byte) = range.end.checked_sub(1).filter(|last| *last >= range.start) else {
-            return Ok(range);
-        };
+    ///
+    /// What was announced stays announced, because an announcement is no byte of the request. That
+    /// holds for [`OPEN_BLOCKS_MAX`] blocks: the memory of more would grow with the file (P6), so
+    /// their values are to be announced again.
+    pub(crate) fn take_back_request(
+        &mut self,
+        id: RequestId,
+        integrity: Integrity,
+    ) -> Result<Vec<Range<u64>>, Refusal> {
+        let ranges = self.requests.end(id).ok_or(Refusal::Superseded)?;
         let block_of = |byte: u64| Offset::try_from(byte).map(BlockIndex::at).ok();
-        let (Some(first), Some(last)) = (block_of(range.start), block_of(last_byte)) else {
-            return Ok(range);
-        };
-        let mut index = first;
-        while index <= last {
-            self.take_back_from(index, &range);
-            index = index.next();
+        for range in &ranges {
+            let (Some(first), Some(last)) = (block_of(range.start), block_of(range.end - 1)) else {
+                continue;
+            };
+            let mut index = first;
+            while index <= last {
+                self.take_back_from(index, range, integrity);
+                index = index.next();
+            }
+            self.step_back(first);
         }
-        self.step_back(first);
-        Ok(range)
+        Ok(ranges)
     }
 
-    fn take_back_from(&mut self, index: BlockIndex, range: &Range<u64>) {
+    fn take_back_from(&mut self, index: BlockIndex, range: &Range<u64>, integrity: Integrity) {
         let start = index.start().get();
         let local = range.start.saturating_sub(start)..range.end - start;
         self.unrecorded.remove(&index);
-        if self.held.remove(&index).is_some() {
-            self.open.insert(index, OpenBlock::with_prefix(self.block_bytes(index)));
+        if let Some(value) = self.held.remove(&index) {
+            let mut open = OpenBlock::with_prefix(self.block_bytes(index));
+            if integrity == Integrity::Announced && self.open.len() < OPEN_BLOCKS_MAX {
+                open.announced = Some(value);
+            }
+            self.open.insert(index, open);
             if index == BlockIndex::FIRST {
                 self.first_as_only = None;
             }

@@ -83,15 +83,31 @@ impl Upload {
         &mut self,
         lease: Lease,
         request: RequestId,
-    ) -> Result<Range<u64>, Refusal> {
+    ) -> Result<Vec<Range<u64>>, Refusal> {
         self.check_lease(lease)?;
-        self.progress.take_back_request(request)
+        self.progress.take_back_request(request, lease.mode.integrity)
+    }
+
+    /// Forgets what is wrong of a block that differs from its announcement, and the announcement.
+    /// If requests that are not confirmed have brought bytes of it, these bytes are forgotten: all
+    /// others were confirmed, or promised (P1), and stay. Returns whether there were such bytes;
+    /// if not, the caller [withdraws](Self::withdraw) the block.
+    ///
+    /// # Errors
+    /// Where the lease is no longer in force.
+    pub fn take_back_unconfirmed(
+        &mut self,
+        lease: Lease,
+        index: BlockIndex,
+    ) -> Result<bool, Refusal> {
+        self.check_lease(lease)?;
+        Ok(self.progress.take_back_unconfirmed(index))
     }
 
     /// The value of a block that is whole.
     ///
     /// # Errors
-    /// [`Refusal::BlockMismatch`]: withdraw the block.
+    /// [`Refusal::BlockMismatch`]: [take the block back](Self::take_back_unconfirmed).
     pub fn hashed(
         &mut self,
         lease: Lease,
@@ -111,7 +127,8 @@ impl Upload {
     /// The writer says which value a block has, before or after its bytes.
     ///
     /// # Errors
-    /// [`Refusal::BlockMismatch`]: withdraw the block. [`Refusal::NoSuchBlock`],
+    /// [`Refusal::BlockMismatch`]: [take the block back](Self::take_back_unconfirmed).
+    /// [`Refusal::NoSuchBlock`],
     /// [`Refusal::TooManyOpen`], and where the lease is no longer in force.
     pub fn announce(
         &mut self,
@@ -139,7 +156,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`Refusal::SizeExceeded`] where bytes are here that lie behind that end,
-    /// [`Refusal::SizeLimit`] where the file may not become so long,
+    /// [`Refusal::OwnLimit`] where the file may not become that long,
     /// [`Refusal::FileChanged`] where another length was declared before, and where the lease
     /// is no longer in force.
     pub fn declare(&mut self, lease: Lease, filesize: FileSize) -> Result<(), Refusal> {

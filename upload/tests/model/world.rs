@@ -24,7 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
 /// A request under way: the model's idea of its bytes.
 struct Request {
     id: RequestId,
-    bytes: Range<u64>,
+    /// Those that are here.
+    bytes: Ranges,
+    /// Where its next byte belongs.
+    next: u64,
 }
 
 pub(crate) struct World {
@@ -59,6 +62,11 @@ fn offset(bytes: u64) -> Offset {
 
 fn block_at(index: u64) -> BlockIndex {
     BlockIndex::new(index).unwrap()
+}
+
+/// The value of a block in a file of several.
+fn value_of_several(index: BlockIndex) -> ChainingValue {
+    ChainingValue::from_bytes([u8::try_from(index.get()).unwrap() + 1; 32])
 }
 
 /// The value of the first block where no other follows.
@@ -117,7 +125,7 @@ impl World {
     fn value(&self, index: BlockIndex) -> ChainingValue {
         match self.declared {
             Some(declared) if block_count(size(declared)) == 1 => only_value(),
-            _ => ChainingValue::from_bytes([u8::try_from(index.get()).unwrap() + 1; 32]),
+            _ => value_of_several(index),
         }
     }
 
@@ -142,8 +150,8 @@ impl World {
 
     /// The first byte that a request may still take back.
     fn first_unconfirmed(&self) -> Option<u64> {
-        let with_bytes = self.requests.iter().filter(|request| !request.bytes.is_empty());
-        with_bytes.map(|request| request.bytes.start).min()
+        let ranges = self.requests.iter().flat_map(|request| request.bytes.iter());
+        ranges.map(|range| range.start).min()
     }
 
     fn request(&self, number: u8) -> Option<usize> {
@@ -156,7 +164,34 @@ impl World {
         self.upload.withdraw(lease, range.clone()).unwrap();
         self.recorded.retain(|index, _| !range.contains(index));
         self.durable = self.upload.progress().durable().get();
-        self.here.remove(&(range.start.start().get()..range.end.start().get()));
+        let gone = range.start.start().get()..range.end.start().get();
+        self.here.remove(&gone);
+        for request in &mut self.requests {
+            request.bytes.remove(&gone);
+        }
+    }
+
+    /// What a caller does about a block that differs from its announcement: bytes of requests that
+    /// have not ended are forgotten, if there are any in the block, else the whole block.
+    fn mismatched(&mut self, lease: Lease, index: BlockIndex) {
+        let span = self.span(index);
+        let mut is_unconfirmed = false;
+        for request in &mut self.requests {
+            let mut others = request.bytes.clone();
+            others.remove(&span);
+            for range in request.bytes.iter() {
+                let range = range.start.max(span.start)..range.end.min(span.end);
+                is_unconfirmed |= range.start < range.end;
+                self.here.remove(&range);
+            }
+            request.bytes = others;
+        }
+        assert_eq!(self.upload.take_back_unconfirmed(lease, index), Ok(is_unconfirmed));
+        if is_unconfirmed {
+            self.hashers.remove(&index);
+        } else {
+            self.take_back(lease, index.get(), 1);
+        }
     }
 
     fn resume(&mut self, mode: SendingMode, offset: Option<Offset>) -> Result<Lease, Refusal> {
@@ -214,7 +249,10 @@ impl World {
             Command::BeginRequest { block, shift } => {
                 let at = self.place(block, shift);
                 match self.upload.begin_request(lease, offset(at)) {
-                    Ok(id) => self.requests.push(Request { id, bytes: at..at }),
+                    Ok(id) => {
+                        let bytes = Ranges::default();
+                        self.requests.push(Request { id, bytes, next: at });
+                    }
                     Err(refusal) => {
                         assert_eq!(refusal, Refusal::TooManyWriters { max: self.requests.len() });
                     }
@@ -229,16 +267,22 @@ impl World {
             }
             Command::TakeBackRequest { request } => {
                 let Some(number) = self.request(request) else { return };
-                let Request { id, bytes } = self.requests.remove(number);
-                assert_eq!(self.upload.take_back_request(lease, id), Ok(bytes.clone()));
-                self.here.remove(&bytes);
-                // They have taken in bytes that are gone.
-                self.hashers.retain(|index, _| {
+                let Request { id, bytes, .. } = self.requests.remove(number);
+                let held: Vec<_> = self.upload.progress().held().map(|(index, _)| index).collect();
+                let taken_back = self.upload.take_back_request(lease, id).unwrap();
+                assert!(taken_back.iter().eq(bytes.iter()));
+                for range in bytes.iter() {
+                    self.here.remove(range);
+                }
+                let block_bytes = |index: BlockIndex| {
                     let start = index.start().get();
-                    bytes.is_empty()
-                        || bytes.end <= start
-                        || start + BLOCK_SIZE_BYTES <= bytes.start
-                });
+                    start..start + BLOCK_SIZE_BYTES
+                };
+                // They have taken in bytes that are gone.
+                self.hashers.retain(|index, _| !bytes.touch(&block_bytes(*index)));
+                for index in held.into_iter().filter(|index| bytes.touch(&block_bytes(*index))) {
+                    self.check_announcement_stays(lease, index);
+                }
             }
             Command::Declare { further } => self.declare(lease, further),
             Command::Resume { mode, offset_is_right } => {
@@ -291,7 +335,7 @@ impl World {
             Err(Refusal::NoSuchBlock { .. }) => assert!(block >= block_count(self.bound())),
             Err(Refusal::BlockMismatch { .. }) => {
                 assert!(!is_right && is_whole);
-                self.take_back(lease, block, 1);
+                self.mismatched(lease, index);
             }
             Err(other) => panic!("{other:?}"),
         }
@@ -300,6 +344,7 @@ impl World {
     fn declare(&mut self, lease: Lease, further: i64) {
         let reach = self.here.end();
         let wanted = reach.saturating_add_signed(further).min(FILESIZE + 1);
+        let was_held = self.is_held(BlockIndex::FIRST);
         let declared = self.upload.declare(lease, size(wanted));
         match self.declared {
             Some(known) if known == wanted => assert_eq!(declared, Ok(())),
@@ -308,7 +353,7 @@ impl World {
             }
             None if wanted > FILESIZE => {
                 let (filesize, max) = (size(wanted), size(FILESIZE));
-                assert_eq!(declared, Err(Refusal::SizeLimit { filesize, max }));
+                assert_eq!(declared, Err(Refusal::OwnLimit { filesize, max }));
             }
             None if wanted < reach => {
                 assert_eq!(declared, Err(Refusal::SizeExceeded { filesize: size(wanted) }));
@@ -323,16 +368,31 @@ impl World {
                 for index in self.upload.progress().unhashed() {
                     assert!(self.is_whole(index));
                     self.check_hasher(index);
-                    self.hashed(lease, index);
+                    // It may have been announced before the length was known.
+                    let value = match index {
+                        BlockIndex::FIRST => {
+                            BlockValue::of_first(value_of_several(index), only_value())
+                        }
+                        _ => self.hash_of(index),
+                    };
+                    self.hashed_to(lease, index, value);
                 }
+                assert!(!was_held || self.is_held(BlockIndex::FIRST), "nothing is asked for twice");
             }
         }
+    }
+
+    /// A block that was held was announced, and is held again when its bytes come again.
+    fn check_announcement_stays(&self, lease: Lease, index: BlockIndex) {
+        let mut upload = self.upload.clone();
+        let verdict = upload.hashed(lease, index, self.hash_of(index));
+        assert_eq!(verdict, Ok(Verdict::Held));
     }
 
     fn append(&mut self, lease: Lease, at: u64, length: u64, request: Option<usize>) {
         let number = request;
         let request = number.map(|number| &self.requests[number]);
-        let at = request.map_or(at, |request| request.bytes.end);
+        let at = request.map_or(at, |request| request.next);
         let granted = match request {
             Some(request) => {
                 let elsewhere = offset(at + 1);
@@ -350,7 +410,8 @@ impl World {
                     Some(number) => {
                         let request = &mut self.requests[number];
                         self.upload.appended_to_request(request.id, append, self.now);
-                        request.bytes.end += append.length_bytes;
+                        request.next = at + append.length_bytes;
+                        request.bytes.add(at..request.next);
                     }
                     None => self.upload.appended(append, self.now),
                 }
@@ -407,12 +468,16 @@ impl World {
     }
 
     fn hashed(&mut self, lease: Lease, index: BlockIndex) {
-        match self.upload.hashed(lease, index, self.hash_of(index)) {
+        self.hashed_to(lease, index, self.hash_of(index));
+    }
+
+    fn hashed_to(&mut self, lease: Lease, index: BlockIndex, value: BlockValue) {
+        match self.upload.hashed(lease, index, value) {
             Ok(Verdict::Held) => assert!(self.is_held(index)),
             Ok(Verdict::Awaiting) => {
                 assert_eq!(lease.mode().integrity, Integrity::Announced);
             }
-            Err(Refusal::BlockMismatch { .. }) => self.take_back(lease, index.get(), 1),
+            Err(Refusal::BlockMismatch { .. }) => self.mismatched(lease, index),
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -424,7 +489,7 @@ impl World {
                 assert_eq!(self.declared, Some(filesize.get()));
                 assert!(at + length > filesize.get());
             }
-            Refusal::SizeLimit { filesize, max } => {
+            Refusal::OwnLimit { filesize, max } => {
                 assert_eq!((self.declared, max.get()), (None, FILESIZE));
                 assert_eq!(filesize.get(), at + length);
                 assert!(at + length > FILESIZE);
@@ -470,11 +535,7 @@ impl World {
         self.recorded.extend(snapshot.blocks.iter().copied());
         let unconfirmed = |index: BlockIndex| {
             let span = self.span(index);
-            let touches = |request: &Request| {
-                let Range { start, end } = request.bytes;
-                start < end && start < span.end && span.start < end
-            };
-            self.requests.iter().any(touches)
+            self.requests.iter().any(|request| request.bytes.touch(&span))
         };
         let held = self.upload.progress().held().map(|(index, _)| index);
         for index in held {
