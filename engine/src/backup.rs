@@ -6,7 +6,7 @@
 //! all documents that the copy of the catalog knows.
 
 use crate::clock::Clock;
-use crate::storage::{Look, Part};
+use crate::storage::{Look, Part, PathError};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -49,16 +49,8 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// What the system says.
-    #[error("cannot {what} {}", path.display())]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] PathError),
 }
 
 /// Rows that are in memory at a time.
@@ -216,6 +208,5 @@ fn explain(
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
-    let path = path.to_owned();
-    move |source| BackupError::Io { what, path, source }
+    PathError::of(what, path)
 }

@@ -199,7 +199,7 @@ fn row(
 /// Syncs each of them; if there are many, by several threads at the same time.
 fn sync_all(uploads: &[&Arc<ActiveUpload>]) -> Vec<Result<Synced, StorageError>> {
     let sync = |uploads: &[&Arc<ActiveUpload>]| -> Vec<_> {
-        uploads.iter().map(|active| active.staging().sync()).collect()
+        uploads.iter().map(|active| Synced::by_sync_of(active.staging())).collect()
     };
     if uploads.len() <= GROUP {
         return sync(uploads);

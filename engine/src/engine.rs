@@ -18,7 +18,8 @@ use crate::publish::{deferred, leftover_copies};
 use crate::shared::Shared;
 use crate::state_file_copy::file::{StateCopyError, StateFileCopy};
 use crate::storage::{
-    DataFolder, DiskStorage, FolderError, FolderLock, MemoryStorage, Storage, StorageError,
+    DataFolder, DiskStorage, FolderError, FolderLock, MemoryStorage, PathError, Storage,
+    StorageError,
 };
 use crate::writer::OrderedWriter;
 use crate::{Clock, checkpoint, expiry, recovery, state_file_copy};
@@ -151,11 +152,8 @@ impl Engine {
     /// # Errors
     /// Where no temporary folder can be made.
     pub fn open_in_memory(capacity_bytes: u64, runtime: &Handle) -> Result<Self, OpenError> {
-        let folder = tempfile::tempdir().map_err(|source| FolderError::Io {
-            what: "make a folder in",
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let folder = tempfile::tempdir()
+            .map_err(PathError::of::<FolderError>("make a folder in", &std::env::temp_dir()))?;
         let mut config = EngineConfig::new(folder.path());
         config.reserve_bytes = 0;
         let storage = Arc::new(MemoryStorage::new(capacity_bytes));

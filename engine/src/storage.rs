@@ -25,7 +25,8 @@
 //! - **A success is true (P5).** `Ok` from [`Staging::sync`] means that every byte
 //!   whose `write_all_at` had returned before survives a power cut, and `Ok` from
 //!   [`Storage::publish`] that the file, its name and every folder above it do (P2, P3). A
-//!   checkpoint can only be recorded with the [`Synced`] that such a sync has returned (P1).
+//!   checkpoint can only be recorded with the [`Synced`] that [`Synced::by_sync_of`] makes by such
+//!   a sync (P1).
 //! - **Nothing is overwritten.** No method but [`TreeStorage::replace`] gives a name that is taken,
 //!   and that one keeps the file that had the name. None deletes a file of which the caller has not
 //!   said that it knows it.
@@ -63,6 +64,7 @@ mod marker;
 mod memory;
 mod mount_list;
 mod mount_points;
+mod path_error;
 mod paths;
 mod published;
 mod recent_folders;
@@ -95,6 +97,7 @@ pub use latch::Latch;
 pub use local_disk::{LocalDisk, Stray};
 pub use marker::{Found, Marker, Part};
 pub use memory::MemoryStorage;
+pub use path_error::PathError;
 pub use published::{Published, RangeReader, ReadAt};
 pub use scan::{DataFolderScan, FoundFile};
 pub use staging::{NewName, Publishable, Staging};

@@ -14,6 +14,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use towline_engine::Clock;
+use towline_engine::storage::PathError;
 use towline_state::catalog::Store;
 use towline_types::{StoreId, Timestamp, UserId};
 
@@ -71,16 +72,8 @@ pub enum TokenError {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// What the system says.
-    #[error("cannot {what} {}", path.display())]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] PathError),
     /// The file holds no Ed25519 key.
     #[error("{} holds no Ed25519 key", path.display())]
     Damaged {
@@ -247,8 +240,7 @@ pub fn write_token(path: &Path, token: &str) -> Result<(), KeyError> {
 }
 
 fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
-    let path = path.to_owned();
-    move |source| KeyError::Io { what, path, source }
+    PathError::of(what, path)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use crate::token::KeyError;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use towline_engine::storage::PathError;
 use towline_types::UserId;
 
 /// The file with the number.
@@ -56,7 +57,7 @@ impl UserNumbers {
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> KeyError {
-        KeyError::Io { what, path: self.path.clone(), source }
+        PathError::new(what, &self.path, source).into()
     }
 }
 

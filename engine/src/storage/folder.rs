@@ -3,6 +3,7 @@
 use super::contents::{self, Contents};
 use super::directory::Directory;
 use super::marker::{self, Found, Marker, Part};
+use super::path_error::PathError;
 use super::paths;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
@@ -53,16 +54,8 @@ pub enum FolderError {
         path: PathBuf,
     },
     /// Anything else the system says.
-    #[error("cannot {what} {}", path.display())]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] PathError),
 }
 
 /// What lies in the place of a data folder, found without making or changing anything.
@@ -425,7 +418,7 @@ fn opening(path: &Path, errno: Errno) -> FolderError {
 }
 
 fn io(what: &'static str, path: &Path, source: io::Error) -> FolderError {
-    FolderError::Io { what, path: path.to_owned(), source }
+    PathError::new(what, path, source).into()
 }
 
 #[cfg(test)]

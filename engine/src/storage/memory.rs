@@ -19,7 +19,6 @@ mod tree_storage;
 use super::error::Loss;
 use super::{
     GoesOn, Latch, Publishable, Published, Put, ReadAt, Staged, Staging, Storage, StorageError,
-    Synced,
 };
 use blocks::Blocks;
 use std::collections::BTreeMap;
@@ -409,10 +408,10 @@ impl Staging for MemoryStaging {
         Ok(())
     }
 
-    fn sync(&self) -> Result<Synced, StorageError> {
+    fn sync(&self) -> Result<(), StorageError> {
         self.sync_data()?;
         self.file.content().is_name_durable = true;
-        Ok(Synced::new(self.file.number))
+        Ok(())
     }
 
     fn length_bytes(&self) -> Result<u64, StorageError> {

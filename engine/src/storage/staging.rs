@@ -1,7 +1,7 @@
 //! The bytes of one upload: what a store does with them until they are published.
 
+use super::StorageError;
 use super::error::Loss;
-use super::{StorageError, Synced};
 use towline_state::catalog::FileStamp;
 use towline_types::{DocumentPath, FileSize, Offset, UserId};
 
@@ -74,13 +74,15 @@ pub trait Staging: Publishable {
     fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError>;
 
     /// Makes every written byte durable, and the staging area's name. A durable offset rests on
-    /// both (P1): bytes without a name are as lost as bytes that were not written.
+    /// both (P1): bytes without a name are as lost as bytes that were not written. To record such
+    /// an offset takes the proof that [`Synced::by_sync_of`](super::Synced::by_sync_of) makes by
+    /// this call.
     ///
     /// # Errors
     /// [`StorageError::SyncFailed`] once where it was the bytes, and
     /// [`StorageError::ReadOnly`] where it was the name; the store is then closed for
     /// changes, and any later call says the latter without another try.
-    fn sync(&self) -> Result<Synced, StorageError>;
+    fn sync(&self) -> Result<(), StorageError>;
 
     /// How many bytes long the staging area is now. Never a durable offset: after a power cut
     /// it was measured to be more than what had been synced.

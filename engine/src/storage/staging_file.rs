@@ -7,7 +7,7 @@ use super::file::{
 };
 use super::group_sync::Ticket;
 use super::volume::Volume;
-use super::{NewName, Publishable, Staging, Synced, paths, rename, space};
+use super::{NewName, Publishable, Staging, paths, rename, space};
 use crate::failpoint;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -220,10 +220,9 @@ impl Staging for StagingFile {
         drop_cached(&self.file);
     }
 
-    fn sync(&self) -> Result<Synced, StorageError> {
+    fn sync(&self) -> Result<(), StorageError> {
         self.sync_data()?;
-        self.volume.staging.sync_name(self.ticket, &self.volume.latch)?;
-        Ok(Synced::new(self.inode))
+        self.volume.staging.sync_name(self.ticket, &self.volume.latch)
     }
 
     fn length_bytes(&self) -> Result<u64, StorageError> {
@@ -318,14 +317,14 @@ mod tests {
         let broken = over("/dev/null", &folder);
         broken.write_all_at(b"12345", Offset::ZERO).unwrap();
         let healthy = StagingFile::create(&broken.volume, id(2), size(5)).unwrap();
-        drop(healthy.sync().unwrap());
+        healthy.sync().unwrap();
 
         let failed = broken.sync();
         assert!(matches!(failed, Err(StorageError::SyncFailed(_))), "{failed:?}");
         for refused in [
-            broken.sync().map(drop),
+            broken.sync(),
             broken.write_all_at(b"x", Offset::ZERO),
-            healthy.sync().map(drop),
+            healthy.sync(),
             healthy.sync_data(),
             healthy.write_all_at(b"x", Offset::ZERO),
         ] {

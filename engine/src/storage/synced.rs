@@ -1,10 +1,13 @@
 //! The proof that a staging area was synced.
 
-/// Every byte that was in a staging area when [`Staging::sync`](super::Staging::sync) was
-/// called is durable, and so is the area's name.
+use super::{Staging, StorageError};
+
+/// Every byte that was in a staging area when [`Staging::sync`] was called is durable, and so is
+/// the area's name.
 ///
-/// Only a store makes one, by a sync that succeeded, and what records a checkpoint takes one
-/// for each upload: so no offset can be recorded, and none told as durable, without a sync
+/// It is only made by [`Synced::by_sync_of`], which calls that method of a store: any crate can
+/// implement a store, and none can make this proof without a sync. What records a checkpoint takes
+/// one for each upload: so no offset can be recorded, and none told as durable, without a sync
 /// before (P1). It is used up there: the next checkpoint needs the next sync.
 ///
 /// ```compile_fail
@@ -35,7 +38,7 @@
 /// use towline_engine::storage::{Staging, StorageError, Synced};
 ///
 /// fn sync(staging: &dyn Staging) -> Result<Synced, StorageError> {
-///     staging.sync()
+///     Synced::by_sync_of(staging)
 /// }
 /// ```
 #[derive(Debug, PartialEq, Eq)]
@@ -46,9 +49,13 @@ pub struct Synced {
 }
 
 impl Synced {
-    /// For a store whose sync of that file, and of its name, has succeeded.
-    pub(super) const fn new(file_number: u64) -> Self {
-        Self { file_number }
+    /// Syncs a staging area and its name.
+    ///
+    /// # Errors
+    /// As [`Staging::sync`].
+    pub fn by_sync_of(staging: &dyn Staging) -> Result<Self, StorageError> {
+        staging.sync()?;
+        Ok(Self { file_number: staging.file_number() })
     }
 
     /// Whether it was this file that was synced.

@@ -139,7 +139,7 @@ impl Store {
         let content = content(*number);
         let staging = self.storage.create(id(*number), size(content.len())).unwrap();
         staging.write_all_at(&content, offset(0)).unwrap();
-        drop(staging.sync().unwrap());
+        staging.sync().unwrap();
     }
 
     /// Repeats a step that was cut off, as a start does.

@@ -27,7 +27,7 @@ impl Store {
         let filesize = FileSize::try_from(bytes.len() as u64).expect("a size");
         let staging = self.storage.create(id(number), filesize).expect("room");
         staging.write_all_at(bytes, Offset::ZERO).expect("room");
-        drop(staging.sync().expect("a sync"));
+        staging.sync().expect("a sync");
     }
 
     fn put(&self, number: u64, at: &str, bytes: &[u8]) {

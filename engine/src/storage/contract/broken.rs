@@ -8,7 +8,7 @@ use super::{CAPACITY_BYTES, Subject, deleting, discarding, folders, latching, po
 use super::{publishing, reading, relocating, replacing, restarting, space, whole};
 use crate::storage::{
     GoesOn, Latch, MemoryStorage, Publishable, Published, Put, ReadAt, Staged, Staging, Storage,
-    StorageError, Synced,
+    StorageError,
 };
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -277,9 +277,9 @@ impl Staging for BrokenStaging {
         self.inner.read_exact_at(buffer, at)
     }
 
-    fn sync(&self) -> Result<Synced, StorageError> {
+    fn sync(&self) -> Result<(), StorageError> {
         if self.fault == Fault::SyncsNothing {
-            return Ok(Synced::new(self.inner.file_number()));
+            return Ok(());
         }
         self.inner.sync()
     }

@@ -30,7 +30,7 @@ pub(super) fn a_closed_store_refuses_every_change_and_goes_on_reading(subject: i
         // To take it up is a change.
         storage.open(id(4)).map(drop),
         staging.write_all_at(b"x", Offset::ZERO),
-        staging.sync().map(drop),
+        staging.sync(),
         staging.sync_data(),
         staging.truncate(Offset::ZERO),
         staging.reserve(size(6)),

@@ -74,7 +74,7 @@ pub(super) fn what_was_replaced_stays_replaced(subject: impl CutOff) {
 pub(super) fn synced_bytes_are_there(subject: impl CutOff) {
     let staging = subject.storage().create(id(1), size(200_000)).unwrap();
     staging.write_all_at(&vec![1; 100_000], Offset::ZERO).unwrap();
-    drop(staging.sync().unwrap());
+    staging.sync().unwrap();
     staging.write_all_at(&vec![2; 50_000], offset(90_000)).unwrap();
     drop(staging);
     let subject = subject.after_power_cut();
@@ -99,7 +99,7 @@ fn what_was_not_synced_is_gone_behind_a_power_cut_of_the_memory() {
     let nameless = upload(&storage, 1, b"bytes");
     let named = upload(&storage, 2, b"first");
     drop(super::Storage::create(&storage, id(3), size(9)).unwrap());
-    drop(named.sync().unwrap());
+    named.sync().unwrap();
     named.write_all_at(b"other and more", Offset::ZERO).unwrap();
     let before = super::Storage::free_bytes(&storage).unwrap();
 

@@ -1,7 +1,7 @@
 //! What was written at a position is read at that position.
 
 use super::{Subject, id, loss, offset, on_every_store, path, put, read, size, upload, user};
-use crate::storage::Loss;
+use crate::storage::{Loss, Synced};
 use std::io::Read as _;
 use towline_types::Offset;
 
@@ -24,7 +24,7 @@ pub(super) fn what_is_written_in_any_order_is_read_and_published(subject: impl S
     staging.write_all_at(&vec![3; 1 << 20], Offset::ZERO).unwrap();
     staging.start_writeback(Offset::ZERO, whole.get());
     staging.start_writeback(Offset::ZERO, 0);
-    drop(staging.sync().unwrap());
+    staging.sync().unwrap();
     staging.drop_cached();
     let mut middle = [0; 4];
     staging.read_exact_at(&mut middle, offset((1 << 20) - 2)).unwrap();
@@ -86,6 +86,6 @@ pub(super) fn the_file_number_stays_and_the_stamp_changes_with_the_bytes(subject
     assert_eq!(stamp, Some(published.stamp));
 
     let other = storage.create(id(3), size(5)).unwrap();
-    assert!(other.sync().unwrap().is_of(other.file_number()));
-    assert!(!second.sync().unwrap().is_of(other.file_number()));
+    assert!(Synced::by_sync_of(&*other).unwrap().is_of(other.file_number()));
+    assert!(!Synced::by_sync_of(&*second).unwrap().is_of(other.file_number()));
 }

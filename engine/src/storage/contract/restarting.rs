@@ -14,7 +14,7 @@ pub(super) fn an_upload_is_continued_after_a_restart(subject: impl Subject) {
     let whole = size(3 << 20);
     let staging = subject.storage().create(id(1), whole).unwrap();
     staging.write_all_at(b"12345 and more", Offset::ZERO).unwrap();
-    drop(staging.sync().unwrap());
+    staging.sync().unwrap();
     drop(staging);
 
     let subject = subject.after_kill();
@@ -31,7 +31,7 @@ pub(super) fn an_upload_is_continued_after_a_restart(subject: impl Subject) {
     staging.truncate(offset(99)).unwrap();
     assert_eq!(staging.length_bytes().unwrap(), 5, "never made longer");
     staging.write_all_at(b"678", offset(5)).unwrap();
-    drop(staging.sync().unwrap());
+    staging.sync().unwrap();
     put(storage, 1, "doc").unwrap();
     assert_eq!(read(storage, "doc").unwrap(), b"12345678");
 }

@@ -13,7 +13,7 @@ use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 use towline_engine::storage::{
     Copied, CopyStorage, DeferredStorage, GoesOn, Latch, MemoryStorage, NewName, Publishable,
-    Published, Put, Staged, Staging, Storage, StorageError, Synced,
+    Published, Put, Staged, Staging, Storage, StorageError,
 };
 use towline_state::catalog::FileStamp;
 use towline_types::{BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
@@ -276,7 +276,17 @@ impl Scripted {
 
     fn staging(&self, id: DocumentId, inner: Arc<dyn Staging>) -> Arc<dyn Staging> {
         locked(&self.script.stagings).push(Arc::clone(&inner));
-        Arc::new(ScriptedStaging { storage: self.clone(), id, inner })
+        let file: Arc<dyn Publishable> = Arc::<dyn Staging>::clone(&inner);
+        Arc::new(ScriptedArea { storage: self.clone(), id, file, staging: inner, is_named: true })
+    }
+
+    fn whole(
+        &self,
+        id: DocumentId,
+        file: Arc<dyn Publishable>,
+        is_named: bool,
+    ) -> Arc<dyn Publishable> {
+        Arc::new(ScriptedArea { storage: self.clone(), id, file, staging: (), is_named })
     }
 
     fn rename(
@@ -303,7 +313,7 @@ impl Storage for Scripted {
         bytes: &[u8],
     ) -> Result<Arc<dyn Publishable>, StorageError> {
         let inner = self.script.around(Call::CreateWhole, || self.inner.create_whole(id, bytes))?;
-        Ok(Arc::new(ScriptedWhole { storage: self.clone(), id, inner, is_named: true }))
+        Ok(self.whole(id, inner, true))
     }
 
     fn open(&self, id: DocumentId) -> Result<Arc<dyn Staging>, StorageError> {
@@ -401,8 +411,7 @@ impl CopyStorage for Scripted {
         }
         let inner = self.inner.create_whole(id, &bytes)?;
         self.script.reach(Moment::After, Call::CreateCopy)?;
-        let storage = self.clone();
-        Ok(Copied::Whole(Arc::new(ScriptedWhole { storage, id, inner, is_named: true })))
+        Ok(Copied::Whole(self.whole(id, inner, true)))
     }
 }
 
@@ -415,13 +424,13 @@ impl DeferredStorage for Scripted {
         let create = || self.inner.create_whole(id, bytes);
         let inner = self.script.around(Call::CreateUnnamed, create)?;
         locked(&self.script.unnamed).insert(id);
-        Ok(Arc::new(ScriptedWhole { storage: self.clone(), id, inner, is_named: false }))
+        Ok(self.whole(id, inner, false))
     }
 
     fn sync_all(&self) -> Result<(), StorageError> {
         self.script.around(Call::SyncAll, || {
             for staging in locked(&self.script.stagings).iter() {
-                drop(staging.sync()?);
+                staging.sync()?;
             }
             for (_, _, file) in locked(&self.script.unsynced).drain(..) {
                 file.sync_data()?;
@@ -458,14 +467,16 @@ impl towline_engine::storage::ReadAt for ScriptedFile {
 
 const _: fn(&ScriptedFile) -> &dyn Any = |file| file;
 
-struct ScriptedWhole {
+/// A staging area. `S` is nothing where it was made whole, and else what takes its bytes.
+struct ScriptedArea<S> {
     storage: Scripted,
     id: DocumentId,
-    inner: Arc<dyn Publishable>,
+    file: Arc<dyn Publishable>,
+    staging: S,
     is_named: bool,
 }
 
-impl Drop for ScriptedWhole {
+impl<S> Drop for ScriptedArea<S> {
     fn drop(&mut self) {
         // A file without a name ends with its descriptor.
         if !self.is_named && locked(&self.storage.script.unnamed).remove(&self.id) {
@@ -474,17 +485,17 @@ impl Drop for ScriptedWhole {
     }
 }
 
-impl Publishable for ScriptedWhole {
+impl<S: Send + Sync> Publishable for ScriptedArea<S> {
     fn file_number(&self) -> u64 {
-        self.inner.file_number()
+        self.file.file_number()
     }
 
     fn stamp(&self) -> Option<FileStamp> {
-        self.inner.stamp()
+        self.file.stamp()
     }
 
     fn sync_data(&self) -> Result<(), StorageError> {
-        self.storage.script.around(Call::SyncData, || self.inner.sync_data())
+        self.storage.script.around(Call::SyncData, || self.file.sync_data())
     }
 
     fn rename(
@@ -498,73 +509,40 @@ impl Publishable for ScriptedWhole {
         let script = &self.storage.script;
         script.around(Call::Rename, || self.storage.rename(self.id, user, path))?;
         if locked(&script.unnamed).remove(&self.id) {
-            let unsynced = (user, path.clone(), Arc::clone(&self.inner));
+            let unsynced = (user, path.clone(), Arc::clone(&self.file));
             locked(&script.unsynced).push(unsynced);
         }
         Ok(Some(Box::new(ScriptedName(self.storage.clone()))))
     }
 }
 
-struct ScriptedStaging {
-    storage: Scripted,
-    id: DocumentId,
-    inner: Arc<dyn Staging>,
-}
-
-impl Publishable for ScriptedStaging {
-    fn file_number(&self) -> u64 {
-        self.inner.file_number()
-    }
-
-    fn stamp(&self) -> Option<FileStamp> {
-        self.inner.stamp()
-    }
-
-    fn sync_data(&self) -> Result<(), StorageError> {
-        self.storage.script.around(Call::SyncData, || self.inner.sync_data())
-    }
-
-    fn rename(
-        &self,
-        user: UserId,
-        path: &DocumentPath,
-    ) -> Result<Option<Box<dyn NewName>>, StorageError> {
-        if !self.storage.extensions.renames {
-            return Ok(None);
-        }
-        let rename = || self.storage.rename(self.id, user, path);
-        self.storage.script.around(Call::Rename, rename)?;
-        Ok(Some(Box::new(ScriptedName(self.storage.clone()))))
-    }
-}
-
-impl Staging for ScriptedStaging {
+impl Staging for ScriptedArea<Arc<dyn Staging>> {
     fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
-        self.storage.script.around(Call::Write, || self.inner.write_all_at(bytes, at))
+        self.storage.script.around(Call::Write, || self.staging.write_all_at(bytes, at))
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError> {
-        self.storage.script.around(Call::Read, || self.inner.read_exact_at(buffer, at))
+        self.storage.script.around(Call::Read, || self.staging.read_exact_at(buffer, at))
     }
 
-    fn sync(&self) -> Result<Synced, StorageError> {
-        self.storage.script.around(Call::Sync, || self.inner.sync())
+    fn sync(&self) -> Result<(), StorageError> {
+        self.storage.script.around(Call::Sync, || self.staging.sync())
     }
 
     fn length_bytes(&self) -> Result<u64, StorageError> {
-        self.inner.length_bytes()
+        self.staging.length_bytes()
     }
 
     fn truncate(&self, end: Offset) -> Result<(), StorageError> {
-        self.storage.script.around(Call::Truncate, || self.inner.truncate(end))
+        self.storage.script.around(Call::Truncate, || self.staging.truncate(end))
     }
 
     fn reserve(&self, filesize: FileSize) -> Result<(), StorageError> {
-        self.storage.script.around(Call::Reserve, || self.inner.reserve(filesize))
+        self.storage.script.around(Call::Reserve, || self.staging.reserve(filesize))
     }
 
     fn find_again(&self) -> Result<u64, StorageError> {
-        self.storage.script.around(Call::FindAgain, || self.inner.find_again())
+        self.storage.script.around(Call::FindAgain, || self.staging.find_again())
     }
 }
 
