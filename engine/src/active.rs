@@ -44,7 +44,7 @@ use towline_types::{DocumentId, FileSize, Timestamp, UserId};
 use towline_upload::{Lease, Length, Phase, Refusal, Snapshot, Upload};
 use writeback::Writeback;
 
-/// The time between two looks at an upload whose row lock a checkpoint has.
+/// How long a thread waits before it tries once more to take the row lock from a checkpoint.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// See the module's description.
@@ -142,8 +142,8 @@ impl ActiveUpload {
     }
 
     /// Retires this `ActiveUpload` if the upload is paused and the catalog knows all of it: then
-    /// the next request reads it back from disk. Returns whether the upload is paused and the
-    /// catalog does not know all of it yet, so that it can be retired later.
+    /// the next request reads it back from disk. Returns true if the upload is paused, but the
+    /// catalog does not know all of it yet: then the caller tries again later.
     pub(crate) fn retire_if_idle(&self) -> bool {
         let mut inner = self.inner();
         let is_paused = inner.upload.phase() == Phase::Uploading && inner.upload.lease().is_none();
@@ -169,9 +169,9 @@ impl ActiveUpload {
         Arc::clone(&self.row).try_lock_owned().ok().map(RowGuard)
     }
 
-    /// Takes the row lock, and blocks while a thread has it that soon lets go of it, as a
-    /// checkpoint does. It does not wait for a publishing, which keeps the lock until the document
-    /// has its place: that may take as long as a copy to another file system.
+    /// Takes the row lock. Blocks while a checkpoint has the lock, which is short. It does not wait
+    /// for a publishing: that keeps the lock until the document has its place, which may take as
+    /// long as a copy to another file system.
     ///
     /// # Errors
     /// Where the upload is being published.
@@ -190,8 +190,8 @@ impl ActiveUpload {
         }
     }
 
-    /// Whether the last byte of the file came less than `patience` ago, so that a `complete`, which
-    /// syncs by itself, is to be expected: then a checkpoint would sync the upload for nothing.
+    /// Whether the last byte of the file came less than `patience` ago. Then `complete` is likely
+    /// to follow, which syncs by itself, and a checkpoint would sync the upload for nothing.
     pub(crate) fn is_about_to_complete(&self, patience: Duration) -> bool {
         let inner = self.inner();
         let progress = inner.upload.progress();
@@ -225,8 +225,8 @@ impl ActiveUpload {
         }
     }
 
-    /// The last event for a client whose writer has let go of this upload: how far it is, or how it
-    /// has ended since.
+    /// The last event for a client, after its writer has let go of this upload: how far the upload
+    /// is, or how it has ended since.
     pub(crate) fn last_word(&self) -> EventKind {
         // While another thread has the row lock, it may still be recording the end in the catalog.
         // Then the client is told the position.
@@ -240,9 +240,9 @@ impl ActiveUpload {
         }
     }
 
-    /// Calls `say` with the position, and with whether a writer has the lease. `inner` is locked
-    /// meanwhile: an event about a later change is sent later, so that a client never hears of a
-    /// durable offset and then of a smaller one.
+    /// Calls `say` with the position, and with whether a writer has the lease. `inner` stays locked
+    /// during the call, so an event about a later change is sent later. Otherwise a client could
+    /// hear of a durable offset and then of a smaller one.
     pub(crate) fn say_standing(&self, say: impl FnOnce(Position, bool)) {
         let inner = self.inner();
         say(inner.position(), inner.upload.lease().is_some());

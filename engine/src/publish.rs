@@ -36,21 +36,21 @@ use volume_copies::{CopyProgress, VolumeCopy};
 
 /// The publishing of a whole, verified upload.
 ///
-/// 1. The data is synced: the row must never say `publishing`, and nothing else, of
-///    bytes that a power cut could still take (P2).
-/// 2. The row says `publishing` and under which name: recovery finishes from here
+/// 1. The data is synced. Otherwise the row would say `publishing` of bytes that a power cut could
+///    still take (P2).
+/// 2. The row says `publishing`, and the name. From here on recovery can finish the publishing
 ///    (P4).
 /// 3. The file is renamed, never over another, and its directory is synced (P2, P3).
 /// 4. The row says `completed`. Only then is there a receipt (P3).
 ///
-/// Where durability is relaxed, there is a deferred permit, and no byte of the upload was ever
-/// promised (P1), the receipt is made right after the rename, and says that it is not durable. Step
-/// 1, the sync of step 3 and step 4 follow in [`deferred`]. Until then the row says that the bytes
-/// may be in the page cache only, so recovery reads and hashes them before it serves them under the
-/// name (P2).
+/// The receipt is made right after the rename, and says that it is not durable, if three things
+/// hold: durability is relaxed, there is a deferred permit, and no byte of the upload was ever
+/// promised (P1). Step 1, the sync of step 3 and step 4 follow in [`deferred`]. Until then the row
+/// says that the bytes may be in the page cache only, so recovery reads and hashes them before it
+/// serves them under the name (P2).
 ///
-/// Each call of [`advance`](Self::advance) ends before a wait for something that other publishings
-/// need too: so one commit, or one sync of a folder, serves many of them.
+/// Each call of [`advance`](Self::advance) ends before it would wait for the catalog or for the sync
+/// of a folder. So many publishings can wait together, for one commit or one sync.
 pub(crate) struct Publishing {
     spec: PublishSpec,
     source: Source,
@@ -59,7 +59,7 @@ pub(crate) struct Publishing {
 
 /// What comes next.
 enum PublishStep {
-    /// To sync the data, whose write-back has begun.
+    /// To sync the data. Its write-back has begun.
     SyncData,
     /// To wait for the name that the catalog has kept, and to rename the file.
     Rename { reserved: NameReply, permit: Option<DeferredPermit> },
@@ -116,8 +116,8 @@ impl Publishing {
         Self { spec, source: Source::Upload(active, row_guard), step }
     }
 
-    /// Begins with step 3, for a file that came whole: its row says `publishing`, and what the row
-    /// says of the bytes is true. Blocks.
+    /// Begins with step 3, for a file that came whole: its row says `publishing`, and says rightly
+    /// whether its bytes are synced. Blocks.
     pub(crate) fn of_whole(
         shared: &Shared,
         spec: PublishSpec,
@@ -243,8 +243,8 @@ fn rename(
     failpoint::reach("publish.row_publishing");
     let PublishSpec { document_id, owner, blake3, is_copy, .. } = spec;
     let staging = source.staging();
-    // A name is free if only a row has it, and no file: the disk decides. This comes to an end,
-    // because each time there is one such row less.
+    // A name is free if a row has it and no file does: the disk decides. Each turn ends one such
+    // row, so there is a last turn.
     let copies = name.copy.min(NAMES_LOOKED_AT);
     if copies > 0 && presence::fail_missing_at(shared, owner, &name.document.path, copies) {
         let reserved = reserve_name(shared, spec, name.document.bytes, 0);
@@ -273,8 +273,8 @@ fn rename(
         // The folder is on another file system, so nothing was renamed.
         (None, permit) => {
             if permit.is_some() {
-                // Step 1 is still to be done, and recorded: a copy may take long, and what a client
-                // is told of the bytes meanwhile is what the row promises (P1).
+                // Step 1 is still to be done, and recorded: a copy may take long, and meanwhile the
+                // client is told what the row promises of the bytes (P1).
                 let synced = staging.sync_data();
                 synced.map_err(|error| not_renamed(shared, spec, None, error))?;
                 let row = shared.catalog.bytes_synced(document_id).wait();

@@ -29,7 +29,8 @@ pub(super) struct Inner {
     pub(super) writers: BTreeMap<u64, Subscriber>,
     /// How many writers there have been: the number of the newest one.
     pub(super) writers_ever: u64,
-    /// The request of each writer whose bytes may still be taken back.
+    /// The requests that have not ended, each under the number of its writer: their bytes may still
+    /// be taken back.
     pub(super) requests: BTreeMap<u64, RequestId>,
     /// A thread has panicked in the middle of a change: bytes may have been hashed and not counted.
     /// All bytes that are counted were written, so the next lease reads and hashes them again.
@@ -119,8 +120,8 @@ impl Inner {
         if !self.writers.is_empty() {
             self.reported = Some(Instant::now());
         }
-        // A writer whose client does not read its events gets no report, so that the bytes of the
-        // other writers cannot fill its queue.
+        // If a client does not read its events, its writer gets no report: otherwise the bytes of
+        // the other writers could fill its queue.
         for writer in self.writers.values().filter(|writer| !writer.events.is_backed_up()) {
             let progress = EventKind::Progress(self.position());
             writer.events.send(writer.tag, Some(document_id), progress);

@@ -83,10 +83,11 @@ impl ActiveUpload {
     /// new length.
     ///
     /// First the room is reserved, so that a full disk changes nothing. Then one transaction sets
-    /// the size and takes back the promise of the one block that no longer ends where it did. P1
-    /// allows that, because the client asked for it, as with a withdrawal. The bytes of all other
-    /// blocks stay where they are and are not written again: after a crash before the commit the
-    /// upload has its old length, and after a crash behind the commit the new one.
+    /// the size. It also takes back the promise of the last block of the shorter file, because that
+    /// block does not end there any more. P1 allows that, because the client asked for it, as with
+    /// a withdrawal. The bytes of all other blocks stay where they are and are not written again.
+    /// After a crash before the commit the upload has its old length; after a crash behind the
+    /// commit it has the new one.
     fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Error> {
         let progress = after.progress();
         self.staging.reserve(progress.filesize())?;

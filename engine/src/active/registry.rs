@@ -111,8 +111,8 @@ impl Registry {
             }
             let Some(id) = lock(&self.paused).pop() else { return };
             let Some(slot) = lock(&self.slots).get(&id).cloned() else { continue };
-            // An upload whose slot is locked is being read back, resumed or ended: it is looked at
-            // again later.
+            // A locked slot means that the upload is being read back, resumed or ended: it is
+            // looked at again later.
             let is_for_later = match slot.try_lock() {
                 Ok(active) => active.as_ref().is_some_and(|active| active.retire_if_idle()),
                 Err(_) => true,

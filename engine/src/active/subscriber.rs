@@ -28,7 +28,8 @@ impl Subscriber {
     }
 }
 
-/// Writers whose upload was given up. They [hear](Self::hear) why once the catalog has recorded it.
+/// The writers of an upload that was given up. [`Self::hear`] tells them why, once the catalog has
+/// recorded the end.
 #[must_use]
 pub(crate) struct RevokedWriters {
     document_id: DocumentId,

@@ -1,7 +1,7 @@
-//! Checks documents that got their names before their bytes were durable, as a relaxed server
-//! leaves them when it dies. No byte of them was promised (P1), and nothing proves that their bytes
-//! are right: not the row, because a power cut may have taken the bytes, and not the page cache,
-//! because it may hold bytes that a failed write-back has lost (P5).
+//! Checks documents that got their names before their bytes were durable. A server with relaxed
+//! durability leaves such documents when it dies. No byte of them was promised (P1), and nothing
+//! proves that their bytes are right: not the row, because a power cut may have taken the bytes,
+//! and not the page cache, because the disk may have lost bytes that the page cache still has (P5).
 //!
 //! So the volume is synced, the bytes are dropped from the page cache, and those on the disk are
 //! read and hashed. Only then such a document is completed; else the file under its name is set
@@ -16,8 +16,8 @@ use towline_state::catalog::{Bytes, Document};
 use towline_types::{DocumentPath, FileHash, Offset};
 use towline_upload::Phase;
 
-/// Syncs the volume if one of these rows belongs to such a document. To be done before their bytes
-/// are checked.
+/// Syncs the volume if one of these rows belongs to such a document. The caller does that before it
+/// checks their bytes.
 ///
 /// # Errors
 /// Where the volume is closed, by this sync or by an earlier one that failed: then nothing can be
@@ -110,8 +110,8 @@ fn check(
     }
 }
 
-/// Sets the staging area of an upload aside, because that of an upload that ends without a document
-/// is deleted.
+/// Sets the staging area of an upload aside. Otherwise it would be deleted when the upload ends
+/// without a document.
 pub(crate) fn set_staged_aside(shared: &Shared, row: &Document) -> Result<(), Error> {
     let id = row.document_id;
     let Some(disk) = shared.storage.local_disk() else { return Ok(()) };
@@ -122,8 +122,8 @@ pub(crate) fn set_staged_aside(shared: &Shared, row: &Document) -> Result<(), Er
     Ok(())
 }
 
-/// Sets the file of such a document aside, because it is not whole: only its own file, known by its
-/// inode, and not another one that has the name.
+/// Sets the file of such a document aside, because it is not whole. The inode tells whether the file
+/// under the name is the document's own: another file stays where it is.
 pub(crate) fn set_named_aside(shared: &Shared, row: &Document) -> Result<(), Error> {
     let (Bytes::Cached { inode }, Phase::Publishing, Some(path)) =
         (row.bytes, row.phase, &row.file_path)
@@ -149,8 +149,8 @@ pub(crate) fn set_named_aside(shared: &Shared, row: &Document) -> Result<(), Err
     }
 }
 
-/// Whether the bytes of a publishing document must be read. That is not so if they are durable, or
-/// if this process wrote them and no sync of them has failed: then they are as they were written.
+/// Whether the bytes of a publishing document have to be read. They need not be read if they are
+/// durable, or if this process wrote them and no sync of them has failed.
 fn is_doubtful(shared: &Shared, row: &Document) -> bool {
     row.bytes != Bytes::Synced && !shared.deferred.knows(row.document_id)
 }

@@ -1,8 +1,8 @@
 //! Makes documents durable that have their names already: the part of a relaxed publishing that
 //! follows after `SUCCESS`.
 //!
-//! Each of them has a row that says `publishing`, and that its bytes may be in the page cache only.
-//! Here they are synced, many together, and then the rows say `completed` (P3, later). After a
+//! The row of each of them says `publishing`, and that its bytes may be in the page cache only.
+//! Here many of them are synced together, and then their rows say `completed` (P3, later). After a
 //! crash at any point, recovery reads and hashes such a file before it serves it (P2), and makes it
 //! durable (P4).
 
@@ -16,8 +16,8 @@ use std::time::Duration;
 use towline_state::catalog::{CatalogError, Refusal};
 use towline_upload::Phase;
 
-/// Documents that get their names within this time share a sync. For so long, at least, a power cut
-/// can take a document after its `SUCCESS`.
+/// Documents that get their names within this time share a sync. A document waits at least that long
+/// after its `SUCCESS`, and a power cut in this time can take it.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// The pause before documents that could not be recorded are tried again.

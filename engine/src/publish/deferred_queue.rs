@@ -27,9 +27,9 @@ pub(crate) struct DeferredPermit(
     #[allow(dead_code, reason = "held, not read")] OwnedSemaphorePermit,
 );
 
-/// Keeps every other thread from syncing and recording deferred documents: rows that say
-/// `publishing` with cached bytes stay as they are while it lives. Its place among the locks
-/// is in the table of [`active`](crate::active).
+/// Keeps every other thread from syncing and recording deferred documents. While it lives, a row
+/// that says `publishing` with cached bytes stays as it is. Its rank among the locks is in the table
+/// of [`active`](crate::active).
 #[allow(dead_code, reason = "held, not read")]
 pub(crate) struct SyncGuard<'a>(MutexGuard<'a, ()>, Held);
 
@@ -81,8 +81,8 @@ impl DeferredQueue {
         self.added.notify_one();
     }
 
-    /// Whether this process wrote that document and has not synced it yet: its bytes need no
-    /// second look.
+    /// Whether this process wrote that document and has not synced it yet. Then its bytes need not
+    /// be checked.
     pub(crate) fn knows(&self, id: DocumentId) -> bool {
         self.waiting().contains_key(&id)
     }

@@ -29,9 +29,9 @@ pub(crate) fn finish(
 /// The same; a copy to another file system is made if there is a permit (`turn`), else it is left
 /// to [`leftover_copies`](super::leftover_copies).
 ///
-/// While the row says `publishing`, the upload takes no bytes and cannot be given up, and
-/// every thread that would finish it comes here. So neither its slot nor the sync of deferred
-/// documents is held while a copy is made.
+/// No lock is held while a copy is made, neither the slot of the upload nor the lock of the deferred
+/// sync. None is needed: while the row says `publishing`, the upload takes no bytes and cannot be
+/// given up, and of the threads that would finish it only one gets the `VolumeCopy`.
 pub(super) fn finish_in_turn(
     shared: &Shared,
     id: DocumentId,

@@ -10,8 +10,8 @@ use crate::storage::{GoesOn, Put};
 use towline_state::catalog::{self, Bytes, Document, FileStamp};
 use towline_types::Timestamp;
 
-/// Steps 3 and 4, where the row may have said `publishing` for a while. Its own name is tried
-/// first: the rename may have happened, and the row must go on saying where the file is. Blocks.
+/// Steps 3 and 4 for a row that an earlier publishing has left. The name in the row is tried first:
+/// that publishing may have renamed the file, and then the row says where it is. Blocks.
 pub(super) fn publish_again(
     shared: &Shared,
     spec: PublishSpec,

@@ -31,8 +31,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Another thread publishes or copies the document just now, and may leave the rest undone: so the
-/// document is queued for [`run`] once more, when that thread may have ended. The row then tells
+/// Queues the document for [`run`] once more, because another thread publishes or copies it just now
+/// and may leave the rest undone. This waits until that thread may have ended; the row then tells
 /// [`run`] whether something is left to do. If the server stops before, the next start finds the
 /// row.
 async fn again(shared: Arc<Shared>, id: DocumentId) {

@@ -60,9 +60,9 @@ pub(super) fn finish(
 /// The reason of an upload that ends because its bytes are not there.
 const LOST: &str = "its bytes were lost on the server; begin it again";
 
-/// Fails an upload whose bytes are not all there. Bytes that were promised and are there are kept:
-/// the rest may be on a disk that is found again. Of a document that was not durable yet, nothing
-/// was promised. Blocks.
+/// Fails an upload because some of its bytes are missing. If bytes of it were promised, those that
+/// are there are set aside and not deleted: the rest may be on a disk that is found again. Of a
+/// document that was not durable yet, nothing was promised. Blocks.
 pub(crate) fn fail_lost(shared: &Shared, row: &Document) -> Result<(), Error> {
     content_check::set_named_aside(shared, row)?;
     if row.bytes == Bytes::Synced {
@@ -134,8 +134,8 @@ fn record(
     record_completed(shared, spec, stamp, created_at)
 }
 
-/// The size of the file under the name that a publishing row says. If something other than a plain
-/// file lies there, it belongs to another program, and there is no size.
+/// The size of the file that has the name of a publishing row. If something other than a plain file
+/// has the name, it belongs to another program, and there is no size.
 pub(crate) fn published_size(shared: &Shared, row: &Document) -> Result<Option<FileSize>, Error> {
     let (Some(path), Phase::Publishing) = (&row.file_path, row.phase) else { return Ok(None) };
     match shared.storage.published_size(row.user_id, path) {

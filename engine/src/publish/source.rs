@@ -19,10 +19,10 @@ use towline_upload::Phase;
 pub(super) enum Source {
     /// The bytes of an upload; no other thread changes what the catalog says of it.
     Upload(Arc<ActiveUpload>, #[allow(dead_code, reason = "held, not read")] RowGuard),
-    /// The bytes of a file that came whole. A request that names its number waits until it has its
-    /// name, or until its copy to another file system begins. From then on its
-    /// [`VolumeCopy`](super::volume_copies::VolumeCopy) keeps every other thread from it, and such
-    /// a request is told how far the copy is.
+    /// The bytes of a file that came whole. While there is a pending guard, a request for the
+    /// document waits: until the file has its name, or until its copy to another file system
+    /// begins. During the copy, the [`VolumeCopy`](super::volume_copies::VolumeCopy) keeps every
+    /// other thread from the document, and a request for it is told how far the copy is.
     Whole(
         Arc<dyn Publishable>,
         #[allow(dead_code, reason = "held, not read")] Option<PendingGuard>,
@@ -45,9 +45,9 @@ impl Source {
         }
     }
 
-    /// Ends the documents without a file whose rows keep all names that this document may have;
-    /// returns whether there were any. A file that came whole begins again as an upload that can be
-    /// resumed instead.
+    /// Looks at the rows that have the names which this document may get, and ends those documents
+    /// among them that have no file any more. Returns whether there were any. A file that came
+    /// whole does nothing here: it begins again as an upload that can be resumed.
     pub(super) fn fail_missing(&self, shared: &Shared, spec: PublishSpec) -> bool {
         let PublishSpec { owner, on_conflict, .. } = spec;
         let Self::Upload(active, _) = self else { return false };
@@ -59,10 +59,10 @@ impl Source {
         presence::fail_missing_at(shared, owner, &path, copies)
     }
 
-    /// What becomes of a document whose file did not get its name. A document that came whole
-    /// fails: no client knows of it, and its file may have no name at all by which it could be
-    /// found. Only if it is not known what the disk has done, the row stays as it is, for the next
-    /// request that names the document or the next start.
+    /// What becomes of a document when its file did not get its name. A document that came whole
+    /// fails: no client knows of it, and its file may have no name under which it could be found.
+    /// The exception is an error after which the name may be there: then the row stays as it is,
+    /// and the next request for the document, or the next start, finds out.
     pub(super) fn not_renamed(
         &self,
         shared: &Shared,
@@ -81,8 +81,8 @@ impl Source {
         }
     }
 
-    /// What becomes of a document for which no name was found. A document that came whole fails:
-    /// its row has no name yet, or one that another file has.
+    /// What becomes of a document when no name was found for it. A document that came whole fails:
+    /// its row has no name yet, or a name that another file has.
     pub(super) fn without_name(&self, shared: &Shared, id: DocumentId, error: Error) -> Error {
         if let Self::Whole(..) = self {
             fail_whole(shared, id, &error);
@@ -112,9 +112,9 @@ fn fail_whole(shared: &Shared, id: DocumentId, error: &Error) {
     }
 }
 
-/// Ends the document of a file that came whole and whose copy to another file system has failed, if
-/// its row says `uploading`. As soon as the row says that, a request that names the document may
-/// resume or complete it. Blocks.
+/// Ends the document of a file that came whole, after its copy to another file system has failed.
+/// Does nothing unless the row says `uploading`. Meanwhile a request for the document may resume or
+/// complete the upload. Blocks.
 pub(super) fn give_up_whole(shared: &Shared, id: DocumentId, error: &Error, may_block: MayBlock) {
     if !is_uploading(shared, id) {
         return;
@@ -134,10 +134,10 @@ fn not_recorded(id: DocumentId, error: &Error) {
     tracing::error!(document_id = %id, %error, "the failure was not recorded");
 }
 
-/// What a failed rename leaves. If the staging file still has its name, and the final name is not a
-/// second name of the same file, nothing was renamed, and the upload can be completed again. Else
-/// it is not known whether the new name is durable: the row goes on saying `publishing`, and the
-/// next request for the document, or the next start, finishes it (P3, P4).
+/// What a failed rename leaves. Nothing was renamed if the staging file still has its name, and the
+/// final name does not belong to the same file: then the upload can be completed again. Otherwise
+/// it is not known whether the new name is durable. Then the row goes on saying `publishing`, and
+/// the next request for the document, or the next start, finishes it (P3, P4).
 pub(super) fn not_renamed(
     shared: &Shared,
     spec: PublishSpec,

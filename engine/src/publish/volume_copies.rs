@@ -1,13 +1,13 @@
 //! Documents that are being copied to the file system of their folder, where that is not the file
 //! system of the staging files.
 //!
-//! Such a copy may take minutes. At most one thread copies a document. A copy that has begun goes
-//! on when the connection ends whose `complete` began it. If the connection ends while the copy
-//! still waits for its permit, or if another thread works on the document, the copy is left to
-//! [`leftover_copies`](super::leftover_copies). A copy ends unfinished only when the server stops: then the row says
-//! `publishing`, the bytes are where they were promised (P1), and the next start copies anew, while
-//! it already takes connections (P4). Other writers that ask for such a document wait for the end
-//! of the copy without a thread, and are told how far it is.
+//! Such a copy may take minutes. At most one thread copies a document. The `complete` of a client
+//! begins the copy, which goes on when the client's connection ends. If the connection ends while
+//! the copy still waits for its permit, or if another thread works on the document, the copy is
+//! left to [`leftover_copies`](super::leftover_copies). A copy ends unfinished only when the server
+//! stops. Then the row says `publishing`, the bytes are where they were promised (P1), and the next
+//! start copies anew, while it already takes connections (P4). Other writers that ask for such a
+//! document wait for the end of the copy without a thread, and are told how far it is.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,9 @@ use towline_state::catalog::{Document, DurableOffset};
 use towline_types::{DocumentId, FileSize, Offset};
 
 /// How many large files are read at a time, over all connections, to be copied or to be verified:
-/// each of them is as much work for the disk as many clients together. A client whose copy of known
-/// bytes finds no permit sends the bytes instead; all other reads wait for a permit (P6).
+/// each of them is as much work for the disk as many clients together (P6). If there is no permit
+/// to copy bytes that the server has already, the client sends the bytes instead. All other reads
+/// wait for a permit.
 pub(crate) const LARGE_READS_MAX: usize = 4;
 
 /// See the module's description.
@@ -27,7 +28,7 @@ pub(crate) struct VolumeCopies {
     ended: Notify,
     /// Documents whose copies are left to [`leftover_copies`](super::leftover_copies).
     left: Mutex<VecDeque<DocumentId>>,
-    /// The progress of those of them that wait for a permit.
+    /// The documents in `left` that wait for a permit, with their progress.
     waiting: Mutex<HashMap<DocumentId, CopyProgress>>,
     more: Notify,
 }
@@ -41,7 +42,7 @@ pub(crate) struct CopyProgress {
 }
 
 impl CopyProgress {
-    /// The progress of the document of that row, of which `copied` bytes are copied.
+    /// The progress of that row's document, when `copied` bytes are copied.
     pub(crate) fn of(row: &Document, copied: Offset) -> Self {
         Self { copied, filesize: row.filesize, durable: row.durable() }
     }
@@ -67,8 +68,8 @@ impl VolumeCopies {
         Some(VolumeCopy { volume_copies: Arc::clone(self), id })
     }
 
-    /// The progress of a document whose copy is left to [`leftover_copies`](super::leftover_copies) and waits for its
-    /// permit.
+    /// The progress of a document, if its copy is left to
+    /// [`leftover_copies`](super::leftover_copies) and waits for its permit.
     pub(crate) fn waiting(&self, id: DocumentId) -> Option<CopyProgress> {
         lock(&self.waiting).get(&id).copied()
     }
