@@ -131,7 +131,7 @@ impl Account {
     /// `NotFound` where the user has no such document, `WrongPhase` where it is complete, `Failed`
     /// or `Expired` where the upload has ended so already.
     pub async fn cancel(&self, id: DocumentId) -> Result<(), Rejection> {
-        self.query(Query::Cancel(id)).await.map(drop)
+        self.exchange().ask(Command::Cancel(id)).await.map(drop)
     }
 
     /// The proof that a document is in its place; a publishing that was cut off is finished first

@@ -43,7 +43,9 @@ pub enum Command {
     Withdraw(Vec<Range<BlockIndex>>),
     /// Begins a request of the client: the data that follows belongs to it, and begins at this
     /// offset. Its bytes follow each other, and stay or are taken back together at its end. Until
-    /// then none of them is promised.
+    /// then none of them is promised. Of a block that differs from its announcement, only the bytes
+    /// of requests that have not ended are dropped; if the bytes of requests before them are wrong,
+    /// the client [withdraws](Self::Withdraw) the block.
     BeginRequest(Offset),
     /// Ends that request.
     EndRequest(RequestEnd),
@@ -52,6 +54,9 @@ pub enum Command {
     Declare(FileSize),
     /// All bytes were sent.
     Complete(CompleteRequest),
+    /// Gives an upload up, whether the writer has it open or not: it ends without a document.
+    /// Another upload that the writer has open stays as it is.
+    Cancel(DocumentId),
     /// A small file, all of it in one command: it is published without ever being an unfinished
     /// upload. Where that is not possible, it takes the steps of an unfinished upload.
     Whole(Box<WholeUpload>),
@@ -201,8 +206,6 @@ pub enum Query {
         /// Which of them.
         pages: BlockPages,
     },
-    /// Gives an upload up.
-    Cancel(DocumentId),
 }
 
 /// Which of the held blocks an answer has. A file of 5 TB has 5,000,000 blocks, and each of them

@@ -63,6 +63,8 @@ pub enum EventKind {
         /// The document was there already: no byte had to be sent or copied.
         existing: bool,
     },
+    /// The upload is given up, as the client has asked.
+    Cancelled,
     /// The answer to a question.
     Answer(Box<Answer>),
     /// A request was not done, or an upload has ended without a document.
@@ -125,8 +127,6 @@ pub enum Answer {
         /// What ends when the door drops this page.
         hold: PageHold,
     },
-    /// The upload is given up.
-    Cancelled,
 }
 
 /// What ends when a door drops a page of an answer, because the page is on its way to the client.

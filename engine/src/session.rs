@@ -38,7 +38,7 @@ pub struct Session {
     writers_max: usize,
     events: EventSender,
     writers: Writers,
-    /// Writers for questions alone, which are used when there are `writers_max` writers.
+    /// Writers for questions and cancels alone, which are used when there are `writers_max` writers.
     askers: Writers,
     /// A writer whose lane has commands for which no thread was woken: the rest of a small file may
     /// be here already, and then the whole file is done at once.
@@ -67,7 +67,7 @@ struct WriterSlot {
 enum Seat {
     /// Uploads, and everything else that is asked under its tag.
     Upload,
-    /// A question alone: used when there are `writers_max` writers.
+    /// A question or a cancel alone: used when there are `writers_max` writers.
     Question,
 }
 
@@ -164,10 +164,12 @@ impl Session {
             return Ok(Some(Seat::Upload));
         }
         match command {
-            // A question names its document and keeps nothing open: the tag only says where the
-            // answer goes. There are never more of these writers than permits for requests, since
-            // those whose question is answered are removed first.
-            Command::Query(_) | Command::Reject { request: RejectedRequest::Query, .. } => {
+            // A question, or a cancel, names its document and keeps nothing open: the tag only says
+            // where the answer goes. There are never more of these writers than permits for
+            // requests, since those whose question is answered are removed first.
+            Command::Query(_)
+            | Command::Cancel(_)
+            | Command::Reject { request: RejectedRequest::Query, .. } => {
                 self.askers.retain(|_, slot| !slot.lane.is_vacant());
                 Ok(Some(Seat::Question))
             }

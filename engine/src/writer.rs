@@ -3,6 +3,7 @@
 
 mod answer;
 mod begin;
+mod cancel;
 mod complete;
 mod held_blocks;
 mod known_bytes;

@@ -23,6 +23,7 @@ pub(super) enum Outcome {
     Granted(DocumentId, Grant),
     Withdrawn(Offset),
     Completed(Completion),
+    Cancelled,
     Answer(Answer),
 }
 
@@ -135,6 +136,7 @@ impl Exchange {
             EventKind::Completed { receipt, existing } => {
                 Heard::Outcome(Outcome::Completed(Completion { receipt, existing }))
             }
+            EventKind::Cancelled => Heard::Outcome(Outcome::Cancelled),
             EventKind::Answer(answer) => {
                 match &*answer {
                     Answer::Fence => self.fences -= 1,

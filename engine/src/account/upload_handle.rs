@@ -178,10 +178,14 @@ impl UploadHandle {
     /// on, and [`Account::receipt`](super::Account::receipt) returns the receipt; only where the
     /// file was still being read for its second hash, the upload is paused.
     ///
+    /// A completed upload takes no more bytes, and is answered with the same receipt if it is
+    /// completed once more.
+    ///
     /// # Errors
-    /// The first error since the last answer. After an `Incomplete` the upload goes on:
-    /// [`Account::resume`](super::Account::resume) continues it.
-    pub async fn complete(self, hash: Option<FileHash>) -> Result<Completion, Rejection> {
+    /// The first error since the last answer. After an `Incomplete`, `LengthUnknown`, `NameTaken` or
+    /// `FolderTaken` the upload is still open here: once what is missing was given, it can be
+    /// completed again.
+    pub async fn complete(&mut self, hash: Option<FileHash>) -> Result<Completion, Rejection> {
         self.complete_with(CompleteRequest { hash, ..CompleteRequest::default() }).await
     }
 
@@ -190,7 +194,7 @@ impl UploadHandle {
     /// # Errors
     /// As [`complete`](Self::complete).
     pub async fn complete_with(
-        mut self,
+        &mut self,
         request: CompleteRequest,
     ) -> Result<Completion, Rejection> {
         match self.exchange.ask(Command::Complete(request)).await? {

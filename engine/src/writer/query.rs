@@ -1,19 +1,14 @@
 //! Questions about documents. The writer's own upload stays as it is.
 
-use super::release::PauseLog;
-use super::state::{OrderedWriter, SHORT_FILE_BYTES, WriterState};
+use super::state::{OrderedWriter, SHORT_FILE_BYTES};
 use crate::error::Error;
 use crate::event::{Answer, Found, Position, Status};
 use crate::may_block::MayBlock;
 use crate::presence::{self, Presence};
-use crate::publish::finish_on_request;
-use crate::{end, uploads};
+use crate::uploads;
 use towline_state::catalog;
 use towline_types::{DocumentId, DocumentPath};
-use towline_upload::{Phase, Refusal};
-
-/// Why a cancelled upload ended.
-const GIVEN_UP: &str = "its owner gave it up";
+use towline_upload::Phase;
 
 impl OrderedWriter {
     pub(super) fn status(&self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
@@ -42,27 +37,6 @@ impl OrderedWriter {
             }),
             None => status(Position { received: durable.get(), durable, length }, false),
         }
-        Ok(())
-    }
-
-    pub(super) fn cancel(&mut self, id: DocumentId, may_block: MayBlock) -> Result<(), Error> {
-        let document = uploads::document_of(&self.shared, self.user, id, may_block)?;
-        if let WriterState::Active(open) = &self.state
-            && open.active.document_id == id
-        {
-            self.leave(PauseLog::None);
-        }
-        if document.phase == Phase::Publishing {
-            finish_on_request::finish(&self.shared, id, may_block, &mut self.says_copied(id))?;
-        }
-        match uploads::document_of(&self.shared, self.user, id, may_block)?.phase {
-            Phase::Cancelled => {}
-            Phase::Uploading => {
-                end::give_up(&self.shared, id, Phase::Cancelled, GIVEN_UP, may_block)?;
-            }
-            ended => return Err(Error::Refused(Refusal::NotUploading(ended))),
-        }
-        self.answer(Some(id), Answer::Cancelled);
         Ok(())
     }
 

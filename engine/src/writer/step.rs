@@ -82,6 +82,7 @@ pub(crate) fn is_short(command: &Command) -> bool {
         | Command::Join { .. }
         | Command::Withdraw(_)
         | Command::Declare(_)
+        | Command::Cancel(_)
         | Command::Pull(_)
         | Command::Query(_) => false,
     }
@@ -143,7 +144,7 @@ impl OrderedWriter {
                     Err(error) => (*id, Err(error)),
                 }
             }
-            Command::Query(Query::Cancel(id)) => (*id, self.cancel(*id, may_block)),
+            Command::Cancel(id) => (*id, self.cancel(*id, may_block)),
             Command::Pull(_) => {
                 if let Command::Pull(mut source) = command {
                     self.pull(&mut *source, may_block);

@@ -1,7 +1,7 @@
 //! An upload that its owner gives up.
 
 use crate::kit::{Call, Moment, Server, ada, file, kind, new_upload, soon};
-use towline_engine::{Command, Phase, Query, ResumeRequest, SendingMode};
+use towline_engine::{Command, Phase, ResumeRequest, SendingMode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_bytes_go_and_its_writer_is_told() {
@@ -38,7 +38,7 @@ async fn the_writer_itself_may_cancel() {
     let mut client = server.client();
     let (id, _) = client.begin(0, new_upload("doc", 1000)).await;
     client.data(0, &file(1000, 1), 0..500).await;
-    client.tell(0, Command::Query(Query::Cancel(id))).await;
+    client.tell(0, Command::Cancel(id)).await;
     let heard = client.settle(0).await;
     assert!(heard.contains(&format!("0: cancelled #{id}")), "{heard:?}");
     assert!(heard.iter().all(|said| said.contains("ancelled")), "{heard:?}");
@@ -80,7 +80,7 @@ async fn a_publishing_under_way_is_waited_for() {
     client.tell(0, Command::Complete(Default::default())).await;
     gate.reached().await;
     let mut other = server.client();
-    other.tell(5, Command::Query(Query::Cancel(id))).await;
+    other.tell(5, Command::Cancel(id)).await;
     gate.open();
     let late = other.hear().await;
     assert_eq!(late, format!("5: rejected WrongPhase {{ phase: Completed }} #{id}"));

@@ -2,8 +2,8 @@
 
 use crate::kit::scripted::{damage, full, passing};
 use crate::kit::{
-    BLOCK, Call, Extensions, Moment, Scripted, Server, ada, file, hash_of, id, kind, new_upload,
-    offset, refused, soon,
+    BLOCK, Call, Extensions, Moment, Scripted, Server, ada, complete, file, hash_of, id, kind,
+    new_upload, offset, refused, soon,
 };
 use towline_engine::{Command, CompleteRequest, RejectionKind, SendingMode, UploadHandle};
 use towline_types::OnConflict;
@@ -65,7 +65,7 @@ async fn a_wrong_hash_fails_the_upload_for_good_and_its_bytes_go() {
             upload = server.resume(id).await;
         }
         let wrong = Some(hash_of(&file(LENGTH, 2)));
-        assert_eq!(refused(soon(upload.complete(wrong)).await).kind, RejectionKind::HashMismatch);
+        assert_eq!(refused(complete(upload, wrong).await).kind, RejectionKind::HashMismatch);
         assert_eq!(server.status(id).await.phase.as_str(), "failed");
         assert_eq!(server.storage.bytes(ada(), "a/doc"), None);
         assert_eq!(server.storage.areas(), []);
@@ -89,7 +89,7 @@ async fn bytes_that_changed_on_the_way_to_the_disk_are_never_published() {
     server.storage.on(Moment::Before, Call::FindAgain, 1, move || {
         towline_engine::storage::Storage::discard(&memory, id)
     });
-    assert_eq!(kind(soon(upload.complete(None)).await), "Failed");
+    assert_eq!(kind(complete(upload, None).await), "Failed");
     assert_eq!(server.status(id).await.phase.as_str(), "failed");
     assert_eq!(server.storage.bytes(ada(), "a/doc"), None);
 }
@@ -110,7 +110,7 @@ async fn a_document_is_named_by_its_number_too() {
     let paused = client.ask(3, by_number(number)).await;
     assert_eq!(paused, format!("3: rejected NoActiveUpload #{number}"));
     let upload = server.resume(number).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
     let done = client.ask(3, by_number(number)).await;
     assert_eq!(done, format!("3: completed a/doc ({LENGTH}) #{number}"));
     let none = client.ask(3, by_number(id(99))).await;
@@ -172,7 +172,7 @@ async fn an_error_that_passes_loses_nothing() {
             let id = upload.id();
             soon(upload.durable()).await.unwrap();
             server.storage.fail(call, 1, error);
-            let kind = refused(soon(upload.complete(None)).await).kind;
+            let kind = refused(complete(upload, None).await).kind;
             let expected = matches!(kind, RejectionKind::Internal)
                 || kind == RejectionKind::NoSpace { missing_bytes: Some(4711) };
             assert!(expected, "{call:?}: {kind:?}");
@@ -182,7 +182,7 @@ async fn an_error_that_passes_loses_nothing() {
             match soon(server.account().resume(again)).await.unwrap() {
                 towline_engine::Begun::Uploading(upload) => {
                     assert_eq!(upload.offset(), offset(LENGTH));
-                    soon(upload.complete(None)).await.unwrap();
+                    complete(*upload, None).await.unwrap();
                 }
                 other => drop(crate::kit::stored(other)),
             }
@@ -204,11 +204,11 @@ async fn after_an_error_that_passes_the_same_client_can_end_it() {
         let id = upload.id();
         let step = if renames { Call::Rename } else { Call::Publish };
         server.storage.fail(step, 1, passing);
-        assert_eq!(kind(soon(upload.complete(None)).await), "Internal");
+        assert_eq!(kind(complete(upload, None).await), "Internal");
         let again = towline_engine::ResumeRequest::of(id, SendingMode::PLAIN);
         match soon(server.account().resume(again)).await.unwrap() {
             towline_engine::Begun::Uploading(upload) => {
-                soon(upload.complete(None)).await.unwrap();
+                complete(*upload, None).await.unwrap();
             }
             other => drop(crate::kit::stored(other)),
         }
@@ -244,7 +244,7 @@ async fn the_bytes_are_durable_before_they_have_their_name() {
         let step = if renames { Call::Rename } else { Call::Publish };
         let crash = server.crash_at(Moment::After, step, 1);
         let id = upload.id();
-        soon(upload.complete(None)).await.unwrap();
+        complete(upload, None).await.unwrap();
         let cut = crash.take().unwrap();
         assert!(cut.cut.bytes(ada(), "a/doc").unwrap() == bytes);
         let server = cut.after_power_cut();
@@ -265,7 +265,7 @@ async fn a_publishing_that_was_cut_off_is_finished_by_the_next_question() {
         let upload = sent(&server, &bytes).await;
         let id = upload.id();
         server.storage.fail(Call::SyncName, 1, passing);
-        assert_eq!(kind(soon(upload.complete(None)).await), "Internal");
+        assert_eq!(kind(complete(upload, None).await), "Internal");
         assert_eq!(server.status(id).await.phase.as_str(), "publishing");
         server.storage.take_calls();
         match question {

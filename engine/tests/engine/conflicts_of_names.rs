@@ -1,7 +1,7 @@
 //! Names that are taken already, or by something that is none.
 
 use crate::kit::{
-    Server, ada, bob, file, kind, new_upload, soon, stored, without_timed_checkpoints,
+    Server, ada, bob, complete, file, kind, new_upload, soon, stored, without_timed_checkpoints,
 };
 use towline_engine::{Begun, NewUpload, Rejection};
 use towline_types::OnConflict;
@@ -131,7 +131,7 @@ async fn a_file_that_the_catalog_does_not_know_is_not_overwritten() {
         }
     };
     server.write(&mut upload, &bytes, 0..10).await;
-    assert_eq!(kind(soon(upload.complete(None)).await), "NameTaken");
+    assert_eq!(kind(complete(upload, None).await), "NameTaken");
     assert_eq!(kind(server.put_whole(rejecting("rejected", 1), b"y").await), "NameTaken");
     for name in ["doc", "doc (1)", "small", "rejected"] {
         assert_eq!(server.storage.bytes(ada(), name).unwrap(), b"stray");
@@ -147,8 +147,8 @@ async fn two_uploads_to_one_name_get_two_names() {
     assert_ne!(first.id(), second.id());
     server.write(&mut first, &one, 0..500).await;
     server.write(&mut second, &two, 0..500).await;
-    assert_eq!(soon(second.complete(None)).await.unwrap().receipt.path().to_string(), "doc");
-    assert_eq!(soon(first.complete(None)).await.unwrap().receipt.path().to_string(), "doc (1)");
+    assert_eq!(complete(second, None).await.unwrap().receipt.path().to_string(), "doc");
+    assert_eq!(complete(first, None).await.unwrap().receipt.path().to_string(), "doc (1)");
     assert_eq!(server.storage.bytes(ada(), "doc").unwrap(), two);
     assert_eq!(server.storage.bytes(ada(), "doc (1)").unwrap(), one);
 }

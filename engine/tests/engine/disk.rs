@@ -1,8 +1,8 @@
 //! What is the disk's alone: files and folders that other programs can reach.
 
 use crate::kit::{
-    BLOCK, ada, buffer, file, hash_of, kind, new_upload, offset, open_disk, path, pieces, size,
-    soon, stored, uploading,
+    BLOCK, ada, buffer, complete, file, hash_of, kind, new_upload, offset, open_disk, path, pieces,
+    size, soon, stored, uploading,
 };
 use std::fs;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ impl Disk {
             let block = buffer(self.engine.buffers(), &bytes[piece.clone()]).await;
             soon(upload.write(offset(piece.start), block)).await.unwrap();
         }
-        soon(upload.complete(None)).await.unwrap()
+        complete(upload, None).await.unwrap()
     }
 
     async fn put_whole(&self, new: NewUpload, bytes: &[u8]) -> Completion {
@@ -145,7 +145,7 @@ async fn a_removed_file_is_no_document_any_more() {
     let mut upload = uploading(disk.begin(known("doc", &bytes)).await);
     let block = buffer(disk.engine.buffers(), &bytes).await;
     soon(upload.write(offset(0), block)).await.unwrap();
-    let again = soon(upload.complete(None)).await.unwrap();
+    let again = complete(upload, None).await.unwrap();
     assert_eq!(again.receipt.path().to_string(), "doc");
     assert_eq!(disk.phase(id).await, Phase::Failed);
     assert!(soon(disk.account().status(id)).await.unwrap().reason.is_some());
@@ -228,7 +228,7 @@ async fn an_upload_whose_file_was_replaced_or_removed_has_failed() {
         if !is_removed {
             fs::write(&staged, &bytes).unwrap();
         }
-        assert_eq!(kind(soon(upload.complete(None)).await), "Failed");
+        assert_eq!(kind(complete(upload, None).await), "Failed");
         assert_eq!(disk.phase(id).await, Phase::Failed);
         assert!(!disk.file("doc").exists());
     }

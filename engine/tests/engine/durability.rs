@@ -1,7 +1,7 @@
 //! What is said to be durable, against what a power cut leaves.
 
 use crate::kit::{
-    BLOCK, Call, Moment, Server, file, hash_of, new_upload, offset, size, soon, text,
+    BLOCK, Call, Moment, Server, complete, file, hash_of, new_upload, offset, size, soon, text,
     without_timed_checkpoints,
 };
 use std::time::Duration;
@@ -48,7 +48,7 @@ async fn what_was_written_behind_the_last_checkpoint_may_be_lost_and_nothing_els
         assert_eq!(resumed.offset(), offset(BLOCK + 7), "{is_cut}");
         let other = file(LENGTH, 1);
         left.write(&mut resumed, &other, BLOCK + 7..LENGTH).await;
-        let receipt = soon(resumed.complete(Some(hash_of(&bytes)))).await.unwrap().receipt;
+        let receipt = complete(resumed, Some(hash_of(&bytes))).await.unwrap().receipt;
         assert_eq!(receipt.filesize(), size(LENGTH));
         assert!(left.read(id).await == bytes);
     }
@@ -172,7 +172,7 @@ async fn blocks_out_of_order_survive_and_do_not_move_the_offset() {
     assert_eq!(held.iter().map(|(index, _)| index.get()).collect::<Vec<_>>(), [1, 2]);
     let mut upload = left.resume_in(id, SendingMode::BLOCKS).await;
     left.write_announced(&mut upload, &bytes, 0..BLOCK).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
     assert!(left.read(id).await == bytes);
 }
 
@@ -201,7 +201,7 @@ async fn a_crash_at_each_call_keeps_every_promise() {
                     }
                 }
                 server.write(&mut upload, &bytes, BLOCK + 9..LENGTH).await;
-                soon(upload.complete(None)).await.unwrap();
+                complete(upload, None).await.unwrap();
                 let Some(crash) = crash.take() else { continue };
                 let left = if is_cut { crash.after_power_cut() } else { crash.after_kill() };
                 let named = left.storage.bytes(crate::kit::ada(), "a/doc");
@@ -213,7 +213,7 @@ async fn a_crash_at_each_call_keeps_every_promise() {
                         let from = usize::try_from(upload.offset().get()).unwrap();
                         assert!(from >= promised, "{at}: {from} {promised}");
                         left.write(&mut upload, &bytes, from..LENGTH).await;
-                        soon(upload.complete(Some(hash_of(&bytes)))).await.unwrap();
+                        complete(*upload, Some(hash_of(&bytes))).await.unwrap();
                     }
                     Ok(towline_engine::Begun::Stored(_)) => {}
                     Ok(_) => panic!("{at}"),

@@ -1,6 +1,6 @@
 //! Uploads for which no byte came for too long, with a clock of the test's own.
 
-use crate::kit::{Server, file, kind, offset, soon, without_timed_checkpoints};
+use crate::kit::{Server, complete, file, kind, offset, soon, without_timed_checkpoints};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -109,5 +109,5 @@ async fn an_upload_that_is_being_sent_does_not_expire() {
     soon(upload.position()).await.unwrap();
     time.pass(8 * DAY_MS);
     server.write(&mut upload, &file(1000, 1), 300..1000).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! What is known of bytes that a client has.
 
 use crate::kit::{
-    Extensions, Server, bob, file, found_text, hash_of, new_upload, path, size, soon,
+    Extensions, Server, bob, complete, file, found_text, hash_of, new_upload, path, size, soon,
     without_timed_checkpoints,
 };
 use towline_types::FileHash;
@@ -75,7 +75,7 @@ async fn what_failed_is_not_found() {
     let server = Server::new().await;
     let mut upload = server.begin("doc", 10).await;
     server.write(&mut upload, b"0123456789", 0..10).await;
-    assert!(soon(upload.complete(Some(hash_of(b"x")))).await.is_err());
+    assert!(complete(upload, Some(hash_of(b"x"))).await.is_err());
     let nothing = "found same_size=false same_place=None known=false unfinished=None";
     assert_eq!(find(&server, "doc", 10, Some(hash_of(b"0123456789"))).await, nothing);
     let _ = new_upload("doc", 1);

@@ -1,6 +1,6 @@
 //! The engine that has no store but its own memory.
 
-use crate::kit::{BLOCK, CAPACITY_BYTES, new_upload, pieces};
+use crate::kit::{BLOCK, CAPACITY_BYTES, complete, new_upload, pieces};
 use crate::kit::{ada, buffer, file, offset, soon, uploading};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -23,7 +23,7 @@ async fn a_document_goes_through_it_and_nothing_is_left_of_it() {
         soon(upload.write(offset(piece.start), block)).await.unwrap();
     }
     let id = upload.id();
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
 
     let content = account.read(id).await.unwrap();
     let read = soon(content.read_at(offset(BLOCK - 1), 100)).await.unwrap();

@@ -277,7 +277,7 @@ impl Server {
     pub(crate) async fn put(&self, place: &str, bytes: &[u8]) -> Completion {
         let mut upload = self.begin(place, bytes.len()).await;
         self.write(&mut upload, bytes, 0..bytes.len()).await;
-        soon(upload.complete(None)).await.unwrap()
+        complete(upload, None).await.unwrap()
     }
 
     /// Uploads a small file in one step.
@@ -479,6 +479,14 @@ pub(crate) fn refused<T>(answer: Result<T, Rejection>) -> Rejection {
         Ok(_) => panic!("it was not refused"),
         Err(rejection) => rejection,
     }
+}
+
+/// Completes an upload and lets go of it.
+pub(crate) async fn complete(
+    mut upload: UploadHandle,
+    hash: Option<FileHash>,
+) -> Result<Completion, Rejection> {
+    soon(upload.complete(hash)).await
 }
 
 /// The kind of a rejection, with its figures.

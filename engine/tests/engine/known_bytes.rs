@@ -2,8 +2,8 @@
 
 use crate::kit::scripted::{damage, full, passing};
 use crate::kit::{
-    BLOCK, Call, Extensions, Moment, Server, ada, bob, file, hash_of, kind, new_upload, soon,
-    stored, uploading,
+    BLOCK, Call, Extensions, Moment, Server, ada, bob, complete, file, hash_of, kind, new_upload,
+    soon, stored, uploading,
 };
 use towline_engine::{Begun, Client as Ending, Command, EventKind, NewUpload};
 use towline_types::OnConflict;
@@ -123,7 +123,7 @@ async fn a_copy_that_does_not_succeed_becomes_an_upload() {
         let mut upload = uploading(begin(&server, known("b/doc", &bytes)).await);
         server.storage.heal();
         server.write(&mut upload, &bytes, 0..2000).await;
-        let completion = soon(upload.complete(None)).await.unwrap();
+        let completion = complete(upload, None).await.unwrap();
         assert!(!completion.receipt.is_copy() && !completion.existing);
         assert_eq!(server.storage.bytes(ada(), "b/doc").unwrap(), bytes);
         assert_eq!(server.storage.areas(), []);
@@ -146,7 +146,7 @@ async fn the_disk_is_looked_at_before_anything_is_said() {
     let status = server.status(id).await;
     assert_eq!((status.phase.as_str(), status.reason.is_some()), ("failed", true));
     server.write(&mut upload, &bytes, 0..2000).await;
-    let completion = soon(upload.complete(None)).await.unwrap();
+    let completion = complete(upload, None).await.unwrap();
     assert_eq!(completion.receipt.path().to_string(), "a/doc", "the name is free");
     assert_eq!(kind(soon(server.account().read(id)).await), "Failed");
 }

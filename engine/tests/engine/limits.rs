@@ -1,12 +1,13 @@
 //! What is bounded: uploads of a user, writers of a session, sizes, room, and what may wait.
 
 use crate::kit::{
-    BLOCK, Extensions, Scripted, Server, bob, file, id, kind, new_upload, offset, refused, size,
-    soon,
+    BLOCK, Extensions, Scripted, Server, bob, complete, file, id, kind, new_upload, offset,
+    refused, size, soon,
 };
 use towline_engine::storage::Storage as _;
 use towline_engine::{
-    Command, CompleteRequest, Query, REQUESTS_MAX, RejectedRequest, Rejection, RejectionKind, Tag,
+    Command, CompleteRequest, Length, NewUpload, Query, REQUESTS_MAX, RejectedRequest, Rejection,
+    RejectionKind, Tag,
 };
 use towline_types::FileSize;
 
@@ -35,7 +36,7 @@ async fn the_unfinished_uploads_of_one_user_are_bounded() {
     // A completed one is none any more.
     let mut upload = server.resume(ids[1]).await;
     server.write(&mut upload, b"0123456789", 0..10).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
     assert!(begin(&server).await.is_ok());
 }
 
@@ -228,4 +229,16 @@ async fn a_file_of_unknown_length_leaves_the_reserve_free() {
     let full = refused(soon(upload.position()).await);
     assert_eq!(full.kind, RejectionKind::NoSpace { missing_bytes: Some(1000) });
     assert_eq!(server.storage.memory().free_bytes().unwrap(), 3 * block_bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_grows_beyond_the_limit_of_the_server_is_refused_with_that_limit() {
+    let server = Server::with(|config| config.max_filesize = size(1000)).await;
+    let length = Length::Open { max: FileSize::MAX };
+    let mut upload = server.begin_new(NewUpload { length, ..new_upload("doc", 0) }).await;
+    let bytes = file(1001, 1);
+    server.write(&mut upload, &bytes, 0..1001).await;
+    let rejection = soon(upload.position()).await.unwrap_err();
+    assert_eq!(rejection.kind, RejectionKind::SizeLimit { max: Some(size(1000)) });
+    assert!(rejection.message.contains("towlined --max-file-size"), "{}", rejection.message);
 }

@@ -2,8 +2,8 @@
 
 use crate::kit::scripted::passing;
 use crate::kit::{
-    BLOCK, Call, Extensions, Moment, Scripted, Server, ada, file, hash_of, id, kind, offset, path,
-    soon, without_timed_checkpoints,
+    BLOCK, Call, Extensions, Moment, Scripted, Server, ada, complete, file, hash_of, id, kind,
+    offset, path, soon, without_timed_checkpoints,
 };
 use towline_engine::storage::{MemoryStorage, Storage as _};
 use towline_engine::{Phase, ResumeRequest, SendingMode};
@@ -35,7 +35,7 @@ async fn bytes_behind_the_promise_are_dropped_and_sent_again() {
     let mut upload = server.resume(id).await;
     assert_eq!(upload.offset(), offset(1000));
     server.write(&mut upload, &file(LENGTH, 1), 1000..LENGTH).await;
-    soon(upload.complete(Some(hash_of(&file(LENGTH, 1))))).await.unwrap();
+    complete(upload, Some(hash_of(&file(LENGTH, 1)))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn an_upload_of_which_nothing_was_promised_begins_at_zero() {
     let mut upload = left.resume(id).await;
     assert_eq!(upload.offset(), offset(0));
     left.write(&mut upload, &file(LENGTH, 1), 0..LENGTH).await;
-    soon(upload.complete(Some(hash_of(&file(LENGTH, 1))))).await.unwrap();
+    complete(upload, Some(hash_of(&file(LENGTH, 1)))).await.unwrap();
     assert!(left.read(id).await == file(LENGTH, 1));
 }
 
@@ -132,7 +132,7 @@ async fn cut_off(renames: bool, moment: Moment, is_promised: bool, is_cut: bool)
         soon(upload.pause()).await;
         upload = server.resume(id).await;
     }
-    let receipt = soon(upload.complete(None)).await.unwrap().receipt;
+    let receipt = complete(upload, None).await.unwrap().receipt;
     let crash = crash.take().unwrap();
     let left = if is_cut { crash.after_power_cut() } else { crash.after_kill() };
     let status = left.status(id).await;
@@ -169,7 +169,7 @@ async fn a_publishing_whose_name_was_taken_meanwhile_gets_another_name() {
         Err(_) => {
             let upload = left.resume(id).await;
             assert_eq!(upload.offset(), offset(LENGTH));
-            let completion = soon(upload.complete(None)).await.unwrap();
+            let completion = complete(upload, None).await.unwrap();
             assert_eq!(completion.receipt.path().to_string(), "a/doc (1)");
         }
     }

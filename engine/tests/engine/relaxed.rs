@@ -1,8 +1,8 @@
 //! Receipts that come before the sync.
 
 use crate::kit::{
-    BLOCK, Call, Crash, Extensions, Scripted, Server, ada, file, hash_of, kind, new_upload, offset,
-    soon, stored, without_timed_checkpoints,
+    BLOCK, Call, Crash, Extensions, Scripted, Server, ada, complete, file, hash_of, kind,
+    new_upload, offset, soon, stored, without_timed_checkpoints,
 };
 use towline_engine::{Durability, EngineConfig, Phase};
 
@@ -187,7 +187,7 @@ async fn what_is_not_durable_yet_has_its_name_all_the_same() {
         towline_engine::Begun::Uploading(mut upload) => {
             assert_eq!(upload.offset(), offset(0));
             server.write(&mut upload, &bytes, 0..1000).await;
-            soon(upload.complete(None)).await.unwrap();
+            complete(*upload, None).await.unwrap();
         }
         begun => drop(stored(begun)),
     }

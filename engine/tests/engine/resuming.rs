@@ -1,8 +1,8 @@
 //! An upload that goes on after it was let go of.
 
 use crate::kit::{
-    BLOCK, Server, file, hash_of, id, kind, new_upload, offset, refused, size, soon, stored,
-    uploading, value_of, without_timed_checkpoints,
+    BLOCK, Server, complete, file, hash_of, id, kind, new_upload, offset, refused, size, soon,
+    stored, uploading, value_of, without_timed_checkpoints,
 };
 use towline_engine::{Begun, RejectionKind, ResumeRequest, SendingMode};
 use towline_types::DocumentId;
@@ -50,7 +50,7 @@ async fn it_goes_on_where_it_was_in_the_same_run_and_after_each_kind_of_end() {
     let mut upload = server.resume(id).await;
     server.write(&mut upload, &bytes, at..LENGTH).await;
     assert_eq!(
-        soon(upload.complete(Some(hash_of(&bytes)))).await.unwrap().receipt.filesize(),
+        complete(upload, Some(hash_of(&bytes))).await.unwrap().receipt.filesize(),
         size(LENGTH)
     );
     assert!(server.read(id).await == bytes);
@@ -189,7 +189,7 @@ async fn a_file_that_has_grown_keeps_its_whole_blocks() {
         assert_eq!(status.position.durable.get(), offset(2 * BLOCK));
         assert_eq!(status.position.length, crate::kit::length(longer.len()));
         server.write(&mut upload, &longer, 2 * BLOCK..longer.len()).await;
-        soon(upload.complete(Some(hash_of(&longer)))).await.unwrap();
+        complete(upload, Some(hash_of(&longer))).await.unwrap();
         assert!(server.read(id).await == longer);
     }
 }
@@ -207,7 +207,7 @@ async fn a_file_of_one_block_that_has_grown_starts_again() {
     let mut upload = uploading(ask(&server, grow).await.unwrap());
     assert_eq!(upload.offset(), offset(0));
     server.write(&mut upload, &longer, 0..longer.len()).await;
-    soon(upload.complete(Some(hash_of(&longer)))).await.unwrap();
+    complete(upload, Some(hash_of(&longer))).await.unwrap();
     assert!(server.read(id).await == longer);
 }
 
@@ -234,7 +234,7 @@ async fn growth_survives_a_power_cut_and_is_checked_as_a_new_file_is() {
     let longer = file(4 * BLOCK, 1);
     let mut upload = server.resume(id).await;
     server.write(&mut upload, &longer, BLOCK + 7..4 * BLOCK).await;
-    soon(upload.complete(Some(hash_of(&longer)))).await.unwrap();
+    complete(upload, Some(hash_of(&longer))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +277,7 @@ async fn announced_blocks_are_held_over_a_restart_and_the_begun_one_goes_on() {
         server.write_announced(&mut upload, &bytes, BLOCK..2 * BLOCK).await;
         assert_eq!(soon(upload.position()).await.unwrap().received, offset(3 * BLOCK));
         server.write_announced(&mut upload, &bytes, 3 * BLOCK..bytes.len()).await;
-        soon(upload.complete(None)).await.unwrap();
+        complete(upload, None).await.unwrap();
         assert!(server.read(id).await == bytes);
     }
 }
@@ -297,7 +297,7 @@ async fn plain_bytes_pass_over_blocks_that_are_held_further_on() {
     server.write(&mut upload, &bytes, 0..BLOCK).await;
     assert_eq!(soon(upload.position()).await.unwrap().received, offset(2 * BLOCK));
     server.write(&mut upload, &bytes, 2 * BLOCK..LENGTH).await;
-    soon(upload.complete(Some(hash_of(&bytes)))).await.unwrap();
+    complete(upload, Some(hash_of(&bytes))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,6 +316,6 @@ async fn ranges_that_came_without_a_gap_go_on_after_a_pause() {
     server.write(&mut upload, &bytes, BLOCK + 5..2 * BLOCK).await;
     server.write(&mut upload, &bytes, 1000..BLOCK + 5).await;
     assert_eq!(soon(upload.position()).await.unwrap().received, offset(LENGTH));
-    soon(upload.complete(Some(hash_of(&bytes)))).await.unwrap();
+    complete(upload, Some(hash_of(&bytes))).await.unwrap();
     assert!(server.read(id).await == bytes);
 }

@@ -168,7 +168,7 @@ async fn do_anything(mut client: Client, mut random: Random, until: Instant, len
                 let first = crate::kit::index(random.below(3));
                 Command::Withdraw(vec![first..first.next()])
             }
-            7 if random.below(4) == 0 => Command::Query(Query::Cancel(number)),
+            7 if random.below(4) == 0 => Command::Cancel(number),
             _ => Command::Complete(CompleteRequest::default()),
         };
         let tag = u32::try_from(random.below(2)).unwrap();

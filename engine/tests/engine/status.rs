@@ -1,7 +1,7 @@
 //! How a document stands in each phase of its life.
 
 use crate::kit::{
-    BLOCK, Server, file, hash_of, index, kind, new_upload, offset, size, soon, value_of,
+    BLOCK, Server, complete, file, hash_of, index, kind, new_upload, offset, size, soon, value_of,
     without_timed_checkpoints,
 };
 use std::time::Duration;
@@ -47,7 +47,7 @@ async fn each_phase_says_what_it_has_to() {
     server.put("a/doc", b"x").await;
     let mut upload = server.resume(id).await;
     server.write(&mut upload, &bytes, 400..1000).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
     let check = async |server: &Server| {
         let status = server.status(id).await;
         assert_eq!((status.phase, status.is_active), (Phase::Completed, false));
@@ -114,12 +114,12 @@ async fn a_question_leaves_the_writers_own_upload_as_it_is() {
     let (id, _) = client.begin(0, new_upload("doc", 1000)).await;
     client.data(0, &bytes, 0..500).await;
     let nothing = crate::kit::id(99);
-    for query in [
-        Query::Status(nothing),
-        Query::HeldBlocks { id: nothing, pages: towline_engine::BlockPages::All },
-        Query::Cancel(nothing),
+    for command in [
+        Command::Query(Query::Status(nothing)),
+        Command::Query(Query::HeldBlocks { id: nothing, pages: towline_engine::BlockPages::All }),
+        Command::Cancel(nothing),
     ] {
-        assert_eq!(client.ask(0, Command::Query(query)).await, "0: rejected NotFound #99");
+        assert_eq!(client.ask(0, command).await, "0: rejected NotFound #99");
     }
     let found = client
         .ask(

@@ -1,6 +1,6 @@
 //! A resume takes an upload over from the writers that it has.
 
-use crate::kit::{BLOCK, Call, Moment, Server, file, new_upload, offset, soon};
+use crate::kit::{BLOCK, Call, Moment, Server, complete, file, new_upload, offset};
 use towline_engine::{Client as Ending, SendingMode};
 
 const LENGTH: usize = BLOCK + 5;
@@ -108,7 +108,7 @@ async fn the_end_of_the_old_session_does_not_pause_the_new_one() {
     old.close(Ending::Gone).await;
     assert!(server.status(id).await.is_active);
     server.write(&mut upload, &bytes, 1000..LENGTH).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +119,7 @@ async fn a_writer_that_was_silent_all_the_time_hears_that_it_is_over_and_nothing
     let (id, _) = old.begin(7, new_upload("doc", LENGTH)).await;
     let mut upload = server.resume(id).await;
     server.write(&mut upload, &bytes, 0..LENGTH).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
     old.data(7, &bytes, 0..10).await;
     old.tell(7, towline_engine::Command::Complete(Default::default())).await;
     assert_eq!(old.settle(7).await, [format!("7: rejected Superseded #{id}")]);

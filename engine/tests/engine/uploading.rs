@@ -1,6 +1,6 @@
 //! An upload from its first byte to its receipt.
 
-use crate::kit::{BLOCK, Call, Server, ada, file, hash_of, kind, offset, size, soon};
+use crate::kit::{BLOCK, Call, Server, ada, complete, file, hash_of, kind, offset, size, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_sent_in_order_and_read_back() {
@@ -14,7 +14,7 @@ async fn a_file_is_sent_in_order_and_read_back() {
         assert_eq!((upload.offset(), upload.length()), (offset(0), crate::kit::length(length)));
         server.write(&mut upload, &bytes, 0..length).await;
         let id = upload.id();
-        let completion = soon(upload.complete(None)).await.unwrap();
+        let completion = complete(upload, None).await.unwrap();
         let receipt = &completion.receipt;
         assert!(!completion.existing && receipt.is_durable() && !receipt.is_copy());
         assert_eq!((receipt.document_id(), receipt.path().to_string()), (id, place.clone()));

@@ -1,8 +1,8 @@
 //! Blocks that are taken back, and blocks that differ from what was announced.
 
 use crate::kit::{
-    BLOCK, Server, file, hash_of, index, kind, new_upload, offset, refused, soon, value_of,
-    without_timed_checkpoints,
+    BLOCK, Server, complete, file, hash_of, index, kind, new_upload, offset, refused, soon,
+    value_of, without_timed_checkpoints,
 };
 use towline_engine::{RejectionKind, SendingMode, UploadHandle};
 
@@ -38,7 +38,7 @@ async fn what_is_taken_back_is_missing_also_after_a_power_cut() {
     assert_eq!(upload.offset(), offset(BLOCK));
     soon(upload.withdraw(vec![index(0)..index(1), index(2)..index(3)])).await.unwrap();
     server.write_announced(&mut upload, &bytes, 0..LENGTH).await;
-    soon(upload.complete(Some(hash_of(&bytes)))).await.unwrap();
+    complete(upload, Some(hash_of(&bytes))).await.unwrap();
     assert!(server.read(id).await == bytes);
 }
 
@@ -65,7 +65,7 @@ async fn a_begun_block_is_taken_back_too() {
     assert_eq!(soon(upload.withdraw(vec![index(1)..index(2)])).await.unwrap(), offset(BLOCK));
     assert_eq!(soon(upload.withdraw(vec![index(0)..index(1)])).await.unwrap(), offset(0));
     server.write(&mut upload, &bytes, 0..LENGTH).await;
-    soon(upload.complete(Some(hash_of(&bytes)))).await.unwrap();
+    complete(upload, Some(hash_of(&bytes))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn a_block_that_is_not_as_announced_is_sent_again_alone() {
     server.write(&mut upload, &damaged, BLOCK..2 * BLOCK).await;
     assert_eq!(refused(soon(upload.position()).await).kind, expected);
     server.write_announced(&mut upload, &bytes, BLOCK..2 * BLOCK).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
     assert!(server.read(id).await == bytes);
 }
 
@@ -131,7 +131,7 @@ async fn a_block_that_the_file_does_not_have_is_refused_and_the_upload_goes_on()
     let answer = soon(upload.position()).await;
     assert_eq!(kind(answer), "NoSuchBlock { index: BlockIndex(4) }");
     server.write_announced(&mut upload, &bytes, 0..LENGTH).await;
-    soon(upload.complete(None)).await.unwrap();
+    complete(upload, None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

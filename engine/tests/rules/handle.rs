@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use towline_engine::{
     Begun, CompleteRequest, Length, NewUpload, RejectionKind, RequestEnd, SendingMode, UploadHandle,
 };
-use towline_types::{BlockIndex, SecondDigest};
+use towline_types::{BlockIndex, OnConflict, SecondDigest};
 
 async fn begin(door: &Door, new: NewUpload) -> UploadHandle {
     match door.account().begin(new).await {
@@ -161,6 +161,29 @@ async fn a_file_of_unknown_length_in_requests_one_of_which_is_wrong() {
     let completion = upload.complete_with(request).await.unwrap();
     assert!(completion.receipt.sha256().is_some());
     assert_eq!(door.read("a"), file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_end_is_refused_goes_on_in_the_same_handle() {
+    let door = Door::open().await;
+    let file = bytes(MIB + 7, 1);
+    let claimed = Some(hash(&file));
+    let mut upload = begin(&door, new("a", file.len(), SendingMode::PLAIN)).await;
+    let mut other = begin(&door, new("a", 5, SendingMode::PLAIN)).await;
+    write(&door, &mut other, 0, b"other").await;
+    other.complete(None).await.unwrap();
+    write(&door, &mut upload, 0, &file[..MIB]).await;
+    let kind = upload.complete(claimed).await.unwrap_err().kind;
+    assert_eq!(kind, RejectionKind::Incomplete { expected: offset(MIB) });
+    write(&door, &mut upload, MIB, &file[MIB..]).await;
+    assert_eq!(upload.complete(claimed).await.unwrap_err().kind, RejectionKind::NameTaken);
+    let on_conflict = Some(OnConflict::Rename);
+    let request = CompleteRequest { hash: claimed, on_conflict, ..CompleteRequest::default() };
+    let completion = upload.complete_with(request).await.unwrap();
+    assert_eq!(completion.receipt.path().to_string(), "a (1)");
+    assert_eq!(door.read("a (1)"), file);
+    let again = upload.complete(claimed).await.unwrap();
+    assert_eq!(again.receipt.document_id(), completion.receipt.document_id());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         Request::Blocks(about) => {
             Command::Query(Query::HeldBlocks { id: about.document_id, pages: BlockPages::All })
         }
-        Request::Cancel(about) => Command::Query(Query::Cancel(about.document_id)),
+        Request::Cancel(about) => Command::Cancel(about.document_id),
         Request::Hello(_) | Request::Ping(_) => return None,
         // Their features are not announced, so `features::check` has answered them.
         Request::List(_)
@@ -216,6 +216,10 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
         EventKind::Completed { receipt, existing } => {
             Some(Reply::Success(success(channel, receipt, *existing)))
         }
+        EventKind::Cancelled => {
+            let (document_id, status) = (event.document?, Phase::Cancelled.to_string());
+            Some(Reply::Cancel(Cancelled { channel, document_id, status }))
+        }
         EventKind::Panicked => None,
     }
 }
@@ -236,10 +240,6 @@ fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> 
             }))
         }
         Answer::Status(standing) => Some(Reply::Status(status(channel, document?, standing))),
-        Answer::Cancelled => {
-            let status = Phase::Cancelled.to_string();
-            Some(Reply::Cancel(Cancelled { channel, document_id: document?, status }))
-        }
         // They are long: see `frames`.
         // The door asks for no fence, and `HeldBlocks` was taken out above.
         Answer::HeldBlocks { .. } | Answer::Fence => None,

@@ -197,8 +197,8 @@ pub(crate) fn text(event: &Event) -> String {
                 let held: Vec<_> = blocks.iter().map(|(index, _)| index.get()).collect();
                 format!("held {held:?}")
             }
-            Answer::Cancelled => "cancelled".to_owned(),
         },
+        EventKind::Cancelled => "cancelled".to_owned(),
         EventKind::Rejected(rejection) => format!("rejected {:?}", rejection.kind),
         EventKind::Panicked => "panicked".to_owned(),
     };
