@@ -5,7 +5,9 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use tempfile::TempDir;
 use towline_state::Catalog;
-use towline_state::catalog::{Checkpoint, Created, Length, NewDocument, OnConflict, Unless};
+use towline_state::catalog::{
+    Checkpoint, Created, Length, NewDocument, NodeWish, OnConflict, Unless,
+};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, SecondDigest, Timestamp,
     UserId,
@@ -63,6 +65,7 @@ impl Bench {
                 on_conflict: OnConflict::Rename,
                 chunk_size: Some(65_536),
                 second_digest: SecondDigest::None,
+                wish: NodeWish::default(),
                 started_at: now(),
             };
             self.catalog.create_document(document, Unless::default(), u32::MAX, |id| id)

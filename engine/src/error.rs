@@ -395,12 +395,24 @@ fn unrecorded(refusal: &Unrecorded) -> Rejection {
         ),
         Unrecorded::NoSuchDocument => refused(&Refusal::NotFound),
         Unrecorded::WrongPhase(phase) => refused(&Refusal::NotUploading(*phase)),
-        // These come to commands that manage users, or by a mistake in our code; never to a client.
+        // These come to commands that manage users, for requests that no door takes yet, or by a
+        // mistake in our code; never to a client.
         Unrecorded::NameTaken { .. }
         | Unrecorded::BadUserName(_)
         | Unrecorded::UserIdTaken(_)
         | Unrecorded::BadUserId(_)
         | Unrecorded::NotAnEnding(_)
+        | Unrecorded::NoSuchNode
+        | Unrecorded::Exists { .. }
+        | Unrecorded::Conflict { .. }
+        | Unrecorded::Unseen { .. }
+        | Unrecorded::Cycle
+        | Unrecorded::NotEmpty
+        | Unrecorded::NotAFolder
+        | Unrecorded::TooDeep
+        | Unrecorded::BadCursor
+        | Unrecorded::CursorReset { .. }
+        | Unrecorded::Busy
         | Unrecorded::BadLength => Rejection::new(RejectionKind::Internal, refusal.to_string()),
     }
 }

@@ -19,7 +19,7 @@ use crate::uploads;
 use std::sync::Arc;
 use towline_state::CatalogError;
 use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
-use towline_state::catalog::{self, Created, Document, NewDocument, Unless};
+use towline_state::catalog::{self, Created, Document, NewDocument, NodeWish, Unless};
 use towline_types::{DocumentId, FileSize, Offset, OnConflict, SecondDigest, Timestamp, UserId};
 use towline_upload::{Length, Phase, Upload as Rules};
 
@@ -71,6 +71,7 @@ impl Begun {
             on_conflict: self.request.on_conflict,
             chunk_size: self.request.chunk_size,
             second_digest: self.request.second_digest,
+            wish: NodeWish::default(),
             started_at: self.now,
         }
     }

@@ -13,7 +13,7 @@ use crate::command::{Command, CompleteRequest, WHOLE_BYTES_MAX, WholeUpload};
 use crate::log::Since;
 use crate::publish::reserved_name::PublishSpec;
 use std::collections::VecDeque;
-use towline_state::catalog::{NewDocument, Unless};
+use towline_state::catalog::{NewDocument, NodeWish, Unless};
 use towline_types::block::hash_block;
 use towline_types::file_hash::hash_file;
 use towline_types::{BlockIndex, FileHash, FileSize, Offset, SecondDigest};
@@ -168,6 +168,7 @@ impl OrderedWriter {
             on_conflict,
             chunk_size: new.chunk_size,
             second_digest: SecondDigest::None,
+            wish: NodeWish::default(),
             started_at,
         };
         Some(StagedWhole::written(shared, spec, (new, unless), (staging, guard), permit))

@@ -2,15 +2,16 @@
 
 use super::connection;
 use super::error::CatalogError;
+use rusqlite::params;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The gap in the document numbers of a catalog that was put back. Clients remember the numbers
-/// of documents that were made after the copy, so these must not be given to other documents.
-const SKIPPED_DOCUMENTS: i64 = 1_000_000;
+/// The gap in the numbers of documents and nodes of a catalog that was put back. Clients remember
+/// the numbers of those that were made after the copy, so these must not be given to others.
+const SKIPPED_NUMBERS: i64 = 1_000_000;
 
 /// Copies the catalog at `path` into a new file at `into`, as it is at one moment; other
 /// processes may change the catalog meanwhile. Only the owner may read the copy, and it is
@@ -36,17 +37,17 @@ pub fn back_up(path: impl AsRef<Path>, into: impl AsRef<Path>) -> Result<(), Cat
     source.execute("VACUUM INTO $1", [text])?;
     source.close().map_err(|(_, error)| error)?;
     let copy = rusqlite::Connection::open(into)?;
-    let updated = copy.execute(
-        "UPDATE sqlite_sequence SET seq = seq + $1 WHERE name = 'documents'",
-        [SKIPPED_DOCUMENTS],
-    )?;
-    // SQLite makes the row with the first document.
-    if updated == 0 {
-        copy.execute(
-            "INSERT INTO sqlite_sequence (name, seq) VALUES ('documents', $1)",
-            [SKIPPED_DOCUMENTS],
-        )?;
+    for table in ["documents", "nodes"] {
+        let sql = "UPDATE sqlite_sequence SET seq = seq + $1 WHERE name = $2";
+        // SQLite makes the row with the first document or node.
+        if copy.execute(sql, params![SKIPPED_NUMBERS, table])? == 0 {
+            let sql = "INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)";
+            copy.execute(sql, params![table, SKIPPED_NUMBERS])?;
+        }
     }
+    // Put back, it counts changes again that clients have seen as others: their cursors must not
+    // fit. The next start gives each log an epoch of its own.
+    copy.execute("UPDATE change_counters SET epoch = 0", [])?;
     copy.close().map_err(|(_, error)| error)?;
     File::open(into).and_then(|file| file.sync_all()).map_err(failed("sync"))
 }
@@ -66,6 +67,6 @@ mod tests {
         let copy = rusqlite::Connection::open(&into).unwrap();
         let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'documents'";
         let skipped: i64 = copy.query_row(sql, [], |row| row.get(0)).unwrap();
-        assert_eq!(skipped, SKIPPED_DOCUMENTS);
+        assert_eq!(skipped, SKIPPED_NUMBERS);
     }
 }

@@ -142,16 +142,16 @@ pub(super) fn forget(connection: &Connection, document_id: DocumentId) -> Result
 }
 
 /// Which blocks of a document are read.
-struct Page {
-    from: BlockIndex,
+pub(super) struct Page {
+    pub(super) from: BlockIndex,
     /// The largest number of blocks; none where all that follow are read.
-    max: Option<u32>,
+    pub(super) max: Option<u32>,
 }
 
 /// A negative `LIMIT` is none in SQLite.
 const SQL_NO_LIMIT: i64 = -1;
 
-fn rows(
+pub(super) fn rows(
     connection: &Connection,
     document_id: DocumentId,
     page: Page,

@@ -55,7 +55,6 @@ fn prepare(path: &Path) -> Result<Connection, CatalogError> {
     }
     // FULL: with NORMAL a power cut takes commits that were already answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", "ON")?;
     schema::bring_up_to_date(&mut connection, path)?;
     connection.busy_timeout(PATIENCE)?;
     Ok(connection)

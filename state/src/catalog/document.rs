@@ -2,11 +2,14 @@
 
 use super::durable::DurableOffset;
 use super::error::{CatalogError, Refusal};
+use super::node::{mode, mtime};
+use super::place::{Kept, Places};
+use super::reservation::NodeWish;
 use super::row::NamedRow;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 pub use towline_types::OnConflict;
 use towline_types::{
-    DocumentId, DocumentPath, FileHash, FileSize, Name, Offset, SecondDigest, Sha256Hash,
+    DocumentId, DocumentPath, FileHash, FileSize, Name, NodeId, Offset, SecondDigest, Sha256Hash,
     Timestamp, UserId,
 };
 use towline_upload::{Length, Phase};
@@ -15,7 +18,8 @@ use towline_upload::{Length, Phase};
 pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesize, blake3, \
     status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
     last_chunk_at, created_at, finished_at, cached_inode, file_inode, file_modified, \
-    file_mount_depth, length_is_open, second_digest, sha256";
+    file_mount_depth, length_is_open, second_digest, sha256, node_id, onto_node, into_folder, \
+    base_version, mtime_ms, mode";
 
 /// What is known of a document when its upload begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct NewDocument {
     pub chunk_size: Option<u32>,
     /// The hash of the whole file that is wanted besides BLAKE3.
     pub second_digest: SecondDigest,
+    /// What is wished of its node besides the place.
+    pub wish: NodeWish,
     /// When the upload began.
     pub started_at: Timestamp,
 }
@@ -105,8 +111,17 @@ pub struct Document {
     pub durable_offset: DurableOffset,
     /// Where its bytes are; of interest while it is publishing.
     pub bytes: Bytes,
-    /// The place it got, under the user's folder; from publishing on.
+    /// Where its file lies now, under the user's folder: from publishing on, and as long as the
+    /// document is the version of a node that was not removed.
     pub file_path: Option<DocumentPath>,
+    /// Where the file of a completed document is kept.
+    pub kept: Kept,
+    /// The node whose version it is, was, or is about to become; from publishing on.
+    pub node_id: Option<NodeId>,
+    /// The document that is the version of the node until this one, which is publishing, is.
+    pub replaces: Option<DocumentId>,
+    /// What is wished of its node besides the place.
+    pub wish: NodeWish,
     /// What its file was known by when that was last the right one; not known of
     /// documents that an earlier version has published.
     pub stamp: Option<FileStamp>,
@@ -154,39 +169,92 @@ impl Document {
 }
 
 /// Reads a row with [`COLUMNS`].
-pub(super) fn document(row: &Row<'_>) -> Result<Document, CatalogError> {
+pub(super) fn document(places: &Places<'_>, row: &Row<'_>) -> Result<Document, CatalogError> {
     let row = NamedRow::new(row, "document", "document_id")?;
-    Ok(Document {
+    let mut document = Document {
         document_id: row.get("document_id", DocumentId::from_i64)?,
         user_id: row.get("user_id", UserId::from_i64)?,
         path: path(&row)?,
         filesize: row.get("filesize", FileSize::from_i64)?,
-        length_is_open: row.plain("length_is_open")?,
-        second_digest: second_digest(&row)?,
-        sha256: row
-            .get_option("sha256", |hash: [u8; 32]| Ok::<_, String>(Sha256Hash::from_bytes(hash)))?,
         blake3: row
             .get_option("blake3", |hash: [u8; 32]| Ok::<_, String>(FileHash::from_bytes(hash)))?,
         phase: row.get("status", |word: String| {
             Phase::parse(&word).ok_or_else(|| format!("{word:?} is no phase"))
         })?,
         on_conflict: row.get("on_conflict", |word: String| {
-            OnConflict::parse(&word).ok_or_else(|| format!("{word:?} is neither rename nor reject"))
+            OnConflict::parse(&word).ok_or_else(|| format!("{word:?} is no way out of a conflict"))
         })?,
         chunk_size: row.get_option("chunk_size", |bytes: i64| u32::try_from(bytes))?,
         durable_offset: DurableOffset::recorded(row.get("durable_offset", Offset::from_i64)?),
-        bytes: match row.plain::<Option<i64>>("cached_inode")? {
-            Some(inode) => Bytes::Cached { inode: inode.cast_unsigned() },
-            None => Bytes::Synced,
-        },
+        // The place that it got once. Where it lies now the node says.
         file_path: row.get_option("file_path", |path: String| DocumentPath::recorded(&path))?,
         reason: row.plain("reason")?,
         started_at: row.time("started_at")?,
         last_chunk_at: row.time("last_chunk_at")?,
         created_at: row.time_option("created_at")?,
         finished_at: row.time_option("finished_at")?,
+        bytes: match row.plain::<Option<i64>>("cached_inode")? {
+            Some(inode) => Bytes::Cached { inode: inode.cast_unsigned() },
+            None => Bytes::Synced,
+        },
         stamp: stamp(&row)?,
-    })
+        length_is_open: row.plain("length_is_open")?,
+        second_digest: second_digest(&row)?,
+        sha256: row
+            .get_option("sha256", |hash: [u8; 32]| Ok::<_, String>(Sha256Hash::from_bytes(hash)))?,
+        kept: Kept::InPlace,
+        node_id: row.get_option("node_id", NodeId::from_i64)?,
+        replaces: None,
+        wish: NodeWish {
+            onto_node: row.get_option("onto_node", NodeId::from_i64)?,
+            into_folder: row.get_option("into_folder", NodeId::from_i64)?,
+            base_version: row.get_option("base_version", DocumentId::from_i64)?,
+            mtime: mtime(&row)?,
+            mode: mode(&row)?,
+        },
+    };
+    if matches!(document.phase, Phase::Publishing | Phase::Completed) {
+        place(places, &row, &mut document)?;
+    }
+    Ok(document)
+}
+
+/// Finds out where the document's file lies.
+fn place(
+    places: &Places<'_>,
+    row: &NamedRow<'_, '_>,
+    document: &mut Document,
+) -> Result<(), CatalogError> {
+    let bad = |reason: &dyn std::fmt::Display| row.bad("node_id", reason);
+    let Some(node_id) = document.node_id else { return Err(bad(&"there is none")) };
+    let node = places.node(node_id).map_err(|error| bad(&error))?;
+    let id = document.document_id;
+    document.file_path = None;
+    let (is_version, is_incoming) = (node.version_id == Some(id), node.incoming_id == Some(id));
+    match document.phase {
+        Phase::Publishing if is_incoming => document.replaces = node.version_id,
+        Phase::Publishing => return Err(bad(&"the node keeps no name for it")),
+        _ if !is_version => {
+            document.kept = Kept::OldVersion;
+            return Ok(());
+        }
+        _ => {}
+    }
+    if node.is_removed {
+        document.kept = Kept::InTrash { root: node_id, below: Vec::new() };
+        return Ok(());
+    }
+    let folder = places.of_folder(node.parent_id).map_err(|error| bad(&error))?;
+    match folder.trash {
+        Some(root) => {
+            document.kept = Kept::InTrash { root, below: folder.join(node.name).names };
+        }
+        None => {
+            let path = DocumentPath::new(folder.names.clone(), node.name);
+            document.file_path = Some(path.map_err(|error| bad(&error))?);
+        }
+    }
+    Ok(())
 }
 
 fn second_digest(row: &NamedRow<'_, '_>) -> Result<SecondDigest, CatalogError> {
@@ -228,13 +296,30 @@ pub(super) fn many(
     sql: &str,
     parameters: impl Params,
 ) -> Result<Vec<Document>, CatalogError> {
+    let places = Places::new(connection);
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(parameters)?;
     let mut documents = Vec::new();
     while let Some(row) = rows.next()? {
-        documents.push(document(row)?);
+        documents.push(document(&places, row)?);
     }
     Ok(documents)
+}
+
+/// Those of the documents that a query finds whose rows read.
+pub(super) fn readable(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+) -> Result<Vec<Document>, CatalogError> {
+    let places = Places::new(connection);
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(document(&places, row));
+    }
+    Ok(found)
 }
 
 /// The one document that a query finds, if any.
@@ -243,8 +328,9 @@ pub(super) fn one(
     sql: &str,
     parameters: impl Params,
 ) -> Result<Option<Document>, CatalogError> {
+    let places = Places::new(connection);
     let mut statement = connection.prepare_cached(sql)?;
-    statement.query_row(parameters, |row| Ok(document(row))).optional()?.transpose()
+    statement.query_row(parameters, |row| Ok(document(&places, row))).optional()?.transpose()
 }
 
 /// The document of that number.

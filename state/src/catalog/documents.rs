@@ -1,13 +1,16 @@
 //! Documents come into being, and are looked up by their number.
 
+use super::completed_duplicates::{self, Content};
 use super::document::{Document, NewDocument, OnConflict, by_id};
 use super::error::{CatalogError, Refusal};
-use super::found::{self, Content, Created, Unless, needless};
+use super::folder::Tree;
 use super::job::Share;
-use super::{Catalog, Reply, numbered_name, users};
+use super::needless::{Created, Unless, needless};
+use super::reservation::Wanted;
+use super::{Catalog, Reply, users};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
-use towline_types::{DocumentId, UserId};
+use towline_types::{DocumentId, NodeId, UserId};
 use towline_upload::Phase;
 
 impl Catalog {
@@ -19,9 +22,11 @@ impl Catalog {
     /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where
     /// `max_unfinished_per_user` of the user's uploads wait for bytes already;
     /// [`Refusal::PathTaken`] where [`OnConflict::Reject`] was asked for, or no numbered
-    /// name is legal, and a document that is publishing or completed has the place, one
-    /// that is its twin by [`DocumentPath::key`], or lies in a folder of that name;
-    /// [`Refusal::FolderTaken`] where one has the name of one of the folders.
+    /// name is legal, and a node has the place, or a twin of it by [`DocumentPath::key`];
+    /// [`Refusal::FolderTaken`] where a file or link has the name of one of the folders;
+    /// [`Refusal::Conflict`] where another version than the base version would be replaced;
+    /// [`Refusal::NoSuchNode`] where its node or folder was given by number and is not there;
+    /// [`Refusal::Busy`].
     ///
     /// [`DocumentPath::key`]: towline_types::DocumentPath::key
     pub fn create_document<N: Send + 'static>(
@@ -36,11 +41,12 @@ impl Catalog {
             if let Some(needless) = needless(connection, &new, unless)? {
                 return Ok(needless);
             }
-            admit(connection, &new)?;
+            let (cache, user_id) = (&shared.folders, new.user_id);
+            admit(Tree { connection, cache, user_id }, &new)?;
             if let Some(blake3) = unless.same_bytes {
                 let (user_id, filesize) = (new.user_id, new.length.bound());
                 let content = Content { user_id, filesize, blake3 };
-                let documents = found::same_bytes(connection, content)?;
+                let documents = completed_duplicates::same_bytes(connection, content)?;
                 if !documents.is_empty() {
                     return Ok(Created::SameBytes(documents));
                 }
@@ -68,13 +74,29 @@ impl Catalog {
     }
 }
 
-fn admit(connection: &Connection, new: &NewDocument) -> Result<(), CatalogError> {
-    users::require(connection, new.user_id)?;
-    numbered_name::refuse_taken_folder(connection, new.user_id, &new.path)?;
+fn admit(tree: Tree<'_>, new: &NewDocument) -> Result<(), CatalogError> {
+    users::require(tree.connection, new.user_id)?;
+    let path = &new.path;
+    let wanted = Wanted {
+        // No document has it yet.
+        document_id: DocumentId::MAX,
+        path,
+        on_conflict: new.on_conflict,
+        wish: &new.wish,
+        own: None,
+        first_copy: 0,
+    };
+    let path = tree.wished_path(wanted)?;
+    let folder = tree.find(path.folder())?;
+    if let Some(replaced) = tree.replaced(wanted, &path)? {
+        // A file whose first version is being published is waited for at the end.
+        let is_new = replaced.version_id.is_none();
+        return if is_new { Ok(()) } else { tree.refuse_other_version(wanted, replaced) };
+    }
     // Where no number fits behind the name, a taken name is refused now, and not after all
     // bytes were sent.
-    let must_be_free = new.on_conflict == OnConflict::Reject || new.path.numbered(1).is_none();
-    if must_be_free && numbered_name::is_taken(connection, new.user_id, &new.path.key(), None)? {
+    let must_be_free = new.on_conflict != OnConflict::Rename || path.numbered(1).is_none();
+    if must_be_free && tree.is_taken(&folder, &path.filename().key(), None)? {
         return Err(Refusal::PathTaken.into());
     }
     Ok(())
@@ -100,8 +122,8 @@ fn create(
         .prepare_cached(
             "INSERT INTO documents (document_id, user_id, folder, filename, filesize, status, \
              on_conflict, chunk_size, durable_offset, started_at, last_chunk_at, \
-             length_is_open, second_digest) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12)",
+             length_is_open, second_digest, onto_node, into_folder, base_version, mtime_ms, mode) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         )?
         .execute(params![
             document_id.to_i64(),
@@ -116,6 +138,11 @@ fn create(
             new.started_at.to_i64(),
             new.length.declared().is_none(),
             new.second_digest.as_str(),
+            new.wish.onto_node.map(NodeId::to_i64),
+            new.wish.into_folder.map(NodeId::to_i64),
+            new.wish.base_version.map(DocumentId::to_i64),
+            new.wish.mtime.map(|mtime| mtime.as_ms()),
+            new.wish.mode.map(|mode| mode.bits()),
         ])?;
     Ok(())
 }

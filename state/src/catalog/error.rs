@@ -1,5 +1,6 @@
 //! What can go wrong with the catalog, and whose fault it is.
 
+use super::node::Node;
 use rusqlite::{ErrorCode, ffi};
 use std::io;
 use std::path::PathBuf;
@@ -44,9 +45,9 @@ pub enum CatalogError {
     /// A row does not say what the types demand: a person has edited it.
     #[error("{table} {id} in the catalog cannot be read: its {column} is not valid: {reason}")]
     BadRow {
-        /// What the row describes: "document" or "user".
+        /// What the row describes: "document", "user", "node", "change" or "move".
         table: &'static str,
-        /// The number of the document or user.
+        /// The number of it.
         id: i64,
         /// Whose it is, where that can be read.
         owner: Option<UserId>,
@@ -162,6 +163,51 @@ pub enum Refusal {
     /// A document has the name of one of the folders.
     #[error("a document has the name of one of the folders")]
     FolderTaken,
+    /// There is no such node, or it was removed.
+    #[error("there is no such file or folder")]
+    NoSuchNode,
+    /// The name belongs to another node.
+    #[error("the name is taken")]
+    Exists {
+        /// The node that has it.
+        current: Box<Node>,
+    },
+    /// What is there is not what the caller knew.
+    #[error("the file or folder is not as it was when it was looked at")]
+    Conflict {
+        /// What is there; nothing where the name is free.
+        current: Option<Box<Node>>,
+    },
+    /// Below the folder there are changes that the caller has not seen.
+    #[error("{count} files and folders below it are newer than what was seen")]
+    Unseen {
+        /// How many nodes have such changes.
+        count: u64,
+    },
+    /// A folder cannot be moved into itself.
+    #[error("a folder cannot be moved into itself")]
+    Cycle,
+    /// A folder with something in it is only removed where that is asked for.
+    #[error("the folder is not empty")]
+    NotEmpty,
+    /// A file or link is where a folder is needed.
+    #[error("it is not a folder")]
+    NotAFolder,
+    /// The folders would be too many, or their path too long.
+    #[error("the place would lie too deep, or its path would be too long")]
+    TooDeep,
+    /// The cursor is another user's.
+    #[error("that is no cursor of this user")]
+    BadCursor,
+    /// The cursor does not lead on: what there is has to be read anew.
+    #[error("the cursor leads no further: {reason}")]
+    CursorReset {
+        /// Why not.
+        reason: ResetReason,
+    },
+    /// A rename of the folder or of what lies in it is under way. Trying again can help.
+    #[error("the folder or file is just being changed; try again")]
+    Busy,
     /// The user has as many unfinished uploads as allowed.
     #[error("{limit} unfinished uploads are allowed, and there are as many")]
     TooManyUnfinished {
@@ -181,6 +227,18 @@ pub enum Refusal {
     /// below what is durable.
     #[error("the length of the file is not declared, or cannot be that")]
     BadLength,
+}
+
+/// Why a reader of changes has to begin anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResetReason {
+    /// The changes behind its cursor are not kept any more.
+    #[error("the changes behind it are not kept any more")]
+    Expired,
+    /// An earlier copy of the catalog was put back: changes that it has seen may not have
+    /// happened.
+    #[error("the server was set back to an earlier copy")]
+    Restored,
 }
 
 fn name_taken(name: &str, user_id: UserId, removed: bool) -> String {

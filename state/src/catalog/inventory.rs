@@ -2,6 +2,7 @@
 
 use super::document::{COLUMNS, Document, document};
 use super::error::CatalogError;
+use super::place::Places;
 use super::{Catalog, Reply};
 use rusqlite::params;
 use towline_types::{DocumentId, DocumentPath, UserId};
@@ -30,6 +31,7 @@ impl Catalog {
                  WHERE document_id > $1 AND status NOT IN ($2, $3, $4) \
                  ORDER BY document_id LIMIT $5"
             );
+            let places = Places::new(connection);
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params![
                 after.map_or(0, DocumentId::to_i64),
@@ -40,7 +42,7 @@ impl Catalog {
             ])?;
             let mut documents = Vec::new();
             while let Some(row) = rows.next()? {
-                documents.push(document(row));
+                documents.push(document(&places, row));
             }
             Ok(documents)
         })
@@ -52,12 +54,13 @@ impl Catalog {
     pub fn mount_points(&self) -> Reply<Vec<(UserId, DocumentPath, u16)>> {
         self.read(move |connection| {
             let sql = format!("SELECT {COLUMNS} FROM documents WHERE file_mount_depth IS NOT NULL");
+            let places = Places::new(connection);
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([])?;
             let mut found = std::collections::BTreeMap::new();
             while let Some(row) = rows.next()? {
                 // A row that does not read names no folder.
-                let Ok(document) = document(row) else { continue };
+                let Ok(document) = document(&places, row) else { continue };
                 let depth = document.stamp.and_then(|stamp| stamp.mount_depth);
                 let (Some(path), Some(depth)) = (document.file_path, depth) else { continue };
                 let above: Vec<_> = path.folder().iter().take(depth.into()).cloned().collect();
@@ -65,24 +68,6 @@ impl Catalog {
             }
             let points = found.into_iter();
             Ok(points.map(|((user, _, depth), path)| (user, path, depth)).collect())
-        })
-    }
-
-    /// The document whose file has exactly that name, or is promised it.
-    pub fn document_at(&self, user_id: UserId, path: &DocumentPath) -> Reply<Option<DocumentId>> {
-        let (key, text) = (path.key(), path.to_string());
-        self.read(move |connection| {
-            // The second kind of key is that of a twin from before keys were folded in full.
-            let mut statement = connection.prepare_cached(
-                "SELECT document_id FROM documents \
-                 WHERE user_id = $1 AND file_path = $2 AND (path_key = $3 \
-                 OR (path_key > $3 || '//' AND path_key < $3 || '/0'))",
-            )?;
-            // Parameters are counted in the order in which they stand there.
-            let mut rows = statement.query(params![user_id.to_i64(), text, key])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            // A number that does not read is of no use, but the file belongs to a row.
-            Ok(DocumentId::from_i64(row.get(0)?).ok())
         })
     }
 

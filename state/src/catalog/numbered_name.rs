@@ -1,10 +1,10 @@
-//! The place of a document: whether it is taken, and the next numbered name that is not.
+//! The place of a document: the next numbered name that is not taken.
 
 use super::document::OnConflict;
 use super::error::{CatalogError, Refusal};
-use rusqlite::{Connection, params};
+use super::folder::Tree;
 use std::iter;
-use towline_types::{DocumentId, DocumentPath, UserId};
+use towline_types::{DocumentPath, NodeId};
 
 /// How many names are tried one by one before the search takes larger steps.
 const SMALL_STEPS: u32 = 8;
@@ -15,75 +15,33 @@ const SMALL_STEPS: u32 = 8;
 /// these is not found, and the path counts as taken.
 const SCANNED_MAX: usize = 92;
 
-/// Whether another document than `except` has the place with that key, or lies in a
-/// folder that has.
-pub(super) fn is_taken(
-    connection: &Connection,
-    user_id: UserId,
-    key: &str,
-    except: Option<DocumentId>,
-) -> Result<bool, CatalogError> {
-    // What lies below begins with the key and a slash; behind all of that comes '0', the
-    // character behind the slash.
-    let sql = "SELECT EXISTS (SELECT 1 FROM documents \
-               WHERE user_id = $1 AND path_key = $2 AND document_id <> $3) \
-               OR EXISTS (SELECT 1 FROM documents \
-               WHERE user_id = $1 AND path_key > $2 || '/' AND path_key < $2 || '0')";
-    // Ids begin at 1.
-    let except = except.map_or(0, DocumentId::to_i64);
-    Ok(connection
-        .prepare_cached(sql)?
-        .query_row(params![user_id.to_i64(), key, except], |row| row.get(0))?)
-}
-
-/// Refuses a place in a folder whose name, or a twin of it, a document has: another
-/// name for the file would not help.
-pub(super) fn refuse_taken_folder(
-    connection: &Connection,
-    user_id: UserId,
-    path: &DocumentPath,
-) -> Result<(), CatalogError> {
-    if path.folder().is_empty() {
-        return Ok(());
-    }
-    let key = path.key();
-    let sql = "SELECT EXISTS (SELECT 1 FROM documents WHERE user_id = $1 AND path_key = $2)";
-    let mut statement = connection.prepare_cached(sql)?;
-    for (end, _) in key.match_indices('/') {
-        let above = params![user_id.to_i64(), &key[..end]];
-        if statement.query_row(above, |row| row.get(0))? {
-            return Err(Refusal::FolderTaken.into());
-        }
-    }
-    Ok(())
-}
-
 /// Which place is wanted.
 #[derive(Clone, Copy)]
 pub(super) struct Wish<'a> {
-    pub(super) owner: UserId,
     pub(super) path: &'a DocumentPath,
     pub(super) on_conflict: OnConflict,
+    /// The node that keeps a name for the document already.
+    pub(super) own: Option<NodeId>,
 }
 
-/// The first place from `first_copy` on that no document but this one has, and which
+/// The first place from `first_copy` on that no node but the document's own has, and which
 /// copy that is.
+///
+/// Refused: [`Refusal::FolderTaken`] and [`Refusal::Busy`] as [`Tree::find`]: another name for
+/// the file would not help.
 pub(super) fn free_place(
-    connection: &Connection,
+    tree: Tree<'_>,
     wish: Wish<'_>,
-    document_id: DocumentId,
     first_copy: u32,
 ) -> Result<(DocumentPath, u32), CatalogError> {
-    refuse_taken_folder(connection, wish.owner, wish.path)?;
-    let keys = Keys::of(wish.path);
+    let folder = tree.find(wish.path.folder())?;
     let is_free = |copy| {
-        let key = keys.of_copy(&numbered(wish.path, copy)?);
-        Ok(!is_taken(connection, wish.owner, &key, Some(document_id))?)
+        let place = numbered(wish.path, copy)?;
+        Ok(!tree.is_taken(&folder, &place.filename().key(), wish.own)?)
     };
     let copy = match wish.on_conflict {
         OnConflict::Rename if first_copy == 0 && is_free(0)? => 0,
         OnConflict::Rename => first_free(first_copy, last_copy(wish.path), is_free)?,
-        // The doors do not take the other two yet; like this, no document is overwritten.
         OnConflict::Reject | OnConflict::Replace | OnConflict::Skip
             if first_copy == 0 && is_free(0)? =>
         {
@@ -94,26 +52,6 @@ pub(super) fn free_place(
         }
     };
     Ok((numbered(wish.path, copy)?, copy))
-}
-
-/// The keys of many names in one folder, whose own part of the key is made once: a
-/// path of 2 KiB takes longer to make a key of than to look up.
-struct Keys {
-    folder: String,
-}
-
-impl Keys {
-    fn of(path: &DocumentPath) -> Self {
-        let mut folder = path.key();
-        folder.truncate(folder.rfind('/').map_or(0, |slash| slash + 1));
-        Self { folder }
-    }
-
-    fn of_copy(&self, path: &DocumentPath) -> String {
-        let name = DocumentPath::new(Vec::new(), path.filename().clone());
-        let name = name.map_or_else(|_| path.filename().to_string(), |name| name.key());
-        format!("{}{name}", self.folder)
-    }
 }
 
 /// Where that copy of a document would lie. The number makes a path longer: a long one
@@ -182,20 +120,8 @@ fn first_free(
 
 #[cfg(test)]
 mod tests {
-    use super::{Keys, SCANNED_MAX, SMALL_STEPS, first_free, last_copy};
+    use super::{SCANNED_MAX, SMALL_STEPS, first_free, last_copy};
     use towline_types::DocumentPath;
-
-    #[test]
-    fn the_key_of_a_name_in_a_folder_is_that_of_its_path() {
-        for path in ["doc.pdf", "Ordner/CAFÉ.txt", "a/B/ΟΔΟΣ", "a/\u{338}b", "x\u{338}/\u{301}"]
-        {
-            let path = DocumentPath::parse(path).unwrap();
-            let keys = Keys::of(&path);
-            assert_eq!(keys.of_copy(&path), path.key());
-            let third = path.numbered(3).unwrap();
-            assert_eq!(keys.of_copy(&third), third.key());
-        }
-    }
 
     fn search(first: u32, taken: impl Fn(u32) -> bool) -> (u32, u32) {
         let mut looks = 0;

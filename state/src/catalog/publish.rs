@@ -4,11 +4,14 @@
 use super::document::{Bytes, Document, FileStamp, NewDocument, OnConflict, in_phase};
 use super::durable::DurableOffset;
 use super::error::Refusal;
-use super::found::{self, Created, Unless};
-use super::numbered_name::{Wish, free_place};
-use super::{Catalog, Reply, blocks, users};
+use super::folder::Tree;
+use super::needless::{self, Created, Unless};
+use super::place::Kept;
+use super::reservation::Wanted;
+use super::{Catalog, Reply, block_pages, users};
 use rusqlite::params;
-use towline_types::{DocumentId, FileHash, Sha256Hash, Timestamp};
+use std::sync::Arc;
+use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
 use towline_upload::Phase;
 
 impl Catalog {
@@ -22,11 +25,17 @@ impl Catalog {
     /// may pass one over. A document that is publishing already may choose again,
     /// from a later copy, when a file that is not ours lies in its place.
     ///
+    /// Where the document is to [replace](OnConflict::Replace) a file that is there, the place is
+    /// that file's, and [`Document::replaces`] says which document it has until then.
+    ///
     /// Refused: [`Refusal::PathTaken`] for [`OnConflict::Reject`] where copy 0 is
     /// not free or not asked for, and where no numbered name is legal;
-    /// [`Refusal::FolderTaken`] where a document has the name of one of the folders;
-    /// [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`]; [`Refusal::BadLength`] where the
-    /// length of the file is not declared.
+    /// [`Refusal::FolderTaken`] where a file or link has the name of one of the folders;
+    /// [`Refusal::Conflict`] where another version than the base version would be replaced;
+    /// [`Refusal::Busy`] where one of the folders is being moved, or another document is being
+    /// published into the same file; [`Refusal::NoSuchNode`]; [`Refusal::NoSuchDocument`];
+    /// [`Refusal::WrongPhase`]; [`Refusal::BadLength`] where the length of the file is not
+    /// declared.
     pub fn begin_publish(
         &self,
         document_id: DocumentId,
@@ -36,45 +45,50 @@ impl Catalog {
         first_copy: u32,
         now: Timestamp,
     ) -> Reply<(Document, u32)> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let document =
                 in_phase(connection, document_id, &[Phase::Uploading, Phase::Publishing])?;
             if document.length_is_open {
                 return Err(Refusal::BadLength.into());
             }
-            let wish = Wish { owner: document.user_id, path: &document.path, on_conflict };
-            let (place, copy) = free_place(connection, wish, document_id, first_copy)?;
+            let (cache, user_id) = (&shared.folders, document.user_id);
+            let reservation = Tree { connection, cache, user_id }.reserve(Wanted {
+                document_id,
+                path: &document.path,
+                on_conflict,
+                wish: &document.wish,
+                own: document.node_id,
+                first_copy,
+            })?;
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, blake3 = $2, on_conflict = $3, \
-                     file_path = $4, path_key = $5, last_chunk_at = $6, cached_inode = $7 \
+                     file_path = $4, node_id = $5, last_chunk_at = $6, cached_inode = $7 \
                      WHERE document_id = $8",
                 )?
                 .execute(params![
                     Phase::Publishing.as_str(),
                     blake3.as_bytes(),
                     on_conflict.as_str(),
-                    place.to_string(),
-                    place.key(),
+                    reservation.place.to_string(),
+                    reservation.node_id.to_i64(),
                     now.to_i64(),
                     cached_inode(bytes),
                     document_id.to_i64(),
                 ])?;
-            let file_path = Some(place);
-            let (phase, blake3) = (Phase::Publishing, Some(blake3));
-            let last_chunk_at = now;
-            Ok((
-                Document {
-                    phase,
-                    blake3,
-                    bytes,
-                    on_conflict,
-                    file_path,
-                    last_chunk_at,
-                    ..document
-                },
-                copy,
-            ))
+            let document = Document {
+                phase: Phase::Publishing,
+                blake3: Some(blake3),
+                bytes,
+                on_conflict,
+                file_path: Some(reservation.place),
+                node_id: Some(reservation.node_id),
+                replaces: reservation.replaces,
+                last_chunk_at: now,
+                ..document
+            };
+            Ok((document, reservation.copy))
         })
     }
 
@@ -128,22 +142,34 @@ impl Catalog {
         blake3: FileHash,
         bytes: Bytes,
     ) -> Reply<Created<(Document, u32)>> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
-            if let Some(needless) = found::needless(connection, &new, unless)? {
+            if let Some(needless) = needless::needless(connection, &new, unless)? {
                 return Ok(needless);
             }
             users::require(connection, new.user_id)?;
             let NewDocument { user_id, path, length, on_conflict, chunk_size, .. } = new;
             let (filesize, started_at) = (length.bound(), new.started_at);
             let second_digest = new.second_digest;
-            let wish = Wish { owner: user_id, path: &path, on_conflict };
-            let (place, copy) = free_place(connection, wish, document_id, 0)?;
+            let wish = new.wish;
+            let tree = Tree { connection, cache: &shared.folders, user_id };
+            let (own, first_copy) = (None, 0);
+            let reservation = tree.reserve(Wanted {
+                document_id,
+                path: &path,
+                on_conflict,
+                wish: &wish,
+                own,
+                first_copy,
+            })?;
             connection
                 .prepare_cached(
                     "INSERT INTO documents (document_id, user_id, folder, filename, filesize, \
                      blake3, status, on_conflict, chunk_size, durable_offset, file_path, \
-                     path_key, started_at, last_chunk_at, cached_inode, second_digest) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14, $15)",
+                     node_id, started_at, last_chunk_at, cached_inode, second_digest, onto_node, \
+                     into_folder, base_version, mtime_ms, mode) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14, $15, \
+                     $16, $17, $18, $19, $20)",
                 )?
                 .execute(params![
                     document_id.to_i64(),
@@ -155,12 +181,17 @@ impl Catalog {
                     Phase::Publishing.as_str(),
                     on_conflict.as_str(),
                     chunk_size,
-                    place.to_string(),
-                    place.key(),
+                    reservation.place.to_string(),
+                    reservation.node_id.to_i64(),
                     started_at.to_i64(),
                     started_at.to_i64(),
                     cached_inode(bytes),
                     second_digest.as_str(),
+                    wish.onto_node.map(NodeId::to_i64),
+                    wish.into_folder.map(NodeId::to_i64),
+                    wish.base_version.map(DocumentId::to_i64),
+                    wish.mtime.map(|mtime| mtime.as_ms()),
+                    wish.mode.map(|mode| mode.bits()),
                 ])?;
             let document = Document {
                 document_id,
@@ -176,7 +207,11 @@ impl Catalog {
                 chunk_size,
                 durable_offset: DurableOffset::NOTHING,
                 bytes,
-                file_path: Some(place),
+                file_path: Some(reservation.place),
+                kept: Kept::InPlace,
+                node_id: Some(reservation.node_id),
+                replaces: reservation.replaces,
+                wish,
                 stamp: None,
                 reason: None,
                 started_at,
@@ -184,7 +219,7 @@ impl Catalog {
                 created_at: None,
                 finished_at: None,
             };
-            Ok(Created::New((document, copy)))
+            Ok(Created::New((document, reservation.copy)))
         })
     }
 
@@ -195,12 +230,17 @@ impl Catalog {
     /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
     /// not publishing.
     pub fn return_to_uploading(&self, document_id: DocumentId) -> Reply<()> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
-            in_phase(connection, document_id, &[Phase::Publishing])?;
+            let document = in_phase(connection, document_id, &[Phase::Publishing])?;
+            if let Some(node_id) = document.node_id {
+                let (cache, user_id) = (&shared.folders, document.user_id);
+                Tree { connection, cache, user_id }.give_back(node_id, document_id)?;
+            }
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, blake3 = NULL, file_path = NULL, \
-                     path_key = NULL, cached_inode = NULL WHERE document_id = $2",
+                     node_id = NULL, cached_inode = NULL WHERE document_id = $2",
                 )?
                 .execute(params![Phase::Uploading.as_str(), document_id.to_i64()])?;
             Ok(())
@@ -208,7 +248,9 @@ impl Catalog {
     }
 
     /// Records that the file lies in its final place, durably, and what it is known by
-    /// there. Its blocks are forgotten.
+    /// there. It is the version of its node from then on, and its user's log of changes tells of
+    /// it, of the folders that it is the first file in, and of the version that it replaces. The
+    /// values of its blocks are kept.
     ///
     /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
     /// not publishing, or completed already.
@@ -218,8 +260,11 @@ impl Catalog {
         stamp: Option<FileStamp>,
         now: Timestamp,
     ) -> Reply<Document> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let document = in_phase(connection, document_id, &[Phase::Publishing])?;
+            let (cache, user_id) = (&shared.folders, document.user_id);
+            Tree { connection, cache, user_id }.settle(&document, now)?;
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
@@ -235,9 +280,10 @@ impl Catalog {
                     stamp.and_then(|stamp| stamp.mount_depth),
                     document_id.to_i64(),
                 ])?;
-            blocks::forget(connection, document_id)?;
+            block_pages::keep(connection, document_id, document.filesize)?;
             Ok(Document {
                 phase: Phase::Completed,
+                replaces: None,
                 durable_offset: DurableOffset::recorded(document.filesize.end()),
                 bytes: Bytes::Synced,
                 stamp,

@@ -1,6 +1,7 @@
 //! What the handles and the threads of a catalog have in common.
 
 use super::error::CatalogError;
+use super::folder::FolderCache;
 use super::job::Task;
 use super::store::Store;
 use rusqlite::Connection;
@@ -25,6 +26,8 @@ pub(super) struct Shared {
     last_document: AtomicI64,
     /// Which store this is.
     store: Store,
+    /// Of the thread that writes.
+    pub(super) folders: FolderCache,
 }
 
 impl Shared {
@@ -35,6 +38,7 @@ impl Shared {
             read_only: AtomicBool::new(false),
             last_document: AtomicI64::new(last_document),
             store,
+            folders: FolderCache::default(),
         }
     }
 
@@ -64,13 +68,14 @@ impl Shared {
     }
 }
 
-/// Runs looks. Many share a transaction, which takes the file's locks once for all.
+/// Runs looks, together in a transaction: each sees the catalog as it is at one moment, also with
+/// more than one statement, and the file's locks are taken once for all.
 pub(super) fn read(
     connection: &Connection,
     shared: &Shared,
     reads: Vec<Box<dyn Task>>,
 ) -> Result<(), CatalogError> {
-    let together = reads.len() > 1 && execute(connection, "BEGIN").is_ok();
+    let together = !reads.is_empty() && execute(connection, "BEGIN").is_ok();
     for mut task in reads {
         // The result is with the task.
         let _ = task.run(connection);

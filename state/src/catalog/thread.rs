@@ -5,6 +5,7 @@ use super::job::{Job, Task};
 use super::lookup::Looker;
 use super::shared::{Shared, execute, read};
 use rusqlite::Connection;
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,13 +24,15 @@ pub(super) fn start(
 ) -> io::Result<()> {
     std::thread::Builder::new()
         .name("catalog".to_owned())
-        .spawn(move || Owner { connection, shared }.serve(jobs, looker))
+        .spawn(move || Owner { connection, shared, data_version: Cell::new(0) }.serve(jobs, looker))
         .map(drop)
 }
 
 struct Owner {
     connection: Connection,
     shared: Arc<Shared>,
+    /// Another one where another connection has changed the database.
+    data_version: Cell<i64>,
 }
 
 impl Owner {
@@ -91,6 +94,7 @@ impl Owner {
     /// Runs the writes in one transaction, each in its own savepoint.
     fn commit(&self, writes: &mut [Box<dyn Task>]) -> Result<(), CatalogError> {
         execute(&self.connection, "BEGIN IMMEDIATE")?;
+        self.forget_what_others_changed()?;
         for task in writes {
             execute(&self.connection, "SAVEPOINT job")?;
             match task.run(&self.connection) {
@@ -99,7 +103,11 @@ impl Owner {
                 // Some failures make SQLite roll back everything by itself: the
                 // work of the neighbours is gone with it.
                 Err(error) if self.connection.is_autocommit() => return Err(error),
-                Err(_) => execute(&self.connection, "ROLLBACK TO job")?,
+                Err(_) => {
+                    // It may know folders that are undone with the job.
+                    self.shared.folders.clear();
+                    execute(&self.connection, "ROLLBACK TO job")?;
+                }
             }
             execute(&self.connection, "RELEASE job")?;
         }
@@ -111,9 +119,21 @@ impl Owner {
         Ok(())
     }
 
+    /// Clears the cache of folders where another connection has changed the database since the
+    /// last transaction of this one.
+    fn forget_what_others_changed(&self) -> Result<(), CatalogError> {
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version")?;
+        let version: i64 = statement.query_row([], |row| row.get(0))?;
+        if self.data_version.replace(version) != version {
+            self.shared.folders.clear();
+        }
+        Ok(())
+    }
+
     /// Leaves no transaction open behind a failed group, and latches where the
     /// storage cannot be trusted any more.
     fn undo(&self, error: &CatalogError) {
+        self.shared.folders.clear();
         if let CatalogError::Storage(source) = error {
             self.shared.read_only.store(true, Ordering::Relaxed);
             tracing::error!(error = %source, "the catalog's storage failed; read-only until restart");

@@ -2,10 +2,11 @@
 
 use super::document::{COLUMNS, Document, document, many};
 use super::error::CatalogError;
+use super::place::Places;
 use super::row::{NamedRow, block_index};
 use super::{Catalog, Reply};
 use rusqlite::{Connection, Row, params};
-use towline_types::{DocumentId, DocumentPath, FileSize, Offset, Timestamp, UserId};
+use towline_types::{DocumentId, Offset, Timestamp, UserId};
 use towline_upload::Phase;
 
 /// An upload that is on its way, as recovery wants to know it.
@@ -97,34 +98,6 @@ impl Catalog {
     }
 }
 
-/// Rows that do not read are passed over, up to as many.
-const LOOKS: u32 = 8;
-
-/// The newest upload on its way of that user to exactly that place and of exactly that
-/// size.
-pub(super) fn find(
-    connection: &Connection,
-    user_id: UserId,
-    path: &DocumentPath,
-    filesize: FileSize,
-) -> Result<Option<Document>, CatalogError> {
-    let (folder, filename) = (path.folder_text(), path.filename().as_str());
-    let sql = format!(
-        "SELECT {COLUMNS} FROM documents \
-         WHERE user_id = $1 AND folder = $2 AND filename = $3 AND filesize = $4 \
-         AND finished_at IS NULL AND length_is_open = 0 ORDER BY document_id DESC LIMIT {LOOKS}"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let wanted = params![user_id.to_i64(), folder, filename, filesize.to_i64()];
-    let mut rows = statement.query(wanted)?;
-    while let Some(row) = rows.next()? {
-        if let Ok(document) = document(row) {
-            return Ok(Some(document));
-        }
-    }
-    Ok(None)
-}
-
 fn page(connection: &Connection, after: i64, limit: u32) -> Result<UnfinishedPage, CatalogError> {
     // The highest block is one step down the primary key, not a scan.
     let sql = format!(
@@ -133,18 +106,19 @@ fn page(connection: &Connection, after: i64, limit: u32) -> Result<UnfinishedPag
          FROM documents WHERE finished_at IS NULL AND document_id > $1 \
          ORDER BY document_id LIMIT $2"
     );
+    let places = Places::new(connection);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![after, limit])?;
     let mut page = UnfinishedPage::default();
     while let Some(row) = rows.next()? {
         page.last = Some(row.get("document_id")?);
-        page.rows.push(unfinished(row));
+        page.rows.push(unfinished(&places, row));
     }
     Ok(page)
 }
 
-fn unfinished(row: &Row<'_>) -> Result<Unfinished, CatalogError> {
-    let document = document(row)?;
+fn unfinished(places: &Places<'_>, row: &Row<'_>) -> Result<Unfinished, CatalogError> {
+    let document = document(places, row)?;
     let row = NamedRow::new(row, "document", "document_id")?;
     let highest = row.get_option("highest_block", block_index)?;
     let blocks_end = highest.map_or(Offset::ZERO, |index| index.end(document.filesize));

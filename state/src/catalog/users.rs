@@ -4,7 +4,7 @@
 use super::error::{CatalogError, Refusal};
 use super::job::Share;
 use super::row::NamedRow;
-use super::{Catalog, Reply};
+use super::{Catalog, Reply, change};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 use towline_types::{Timestamp, UserId};
 
@@ -131,8 +131,10 @@ fn add(
     let sql = format!(
         "INSERT INTO users (user_id, name, created_at) VALUES ($1, $2, $3) RETURNING {COLUMNS}"
     );
-    one(connection, &sql, params![user_id.map(UserId::to_i64), name, now.to_i64()])?
-        .ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
+    let added = one(connection, &sql, params![user_id.map(UserId::to_i64), name, now.to_i64()])?;
+    let added = added.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    change::begin_log(connection, added.user_id, now)?;
+    Ok(added)
 }
 
 fn by_id(connection: &Connection, user_id: UserId) -> Result<Option<User>, CatalogError> {

@@ -19,10 +19,13 @@ fn crowded() -> Fixture {
          durable_offset, started_at, last_chunk_at) \
          SELECT 1, 'folder ' || i, 'same.bin', 7, 'uploading', 'rename', 0, 10, 10 FROM n",
         "INSERT INTO documents (user_id, folder, filename, filesize, status, on_conflict, \
-         durable_offset, started_at, last_chunk_at, blake3, file_path, path_key, created_at, \
+         durable_offset, started_at, last_chunk_at, blake3, file_path, node_id, created_at, \
          finished_at) SELECT 1, '', 'same.bin', 7, 'completed', 'rename', 7, 10, 10, \
          x'0101010101010101010101010101010101010101010101010101010101010101', \
-         'same ' || i, 'same ' || i, 20, 20 FROM n",
+         'same ' || i, i, 20, 20 FROM n",
+        "INSERT INTO nodes (node_id, user_id, kind, name, name_key, version_id, place_rev, \
+         content_rev) SELECT i, 1, 'file', 'same ' || i, 'same ' || i, \
+         i + (SELECT max(document_id) FROM documents WHERE status = 'uploading'), i, i FROM n",
     ] {
         let made = by_hand.execute(&format!("{numbers} {rest}"), []).unwrap();
         assert_eq!(made, ROWS as usize);

@@ -1,7 +1,7 @@
 //! Documents begin, and read back as they were written.
 
 use crate::fixture::{Fixture, at, id, path, refusal, size, user};
-use towline_state::catalog::{Bytes, Document, DurableOffset, OnConflict, Refusal};
+use towline_state::catalog::{Bytes, Document, DurableOffset, Kept, NodeWish, OnConflict, Refusal};
 use towline_state::{Catalog, CatalogError};
 use towline_types::SecondDigest;
 use towline_upload::Phase;
@@ -25,6 +25,10 @@ fn a_new_document_reads_back() {
         durable_offset: DurableOffset::NOTHING,
         bytes: Bytes::Synced,
         file_path: None,
+        kept: Kept::InPlace,
+        node_id: None,
+        replaces: None,
+        wish: NodeWish::default(),
         stamp: None,
         reason: None,
         started_at: at(10),

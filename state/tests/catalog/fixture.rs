@@ -5,7 +5,7 @@ pub(crate) use towline_testkit::{at, hash, id, offset, path, size, user};
 use std::path::PathBuf;
 use tempfile::TempDir;
 use towline_state::catalog::{
-    Bytes, Checkpoint, Created, Document, NewDocument, OnConflict, Refusal, Unless,
+    Bytes, Checkpoint, Created, Document, NewDocument, NodeWish, OnConflict, Refusal, Unless,
 };
 use towline_state::{Catalog, CatalogError};
 use towline_types::{BlockIndex, ChainingValue, DocumentId, DocumentPath, SecondDigest, UserId};
@@ -51,6 +51,7 @@ impl Fixture {
             on_conflict: OnConflict::Rename,
             chunk_size: Some(65536),
             second_digest: SecondDigest::None,
+            wish: NodeWish::default(),
             started_at: at(10),
         }
     }

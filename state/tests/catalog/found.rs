@@ -68,7 +68,9 @@ fn a_place_is_the_one_that_it_has_or_was_to_have() {
     };
     assert_eq!(there(&["IN/DOC", "in/doc (1)", "in", "x"]), [first, second]);
     // A twin from before keys were folded in full keeps a key of its own.
-    f.edit(&format!("UPDATE documents SET path_key = 'doc//{plain}' WHERE document_id = {plain}"));
+    f.edit(&format!(
+        "UPDATE nodes SET name_key = 'doc' || char(1) || node_id WHERE version_id = {plain}"
+    ));
     assert_eq!(there(&["doc"]), [plain]);
 }
 

@@ -1,8 +1,10 @@
 //! What the catalog promises, a file per behaviour, against real files.
 #![allow(clippy::unwrap_used, reason = "tests say so by panicking")]
 
+mod block_values;
 mod bounded;
 mod checkpoints;
+mod cursors;
 mod documents;
 mod endings;
 mod fixture;
@@ -10,12 +12,17 @@ mod found;
 mod groups;
 mod inventory;
 mod lengths;
+mod log_checker;
 mod looking;
 mod lookups;
+mod many_writers;
 mod opening;
 mod processes;
 mod publishing;
+mod random_tree;
+mod replacing;
 mod storage_failure;
 mod store;
+mod tree;
 mod unfinished;
 mod users;
