@@ -27,6 +27,7 @@ mod relaxed;
 mod resume;
 mod resume_refused;
 mod second_store;
+mod simple_reader;
 mod simple_speaker;
 mod sizes;
 mod state_file;
