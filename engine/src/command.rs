@@ -174,6 +174,9 @@ impl ResumeRequest {
 pub struct CompleteRequest {
     /// The document; none is the one that the writer has open.
     pub id: Option<DocumentId>,
+    /// The length of the file. The writer [declares](Command::Declare) it for the upload that it
+    /// has open before it completes that. A length that was declared already must be the same.
+    pub filesize: Option<FileSize>,
     /// The hash that the whole must have.
     pub hash: Option<FileHash>,
     /// The SHA-256 hash that the whole must have. It may also be given for an upload that did not

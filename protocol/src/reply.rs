@@ -168,6 +168,12 @@ impl Progress {
     pub fn words(received: Offset, filesize: FileSize) -> String {
         format!("{received}/{filesize} bytes")
     }
+
+    /// The same where the length is not known yet: `65536 bytes`.
+    #[must_use]
+    pub fn words_of_open(received: Offset) -> String {
+        format!("{received} bytes")
+    }
 }
 
 /// `{"action":"SUCCESS","document_id":123, …}`

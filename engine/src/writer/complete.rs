@@ -11,7 +11,7 @@ use crate::publish::reserved_name::PublishSpec;
 use crate::publish::{Advance, Publishing, finish_on_request};
 use crate::uploads;
 use std::sync::Arc;
-use towline_types::{DocumentId, SecondDigest, Sha256Hash};
+use towline_types::{DocumentId, FileSize, SecondDigest, Sha256Hash};
 use towline_upload::{Phase, Refusal};
 
 /// What follows from `complete`.
@@ -32,6 +32,15 @@ impl OrderedWriter {
         request: CompleteRequest,
         may_block: Option<MayBlock>,
     ) -> Result<CompleteOutcome, Error> {
+        let request = match (self.length_to_declare(&request), may_block) {
+            (None, _) => request,
+            // The row of the length is written before the request goes on.
+            (Some(_), None) => return Ok(CompleteOutcome::NeedsThread(request)),
+            (Some(filesize), Some(may_block)) => {
+                self.declare_unless_publishing(filesize, may_block)?;
+                CompleteRequest { filesize: None, ..request }
+            }
+        };
         match (&self.state, may_block) {
             (WriterState::Active(open), _) if is_about(&request, &open.active) => {
                 let row_guard = match may_block {
@@ -49,6 +58,27 @@ impl OrderedWriter {
             // The request may have to wait for the thread that publishes that document.
             (_, None) => Ok(CompleteOutcome::NeedsThread(request)),
             (_, Some(may_block)) => self.complete_other(request, may_block),
+        }
+    }
+
+    /// The length that the request declares for the upload that this writer has open.
+    fn length_to_declare(&self, request: &CompleteRequest) -> Option<FileSize> {
+        match &self.state {
+            WriterState::Active(open) if is_about(request, &open.active) => request.filesize,
+            _ => None,
+        }
+    }
+
+    /// Another writer that has begun to publish the upload has declared its length: the request
+    /// then asks for the receipt.
+    fn declare_unless_publishing(
+        &mut self,
+        filesize: FileSize,
+        may_block: MayBlock,
+    ) -> Result<(), Error> {
+        match self.declare(filesize, may_block) {
+            Err(Error::Refused(Refusal::NotUploading(Phase::Publishing))) => Ok(()),
+            done => done,
         }
     }
 

@@ -64,6 +64,9 @@ fn length(queue: &VecDeque<QueuedCommand>) -> Option<usize> {
             Command::Complete(complete)
                 if complete.id.is_none()
                     && complete.sha256.is_none()
+                    && complete
+                        .filesize
+                        .is_none_or(|said| Length::Declared(said) == new.length)
                     && complete.on_conflict.is_none_or(|wish| wish == new.on_conflict) =>
             {
                 return Some(count);

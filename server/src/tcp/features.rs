@@ -7,9 +7,9 @@ use towline_protocol::{Channel, ErrorReply};
 use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
-/// it; the ones that are missing are `tree`, `read`, `changes`, `replace` and `open_length`.
-pub(crate) const FEATURES: [&str; 7] =
-    ["blocks", "find", "withdraw", "channels", "join", "new_only", "grow"];
+/// it; the ones that are missing are `tree`, `read`, `changes` and `replace`.
+pub(crate) const FEATURES: [&str; 8] =
+    ["blocks", "find", "withdraw", "channels", "join", "new_only", "grow", "open_length"];
 
 /// Lets a request pass if the features that it needs are announced.
 ///

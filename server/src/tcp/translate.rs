@@ -19,7 +19,8 @@ use towline_protocol::request::{Complete, Find, Join, Request, Resume, Upload, W
 use towline_protocol::{Channel, frame};
 use towline_state::catalog::DurableOffset;
 use towline_types::{
-    BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, Offset, SecondDigest, UserId,
+    BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, SecondDigest,
+    UserId,
 };
 
 /// The writer of a channel.
@@ -34,9 +35,10 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         Request::Upload(upload) => begin(upload, user),
         Request::Resume(resume) => self::resume(resume, user),
         Request::Join(Join { document_id, lease, .. }) => Command::Join { id: document_id, lease },
-        Request::Complete(Complete { document_id, blake3, on_conflict, .. }) => {
+        Request::Complete(Complete { document_id, filesize, blake3, on_conflict, .. }) => {
             Command::Complete(CompleteRequest {
                 id: document_id,
+                filesize,
                 hash: blake3,
                 sha256: None,
                 on_conflict,
@@ -70,15 +72,14 @@ fn begin(upload: Upload, user: UserId) -> Command {
     if let Some(rejection) = of_another(upload.user_id, user) {
         return reject(rejection);
     }
-    // Without `open_length` among the features every upload that comes this far has a length.
-    let Some(filesize) = upload.filesize else {
-        let kind = RejectionKind::BadRequest { field: Some("filesize".to_owned()), max: None };
-        return reject(Rejection::new(kind, "filesize: missing"));
+    let length = match length(&upload) {
+        Ok(length) => length,
+        Err(rejection) => return reject(rejection),
     };
     match upload.path() {
         Ok(path) => Command::Begin(Box::new(NewUpload {
             path,
-            length: Length::Declared(filesize),
+            length,
             on_conflict: upload.on_conflict,
             mode: mode(upload.blocks),
             hash: upload.blake3,
@@ -88,6 +89,20 @@ fn begin(upload: Upload, user: UserId) -> Command {
         })),
         Err(error) => reject(bad_name(error)),
     }
+}
+
+/// The length of the file; without one, it may become as long as the server allows. The value of a
+/// block depends on whether another one follows, and an unfinished upload is found by its size: a
+/// client that does not know the size can say neither `blocks` nor `new_only`.
+fn length(upload: &Upload) -> Result<Length, Rejection> {
+    let field = match upload.filesize {
+        Some(filesize) => return Ok(Length::Declared(filesize)),
+        None if upload.blocks => "blocks",
+        None if upload.new_only => "new_only",
+        None => return Ok(Length::Open { max: FileSize::MAX }),
+    };
+    let kind = RejectionKind::BadRequest { field: Some(field.to_owned()), max: None };
+    Err(Rejection::new(kind, format!("{field}: only with filesize")))
 }
 
 fn resume(resume: Resume, user: UserId) -> Command {
@@ -198,7 +213,10 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
             let document_id = event.document?;
             let Position { received, durable, length } = *position;
             let filesize = length.bound();
-            let progress = Progress::words(received, filesize);
+            let progress = match length {
+                Length::Declared(_) => Progress::words(received, filesize),
+                Length::Open { .. } => Progress::words_of_open(received),
+            };
             let copied = match event.kind {
                 EventKind::AtWork { copied, .. } => copied,
                 _ => None,
@@ -248,8 +266,7 @@ fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> 
 
 fn status(channel: Channel, document_id: DocumentId, standing: &DocumentStatus) -> Status {
     let Position { received, durable, length } = standing.position;
-    // Uploads of this door have a length from the beginning. Of one that another door has begun
-    // without, a client hears the largest that it may become.
+    // Of an upload without a length a client hears the largest that it may become.
     let filesize = length.bound();
     let (filename, folder) = names(&standing.path);
     Status {

@@ -20,6 +20,7 @@ mod log;
 mod names;
 mod new_only;
 mod new_store;
+mod open_length;
 mod parallel;
 mod progress;
 mod recovery;
