@@ -219,7 +219,7 @@ pub(super) fn unseen_below(
                    UNION ALL \
                    SELECT child.node_id, child.kind, child.place_rev, child.content_rev FROM below \
                    JOIN nodes AS child ON child.user_id = $2 \
-                   AND coalesce(child.parent_id, 0) = below.node_id AND child.deleted_at IS NULL \
+                   AND coalesce(child.parent_id, 0) = +below.node_id AND child.deleted_at IS NULL \
                    WHERE below.kind = 'folder') \
                SELECT count(*) FROM below WHERE place_rev > $3 OR content_rev > $3";
     let mut statement = connection.prepare_cached(sql)?;

@@ -376,7 +376,7 @@ impl Tree<'_> {
                        SELECT child.node_id, child.kind, below.depth + 1, \
                        below.bytes + 1 + octet_length(child.name) FROM below \
                        JOIN nodes AS child ON child.user_id = $2 \
-                       AND coalesce(child.parent_id, 0) = below.node_id \
+                       AND coalesce(child.parent_id, 0) = +below.node_id \
                        AND child.deleted_at IS NULL WHERE below.kind = 'folder') \
                    SELECT max(depth), max(bytes) FROM below";
         let mut statement = self.connection.prepare_cached(sql)?;

@@ -89,7 +89,7 @@ fn below(
              UNION ALL \
              SELECT child.node_id, child.kind, child.version_id FROM below \
              JOIN nodes AS child ON child.user_id = $1 \
-             AND coalesce(child.parent_id, 0) = below.node_id AND child.deleted_at IS NULL \
+             AND coalesce(child.parent_id, 0) = +below.node_id AND child.deleted_at IS NULL \
              WHERE below.kind = 'folder') \
          SELECT {COLUMNS} FROM documents WHERE document_id IN \
          (SELECT version_id FROM below WHERE version_id IS NOT NULL LIMIT {BELOW_MAX})"

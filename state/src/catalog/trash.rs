@@ -167,7 +167,7 @@ impl Catalog {
                            SELECT child.node_id, child.kind FROM below \
                            JOIN nodes AS root ON root.node_id = $1 \
                            JOIN nodes AS child ON child.user_id = root.user_id \
-                           AND coalesce(child.parent_id, 0) = below.node_id \
+                           AND coalesce(child.parent_id, 0) = +below.node_id \
                            AND child.deleted_at IS NULL WHERE below.kind = 'folder') \
                        SELECT document_id FROM versions WHERE document_id > $2 \
                        AND node_id IN (SELECT node_id FROM below) ORDER BY document_id LIMIT $3";

@@ -161,8 +161,20 @@ impl World {
         }
     }
 
+    /// A place in a folder that is there, or one where something lies.
+    fn known_place(&mut self) -> String {
+        let kinds: Vec<_> =
+            self.disk.living.iter().map(|(place, file)| (place.clone(), file.is_some())).collect();
+        let chosen = self.dice(kinds.len().max(1) as u64);
+        match kinds.get(usize::try_from(chosen).unwrap()) {
+            Some((place, true)) => place.clone(),
+            Some((folder, false)) => format!("{folder}/{}", self.name()),
+            None => self.name().to_owned(),
+        }
+    }
+
     fn upload(&mut self) {
-        let place = self.place();
+        let place = if self.dice(2) == 0 { self.known_place() } else { self.place() };
         let on_conflict = match self.dice(3) {
             0 => OnConflict::Replace,
             1 => OnConflict::Reject,
@@ -245,7 +257,8 @@ impl World {
 
     fn change_place(&mut self) {
         let Some(node) = self.some_node(false) else { return };
-        let to = NodePath::typed(&self.place()).unwrap();
+        let to = if self.dice(3) > 0 { self.known_place() } else { self.place() };
+        let to = NodePath::typed(&to).unwrap();
         let now = self.now();
         let moved = self.f.catalog.begin_move(self.f.user, NodeRef::Id(node), to, None, now).wait();
         self.carry_out("moved", moved);

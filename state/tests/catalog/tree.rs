@@ -459,3 +459,34 @@ fn a_listing_is_ordered_and_goes_on_where_it_stopped() {
     assert_eq!(rest.entries[0].node.name.as_str(), "A");
     assert_eq!(rest.entries.len(), 11);
 }
+
+/// Each step goes by an index: with 20,000 folders, to read all nodes for each of them would take
+/// minutes.
+#[test]
+fn what_is_asked_of_a_large_tree_takes_time_by_its_size_alone() {
+    const FOLDERS: i64 = 20_000;
+    let f = Fixture::new();
+    f.folder("a").unwrap();
+    f.folder("other").unwrap();
+    let sql = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < {FOLDERS}) \
+         INSERT INTO nodes (node_id, user_id, parent_id, kind, name, name_key, place_rev, \
+         content_rev) SELECT i, 1, CASE WHEN i < 200 THEN 1 ELSE i / 100 END, 'folder', \
+         'f' || i, 'f' || i, i, i FROM n"
+    );
+    f.by_hand().execute(&sql, []).unwrap();
+    let began = std::time::Instant::now();
+    // From a name that is shorter, so that what lies below is measured.
+    f.move_to("a", "other/longer");
+    let seen = Some(ChangeId::try_from(u64::from(u16::MAX)).unwrap());
+    let guard = RemovalGuard { seen, ..RECURSIVE };
+    let begun = f.begin_removal("other/longer", guard).unwrap();
+    let root = begun.node.node_id;
+    f.catalog.finish_move(root, at(71)).wait().unwrap();
+    assert_eq!(f.catalog.versions_in_trash(root, None, 9).wait().unwrap(), []);
+    assert_eq!(f.restore(root), "other/longer");
+    let names = [path("other"), path("x")];
+    assert_eq!(f.catalog.below_places(f.user, &names).wait().unwrap(), []);
+    println!("six questions about {FOLDERS} folders: {:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+}
