@@ -6,6 +6,7 @@
 
 mod content;
 mod exchange;
+mod tree;
 mod upload_handle;
 
 use crate::buffer::BlockBuffer;

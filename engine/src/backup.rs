@@ -3,16 +3,18 @@
 //!
 //! The catalog is copied as it is at one moment. A document is complete, and never changes, from
 //! the moment at which its row says so. So a copy of `uploads/` that is made *after* this one holds
-//! all documents that the copy of the catalog knows.
+//! all documents that the copy of the catalog knows, together with the versions and the trash below
+//! it. What is moved between the two copies lies in another place of the second one than the first
+//! one says.
 
 use crate::clock::Clock;
-use crate::storage::{Look, Part, PathError};
+use crate::storage::{DataFolder, DataFolderScan, FolderError, Look, Part, PathError, Spot};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
-use towline_state::catalog::{self, Catalog, CatalogError};
+use towline_state::catalog::{self, Catalog, CatalogError, Document, Kept};
 use towline_types::StoreId;
 use towline_upload::Phase;
 
@@ -33,6 +35,9 @@ pub enum BackupError {
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// There is something in the folder already.
     #[error("{} is not empty; a backup goes into a new folder or an empty one", path.display())]
     NotEmpty {
@@ -80,7 +85,8 @@ pub fn back_up(look: &Look, into: &Path, clock: &Clock) -> Result<Backup, Backup
         copy_file(&look.path().join(part.below()), &into.join(part.below()), look.marker_name())?;
     }
     copy_files(&look.path().join(&keys), &into.join(&keys))?;
-    let backup = list(&copy, &into)?;
+    let scan = DataFolderScan::of(&DataFolder::find(look.path())?);
+    let backup = list(&copy, &into, &scan)?;
     explain(&backup, look.path(), &into, clock)?;
     for folder in [into.join(&state), into.join(&keys), into.clone()] {
         File::open(&folder).and_then(|open| open.sync_all()).map_err(failed("sync", &folder))?;
@@ -142,7 +148,7 @@ fn copy_file(from: &Path, to: &Path, name: impl AsRef<Path>) -> Result<(), Backu
 }
 
 /// Writes the list of the documents that the copy knows.
-fn list(copy: &Path, into: &Path) -> Result<Backup, BackupError> {
+fn list(copy: &Path, into: &Path, scan: &DataFolderScan) -> Result<Backup, BackupError> {
     let catalog = Catalog::open_to_look(copy)?;
     let mut backup = Backup { store_id: catalog.store_id(), documents: 0, uploads: 0 };
     let path = into.join(LIST);
@@ -158,21 +164,35 @@ fn list(copy: &Path, into: &Path) -> Result<Backup, BackupError> {
         };
         // A row that cannot be read is left out of the list; the copied catalog has it as it is.
         for row in page.into_iter().flatten() {
-            let (Phase::Completed, Some(blake3), Some(place)) =
-                (row.phase, row.blake3, &row.file_path)
-            else {
+            let (Phase::Completed, Some(blake3)) = (row.phase, row.blake3) else {
                 backup.uploads += 1;
                 continue;
             };
+            let Some(place) = place_of(&row, scan) else { continue };
             backup.documents += 1;
-            writeln!(list, "{blake3}  uploads/{}/{place}", row.user_id)
-                .map_err(failed("write", &path))?;
+            writeln!(list, "{blake3}  {}", place.display()).map_err(failed("write", &path))?;
         }
     }
     catalog.close().wait()?;
     let list = list.into_inner().map_err(|error| failed("write", &path)(error.into_error()))?;
     list.sync_all().map_err(failed("sync", &path))?;
     Ok(backup)
+}
+
+/// Where the file of a completed document lies, seen from the data folder: in its place, among the
+/// versions that were replaced, or in the trash.
+fn place_of(row: &Document, scan: &DataFolderScan) -> Option<PathBuf> {
+    let user = row.user_id;
+    match (&row.file_path, &row.kept) {
+        (Some(place), _) => Some(scan.path_of(user, place)),
+        (None, Kept::OldVersion) => {
+            Some(scan.path_of_spot(user, &Spot::Version(row.document_id), &[]))
+        }
+        (None, Kept::InTrash { root, below }) => {
+            Some(scan.path_of_spot(user, &Spot::Trash(*root), below))
+        }
+        (None, Kept::InPlace) => None,
+    }
 }
 
 /// Writes how the backup is put back, for the person who finds it.

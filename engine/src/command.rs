@@ -4,7 +4,9 @@
 use crate::buffer::BlockBuffer;
 use crate::data_source::DataSource;
 use crate::rejection::Rejection;
+use crate::tree::request::TreeRequest;
 use std::ops::Range;
+use towline_state::catalog::NodeWish;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     OnConflict, SecondDigest, Sha256Hash,
@@ -57,6 +59,9 @@ pub enum Command {
     /// Gives an upload up, whether the writer has it open or not: it ends without a document.
     /// Another upload that the writer has open stays as it is.
     Cancel(DocumentId),
+    /// A request about the user's files, folders and links. An upload that the writer has open
+    /// stays as it is.
+    Tree(Box<TreeRequest>),
     /// A small file, all of it in one command: it is published without ever being an unfinished
     /// upload. Where that is not possible, it takes the steps of an unfinished upload.
     Whole(Box<WholeUpload>),
@@ -108,13 +113,15 @@ pub struct NewUpload {
     pub second_digest: SecondDigest,
     /// The payload in bytes that the client means to send in one chunk.
     pub chunk_size: Option<u32>,
+    /// What the client says of the file besides its bytes, and which file or folder it is to go to.
+    pub wish: NodeWish,
 }
 
 impl NewUpload {
     /// An upload that gets a numbered name where its own is taken, and for which the client gives
     /// no hash.
     #[must_use]
-    pub const fn new(path: DocumentPath, length: Length, mode: SendingMode) -> Self {
+    pub fn new(path: DocumentPath, length: Length, mode: SendingMode) -> Self {
         Self {
             path,
             length,
@@ -124,6 +131,7 @@ impl NewUpload {
             new_only: false,
             second_digest: SecondDigest::None,
             chunk_size: None,
+            wish: NodeWish::default(),
         }
     }
 }

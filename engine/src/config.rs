@@ -3,6 +3,7 @@
 use crate::Clock;
 use std::path::PathBuf;
 use std::time::Duration;
+use towline_state::catalog::Retention;
 use towline_types::FileSize;
 
 /// What a receipt means.
@@ -29,6 +30,8 @@ pub struct EngineConfig {
     pub durability: Durability,
     /// How long an upload waits for its next byte before it is given up.
     pub expire_after: Duration,
+    /// How long that is kept which is not what its user sees any more.
+    pub keep: Keep,
     /// What is bounded in number.
     pub limits: EngineLimits,
     /// What is bounded in time.
@@ -42,6 +45,27 @@ pub struct EngineConfig {
     pub require_store: bool,
     /// The wall clock.
     pub clock: Clock,
+}
+
+/// How long that is kept which is not what its user sees any more.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// What was removed, from then on.
+    pub trash: Duration,
+    /// Versions of files that were replaced.
+    pub versions: Retention,
+    /// The change log: a client that was away for longer has to ask for everything anew.
+    pub changes: Duration,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            trash: Duration::from_secs(30 * 86_400),
+            versions: Retention::default(),
+            changes: Duration::from_secs(90 * 86_400),
+        }
+    }
 }
 
 /// What is bounded in number (P6).
@@ -78,6 +102,7 @@ impl EngineConfig {
             reserve_bytes: 64 << 20,
             durability: Durability::default(),
             expire_after: Duration::from_secs(7 * 86_400),
+            keep: Keep::default(),
             limits: EngineLimits::default(),
             timings: EngineTimings::default(),
             adopt_folders: false,

@@ -21,6 +21,8 @@ use crate::storage::{
     DataFolder, DiskStorage, FolderError, FolderLock, MemoryStorage, PathError, Storage,
     StorageError,
 };
+use crate::tree::notifier::ChangeNotifier;
+use crate::tree::place_locks::PlaceLocks;
 use crate::writer::OrderedWriter;
 use crate::{Clock, checkpoint, expiry, recovery, state_file_copy};
 use std::path::PathBuf;
@@ -181,6 +183,8 @@ impl Engine {
             catalog: Catalog::open(folder.catalog_path())?,
             storage,
             registry: Registry::default(),
+            places: PlaceLocks::default(),
+            notifier: ChangeNotifier::default(),
             checkpoints: CheckpointQueue::new(Pace::of(
                 config.durability,
                 config.timings.checkpoint,

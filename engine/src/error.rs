@@ -6,7 +6,7 @@ use crate::storage::{Denial, Place, Resource, StorageError};
 use crate::units::{self, Size};
 use rustix::io::Errno;
 use std::path::Path;
-use towline_state::catalog::{CatalogError, Refusal as Unrecorded};
+use towline_state::catalog::{CatalogError, Node, Refusal as Unrecorded};
 use towline_upload::{Phase, Refusal};
 
 /// Why a request was not done.
@@ -31,6 +31,18 @@ pub(crate) enum Error {
          it is lost, ask again in a while"
     )]
     StillPublishing,
+    /// The client's fault: the user's own folder is no node that could be looked at or changed.
+    #[error("that is your own folder, which cannot be renamed, moved or removed")]
+    OwnFolder,
+    /// The client's fault: only what was removed can be restored, with all that is below it.
+    #[error("it was removed with the folder \"{}\"; restore that", .0.name)]
+    RemovedWithFolder(Box<Node>),
+    /// The client's fault: a question of this session waits for changes already.
+    #[error("a question for changes waits on this connection already")]
+    WaitsAlready,
+    /// A move, removal or restoration was cut off: the disk or the catalog failed.
+    #[error("the move was cut off: {0}")]
+    MoveUnfinished(#[source] Box<Error>),
     /// The upload ended without a document; `reason` is for people.
     #[error("{}: {reason}", ending(*phase))]
     Ended {
@@ -71,7 +83,25 @@ impl Error {
                     | Refusal::LengthUnknown
             ) | Self::Storage(StorageError::Exists | StorageError::NotAFolder)
                 | Self::Catalog(CatalogError::Refused(
-                    Unrecorded::PathTaken | Unrecorded::FolderTaken
+                    Unrecorded::PathTaken
+                        | Unrecorded::FolderTaken
+                        | Unrecorded::Busy
+                        | Unrecorded::Conflict { .. }
+                        | Unrecorded::Exists { .. }
+                        | Unrecorded::NoSuchNode
+                        | Unrecorded::NotAFolder
+                        | Unrecorded::TooDeep
+                ))
+        )
+    }
+
+    /// Whether something else has the name.
+    pub(crate) fn is_name_taken(&self) -> bool {
+        matches!(
+            self,
+            Self::Storage(StorageError::Exists)
+                | Self::Catalog(CatalogError::Refused(
+                    Unrecorded::PathTaken | Unrecorded::Exists { .. }
                 ))
         )
     }
@@ -102,8 +132,12 @@ impl Error {
                 !matches!(error, StorageError::Exists | StorageError::NotAFolder)
             }
             Self::Catalog(error) => !matches!(error, CatalogError::Refused(_)),
+            Self::MoveUnfinished(error) => error.is_for_operator(),
             Self::NoRoom { .. } | Self::NameUnsynced(_) => true,
             Self::Refused(_)
+            | Self::OwnFolder
+            | Self::RemovedWithFolder(_)
+            | Self::WaitsAlready
             | Self::NoActiveUpload
             | Self::Contended
             | Self::CutShort
@@ -115,6 +149,7 @@ impl Error {
     fn of_storage(&self) -> Option<&StorageError> {
         match self {
             Self::Storage(error) | Self::NameUnsynced(error) => Some(error),
+            Self::MoveUnfinished(error) => error.of_storage(),
             _ => None,
         }
     }
@@ -152,6 +187,14 @@ impl Error {
             Self::Contended => RejectionKind::Contended,
             Self::CutShort | Self::StillPublishing => RejectionKind::Internal,
             Self::Ended { phase, .. } => ended(*phase),
+            Self::OwnFolder => {
+                RejectionKind::BadRequest { field: Some("path".to_owned()), max: None }
+            }
+            Self::RemovedWithFolder(folder) => {
+                RejectionKind::RemovedWithFolder { node: folder.clone() }
+            }
+            Self::WaitsAlready => RejectionKind::TooMany { max: 1 },
+            Self::MoveUnfinished(error) => return move_unfinished(error),
             Self::NoRoom { missing_bytes } => {
                 RejectionKind::NoSpace { missing_bytes: Some(*missing_bytes) }
             }
@@ -178,6 +221,22 @@ impl Error {
         };
         Rejection::new(kind, self.to_string())
     }
+}
+
+fn move_unfinished(error: &Error) -> Rejection {
+    let kind = error.rejection().kind;
+    if let RejectionKind::StorageReadOnly | RejectionKind::NoSpace { .. } = kind {
+        return Rejection::new(
+            kind,
+            "the server could not finish the move; nothing is lost, and it is finished as soon as \
+             the server's disk takes changes again",
+        );
+    }
+    Rejection::new(
+        RejectionKind::Internal,
+        "the server could not finish the move just now; nothing is lost, and it is finished with \
+         your next change or the next start of the server",
+    )
 }
 
 fn refused(refusal: &Refusal) -> Rejection {
@@ -381,6 +440,9 @@ fn catalog(error: &CatalogError) -> Rejection {
     }
 }
 
+/// The message for a change that waited in vain for another one.
+const BUSY: &str = "an upload or another change is under way there just now; try again in a moment";
+
 fn unrecorded(refusal: &Unrecorded) -> Rejection {
     match refusal {
         Unrecorded::NoSuchUser => Rejection::new(
@@ -389,30 +451,58 @@ fn unrecorded(refusal: &Unrecorded) -> Rejection {
         ),
         Unrecorded::PathTaken => storage(&StorageError::Exists),
         Unrecorded::FolderTaken => storage(&StorageError::NotAFolder),
+        Unrecorded::Busy => Rejection::new(RejectionKind::Busy, BUSY),
+        Unrecorded::NoSuchNode => {
+            Rejection::new(RejectionKind::NotFound, "there is no such file or folder")
+        }
+        Unrecorded::Exists { current } => Rejection::new(
+            RejectionKind::NodeExists { node: current.clone() },
+            format!("there is a {} of that name already", current.kind.as_str()),
+        ),
+        Unrecorded::Conflict { current } => Rejection::new(
+            RejectionKind::Conflict { node: current.clone() },
+            match current {
+                Some(node) => format!(
+                    "\"{}\" was changed in the meantime; look at it, and decide again",
+                    node.name
+                ),
+                None => "the file was removed in the meantime".to_owned(),
+            },
+        ),
+        Unrecorded::Unseen { count } => Rejection::new(
+            RejectionKind::Unseen { count: *count },
+            format!(
+                "{count} files or folders are newer than what you have seen; nothing was removed"
+            ),
+        ),
+        Unrecorded::TooDeep => Rejection::new(
+            RejectionKind::BadName,
+            "what lies deepest in the folder would lie too deep, or its path would be too long",
+        ),
+        Unrecorded::Cycle => {
+            Rejection::new(RejectionKind::Cycle, "a folder cannot be moved into itself")
+        }
+        Unrecorded::NotEmpty => Rejection::new(RejectionKind::NotEmpty, "the folder is not empty"),
+        Unrecorded::NotAFolder => Rejection::new(RejectionKind::NotAFolder, "that is no folder"),
+        Unrecorded::BadCursor => {
+            Rejection::new(RejectionKind::BadCursor, "that is no cursor of yours on this server")
+        }
+        Unrecorded::CursorReset { reason } => Rejection::new(
+            RejectionKind::CursorReset { reason: *reason },
+            "the changes behind this cursor are no longer known; begin again without a cursor",
+        ),
         Unrecorded::TooManyUnfinished { limit } => Rejection::new(
             RejectionKind::TooMany { max: u64::from(*limit) },
             format!("{limit} of your uploads are unfinished already; finish or cancel one first"),
         ),
         Unrecorded::NoSuchDocument => refused(&Refusal::NotFound),
         Unrecorded::WrongPhase(phase) => refused(&Refusal::NotUploading(*phase)),
-        // These come to commands that manage users, for requests that no door takes yet, or by a
-        // mistake in our code; never to a client.
+        // These come to commands that manage users, or by a mistake in our code; never to a client.
         Unrecorded::NameTaken { .. }
         | Unrecorded::BadUserName(_)
         | Unrecorded::UserIdTaken(_)
         | Unrecorded::BadUserId(_)
         | Unrecorded::NotAnEnding(_)
-        | Unrecorded::NoSuchNode
-        | Unrecorded::Exists { .. }
-        | Unrecorded::Conflict { .. }
-        | Unrecorded::Unseen { .. }
-        | Unrecorded::Cycle
-        | Unrecorded::NotEmpty
-        | Unrecorded::NotAFolder
-        | Unrecorded::TooDeep
-        | Unrecorded::BadCursor
-        | Unrecorded::CursorReset { .. }
-        | Unrecorded::Busy
         | Unrecorded::BadLength => Rejection::new(RejectionKind::Internal, refusal.to_string()),
     }
 }

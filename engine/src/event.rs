@@ -2,9 +2,11 @@
 
 use crate::receipt::Receipt;
 use crate::rejection::Rejection;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::tree::request::TreeAnswer;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use towline_state::catalog::DurableOffset;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, Generation, Offset, Timestamp,
@@ -65,6 +67,8 @@ pub enum EventKind {
     },
     /// The upload is given up, as the client has asked.
     Cancelled,
+    /// The answer to a request about the user's files, folders and links.
+    Tree(Box<TreeAnswer>),
     /// The answer to a question.
     Answer(Box<Answer>),
     /// A request was not done, or an upload has ended without a document.
@@ -180,6 +184,16 @@ pub struct Status {
 pub(crate) struct EventSender {
     sender: mpsc::UnboundedSender<Event>,
     waiting: Arc<AtomicUsize>,
+    listening: Arc<Listening>,
+}
+
+/// What a session waits for besides its uploads.
+#[derive(Debug, Default)]
+struct Listening {
+    /// A question for changes waits for one.
+    is_waiting: AtomicBool,
+    /// Ends the watch of the session.
+    watch: Mutex<Option<CancellationToken>>,
 }
 
 /// The receiving end of the queue of one session, for its door.
@@ -193,7 +207,8 @@ pub struct EventReceiver {
 pub(crate) fn queue() -> (EventSender, EventReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    (EventSender { sender, waiting: Arc::clone(&waiting) }, EventReceiver { receiver, waiting })
+    let (here, listening) = (Arc::clone(&waiting), Arc::default());
+    (EventSender { sender, waiting: here, listening }, EventReceiver { receiver, waiting })
 }
 
 impl EventSender {
@@ -206,6 +221,28 @@ impl EventSender {
     /// Whether the session has ended, so that no event is received any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Takes the place of the one question that may wait for a change; returns whether it was free.
+    pub(crate) fn begin_wait(&self) -> bool {
+        !self.listening.is_waiting.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives that place back.
+    pub(crate) fn end_wait(&self) {
+        self.listening.is_waiting.store(false, Ordering::Release);
+    }
+
+    /// Begins the watch of the session, and ends an earlier one. The token is cancelled when a
+    /// later one begins.
+    pub(crate) fn begin_watch(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        let watch = self.listening.watch.lock();
+        let earlier = watch.unwrap_or_else(PoisonError::into_inner).replace(token.clone());
+        if let Some(earlier) = earlier {
+            earlier.cancel();
+        }
+        token
     }
 
     /// Whether [`BACKLOG_MAX`] events wait: then a report is left out, and the next one says

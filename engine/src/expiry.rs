@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::log;
 use crate::may_block::MayBlock;
 use crate::shared::Shared;
+use crate::tree;
 use std::sync::Arc;
 use std::time::Duration;
 use towline_types::{DocumentId, Timestamp};
@@ -30,6 +31,18 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             Some(Ok(count)) => tracing::info!(count, "uploads have expired"),
             Some(Err(error)) => {
                 tracing::warn!(error = log::chain(&error), "expired uploads could not be given up")
+            }
+        }
+        let here = Arc::clone(&shared);
+        match blocking(&shared.tracker, message, move || tree::sweep(&here)).await {
+            Some(Ok(swept)) if swept != tree::Swept::default() => {
+                let tree::Swept { removed, versions, changes } = swept;
+                tracing::info!(removed, versions, changes, "what is kept no longer was deleted");
+            }
+            Some(Ok(_)) | None => {}
+            Some(Err(error)) => {
+                let error = log::chain(&error);
+                tracing::warn!(error, "what is kept no longer could not be deleted");
             }
         }
     }

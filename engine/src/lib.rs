@@ -72,6 +72,7 @@ mod session;
 mod shared;
 mod state_file_copy;
 pub mod storage;
+mod tree;
 pub mod units;
 mod uploads;
 pub mod verify;
@@ -84,7 +85,7 @@ pub use command::{
     BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, RejectedRequest,
     RequestEnd, ResumeRequest, WHOLE_BYTES_MAX, WholeUpload,
 };
-pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings};
+pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings, Keep};
 pub use data_source::{DataSource, Pulled};
 pub use engine::{Engine, OpenError, ShutdownError};
 pub use event::{
@@ -96,3 +97,8 @@ pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Client, Closed, REQUESTS_MAX, Session};
 pub use towline_upload::{BlockOrder, Integrity, Length, Phase, SendingMode};
+pub use tree::ChangeWatch;
+pub use tree::request::{
+    DeltaRequest, ListRequest, NewLink, NodeAction, PAGE_CHANGES_MAX, PAGE_ENTRIES_MAX, PlacedNode,
+    Since, TreeAnswer, TreeRequest, WAIT_MAX,
+};

@@ -7,6 +7,7 @@ use crate::{failpoint, log, read_and_hash};
 use towline_state::CatalogError;
 use towline_state::catalog::{Document, Refusal, Reply};
 use towline_types::{BlockIndex, DocumentPath, Offset, UserId};
+use towline_upload::Phase;
 
 /// What lies in a document's place.
 #[derive(Debug)]
@@ -37,7 +38,32 @@ pub(crate) const NAMES_LOOKED_AT: u32 = 8;
 pub(crate) const ALL_NAMES_LOOKED_AT: u32 = 100;
 
 /// Looks at the file of a completed document, and reads nothing. Blocks.
+///
+/// A folder above the document may have been moved since its row was read. So where nothing lies in
+/// the place that the row says, the row is read again, and as long as its place changes the file is
+/// looked for in the new one. While a move of this user is under way, nothing is known.
 pub(crate) fn of(shared: &Shared, document: &Document) -> Presence {
+    let mut latest: Option<Document> = None;
+    for _ in 0..PLACES_LOOKED_AT {
+        let row = latest.as_ref().unwrap_or(document);
+        let presence = in_place(shared, row);
+        if !matches!(presence, Presence::Gone) {
+            return presence;
+        }
+        match shared.catalog.document(document.document_id).wait() {
+            Ok(Some(again)) if again.file_path != row.file_path => latest = Some(again),
+            Ok(Some(_)) if !shared.places.may_differ(document.user_id) => return Presence::Gone,
+            _ => return Presence::Unknown,
+        }
+    }
+    Presence::Unknown
+}
+
+/// How many places of one document are looked at, where it is moved again and again meanwhile.
+const PLACES_LOOKED_AT: usize = 3;
+
+/// Looks at the place that the row says.
+fn in_place(shared: &Shared, document: &Document) -> Presence {
     let Some(path) = &document.file_path else { return Presence::Unknown };
     match shared.storage.published(document.user_id, path) {
         Ok(Some(found)) if found.filesize != document.filesize => Presence::Other,
@@ -127,9 +153,21 @@ pub(crate) fn mark_damaged(shared: &Shared, document: &Document) {
 ///
 /// The row changes only after the file is gone from the disk (P3), and the owner of the disk has
 /// removed it: this function removes no byte.
+///
+/// The place of the document is read and looked at once more, while no other thread can move it: a
+/// folder above it that was just moved takes the file to another place, and removes nothing. Where
+/// the places of this user are being changed just now, nothing is ended.
 pub(crate) fn fail_missing(shared: &Shared, document: &Document) -> bool {
-    let lost = ask_to_fail(shared, document);
-    has_failed(document, lost)
+    let Some(_look) = shared.places.try_look(document.user_id) else { return false };
+    let row = match shared.catalog.document(document.document_id).wait() {
+        Ok(Some(row)) if row.phase == Phase::Completed => row,
+        _ => return false,
+    };
+    if !matches!(in_place(shared, &row), Presence::Gone) {
+        return false;
+    }
+    let lost = ask_to_fail(shared, &row);
+    has_failed(shared, &row, lost)
 }
 
 fn ask_to_fail(shared: &Shared, document: &Document) -> Reply<()> {
@@ -149,6 +187,9 @@ pub(crate) fn fail_missing_at(
     copies: u32,
 ) -> bool {
     let mut were_any = false;
+    // Where the places of this user are being changed just now, a file that is not found was not
+    // removed.
+    let Some(_look) = shared.places.try_look(owner) else { return false };
     // A folder may have had more documents than are looked up at a time.
     while fail_some_missing_at(shared, owner, path, copies) {
         were_any = true;
@@ -176,21 +217,25 @@ fn fail_some_missing_at(shared: &Shared, owner: UserId, path: &DocumentPath, cop
             return false;
         }
     };
-    let is_gone = |document: &&Document| matches!(of(shared, document), Presence::Gone);
+    let is_gone = |document: &&Document| matches!(in_place(shared, document), Presence::Gone);
     // The catalog is asked about all of them before the first answer is waited for: many share a
     // commit.
     let gone: Vec<_> = documents.iter().filter(is_gone).collect();
     let gone: Vec<_> =
         gone.into_iter().map(|document| (document, ask_to_fail(shared, document))).collect();
-    gone.into_iter().map(|(document, lost)| has_failed(document, lost)).filter(|lost| *lost).count()
+    gone.into_iter()
+        .map(|(document, lost)| has_failed(shared, document, lost))
+        .filter(|lost| *lost)
+        .count()
         > 0
 }
 
 /// Waits for the answer whether a document without a file was ended.
-fn has_failed(document: &Document, lost: Reply<()>) -> bool {
+fn has_failed(shared: &Shared, document: &Document, lost: Reply<()>) -> bool {
     let id = document.document_id;
     match lost.wait() {
         Ok(()) => {
+            shared.notifier.raise(document.user_id);
             let place = document.file_path.as_ref().map(tracing::field::display);
             tracing::warn!(
                 document_id = %id, user = %document.user_id, place,

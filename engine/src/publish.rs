@@ -26,9 +26,10 @@ use in_place::{completed, put_in_place};
 use reserved_name::{NameReply, PublishSpec, ReservedName, reserve_another, reserve_name};
 use source::{Source, give_up_whole, not_renamed};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use towline_state::CatalogError;
-use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
+use towline_state::catalog::Refusal::{Busy, FolderTaken, PathTaken};
 use towline_state::catalog::{self, Bytes, Document};
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{DocumentId, Offset};
@@ -49,12 +50,23 @@ use volume_copies::{CopyProgress, VolumeCopy};
 /// says that the bytes may be in the page cache only, so recovery reads and hashes them before it
 /// serves them under the name (P2).
 ///
+/// Where the document becomes the next version of a file, step 3 keeps the file that has the name
+/// as a version, durably, before the new one is renamed over it: so the name always has a whole
+/// file (P2), and nothing that was promised is lost (P1). Step 4 then gives the file its new
+/// version and keeps the row of the old one. In this case the data is always synced first, and the
+/// receipt is durable.
+///
+/// Where a move of one of the folders is under way, or another document is being published into the
+/// same file, the catalog keeps no name (step 2) until that is over.
+///
 /// Each call of [`advance`](Self::advance) ends before it would wait for the catalog or for the sync
 /// of a folder. So many publishings can wait together, for one commit or one sync.
 pub(crate) struct Publishing {
     spec: PublishSpec,
     source: Source,
     step: PublishStep,
+    /// When the catalog first said that a move, or another document, is in the way.
+    busy_since: Option<Instant>,
 }
 
 /// What comes next.
@@ -63,6 +75,8 @@ enum PublishStep {
     SyncData,
     /// To wait for the name that the catalog has kept, and to rename the file.
     Rename { reserved: NameReply, permit: Option<DeferredPermit> },
+    /// To ask for the name again, when what is under way in its place may be over.
+    AwaitMove { permit: Option<DeferredPermit>, has_waited: bool },
     /// To copy the file to the file system of its folder, and all that follows.
     Copy(Box<Copying>),
     /// To make the name durable.
@@ -72,6 +86,10 @@ enum PublishStep {
     /// Nothing.
     Done(Box<Receipt>),
 }
+
+/// How long a publishing waits for a move, or for another document of the same file. A move is a
+/// few syncs of the disk; a relaxed document has its sync within some seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A copy to another file system that is to be made.
 struct Copying {
@@ -113,7 +131,7 @@ impl Publishing {
                 PublishStep::SyncData
             }
         };
-        Self { spec, source: Source::Upload(active, row_guard), step }
+        Self { spec, source: Source::Upload(active, row_guard), step, busy_since: None }
     }
 
     /// Begins with step 3, for a file that came whole: its row says `publishing`, and says rightly
@@ -127,7 +145,7 @@ impl Publishing {
     ) -> Result<Advance, Error> {
         let source = Source::Whole(staging, Some(pending_guard));
         let next = rename(shared, spec, &source, ReservedName::of(row), permit);
-        Self::then(shared, spec, source, next)
+        Self::then(shared, spec, source, next, None)
     }
 
     /// The document that is published.
@@ -138,6 +156,18 @@ impl Publishing {
     /// Whether it has to wait for its turn to be copied to another file system.
     pub(crate) fn wants_turn(&self) -> bool {
         matches!(&self.step, PublishStep::Copy(copying) if copying.turn.is_none())
+    }
+
+    /// Whether it has to wait for a move, or for another document of the same file.
+    pub(crate) fn waits_for_move(&self) -> bool {
+        matches!(&self.step, PublishStep::AwaitMove { has_waited: false, .. })
+    }
+
+    /// It has waited for a moment: its next step is to ask for the name again.
+    pub(crate) fn look_again(&mut self) {
+        if let PublishStep::AwaitMove { has_waited, .. } = &mut self.step {
+            *has_waited = true;
+        }
     }
 
     /// Whether its next step takes long, so that no other writer may wait for it.
@@ -161,7 +191,7 @@ impl Publishing {
         may_block: Option<MayBlock>,
         say: &mut dyn FnMut(CopyProgress),
     ) -> Result<Advance, Error> {
-        let Self { spec, source, step } = self;
+        let Self { spec, source, step, mut busy_since } = self;
         let next = match step {
             PublishStep::SyncData => sync_data(shared, spec, source.staging()),
             PublishStep::Rename { reserved, permit } => match reserved.wait() {
@@ -172,8 +202,18 @@ impl Publishing {
                     let reserved = reserve_name(shared, spec, source.bytes(permit.as_ref()), 0);
                     Ok(PublishStep::Rename { reserved, permit })
                 }
+                Err(CatalogError::Refused(Busy))
+                    if busy_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
+                        && !shared.stopping.is_cancelled() =>
+                {
+                    Ok(PublishStep::AwaitMove { permit, has_waited: false })
+                }
                 Err(error) => Err(source.without_name(shared, spec.document_id, error.into())),
             },
+            PublishStep::AwaitMove { permit, .. } => {
+                let reserved = reserve_name(shared, spec, source.bytes(permit.as_ref()), 0);
+                Ok(PublishStep::Rename { reserved, permit })
+            }
             PublishStep::Copy(copying) => match may_block {
                 Some(may_block) => {
                     let copied = copy(shared, spec, *copying, say);
@@ -186,12 +226,11 @@ impl Publishing {
                 None => Ok(PublishStep::Copy(copying)),
             },
             PublishStep::SyncName(name) => sync_name(shared, spec, source.staging(), name),
-            PublishStep::RecordCompleted(recorded) => {
-                completed(spec, recorded).map(|receipt| PublishStep::Done(Box::new(receipt)))
-            }
+            PublishStep::RecordCompleted(recorded) => completed(shared, spec, recorded)
+                .map(|receipt| PublishStep::Done(Box::new(receipt))),
             done @ PublishStep::Done(_) => Ok(done),
         };
-        Self::then(shared, spec, source, next)
+        Self::then(shared, spec, source, next, busy_since)
     }
 
     fn then(
@@ -199,6 +238,7 @@ impl Publishing {
         spec: PublishSpec,
         mut source: Source,
         next: Result<PublishStep, Error>,
+        busy_since: Option<Instant>,
     ) -> Result<Advance, Error> {
         if let (Ok(PublishStep::Copy(_)), Source::Whole(_, pending_guard)) = (&next, &mut source) {
             drop(pending_guard.take());
@@ -210,7 +250,7 @@ impl Publishing {
                 }
                 Ok(Advance::Done(receipt))
             }
-            Ok(step) => Ok(Advance::Continue(Box::new(Self { spec, source, step }))),
+            Ok(step) => Ok(Advance::Continue(Box::new(Self { spec, source, step, busy_since }))),
             Err(error) => {
                 source.after_error(shared, spec.document_id, &error);
                 Err(error)
@@ -250,7 +290,13 @@ fn rename(
         let reserved = reserve_name(shared, spec, name.document.bytes, 0);
         return Ok(PublishStep::Rename { reserved, permit });
     }
-    let renamed = match staging.rename(owner, &name.path) {
+    let renamed = match name.document.replaces {
+        // The old file is kept as a version before the new one gets its name: this is done as for a
+        // copy to another file system, in one call of the store.
+        Some(_) => Ok(None),
+        None => staging.rename(owner, &name.path),
+    };
+    let renamed = match renamed {
         Ok(renamed) => renamed,
         Err(error) => {
             let another = reserve_another(shared, spec, &name, error);
@@ -270,7 +316,8 @@ fn rename(
             let receipt = Receipt::relaxed(document, blake3, named_at, is_copy);
             Ok(PublishStep::Done(Box::new(receipt)))
         }
-        // The folder is on another file system, so nothing was renamed.
+        // The folder is on another file system, or has the file that is replaced: nothing was
+        // renamed.
         (None, permit) => {
             if permit.is_some() {
                 // Step 1 is still to be done, and recorded: a copy may take long, and meanwhile the

@@ -2,7 +2,7 @@
 
 use crate::log::UploadEnd;
 use towline_state::catalog::Document;
-use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Sha256Hash, Timestamp};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, NodeId, Sha256Hash, Timestamp};
 use towline_upload::Phase;
 
 /// Proof that the document is in its place. If the receipt is durable, file, name and row survive a
@@ -47,6 +47,12 @@ impl Receipt {
     #[must_use]
     pub fn document_id(&self) -> DocumentId {
         self.document.document_id
+    }
+
+    /// The file whose version it is.
+    #[must_use]
+    pub fn node_id(&self) -> Option<NodeId> {
+        self.document.node_id
     }
 
     /// The log line of its upload.

@@ -13,6 +13,7 @@ use crate::publish::content_check;
 use crate::publish::remaining_steps::{self, Remaining};
 use crate::shared::Shared;
 use crate::storage::{LocalDisk, Staged, StorageError};
+use crate::tree;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use towline_state::catalog::{CatalogError, Document, Unfinished};
@@ -60,6 +61,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<(), Error> {
             disk.note_mount_point(user, &path, depth);
         }
     }
+    // Before a document is published into a folder that is being moved.
+    tree::recover(shared)?;
     let mut staged = find_staged(shared)?;
     each_unfinished(shared, |rows| {
         let rows = rows.iter().flatten().map(|row| &row.document);
@@ -253,15 +256,14 @@ fn restore_publishing(
 ) -> Result<(), Error> {
     let document = &row.document;
     let id = document.document_id;
-    let published = remaining_steps::published_size(shared, document)?;
-    let remaining = remaining_steps::remaining(document.filesize, staging_bytes, published);
+    let remaining = remaining_steps::of_row(shared, document, staging_bytes)?;
     match remaining {
         Remaining::Publish | Remaining::Record => {
             drop(remaining_steps::carry_out(shared, document, remaining, &mut |_| false)?);
         }
         Remaining::Missing => {
             let phase = document.phase;
-            tracing::warn!(document_id = %id, %phase, ?staging_bytes, ?published, "bytes are missing");
+            tracing::warn!(document_id = %id, %phase, ?staging_bytes, "bytes are missing");
             remaining_steps::fail_lost(shared, document)?;
         }
     }

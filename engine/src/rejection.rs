@@ -2,6 +2,7 @@
 //! sentence for people. Each door maps the kinds to the codes of its protocol.
 
 use std::borrow::Cow;
+use towline_state::catalog::{Node, ResetReason};
 use towline_types::{BlockIndex, FileSize, Offset};
 use towline_upload::Phase;
 
@@ -51,6 +52,27 @@ kinds! {
     NameTaken "exists",
     /// A file has the name of one of the folders.
     FolderTaken "exists",
+    /// `node` has the name, and the client did not allow another one.
+    NodeExists { node: Box<Node> } "exists",
+    /// The node is not, or no longer, as the request says; `node` is how it is now, and none where
+    /// it is gone.
+    Conflict { node: Option<Box<Node>> } "conflict",
+    /// Below the folder are `count` nodes that are newer than what the client has seen.
+    Unseen { count: u64 } "unseen",
+    /// A folder would lie in itself.
+    Cycle "cycle",
+    /// The folder is not empty.
+    NotEmpty "not_empty",
+    /// The node is no folder.
+    NotAFolder "bad_request",
+    /// It was removed together with the folder `node`, and is restored with it.
+    RemovedWithFolder { node: Box<Node> } "bad_state",
+    /// Another change, or an upload, is under way in its place.
+    Busy "busy",
+    /// The text is no cursor, or another user's.
+    BadCursor "bad_cursor",
+    /// The change log does not reach back to the cursor.
+    CursorReset { reason: ResetReason } "cursor_reset",
     /// The bytes do not begin at the first byte that is missing, `expected`.
     OffsetMismatch { expected: Offset } "offset_mismatch",
     /// The bytes reach beyond the size that was announced.

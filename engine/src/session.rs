@@ -164,11 +164,12 @@ impl Session {
             return Ok(Some(Seat::Upload));
         }
         match command {
-            // A question, or a cancel, names its document and keeps nothing open: the tag only says
+            // A question, a cancel, or a request about the tree, names what it is about and keeps nothing open: the tag only says
             // where the answer goes. There are never more of these writers than permits for
             // requests, since those whose question is answered are removed first.
             Command::Query(_)
             | Command::Cancel(_)
+            | Command::Tree(_)
             | Command::Reject { request: RejectedRequest::Query, .. } => {
                 self.askers.retain(|_, slot| !slot.lane.is_vacant());
                 Ok(Some(Seat::Question))
@@ -356,9 +357,10 @@ fn payload(command: &mut Command) -> Option<&mut BlockBuffer> {
 }
 
 /// The permits of a command without payload.
-const fn request_permits(command: &Command) -> u32 {
+fn request_permits(command: &Command) -> u32 {
     match command {
         Command::Query(Query::HeldBlocks { .. }) => LONG_ANSWER_PERMITS,
+        Command::Tree(request) if request.has_long_answer() => LONG_ANSWER_PERMITS,
         Command::Announce { .. } | Command::Complete(_) => 1,
         _ => REQUEST_PERMITS,
     }

@@ -11,6 +11,8 @@ use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::VolumeCopies;
 use crate::state_file_copy::file::StateFileCopy;
 use crate::storage::{FolderLock, Storage};
+use crate::tree::notifier::ChangeNotifier;
+use crate::tree::place_locks::PlaceLocks;
 use crate::{Clock, EngineConfig};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -28,6 +30,10 @@ pub(crate) struct Shared {
     /// Uploads that have a row and are not in the registry yet: see
     /// [`document_of`](crate::uploads::document_of).
     pub(crate) pending: Arc<PendingUploads>,
+    /// Keeps looks at the places of a user's documents and changes of these places apart.
+    pub(crate) places: PlaceLocks,
+    /// Wakes those who wait for a change of a user's tree.
+    pub(crate) notifier: ChangeNotifier,
     /// Uploads that wait for a checkpoint.
     pub(crate) checkpoints: CheckpointQueue,
     /// Documents that have their names and wait for their sync.

@@ -22,6 +22,7 @@ use crate::identity::{self, IdentityError};
 use crate::storage::{DataFolder, DataFolderScan, FolderError, StorageError};
 use crate::{Clock, log};
 use bytes::Reader;
+use documents::Lies;
 use repair::Repair;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -178,9 +179,9 @@ impl Verification<'_> {
                 Ok(None) => return Ok(()),
                 Err(VerifyError::Catalog(error)) => return self.unreadable(&error).map(drop),
                 Err(VerifyError::Storage(error)) => {
-                    let path = row.file_path.as_ref().map_or_else(
+                    let path = Lies::of(&row).map_or_else(
                         || self.scan.staging_path(row.document_id),
-                        |path| self.scan.path_of(row.user_id, path),
+                        |lies| self.path_of(&row, &lies),
                     );
                     return self.found_of(&row, path, documents::unreadable(&error));
                 }
@@ -294,6 +295,7 @@ fn done_or_refused(done: Result<Done, VerifyError>) -> Result<Done, VerifyError>
 
 /// Whether both speak of the same bytes in the same place.
 fn says_the_same(row: &Document, again: &Document) -> bool {
-    let speaks_of = |row: &Document| (row.phase, row.file_path.clone(), row.blake3);
+    let speaks_of =
+        |row: &Document| (row.phase, row.file_path.clone(), row.kept.clone(), row.blake3);
     speaks_of(row) == speaks_of(again)
 }

@@ -14,6 +14,7 @@ mod resume;
 mod staged_whole;
 mod state;
 mod step;
+mod tree;
 mod waiting;
 mod whole;
 

@@ -24,6 +24,7 @@ pub mod tamper;
 pub mod terminal;
 pub mod test_file;
 pub mod torture;
+pub mod tree_audit;
 pub mod volume;
 
 use std::time::Duration;

@@ -33,6 +33,13 @@ pub const WHOLE: &[&str] = &["whole.file_made"];
 /// Points that a server reaches while it makes a document from another one with the same bytes.
 pub const COPIED: &[&str] = &["copy.begun", "copy.block"];
 
+/// Points between the steps of a change of the tree: a folder that is made; something that is
+/// moved, removed or restored.
+pub const TREE: &[&str] = &["mkdir.made", "move.intended", "move.recorded", "move.renamed"];
+
+/// Points of the sweep that deletes what is kept no longer.
+pub const SWEEP: &[&str] = &["expiry.deleted", "expiry.versions_deleted"];
+
 /// Points that no client of the TCP door reaches. The engine's own tests kill a process there
 /// (`engine/tests/rules/killed.rs`, `engine/tests/rules/killed_store.rs`).
 pub const OTHER_DOORS: &[&str] = &[

@@ -11,6 +11,7 @@ mod heard;
 mod hearing;
 mod requests;
 mod sending;
+mod tree;
 
 pub use frames::{chunk_frame, chunk_frames};
 pub(crate) use heard::read;
@@ -19,6 +20,8 @@ pub use requests::{
     about, find, hello, hello_of_version, join, nobodys_document, offset, position, resume, upload,
     upload_of_size,
 };
+
+pub use tree::{Changes, names, replayed};
 
 use crate::PATIENCE;
 use std::collections::VecDeque;

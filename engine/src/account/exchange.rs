@@ -6,6 +6,7 @@ use crate::event::{Answer, Event, EventKind, EventReceiver, Grant, Position, Tag
 use crate::receipt::Receipt;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::session::{Admitted, Client, Session};
+use crate::tree::request::TreeAnswer;
 use std::sync::Arc;
 use towline_types::{DocumentId, Offset};
 
@@ -24,6 +25,7 @@ pub(super) enum Outcome {
     Withdrawn(Offset),
     Completed(Completion),
     Cancelled,
+    Tree(TreeAnswer),
     Answer(Answer),
 }
 
@@ -137,6 +139,7 @@ impl Exchange {
                 Heard::Outcome(Outcome::Completed(Completion { receipt, existing }))
             }
             EventKind::Cancelled => Heard::Outcome(Outcome::Cancelled),
+            EventKind::Tree(answer) => Heard::Outcome(Outcome::Tree(*answer)),
             EventKind::Answer(answer) => {
                 match &*answer {
                     Answer::Fence => self.fences -= 1,

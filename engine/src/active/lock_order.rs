@@ -7,7 +7,8 @@ pub(crate) enum Rank {
     Slot = 1,
     Row = 2,
     Sync = 3,
-    Inner = 4,
+    Places = 4,
+    Inner = 5,
 }
 
 /// While this value lives, its thread holds a lock of that rank, or waits for it.

@@ -11,6 +11,7 @@ use crate::background::blocking;
 use crate::failpoint;
 use crate::log;
 use crate::shared::Shared;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use towline_state::catalog::{CatalogError, Refusal};
@@ -88,6 +89,8 @@ fn record(shared: &Shared, documents: &[Arc<UnsyncedDocument>]) -> bool {
             shared.deferred.forget(id);
         }
     }
+    let owners: BTreeSet<_> = documents.iter().map(|one| one.owner).collect();
+    owners.into_iter().for_each(|owner| shared.notifier.raise(owner));
     shared.storage_follows_catalog();
     shared.state_copy.changed();
     all

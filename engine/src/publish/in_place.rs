@@ -33,7 +33,11 @@ pub(super) fn put_in_place(
     // If `SUCCESS` may have been said already, its receipt had this moment in it.
     let said_at = success_said_at(&name.document);
     loop {
-        match shared.storage.publish(id, owner, &name.path, blake3, goes_on) {
+        let put = match name.document.replaces {
+            Some(old) => shared.storage.replace(id, owner, &name.path, old, blake3, goes_on),
+            None => shared.storage.publish(id, owner, &name.path, blake3, goes_on),
+        };
+        match put {
             Ok(Put::InPlace) => break,
             Ok(Put::Stopped) => return Err(Error::StillPublishing),
             Err(error) => {
@@ -66,15 +70,17 @@ pub(super) fn record_completed(
     created_at: Timestamp,
 ) -> Result<Receipt, Error> {
     failpoint::reach("publish.in_place");
-    completed(spec, shared.catalog.complete_publish(spec.document_id, stamp, created_at))
+    completed(shared, spec, shared.catalog.complete_publish(spec.document_id, stamp, created_at))
 }
 
 /// Waits until the row says `completed`: only then is there a durable receipt (P3). Blocks.
 pub(super) fn completed(
+    shared: &Shared,
     spec: PublishSpec,
     recorded: catalog::Reply<Document>,
 ) -> Result<Receipt, Error> {
     let document = recorded.wait()?;
+    shared.notifier.raise(spec.owner);
     failpoint::reach("publish.row_completed");
     Ok(Receipt::durable(document, spec.blake3, spec.is_copy))
 }

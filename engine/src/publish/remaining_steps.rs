@@ -8,9 +8,9 @@ use crate::end;
 use crate::error::Error;
 use crate::receipt::Receipt;
 use crate::shared::Shared;
-use crate::storage::{GoesOn, StorageError};
+use crate::storage::{GoesOn, Spot, StorageError};
 use towline_state::catalog::{Bytes, Document};
-use towline_types::{DocumentPath, FileHash, FileSize};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize};
 use towline_upload::Phase;
 
 /// What is left to do for a row that says `publishing`.
@@ -25,9 +25,9 @@ pub(crate) enum Remaining {
     Missing,
 }
 
-/// The rule. It depends on the length of the staging file, where there is one, and of the file
+/// The rule, where no other document is replaced: see [`of_row`]. It depends on the length of the staging file, where there is one, and of the file
 /// under the name that the row says.
-pub(crate) fn remaining(
+fn remaining(
     filesize: FileSize,
     staging_bytes: Option<u64>,
     published: Option<FileSize>,
@@ -37,6 +37,36 @@ pub(crate) fn remaining(
         None if published == Some(filesize) => Remaining::Record,
         Some(_) | None => Remaining::Missing,
     }
+}
+
+/// What is left to do for this row, whose staging file has that length.
+///
+/// Where the document replaces another, the name has a file before the rename as well: that of the
+/// old document. As long as there is a staging file, step 3 is done again from its beginning. Where
+/// there is none, the rename was done, unless the file under the name is the old one and was not
+/// kept as a version: then the bytes of the new document are lost, and the old file stays.
+pub(crate) fn of_row(
+    shared: &Shared,
+    row: &Document,
+    staging_bytes: Option<u64>,
+) -> Result<Remaining, Error> {
+    let published = published_size(shared, row)?;
+    let left = remaining(row.filesize, staging_bytes, published);
+    match (left, row.replaces) {
+        (Remaining::Record, Some(old)) if is_old_file(shared, row, old)? => Ok(Remaining::Missing),
+        _ => Ok(left),
+    }
+}
+
+/// Whether the file under the name of this row is that of the document that is to be replaced.
+fn is_old_file(shared: &Shared, row: &Document, old: DocumentId) -> Result<bool, Error> {
+    if shared.storage.is_there(row.user_id, &Spot::Version(old))?.is_some() {
+        return Ok(false);
+    }
+    let Some(path) = &row.file_path else { return Ok(false) };
+    let stamp = shared.catalog.document(old).wait()?.and_then(|old| old.stamp);
+    let found = shared.storage.published(row.user_id, path)?;
+    Ok(found.is_some_and(|found| found.stamp.is_known_by(stamp)))
 }
 
 /// Finishes the publishing of that row. The caller keeps other threads from doing the same. Where
@@ -53,7 +83,7 @@ pub(super) fn finish(
         Err(StorageError::Lost(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let remaining = remaining(row.filesize, staging_bytes, published_size(shared, row)?);
+    let remaining = of_row(shared, row, staging_bytes)?;
     carry_out(shared, row, remaining, goes_on)
 }
 
@@ -136,7 +166,7 @@ fn record(
 
 /// The size of the file that has the name of a publishing row. If something other than a plain file
 /// has the name, it belongs to another program, and there is no size.
-pub(crate) fn published_size(shared: &Shared, row: &Document) -> Result<Option<FileSize>, Error> {
+fn published_size(shared: &Shared, row: &Document) -> Result<Option<FileSize>, Error> {
     let (Some(path), Phase::Publishing) = (&row.file_path, row.phase) else { return Ok(None) };
     match shared.storage.published_size(row.user_id, path) {
         Ok(size) => Ok(size),

@@ -1,10 +1,32 @@
-//! From a document's row to its file.
+//! From a document's row to its file: in its place, among the versions that were replaced, or in
+//! the trash.
 
-use super::{Content, Verification, VerifyError, Wrong};
-use crate::storage::StorageError;
+use super::{Content, PAGE, Verification, VerifyError, Wrong};
+use crate::storage::{Spot, StorageError};
+use std::fs::File;
 use std::path::PathBuf;
-use towline_state::catalog::Document;
-use towline_types::FileSize;
+use towline_state::catalog::{Document, FileStamp, Kept};
+use towline_types::{DocumentPath, FileSize, Name};
+
+/// Where the file of a row lies.
+pub(super) enum Lies<'a> {
+    /// Under the user's folder.
+    InPlace(&'a DocumentPath),
+    /// Among the versions, or that far below something in the trash.
+    Kept(Spot, &'a [Name]),
+}
+
+impl<'a> Lies<'a> {
+    /// What the row says; nothing where it has no file.
+    pub(super) fn of(row: &'a Document) -> Option<Self> {
+        match (&row.file_path, &row.kept) {
+            (Some(place), _) => Some(Self::InPlace(place)),
+            (None, Kept::OldVersion) => Some(Self::Kept(Spot::Version(row.document_id), &[])),
+            (None, Kept::InTrash { root, below }) => Some(Self::Kept(Spot::Trash(*root), below)),
+            (None, Kept::InPlace) => None,
+        }
+    }
+}
 
 impl Verification<'_> {
     /// What is wrong with the file of a row that says where it lies, and with which
@@ -14,16 +36,13 @@ impl Verification<'_> {
         row: &Document,
     ) -> Result<Option<(PathBuf, Wrong)>, VerifyError> {
         // The schema's own checks see to it that such a row has both.
-        let (Some(place), Some(blake3)) = (&row.file_path, row.blake3) else { return Ok(None) };
-        let path = self.scan.path_of(row.user_id, place);
+        let (Some(lies), Some(blake3)) = (Lies::of(row), row.blake3) else { return Ok(None) };
+        let path = self.path_of(row, &lies);
         let expected = Content { filesize: row.filesize, blake3: Some(blake3) };
-        let (file, filesize) = match self.scan.published(row.user_id, place) {
+        let (file, filesize) = match self.open(row, &lies) {
             Ok(Some(found)) => found,
             Ok(None) => {
-                // What a repair has moved away itself, before it was cut off, is no
-                // sign of a disk that is not mounted.
-                let deserted = self.scan.may_be_unmounted(row.user_id, place, row.stamp)?
-                    && !self.scan.was_set_aside(row.document_id, row.user_id, place);
+                let deserted = self.is_deserted(row, &lies)?;
                 return Ok(Some((path, Wrong::Missing { replaced: false, deserted })));
             }
             // A link, a folder, or a file in the place of one of the folders.
@@ -51,6 +70,50 @@ impl Verification<'_> {
         };
         Ok(Some((path, Wrong::Damaged { expected, found })))
     }
+
+    /// The path of the file, seen from the data folder.
+    pub(super) fn path_of(&self, row: &Document, lies: &Lies<'_>) -> PathBuf {
+        match lies {
+            Lies::InPlace(place) => self.scan.path_of(row.user_id, place),
+            Lies::Kept(spot, below) => self.scan.path_of_spot(row.user_id, spot, below),
+        }
+    }
+
+    fn open(
+        &self,
+        row: &Document,
+        lies: &Lies<'_>,
+    ) -> Result<Option<(File, FileSize)>, StorageError> {
+        match lies {
+            Lies::InPlace(place) => self.scan.published(row.user_id, place),
+            Lies::Kept(spot, below) => self.scan.spot(row.user_id, spot, below),
+        }
+    }
+
+    /// Whether the file may be on a disk that is not mounted. What a repair has moved away itself,
+    /// before it was cut off, is no sign of that. A version, or something in the trash, is kept on
+    /// the disk of its place: where that was moved since, it is not known on which.
+    ///
+    /// While a move of this user is intended, what it moves may lie under its old name or its new
+    /// one: the server finishes the move when it starts, and nothing is missing.
+    fn is_deserted(&self, row: &Document, lies: &Lies<'_>) -> Result<bool, VerifyError> {
+        let mut after = None;
+        loop {
+            let moves = self.catalog.moves(after, PAGE).wait()?;
+            if moves.iter().any(|intended| intended.node.user_id == row.user_id) {
+                return Ok(true);
+            }
+            let Some(last) = moves.last() else { break };
+            after = Some(last.node.node_id);
+        }
+        let Lies::InPlace(place) = lies else { return Ok(row.stamp.is_none_or(is_on_mount)) };
+        Ok(self.scan.may_be_unmounted(row.user_id, place, row.stamp)?
+            && !self.scan.was_set_aside(row.document_id, row.user_id, place))
+    }
+}
+
+const fn is_on_mount(stamp: FileStamp) -> bool {
+    stamp.mount_depth.is_some()
 }
 
 /// The file may be as it should be; what keeps us from reading it is what the

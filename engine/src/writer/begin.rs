@@ -18,9 +18,13 @@ use crate::storage::StorageError;
 use crate::uploads;
 use std::sync::Arc;
 use towline_state::CatalogError;
-use towline_state::catalog::Refusal::{FolderTaken, PathTaken};
-use towline_state::catalog::{self, Created, Document, NewDocument, NodeWish, Unless};
-use towline_types::{DocumentId, FileSize, Offset, OnConflict, SecondDigest, Timestamp, UserId};
+use towline_state::catalog::Refusal::{self, FolderTaken, PathTaken};
+use towline_state::catalog::{
+    self, Created, Document, Located, NewDocument, NodeRef, NodeWish, Unless,
+};
+use towline_types::{
+    DocumentId, FileSize, NodeKind, Offset, OnConflict, SecondDigest, Timestamp, UserId,
+};
 use towline_upload::{Length, Phase, Upload as Rules};
 
 /// What an upload that is being begun waits for.
@@ -71,7 +75,7 @@ impl Begun {
             on_conflict: self.request.on_conflict,
             chunk_size: self.request.chunk_size,
             second_digest: self.request.second_digest,
-            wish: NodeWish::default(),
+            wish: self.request.wish,
             started_at: self.now,
         }
     }
@@ -81,6 +85,7 @@ impl OrderedWriter {
     pub(super) fn begin_upload(&mut self, mut request: NewUpload) -> Result<BeginStep, Error> {
         self.leave_for_another();
         self.since = Since::now(0);
+        self.find_named_folder(&mut request)?;
         let largest = self.shared.config.max_filesize;
         match &mut request.length {
             Length::Declared(filesize) => Rules::admit(*filesize, largest)?,
@@ -116,6 +121,27 @@ impl OrderedWriter {
         }
     }
 
+    /// Puts the folder into the path that the request names by a number, or the folder of the file
+    /// that it names so. The catalog goes by the number: at the end, the file lands where that
+    /// folder, or file, lies by then.
+    fn find_named_folder(&self, request: &mut NewUpload) -> Result<(), Error> {
+        let NodeWish { onto_node, into_folder, .. } = request.wish;
+        let Some(named) = onto_node.or(into_folder) else { return Ok(()) };
+        let no_such = || Error::Catalog(CatalogError::Refused(Refusal::NoSuchNode));
+        let located = self.shared.catalog.locate(self.user, NodeRef::Id(named)).wait()?;
+        let Located::Living { node, path } = located else { return Err(no_such()) };
+        let folder = match (onto_node, node.kind) {
+            (Some(_), NodeKind::File) => path.parent(),
+            (None, NodeKind::Folder) => Some(path),
+            _ => None,
+        };
+        let filename = request.path.filename().clone();
+        let place = folder.ok_or_else(no_such)?.join(filename);
+        let place = place.ok().and_then(|place| place.to_document());
+        request.path = place.ok_or(Error::Catalog(CatalogError::Refused(Refusal::TooDeep)))?;
+        Ok(())
+    }
+
     fn look_for_same(&self, begun: Box<Begun>) -> BeginStep {
         let NewUpload { path, length, on_conflict, hash, .. } = &begun.request;
         let blake3 = hash.expect("only a file whose hash is known is looked for");
@@ -129,7 +155,7 @@ impl OrderedWriter {
         let storage = &self.shared.storage;
         // Where a document has the name of a folder, no name would help at the end.
         storage.check_folder(self.user, &begun.request.path)?;
-        if begun.request.on_conflict == OnConflict::Reject {
+        if matches!(begun.request.on_conflict, OnConflict::Reject | OnConflict::Skip) {
             let lies_there = match storage.published(self.user, &begun.request.path) {
                 Err(StorageError::Unsafe { .. }) => true,
                 answer => answer?.is_some(),

@@ -17,9 +17,9 @@ use crate::publish::reserved_name::PublishSpec;
 use crate::receipt::Receipt;
 use crate::storage::{Copied, Published};
 use tokio::sync::OwnedSemaphorePermit;
-use towline_state::catalog::Document;
+use towline_state::catalog::{Document, Located, NodeRef, NodeWish};
 use towline_types::block::BLOCK_SIZE_BYTES;
-use towline_types::{DocumentId, FileHash, FileSize};
+use towline_types::{DocumentId, FileHash, FileSize, OnConflict};
 
 /// Documents that may have the bytes that the client is about to send.
 pub(super) struct KnownBytes {
@@ -91,7 +91,7 @@ impl OrderedWriter {
         for document in documents {
             match presence::of(&self.shared, &document) {
                 _ if !presence::stands_for(&self.shared, &document, &begun.request.path) => {}
-                Presence::Promised => return Ok(self.is_there(document)),
+                Presence::Promised => return self.is_there(&begun, document),
                 Presence::Unread(_) => unread.push(document),
                 Presence::Gone => drop(presence::fail_missing(&self.shared, &document)),
                 Presence::Other | Presence::Unknown => {}
@@ -127,7 +127,7 @@ impl OrderedWriter {
             Use::Look => {
                 for document in documents {
                     if self.is_read_and_right(&document)? {
-                        return Ok(self.is_there(document));
+                        return self.is_there(&begun, document);
                     }
                 }
                 begun.unless.same_place = None;
@@ -145,12 +145,38 @@ impl OrderedWriter {
         Ok(KnownOutcome::Useless(begun))
     }
 
-    /// The document is what was asked for, and nothing is to be done.
-    fn is_there(&mut self, document: Document) -> KnownOutcome {
+    /// The document is what was asked for: no byte is to be sent or copied.
+    fn is_there(&mut self, begun: &Begun, document: Document) -> Result<KnownOutcome, Error> {
+        self.describe(begun, &document)?;
         if let Some(receipt) = Receipt::of(document) {
             self.finish(receipt, Stored::Before);
         }
-        KnownOutcome::Done
+        Ok(KnownOutcome::Done)
+    }
+
+    /// Gives the file the time and the mode that the client has told, where they are others: what
+    /// is there then is what the client has. A client that does not want what is there to change
+    /// has asked for that.
+    fn describe(&self, begun: &Begun, document: &Document) -> Result<(), Error> {
+        let NodeWish { mtime, mode, .. } = begun.request.wish;
+        let may_change =
+            matches!(begun.request.on_conflict, OnConflict::Rename | OnConflict::Replace);
+        let Some(node_id) = document.node_id.filter(|_| may_change) else { return Ok(()) };
+        if mtime.is_none() && mode.is_none() {
+            return Ok(());
+        }
+        let catalog = &self.shared.catalog;
+        // A look costs no transaction, and as a rule nothing is different.
+        let node = match catalog.locate(self.user, NodeRef::Id(node_id)).wait()? {
+            Located::Living { node, .. } => node,
+            Located::Root | Located::InTrash { .. } => return Ok(()),
+        };
+        let is_same = mtime.is_none_or(|mtime| node.mtime == Some(mtime))
+            && mode.is_none_or(|mode| node.mode == Some(mode));
+        if !is_same && catalog.set_metadata(self.user, node_id, mtime, mode, begun.now).wait()? {
+            self.shared.notifier.raise(self.user);
+        }
+        Ok(())
     }
 
     fn is_read_and_right(&self, document: &Document) -> Result<bool, Error> {

@@ -15,6 +15,7 @@ use crate::{end, failpoint, uploads};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use towline_state::catalog::Document;
+use towline_types::OnConflict;
 use towline_upload::{Phase, Refusal};
 
 /// Whether the log gets a line when an upload is paused.
@@ -24,6 +25,9 @@ pub(super) enum PauseLog {
     /// The upload is being cancelled: the log gets a line for its end.
     None,
 }
+
+/// Why an upload ended that was to be skipped where its name is taken.
+const SKIPPED: &str = "its name was taken in the meantime, and it was to be skipped then";
 
 impl OrderedWriter {
     /// Notices that the lease has ended. If another writer took the upload over, or it was given
@@ -202,9 +206,25 @@ impl OrderedWriter {
         self.shared.storage_follows_catalog();
         if error.ends_upload_here() {
             self.let_go(open, error);
+        } else if open.on_conflict == OnConflict::Skip && error.is_name_taken() {
+            self.skip(open, error, may_block);
         } else {
             self.reject_with(error, Some(active.document_id));
         }
+    }
+
+    /// Gives an upload up whose name is taken, as its client has asked for: it wants no other name,
+    /// and not to keep the bytes.
+    fn skip(&mut self, open: &OpenUpload, error: &Error, may_block: MayBlock) {
+        let id = open.active.document_id;
+        // The client hears why it ends, and not that it was cancelled.
+        self.leave(PauseLog::None);
+        self.state = WriterState::Rejected;
+        if let Err(error) = end::give_up(&self.shared, id, Phase::Cancelled, SKIPPED, may_block) {
+            tracing::debug!(document_id = %id, %error, "an upload that was to be skipped stays");
+        }
+        self.vacate();
+        self.reject_with(error, Some(id));
     }
 
     /// Lets go of an upload because of an error. If another writer has taken it over meanwhile, or

@@ -7,6 +7,7 @@ use super::held_blocks::MorePages;
 use super::known_bytes::{KnownBytes, KnownOutcome};
 use super::staged_whole::{Origin, StagedOutcome, StagedWhole};
 use super::state::{OrderedWriter, Permits};
+use super::tree::AwaitedChange;
 use crate::command::{Command, CompleteRequest, Query, RequestEnd, WHOLE_BYTES_MAX};
 use crate::error::Error;
 use crate::event::Answer;
@@ -14,9 +15,14 @@ use crate::lane::{Outcome, Waiting};
 use crate::may_block::MayBlock;
 use crate::publish::Publishing;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 use towline_state::CatalogError;
 use towline_state::catalog;
 use towline_types::{DocumentId, DocumentPath, Offset};
+
+/// The time between two looks at whether a move is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The next step of a command.
 pub(super) enum Step {
@@ -32,6 +38,8 @@ pub(super) enum Step {
     Publish(Box<Publishing>),
     /// To answer with the next page of a list of blocks.
     HeldBlocks(Box<MorePages>),
+    /// To answer with the changes that were waited for.
+    Changes(Box<AwaitedChange>),
     /// To do the command on a thread of its own: it may have to wait for another writer.
     OnOwnThread(Command),
     /// To do the command when another thread has published that document.
@@ -53,6 +61,7 @@ impl Step {
             Self::Known(known) => known.is_long(),
             Self::Publish(publishing) => publishing.needs_thread(),
             Self::HeldBlocks(_)
+            | Self::Changes(_)
             | Self::OnOwnThread(_)
             | Self::AfterPublish(..)
             | Self::Refuse(_) => true,
@@ -83,6 +92,7 @@ pub(crate) fn is_short(command: &Command) -> bool {
         | Command::Withdraw(_)
         | Command::Declare(_)
         | Command::Cancel(_)
+        | Command::Tree(_)
         | Command::Pull(_)
         | Command::Query(_) => false,
     }
@@ -145,6 +155,16 @@ impl OrderedWriter {
                 }
             }
             Command::Cancel(id) => (*id, self.cancel(*id, may_block)),
+            Command::Tree(_) => {
+                let Command::Tree(request) = command else { return Ok(None) };
+                return match self.tree(*request, may_block) {
+                    Ok(awaited) => Ok(awaited.map(Box::new).map(Step::Changes)),
+                    Err(error) => {
+                        self.reject_query(&error, None);
+                        Ok(None)
+                    }
+                };
+            }
             Command::Pull(_) => {
                 if let Command::Pull(mut source) = command {
                     self.pull(&mut *source, may_block);
@@ -198,6 +218,9 @@ impl OrderedWriter {
             },
             Step::HeldBlocks(more) => {
                 Ok(self.next_page(*more)?.map(Box::new).map(Step::HeldBlocks))
+            }
+            Step::Changes(awaited) => {
+                Ok(self.answer_awaited(*awaited).map(Box::new).map(Step::Changes))
             }
             Step::Known(known) => {
                 let known = self.use_known(*known)?;
@@ -349,6 +372,17 @@ impl OrderedWriter {
             Step::HeldBlocks(more) => {
                 let dropped = self.page_dropped(*more);
                 Wait::Until(Box::pin(async move { Step::HeldBlocks(Box::new(dropped.await)) }))
+            }
+            Step::Changes(awaited) => {
+                let change = self.change_or_end(*awaited);
+                Wait::Until(Box::pin(async move { Step::Changes(Box::new(change.await)) }))
+            }
+            Step::Publish(mut publishing) if publishing.waits_for_move() => {
+                Wait::Until(Box::pin(async move {
+                    sleep(LOOK_AGAIN).await;
+                    publishing.look_again();
+                    Step::Publish(publishing)
+                }))
             }
             step => Wait::Not(step),
         }

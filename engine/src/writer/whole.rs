@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use towline_state::catalog::{NewDocument, NodeWish, Unless};
 use towline_types::block::hash_block;
 use towline_types::file_hash::hash_file;
-use towline_types::{BlockIndex, FileHash, FileSize, Offset, SecondDigest};
+use towline_types::{BlockIndex, FileHash, FileSize, Offset, OnConflict, SecondDigest};
 use towline_upload::{Integrity, Length, Upload as Rules};
 
 /// Takes the commands of a small file from the beginning of a queue, and makes one command of them,
@@ -142,8 +142,10 @@ impl OrderedWriter {
     fn stage(&self, whole: &WholeUpload) -> Option<StagedWhole> {
         let shared = &self.shared;
         let WholeUpload { new, data, .. } = whole;
-        // Only the steps of a resumable upload find a second hash.
-        if new.second_digest != SecondDigest::None {
+        // Only the steps of a resumable upload find a second hash, and a folder or file by its
+        // number.
+        let NodeWish { onto_node, into_folder, .. } = new.wish;
+        if new.second_digest != SecondDigest::None || onto_node.or(into_folder).is_some() {
             return None;
         }
         if shared.catalog.is_read_only() || new.length != length_of(data.bytes().len()) {
@@ -156,8 +158,11 @@ impl OrderedWriter {
         let guard = shared.pending.begin(document_id);
         let permit = shared.deferred.permit(filesize);
         let staging = match permit.as_ref().and_then(|_| shared.storage.deferred()) {
-            Some(storage) => storage.create_unnamed(document_id, data.bytes()).ok()?,
-            None => shared.storage.create_whole(document_id, data.bytes()).ok()?,
+            // A file that replaces another needs a name that a start finds.
+            Some(storage) if on_conflict != OnConflict::Replace => {
+                storage.create_unnamed(document_id, data.bytes()).ok()?
+            }
+            _ => shared.storage.create_whole(document_id, data.bytes()).ok()?,
         };
         let (user_id, started_at) = (self.user, shared.clock().now());
         let spec = PublishSpec { document_id, owner: user_id, blake3, on_conflict, is_copy: false };
@@ -171,7 +176,7 @@ impl OrderedWriter {
             on_conflict,
             chunk_size: new.chunk_size,
             second_digest: SecondDigest::None,
-            wish: NodeWish::default(),
+            wish: new.wish,
             started_at,
         };
         Some(StagedWhole::written(shared, spec, (new, unless), (staging, guard), permit))

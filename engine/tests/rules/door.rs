@@ -274,6 +274,7 @@ pub(crate) fn new(name: &str, bytes: usize, mode: SendingMode) -> NewUpload {
         second_digest: SecondDigest::None,
         new_only: false,
         chunk_size: None,
+        wish: towline_state::catalog::NodeWish::default(),
     }
 }
 

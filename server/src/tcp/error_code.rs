@@ -1,8 +1,10 @@
 //! Which error of the wire a rejection becomes. The one place of the TCP door that does.
 
+use super::translate::shown;
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::frame::FrameError;
 use towline_protocol::{Code, ErrorReply};
+use towline_state::catalog::ResetReason;
 
 /// The answer to a request that was not done.
 pub(crate) fn of(rejection: &Rejection) -> ErrorReply {
@@ -20,6 +22,20 @@ pub(crate) fn of(rejection: &Rejection) -> ErrorReply {
             reply.index = Some(*index);
         }
         RejectionKind::FolderTaken => reply.field = Some("folder".to_owned()),
+        RejectionKind::NotAFolder => reply.field = Some("path".to_owned()),
+        RejectionKind::NodeExists { node }
+        | RejectionKind::RemovedWithFolder { node }
+        | RejectionKind::Conflict { node: Some(node) } => {
+            reply.node = Some(Box::new(shown(node)));
+        }
+        RejectionKind::Unseen { count } => reply.count = Some(*count),
+        RejectionKind::CursorReset { reason } => {
+            let reason = match reason {
+                ResetReason::Expired => "expired",
+                ResetReason::Restored => "restored",
+            };
+            reply.reason = Some(reason.to_owned());
+        }
         RejectionKind::BadRequest { field, max } => {
             reply.field.clone_from(field);
             reply.max = *max;
@@ -35,15 +51,27 @@ const fn code(kind: &RejectionKind) -> Code {
         RejectionKind::NotFound => Code::NotFound,
         RejectionKind::SizeLimit { .. } => Code::SizeLimit,
         RejectionKind::NoSpace { .. } => Code::NoSpace,
-        RejectionKind::NameTaken | RejectionKind::FolderTaken => Code::Exists,
+        RejectionKind::NameTaken
+        | RejectionKind::FolderTaken
+        | RejectionKind::NodeExists { .. } => Code::Exists,
+        RejectionKind::Conflict { .. } => Code::Conflict,
+        RejectionKind::Unseen { .. } => Code::Unseen,
+        RejectionKind::Cycle => Code::Cycle,
+        RejectionKind::NotEmpty => Code::NotEmpty,
+        RejectionKind::Busy => Code::Busy,
+        RejectionKind::BadCursor => Code::BadCursor,
+        RejectionKind::CursorReset { .. } => Code::CursorReset,
         RejectionKind::OffsetMismatch { .. } => Code::OffsetMismatch,
         RejectionKind::SizeExceeded { .. } => Code::SizeExceeded,
         RejectionKind::BlockMismatch { .. } => Code::BlockMismatch,
-        RejectionKind::NoSuchBlock { .. } | RejectionKind::BadRequest { .. } => Code::BadRequest,
+        RejectionKind::NoSuchBlock { .. }
+        | RejectionKind::BadRequest { .. }
+        | RejectionKind::NotAFolder => Code::BadRequest,
         RejectionKind::Incomplete { .. } => Code::Incomplete,
         RejectionKind::HashMismatch => Code::HashMismatch,
         RejectionKind::Superseded => Code::Superseded,
         RejectionKind::NotShared
+        | RejectionKind::RemovedWithFolder { .. }
         | RejectionKind::LengthUnknown
         | RejectionKind::NoActiveUpload
         | RejectionKind::WrongPhase { .. } => Code::BadState,

@@ -7,9 +7,20 @@ use towline_protocol::{Channel, ErrorReply};
 use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
-/// it; the ones that are missing are `tree`, `read`, `changes` and `replace`.
-pub(crate) const FEATURES: [&str; 8] =
-    ["blocks", "find", "withdraw", "channels", "join", "new_only", "grow", "open_length"];
+/// it; the one that is missing is `read`.
+pub(crate) const FEATURES: [&str; 11] = [
+    "blocks",
+    "find",
+    "withdraw",
+    "channels",
+    "join",
+    "new_only",
+    "grow",
+    "open_length",
+    "tree",
+    "changes",
+    "replace",
+];
 
 /// Lets a request pass if the features that it needs are announced.
 ///

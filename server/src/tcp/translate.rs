@@ -1,6 +1,10 @@
 //! Between the wire and the engine: requests become commands, events become replies. The
 //! one place of the TCP door that knows both.
 
+mod tree;
+
+pub(super) use tree::shown;
+
 use std::ops::Range;
 use towline_engine::Receipt;
 use towline_engine::{
@@ -17,10 +21,10 @@ use towline_protocol::reply::{
 };
 use towline_protocol::request::{Complete, Find, Join, Request, Resume, Upload, Withdraw};
 use towline_protocol::{Channel, frame};
-use towline_state::catalog::DurableOffset;
+use towline_state::catalog::{DurableOffset, NodeWish};
 use towline_types::{
-    BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, SecondDigest,
-    UserId,
+    BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, OnConflict,
+    SecondDigest, UserId,
 };
 
 /// The writer of a channel.
@@ -51,44 +55,75 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
             Command::Query(Query::HeldBlocks { id: about.document_id, pages: BlockPages::All })
         }
         Request::Cancel(about) => Command::Cancel(about.document_id),
+        Request::List(list) => tree::list(&list),
+        Request::Stat(stat) => tree::stat(&stat),
+        Request::Mkdir(mkdir) => tree::mkdir(&mkdir),
+        Request::Link(link) => tree::link(link),
+        Request::Move(request) => tree::move_node(&request),
+        Request::Remove(request) => tree::remove(&request),
+        Request::Restore(request) => tree::restore(&request),
+        Request::Versions(request) => tree::versions(&request),
+        Request::Delta(request) => tree::delta(&request),
+        Request::Watch(_) => tree::watch(),
         Request::Hello(_) | Request::Ping(_) => return None,
-        // Their features are not announced, so `features::check` has answered them.
-        Request::List(_)
-        | Request::Stat(_)
-        | Request::Mkdir(_)
-        | Request::Link(_)
-        | Request::Move(_)
-        | Request::Remove(_)
-        | Request::Restore(_)
-        | Request::Versions(_)
-        | Request::Read(_)
-        | Request::Delta(_)
-        | Request::Watch(_) => return None,
+        // Its feature is not announced, so `features::check` has answered it.
+        Request::Read(_) => return None,
     })
 }
 
 fn begin(upload: Upload, user: UserId) -> Command {
-    let reject = |rejection| Command::Reject { rejection, request: RejectedRequest::Upload(None) };
+    match new_upload(&upload, user) {
+        Ok(new) => Command::Begin(Box::new(new)),
+        Err(rejection) => Command::Reject { rejection, request: RejectedRequest::Upload(None) },
+    }
+}
+
+fn new_upload(upload: &Upload, user: UserId) -> Result<NewUpload, Rejection> {
     if let Some(rejection) = of_another(upload.user_id, user) {
-        return reject(rejection);
+        return Err(rejection);
     }
-    let length = match length(&upload) {
-        Ok(length) => length,
-        Err(rejection) => return reject(rejection),
+    Ok(NewUpload {
+        path: upload.path().map_err(bad_name)?,
+        length: length(upload)?,
+        on_conflict: on_conflict(upload)?,
+        mode: mode(upload.blocks),
+        hash: upload.blake3,
+        second_digest: SecondDigest::None,
+        new_only: upload.new_only,
+        chunk_size: upload.chunk_size,
+        wish: NodeWish {
+            mtime: upload.mtime_ms,
+            mode: upload.mode,
+            onto_node: upload.node_id,
+            into_folder: upload.parent_id,
+            base_version: upload.base_version,
+        },
+    })
+}
+
+/// What is to be done where the name is taken, as far as the fields of an upload fit together.
+fn on_conflict(upload: &Upload) -> Result<OnConflict, Rejection> {
+    let has_folder = !upload.folder.is_empty();
+    if upload.parent_id.is_some() && has_folder {
+        return Err(bad_request("parent_id", "the folder is named twice"));
+    }
+    let on_conflict = match (upload.node_id, upload.on_conflict) {
+        (None, on_conflict) => on_conflict,
+        (Some(_), _) if has_folder || upload.parent_id.is_some() => {
+            return Err(bad_request("node_id", "the place of the file is named twice"));
+        }
+        (Some(_), OnConflict::Rename) => OnConflict::Replace,
+        (Some(_), _) => return Err(bad_request("on_conflict", "a file is named to be replaced")),
     };
-    match upload.path() {
-        Ok(path) => Command::Begin(Box::new(NewUpload {
-            path,
-            length,
-            on_conflict: upload.on_conflict,
-            mode: mode(upload.blocks),
-            hash: upload.blake3,
-            second_digest: SecondDigest::None,
-            new_only: upload.new_only,
-            chunk_size: upload.chunk_size,
-        })),
-        Err(error) => reject(bad_name(error)),
+    if upload.base_version.is_some() && on_conflict != OnConflict::Replace {
+        return Err(bad_request("base_version", "it is for a file that is replaced"));
     }
+    Ok(on_conflict)
+}
+
+fn bad_request(field: &str, what: &str) -> Rejection {
+    let kind = RejectionKind::BadRequest { field: Some(field.to_owned()), max: None };
+    Rejection::new(kind, format!("{field}: {what}"))
 }
 
 /// The length of the file; without one, it may become as long as the server allows. The value of a
@@ -101,8 +136,7 @@ fn length(upload: &Upload) -> Result<Length, Rejection> {
         None if upload.new_only => "new_only",
         None => return Ok(Length::Open { max: FileSize::MAX }),
     };
-    let kind = RejectionKind::BadRequest { field: Some(field.to_owned()), max: None };
-    Err(Rejection::new(kind, format!("{field}: only with filesize")))
+    Err(bad_request(field, "only with filesize"))
 }
 
 fn resume(resume: Resume, user: UserId) -> Command {
@@ -141,10 +175,12 @@ fn find(find: &Find) -> Command {
         Ok(path) => {
             Command::Query(Query::Find { path, filesize: find.filesize, hash: find.blake3 })
         }
-        Err(error) => {
-            Command::Reject { rejection: bad_name(error), request: RejectedRequest::Query }
-        }
+        Err(error) => refuse_query(bad_name(error)),
     }
+}
+
+const fn refuse_query(rejection: Rejection) -> Command {
+    Command::Reject { rejection, request: RejectedRequest::Query }
 }
 
 /// How a client sends that says `blocks`, and one that does not.
@@ -170,6 +206,9 @@ pub(crate) fn frames(event: &Event) -> Option<Vec<u8>> {
         && let Answer::HeldBlocks { blocks, count, .. } = &**answer
     {
         return Some(held_blocks(channel, event.document?, blocks, *count));
+    }
+    if let EventKind::Tree(answer) = &event.kind {
+        return Some(tree::frames(channel, answer));
     }
     reply(channel, event).map(|reply| frame::control(&reply))
 }
@@ -238,7 +277,8 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
             let (document_id, status) = (event.document?, Phase::Cancelled.to_string());
             Some(Reply::Cancel(Cancelled { channel, document_id, status }))
         }
-        EventKind::Panicked => None,
+        // Its frames were made above.
+        EventKind::Tree(_) | EventKind::Panicked => None,
     }
 }
 
@@ -291,7 +331,7 @@ fn success(channel: Channel, receipt: &Receipt, existing: bool) -> Success {
     Success {
         channel,
         document_id: receipt.document_id(),
-        node_id: None,
+        node_id: receipt.node_id(),
         filename,
         folder,
         filesize: receipt.filesize(),

@@ -55,7 +55,7 @@ impl RawClient {
     }
 
     /// Sends a request, and takes the answer on its channel, which must be of the expected kind.
-    async fn answer<T>(
+    pub(super) async fn answer<T>(
         &mut self,
         request: &Request,
         otherwise: &str,
@@ -68,7 +68,7 @@ impl RawClient {
         }
     }
 
-    async fn refused(&mut self, request: &Request, code: Code) -> ErrorReply {
+    pub(super) async fn refused(&mut self, request: &Request, code: Code) -> ErrorReply {
         self.send(request).await;
         self.error_on(request.channel(), code).await
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use towline_tests::disks::Disks;
 use towline_tests::is_long;
-use towline_tests::points::{AT_THE_START, COPIED, ON_THE_WAY, OTHER_DOORS, RELAXED, WHOLE};
+use towline_tests::points::{
+    AT_THE_START, COPIED, ON_THE_WAY, OTHER_DOORS, RELAXED, SWEEP, TREE, WHOLE,
+};
 use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::scenario::{AllowedLoss, Scenario};
 use towline_tests::site::Site;
@@ -22,6 +24,8 @@ const ELSEWHERE: &[&str] = &[
     "publish.copy_block",
     "publish.copy_named",
     "publish.copy_settled",
+    // See `tree_kills`.
+    "recovery.moved",
     "refuse.begun",
     "repair.returned",
     "repair.set_aside",
@@ -63,7 +67,9 @@ fn no_point_is_forgotten() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src");
     let mut found = BTreeSet::new();
     names(&source, &mut found);
-    let known = [ON_THE_WAY, AT_THE_START, RELAXED, WHOLE, COPIED, OTHER_DOORS, ELSEWHERE].concat();
+    let known =
+        [ON_THE_WAY, AT_THE_START, RELAXED, WHOLE, COPIED, TREE, SWEEP, OTHER_DOORS, ELSEWHERE];
+    let known = known.concat();
     let known: BTreeSet<_> = known.into_iter().map(str::to_owned).collect();
     assert_eq!(found, known);
 }

@@ -22,6 +22,7 @@ mod removed_folder;
 mod short_writes;
 mod slow_disk;
 mod table;
+mod tree_kills;
 mod used_up;
 mod volumes;
 mod whole;

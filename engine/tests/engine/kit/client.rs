@@ -199,6 +199,7 @@ pub(crate) fn text(event: &Event) -> String {
             }
         },
         EventKind::Cancelled => "cancelled".to_owned(),
+        EventKind::Tree(answer) => format!("{answer:?}"),
         EventKind::Rejected(rejection) => format!("rejected {:?}", rejection.kind),
         EventKind::Panicked => "panicked".to_owned(),
     };

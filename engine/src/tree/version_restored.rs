@@ -1,0 +1,159 @@
+//! A file gets the bytes of one of its older versions again.
+//!
+//! They become a new version, with a number of its own, by the steps of a file that came whole:
+//! the bytes are copied into a staging file and verified while they are read, the copy is synced
+//! (P2), a row that says `publishing` is made (P4), and the [publishing](crate::publish) replaces
+//! the current version, which stays as an older one (P1). So the older version stays too, nothing
+//! that was told of a version ever changes, and the change is one of the content like any other.
+
+use super::request::PlacedNode;
+use crate::error::Error;
+use crate::may_block::MayBlock;
+use crate::presence;
+use crate::publish::reserved_name::PublishSpec;
+use crate::publish::{Advance, Publishing};
+use crate::read_and_hash;
+use crate::shared::Shared;
+use crate::storage::{Copied, Publishable, Published, Spot};
+use crate::uploads;
+use std::sync::Arc;
+use std::time::Duration;
+use towline_state::CatalogError;
+use towline_state::catalog::{
+    Bytes, Created, Document, Kept, NewDocument, NodeRef, NodeWish, Refusal, Unless,
+};
+use towline_types::{DocumentId, FileHash, NodeId, Offset, OnConflict, SecondDigest, UserId};
+use towline_upload::{Length, Phase};
+
+/// The time between two looks at what a publishing waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Gives the file that version's bytes again. `goes_on` is called with the number of copied bytes.
+/// Blocks.
+pub(crate) fn restore_version(
+    shared: &Shared,
+    user: UserId,
+    file: NodeRef,
+    version: DocumentId,
+    may_block: MayBlock,
+    goes_on: &mut dyn FnMut(Offset) -> bool,
+) -> Result<PlacedNode, Error> {
+    let placed = super::stat(shared, user, file)?;
+    let node_id = placed.node.node_id;
+    let no_such = || Error::Catalog(CatalogError::Refused(Refusal::NoSuchNode));
+    if placed.path.is_none() {
+        return Err(no_such());
+    }
+    if placed.node.version.is_some_and(|current| current.document_id == version) {
+        return Ok(placed);
+    }
+    let old = uploads::document_of(shared, user, version, may_block)?;
+    let is_its_version = old.phase == Phase::Completed && old.node_id == Some(node_id);
+    let (Some(blake3), true, Kept::OldVersion) = (old.blake3, is_its_version, &old.kept) else {
+        return Err(no_such());
+    };
+    let spot = Spot::Version(version);
+    let found = shared.storage.open_spot(user, &spot, &[])?.ok_or_else(no_such)?;
+    uploads::check_room(shared, old.filesize)?;
+    let document_id = shared.catalog.reserve_document_id(user)?;
+    // While this lives, a request that names the new number waits.
+    let guard = shared.pending.begin(document_id);
+    let Some(staging) = copy(shared, document_id, &old, &found, blake3, goes_on)? else {
+        presence::mark_damaged(shared, &old);
+        return Err(no_such());
+    };
+    staging.sync_data()?;
+    let on_conflict = OnConflict::Replace;
+    let spec = PublishSpec { document_id, owner: user, blake3, on_conflict, is_copy: true };
+    let unless = Unless { same_place: None, same_bytes: None, unfinished: false };
+    let new = successor(shared, &old, node_id);
+    let row = shared.catalog.publish_new(document_id, new, unless, blake3, Bytes::Synced).wait();
+    let row = match row {
+        Ok(Created::New(row)) => row,
+        refused => {
+            // No row was committed: the copy belongs to no document.
+            shared.storage.discard(document_id)?;
+            return Err(refused.err().map_or(Error::Contended, Error::from));
+        }
+    };
+    let advance = Publishing::of_whole(shared, spec, (staging, guard), row, None)?;
+    complete(shared, advance, may_block)?;
+    super::stat(shared, user, NodeRef::Id(node_id))
+}
+
+/// The row of the new version.
+fn successor(shared: &Shared, old: &Document, node_id: NodeId) -> NewDocument {
+    NewDocument {
+        user_id: old.user_id,
+        path: old.path.clone(),
+        length: Length::Declared(old.filesize),
+        on_conflict: OnConflict::Replace,
+        chunk_size: None,
+        second_digest: SecondDigest::None,
+        wish: NodeWish { onto_node: Some(node_id), base_version: None, ..old.wish },
+        started_at: shared.clock().now(),
+    }
+}
+
+/// A staging file with the bytes of that version; nothing where they are not the right ones.
+fn copy(
+    shared: &Shared,
+    document_id: DocumentId,
+    old: &Document,
+    found: &Published,
+    blake3: FileHash,
+    goes_on: &mut dyn FnMut(Offset) -> bool,
+) -> Result<Option<Arc<dyn Publishable>>, Error> {
+    let filesize = old.filesize;
+    if found.filesize != filesize {
+        return Ok(None);
+    }
+    if let Some(storage) = shared.storage.copies() {
+        let copied = storage.create_copy(document_id, found, (filesize, blake3), goes_on)?;
+        return match copied {
+            Copied::Whole(staging) => Ok(Some(staging)),
+            Copied::OtherBytes => Ok(None),
+            Copied::Stopped => Err(Error::CutShort),
+        };
+    }
+    let staging = shared.storage.create(document_id, filesize)?;
+    let read = |buffer: &mut [u8], at: Offset| found.read_exact_at(buffer, at);
+    let hash = read_and_hash::of_blocks(filesize, read, |block, index| {
+        staging.write_all_at(block, index.start())?;
+        Ok(goes_on(index.end(filesize)))
+    });
+    match hash {
+        Ok(Some(hash)) if hash == blake3 => Ok(Some(staging)),
+        unusable => {
+            shared.storage.discard(document_id)?;
+            match unusable? {
+                Some(_) => Ok(None),
+                None => Err(Error::CutShort),
+            }
+        }
+    }
+}
+
+/// Does all steps of a publishing, on this thread.
+fn complete(shared: &Shared, mut advance: Advance, may_block: MayBlock) -> Result<(), Error> {
+    loop {
+        let mut publishing = match advance {
+            Advance::Done(receipt) => {
+                receipt.upload_end().completed_by_server();
+                return Ok(());
+            }
+            Advance::Continue(publishing) => publishing,
+        };
+        if publishing.waits_for_move() {
+            std::thread::sleep(LOOK_AGAIN);
+            publishing.look_again();
+        }
+        while publishing.wants_turn() && !shared.stopping.is_cancelled() {
+            match Arc::clone(&shared.large_reads).try_acquire_owned() {
+                Ok(turn) => publishing.take_turn(Some(turn)),
+                Err(_) => std::thread::sleep(LOOK_AGAIN),
+            }
+        }
+        advance = publishing.advance(shared, Some(may_block), &mut |_| {})?;
+    }
+}
