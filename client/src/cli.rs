@@ -5,19 +5,31 @@ mod about;
 mod arguments;
 mod error;
 mod forget;
+#[cfg(unix)]
+mod get;
 mod habits;
 mod job;
 mod list;
+mod listing_order;
+mod log;
+mod ls;
+mod mkdir;
+mod mv;
+mod nodes;
 mod order;
 mod output;
 mod printer;
 mod put;
 mod resolve;
+mod restore;
 mod resume;
+mod rm;
 mod runtime;
 mod selection;
 mod sending;
 mod signals;
+mod verify;
+mod versions;
 
 use crate::exit::Exit;
 use arguments::{Arguments, Command};
@@ -52,6 +64,16 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let json = arguments.command.is_for_programs();
     let ended = match arguments.command {
         Command::Put(put) => put::run(put),
+        #[cfg(unix)]
+        Command::Get(get) => get::run(get),
+        Command::Ls(list) => ls::run(&list),
+        Command::Rm(remove) => rm::run(&remove),
+        Command::Mv(moved) => mv::run(&moved),
+        Command::Mkdir(make) => mkdir::run(&make),
+        Command::Versions(versions) => versions::run(&versions),
+        Command::Restore(restore) => restore::run(&restore),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Log(log) => log::run(&log),
         Command::Resume(resume) => resume::run(resume),
         Command::Uploads(uploads) => list::run(&uploads),
         Command::Status(about) => about::status(about),

@@ -1,6 +1,8 @@
 //! A client of one server: its settings and its connection. What it does is in the files of
 //! `client/`: `put` (one file), `many` (many files), `questions` (everything else).
 
+#[cfg(unix)]
+pub(crate) mod get;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod many;
@@ -9,6 +11,7 @@ mod questions;
 mod retry;
 #[cfg(test)]
 mod scripted;
+pub(crate) mod tree;
 mod work;
 
 use crate::address::ServerAddress;

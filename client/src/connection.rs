@@ -17,18 +17,34 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use towline_protocol::frame::{self, Decoder, Part};
+use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::Ping;
 use towline_protocol::{Channel, Reply, Request};
-use towline_types::{BlockIndex, ChainingValue};
+use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// A message of the server.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Reply(Reply),
-    BlockList { channel: Channel, first: BlockIndex, values: Vec<ChainingValue> },
+    BlockList {
+        channel: Channel,
+        first: BlockIndex,
+        values: Vec<ChainingValue>,
+    },
+    /// The value of a block whose bytes follow.
+    Block {
+        channel: Channel,
+        index: BlockIndex,
+        value: ChainingValue,
+    },
+    /// Bytes of a file begin: [`Connection::payload`] takes them.
+    Chunk {
+        channel: Channel,
+        offset: Offset,
+        length: u32,
+    },
 }
 
 /// What [`Connection::next`] waits for, besides a message of the server.
@@ -167,20 +183,69 @@ impl Connection {
                 tokio::task::consume_budget().await;
                 continue;
             }
-            // Cancel-safe, as tokio documents of `ready`.
-            match timeout_at(self.silence_ends(), self.stream.ready(self.interest())).await {
-                Ok(ready) => {
-                    ready?;
+            self.wait_for_socket().await?;
+        }
+    }
+
+    /// Takes bytes of files from now on.
+    pub(crate) fn accept_files(&mut self) {
+        self.decoder.set_limits(FrameLimits::READING_CLIENT);
+    }
+
+    /// Fills the front of `into` with bytes of the chunk that came last; returns how many, at
+    /// least one. `into` is not longer than what is left of the chunk.
+    ///
+    /// Cancel-safe: bytes that were read are in `into`, and the call returns at once with their
+    /// number.
+    pub(crate) async fn payload(&mut self, into: &mut [u8]) -> Result<usize, AttemptEnd> {
+        // A server that sends without end must not keep this thread from other tasks.
+        tokio::task::consume_budget().await;
+        let length = into.len().min(self.decoder.payload_left());
+        let into = &mut into[..length];
+        loop {
+            let taken = self.decoder.take_payload(into);
+            if taken > 0 {
+                return Ok(taken);
+            }
+            if self.write_some() {
+                self.alive = Instant::now();
+            }
+            match self.stream.try_read(into) {
+                Ok(0) => {
+                    self.is_closed = true;
+                    let what = "the server has closed the connection".to_owned();
+                    return Err(AttemptEnd::Lost(what));
                 }
-                Err(_) if self.pinged => {
-                    return Err(AttemptEnd::Silent("no answer from the server".to_owned()));
+                Ok(count) => {
+                    self.decoder.payload_came(count);
+                    self.heard_bytes += count as u64;
+                    (self.alive, self.pinged) = (Instant::now(), false);
+                    return Ok(count);
                 }
-                Err(_) => {
-                    self.pinged = true;
-                    self.queue(&Request::Ping(Ping::default()));
-                }
+                Err(error) if is_for_now(&error) => self.wait_for_socket().await?,
+                Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Waits until the socket can be read, or written where something is queued. Sends a `ping`
+    /// after a while of silence, and ends the attempt where that is not answered.
+    ///
+    /// Cancel-safe, as tokio documents of `ready`.
+    async fn wait_for_socket(&mut self) -> Result<(), AttemptEnd> {
+        match timeout_at(self.silence_ends(), self.stream.ready(self.interest())).await {
+            Ok(ready) => {
+                ready?;
+            }
+            Err(_) if self.pinged => {
+                return Err(AttemptEnd::Silent("no answer from the server".to_owned()));
+            }
+            Err(_) => {
+                self.pinged = true;
+                self.queue(&Request::Ping(Ping::default()));
+            }
+        }
+        Ok(())
     }
 
     fn interest(&self) -> Interest {
@@ -210,8 +275,12 @@ impl Connection {
                 Some(Incoming::BlockList { channel, first, values })
             }
             // The frame limits forbid both.
-            Some(Part::Chunk { .. } | Part::Block { .. }) => {
-                return Err(AttemptEnd::protocol("a server does not send chunks"));
+            // The frame limits forbid both until bytes of files are asked for.
+            Some(Part::Block { channel, index, value }) => {
+                Some(Incoming::Block { channel, index, value })
+            }
+            Some(Part::Chunk { channel, offset, length }) => {
+                Some(Incoming::Chunk { channel, offset, length })
             }
         })
     }

@@ -94,8 +94,23 @@ pub enum Event {
         /// The reason, a sentence.
         reason: String,
     },
+    /// A file is being fetched from the server.
+    Fetching(Fetching),
+    /// A file is here, whole and verified.
+    Fetched(Fetched),
+    /// A folder or link is here.
+    Made {
+        /// The local path.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// It was here before.
+        existing: bool,
+    },
     /// The last event of a run: how its files ended.
     Summary(Summary),
+    /// The last event of a run that fetches.
+    #[serde(rename = "summary")]
+    FetchSummary(FetchSummary),
 }
 
 impl Event {
@@ -104,6 +119,77 @@ impl Event {
         let bytes = filesize.get();
         Self::Copying { path, bytes, copied_bytes: copied.get().min(bytes) }
     }
+}
+
+/// How far a file is that is being fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fetching {
+    /// The local file.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The document.
+    pub document_id: DocumentId,
+    /// Its whole length in bytes.
+    pub filesize: FileSize,
+    /// The bytes that are here and verified.
+    pub fetched: u64,
+}
+
+impl Fetching {
+    /// The same, in the form in which the screen shows an upload.
+    pub(crate) fn as_status(&self) -> UploadStatus {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str());
+        UploadStatus {
+            path: self.path.clone(),
+            document_id: self.document_id,
+            filename: name.to_string_lossy().into_owned(),
+            folder: Vec::new(),
+            filesize: self.filesize,
+            received: Offset::ZERO,
+            durable: Offset::ZERO,
+            held_bytes: self.fetched,
+            safe_bytes: 0,
+            sent_bytes: 0,
+            progress: String::new(),
+        }
+    }
+}
+
+/// A file that is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fetched {
+    /// The local file.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The document.
+    pub document_id: DocumentId,
+    /// Its length in bytes.
+    pub filesize: FileSize,
+    /// Its hash, the same here and there.
+    pub blake3: FileHash,
+    /// The same bytes were here before.
+    pub existing: bool,
+}
+
+/// How the things of a run ended that fetches. Each counts once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct FetchSummary {
+    /// Files that came from the server.
+    pub fetched: usize,
+    /// Files, folders and links that were here already.
+    pub existing: usize,
+    /// Folders and links that were made.
+    pub made: usize,
+    /// Things that were left out.
+    pub skipped: usize,
+    /// Things that could not be fetched.
+    pub failed: usize,
+    /// The bytes of files that came from the server, repetitions included.
+    pub fetched_bytes: u64,
+    /// How long the run took, in milliseconds.
+    pub milliseconds: u64,
+    /// The exit code that it leads to.
+    pub exit: u8,
 }
 
 /// How the files of a run ended. Each file counts once.

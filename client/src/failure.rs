@@ -183,6 +183,32 @@ pub enum Failure {
         /// The hash of the local file.
         here: FileHash,
     },
+    /// Something has the name that a file is to get here.
+    #[error("{}", words::taken_here(*is_file))]
+    LocalExists {
+        /// The path.
+        path: PathBuf,
+        /// It is another file.
+        is_file: bool,
+    },
+    /// Another process fetches a file into the same place.
+    #[error("another towline is fetching it into the same place")]
+    LocalBusy {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The server does not know the requests that the command needs.
+    #[error("{server} cannot do that: its towlined is older than this towline")]
+    NotSupported {
+        /// The server.
+        server: ServerAddress,
+    },
+    /// The document is no whole file yet, or no longer.
+    #[error("document {document_id} is not complete on the server")]
+    NotComplete {
+        /// The document.
+        document_id: DocumentId,
+    },
     /// The server sent something that the protocol does not allow.
     #[error("the server does not keep to the protocol: {}", printable(.0))]
     Protocol(String),

@@ -45,6 +45,8 @@ mod attempt_end;
 mod backoff;
 mod block_reader;
 mod feed;
+#[cfg(unix)]
+mod get;
 mod place;
 mod plan;
 mod proof;
@@ -71,7 +73,9 @@ pub use address::{BadAddress, DEFAULT_PORT, ServerAddress};
 pub use client::Client;
 pub use client::many::Ending;
 pub use document::Document;
-pub use events::{ErrorReport, Event, Listener, Receipt, Summary, UploadStatus};
+pub use events::{
+    ErrorReport, Event, FetchSummary, Fetched, Fetching, Listener, Receipt, Summary, UploadStatus,
+};
 pub use exit::Exit;
 pub use failure::{Failure, SavedProgress};
 pub use parallel::{BadParallel, Parallel};

@@ -22,8 +22,9 @@ use std::io::IoSliceMut;
 use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 use towline_state::state_file::ModifiedNs;
+use towline_types::file_hash::hash_file;
 use towline_types::{BlockHasher, block::block_count};
-use towline_types::{BlockIndex, ChainingValue, FileSize};
+use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize};
 
 /// The number of bytes that are read and hashed at a time, so that they are still in the
 /// processor's cache when they are hashed.
@@ -231,6 +232,14 @@ impl Source {
             position += piece.len() as u64;
         }
         Ok(hasher.finish())
+    }
+
+    /// The hash of the whole file; blocks.
+    pub(crate) fn hash(&self) -> io::Result<FileHash> {
+        let count = usize::try_from(block_count(self.filesize)).map_err(io::Error::other)?;
+        let mut values = vec![None; count];
+        self.hash_blocks(&mut values, |_| true, || false)?;
+        Ok(hash_file(self.filesize, values.into_iter().flatten()))
     }
 
     /// Hashes the blocks whose numbers `wanted` picks, and puts their values into `values`, until

@@ -1,6 +1,7 @@
 //! The arguments as they were typed.
 
 mod choose;
+mod tree;
 
 use super::printer::OutputStyle;
 use crate::address::ServerAddress;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use towline_protocol::limits::CHUNK_BYTES_MAX;
 use towline_types::{DocumentId, OnConflict};
+pub(super) use tree::{Get, List, Log, MakeFolder, Move, Remove, Restore, Verify, Versions};
 
 /// The end of the help of every command: the exit codes.
 macro_rules! exit_codes {
@@ -75,6 +77,43 @@ Run the same command again after an interruption: it sends only what is missing.
 
 ", exit_codes!()))]
     Put(Put),
+    /// Fetch files and folders from the server, or continue where an earlier run was interrupted
+    #[cfg(unix)]
+    #[command(aliases = ["download", "pull", "fetch"], display_name = "towline")]
+    #[command(after_help = concat!("\
+Examples:
+  towline get photos/2026 --to server --token-file me.token
+  towline get report.csv -o old.csv                      under another name
+  towline get backup.tar -o - | tar x                    to standard output
+
+Run the same command again after an interruption: it fetches only what is missing.
+
+", exit_codes!()))]
+    Get(Get),
+    /// List what is on the server
+    #[command(aliases = ["list", "dir"], display_name = "towline")]
+    Ls(List),
+    /// Move files and folders to the trash of the server
+    #[command(aliases = ["remove", "delete"], display_name = "towline")]
+    Rm(Remove),
+    /// Rename or move a file or folder on the server
+    #[command(aliases = ["move", "rename"], display_name = "towline")]
+    Mv(Move),
+    /// Make folders on the server
+    #[command(display_name = "towline")]
+    Mkdir(MakeFolder),
+    /// List the versions of a file
+    #[command(display_name = "towline")]
+    Versions(Versions),
+    /// Bring back what was removed, or an older version of a file
+    #[command(display_name = "towline", disable_version_flag = true)]
+    Restore(Restore),
+    /// Compare a local file or folder with the server; nothing is transferred
+    #[command(display_name = "towline")]
+    Verify(Verify),
+    /// Show what was changed on the server
+    #[command(display_name = "towline")]
+    Log(Log),
     /// Resume unfinished uploads
     #[command(display_name = "towline", after_help = exit_codes!())]
     Resume(Resume),
@@ -108,6 +147,16 @@ impl Command {
             Self::Resume(resume) => resume.output.json,
             Self::Uploads(uploads) => uploads.json,
             Self::Status(about) | Self::Cancel(about) => about.json,
+            #[cfg(unix)]
+            Self::Get(get) => get.output.json,
+            Self::Ls(List { answer, .. })
+            | Self::Rm(Remove { answer, .. })
+            | Self::Mv(Move { answer, .. })
+            | Self::Mkdir(MakeFolder { answer, .. })
+            | Self::Versions(Versions { answer, .. })
+            | Self::Restore(Restore { answer, .. })
+            | Self::Verify(Verify { answer, .. })
+            | Self::Log(Log { answer, .. }) => answer.json,
             #[cfg(feature = "serve")]
             Self::Demo { .. } | Self::Serve(_) => false,
         }
@@ -270,6 +319,15 @@ fn conflict(text: &str) -> Result<Conflict, String> {
     }
 }
 
+/// What to do where a name is taken on this machine.
+fn conflict_here(text: &str) -> Result<OnConflict, String> {
+    OnConflict::parse(text).ok_or_else(|| {
+        "say reject, skip, rename (the other file stays, and this one becomes \"name (1)\") or \
+         replace"
+            .to_owned()
+    })
+}
+
 fn chunk_bytes(text: &str) -> Result<u32, String> {
     let Ok(bytes) = text.parse::<ByteSize>() else {
         return Err(format!(
@@ -322,6 +380,20 @@ mod tests {
             "towline uploads --forget photos",
             "towline status 7",
             "towline cancel 7 --to [::1]:8695",
+            "towline get proj/a 7 -o x --no-sync --on-conflict skip --json --retries 3",
+            "towline get a -o - --quiet",
+            "towline get -r a -v",
+            "towline ls",
+            "towline ls -l -R proj --json",
+            "towline ls --tree",
+            "towline ls --b3sum proj",
+            "towline rm --yes a b",
+            "towline mv a b",
+            "towline mkdir a/b c",
+            "towline versions a",
+            "towline restore a --version 7",
+            "towline verify a --folder b",
+            "towline log -n 10",
         ] {
             Arguments::try_parse_from(line.split(' ')).unwrap();
         }

@@ -39,23 +39,12 @@ const OPTIONS: &[(&[&str], &str)] = &[
 /// Commands of other tools, and the tip for each of them.
 const COMMANDS: &[(&[&str], &str)] = &[
     (
-        &["get", "download", "pull", "fetch"],
-        "Towline sends files to a server; it does not fetch them from there",
-    ),
-    (
         &["sync", "rsync", "mirror", "backup"],
         "'towline put FOLDER' sends a folder, and the next time only what is not there yet",
     ),
     (&["copy", "scp", "add", "store"], "'towline put' sends files and folders"),
-    (
-        &["ls", "list", "dir", "jobs"],
-        "'towline uploads' lists what is unfinished; what is finished is not listed",
-    ),
-    (
-        &["rm", "delete", "remove", "abort", "stop"],
-        "'towline cancel DOCUMENT_ID' gives an unfinished upload up; what is finished cannot be \
-         deleted by Towline",
-    ),
+    (&["jobs", "status-all"], "'towline uploads' lists what is unfinished"),
+    (&["abort", "stop"], "'towline cancel DOCUMENT_ID' gives an unfinished upload up"),
     (&["continue", "retry", "restart"], "'towline resume' goes on after an interruption"),
     (&["pause"], "Ctrl-C pauses an upload, and 'towline resume' goes on with it"),
     (

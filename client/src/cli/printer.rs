@@ -12,7 +12,7 @@ mod waiting;
 use super::error::CliError;
 use super::output::{line, say};
 use super::selection::found_files::FoundFiles;
-use crate::events::{ErrorReport, Event, Receipt, Summary};
+use crate::events::{ErrorReport, Event, FetchSummary, Receipt, Summary};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::printable;
@@ -69,6 +69,10 @@ pub(super) struct Printer {
     /// The files of the run, as far as they are known.
     found: Vec<Arc<FoundFiles>>,
     sum: Summary,
+    /// The sums of a run that fetches.
+    fetch: Option<FetchSummary>,
+    /// Standard output is for the bytes of a file.
+    lines_to_error: bool,
     /// The command knows the option `--skip-refused`, and the option was not given.
     offers_skipping: bool,
     /// A file was refused that `--skip-refused` would have left out.
@@ -107,9 +111,18 @@ impl Printer {
             begun,
             found: vec![Arc::new(FoundFiles::known(1, 0))],
             sum: Summary::default(),
+            fetch: None,
+            lines_to_error: false,
             offers_skipping: false,
             is_skippable: false,
         }
+    }
+
+    /// The printer of a run that fetches. Where it fetches `to_output`, lines for people go to
+    /// standard error.
+    pub(super) fn for_fetching(style: OutputStyle, to_output: bool) -> Self {
+        let fetch = Some(FetchSummary::default());
+        Self { fetch, lines_to_error: to_output, ..Self::new(style, Resuming::SameCommand) }
     }
 
     /// The command has the option that leaves refused files out.
@@ -233,6 +246,34 @@ impl Printer {
                 self.note_on(&screen, &format!("{}: {reason}; skipped", shown(path)));
             }
             Event::Stalled { .. } => {}
+            Event::Fetching(fetching) => {
+                screen.follow(&fetching.as_status(), now);
+                pace = screen.pace(now);
+            }
+            Event::Fetched(fetched) => {
+                let took = screen.end(Some(&fetched.path), now);
+                if let Some(sum) = &mut self.fetch {
+                    let counter =
+                        if fetched.existing { &mut sum.existing } else { &mut sum.fetched };
+                    *counter += 1;
+                }
+                let is_unseen = took.is_none() && !fetched.existing;
+                let unseen = if is_unseen { fetched.filesize.get() } else { 0 };
+                screen.count(fetched.filesize.get(), unseen, now);
+                if self.tells_each() {
+                    self.line_on(&screen, &lines::fetched(fetched, took, self.style.verbose));
+                }
+            }
+            Event::Made { path: _, existing } => {
+                if let Some(sum) = &mut self.fetch {
+                    let counter = if *existing { &mut sum.existing } else { &mut sum.made };
+                    *counter += 1;
+                }
+            }
+            Event::FetchSummary(summary) => {
+                screen.clear();
+                self.line_on(&screen, &lines::fetch_summary(summary));
+            }
             Event::Summary(summary) => {
                 screen.clear();
                 let can_skip = self.offers_skipping && self.is_skippable;
@@ -338,6 +379,31 @@ impl Printer {
         ));
     }
 
+    /// The bytes of files that came from the server.
+    pub(super) fn fetched_bytes(&mut self, bytes: u64) {
+        if let Some(sum) = &mut self.fetch {
+            sum.fetched_bytes += bytes;
+        }
+    }
+
+    /// The end of a run that fetches.
+    pub(super) fn finish_fetching(&mut self, exit: Exit) {
+        let took = self.begun.elapsed().as_millis();
+        let sum = FetchSummary {
+            skipped: self.sum.skipped,
+            failed: self.sum.failed + self.sum.refused,
+            milliseconds: u64::try_from(took).unwrap_or(u64::MAX),
+            exit: exit.code(),
+            ..self.fetch.clone().unwrap_or_default()
+        };
+        // One file has said everything by itself.
+        let count = sum.fetched + sum.existing + sum.made + sum.skipped + sum.failed;
+        if self.style.json || count > 1 {
+            self.show(&Event::FetchSummary(sum));
+        }
+        lock(&self.screen).close();
+    }
+
     /// Prints the end of a run.
     pub(super) fn finish(&mut self, exit: Exit) {
         let took = self.begun.elapsed().as_millis();
@@ -395,8 +461,12 @@ impl Printer {
 
     /// Prints a line for people on standard output.
     fn line_on(&self, screen: &Screen, text: &str) {
-        if !self.style.json && !self.style.quiet {
-            screen.suspend(|| line(text));
+        if self.style.json || self.style.quiet {
+            return;
+        }
+        match self.lines_to_error {
+            true => screen.suspend(|| say(text)),
+            false => screen.suspend(|| line(text)),
         }
     }
 

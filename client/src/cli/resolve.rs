@@ -13,7 +13,7 @@ pub(super) use entries::{entries, entry, jobs};
 use environment::{SERVER_VARIABLE, variable};
 pub(super) use memory::{Memory, Purpose, memory};
 use towline_state::state_file::UploadEntry;
-use towline_types::{BadName, Name};
+use towline_types::{BadName, Name, NodePath};
 
 /// The server: the one that was typed, else the one of the entry, else the one of the environment.
 pub(super) fn server(
@@ -63,6 +63,22 @@ pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, CliError> {
         .map(Name::new)
         .collect::<Result<_, BadName>>()
         .map_err(|reason| CliError::usage(format!("--folder: {reason}")))
+}
+
+/// A path of the server, seen from the person's own folder: `.` and `/` are that folder itself.
+pub(super) fn place(text: &str) -> Result<NodePath, CliError> {
+    let shown = crate::text::printable(text);
+    if text.trim().is_empty() {
+        return Err(CliError::usage("a path is empty; your own folder on the server is ."));
+    }
+    let names = text.split('/').filter(|name| !matches!(*name, "" | "."));
+    if names.clone().any(|name| name == "..") {
+        return Err(CliError::usage(format!(
+            "{shown}: a path is seen from your own folder on the server and cannot leave it"
+        )));
+    }
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    NodePath::of_existing(&names).map_err(|reason| CliError::usage(format!("{shown}: {reason}")))
 }
 
 #[cfg(test)]

@@ -4,5 +4,7 @@ mod answers;
 mod batches;
 mod copies;
 mod pauses;
+#[cfg(unix)]
+mod reads;
 mod retries;
 mod rogue;

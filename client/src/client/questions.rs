@@ -113,26 +113,31 @@ impl Client {
             }
         };
         let answer = answer.await;
-        answer.map_err(|end| {
-            self.connection = None;
-            let server = self.server().clone();
-            let (attempts, kept) = (1, None);
-            match end {
-                AttemptEnd::Failed(Failure::OtherServer { server, .. }) => {
-                    Failure::OtherServer { document_id: Some(document_id), server }
-                }
-                AttemptEnd::Failed(failure) | AttemptEnd::Garbled(failure) => failure,
-                AttemptEnd::Later(reply) => Failure::Refused { reply, kept },
-                AttemptEnd::Unreached(Unreached::Definite(why)) => {
-                    Failure::NoServer { server, attempts, why, kept }
-                }
-                AttemptEnd::Unreached(Unreached::ForNow(reason))
-                | AttemptEnd::Lost(reason)
-                | AttemptEnd::Silent(reason) => {
-                    Failure::Unreachable { server, attempts, reason, kept }
-                }
-                AttemptEnd::Realign => Failure::Protocol("client and server differ".to_owned()),
+        answer.map_err(|end| self.unanswered(end, Some(document_id)))
+    }
+
+    /// Why a question has no answer, of which one attempt is made.
+    pub(super) fn unanswered(
+        &mut self,
+        end: AttemptEnd,
+        document_id: Option<DocumentId>,
+    ) -> Failure {
+        self.connection = None;
+        let server = self.server().clone();
+        let (attempts, kept) = (1, None);
+        match end {
+            AttemptEnd::Failed(Failure::OtherServer { server, .. }) => {
+                Failure::OtherServer { document_id, server }
             }
-        })
+            AttemptEnd::Failed(failure) | AttemptEnd::Garbled(failure) => failure,
+            AttemptEnd::Later(reply) => Failure::Refused { reply, kept },
+            AttemptEnd::Unreached(Unreached::Definite(why)) => {
+                Failure::NoServer { server, attempts, why, kept }
+            }
+            AttemptEnd::Unreached(Unreached::ForNow(reason))
+            | AttemptEnd::Lost(reason)
+            | AttemptEnd::Silent(reason) => Failure::Unreachable { server, attempts, reason, kept },
+            AttemptEnd::Realign => Failure::Protocol("client and server differ".to_owned()),
+        }
     }
 }

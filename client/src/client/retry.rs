@@ -42,6 +42,16 @@ pub(super) enum Tried {
     Later(Duration),
 }
 
+/// A wait before the next attempt.
+#[cfg(unix)]
+pub(crate) struct Wait {
+    /// Why the last attempt failed, in a few words.
+    pub(crate) reason: String,
+    /// How many attempts in a row have made no headway.
+    pub(crate) attempt: u32,
+    pub(crate) next_in: Duration,
+}
+
 /// Why an attempt has failed.
 struct FailedAttempt {
     /// The reason in words for people.
@@ -59,7 +69,7 @@ impl Attempts {
         Self { backoff: Backoff::new(retries), garbled: 0, lost: 0 }
     }
 
-    fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         self.backoff.progressed();
         (self.garbled, self.lost) = (0, 0);
     }
@@ -107,6 +117,26 @@ impl Client {
             }
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// How long to wait after an attempt that has failed; nothing where another one follows at
+    /// once. For work that is no upload.
+    ///
+    /// # Errors
+    /// Where no attempt follows.
+    #[cfg(unix)]
+    pub(super) async fn wait_before_next(
+        &mut self,
+        end: AttemptEnd,
+        attempts: &mut Attempts,
+    ) -> Result<Option<Wait>, Failure> {
+        let Some(failed) = self.failed(end, attempts).await? else { return Ok(None) };
+        self.connection = None;
+        let Some(next_in) = self.next_wait(attempts, &failed).await else {
+            return Err(self.given_up(attempts, failed));
+        };
+        let reason = crate::text::printable(&failed.reason);
+        Ok(Some(Wait { reason, attempt: attempts.backoff.failed(), next_in }))
     }
 
     /// Why the attempt failed, where another attempt follows after a wait; nothing where another

@@ -73,6 +73,38 @@ impl Connection {
         }
     }
 
+    /// Asks a question whose answer may have several frames: `take` is called with each, and says
+    /// whether it was the last.
+    ///
+    /// Cancel-safe in that a late answer is ignored: the next question has another channel.
+    pub(crate) async fn ask_for_frames(
+        &mut self,
+        request: &Request,
+        mut take: impl FnMut(Reply) -> Result<bool, AttemptEnd>,
+    ) -> Result<(), AttemptEnd> {
+        self.queue(request);
+        let mut question = self.question(Duration::ZERO, 0);
+        loop {
+            match self.next_in_time(&mut question).await? {
+                Step::Incoming(Incoming::Reply(reply)) => {
+                    match for_channel(reply, request.channel())? {
+                        Some(Reply::Error(error)) => return Err(AttemptEnd::refused(error)),
+                        Some(Reply::Progress(_)) | None => {}
+                        Some(reply) => {
+                            if take(reply)? {
+                                return Ok(());
+                            }
+                            question.asked = Instant::now();
+                        }
+                    }
+                }
+                Step::Incoming(Incoming::BlockList { channel, .. })
+                    if channel != request.channel() => {}
+                other => return Err(AttemptEnd::protocol(format!("unexpected: {other:?}"))),
+            }
+        }
+    }
+
     /// A question that was just queued. Its answer may take `work` longer than others, and may
     /// have `answer_bytes` besides control messages.
     fn question(&self, work: Duration, answer_bytes: u64) -> Question {
@@ -142,7 +174,10 @@ impl Connection {
                     }
                     held.extend((first.get()..).zip(values));
                 }
-                Step::Incoming(Incoming::BlockList { .. }) | Step::Room => {}
+                Step::Incoming(
+                    Incoming::BlockList { .. } | Incoming::Block { .. } | Incoming::Chunk { .. },
+                )
+                | Step::Room => {}
                 Step::Incoming(Incoming::Reply(reply)) => match for_channel(reply, channel)? {
                     None | Some(Reply::Progress(_)) => {}
                     Some(Reply::Blocks(end)) => {

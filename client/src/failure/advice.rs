@@ -11,6 +11,16 @@ impl Failure {
     pub fn advice(&self) -> Option<String> {
         let kept = self.kept().and_then(SavedProgress::sentence);
         let todo = match self {
+            Self::File { action: "write", .. } if self.exit() == Exit::Resumable => {
+                Some("run the same command again when there is room".to_owned())
+            }
+            Self::LocalExists { .. } => Some(
+                "name another place with -o, or say --on-conflict rename, skip or replace"
+                    .to_owned(),
+            ),
+            Self::NotSupported { .. } => {
+                Some("ask the server's operator to update towlined".to_owned())
+            }
             Self::File { .. } if self.exit() == Exit::Resumable => {
                 Some("run the same command again when the file can be read".to_owned())
             }

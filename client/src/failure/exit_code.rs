@@ -11,6 +11,8 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            // The disk here is full: when there is room, the same command goes on.
+            Self::File { action: "write", source, .. } if is_full(source) => Exit::Resumable,
             Self::File { action, source, kept, .. } => {
                 let is_open = *action == "read";
                 let is_for_now =
@@ -27,10 +29,14 @@ impl Failure {
             | Self::TooLarge { .. }
             | Self::OtherServer { .. }
             | Self::Protocol(_)
+            | Self::LocalExists { .. }
+            | Self::NotSupported { .. }
+            | Self::NotComplete { .. }
             | Self::StateFile(_) => Exit::Refused,
             // The service at the address is no Towline server, and would not be one a moment later.
             Self::NoServer { why: NoServer::OtherService(_), kept: None, .. } => Exit::Refused,
-            Self::Gone { .. }
+            Self::LocalBusy { .. }
+            | Self::Gone { .. }
             | Self::Changed { .. }
             | Self::Unreachable { .. }
             | Self::NoServer { .. }
@@ -51,6 +57,10 @@ impl Failure {
             Self::Integrity { .. } | Self::OtherHash { .. } => Exit::Integrity,
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Whether a file that could not be read may be readable later. An open file was readable before,

@@ -39,3 +39,12 @@ pub(super) fn state_file(error: &StateFileError) -> String {
     };
     printable(&text)
 }
+
+/// What has the name that a file is to get here.
+pub(super) fn taken_here(is_file: bool) -> &'static str {
+    if is_file {
+        "another file of that name is here"
+    } else {
+        "something else than a file has that name here"
+    }
+}

@@ -277,6 +277,9 @@ impl Transfer {
             Incoming::BlockList { .. } => {
                 return Err(AttemptEnd::protocol("a block list that was not asked for"));
             }
+            Incoming::Block { .. } | Incoming::Chunk { .. } => {
+                return Err(AttemptEnd::protocol("bytes of a file that were not asked for"));
+            }
         };
         match reply {
             None => {}

@@ -1,7 +1,7 @@
 //! The sentences about how the upload of a file ended. Each names the file once, its size in units
 //! for people, and where it is now.
 
-use crate::events::{Receipt, Summary, UploadStatus};
+use crate::events::{FetchSummary, Fetched, Receipt, Summary, UploadStatus};
 use crate::text::printable;
 use crate::text::shown;
 use crate::units;
@@ -124,6 +124,29 @@ pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> S
         text += &format!("; of what is not finished, {safe} are safe on the server");
     }
     text
+}
+
+/// A file is here. `took` is how long its bytes took, where that is known.
+pub(super) fn fetched(fetched: &Fetched, took: Option<Duration>, verbose: bool) -> String {
+    let Fetched { path, document_id, filesize, blake3, existing } = fetched;
+    let (path, size) = (shown(path), units::size(filesize.get()));
+    let hash = if verbose { format!(", blake3 {blake3}") } else { String::new() };
+    if *existing {
+        return format!("already there: {path} ({size}, document {document_id}{hash})");
+    }
+    let took = took.map_or_else(String::new, |took| format!(" in {}", units::took(took)));
+    format!("{path}  {size}{took}, verified, document {document_id}{hash}")
+}
+
+/// The last line of a run that fetches several things.
+pub(super) fn fetch_summary(summary: &FetchSummary) -> String {
+    let FetchSummary { fetched, existing, made, skipped, failed, fetched_bytes, .. } = *summary;
+    let took = units::took(Duration::from_millis(summary.milliseconds));
+    let made = if made > 0 { format!(", {made} folders and links made") } else { String::new() };
+    format!(
+        "{fetched} fetched, {existing} already there{made}, {skipped} skipped, {failed} failed; {} in {took}",
+        units::size(fetched_bytes)
+    )
 }
 
 /// The line that is printed once a minute where there is no terminal.

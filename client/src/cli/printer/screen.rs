@@ -137,6 +137,14 @@ impl Screen {
         });
     }
 
+    /// The same for a file that is shown already, or begins with this.
+    pub(super) fn follow(&mut self, status: &UploadStatus, now: Instant) {
+        if self.file.as_ref().is_none_or(|file| file.path != status.path) {
+            self.begin(status, now);
+        }
+        self.advance(status, now);
+    }
+
     pub(super) fn advance(&mut self, status: &UploadStatus, now: Instant) {
         let Some(file) = &mut self.file else { return };
         let before = file.meter.position();

@@ -16,12 +16,12 @@ impl FoundFiles {
         Self { count: count.into(), bytes: bytes.into(), is_all: true.into() }
     }
 
-    pub(super) fn add(&self, bytes: u64) {
+    pub(in crate::cli) fn add(&self, bytes: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn are_all(&self) {
+    pub(in crate::cli) fn are_all(&self) {
         self.is_all.store(true, Ordering::Release);
     }
 

@@ -198,6 +198,9 @@ impl ConnectionTask {
             Incoming::BlockList { .. } => {
                 return Err(AttemptEnd::protocol("a block list that was not asked for"));
             }
+            Incoming::Block { .. } | Incoming::Chunk { .. } => {
+                return Err(AttemptEnd::protocol("bytes of a file that were not asked for"));
+            }
         };
         match reply {
             // The main connection gets the same progress.

@@ -1,0 +1,300 @@
+//! `towline get`: files, folders and links come back.
+
+mod feed;
+mod place;
+
+use super::arguments::Get;
+use super::error::CliError;
+use super::printer::Printer;
+use super::resolve;
+use super::runtime::block_on;
+use super::selection::found_files::FoundFiles;
+use super::signals;
+use crate::client::Client;
+use crate::client::get::GetTold;
+use crate::events::{Event, Fetched, Fetching};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::get::local_folder::LocalFolder;
+use crate::get::prepare::{Choices, Ended, Outcome};
+use crate::get::receive::{Receiver, Told};
+use crate::get::staging::Durability;
+use crate::get::{self, FolderModes};
+use feed::{Feed, First};
+use place::{Goal, Source, Spot, spot};
+use rustix::fs::Mode;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn run(get: Get) -> Result<Exit, CliError> {
+    let sources: Result<Vec<_>, _> = get.sources.iter().map(|text| Source::parse(text)).collect();
+    let sources = sources?;
+    let goal = Goal::of(get.to_local.as_deref(), sources.len())?;
+    let server = resolve::server(&get.connect, None)?;
+    let credential = resolve::credential(&get.connect, None)?;
+    resolve::warn_of_open_token(&credential, get.output.quiet);
+    // Read before there are threads: to read it is to set it.
+    let umask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(umask);
+    let client = || {
+        Client::new(server.clone(), credential.token.clone())
+            .token_file(credential.file.clone())
+            .retries(get.output.retries)
+    };
+    let printer = Printer::for_fetching(get.output.style(), goal == Goal::Output);
+    let run = Run {
+        goal,
+        on_conflict: get.on_conflict,
+        durability: if get.no_sync { Durability::Unsynced } else { Durability::Synced },
+        umask,
+        progress: Progress {
+            printer: Mutex::new(printer),
+            worst: Mutex::default(),
+            current: Mutex::new(PathBuf::from(&get.sources[0])),
+        },
+        found: Arc::new(FoundFiles::default()),
+    };
+    let cancel = signals::pause();
+    let ran = block_on(run.all(sources, client(), client(), &cancel))?;
+    let Progress { printer, worst, current: _ } = run.progress;
+    let mut printer = printer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut exit = worst.into_inner().unwrap_or_else(PoisonError::into_inner);
+    exit = exit.max(ran?);
+    printer.finish_fetching(exit);
+    Ok(exit)
+}
+
+struct Run {
+    goal: Goal,
+    on_conflict: towline_types::OnConflict,
+    durability: Durability,
+    umask: Mode,
+    progress: Progress,
+    /// The files that were listed so far.
+    found: Arc<FoundFiles>,
+}
+
+/// What is told while things are fetched.
+struct Progress {
+    printer: Mutex<Printer>,
+    worst: Mutex<Exit>,
+    /// The file that is being fetched; before the first one, what was asked for.
+    current: Mutex<PathBuf>,
+}
+
+impl Run {
+    /// `lister` asks what there is while `fetcher` fetches it.
+    async fn all(
+        &self,
+        sources: Vec<Source>,
+        mut lister: Client,
+        mut fetcher: Client,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, CliError> {
+        lock(&self.progress.printer).expect(vec![Arc::clone(&self.found)]);
+        let mut sources = sources.into_iter();
+        let Some(source) = sources.next() else { return Ok(Exit::Done) };
+        let first = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(self.paused()),
+            // Cancel-safe: it only asks.
+            first = First::of(source, &mut lister, &self.progress) => first?,
+        };
+        if self.goal == Goal::Output {
+            let (document_id, expected) = first
+                .file()
+                .ok_or_else(|| CliError::usage("only a file can be written to standard output"))?;
+            self.found.add(expected.filesize.get());
+            self.found.are_all();
+            let receiver = get::to_output(document_id, expected).map_err(no_threads)?;
+            return Ok(self.fetch(&mut fetcher, receiver, cancel).await);
+        }
+        let Spot { folder, name, is_new } = spot(&self.goal, first.name())?;
+        let base = open(&folder, is_new)?;
+        // Folders of a tree are made durable together, at the end.
+        let is_one_file = first.file().is_some() && sources.len() == 0;
+        let choices = Choices {
+            on_conflict: self.on_conflict,
+            durability: self.durability,
+            syncs_folders: !is_one_file,
+        };
+        let fetching = get::into_folder(base.clone(), choices, self.umask).map_err(no_threads)?;
+        let get::Fetching { wanted, receiver, modes } = fetching;
+        let feed = Feed { wanted, found: &self.found, progress: &self.progress };
+        let feeding = async {
+            let fed = feed.all(first, name, sources, &mut lister).await;
+            self.found.are_all();
+            fed
+        };
+        let fetching = self.fetch(&mut fetcher, receiver, cancel);
+        let exit = both(feeding, fetching, cancel, &self.progress).await;
+        let done = tokio::task::spawn_blocking({
+            let durability = self.durability;
+            move || complete(modes, &base, durability, !is_one_file)
+        });
+        for (path, failure) in done.await.unwrap_or_default() {
+            self.progress.failed(&path, &failure);
+        }
+        Ok(exit)
+    }
+
+    async fn fetch(
+        &self,
+        fetcher: &mut Client,
+        mut receiver: Receiver,
+        cancel: &CancellationToken,
+    ) -> Exit {
+        let fetched = {
+            let mut listener = |told| self.progress.tell(told);
+            fetcher.fetch(&mut receiver, cancel, &mut listener).await
+        };
+        lock(&self.progress.printer).fetched_bytes(receiver.fetched_bytes());
+        match fetched {
+            Ok(()) => Exit::Done,
+            Err(Failure::Interrupted(_)) => self.paused(),
+            Err(failure) => {
+                let path = receiver.current().map(|download| download.path.clone());
+                lock(&self.progress.printer).failed(path.as_deref(), &failure);
+                failure.exit()
+            }
+        }
+    }
+
+    fn paused(&self) -> Exit {
+        let text = "paused; what has arrived is kept, and the same command goes on";
+        lock(&self.progress.printer).note(text);
+        Exit::Resumable
+    }
+}
+
+/// Lists and fetches at the same time. Where the fetching ends before, nothing more is listed.
+async fn both(
+    feeding: impl Future<Output = Result<(), Failure>>,
+    fetching: impl Future<Output = Exit>,
+    cancel: &CancellationToken,
+    progress: &Progress,
+) -> Exit {
+    let mut fetching = std::pin::pin!(fetching);
+    let mut exit = tokio::select! {
+        biased;
+        exit = &mut fetching => return exit,
+        () = cancel.cancelled() => Exit::Done,
+        fed = feeding => match fed {
+            Ok(()) => Exit::Done,
+            Err(failure) => {
+                lock(&progress.printer).failed(None, &failure);
+                failure.exit()
+            }
+        },
+    };
+    exit = exit.max(fetching.await);
+    exit
+}
+
+/// Gives folders their modes, and makes what was fetched durable. Blocks.
+fn complete(
+    modes: FolderModes,
+    base: &LocalFolder,
+    durability: Durability,
+    is_tree: bool,
+) -> Vec<(PathBuf, Failure)> {
+    let failure = |path: &Path, action, source| {
+        let path = path.to_owned();
+        (path.clone(), Failure::File { action, path, source, kept: None })
+    };
+    let failed = modes.set();
+    let mut failed: Vec<_> =
+        failed.into_iter().map(|(path, error)| failure(&path, "set the mode of", error)).collect();
+    if is_tree
+        && durability == Durability::Synced
+        && let Err(error) = base.sync_file_system()
+    {
+        failed.push(failure(base.path(), "write", error));
+    }
+    failed
+}
+
+impl Progress {
+    fn tell(&self, told: GetTold) {
+        let mut printer = lock(&self.printer);
+        match told {
+            GetTold::Of(Told::Progress { download, left_bytes }) => {
+                let filesize = download.expected.filesize;
+                let mut current = lock(&self.current);
+                if *current != download.path {
+                    current.clone_from(&download.path);
+                }
+                printer.show(&Event::Fetching(Fetching {
+                    path: download.path.clone(),
+                    document_id: download.document_id,
+                    filesize,
+                    fetched: filesize.get() - left_bytes,
+                }));
+            }
+            GetTold::Of(Told::Ended(ended)) => {
+                drop(printer);
+                self.ended(ended);
+            }
+            GetTold::Waiting(wait) => printer.show(&Event::Waiting {
+                path: lock(&self.current).clone(),
+                reason: wait.reason,
+                attempt: wait.attempt,
+                next_in: wait.next_in,
+            }),
+        }
+    }
+
+    fn ended(&self, ended: Ended) {
+        let Ended { path, file, outcome } = ended;
+        let mut printer = lock(&self.printer);
+        let (existing, made) = match outcome {
+            Outcome::Fetched => (false, false),
+            Outcome::Existing => (true, false),
+            Outcome::Made => (false, true),
+            Outcome::Skipped(reason) => {
+                return printer.show(&Event::Skipped { path, reason: reason.to_owned() });
+            }
+            Outcome::Failed(failure) => {
+                drop(printer);
+                return self.failed(&path, &failure);
+            }
+        };
+        match file {
+            Some((document_id, expected)) => printer.show(&Event::Fetched(Fetched {
+                path,
+                document_id,
+                filesize: expected.filesize,
+                blake3: expected.blake3,
+                existing,
+            })),
+            None => printer.show(&Event::Made { path, existing: !made }),
+        }
+    }
+
+    /// Something that was asked for is not there, or cannot be asked about.
+    fn cannot_begin(&self, what: &str, error: &CliError) {
+        let mut worst = lock(&self.worst);
+        *worst = (*worst).max(error.exit);
+        lock(&self.printer).cannot_begin(what, None, None, error);
+    }
+
+    fn failed(&self, path: &Path, failure: &Failure) {
+        let mut worst = lock(&self.worst);
+        *worst = (*worst).max(failure.exit());
+        lock(&self.printer).failed(Some(path), failure);
+    }
+}
+
+fn open(folder: &Path, is_new: bool) -> Result<LocalFolder, CliError> {
+    let opened = if is_new { get::local_folder::make(folder) } else { LocalFolder::open(folder) };
+    opened.map_err(|error| place::cannot_open(folder, &error))
+}
+
+fn no_threads(error: std::io::Error) -> CliError {
+    CliError::new(Exit::Refused, format!("cannot start: {}", crate::system::in_words(&error)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,195 @@
+//! The threads that hash blocks that have arrived, write them, and give whole files their names.
+
+use super::download::{Download, Sink};
+use super::staging::Durability;
+use crate::failure::Failure;
+use rustix::fs::Mode;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as work};
+use tokio::sync::mpsc;
+use towline_types::block::{BLOCK_SIZE_BYTES, hash_block};
+use towline_types::{BlockIndex, ChainingValue};
+
+/// The number of blocks that are read from the socket, wait, or are being written.
+const BUFFERS: usize = 8;
+
+/// The number of threads that make whole files durable: the disk does several syncs in the time of
+/// one.
+const FINISHERS: usize = 4;
+
+/// The number of whole files that wait for these threads.
+const FINISHING: usize = 64;
+
+/// The bytes of one block. The buffer goes back to the writer when it is dropped.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    home: mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl Buffer {
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // Where the writer has ended already the buffer is simply freed.
+        let _ = self.home.send(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// A block that has arrived.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) download: Arc<Download>,
+    pub(super) index: BlockIndex,
+    /// What the server says that its value is; absent where the server has verified the block.
+    pub(super) value: Option<ChainingValue>,
+    pub(super) length_bytes: usize,
+    pub(super) buffer: Buffer,
+}
+
+/// What has become of a block or a file.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// The block is in its place.
+    Written { download: Arc<Download>, bytes: u64 },
+    /// The block is not the one of that value.
+    Bad { download: Arc<Download>, index: BlockIndex },
+    /// The block follows a bad one on standard output, and was not written.
+    Passed,
+    /// The block cannot be written.
+    Failed(Arc<Download>, Failure),
+    /// The file has its name.
+    Finished(Arc<Download>),
+    /// The file is not the one that it should be, or cannot have its name.
+    Unfinished(Arc<Download>, Failure),
+}
+
+enum Work {
+    Block(Arrived),
+    Finish(Arc<Download>),
+}
+
+/// See the module's description. The threads end when this is dropped.
+#[derive(Debug)]
+pub(super) struct Writer {
+    work: mpsc::UnboundedSender<Work>,
+    free: mpsc::UnboundedReceiver<Vec<u8>>,
+    home: mpsc::UnboundedSender<Vec<u8>>,
+    done: mpsc::UnboundedReceiver<Done>,
+    /// Buffers that were made.
+    buffers: usize,
+}
+
+impl Writer {
+    /// # Errors
+    /// Where the system has no threads for that.
+    pub(super) fn start(durability: Durability, umask: Mode) -> io::Result<Self> {
+        let (to_work, mut todo) = mpsc::unbounded_channel();
+        let (home, free) = mpsc::unbounded_channel();
+        let (tell, done) = mpsc::unbounded_channel();
+        let (finish, finishing) = work::sync_channel::<Arc<Download>>(FINISHING);
+        let finishing = Arc::new(Mutex::new(finishing));
+        for _ in 0..if durability == Durability::Synced { FINISHERS } else { 1 } {
+            let (finishing, tell) = (Arc::clone(&finishing), tell.clone());
+            std::thread::Builder::new().name("towline-finish".to_owned()).spawn(move || {
+                loop {
+                    let next = finishing.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(download) = next else { return };
+                    let done = match download.publish(umask) {
+                        Ok(()) => Done::Finished(download),
+                        Err(failure) => Done::Unfinished(download, failure),
+                    };
+                    // Where nothing waits for it, the file is there all the same.
+                    let _ = tell.send(done);
+                }
+            })?;
+        }
+        std::thread::Builder::new().name("towline-write".to_owned()).spawn(move || {
+            while let Some(work) = todo.blocking_recv() {
+                let done = match work {
+                    Work::Block(arrived) => write(arrived),
+                    Work::Finish(download) => {
+                        if finish.send(download).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
+                };
+                if tell.send(done).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { work: to_work, free, home, done, buffers: 0 })
+    }
+
+    /// A buffer for the next block, once one is free: so memory is bounded.
+    ///
+    /// Cancel-safe: a buffer that is free stays free.
+    pub(super) async fn buffer(&mut self) -> Buffer {
+        let bytes = match self.free.try_recv() {
+            Ok(bytes) => bytes,
+            Err(_) if self.buffers < BUFFERS => {
+                self.buffers += 1;
+                vec![0; usize::try_from(BLOCK_SIZE_BYTES).unwrap_or(1 << 20)]
+            }
+            // The sender that is held here keeps the channel open.
+            Err(_) => self.free.recv().await.unwrap_or_default(),
+        };
+        Buffer { bytes, home: self.home.clone() }
+    }
+
+    /// Has a block written. Does not wait: each has a buffer, and there are few.
+    pub(super) fn write(&self, arrived: Arrived) {
+        // Where the thread has ended, the failure was told.
+        let _ = self.work.send(Work::Block(arrived));
+    }
+
+    /// Has a file get its name, behind its last block.
+    pub(super) fn finish(&self, download: Arc<Download>) {
+        let _ = self.work.send(Work::Finish(download));
+    }
+
+    /// What has become of the next block or file; nothing where the threads have ended.
+    ///
+    /// Cancel-safe.
+    pub(super) async fn done(&mut self) -> Option<Done> {
+        self.done.recv().await
+    }
+
+    pub(super) fn done_now(&mut self) -> Option<Done> {
+        self.done.try_recv().ok()
+    }
+}
+
+fn write(arrived: Arrived) -> Done {
+    let Arrived { download, index, value, length_bytes, buffer } = arrived;
+    let bytes = &buffer.bytes[..length_bytes];
+    let found = hash_block(index, download.expected.filesize, bytes);
+    if value.is_some_and(|value| value != found) {
+        return Done::Bad { download, index };
+    }
+    let written = {
+        let mut sink = download.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *sink {
+            Sink::Staging(staging) => staging.write(index, found, bytes),
+            Sink::Output(values) if values.len() as u64 != index.get() => return Done::Passed,
+            Sink::Output(values) => {
+                values.push(found);
+                let mut out = io::stdout().lock();
+                out.write_all(bytes).and_then(|()| out.flush())
+            }
+        }
+    };
+    match written {
+        Ok(()) => Done::Written { download, bytes: length_bytes as u64 },
+        Err(error) => {
+            let failure = download.cannot("write", error);
+            Done::Failed(download, failure)
+        }
+    }
+}
