@@ -28,7 +28,7 @@ pub(crate) fn delta(shared: &Shared, user: UserId, request: &DeltaRequest) -> Re
 ///
 /// Changes that come together are told as one: what counts is the number of the last one.
 pub struct ChangeWatch {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     user: UserId,
     listener: ChangeListener,
     /// Something may have changed since the log was last asked.

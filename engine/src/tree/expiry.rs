@@ -197,3 +197,148 @@ fn sweep_changes(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{MemoryStorage, Spot, TreeStorage as _};
+    use crate::tree::request::{DeltaRequest, Since};
+    use crate::{
+        Account, Clock, Engine, EngineConfig, NewUpload, Origin, RejectionKind, SendingMode,
+    };
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tempfile::TempDir;
+    use tokio::runtime::Handle;
+    use tokio::task::block_in_place;
+    use towline_state::catalog::{Cursor, Length, RemovalGuard, ResetReason};
+    use towline_testkit::{path, size};
+    use towline_types::{NodePath, OnConflict};
+
+    const DAY_MS: u64 = 86_400_000;
+
+    /// An engine with a clock that a test moves, and a user.
+    struct Kept {
+        account: Account,
+        storage: MemoryStorage,
+        engine: Engine,
+        passed_ms: Arc<AtomicU64>,
+        _folder: TempDir,
+    }
+
+    impl Kept {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let passed_ms = Arc::<AtomicU64>::default();
+            let mut config = EngineConfig::new(folder.path());
+            config.reserve_bytes = 0;
+            let (wall, steady) = (Arc::clone(&passed_ms), Arc::clone(&passed_ms));
+            let now =
+                move || Timestamp::try_from(20_000 * DAY_MS + wall.load(Ordering::SeqCst)).unwrap();
+            let steady = move || Duration::from_millis(steady.load(Ordering::SeqCst));
+            config.clock = Clock::with_steady(now, steady);
+            let storage = MemoryStorage::new(1 << 20);
+            let shared = Arc::new(storage.clone());
+            let open = || Engine::open_with_storage(config, shared, &Handle::current());
+            let engine = block_in_place(open).unwrap();
+            let user = engine.add_user("ada").await.unwrap().user_id;
+            let account = engine.account(user, Origin::new("a test"));
+            Self { account, storage, engine, passed_ms, _folder: folder }
+        }
+
+        fn pass_days(&self, days: u64) {
+            self.passed_ms.fetch_add(days * DAY_MS, Ordering::SeqCst);
+        }
+
+        async fn put(&self, place: &str, bytes: &[u8]) -> DocumentId {
+            let length = Length::Declared(size(bytes.len() as u64));
+            let mut new = NewUpload::new(path(place), length, SendingMode::PLAIN);
+            new.on_conflict = OnConflict::Replace;
+            let mut buffer = self.engine.buffers().take(bytes.len()).await;
+            buffer.space()[..bytes.len()].copy_from_slice(bytes);
+            buffer.filled(bytes.len());
+            let stored = self.account.put_whole(new, buffer, None).await.unwrap();
+            stored.receipt.document_id()
+        }
+
+        fn sweep(&self) -> Swept {
+            let shared = Arc::clone(&self.account.watch().shared);
+            block_in_place(|| sweep(&shared)).unwrap()
+        }
+
+        async fn now(&self) -> Cursor {
+            let request = DeltaRequest { since: Since::Now, limit: 1, wait: Duration::ZERO };
+            self.account.delta(request).await.unwrap().next
+        }
+    }
+
+    fn at(place: &str) -> NodeRef {
+        NodeRef::Path(NodePath::typed(place).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_removed_goes_for_good_when_its_time_is_over() {
+        let kept = Kept::new().await;
+        let user = UserId::MIN;
+        let old = kept.put("a/b/doc", b"one").await;
+        kept.put("a/b/doc", b"two").await;
+        kept.put("a/other", b"three").await;
+        kept.put("stays", b"four").await;
+        let guard = RemovalGuard { recursive: true, ..RemovalGuard::default() };
+        let removed = kept.account.remove(at("a"), guard).await.unwrap().node.node_id;
+        kept.pass_days(29);
+        assert_eq!(kept.sweep().removed, 0);
+        assert!(kept.account.restore(NodeRef::Id(removed)).await.is_ok());
+        let removed = kept.account.remove(at("a"), guard).await.unwrap().node.node_id;
+        kept.pass_days(31);
+        // Before the sweep as after it: what a client is told does not depend on when it comes.
+        let late = kept.account.restore(NodeRef::Id(removed)).await;
+        assert_eq!(late.unwrap_err().kind, RejectionKind::NotFound);
+        assert_eq!(kept.sweep().removed, 1);
+        for spot in [Spot::Trash(removed), Spot::Version(old)] {
+            assert_eq!(kept.storage.is_there(user, &spot).unwrap(), None, "{spot:?}");
+        }
+        assert!(kept.account.trash(None, 10).await.unwrap().entries.is_empty());
+        assert!(kept.account.stat(at("stays")).await.is_ok());
+        assert_eq!(kept.sweep(), Swept::default());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn versions_go_by_the_rule_and_the_current_one_stays() {
+        let kept = Kept::new().await;
+        let mut ids = Vec::new();
+        for content in [b"one", b"two", b"six"] {
+            ids.push(kept.put("doc", content).await);
+        }
+        kept.pass_days(2);
+        // Of one hour the last one is kept.
+        assert_eq!(kept.sweep().versions, 1);
+        let versions = kept.account.versions(at("doc"), None, 10).await.unwrap().versions;
+        let there: Vec<_> = versions.iter().map(|one| one.version.document_id).collect();
+        assert_eq!(there, [ids[2], ids[1]]);
+        assert_eq!(kept.storage.is_there(UserId::MIN, &Spot::Version(ids[0])).unwrap(), None);
+        kept.pass_days(400);
+        assert_eq!(kept.sweep().versions, 1);
+        assert!(kept.account.stat(at("doc")).await.is_ok());
+        assert_eq!(kept.account.versions(at("doc"), None, 10).await.unwrap().versions.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reader_that_was_away_for_too_long_begins_anew() {
+        let kept = Kept::new().await;
+        let beginning = kept.now().await;
+        kept.put("doc", b"one").await;
+        kept.pass_days(91);
+        let later = kept.now().await;
+        kept.put("late", b"two").await;
+        assert!(kept.sweep().changes > 0);
+        let since = |cursor| DeltaRequest {
+            since: Since::Cursor(cursor),
+            limit: 100,
+            wait: Duration::ZERO,
+        };
+        let reset = kept.account.delta(since(beginning)).await.unwrap_err();
+        assert_eq!(reset.kind, RejectionKind::CursorReset { reason: ResetReason::Expired });
+        assert_eq!(kept.account.delta(since(later)).await.unwrap().changes.len(), 1);
+    }
+}

@@ -151,3 +151,44 @@ async fn a_replaced_document_stays_as_a_version() {
     let again = soon(server.account().restore_version(at("doc"), crate::kit::id(99))).await;
     assert_eq!(refused(again).kind, RejectionKind::NotFound);
 }
+
+/// A move that fails behind the rename is finished by the next change of the user, and until then
+/// no document counts as removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_was_cut_off_is_finished_by_the_next_change() {
+    use crate::kit::scripted::passing;
+    use crate::kit::{Call, Moment};
+    let server = Server::new().await;
+    let bytes = file(3000, 1);
+    let id = server.put("a/doc", &bytes).await.receipt.document_id();
+    server.storage.on(Moment::After, Call::Relocate, 1, || Err(passing()));
+    let account = server.account();
+    assert_eq!(kind(soon(account.move_node(at("a"), place("b"), None)).await), "Internal");
+    assert_eq!(server.storage.bytes(ada(), "b/doc").unwrap(), bytes);
+    // The same bytes once more: the document is not ended, though its old place is empty.
+    let mut new = new_upload("a/doc", 3000);
+    new.hash = Some(crate::kit::hash_of(&bytes));
+    let _ = server.put_whole(new, &bytes).await;
+    assert_eq!(server.status(id).await.phase.as_str(), "completed");
+    soon(account.make_folder(place("c"), None)).await.unwrap();
+    soon(account.move_node(at("c"), place("d"), None)).await.unwrap();
+    assert_eq!(server.status(id).await.path.to_string(), "b/doc");
+    assert_eq!(server.read(id).await, bytes);
+}
+
+/// A crash around the rename: afterwards the folder is in one of its two places, and the move can
+/// be made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_around_a_move_leaves_it_made_or_not() {
+    use crate::kit::{Call, Moment};
+    for moment in [Moment::Before, Moment::After] {
+        let server = Server::new().await;
+        let bytes = file(3000, 1);
+        server.put("a/doc", &bytes).await;
+        let crash = server.crash_at(moment, Call::Relocate, 1);
+        soon(server.account().move_node(at("a"), place("b"), None)).await.unwrap();
+        let server = crash.take().expect("the store moves").after_power_cut();
+        assert_eq!(paths(&server).await, ["b", "b/doc"], "{moment:?}");
+        assert_eq!(server.storage.bytes(ada(), "b/doc").unwrap(), bytes);
+    }
+}
