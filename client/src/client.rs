@@ -114,6 +114,14 @@ impl Client {
         self
     }
 
+    /// The most bytes that are sent in a second, over all connections together. `None` sets no
+    /// limit.
+    #[must_use]
+    pub fn limit_rate(mut self, bytes_per_second: Option<u64>) -> Self {
+        self.route.limit_rate(bytes_per_second);
+        self
+    }
+
     /// Uploads to that store alone and asks no other one: a document number means something else
     /// in another store, and the files may not be meant for it.
     #[must_use]

@@ -7,12 +7,14 @@ mod question;
 
 use crate::attempt_end::AttemptEnd;
 use crate::block_reader::Block;
+use crate::rate_limit::RateLimit;
 use crate::route::greeting::Greeting;
 use crate::send_queue::{SLICES, SendQueue};
 use crate::system::in_words;
 use crate::timeouts::Timeouts;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -23,6 +25,9 @@ use towline_protocol::reply::Welcome;
 use towline_protocol::request::Ping;
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::{BlockIndex, ChainingValue, Offset};
+
+/// The most bytes of one write where the rate is limited.
+const LIMITED_WRITE_BYTES: usize = 1 << 20;
 
 /// A message of the server.
 #[derive(Debug)]
@@ -74,6 +79,9 @@ pub(crate) struct Connection {
     stream: TcpStream,
     decoder: Decoder,
     send_queue: SendQueue,
+    limit: Option<Arc<RateLimit>>,
+    /// What is queued waits because of the limit.
+    is_throttled: bool,
     timeouts: Timeouts,
     /// When the socket last took or delivered bytes.
     alive: Instant,
@@ -233,10 +241,16 @@ impl Connection {
     ///
     /// Cancel-safe, as tokio documents of `ready`.
     async fn wait_for_socket(&mut self) -> Result<(), AttemptEnd> {
-        match timeout_at(self.silence_ends(), self.stream.ready(self.interest())).await {
+        let silence_ends = self.silence_ends();
+        let now = Instant::now();
+        let next_piece = self.limit.as_ref().filter(|_| self.is_throttled);
+        let next_piece = next_piece.map(|limit| limit.next_piece(now));
+        let until = next_piece.map_or(silence_ends, |next| next.min(silence_ends));
+        match timeout_at(until, self.stream.ready(self.interest())).await {
             Ok(ready) => {
                 ready?;
             }
+            Err(_) if until < silence_ends => {}
             Err(_) if self.pinged => {
                 return Err(AttemptEnd::Silent("no answer from the server".to_owned()));
             }
@@ -249,7 +263,7 @@ impl Connection {
     }
 
     fn interest(&self) -> Interest {
-        if self.send_queue.is_empty() {
+        if self.send_queue.is_empty() || self.is_throttled {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
@@ -288,12 +302,25 @@ impl Connection {
     /// Writes once, as much as the socket takes. An error is kept until everything that has arrived
     /// is read: the server may have sent the reason why it closed the connection.
     fn write_some(&mut self) -> bool {
+        self.is_throttled = false;
         if self.send_queue.is_empty() || self.broken.is_some() {
             return false;
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = self.send_queue.slices(&mut slices);
-        match self.stream.try_write_vectored(&slices[..count]) {
+        let allowed = match &self.limit {
+            None => usize::MAX,
+            Some(limit) => limit.take(LIMITED_WRITE_BYTES, Instant::now()),
+        };
+        self.is_throttled = allowed == 0;
+        if self.is_throttled {
+            return false;
+        }
+        let count = self.send_queue.slices(&mut slices, allowed);
+        let written = self.stream.try_write_vectored(&slices[..count]);
+        if let Some(limit) = &self.limit {
+            limit.give_back(allowed - written.as_ref().map_or(0, |written| *written));
+        }
+        match written {
             Ok(written) => {
                 self.send_queue.advance(written);
                 written > 0

@@ -50,6 +50,7 @@ mod get;
 mod place;
 mod plan;
 mod proof;
+mod rate_limit;
 mod small_file_batch;
 mod source;
 mod transfer;

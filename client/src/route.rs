@@ -5,6 +5,7 @@ pub(crate) mod greeting;
 pub(crate) mod no_server;
 
 use crate::address::ServerAddress;
+use crate::rate_limit::RateLimit;
 use crate::system::in_words;
 use addresses::{interleaved, look_up};
 use no_server::{NoServer, Unreached};
@@ -29,6 +30,8 @@ const SMALL_SEGMENT_BYTES: u32 = 536;
 pub(crate) struct Route {
     server: ServerAddress,
     learned: Arc<Mutex<Learned>>,
+    /// What all connections together may send.
+    limit: Option<Arc<RateLimit>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +44,18 @@ struct Learned {
 
 impl Route {
     pub(crate) fn to(server: ServerAddress) -> Self {
-        Self { server, learned: Arc::default() }
+        Self { server, learned: Arc::default(), limit: None }
+    }
+
+    /// Limits what all later connections together send.
+    pub(crate) fn limit_rate(&mut self, bytes_per_second: Option<u64>) {
+        let limit = |bytes| Arc::new(RateLimit::new(bytes, Instant::now()));
+        self.limit = bytes_per_second.map(limit);
+    }
+
+    /// What all connections together may send, where that is limited.
+    pub(crate) fn limit(&self) -> Option<Arc<RateLimit>> {
+        self.limit.clone()
     }
 
     pub(crate) fn server(&self) -> &ServerAddress {

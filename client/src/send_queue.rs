@@ -76,15 +76,22 @@ impl SendQueue {
     }
 
     /// Fills in what to write next, and returns the number of slices.
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+    pub(crate) fn slices<'a>(
+        &'a self,
+        slices: &mut [IoSlice<'a>; SLICES],
+        bytes_max: usize,
+    ) -> usize {
         let mut count = 0;
+        let mut room = bytes_max;
         let mut position = self.written;
         for item in &self.items {
             while position < item.end() {
-                if count == SLICES {
+                if count == SLICES || room == 0 {
                     return count;
                 }
                 let slice = item.slice_at(position);
+                let slice = &slice[..slice.len().min(room)];
+                room -= slice.len();
                 slices[count] = IoSlice::new(slice);
                 count += 1;
                 position += slice.len();
@@ -247,7 +254,7 @@ mod tests {
         let mut written = Vec::new();
         while !send_queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = send_queue.slices(&mut slices);
+            let count = send_queue.slices(&mut slices, usize::MAX);
             let bytes: Vec<u8> =
                 slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(bite).collect();
             assert!(!bytes.is_empty());
@@ -322,7 +329,7 @@ mod tests {
             let mut left = written;
             while left > 0 {
                 let mut slices = [IoSlice::new(&[]); SLICES];
-                send_queue.slices(&mut slices);
+                send_queue.slices(&mut slices, usize::MAX);
                 let count = slices[0].len().min(left);
                 all.extend_from_slice(&slices[0][..count]);
                 send_queue.advance(count);

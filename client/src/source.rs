@@ -5,11 +5,13 @@
 //! of `/sys` have less content than their size; such a file is read once, to its end, and those
 //! bytes are sent.
 
+mod attributes;
 mod identity;
 mod kind;
 mod read_at;
 
 use crate::failure::Failure;
+pub(crate) use attributes::Attributes;
 pub(crate) use identity::Identity;
 pub(crate) use kind::special;
 pub(crate) use read_at::open_without_waiting;
@@ -44,6 +46,7 @@ pub(crate) struct Source {
     filesize: FileSize,
     modified: Option<ModifiedNs>,
     identity: Identity,
+    attributes: Attributes,
 }
 
 /// Where the bytes of a file come from.
@@ -90,8 +93,16 @@ impl Source {
             let (filesize, modified) = look(&metadata).map_err(failed)?;
             if ends_at(&file, filesize).map_err(unreadable)? {
                 let identity = Identity::of(&metadata);
+                let attributes = Attributes::of(&metadata);
                 let content = Content::File(file);
-                return Ok(Self { path: absolute, content, filesize, modified, identity });
+                return Ok(Self {
+                    path: absolute,
+                    content,
+                    filesize,
+                    modified,
+                    identity,
+                    attributes,
+                });
             }
             let after = file.metadata().map_err(failed)?;
             // The file does not end where its size says. A file that is being written has another
@@ -113,6 +124,7 @@ impl Source {
                     filesize,
                     modified: None,
                     identity: Identity::default(),
+                    attributes: Attributes::default(),
                 });
             }
         }
@@ -130,6 +142,11 @@ impl Source {
 
     pub(crate) fn modified(&self) -> Option<ModifiedNs> {
         self.modified
+    }
+
+    /// What a server keeps of the file besides its bytes.
+    pub(crate) fn attributes(&self) -> Attributes {
+        self.attributes
     }
 
     pub(crate) fn identity(&self) -> Identity {

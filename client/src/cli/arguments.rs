@@ -177,10 +177,10 @@ pub(super) struct Put {
     /// Put them into this folder on the server
     #[arg(long, value_name = "A/B")]
     pub(super) folder: Option<String>,
-    /// If the name is taken: rename (store beside it as "name (1)") or reject; Towline never
-    /// overwrites
-    #[arg(long, value_name = "rename|reject", default_value = "rename", value_parser = conflict)]
-    pub(super) on_conflict: Conflict,
+    /// If the name is taken: rename (store beside it as "name (1)"), reject, skip (leave the file
+    /// out) or replace (the server keeps the old file as a version)
+    #[arg(long, value_name = "CHOICE", default_value = "rename", value_parser = conflict)]
+    pub(super) on_conflict: OnConflict,
     /// Send even files that the server has already
     #[arg(long)]
     pub(super) again: bool,
@@ -275,6 +275,12 @@ pub(super) struct OutputArgs {
     /// where no server was ever found]
     #[arg(long, value_name = "N")]
     pub(super) retries: Option<u32>,
+    /// Send at most this much in a second, over all connections together
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub(super) limit_rate: Option<u64>,
+    /// Give up when nothing has moved for this long, and exit with 3 [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) timeout: Option<u64>,
     /// One JSON event a line on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -292,30 +298,25 @@ impl OutputArgs {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conflict {
-    /// Publish under the next free name
-    Rename,
-    /// Refuse
-    Reject,
+/// What to do where a name is taken on the server.
+fn conflict(text: &str) -> Result<OnConflict, String> {
+    OnConflict::parse(text).ok_or_else(|| {
+        "say rename (the new file is stored beside the other as \"name (1)\"), reject (the new \
+         file is refused), skip (it is left out) or replace (it becomes the file, and the server \
+         keeps the old one as a version)"
+            .to_owned()
+    })
 }
 
-impl From<Conflict> for OnConflict {
-    fn from(conflict: Conflict) -> Self {
-        match conflict {
-            Conflict::Rename => Self::Rename,
-            Conflict::Reject => Self::Reject,
-        }
-    }
-}
-
-fn conflict(text: &str) -> Result<Conflict, String> {
-    match text {
-        "rename" => Ok(Conflict::Rename),
-        "reject" => Ok(Conflict::Reject),
-        _ => Err("Towline never overwrites a file; say rename (the new file is stored beside the \
-                  other as \"name (1)\") or reject (the new file is refused)"
-            .to_owned()),
+/// `500K`, `2MB`, `2MiB/s`: bytes in a second.
+fn rate(text: &str) -> Result<u64, String> {
+    let size = text.strip_suffix("/s").unwrap_or(text);
+    match size.parse::<ByteSize>().map(|size| size.as_u64()) {
+        Ok(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err(format!(
+            "\"{}\" is not a rate; write 500KiB or 2MB, which is meant for a second",
+            crate::text::printable(text)
+        )),
     }
 }
 
@@ -373,6 +374,8 @@ mod tests {
             "towline put a --retries 3 --folder a/b --on-conflict reject --again",
             "towline put a --parallel 4",
             "towline put a --skip-refused",
+            "towline put a --limit-rate 2MB --timeout 60",
+            "towline resume --limit-rate 500K/s",
             "towline put a --parallel auto",
             "towline resume 7 8",
             "towline resume --all",
@@ -404,6 +407,8 @@ mod tests {
             "towline resume 7 --all",
             "towline uploads --json --forget all",
             "towline put a --parallel 0",
+            "towline put a --limit-rate 0",
+            "towline put a --timeout 0",
             "towline put a --parallel 17",
             "towline put a --on-conflict overwrite",
             "towline put a -v -q",

@@ -95,12 +95,14 @@ impl Run {
         lock(&self.progress.printer).expect(vec![Arc::clone(&self.found)]);
         let mut sources = sources.into_iter();
         let Some(source) = sources.next() else { return Ok(Exit::Done) };
+        let what = source.to_string();
         let first = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(self.paused()),
             // Cancel-safe: it only asks.
-            first = First::of(source, &mut lister, &self.progress) => first?,
+            first = First::of(source, &mut lister, &self.progress) => first,
         };
+        let first = first.map_err(|failure| feed::about(&what, failure))?;
         if self.goal == Goal::Output {
             let (document_id, expected) = first
                 .file()
@@ -270,13 +272,6 @@ impl Progress {
             })),
             None => printer.show(&Event::Made { path, existing: !made }),
         }
-    }
-
-    /// Something that was asked for is not there, or cannot be asked about.
-    fn cannot_begin(&self, what: &str, error: &CliError) {
-        let mut worst = lock(&self.worst);
-        *worst = (*worst).max(error.exit);
-        lock(&self.printer).cannot_begin(what, None, None, error);
     }
 
     fn failed(&self, path: &Path, failure: &Failure) {

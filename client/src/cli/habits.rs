@@ -5,7 +5,7 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Options of other tools, and the tip for each of them.
 const OPTIONS: &[(&[&str], &str)] = &[
-    (&["--bwlimit", "--limit-rate"], "Towline has no limit for its rate"),
+    (&["--bwlimit", "--rate"], "--limit-rate SIZE limits what is sent in a second"),
     (
         &["--filter", "--exclude-from", "--include-from", "--files-from"],
         "--include GLOB and --exclude GLOB say what of a folder is sent",
@@ -24,8 +24,8 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-c", "--continue", "--resume"], "leave it out: the same command always continues"),
     (
         &["-f", "--force", "--overwrite", "--delete", "-u", "--update"],
-        "Towline never overwrites or deletes a file on the server; --on-conflict says what \
-         happens where the name is taken",
+        "--on-conflict replace makes a file the next version of the one that has its name; \
+         'towline rm' removes what is on the server",
     ),
     (&["--server", "--host"], "the server is named with --to HOST[:PORT]"),
     (&["-p", "--port"], "the port goes behind the server: --to HOST:PORT"),
@@ -107,7 +107,7 @@ mod tests {
                 assert!(text.contains(tip) && text.matches("tip:").count() == 1, "{text}");
             }
         }
-        assert!(refusal("towline put --bwlimit=1000 a").contains("no limit for its rate"));
+        assert!(refusal("towline put --bwlimit=1000 a").contains("--limit-rate"));
         assert!(refusal("towline put -avz a").contains("everything in it"));
         // For a word that is not in the table, the parser's own guess stays.
         assert!(refusal("towline put --retry 3 a").contains("--retries"));

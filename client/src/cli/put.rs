@@ -18,6 +18,7 @@ use crate::walk::{Found, Walk, WalkOptions};
 use crate::{units, uploads};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use towline_state::clock;
 use towline_state::state_file::JobEntry;
 
@@ -39,7 +40,7 @@ pub(super) fn run(put: Put) -> Result<Exit, CliError> {
 
     let options = PutOptions {
         chunk_bytes: put.output.chunk_size,
-        on_conflict: Some(put.on_conflict.into()),
+        on_conflict: Some(put.on_conflict),
         again: put.again,
         document_id: None,
         parallel: put.output.parallel,
@@ -71,8 +72,10 @@ pub(super) fn run(put: Put) -> Result<Exit, CliError> {
     let selection = Selection::start(put.paths, walk, 0, tell);
     let job = Job::of(&memory, entry, Arc::clone(selection.files()));
     let part = Part { client: 0, files: Files::Named(selection), options, job: Some(0) };
-    let clients = vec![client(server, credential, &memory, put.output.retries)];
-    let run = Run { clients, parts: vec![part], jobs: vec![job], asides };
+    let client = client(server, credential, &memory, put.output.retries);
+    let clients = vec![client.limit_rate(put.output.limit_rate)];
+    let timeout = put.output.timeout.map(Duration::from_secs);
+    let run = Run { clients, parts: vec![part], jobs: vec![job], asides, timeout };
     let exit = block_on(run.all(&memory, &mut printer))?;
     printer.finish(exit);
     Ok(exit)

@@ -23,6 +23,7 @@ use crate::walk::{Rule, Rules, WalkOptions};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, UploadEntry};
@@ -49,7 +50,8 @@ pub(super) fn run(resume: Resume) -> Result<Exit, CliError> {
         plan.add_upload(document_id, entry, &mut printer);
     }
     let Plan { clients, parts, jobs, asides, worst, .. } = plan;
-    let run = Run { clients, parts, jobs, asides };
+    let timeout = resume.output.timeout.map(Duration::from_secs);
+    let run = Run { clients, parts, jobs, asides, timeout };
     let exit = worst.max(block_on(run.all(&memory, &mut printer))?);
     printer.finish(exit);
     Ok(exit)
@@ -114,7 +116,9 @@ impl<'a> Plan<'a> {
             self.tell_of_token(entry, &server, &credential);
         }
         let retries = self.resume.output.retries;
-        let client = client(server, credential, self.memory, retries).expected_store(store);
+        let client = client(server, credential, self.memory, retries)
+            .expected_store(store)
+            .limit_rate(self.resume.output.limit_rate);
         self.clients.push(client);
         self.known.push(wanted);
         Ok(self.known.len() - 1)

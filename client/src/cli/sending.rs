@@ -19,11 +19,14 @@ use crate::uploads;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Code;
 use towline_state::UploadsState;
 use towline_state::state_file::JobEntry;
+use towline_types::OnConflict;
 
 /// The number of messages of walks that wait to be told.
 const ASIDES: usize = 256;
@@ -50,6 +53,8 @@ pub(super) struct Run {
     pub(super) jobs: Vec<Job>,
     /// What the walks of the parts tell.
     pub(super) asides: mpsc::Receiver<Told>,
+    /// How long nothing may move before the run gives up.
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Run {
@@ -65,13 +70,17 @@ impl Run {
         memory: &Memory,
         printer: &mut Printer,
     ) -> Exit {
-        let Self { mut clients, parts, jobs, mut asides } = self;
+        let Self { mut clients, parts, jobs, mut asides, timeout } = self;
         let found: Vec<_> = parts.iter().map(Part::found).collect();
         let progress = Progress {
             printer: Mutex::new(printer),
             jobs: Mutex::new(jobs),
             ended: Mutex::new(Ended::default()),
+            moved: Mutex::new(Instant::now()),
+            timeout,
         };
+        // Cancelled by a person or by the timeout: both pause what is under way.
+        let cancel = &cancel.child_token();
         for part in &parts {
             if let order::Files::Named(selection) = &part.files {
                 progress.first_look(selection, cancel, &mut asides).await;
@@ -95,7 +104,7 @@ impl Run {
         while let Ok(told) = asides.try_recv() {
             progress.tell(told);
         }
-        let Progress { printer, jobs, ended } = progress;
+        let Progress { printer, jobs, ended, .. } = progress;
         let printer = into_inner(printer);
         let jobs = into_inner(jobs);
         let mut ended = into_inner(ended);
@@ -164,6 +173,9 @@ struct Progress<'a> {
     printer: Mutex<&'a mut Printer>,
     jobs: Mutex<Vec<Job>>,
     ended: Mutex<Ended>,
+    /// When something was last sent, received or done.
+    moved: Mutex<Instant>,
+    timeout: Option<Duration>,
 }
 
 /// How the files of a run have ended so far.
@@ -203,8 +215,36 @@ impl Progress<'_> {
                 // Cancel-safe.
                 Some(told) = asides.recv() => self.tell(told),
                 left = &mut sending => return left,
+                silence = self.silence(), if !cancel.is_cancelled() => {
+                    let seconds = silence.as_secs();
+                    let text = format!("nothing has moved for {seconds} s; giving up (--timeout)");
+                    lock(&self.printer).note(&text);
+                    cancel.cancel();
+                }
             }
         }
+    }
+
+    /// Returns when nothing has moved for as long as the command allows.
+    ///
+    /// Cancel-safe: it only waits.
+    async fn silence(&self) -> Duration {
+        let Some(timeout) = self.timeout else { return std::future::pending().await };
+        loop {
+            let ends = *lock(&self.moved) + timeout;
+            if ends <= Instant::now() {
+                return timeout;
+            }
+            sleep_until(ends).await;
+        }
+    }
+
+    /// Something has happened, and is shown.
+    fn heard(&self, event: &Event) {
+        if !matches!(event, Event::Waiting { .. } | Event::Notice { .. } | Event::Stalled { .. }) {
+            *lock(&self.moved) = Instant::now();
+        }
+        lock(&self.printer).show(event);
     }
 
     /// Waits for the first files of a walk, and tells what it finds meanwhile.
@@ -272,7 +312,7 @@ impl Progress<'_> {
             client.works_for(entries_of(&lock(&self.jobs), &jobs));
             let order = Order::of(mine);
             let (commands, stoppers) = (order.commands(), order.stoppers());
-            let mut listener = |event| lock(&self.printer).show(&event);
+            let mut listener = |event| self.heard(&event);
             let mut end = |place: usize, document: &Document, put| {
                 self.ended(commands.of_file(place), &document.local, put)
             };
@@ -310,6 +350,12 @@ impl Progress<'_> {
             }
             Err(failure) => gone_meanwhile(failure),
         };
+        let on_conflict = job.as_ref().and_then(|job| job.entry().on_conflict);
+        if failure.code() == Some(Code::Exists) && on_conflict == Some(OnConflict::Skip) {
+            let (path, reason) = (local.to_owned(), "its name is taken on the server".to_owned());
+            lock(&self.printer).show(&Event::Skipped { path, reason });
+            return true;
+        }
         ended.worst = ended.worst.max(failure.exit());
         let may_go_on = failure.exit() == Exit::Resumable || failure.kept().is_some();
         if let Some(job) = job.filter(|_| may_go_on || concerns_all(&failure)) {
@@ -449,7 +495,8 @@ mod tests {
             let mut printer = Printer::new(style, Resuming::SameCommand);
             let cancel = CancellationToken::new();
             cancel.cancel();
-            let run = Run { clients, parts: parts.collect(), jobs: Vec::new(), asides: asides().1 };
+            let (parts, jobs) = (parts.collect(), Vec::new());
+            let run = Run { clients, parts, jobs, asides: asides().1, timeout: None };
             let ended = run.all_until(&cancel, &memory, &mut printer);
             assert_eq!(ended.await, Exit::Resumable, "of {count} files");
         }

@@ -34,6 +34,8 @@ impl Connection {
             stream,
             decoder: Decoder::new(FrameLimits::CLIENT),
             send_queue: SendQueue::default(),
+            limit: route.limit(),
+            is_throttled: false,
             timeouts,
             alive: Instant::now(),
             wrote: Instant::now(),

@@ -6,6 +6,7 @@ use crate::document::Document;
 use crate::events::Receipt;
 use crate::feed::FeedItem;
 use crate::place;
+use crate::source::Attributes;
 use crate::transfer::options::PutOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use towline_protocol::reply::{Granted, Success, Welcome};
@@ -75,6 +76,7 @@ impl InFlight {
     ) -> Vec<u8> {
         let document = &item.document;
         let PutOptions { on_conflict, again, .. } = item.options;
+        let Attributes { mtime, mode } = small.attributes.for_server(welcome);
         let mut frames = frame::control(&Request::Upload(Upload {
             channel,
             filename: document.remote.filename().to_string(),
@@ -86,6 +88,8 @@ impl InFlight {
             on_conflict: on_conflict.unwrap_or_default(),
             blocks: true,
             new_only: true,
+            mtime_ms: mtime,
+            mode,
             ..Upload::default()
         }));
         // `upload` with the hash makes sure that the same file is never published twice, also
@@ -253,7 +257,13 @@ mod tests {
         let filesize = FileSize::try_from(5).unwrap();
         let value = Some(hash_block(BlockIndex::FIRST, filesize, b"hello"));
         let blake3 = hash_file(filesize, value);
-        SmallFile { filesize, bytes: b"hello".to_vec(), value, blake3 }
+        SmallFile {
+            filesize,
+            bytes: b"hello".to_vec(),
+            value,
+            blake3,
+            attributes: Attributes::default(),
+        }
     }
 
     fn success(channel: Channel, filename: &str, existing: bool) -> Success {

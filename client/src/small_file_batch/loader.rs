@@ -1,7 +1,7 @@
 //! The thread that reads small files ahead of the socket, each whole and at once.
 
 use crate::feed::{Feed, FeedItem};
-use crate::source::open_without_waiting;
+use crate::source::{Attributes, open_without_waiting};
 use std::collections::HashSet;
 use std::fs::Metadata;
 use std::io::{self, Read as _};
@@ -26,6 +26,7 @@ pub(super) struct SmallFile {
     /// The chaining value of its one block; an empty file has no block.
     pub(super) value: Option<ChainingValue>,
     pub(super) blake3: FileHash,
+    pub(super) attributes: Attributes,
 }
 
 /// A file as the thread found it.
@@ -110,7 +111,8 @@ fn load(path: &Path) -> io::Result<Option<SmallFile>> {
     let filesize = FileSize::try_from(before.len()).map_err(io::Error::other)?;
     let value = (!bytes.is_empty()).then(|| hash_block(BlockIndex::FIRST, filesize, &bytes));
     let blake3 = hash_file(filesize, value);
-    Ok(Some(SmallFile { filesize, bytes, value, blake3 }))
+    let attributes = Attributes::of(&after);
+    Ok(Some(SmallFile { filesize, bytes, value, blake3, attributes }))
 }
 
 fn is_small(metadata: &Metadata) -> bool {

@@ -7,6 +7,7 @@ use super::{AttemptContext, Transfer};
 use crate::attempt_end::AttemptEnd;
 use crate::events::Event;
 use crate::plan::Plan;
+use crate::source::Attributes;
 use crate::uploads::BegunWith;
 use towline_protocol::reply::{Found, Granted, Progress};
 use towline_protocol::request::{Find, Upload as UploadRequest};
@@ -38,6 +39,8 @@ impl Transfer {
         } else {
             None
         };
+        let welcome = context.connection.welcome();
+        let Attributes { mtime, mode } = self.source.attributes().for_server(welcome);
         let upload = Request::Upload(UploadRequest {
             channel: self.channel,
             filename: self.filename(),
@@ -49,6 +52,8 @@ impl Transfer {
             on_conflict: self.options.on_conflict.unwrap_or_default(),
             blocks: true,
             new_only,
+            mtime_ms: mtime,
+            mode,
             ..UploadRequest::default()
         });
         let (local, filesize) = (self.document.local.clone(), self.filesize());

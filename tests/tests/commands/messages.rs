@@ -384,12 +384,12 @@ async fn a_dry_run_sends_nothing() {
 async fn overwriting_is_answered_with_what_there_is() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
-    for word in ["overwrite", "replace", "skip"] {
+    for word in ["overwrite", "keep", ""] {
         let mut put = cli.put(&cli.write("a.bin", &TestFile::new(10, 215)));
         put.args(["--on-conflict", word]);
         let outcome = run(put).await;
         outcome.assert_code(2);
-        for part in ["never overwrites", "rename", "reject"] {
+        for part in ["rename", "reject", "skip", "replace"] {
             assert!(outcome.err.contains(part), "{outcome:#?}");
         }
     }

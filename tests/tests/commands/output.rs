@@ -111,7 +111,7 @@ async fn help_has_examples_exit_codes_and_plain_words() {
         assert!(top.contains(part), "{part}: {top}");
     }
     let put = help(&["put", "--help"]).await;
-    for part in ["Examples:", "Exit codes:", "--dry-run", "--verbose", "never overwrites"] {
+    for part in ["Examples:", "Exit codes:", "--dry-run", "--verbose", "replace"] {
         assert!(put.contains(part), "{part}: {put}");
     }
     for command in ["put", "uploads", "resume"] {

@@ -39,18 +39,15 @@ impl First {
         source: Source,
         lister: &mut Client,
         progress: &Progress,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Failure> {
         let listener = &mut |told: GetTold| progress.tell(told);
         match source {
             Source::Document(document_id) => {
-                let status = lister.document(document_id, listener).await;
-                let status = status.map_err(|failure| about(document_id.to_string(), failure))?;
-                of_status(status).map_err(|failure| about(document_id.to_string(), failure))
+                of_status(lister.document(document_id, listener).await?)
             }
             Source::Path(path) => {
-                let page = lister.list_below(&path, None, listener).await;
-                let page = page.map_err(|failure| about(path.to_string(), failure))?;
-                of_page(path.clone(), page).map_err(|failure| about(path.to_string(), failure))
+                let page = lister.list_below(&path, None, listener).await?;
+                of_page(path, page)
             }
         }
     }
@@ -71,13 +68,13 @@ impl First {
 }
 
 /// What a server refuses is said with the thing that was asked for.
-fn about(what: String, failure: Failure) -> CliError {
+pub(super) fn about(what: &str, failure: Failure) -> CliError {
     let is_refused = failure.code().is_some();
     let error = CliError::from(failure);
     if !is_refused {
         return error;
     }
-    CliError::new(error.exit, format!("{}: {}", printable(&what), error.message))
+    CliError::new(error.exit, format!("{}: {}", printable(what), error.message))
 }
 
 fn of_status(status: Status) -> Result<First, Failure> {
@@ -142,7 +139,7 @@ impl Feed<'_> {
                     let name = first.name.clone();
                     self.one(first, name, lister).await?;
                 }
-                Err(error) => self.progress.cannot_begin(&printable(&what), &error),
+                Err(failure) => self.progress.failed(Path::new(&what), &failure),
             }
         }
         Ok(())

@@ -134,6 +134,7 @@ pub(super) fn fetched(fetched: &Fetched, took: Option<Duration>, verbose: bool) 
     if *existing {
         return format!("already there: {path} ({size}, document {document_id}{hash})");
     }
+    let took = took.filter(|took| *took >= RATE_WORTH_SAYING);
     let took = took.map_or_else(String::new, |took| format!(" in {}", units::took(took)));
     format!("{path}  {size}{took}, verified, document {document_id}{hash}")
 }
