@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 use towline_engine::{
-    Account, Begun, Completion, Engine, Length, NewUpload, Origin, Rejection, ResumeRequest,
-    SendingMode, UploadHandle, WHOLE_BYTES,
+    Account, Begun, Completion, Engine, Length, NewUpload, Origin, ReadRequest, Rejection,
+    ResumeRequest, SendingMode, UploadHandle, WHOLE_BYTES,
 };
 use towline_types::{DocumentId, DocumentPath, Name, Offset};
 
@@ -31,10 +31,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let receipt = &completion.receipt;
     println!("{} is there, durable: {}", receipt.path(), receipt.is_durable());
 
-    let content = account.read(id).await?;
+    let mut content = account.read(ReadRequest::whole(id)).await?;
     let mut read = Vec::new();
-    while (read.len() as u64) < content.filesize().get() {
-        read.extend(content.read_at(offset(read.len()), WHOLE_BYTES).await?);
+    while let Some(piece) = content.next().await? {
+        read.extend_from_slice(piece.bytes());
     }
     assert!(read == file, "what is read is what was sent");
     println!("read back {} bytes", read.len());

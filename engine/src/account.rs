@@ -11,7 +11,7 @@ mod upload_handle;
 
 use crate::buffer::BlockBuffer;
 use crate::command::{
-    BlockPages, Command, CompleteRequest, NewUpload, Query, ResumeRequest, WholeUpload,
+    BlockPages, Command, CompleteRequest, NewUpload, Query, ReadRequest, ResumeRequest, WholeUpload,
 };
 use crate::event::{Answer, EventReceiver, Found, Status};
 use crate::lane::WorkerPool;
@@ -149,13 +149,17 @@ impl Account {
         }
     }
 
-    /// A completed document, open for reading. Cancel-safe: it changes nothing.
+    /// Opens a completed document, to read a part of it. A file that another program may have
+    /// written since it was uploaded is read and verified first, which takes as long as the file is
+    /// large. Cancel-safe: it changes nothing.
     ///
     /// # Errors
-    /// `NotFound` where the user has no such document, or its file was removed; `WrongPhase`
-    /// where it is not complete.
-    pub async fn read(&self, id: DocumentId) -> Result<Content, Rejection> {
-        Content::open(Arc::clone(&self.shared), self.user, id).await
+    /// `NotFound` where the user has no such document, `WrongPhase` where it is not complete, and
+    /// how an upload ended that has ended without a document; `Damaged` where the file is not the
+    /// one that was uploaded, or was removed; `BadRequest` where the range begins behind the end of
+    /// the file.
+    pub async fn read(&self, request: ReadRequest) -> Result<Content, Rejection> {
+        Content::open(self.session(1), request).await
     }
 
     /// Begins an upload. Not cancel-safe: dropped, the upload may have begun, and is paused then.

@@ -82,7 +82,7 @@ impl BufferPool {
 }
 
 /// The units that a buffer of that length takes.
-fn units_of(bytes: usize) -> u32 {
+pub(crate) fn units_of(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(UNITS)
 }
 

@@ -219,6 +219,39 @@ pub enum Query {
     },
 }
 
+/// A part of a completed document that is to be read, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// The document.
+    pub id: DocumentId,
+    /// The first byte. It may be the end of the file, and not lie behind it.
+    pub offset: Offset,
+    /// The most bytes that are wanted; none is the rest of the file. The range ends where the file
+    /// ends.
+    pub length_bytes: Option<u64>,
+    /// Who makes sure that the bytes are those that were uploaded.
+    pub verifier: Verifier,
+}
+
+impl ReadRequest {
+    /// A whole document, which the engine verifies.
+    #[must_use]
+    pub const fn whole(id: DocumentId) -> Self {
+        Self { id, offset: Offset::ZERO, length_bytes: None, verifier: Verifier::Engine }
+    }
+}
+
+/// Who compares the bytes of a block with its value. A block of which the range has only a part is
+/// compared by neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verifier {
+    /// The engine, before it gives the bytes out: for readers that cannot.
+    Engine,
+    /// The reader, with the value that comes with each block. Values that the engine has already
+    /// are given out as they are, and the engine hashes nothing.
+    Reader,
+}
+
 /// Which of the held blocks an answer has. A file of 5 TB has 5,000,000 blocks, and each of them
 /// takes 40 bytes of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

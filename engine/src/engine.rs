@@ -15,6 +15,7 @@ use crate::origin::Origin;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::LARGE_READS_MAX;
 use crate::publish::{deferred, leftover_copies};
+use crate::reading::room::ReadShare;
 use crate::shared::Shared;
 use crate::state_file_copy::file::{StateCopyError, StateFileCopy};
 use crate::storage::{
@@ -179,6 +180,7 @@ impl Engine {
         crate::rights::warn(folder.path(), &folder.keys_path());
         let state_file = StateFile::at(folder.state_file_path());
         let tracker = TaskTracker::new();
+        let buffers = BufferPool::new(config.limits.buffers);
         let shared = Arc::new(Shared {
             catalog: Catalog::open(folder.catalog_path())?,
             storage,
@@ -196,7 +198,8 @@ impl Engine {
             ),
             summary: Arc::new(Summary::default()),
             clock_trust: ClockTrust::new(config.clock.clone(), config.expire_after),
-            buffers: BufferPool::new(config.limits.buffers),
+            read_share: ReadShare::new(&buffers, config.limits.buffers),
+            buffers,
             pending: Arc::default(),
             volume_copies: Arc::default(),
             large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),

@@ -7,6 +7,7 @@ use crate::units::{self, Size};
 use rustix::io::Errno;
 use std::path::Path;
 use towline_state::catalog::{CatalogError, Node, Refusal as Unrecorded};
+use towline_types::FileSize;
 use towline_upload::{Phase, Refusal};
 
 /// Why a request was not done.
@@ -43,6 +44,27 @@ pub(crate) enum Error {
     /// A move, removal or restoration was cut off: the disk or the catalog failed.
     #[error("the move was cut off: {0}")]
     MoveUnfinished(#[source] Box<Error>),
+    /// The file of a completed document is not the one that was uploaded. The log names it, and
+    /// says why in other words than the client hears.
+    #[error(
+        "the file on the server's disk {what}; the server's operator has to look at it. Upload the \
+         file again if you have it"
+    )]
+    Damaged {
+        /// What is wrong with the file.
+        what: &'static str,
+    },
+    /// The place of a completed document cannot be looked at, or its disk may not be mounted.
+    #[error(
+        "the server cannot look at the file just now: its disk may be missing; try again later"
+    )]
+    OutOfReach,
+    /// The client's fault: a read begins behind the end of the file.
+    #[error("the file ends at byte {filesize}, before the first byte that was asked for")]
+    BehindEnd {
+        /// The length of the file in bytes.
+        filesize: FileSize,
+    },
     /// The upload ended without a document; `reason` is for people.
     #[error("{}: {reason}", ending(*phase))]
     Ended {
@@ -133,8 +155,10 @@ impl Error {
             }
             Self::Catalog(error) => !matches!(error, CatalogError::Refused(_)),
             Self::MoveUnfinished(error) => error.is_for_operator(),
-            Self::NoRoom { .. } | Self::NameUnsynced(_) => true,
+            Self::NoRoom { .. } | Self::NameUnsynced(_) | Self::OutOfReach => true,
             Self::Refused(_)
+            | Self::Damaged { .. }
+            | Self::BehindEnd { .. }
             | Self::OwnFolder
             | Self::RemovedWithFolder(_)
             | Self::WaitsAlready
@@ -178,6 +202,16 @@ impl Error {
         }
     }
 
+    /// What the client is told; of long work that was cut off by the stop of the engine, that the
+    /// engine stops.
+    pub(crate) fn rejection_while(&self, is_stopping: bool) -> Rejection {
+        if is_stopping && self.is_cut_off() {
+            const STOPPING: &str = "the server is stopping; what came is kept, come again";
+            return Rejection::new(RejectionKind::Stopping, STOPPING);
+        }
+        self.rejection()
+    }
+
     /// What the client is told. The match is exhaustive on purpose: a new kind of error must get
     /// its rejection here before it compiles.
     pub(crate) fn rejection(&self) -> Rejection {
@@ -185,7 +219,12 @@ impl Error {
             Self::Refused(refusal) => return refused(refusal),
             Self::NoActiveUpload => RejectionKind::NoActiveUpload,
             Self::Contended => RejectionKind::Contended,
-            Self::CutShort | Self::StillPublishing => RejectionKind::Internal,
+            Self::CutShort | Self::StillPublishing | Self::OutOfReach => RejectionKind::Internal,
+            Self::Damaged { .. } => RejectionKind::Damaged,
+            Self::BehindEnd { filesize } => {
+                let (field, max) = (Some("offset".to_owned()), Some(filesize.get()));
+                RejectionKind::BadRequest { field, max }
+            }
             Self::Ended { phase, .. } => ended(*phase),
             Self::OwnFolder => {
                 RejectionKind::BadRequest { field: Some("path".to_owned()), max: None }

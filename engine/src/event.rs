@@ -1,15 +1,19 @@
 //! What the engine tells a door, for the client behind it.
 
+use crate::reading::Piece;
 use crate::receipt::Receipt;
 use crate::rejection::Rejection;
 use crate::tree::request::TreeAnswer;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use towline_state::catalog::DurableOffset;
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, Generation, Offset, Timestamp,
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
+    Timestamp,
 };
 use towline_upload::{Length, Phase};
 
@@ -71,10 +75,41 @@ pub enum EventKind {
     Tree(Box<TreeAnswer>),
     /// The answer to a question.
     Answer(Box<Answer>),
+    /// What comes of a [read](crate::Session::read).
+    Read(ReadEvent),
     /// A request was not done, or an upload has ended without a document.
     Rejected(Rejection),
     /// The code behind a writer has panicked; the session must end.
     Panicked,
+}
+
+/// The events of one read: the document is open, the pieces of the range follow each other, and the
+/// last one is followed by the end. A [rejection](EventKind::Rejected) at any time ends the read.
+#[derive(Debug)]
+pub enum ReadEvent {
+    /// The document is open.
+    Opened(Opened),
+    /// The next bytes.
+    Piece(Piece),
+    /// All bytes of the range were given out.
+    End(ReadEnd),
+}
+
+/// What is known of a document that was opened to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The length of the whole file in bytes.
+    pub filesize: FileSize,
+    /// The hash of the whole file.
+    pub hash: FileHash,
+    /// What is read of it.
+    pub range: Range<Offset>,
+}
+
+/// The end of a read. Until it is dropped, the read counts among those of its session.
+#[derive(Debug)]
+pub struct ReadEnd {
+    pub(crate) _place: OwnedSemaphorePermit,
 }
 
 /// A right to write.
@@ -216,6 +251,24 @@ impl EventSender {
         // Counted before the event can be taken, so that the count never goes below zero.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _ = self.sender.send(Event { tag, document, kind });
+    }
+
+    /// What sends an event at most once in `every`, and none while the client does not read: for
+    /// reports of work that takes long.
+    pub(crate) fn now_and_then(
+        &self,
+        tag: Tag,
+        document: Option<DocumentId>,
+        every: Duration,
+    ) -> impl FnMut(&dyn Fn() -> EventKind) + Send + use<> {
+        let events = self.clone();
+        let mut reported = Instant::now();
+        move |kind| {
+            if reported.elapsed() >= every && !events.is_backed_up() {
+                reported = Instant::now();
+                events.send(tag, document, kind());
+            }
+        }
     }
 
     /// Whether the session has ended, so that no event is received any more.

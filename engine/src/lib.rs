@@ -58,12 +58,14 @@ mod expiry;
 mod failpoint;
 pub mod identity;
 mod lane;
+mod large_reads;
 pub mod log;
 mod may_block;
 mod origin;
 mod presence;
 mod publish;
 mod read_and_hash;
+mod reading;
 mod receipt;
 mod recovery;
 mod rejection;
@@ -82,17 +84,18 @@ pub use account::{Account, Begun, Completion, Content, UploadHandle};
 pub use buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{
-    BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, RejectedRequest,
-    RequestEnd, ResumeRequest, WHOLE_BYTES_MAX, WholeUpload,
+    BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, ReadRequest,
+    RejectedRequest, RequestEnd, ResumeRequest, Verifier, WHOLE_BYTES_MAX, WholeUpload,
 };
 pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings, Keep};
 pub use data_source::{DataSource, Pulled};
 pub use engine::{Engine, OpenError, ShutdownError};
 pub use event::{
-    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, PageHold, Position, Status,
-    Tag,
+    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Opened, PageHold, Position,
+    ReadEnd, ReadEvent, Status, Tag,
 };
 pub use origin::Origin;
+pub use reading::{Piece, READS_MAX};
 pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Client, Closed, REQUESTS_MAX, Session};

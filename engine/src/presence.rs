@@ -14,7 +14,7 @@ use towline_upload::Phase;
 pub(crate) enum Presence {
     /// The file that was published there: its length, inode and time of modification are
     /// those that the catalog knows.
-    Promised,
+    Promised(Published),
     /// A file of the right length that may be another: it has to be read.
     Unread(Published),
     /// A folder, a file of another length, or anything else.
@@ -67,7 +67,7 @@ fn in_place(shared: &Shared, document: &Document) -> Presence {
     let Some(path) = &document.file_path else { return Presence::Unknown };
     match shared.storage.published(document.user_id, path) {
         Ok(Some(found)) if found.filesize != document.filesize => Presence::Other,
-        Ok(Some(found)) if found.stamp.is_known_by(document.stamp) => Presence::Promised,
+        Ok(Some(found)) if found.stamp.is_known_by(document.stamp) => Presence::Promised(found),
         Ok(Some(found)) => Presence::Unread(found),
         Ok(None) => {
             let stamp = document.stamp;

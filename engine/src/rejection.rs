@@ -109,6 +109,8 @@ kinds! {
     StorageRefused "storage_refused",
     /// The disk did not keep what was written; the upload has failed.
     StorageFailed "storage_failed",
+    /// The file of the document is not the one that was uploaded, or was removed from the disk.
+    Damaged "damaged",
     /// The disk failed earlier: the server takes no changes until it was looked at.
     StorageReadOnly "storage_read_only",
     /// The upload was changed by others whenever it was looked at.

@@ -4,11 +4,12 @@
 use crate::active::ActiveUpload;
 use crate::active::in_flight::InFlight;
 use crate::buffer::{self, BlockBuffer};
-use crate::command::{Command, Query, RejectedRequest};
+use crate::command::{Command, Query, ReadRequest, RejectedRequest};
 use crate::data_source::DataSource;
 use crate::event::{self, Event, EventReceiver, EventSender, Tag};
 use crate::lane::{Lane, WorkerPool};
 use crate::origin::Origin;
+use crate::reading::{Reader, Reads};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::shared::Shared;
 use crate::writer::{self, OrderedWriter, Permits, QueuedCommand, Task};
@@ -52,6 +53,7 @@ pub struct Session {
     _end: DropGuard,
     payload: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    reads: Reads,
 }
 
 type Writers = HashMap<Tag, WriterSlot>;
@@ -121,6 +123,7 @@ impl Session {
             held_back: None,
             payload: Arc::new(Semaphore::new(payload)),
             requests: Arc::new(Semaphore::new((REQUESTS_MAX * REQUEST_PERMITS) as usize)),
+            reads: Reads::new(),
         };
         (session, receiver)
     }
@@ -236,6 +239,25 @@ impl Session {
             slot.lane.push(queued);
             self.held_back = None;
         }
+    }
+
+    /// Reads a part of a completed document. Returns at once: the events of the read follow, with
+    /// this tag, when the earlier reads of the session are over. No writer waits for a read, also
+    /// not the one with the same tag.
+    ///
+    /// # Errors
+    /// `TooMany` where [`READS_MAX`](crate::READS_MAX) reads of the session are not over.
+    pub fn read(&mut self, tag: Tag, request: ReadRequest) -> Result<(), Rejection> {
+        let Self { shared, user, origin, events, ending, reads, .. } = self;
+        reads.push(tag, request, |requests| {
+            let (shared, client) = (Arc::clone(shared), (*user, origin.clone()));
+            Reader::new(shared, client, events.clone(), ending.clone(), requests)
+        })
+    }
+
+    /// Whether the end of a read that was asked for has not been taken yet.
+    pub fn is_reading(&self) -> bool {
+        !self.reads.are_over()
     }
 
     /// Drops a command that was admitted, because the session is to end.

@@ -9,6 +9,7 @@ use crate::expiry::clock_trust::ClockTrust;
 use crate::log::Summary;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::VolumeCopies;
+use crate::reading::room::ReadShare;
 use crate::state_file_copy::file::StateFileCopy;
 use crate::storage::{FolderLock, Storage};
 use crate::tree::notifier::ChangeNotifier;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) summary: Arc<Summary>,
     /// The buffers for payload.
     pub(crate) buffers: Arc<BufferPool>,
+    /// How much of the buffers all readers may have together.
+    pub(crate) read_share: Arc<ReadShare>,
     /// Permits to read a large file, to copy or to verify it: see
     /// [`LARGE_READS_MAX`](crate::publish::volume_copies::LARGE_READS_MAX).
     pub(crate) large_reads: Arc<Semaphore>,

@@ -98,7 +98,7 @@ pub use local_disk::{LocalDisk, Stray};
 pub use marker::{Found, Marker, Part};
 pub use memory::MemoryStorage;
 pub use path_error::PathError;
-pub use published::{Published, RangeReader, ReadAt};
+pub use published::{FileLook, Published, RangeReader, ReadAt};
 pub use scan::{DataFolderScan, FoundFile};
 pub use staging::{NewName, Publishable, Staging};
 pub use staging_folder::StagedEntry;

@@ -3,12 +3,15 @@
 //! The runtime is told of each arrival on a descriptor that it watches, also where another thread
 //! reads: for a lane that [reads by itself](Receiver::set_read_deadline) each of them would wake a
 //! thread that has nothing to do. So the receiving half is watched only while the runtime is to wait for
-//! it. The sending half is not watched at all, since that would take a second descriptor:
-//! its replies are few and nearly always find room in the kernel's buffer, and where they do not it
-//! looks again soon, and then less and less often.
+//! it. The sending half of replies is not watched at all, since that would take a second descriptor:
+//! they are few and nearly always find room in the kernel's buffer, and where they do not it looks
+//! again soon, and then less and less often. The bytes of documents fill that buffer again and
+//! again, and a look that comes late leaves the line idle: while much waits, there is a second
+//! descriptor, which the runtime watches.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -40,7 +43,12 @@ pub(crate) struct Sender {
     resting: Option<Pin<Box<Sleep>>>,
     /// How long it rests next, where there is still no room.
     rest: Duration,
+    /// A second descriptor of the same connection, while much waits.
+    watched: Option<AsyncFd<TcpStream>>,
 }
+
+/// So many bytes wait that a rest would leave the line idle: more than replies have as a rule.
+const MUCH_BYTES: usize = 32 << 10;
 
 /// The first rest of a sender without room; each further one is twice as long.
 const REST: Duration = Duration::from_millis(5);
@@ -55,17 +63,17 @@ const REST_MAX: Duration = Duration::from_millis(320);
 pub(crate) fn halves(stream: tokio::net::TcpStream) -> io::Result<(Receiver, Sender)> {
     let stream = Arc::new(stream.into_std()?);
     let receiver = Receiver { stream: Arc::clone(&stream), watched: None, alone: None };
-    Ok((receiver, Sender { stream, resting: None, rest: REST }))
+    Ok((receiver, Sender { stream, resting: None, rest: REST, watched: None }))
 }
 
-/// Has the runtime watch what comes.
+/// Has the runtime watch a descriptor.
 #[expect(
     deprecated,
     reason = "because of types that change their descriptor, as a stream does not; what \
               replaces it is unsafe"
 )]
-fn watch(stream: Arc<TcpStream>) -> io::Result<AsyncFd<Arc<TcpStream>>> {
-    AsyncFd::with_interest(stream, Interest::READABLE)
+fn watch<T: AsRawFd>(stream: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(stream, interest)
 }
 
 impl BlockingRead for Receiver {
@@ -117,7 +125,7 @@ impl AsyncRead for Receiver {
         }
         let watched = match &mut this.watched {
             Some(watched) => watched,
-            none => none.insert(watch(Arc::clone(&this.stream))?),
+            none => none.insert(watch(Arc::clone(&this.stream), Interest::READABLE)?),
         };
         loop {
             let mut ready = ready!(watched.poll_read_ready(context))?;
@@ -138,30 +146,82 @@ impl AsyncRead for Receiver {
     }
 }
 
+impl Sender {
+    /// Writes `length_bytes` bytes, or as many as there is room for.
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        length_bytes: usize,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let is_much = length_bytes >= MUCH_BYTES;
+        loop {
+            if let Some(resting) = &mut self.resting {
+                ready!(resting.as_mut().poll(context));
+                self.resting = None;
+            }
+            let written = match &self.watched {
+                None => write(&self.stream),
+                Some(watched) => {
+                    let mut ready = ready!(watched.poll_write_ready(context))?;
+                    match ready.try_io(|_| write(&self.stream)) {
+                        Err(_no_room) => continue,
+                        Ok(written) => {
+                            // The buffer of the kernel is full: another write would only say so.
+                            if written.as_ref().is_ok_and(|written| *written < length_bytes) {
+                                ready.clear_ready();
+                            }
+                            written
+                        }
+                    }
+                }
+            };
+            match written {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // Without a free descriptor it rests, as for replies.
+                    let second = if is_much { self.stream.try_clone().ok() } else { None };
+                    match second.and_then(|second| watch(second, Interest::WRITABLE).ok()) {
+                        None => {
+                            self.resting = Some(Box::pin(sleep(self.rest)));
+                            self.rest = REST_MAX.min(self.rest * 2);
+                        }
+                        watched => self.watched = watched,
+                    }
+                }
+                written => {
+                    self.rest = REST;
+                    if !is_much {
+                        self.watched = None;
+                    }
+                    return Poll::Ready(written);
+                }
+            }
+        }
+    }
+}
+
 impl AsyncWrite for Sender {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(resting) = &mut this.resting {
-                ready!(resting.as_mut().poll(context));
-                this.resting = None;
-            }
-            match (&*this.stream).write(bytes) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    this.resting = Some(Box::pin(sleep(this.rest)));
-                    this.rest = REST_MAX.min(this.rest * 2);
-                }
-                written => {
-                    this.rest = REST;
-                    return Poll::Ready(written);
-                }
-            }
-        }
+        self.get_mut().poll_send(context, bytes.len(), |mut stream| stream.write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length_bytes = slices.iter().map(|slice| slice.len()).sum();
+        let write = |mut stream: &TcpStream| stream.write_vectored(slices);
+        self.get_mut().poll_send(context, length_bytes, write)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -201,6 +261,27 @@ mod tests {
         there.read_to_end(&mut read).await.unwrap();
         assert!(read.len() == LENGTH && read.iter().all(|byte| *byte == 7));
         sending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_second_descriptor_is_there_while_much_waits_and_gone_with_the_rest() {
+        let (_receiver, mut sender, mut there) = pair().await;
+        let much = vec![7; 1 << 20];
+        let mut sent = 0;
+        let slices = [IoSlice::new(&much), IoSlice::new(b"end")];
+        // Until there is no room.
+        let waits = std::time::Duration::from_millis(50);
+        while let Ok(count) = tokio::time::timeout(waits, sender.write_vectored(&slices)).await {
+            sent += count.unwrap();
+        }
+        assert!(sender.watched.is_some() && sender.resting.is_none());
+        let mut read = vec![0; sent];
+        there.read_exact(&mut read).await.unwrap();
+        assert!(sender.write(&much).await.unwrap() > 0);
+        let mut room = vec![0; 1 << 20];
+        assert!(there.read(&mut room).await.unwrap() > 0);
+        sender.write_all(b"end").await.unwrap();
+        assert!(sender.watched.is_none());
     }
 
     #[tokio::test]

@@ -1,34 +1,39 @@
-//! A completed document that is open for reading.
+//! A part of a completed document that is being read.
 
-use crate::error::Error;
-use crate::may_block::MayBlock;
-use crate::presence::{self, Presence};
-use crate::rejection::Rejection;
-use crate::shared::Shared;
-use crate::storage::Published;
-use crate::uploads;
-use std::sync::Arc;
-use tokio::task::spawn_blocking;
-use towline_types::{DocumentId, FileHash, FileSize, Offset, UserId};
-use towline_upload::{Phase, Refusal};
+use crate::command::ReadRequest;
+use crate::event::{Event, EventKind, EventReceiver, Opened, ReadEvent, Tag};
+use crate::reading::Piece;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::session::Session;
+use std::ops::Range;
+use towline_types::{DocumentId, FileHash, FileSize, Offset};
 
-/// See the module's description. The bytes are those of the file that was opened, also where
-/// another file gets its name in the meantime.
-#[derive(Debug)]
+/// The bytes of a document, a [piece](Piece) at a time. The bytes are those of the file that was
+/// opened, also where another file gets its name in the meantime. A few MiB are read ahead; no more
+/// is read while the caller keeps its pieces. Dropped, it reads no more.
 pub struct Content {
     id: DocumentId,
-    hash: FileHash,
-    published: Arc<Published>,
+    opened: Opened,
+    events: EventReceiver,
+    is_over: bool,
+    /// Its drop ends the read.
+    _session: Session,
 }
 
 impl Content {
     pub(super) async fn open(
-        shared: Arc<Shared>,
-        user: UserId,
-        id: DocumentId,
+        (mut session, mut events): (Session, EventReceiver),
+        request: ReadRequest,
     ) -> Result<Self, Rejection> {
-        let opening = move || open(&shared, user, id).map_err(|error| error.rejection());
-        spawn_blocking(opening).await.unwrap_or_else(|_| Err(Error::CutShort.rejection()))
+        session.read(Tag(0), request)?;
+        let opened = loop {
+            match next_event(&mut events).await? {
+                Some(ReadEvent::Opened(opened)) => break opened,
+                Some(ReadEvent::Piece(_) | ReadEvent::End(_)) => return Err(cut_off()),
+                None => {}
+            }
+        };
+        Ok(Self { id: request.id, opened, events, is_over: false, _session: session })
     }
 
     /// Which document it is.
@@ -37,57 +42,58 @@ impl Content {
         self.id
     }
 
-    /// The hash of the bytes that were uploaded.
+    /// The hash of the whole file that was uploaded.
     #[must_use]
     pub fn hash(&self) -> FileHash {
-        self.hash
+        self.opened.hash
     }
 
-    /// The length of the file in bytes.
+    /// The length of the whole file in bytes.
     #[must_use]
     pub fn filesize(&self) -> FileSize {
-        self.published.filesize
+        self.opened.filesize
     }
 
-    /// Reads up to `most_bytes` bytes from `offset` on: fewer only where the file ends. The bytes
-    /// come from the page cache where it has them, and stay there. Cancel-safe: it changes nothing.
+    /// What is read of the file: it ends where the file ends, if more was asked for.
+    #[must_use]
+    pub fn range(&self) -> &Range<Offset> {
+        &self.opened.range
+    }
+
+    /// The next bytes of the range, of one block; none behind the last ones. The pieces follow each
+    /// other without a gap. Cancel-safe: a piece that was read is there for the next call.
     ///
     /// # Errors
-    /// `StorageFailed` where the disk does not give the bytes out, or the file has become shorter.
-    pub async fn read_at(&self, offset: Offset, most_bytes: usize) -> Result<Vec<u8>, Rejection> {
-        let published = Arc::clone(&self.published);
-        let left = published.filesize.get().saturating_sub(offset.get());
-        let count = usize::try_from(left).map_or(most_bytes, |left| left.min(most_bytes));
-        let reading = move || {
-            let mut bytes = vec![0; count];
-            let read = published.read_exact_at(&mut bytes, offset).map(|()| bytes);
-            read.map_err(|error| Error::Storage(error).rejection())
-        };
-        spawn_blocking(reading).await.unwrap_or_else(|_| Err(Error::CutShort.rejection()))
+    /// `Damaged` where the file is found not to be the one that was uploaded: it was written to, or
+    /// its bytes do not fit its hash. Other kinds where the disk does not give the bytes out, or the
+    /// engine ends. The bytes of earlier pieces were verified as the
+    /// [request](ReadRequest::verifier) says, each block by itself.
+    pub async fn next(&mut self) -> Result<Option<Piece>, Rejection> {
+        while !self.is_over {
+            let event = next_event(&mut self.events).await.inspect_err(|_| self.is_over = true)?;
+            match event {
+                Some(ReadEvent::Piece(piece)) => return Ok(Some(piece)),
+                Some(ReadEvent::End(_)) => self.is_over = true,
+                Some(ReadEvent::Opened(_)) | None => {}
+            }
+        }
+        Ok(None)
     }
 }
 
-/// Opens the file of a completed document, where it is the file that was published, or may be and
-/// is verified here. Blocks.
-fn open(shared: &Shared, user: UserId, id: DocumentId) -> Result<Content, Error> {
-    let document = uploads::document_of(shared, user, id, MayBlock::on_own_thread())?;
-    let (Phase::Completed, Some(hash)) = (document.phase, document.blake3) else {
-        return Err(Error::Refused(Refusal::NotUploading(document.phase)));
-    };
-    let path = document.file_path.as_ref().ok_or(Error::Refused(Refusal::NotFound))?;
-    match presence::of(shared, &document) {
-        // A file that another program may have written is verified before it is served (P2).
-        Presence::Unread(found) => {
-            if presence::verify(shared, &document, &found, &mut |_| true)? != Some(true) {
-                return Err(Error::Refused(Refusal::NotFound));
-            }
-        }
-        Presence::Promised => {}
-        Presence::Gone | Presence::Other | Presence::Unknown => {
-            return Err(Error::Refused(Refusal::NotFound));
-        }
+/// The next event; none for one that only says that the engine is at work.
+async fn next_event(events: &mut EventReceiver) -> Result<Option<ReadEvent>, Rejection> {
+    let Some(Event { kind, .. }) = events.recv().await else { return Err(cut_off()) };
+    match kind {
+        EventKind::Read(event) => Ok(Some(event)),
+        EventKind::Rejected(rejection) => Err(rejection),
+        EventKind::Panicked => Err(Rejection::new(RejectionKind::Internal, PANICKED)),
+        _ => Ok(None),
     }
-    let published = shared.storage.published(user, path)?;
-    let published = published.ok_or(Error::Refused(Refusal::NotFound))?;
-    Ok(Content { id, hash, published: Arc::new(published) })
+}
+
+const PANICKED: &str = "the server made a mistake; nothing is lost, read again";
+
+fn cut_off() -> Rejection {
+    Rejection::new(RejectionKind::Stopping, "the server is stopping; read again later")
 }

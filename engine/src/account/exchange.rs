@@ -150,6 +150,8 @@ impl Exchange {
                 Heard::Outcome(Outcome::Answer(*answer))
             }
             EventKind::Rejected(rejection) => Heard::Rejected(rejection),
+            // Its session reads nothing.
+            EventKind::Read(_) => Heard::Position,
             EventKind::Panicked => {
                 const PANICKED: &str = "the server made a mistake; what is durable is kept";
                 return Err(Rejection::new(RejectionKind::Internal, PANICKED));

@@ -1,12 +1,14 @@
 //! Reading, writing and making files: what all files of the storage have in common.
 
-use super::ReadAt;
+use super::directory::stamp;
 use super::error::{Loss, StorageError};
+use super::{FileLook, ReadAt};
 use rustix::fs::{Advice, Mode, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use towline_state::catalog::FileStamp;
 use towline_types::Offset;
 
 /// A published file keeps this mode: its owner writes, its group reads, less what the
@@ -48,6 +50,13 @@ impl ReadAt for DiskFile {
                 Err(errno) => return Err(StorageError::unreadable(errno.into())),
             }
         }
+    }
+
+    fn look(&self) -> Result<FileLook, StorageError> {
+        let stat = rustix::fs::fstat(&self.0)
+            .map_err(|errno| StorageError::new("look at the open file", errno))?;
+        let FileStamp { inode, modified_ns, .. } = stamp(&stat);
+        Ok(FileLook { length_bytes: length_bytes(&stat), inode, modified_ns })
     }
 
     fn drop_cached(&self) {

@@ -18,7 +18,8 @@ mod tree_storage;
 
 use super::error::Loss;
 use super::{
-    GoesOn, Latch, Publishable, Published, Put, ReadAt, Staged, Staging, Storage, StorageError,
+    FileLook, GoesOn, Latch, Publishable, Published, Put, ReadAt, Staged, Staging, Storage,
+    StorageError,
 };
 use blocks::Blocks;
 use std::collections::BTreeMap;
@@ -358,6 +359,11 @@ struct MemoryFile(Arc<File>);
 impl ReadAt for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> Result<usize, StorageError> {
         Ok(self.0.content().written.read(buffer, index(at)))
+    }
+
+    fn look(&self) -> Result<FileLook, StorageError> {
+        let FileStamp { inode, modified_ns, .. } = self.0.stamp();
+        Ok(FileLook { length_bytes: self.0.length_bytes(), inode, modified_ns })
     }
 }
 

@@ -17,8 +17,26 @@ pub trait ReadAt: Any + fmt::Debug + Send + Sync {
     /// [`StorageError::Io`] where the bytes cannot be read.
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> Result<usize, StorageError>;
 
+    /// How long the file is now in bytes, and what it is known by now: the inode and the time of
+    /// modification alone, since the place of the mount cannot change while the file is open.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] where the file cannot be looked at.
+    fn look(&self) -> Result<FileLook, StorageError>;
+
     /// As [`Staging::drop_cached`](super::Staging::drop_cached).
     fn drop_cached(&self) {}
+}
+
+/// What a look at an open file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileLook {
+    /// The length in bytes.
+    pub length_bytes: u64,
+    /// The inode number.
+    pub inode: u64,
+    /// When it was last written to, in nanoseconds since 1970-01-01 UTC.
+    pub modified_ns: i64,
 }
 
 /// A published file, held open for reading. What is read is this very file, also where another
@@ -43,6 +61,25 @@ impl Published {
     #[must_use]
     pub const fn file_number(&self) -> u64 {
         self.stamp.inode
+    }
+
+    /// Whether the file is as it was when it was opened: no program has written to it since, as
+    /// far as its length and its time of modification tell.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] where the file cannot be looked at.
+    pub fn is_unchanged(&self) -> Result<bool, StorageError> {
+        let FileStamp { inode, modified_ns, .. } = self.stamp;
+        let opened = FileLook { length_bytes: self.filesize.get(), inode, modified_ns };
+        Ok(self.look()? == opened)
+    }
+
+    /// See [`ReadAt::look`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn look(&self) -> Result<FileLook, StorageError> {
+        self.content.look()
     }
 
     /// The same file, read from the device: what memory holds of it is dropped, as far as it is

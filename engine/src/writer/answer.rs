@@ -6,16 +6,12 @@ use crate::error::Error;
 use crate::event::{Answer, EventKind, Position};
 use crate::publish::volume_copies::CopyProgress;
 use crate::receipt::Receipt;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::Rejection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 use towline_state::catalog::DurableOffset;
 use towline_types::{DocumentId, FileSize, Offset};
 use towline_upload::Length;
-
-/// The message for a request whose long work was cut off by the stop of the engine.
-const STOPPING: &str = "the server is stopping; what came is kept, come again";
 
 /// When a document was stored of which a client is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,10 +47,8 @@ impl OrderedWriter {
         if error.is_for_operator() {
             self.shared.summary.fault(document, error);
             self.tell(document, EventKind::Rejected(error.rejection()));
-        } else if error.is_cut_off() && self.shared.stopping.is_cancelled() {
-            self.reject(Rejection::new(RejectionKind::Stopping, STOPPING), document);
         } else {
-            self.reject(error.rejection(), document);
+            self.reject(error.rejection_while(self.shared.stopping.is_cancelled()), document);
         }
     }
 
@@ -119,15 +113,7 @@ impl OrderedWriter {
         &self,
         document: DocumentId,
     ) -> impl FnMut(&dyn Fn() -> EventKind) + Send + use<> {
-        let (tag, events) = (self.tag, self.events.clone());
-        let every = self.shared.config.timings.report;
-        let mut reported = Instant::now();
-        move |kind| {
-            if reported.elapsed() >= every && !events.is_backed_up() {
-                reported = Instant::now();
-                events.send(tag, Some(document), kind());
-            }
-        }
+        self.events.now_and_then(self.tag, Some(document), self.shared.config.timings.report)
     }
 }
 

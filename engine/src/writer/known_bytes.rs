@@ -91,7 +91,7 @@ impl OrderedWriter {
         for document in documents {
             match presence::of(&self.shared, &document) {
                 _ if !presence::stands_for(&self.shared, &document, &begun.request.path) => {}
-                Presence::Promised => return self.is_there(&begun, document),
+                Presence::Promised(_) => return self.is_there(&begun, document),
                 Presence::Unread(_) => unread.push(document),
                 Presence::Gone => drop(presence::fail_missing(&self.shared, &document)),
                 Presence::Other | Presence::Unknown => {}

@@ -49,7 +49,7 @@ impl OrderedWriter {
                 return false;
             }
             match presence::of(&self.shared, document) {
-                Presence::Promised => true,
+                Presence::Promised(_) => true,
                 Presence::Unread(file) if document.filesize.get() <= SHORT_FILE_BYTES => {
                     let verified = presence::verify(&self.shared, document, &file, &mut |_| true);
                     matches!(verified, Ok(Some(true)))

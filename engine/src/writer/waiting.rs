@@ -1,7 +1,7 @@
 //! What a writer waits for without a thread.
 
 use super::state::OrderedWriter;
-use std::pin::pin;
+use crate::large_reads;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use towline_types::DocumentId;
@@ -11,24 +11,9 @@ impl OrderedWriter {
     /// called now and then, to tell the client that its request still waits.
     pub(super) fn large_read<S: FnMut() + Send>(
         &self,
-        mut say: S,
+        say: S,
     ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<S> {
-        let permits = Arc::clone(&self.shared.large_reads);
-        let (ending, every) = (self.ending.clone(), self.shared.config.timings.report);
-        async move {
-            let mut permit = pin!(permits.acquire_owned());
-            loop {
-                tokio::select! {
-                    // If there is a permit, it is taken, even if the session has ended: work that
-                    // was begun goes on without its client, or finds out itself that it is not
-                    // wanted any more.
-                    biased;
-                    permit = &mut permit => return permit.ok(),
-                    () = ending.cancelled() => return None,
-                    () = tokio::time::sleep(every) => say(),
-                }
-            }
-        }
+        large_reads::permit(&self.shared, self.ending.clone(), say)
     }
 
     /// Whether a request waits while another thread publishes the document that it names. A

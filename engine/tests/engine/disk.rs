@@ -2,7 +2,7 @@
 
 use crate::kit::{
     BLOCK, ada, buffer, complete, file, hash_of, kind, new_upload, offset, open_disk, path, pieces,
-    size, soon, stored, uploading,
+    read, size, soon, stored, uploading,
 };
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,9 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use towline_engine::{
     Account, Begun, Completion, Durability, Engine, EngineConfig, NewUpload, Origin, Phase,
+    ReadRequest,
 };
-use towline_types::{DocumentId, Offset};
+use towline_types::DocumentId;
 
 const LENGTH: usize = 2 * BLOCK + 5;
 
@@ -82,8 +83,7 @@ impl Disk {
     }
 
     async fn read(&self, id: DocumentId) -> Vec<u8> {
-        let content = soon(self.account().read(id)).await.unwrap();
-        soon(content.read_at(Offset::ZERO, usize::MAX)).await.unwrap()
+        read(&self.account(), ReadRequest::whole(id)).await.unwrap()
     }
 }
 
@@ -105,16 +105,6 @@ async fn documents_lie_under_their_names_and_nothing_else_is_left() {
     assert!(disk.read(id).await == bytes);
     let disk = disk.restart().await;
     assert!(disk.read(id).await == bytes);
-    let content = soon(disk.account().read(id)).await.unwrap();
-    assert_eq!(
-        (content.document_id(), content.hash(), content.filesize()),
-        (id, hash_of(&bytes), size(LENGTH))
-    );
-    assert!(
-        soon(content.read_at(offset(BLOCK - 3), 7)).await.unwrap() == bytes[BLOCK - 3..BLOCK + 4]
-    );
-    assert!(soon(content.read_at(offset(LENGTH - 2), 7)).await.unwrap() == bytes[LENGTH - 2..]);
-    assert!(soon(content.read_at(offset(LENGTH), 7)).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +131,7 @@ async fn a_removed_file_is_no_document_any_more() {
     let bytes = file(1000, 1);
     let id = disk.put("doc", &bytes).await.receipt.document_id();
     fs::remove_file(disk.file("doc")).unwrap();
-    assert_eq!(kind(soon(disk.account().read(id)).await), "NotFound");
+    assert_eq!(kind(read(&disk.account(), ReadRequest::whole(id)).await), "Damaged");
     let mut upload = uploading(disk.begin(known("doc", &bytes)).await);
     let block = buffer(disk.engine.buffers(), &bytes).await;
     soon(upload.write(offset(0), block)).await.unwrap();
@@ -161,7 +151,7 @@ async fn a_file_that_was_changed_is_neither_served_nor_copied() {
     drop(uploading(disk.begin(known("other", &bytes)).await));
     let found = soon(disk.account().find(path("doc"), size(1000), Some(hash_of(&bytes)))).await;
     assert_eq!(found.unwrap().same_place, None);
-    assert_eq!(kind(soon(disk.account().read(id)).await), "NotFound");
+    assert_eq!(kind(read(&disk.account(), ReadRequest::whole(id)).await), "Damaged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +181,7 @@ async fn large_files_are_copied_too() {
     // The copy is a source itself.
     let second = stored(disk.begin(known("c/doc", &bytes)).await);
     assert!(second.receipt.is_copy());
-    assert_eq!(kind(soon(disk.account().read(source)).await), "Failed");
+    assert_eq!(kind(read(&disk.account(), ReadRequest::whole(source)).await), "Failed");
     assert_eq!(disk.staged(), [""; 0]);
 }
 

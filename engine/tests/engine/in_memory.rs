@@ -1,6 +1,6 @@
 //! The engine that has no store but its own memory.
 
-use crate::kit::{BLOCK, CAPACITY_BYTES, complete, new_upload, pieces};
+use crate::kit::{BLOCK, CAPACITY_BYTES, complete, new_upload, part, pieces, read};
 use crate::kit::{ada, buffer, file, offset, soon, uploading};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -25,10 +25,9 @@ async fn a_document_goes_through_it_and_nothing_is_left_of_it() {
     let id = upload.id();
     complete(upload, None).await.unwrap();
 
-    let content = account.read(id).await.unwrap();
-    let read = soon(content.read_at(offset(BLOCK - 1), 100)).await.unwrap();
-    assert!(read == bytes[BLOCK - 1..][..100]);
-    drop((content, account));
+    let part = part(id, BLOCK - 1..BLOCK + 99);
+    assert!(read(&account, part).await.unwrap() == bytes[BLOCK - 1..][..100]);
+    drop(account);
     soon(engine.shut_down(Instant::now() + Duration::from_secs(5))).await.unwrap();
     assert!(!folder.exists());
 }

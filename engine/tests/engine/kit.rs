@@ -20,8 +20,8 @@ use towline_engine::storage::DataFolder;
 use towline_engine::{
     Account, Answer, Begun, BlockBuffer, BufferPool, Client as Ending, Command, CompleteRequest,
     Completion, Engine, EngineConfig, Event, EventKind, EventReceiver, Found, Grant, NewUpload,
-    Origin, Query, Rejection, ResumeRequest, SendingMode, Session, Status, Tag, UploadHandle,
-    WholeUpload,
+    Opened, Origin, Query, ReadEvent, ReadRequest, Rejection, ResumeRequest, SendingMode, Session,
+    Status, Tag, UploadHandle, WholeUpload,
 };
 use towline_state::catalog::Length;
 use towline_types::block::hash_block;
@@ -302,8 +302,7 @@ impl Server {
 
     /// The document's bytes as a reader gets them.
     pub(crate) async fn read(&self, id: DocumentId) -> Vec<u8> {
-        let content = soon(self.account().read(id)).await.unwrap();
-        soon(content.read_at(Offset::ZERO, usize::MAX)).await.unwrap()
+        read(&self.account(), ReadRequest::whole(id)).await.unwrap()
     }
 
     /// Stops in good order.
@@ -357,6 +356,26 @@ impl Server {
     pub(crate) fn crash(&self) -> Crash {
         Crash::of(self.folder.path(), &self.storage)
     }
+}
+
+/// The bytes of a part of a document, which follow each other without a gap.
+pub(crate) async fn read(account: &Account, request: ReadRequest) -> Result<Vec<u8>, Rejection> {
+    let mut content = soon(account.read(request)).await?;
+    let (mut bytes, mut at) = (Vec::new(), content.range().start);
+    while let Some(piece) = soon(content.next()).await? {
+        assert_eq!(piece.offset(), at);
+        assert!(!piece.bytes().is_empty());
+        at = at.plus(piece.bytes().len() as u64);
+        bytes.extend_from_slice(piece.bytes());
+    }
+    assert_eq!(at, content.range().end);
+    Ok(bytes)
+}
+
+/// A part of a document, as a range of its bytes.
+pub(crate) fn part(id: DocumentId, range: Range<usize>) -> ReadRequest {
+    let length_bytes = Some(range.len() as u64);
+    ReadRequest { offset: offset(range.start), length_bytes, ..ReadRequest::whole(id) }
 }
 
 /// Waits until all threads of an engine have let go of its data folder. What they record until

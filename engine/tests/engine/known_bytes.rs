@@ -3,9 +3,9 @@
 use crate::kit::scripted::{damage, full, passing};
 use crate::kit::{
     BLOCK, Call, Extensions, Moment, Server, ada, bob, complete, file, hash_of, kind, new_upload,
-    soon, stored, uploading,
+    read, soon, stored, uploading,
 };
-use towline_engine::{Begun, Client as Ending, Command, EventKind, NewUpload};
+use towline_engine::{Begun, Client as Ending, Command, EventKind, NewUpload, ReadRequest};
 use towline_types::OnConflict;
 
 const COPIES: Extensions = Extensions { copies: true, deferred: false, renames: false };
@@ -148,7 +148,7 @@ async fn the_disk_is_looked_at_before_anything_is_said() {
     server.write(&mut upload, &bytes, 0..2000).await;
     let completion = complete(upload, None).await.unwrap();
     assert_eq!(completion.receipt.path().to_string(), "a/doc", "the name is free");
-    assert_eq!(kind(soon(server.account().read(id)).await), "Failed");
+    assert_eq!(kind(read(&server.account(), ReadRequest::whole(id)).await), "Failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

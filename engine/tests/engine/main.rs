@@ -17,6 +17,7 @@ mod lent_sources;
 mod limits;
 mod progress;
 mod read_only;
+mod reading;
 mod recovery;
 mod relaxed;
 mod replacing;

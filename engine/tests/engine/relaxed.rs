@@ -4,7 +4,7 @@ use crate::kit::{
     BLOCK, Call, Crash, Extensions, Scripted, Server, ada, complete, file, hash_of, kind,
     new_upload, offset, soon, stored, without_timed_checkpoints,
 };
-use towline_engine::{Durability, EngineConfig, Phase};
+use towline_engine::{Durability, EngineConfig, Phase, ReadRequest};
 
 const LENGTH: usize = BLOCK + 5;
 
@@ -151,7 +151,7 @@ async fn a_name_that_survives_without_its_bytes_is_no_document() {
     let left = crash.after_power_cut();
     // A disk has it set aside, and the upload fails; this store has no place for it.
     assert_ne!(left.status(id).await.phase, Phase::Completed);
-    assert!(soon(left.account().read(id)).await.is_err());
+    assert!(soon(left.account().read(ReadRequest::whole(id))).await.is_err());
     assert!(soon(left.account().receipt(id)).await.is_err());
     let again = left.put_whole(new_upload("a/doc", 1000), &bytes).await.unwrap();
     assert_eq!(again.receipt.path().to_string(), "a/doc (1)");

@@ -4,7 +4,7 @@ use crate::kit::{
     BLOCK, Server, complete, file, hash_of, id, kind, new_upload, offset, refused, size, soon,
     stored, uploading, value_of, without_timed_checkpoints,
 };
-use towline_engine::{Begun, RejectionKind, ResumeRequest, SendingMode};
+use towline_engine::{Begun, ReadRequest, RejectionKind, ResumeRequest, SendingMode};
 use towline_types::DocumentId;
 
 const LENGTH: usize = 2 * BLOCK + 5;
@@ -112,7 +112,7 @@ async fn what_is_not_there_or_anothers_is_not_found() {
     assert_eq!(of_ada.message, absent.message, "a stranger learns nothing");
     assert_eq!(kind(soon(bob.status(id_of_ada)).await), "NotFound");
     assert_eq!(kind(soon(bob.cancel(id_of_ada)).await), "NotFound");
-    assert_eq!(kind(soon(bob.read(id_of_ada)).await), "NotFound");
+    assert_eq!(kind(soon(bob.read(ReadRequest::whole(id_of_ada))).await), "NotFound");
     assert_eq!(kind(soon(bob.receipt(id_of_ada)).await), "NotFound");
     assert_eq!(
         kind(soon(bob.held_blocks(id_of_ada, towline_types::BlockIndex::FIRST, 1)).await),

@@ -82,6 +82,7 @@ const fn code(kind: &RejectionKind) -> Code {
         RejectionKind::TooMany { .. } => Code::TooMany,
         RejectionKind::StorageRefused => Code::StorageRefused,
         RejectionKind::StorageFailed => Code::StorageFailed,
+        RejectionKind::Damaged => Code::StorageFailed,
         RejectionKind::StorageReadOnly => Code::StorageReadOnly,
         RejectionKind::Contended | RejectionKind::Internal => Code::Internal,
         RejectionKind::Stopping => Code::ShuttingDown,

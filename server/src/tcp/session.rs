@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use towline_engine::{
-    Client, Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, Session,
+    Client, Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, ReadEvent, Session,
 };
 use towline_protocol::frame::FrameLimits;
 use towline_protocol::limits::CHANNELS_MAX;
@@ -185,7 +185,12 @@ where
         let timings = self.shared.timings;
         let stopping = self.shared.stopping.clone();
         let mut deaf_since = None;
+        // The client has said all it had to say, and waits for documents that it has asked for.
+        let mut only_listens = false;
         loop {
+            if only_listens && !self.session.is_reading() && self.outgoing.is_empty() {
+                return End::Finished;
+            }
             // A client that does not read is not read from, and keeps no buffer from others (P6).
             let listens = self.outgoing.has_room() && self.events.len() < REQUESTS_MAX as usize;
             if !listens {
@@ -207,6 +212,7 @@ where
             }
             let patience = self.source.deadline(timings.frame, timings.silence);
             let unread = self.outgoing.deadline(timings.unread);
+            let has_content = self.outgoing.has_content();
             // Every branch is cancel-safe: `Access::ends`, receiving from a channel, one
             // write, `Source::next` (see there), and waiting. The one that waits for nothing
             // is for when nothing more has come.
@@ -222,11 +228,18 @@ where
                     if sent.is_err() {
                         return End::Gone;
                     }
+                    // A client that takes the bytes of a document need not say anything.
+                    if has_content {
+                        self.source.excuse_silence();
+                    }
                 }
-                incoming = self.source.next(), if listens || self.source.is_lent() => {
+                incoming = self.source.next(),
+                    if !only_listens && (listens || self.source.is_lent()) =>
+                {
                     match incoming {
                         // The lane has had it: the clocks and all else are looked at first.
                         None => {}
+                        Some(Ok(Incoming::End)) if self.waits_for_documents() => only_listens = true,
                         Some(Ok(incoming)) => {
                             if let Some(end) = self.take(incoming).await {
                                 return end;
@@ -242,7 +255,7 @@ where
                     self.session.release_held_back();
                 }
                 () = sleep_until(unread.unwrap_or(patience)), if unread.is_some() => return End::Gone,
-                () = sleep_until(patience), if listens => {
+                () = sleep_until(patience), if listens && !only_listens => {
                     if self.source.deadline(timings.frame, timings.silence) <= Instant::now() {
                         return End::Closed(ErrorReply::new(
                             Code::TooSlow,
@@ -252,6 +265,10 @@ where
                 }
             }
         }
+    }
+
+    fn waits_for_documents(&self) -> bool {
+        self.session.is_reading() || self.outgoing.has_content()
     }
 
     async fn take(&mut self, incoming: Incoming) -> Option<End> {
@@ -446,6 +463,9 @@ async fn drain_events<W: AsyncWrite + Unpin>(
 }
 
 fn forward<W: AsyncWrite + Unpin>(outgoing: &mut SendBuffer<W>, event: Event) {
+    if let EventKind::Read(ReadEvent::Piece(piece)) = event.kind {
+        return outgoing.push_content(translate::content_head(event.tag, &piece), piece);
+    }
     if let Some(frames) = translate::frames(&event) {
         outgoing.push_frames(&frames);
     }

@@ -6,7 +6,6 @@ mod tree;
 pub(super) use tree::shown;
 
 use std::ops::Range;
-use towline_engine::Receipt;
 use towline_engine::{
     Answer, Event, EventKind, Grant, GrantedBy, Position, Status as DocumentStatus, Tag,
 };
@@ -14,7 +13,9 @@ use towline_engine::{
     BlockPages, Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest,
 };
 use towline_engine::{Length, Phase, SendingMode};
+use towline_engine::{Piece, Receipt};
 use towline_engine::{Rejection, RejectionKind};
+use towline_protocol::frame::{BLOCK_FRAME_BYTES, CHUNK_HEAD_BYTES};
 use towline_protocol::limits::WITHDRAW_RANGES_MAX;
 use towline_protocol::reply::{
     Blocks, Cancelled, Found, Granted, Progress, Reply, Status, Success, Unfinished,
@@ -183,6 +184,19 @@ const fn refuse_query(rejection: Rejection) -> Command {
     Command::Reject { rejection, request: RejectedRequest::Query }
 }
 
+/// The heads of the frames of a piece: the value of its block, where it comes with one, and the
+/// beginning of its chunk.
+pub(crate) fn content_head(tag: Tag, piece: &Piece) -> Vec<u8> {
+    let channel = Channel(tag.0);
+    let mut head = Vec::with_capacity(BLOCK_FRAME_BYTES + CHUNK_HEAD_BYTES);
+    if let Some((index, value)) = piece.value() {
+        head.extend_from_slice(&frame::block(channel, index, value));
+    }
+    let length = u32::try_from(piece.bytes().len()).expect("a piece is at most a block");
+    head.extend_from_slice(&frame::chunk_head(channel, piece.offset(), length));
+    head
+}
+
 /// How a client sends that says `blocks`, and one that does not.
 const fn mode(blocks: bool) -> SendingMode {
     if blocks { SendingMode::BLOCKS } else { SendingMode::PLAIN }
@@ -278,7 +292,7 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
             Some(Reply::Cancel(Cancelled { channel, document_id, status }))
         }
         // Its frames were made above.
-        EventKind::Tree(_) | EventKind::Panicked => None,
+        EventKind::Tree(_) | EventKind::Panicked | EventKind::Read(_) => None,
     }
 }
 

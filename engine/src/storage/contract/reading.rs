@@ -9,6 +9,7 @@ on_every_store!(
     what_is_written_in_any_order_is_read_and_published,
     a_range_of_a_document_is_read_and_nothing_beside_it,
     an_open_document_is_the_one_that_was_opened,
+    an_open_document_says_whether_it_was_written_to,
     the_file_number_stays_and_the_stamp_changes_with_the_bytes,
 );
 
@@ -73,6 +74,20 @@ pub(super) fn an_open_document_is_the_one_that_was_opened(subject: impl Subject)
     assert_eq!(&bytes[..2], b"es");
     let behind = loss(document.read_exact_at(&mut bytes, offset(3)));
     assert_eq!(behind, Some(Loss::Length { expected_bytes: 8, found_bytes: 5 }));
+}
+
+pub(super) fn an_open_document_says_whether_it_was_written_to(subject: impl Subject) {
+    let storage = subject.storage();
+    let staging = upload(storage, 1, b"bytes");
+    put(storage, 1, "doc").unwrap();
+    let document = storage.published(user(), &path("doc")).unwrap().unwrap();
+    assert!(document.is_unchanged().unwrap());
+    let mut bytes = [0; 5];
+    document.read_exact_at(&mut bytes, Offset::ZERO).unwrap();
+    assert!(document.is_unchanged().unwrap(), "a read changes nothing");
+    staging.write_all_at(b"more", offset(5)).unwrap();
+    assert!(!document.is_unchanged().unwrap());
+    assert_eq!(document.look().unwrap().length_bytes, 9);
 }
 
 pub(super) fn the_file_number_stays_and_the_stamp_changes_with_the_bytes(subject: impl Subject) {

@@ -200,6 +200,14 @@ pub(crate) fn text(event: &Event) -> String {
         },
         EventKind::Cancelled => "cancelled".to_owned(),
         EventKind::Tree(answer) => format!("{answer:?}"),
+        EventKind::Read(ReadEvent::Opened(Opened { filesize, range, .. })) => {
+            format!("opened {}..{} of {filesize}", range.start, range.end)
+        }
+        EventKind::Read(ReadEvent::Piece(piece)) => {
+            let value = piece.value().map_or_else(String::new, |(index, _)| format!(" of {index}"));
+            format!("piece {}+{}{value}", piece.offset(), piece.bytes().len())
+        }
+        EventKind::Read(ReadEvent::End(_)) => "end".to_owned(),
         EventKind::Rejected(rejection) => format!("rejected {:?}", rejection.kind),
         EventKind::Panicked => "panicked".to_owned(),
     };

@@ -12,8 +12,8 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 use towline_engine::storage::{
-    Copied, CopyStorage, DeferredStorage, GoesOn, Latch, MemoryStorage, NewName, Publishable,
-    Published, Put, Staged, Staging, Storage, StorageError,
+    Copied, CopyStorage, DeferredStorage, FileLook, GoesOn, Latch, MemoryStorage, NewName,
+    Publishable, Published, Put, Staged, Staging, Storage, StorageError,
 };
 use towline_state::catalog::FileStamp;
 use towline_types::{BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
@@ -462,6 +462,10 @@ impl towline_engine::storage::ReadAt for ScriptedFile {
         let length = usize::try_from(left).unwrap().min(buffer.len());
         self.found.read_exact_at(&mut buffer[..length], at)?;
         Ok(length)
+    }
+
+    fn look(&self) -> Result<FileLook, StorageError> {
+        self.found.look()
     }
 }
 

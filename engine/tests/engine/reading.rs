@@ -1,0 +1,361 @@
+//! Completed documents are read: ranges, the values of blocks, many reads of one session, and files
+//! that another program has changed.
+
+use crate::kit::{
+    BLOCK, Call, Client, Extensions, Moment, Scripted, Server, bob, file, hash_of, id, index, kind,
+    new_upload, offset, open_disk, part, read, size, soon, value_of,
+};
+use std::fs;
+use std::io::Write as _;
+use towline_engine::{
+    Durability, EventKind, Origin, READS_MAX, ReadEvent, ReadRequest, Tag, Verifier, WHOLE_BYTES,
+};
+
+const LENGTH: usize = 5 * BLOCK + 7;
+
+fn with_values(request: ReadRequest) -> ReadRequest {
+    ReadRequest { verifier: Verifier::Reader, ..request }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_read_and_nothing_beside_it() {
+    let server = Server::new().await;
+    let bytes = file(LENGTH, 1);
+    let id = server.put("a/doc", &bytes).await.receipt.document_id();
+    let account = server.account();
+    for range in [
+        0..LENGTH,
+        0..1,
+        0..BLOCK,
+        BLOCK - 3..BLOCK + 4,
+        BLOCK..3 * BLOCK,
+        3 * BLOCK + 1..LENGTH,
+        LENGTH - 1..LENGTH,
+        7..7,
+        LENGTH..LENGTH,
+    ] {
+        for request in [part(id, range.clone()), with_values(part(id, range.clone()))] {
+            assert!(read(&account, request).await.unwrap() == bytes[range.clone()], "{range:?}");
+        }
+    }
+    let mut content = soon(account.read(part(id, LENGTH - 2..LENGTH + 9))).await.unwrap();
+    let opened = (content.document_id(), content.hash(), content.filesize());
+    assert_eq!(opened, (id, hash_of(&bytes), size(LENGTH)));
+    assert_eq!(*content.range(), offset(LENGTH - 2)..offset(LENGTH), "it ends where the file does");
+    let last = soon(content.next()).await.unwrap().expect("two bytes");
+    assert_eq!((last.offset(), last.bytes()), (offset(LENGTH - 2), &bytes[LENGTH - 2..]));
+    assert!(soon(content.next()).await.unwrap().is_none());
+    assert!(soon(content.next()).await.unwrap().is_none(), "as often as it is asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_wholly_in_the_part_comes_with_its_value() {
+    let server = Server::new().await;
+    let bytes = file(LENGTH, 2);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    let request = with_values(part(id, BLOCK - 1..LENGTH));
+    let mut content = soon(server.account().read(request)).await.unwrap();
+    let mut values = Vec::new();
+    while let Some(piece) = soon(content.next()).await.unwrap() {
+        let at = usize::try_from(piece.offset().get()).unwrap();
+        assert!(piece.bytes().len() <= BLOCK - at % BLOCK, "of one block");
+        values.extend(piece.value());
+    }
+    let expected: Vec<_> = (1..6).map(|number| (index(number), value_of(&bytes, number))).collect();
+    assert_eq!(values, expected, "the last block is a short one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_value_of_an_only_block_is_the_hash_of_the_file() {
+    let server = Server::new().await;
+    for length in [1, 1000, BLOCK] {
+        let bytes = file(length, 3);
+        let id = server.put("doc", &bytes).await.receipt.document_id();
+        let request = with_values(ReadRequest::whole(id));
+        let mut content = soon(server.account().read(request)).await.unwrap();
+        let piece = soon(content.next()).await.unwrap().expect("a piece");
+        let (block, value) = piece.value().expect("a value");
+        assert_eq!((block.get(), value.as_bytes()), (0, hash_of(&bytes).as_bytes()));
+    }
+    let id = server.put("empty", &[]).await.receipt.document_id();
+    assert!(read(&server.account(), ReadRequest::whole(id)).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_says_why() {
+    let server = Server::new().await;
+    let account = server.account();
+    let bytes = file(1000, 4);
+    let done = server.put("doc", &bytes).await.receipt.document_id();
+    let unfinished = server.begin("other", 1000).await;
+    let kind_of = async |request| kind(read(&account, request).await);
+    assert_eq!(kind_of(ReadRequest::whole(id(999))).await, "NotFound");
+    assert_eq!(
+        kind_of(ReadRequest::whole(unfinished.id())).await,
+        "WrongPhase { phase: Uploading }"
+    );
+    assert_eq!(
+        kind_of(part(done, 1001..1002)).await,
+        r#"BadRequest { field: Some("offset"), max: Some(1000) }"#
+    );
+    let other = read(&server.account_of(bob()), ReadRequest::whole(done)).await;
+    assert_eq!(kind(other), "NotFound", "a document of another user does not exist");
+    soon(account.cancel(unfinished.id())).await.unwrap();
+    assert_eq!(kind_of(ReadRequest::whole(unfinished.id())).await, "Cancelled");
+}
+
+async fn hear_until_ends(client: &mut Client, mut ends: usize) -> Vec<String> {
+    let mut heard = Vec::new();
+    while ends > 0 {
+        let next = client.hear().await;
+        ends -= usize::from(next.contains(": end") || next.contains(": rejected"));
+        heard.push(next);
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reads_of_a_session_follow_each_other_whatever_their_tags() {
+    let server = Server::new().await;
+    let bytes = file(2 * BLOCK + 5, 5);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    let small = server.put("small", &bytes[..9]).await.receipt.document_id();
+    let missing = crate::kit::id(77);
+    let mut client = server.client();
+    let session = client.session();
+    session.read(Tag(7), ReadRequest::whole(id)).unwrap();
+    session.read(Tag(3), ReadRequest::whole(missing)).unwrap();
+    session.read(Tag(3), part(small, 2..6)).unwrap();
+    session.read(Tag(7), part(id, 9..9)).unwrap();
+    assert!(session.is_reading());
+    let heard = hear_until_ends(&mut client, 4).await;
+    assert_eq!(
+        heard,
+        [
+            format!("7: opened 0..2097157 of 2097157 #{id}"),
+            format!("7: piece 0+1048576 #{id}"),
+            format!("7: piece 1048576+1048576 #{id}"),
+            format!("7: piece 2097152+5 #{id}"),
+            format!("7: end #{id}"),
+            format!("3: rejected NotFound #{missing}"),
+            format!("3: opened 2..6 of 9 #{small}"),
+            format!("3: piece 2+4 #{small}"),
+            format!("3: end #{small}"),
+            format!("7: opened 9..9 of 2097157 #{id}"),
+            format!("7: end #{id}"),
+        ]
+    );
+    assert!(!client.session().is_reading());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_reads_than_a_session_may_have_are_refused_until_ends_are_taken() {
+    let server = Server::new().await;
+    let id = server.put("doc", b"x").await.receipt.document_id();
+    let mut client = server.client();
+    for _ in 0..READS_MAX {
+        client.session().read(Tag(0), ReadRequest::whole(id)).unwrap();
+    }
+    let refused = client.session().read(Tag(0), ReadRequest::whole(id));
+    assert_eq!(kind(refused), format!("TooMany {{ max: {READS_MAX} }}"));
+    assert_eq!(hear_until_ends(&mut client, 1).await.last().unwrap(), &format!("0: end #{id}"));
+    client.session().read(Tag(0), ReadRequest::whole(id)).unwrap();
+    hear_until_ends(&mut client, READS_MAX).await;
+    assert!(!client.session().is_reading());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_holds_a_few_buffers_and_up_no_writer() {
+    let server = Server::with(|config| config.limits.buffers = 12).await;
+    let bytes = file(20 * BLOCK, 6);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    let mut slow = server.client();
+    slow.session().read(Tag(1), ReadRequest::whole(id)).unwrap();
+    let mut held = Vec::new();
+    while held.len() < 3 {
+        held.push(slow.event().await);
+    }
+    // The event that the document is open, and two pieces, which are half of what all readers have:
+    // nothing more is read before they are dropped. Both another session and this one write
+    // meanwhile.
+    let other = file(16 * BLOCK, 7);
+    server.put("other", &other).await;
+    let (_, granted) = slow.begin(1, new_upload("third", other.len())).await;
+    assert_eq!(granted.offset, offset(0));
+    for number in 0..16 {
+        slow.data(1, &other, number * BLOCK..(number + 1) * BLOCK).await;
+    }
+    assert!(slow.complete(1).await.contains("completed third"));
+    // Another reader has its own share.
+    assert!(read(&server.account(), part(id, 0..3 * BLOCK)).await.unwrap() == bytes[..3 * BLOCK]);
+    drop(held);
+    let heard = hear_until_ends(&mut slow, 1).await;
+    assert!(heard.len() > 16, "the rest follows: {heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_get_short_pieces_when_they_hold_most_of_their_share() {
+    let server = Server::with(|config| config.limits.buffers = 12).await;
+    let bytes = file(3 * BLOCK + 5, 8);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    // A third of the pool is four buffers: the first reader keeps two of them.
+    let mut slow = server.client();
+    slow.session().read(Tag(0), part(id, 0..3 * BLOCK)).unwrap();
+    let held = [slow.event().await, slow.event().await, slow.event().await];
+    assert!(matches!(held[2].kind, EventKind::Read(ReadEvent::Piece(_))));
+    for request in [ReadRequest::whole(id), with_values(ReadRequest::whole(id))] {
+        let mut content = soon(server.account().read(request)).await.unwrap();
+        let (mut found, mut values) = (Vec::new(), Vec::new());
+        while let Some(piece) = soon(content.next()).await.unwrap() {
+            assert!(piece.bytes().len() < WHOLE_BYTES / 8, "{}", piece.bytes().len());
+            found.extend_from_slice(piece.bytes());
+            values.extend(piece.value());
+        }
+        assert!(found == bytes);
+        let blocks = if request.verifier == Verifier::Reader { 0..4 } else { 0..0 };
+        let expected: Vec<_> =
+            blocks.map(|number| (index(number), value_of(&bytes, number))).collect();
+        assert_eq!(values, expected);
+    }
+    drop(held);
+    let heard = hear_until_ends(&mut slow, 1).await;
+    assert_eq!(heard.last().unwrap(), &format!("0: end #{id}"), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_ends_with_its_session() {
+    let server = Server::new().await;
+    let bytes = file(20 * BLOCK, 9);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    let content = soon(server.account().read(ReadRequest::whole(id))).await.unwrap();
+    let mut client = server.client();
+    client.session().read(Tag(0), ReadRequest::whole(id)).unwrap();
+    client.event().await;
+    drop(content);
+    client.close(towline_engine::Client::Listens).await;
+    // The engine waits for all that works for sessions.
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_ends_the_read_and_not_the_session() {
+    let server = Server::new().await;
+    let bytes = file(3 * BLOCK, 10);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    let mut client = server.client();
+    let failing = || Err(crate::kit::scripted::passing());
+    server.storage.on(Moment::Before, Call::ReadPublished, 2, failing);
+    client.session().read(Tag(4), ReadRequest::whole(id)).unwrap();
+    let heard = hear_until_ends(&mut client, 1).await;
+    assert_eq!(heard.last().unwrap(), &format!("4: rejected Internal #{id}"));
+    client.session().read(Tag(4), ReadRequest::whole(id)).unwrap();
+    let heard = hear_until_ends(&mut client, 1).await;
+    assert_eq!(heard.last().unwrap(), &format!("4: end #{id}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_not_durable_yet_is_read_all_the_same() {
+    let deferred = Extensions { copies: true, deferred: true, renames: true };
+    let storage = Scripted::new(crate::kit::CAPACITY_BYTES, deferred);
+    let server = Server::over(storage, |config| config.durability = Durability::Relaxed).await;
+    let bytes = file(1000, 11);
+    let receipt = server.put_whole(new_upload("doc", 1000), &bytes).await.unwrap().receipt;
+    assert!(!receipt.is_durable());
+    assert_eq!(server.read(receipt.document_id()).await, bytes);
+}
+
+struct Disk {
+    engine: towline_engine::Engine,
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open_disk(folder.path(), |_| {});
+        engine.add_user("ada").await.unwrap();
+        Self { engine, folder }
+    }
+
+    fn account(&self) -> towline_engine::Account {
+        self.engine.account(crate::kit::ada(), Origin::new("a test"))
+    }
+
+    async fn put(&self, bytes: &[u8]) -> towline_types::DocumentId {
+        let new = new_upload("doc", bytes.len());
+        let mut upload = crate::kit::uploading(soon(self.account().begin(new)).await.unwrap());
+        for piece in crate::kit::pieces(0..bytes.len()) {
+            let block = crate::kit::buffer(self.engine.buffers(), &bytes[piece.clone()]).await;
+            soon(upload.write(offset(piece.start), block)).await.unwrap();
+        }
+        soon(upload.complete(None)).await.unwrap().receipt.document_id()
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("uploads/1/doc")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_to_while_it_is_read_is_not_given_out_as_good() {
+    let disk = Disk::new().await;
+    let bytes = file(20 * BLOCK, 12);
+    for (change, request) in [
+        ("append", with_values as fn(ReadRequest) -> ReadRequest),
+        ("cut", std::convert::identity as fn(ReadRequest) -> ReadRequest),
+    ] {
+        let id = disk.put(&bytes).await;
+        let place = soon(disk.account().status(id)).await.unwrap().path.to_string();
+        let file = disk.file().with_file_name(place);
+        let request = request(ReadRequest::whole(id));
+        let mut content = soon(disk.account().read(request)).await.unwrap();
+        let first = soon(content.next()).await.unwrap().expect("a piece");
+        assert!(first.bytes() == &bytes[..BLOCK]);
+        let mut writer = fs::OpenOptions::new().append(true).open(&file).unwrap();
+        if change == "append" {
+            writer.write_all(b"more").unwrap();
+        } else {
+            writer.set_len(3 * BLOCK as u64).unwrap();
+        }
+        drop(first);
+        let end = loop {
+            match soon(content.next()).await {
+                Ok(Some(piece)) => {
+                    let at = usize::try_from(piece.offset().get()).unwrap();
+                    assert!(piece.bytes() == &bytes[at..at + piece.bytes().len()]);
+                }
+                end => break end,
+            }
+        };
+        assert_eq!(kind(end), "Damaged", "{change}");
+        assert!(soon(content.next()).await.unwrap().is_none());
+        assert_eq!(kind(read(&disk.account(), ReadRequest::whole(id)).await), "Damaged");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_rot_under_the_same_stamp_are_found_before_the_last_of_them() {
+    let disk = Disk::new().await;
+    let bytes = file(4 * BLOCK + 5, 13);
+    let id = disk.put(&bytes).await;
+    let path = disk.file();
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut rotten = bytes.clone();
+    rotten[BLOCK + 77] ^= 1;
+    fs::write(&path, &rotten).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    // In two reads of one session, as a client asks for a large file.
+    let (mut session, mut events) = disk.account().session(1);
+    session.read(Tag(0), part(id, 0..3 * BLOCK)).unwrap();
+    session.read(Tag(0), part(id, 3 * BLOCK..bytes.len())).unwrap();
+    let mut heard = Vec::new();
+    while let Some(event) = soon(events.recv()).await {
+        heard.push(crate::kit::text(&event));
+        if heard.last().unwrap().contains("rejected") {
+            break;
+        }
+    }
+    assert_eq!(heard.last().unwrap(), &format!("0: rejected Damaged #{id}"));
+    assert!(!heard.iter().any(|event| event.contains("+5 ")), "{heard:?}");
+    assert_eq!(kind(read(&disk.account(), ReadRequest::whole(id)).await), "Damaged");
+}
