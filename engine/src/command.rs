@@ -6,7 +6,7 @@ use crate::data_source::DataSource;
 use crate::rejection::Rejection;
 use crate::tree::request::TreeRequest;
 use std::ops::Range;
-use towline_state::catalog::NodeWish;
+use towline_state::catalog::{NodeRef, NodeWish};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     OnConflict, SecondDigest, Sha256Hash,
@@ -219,11 +219,20 @@ pub enum Query {
     },
 }
 
+/// Which bytes are to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadTarget {
+    /// That document, also where it is not the current version of its file.
+    Version(DocumentId),
+    /// The current version of that file.
+    Current(NodeRef),
+}
+
 /// A part of a completed document that is to be read, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadRequest {
     /// The document.
-    pub id: DocumentId,
+    pub target: ReadTarget,
     /// The first byte. It may be the end of the file, and not lie behind it.
     pub offset: Offset,
     /// The most bytes that are wanted; none is the rest of the file. The range ends where the file
@@ -237,7 +246,8 @@ impl ReadRequest {
     /// A whole document, which the engine verifies.
     #[must_use]
     pub const fn whole(id: DocumentId) -> Self {
-        Self { id, offset: Offset::ZERO, length_bytes: None, verifier: Verifier::Engine }
+        let target = ReadTarget::Version(id);
+        Self { target, offset: Offset::ZERO, length_bytes: None, verifier: Verifier::Engine }
     }
 }
 

@@ -59,6 +59,9 @@ pub(crate) enum Error {
         "the server cannot look at the file just now: its disk may be missing; try again later"
     )]
     OutOfReach,
+    /// The client's fault: only a file has bytes that can be read.
+    #[error("a folder or a link has no bytes that could be read")]
+    NoBytes,
     /// The client's fault: a read begins behind the end of the file.
     #[error("the file ends at byte {filesize}, before the first byte that was asked for")]
     BehindEnd {
@@ -158,6 +161,7 @@ impl Error {
             Self::NoRoom { .. } | Self::NameUnsynced(_) | Self::OutOfReach => true,
             Self::Refused(_)
             | Self::Damaged { .. }
+            | Self::NoBytes
             | Self::BehindEnd { .. }
             | Self::OwnFolder
             | Self::RemovedWithFolder(_)
@@ -221,6 +225,7 @@ impl Error {
             Self::Contended => RejectionKind::Contended,
             Self::CutShort | Self::StillPublishing | Self::OutOfReach => RejectionKind::Internal,
             Self::Damaged { .. } => RejectionKind::Damaged,
+            Self::NoBytes => RejectionKind::NoBytes,
             Self::BehindEnd { filesize } => {
                 let (field, max) = (Some("offset".to_owned()), Some(filesize.get()));
                 RejectionKind::BadRequest { field, max }

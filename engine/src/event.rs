@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use towline_state::catalog::DurableOffset;
+use towline_state::catalog::{DurableOffset, Node};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     Timestamp,
@@ -98,6 +98,8 @@ pub enum ReadEvent {
 /// What is known of a document that was opened to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
+    /// The file, where the request named one and not a version.
+    pub node: Option<Box<Node>>,
     /// The length of the whole file in bytes.
     pub filesize: FileSize,
     /// The hash of the whole file.
@@ -296,6 +298,11 @@ impl EventSender {
             earlier.cancel();
         }
         token
+    }
+
+    /// Waits until no event is received any more. Cancel-safe.
+    pub(crate) async fn closed(&self) {
+        self.sender.closed().await;
     }
 
     /// Whether [`BACKLOG_MAX`] events wait: then a report is left out, and the next one says

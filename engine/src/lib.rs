@@ -84,7 +84,7 @@ pub use account::{Account, Begun, Completion, Content, UploadHandle};
 pub use buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{
-    BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, ReadRequest,
+    BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, ReadRequest, ReadTarget,
     RejectedRequest, RequestEnd, ResumeRequest, Verifier, WHOLE_BYTES_MAX, WholeUpload,
 };
 pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings, Keep};

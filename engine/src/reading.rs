@@ -27,7 +27,8 @@ pub(crate) use reader::Reader;
 use reader::{Given, Wants};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use towline_types::Offset;
+use towline_state::catalog::Node;
+use towline_types::{DocumentId, Offset};
 
 /// How many reads of one session may be asked for and not be over.
 pub const READS_MAX: usize = 64;
@@ -43,6 +44,10 @@ pub(crate) struct Reads {
 pub(crate) struct QueuedRead {
     tag: Tag,
     request: ReadRequest,
+    /// The document, once it is known.
+    id: Option<DocumentId>,
+    /// The file, where the request names one.
+    node: Option<Box<Node>>,
     place: OwnedSemaphorePermit,
 }
 
@@ -75,19 +80,23 @@ impl Reads {
             queue
         });
         // The reader has ended only where the session comes to its end.
-        let _ = queue.send(QueuedRead { tag, request, place });
+        let _ = queue.send(QueuedRead { tag, request, id: None, node: None, place });
         Ok(())
     }
 
-    /// Whether all reads that were asked for are over, and the door has taken their ends.
-    pub(crate) fn are_over(&self) -> bool {
-        self.places.available_permits() == READS_MAX
+    /// Waits until all reads that were asked for are over, and the door has taken their ends; or
+    /// until their reader has ended. Cancel-safe.
+    pub(crate) async fn over(&self) {
+        let places = u32::try_from(READS_MAX).expect("a small number");
+        let _ = self.places.acquire_many(places).await;
     }
 }
 
-/// Has the reader do what it can, and waits for what it needs, until the session ends.
+/// Has the reader do what it can, and waits for what it needs, until the session gives no answers
+/// any more, or its door takes none.
 async fn run(mut reader: Reader) {
     let (ending, events) = (reader.ending.clone(), reader.events.clone());
+    let receiver = events.clone();
     let work = async {
         loop {
             let Some(given) = wait_for_what(&mut reader).await else { return };
@@ -109,6 +118,7 @@ async fn run(mut reader: Reader) {
     tokio::select! {
         biased;
         () = ending.cancelled() => {}
+        () = receiver.closed() => {}
         () = work => {}
     }
 }

@@ -109,6 +109,8 @@ kinds! {
     StorageRefused "storage_refused",
     /// The disk did not keep what was written; the upload has failed.
     StorageFailed "storage_failed",
+    /// A folder or a link was to be read.
+    NoBytes "bad_state",
     /// The file of the document is not the one that was uploaded, or was removed from the disk.
     Damaged "damaged",
     /// The disk failed earlier: the server takes no changes until it was looked at.

@@ -248,16 +248,11 @@ impl Session {
     /// # Errors
     /// `TooMany` where [`READS_MAX`](crate::READS_MAX) reads of the session are not over.
     pub fn read(&mut self, tag: Tag, request: ReadRequest) -> Result<(), Rejection> {
-        let Self { shared, user, origin, events, ending, reads, .. } = self;
+        let Self { shared, user, origin, events, answers_end, reads, .. } = self;
         reads.push(tag, request, |requests| {
             let (shared, client) = (Arc::clone(shared), (*user, origin.clone()));
-            Reader::new(shared, client, events.clone(), ending.clone(), requests)
+            Reader::new(shared, client, events.clone(), answers_end.clone(), requests)
         })
-    }
-
-    /// Whether the end of a read that was asked for has not been taken yet.
-    pub fn is_reading(&self) -> bool {
-        !self.reads.are_over()
     }
 
     /// Drops a command that was admitted, because the session is to end.
@@ -345,6 +340,9 @@ impl Session {
         if !paused.is_empty() {
             let paused = paused.iter().map(|(_, active)| Arc::clone(active));
             self.shared.checkpoints.pause(paused).await;
+        }
+        if client == Client::AwaitsAnswers {
+            self.reads.over().await;
         }
         Closed { shared: Arc::clone(&self.shared), paused }
     }

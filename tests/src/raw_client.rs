@@ -9,16 +9,18 @@ mod expecting;
 mod frames;
 mod heard;
 mod hearing;
+mod reading;
 mod requests;
 mod sending;
 mod tree;
 
 pub use frames::{chunk_frame, chunk_frames};
 pub(crate) use heard::read;
-pub use heard::{Heard, errors};
+pub use heard::{Heard, Payload, errors};
+pub use reading::Received;
 pub use requests::{
-    about, find, hello, hello_of_version, join, nobodys_document, offset, position, resume, upload,
-    upload_of_size,
+    about, find, hello, hello_of_version, join, nobodys_document, offset, position, read_of,
+    resume, upload, upload_of_size,
 };
 
 pub use tree::{Changes, names, replayed};

@@ -26,14 +26,14 @@ impl Content {
         request: ReadRequest,
     ) -> Result<Self, Rejection> {
         session.read(Tag(0), request)?;
-        let opened = loop {
+        let (id, opened) = loop {
             match next_event(&mut events).await? {
-                Some(ReadEvent::Opened(opened)) => break opened,
-                Some(ReadEvent::Piece(_) | ReadEvent::End(_)) => return Err(cut_off()),
-                None => {}
+                (Some(id), Some(ReadEvent::Opened(opened))) => break (id, opened),
+                (_, None) => {}
+                (_, Some(_)) => return Err(cut_off()),
             }
         };
-        Ok(Self { id: request.id, opened, events, is_over: false, _session: session })
+        Ok(Self { id, opened, events, is_over: false, _session: session })
     }
 
     /// Which document it is.
@@ -71,7 +71,7 @@ impl Content {
     pub async fn next(&mut self) -> Result<Option<Piece>, Rejection> {
         while !self.is_over {
             let event = next_event(&mut self.events).await.inspect_err(|_| self.is_over = true)?;
-            match event {
+            match event.1 {
                 Some(ReadEvent::Piece(piece)) => return Ok(Some(piece)),
                 Some(ReadEvent::End(_)) => self.is_over = true,
                 Some(ReadEvent::Opened(_)) | None => {}
@@ -81,14 +81,16 @@ impl Content {
     }
 }
 
-/// The next event; none for one that only says that the engine is at work.
-async fn next_event(events: &mut EventReceiver) -> Result<Option<ReadEvent>, Rejection> {
-    let Some(Event { kind, .. }) = events.recv().await else { return Err(cut_off()) };
+/// The next event, with its document; none for one that only says that the engine is at work.
+async fn next_event(
+    events: &mut EventReceiver,
+) -> Result<(Option<DocumentId>, Option<ReadEvent>), Rejection> {
+    let Some(Event { document, kind, .. }) = events.recv().await else { return Err(cut_off()) };
     match kind {
-        EventKind::Read(event) => Ok(Some(event)),
+        EventKind::Read(event) => Ok((document, Some(event))),
         EventKind::Rejected(rejection) => Err(rejection),
         EventKind::Panicked => Err(Rejection::new(RejectionKind::Internal, PANICKED)),
-        _ => Ok(None),
+        _ => Ok((document, None)),
     }
 }
 

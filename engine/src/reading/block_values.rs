@@ -1,17 +1,39 @@
 //! What is known of the values of a document's blocks while it is read.
 
+use crate::log;
+use crate::shared::Shared;
+use towline_state::catalog::BLOCKS_PER_PAGE;
 use towline_types::block::block_count;
 use towline_types::file_hash::FileHasher;
-use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize};
+use towline_types::{BlockIndex, ChainingValue, DocumentId, FileHash, FileSize};
 
 /// See the module's description.
 #[derive(Debug)]
 pub(super) enum BlockValues {
     /// The file has one block or none: the value of the block is the hash of the file.
     OneBlock(ChainingValue),
-    /// No value is known before its block is hashed. The values of the blocks from the first one
-    /// on, as far as they were read one after another.
-    Hashed(FileHasher),
+    /// Whether the catalog keeps the values was not asked yet.
+    NotAsked,
+    /// The catalog keeps the values: the page of them that was used last.
+    Kept { page: u64, values: Vec<ChainingValue> },
+    /// The catalog does not keep the values: they are known of blocks that were hashed.
+    Hashed(HashedBlocks),
+}
+
+/// The blocks from the first one on, as far as they were read one after another.
+#[derive(Debug, Default)]
+pub(super) struct HashedBlocks {
+    whole: FileHasher,
+    /// Their values, while they are few enough to be kept.
+    values: Vec<ChainingValue>,
+}
+
+/// What the values of blocks are compared with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole {
+    pub(super) id: DocumentId,
+    pub(super) filesize: FileSize,
+    pub(super) hash: FileHash,
 }
 
 /// Whether the values of the blocks fit the hash of the whole file.
@@ -23,38 +45,96 @@ pub(super) enum Fit {
     Differs,
 }
 
+/// The most values that a session collects of a file whose values are not kept, to keep them: 2 MiB
+/// of memory, for a file of 64 GiB. The blocks of a longer file are hashed at each read.
+const COLLECTED_MAX: u64 = 16 * BLOCKS_PER_PAGE;
+
 impl BlockValues {
     pub(super) fn new(filesize: FileSize, hash: FileHash) -> Self {
         match block_count(filesize) {
             0 | 1 => Self::OneBlock(ChainingValue::from_bytes(*hash.as_bytes())),
-            _ => Self::Hashed(FileHasher::default()),
+            _ => Self::NotAsked,
         }
     }
 
-    /// The value that the block was uploaded with, where it is known.
-    pub(super) fn known(&self, _index: BlockIndex) -> Option<ChainingValue> {
+    /// The value that the block was uploaded with, where it is known. Blocks.
+    pub(super) fn known(
+        &mut self,
+        shared: &Shared,
+        id: DocumentId,
+        index: BlockIndex,
+    ) -> Option<ChainingValue> {
+        let wanted = index.get() / BLOCKS_PER_PAGE;
         match self {
-            Self::OneBlock(value) => Some(*value),
-            Self::Hashed(_) => None,
+            Self::OneBlock(value) => return Some(*value),
+            Self::Hashed(_) => return None,
+            Self::Kept { page, .. } if *page == wanted => {}
+            Self::Kept { .. } | Self::NotAsked => *self = Self::ask(shared, id, wanted),
+        }
+        let Self::Kept { values, .. } = self else { return None };
+        let place = usize::try_from(index.get() % BLOCKS_PER_PAGE).expect("a page fits in memory");
+        values.get(place).copied()
+    }
+
+    fn ask(shared: &Shared, id: DocumentId, page: u64) -> Self {
+        match shared.catalog.block_values(id, page).wait() {
+            Ok(Some(values)) => Self::Kept { page, values },
+            Ok(None) => Self::Hashed(HashedBlocks::default()),
+            Err(error) => {
+                let error = log::chain(&error);
+                tracing::warn!(document_id = %id, error, "the kept values of its blocks cannot be read");
+                Self::Hashed(HashedBlocks::default())
+            }
         }
     }
 
     /// Notes the value of a block that was read. With the last block of a file whose blocks were
-    /// all read in their order, the whole is compared with the hash of the file.
+    /// all read in their order, the whole is compared with the hash of the file; where it fits, the
+    /// catalog keeps the values. Blocks.
     pub(super) fn hashed(
         &mut self,
+        shared: &Shared,
         index: BlockIndex,
         value: ChainingValue,
-        (filesize, hash): (FileSize, FileHash),
+        file: Whole,
     ) -> Fit {
-        let Self::Hashed(whole) = self else { return Fit::Fits };
+        let Self::Hashed(blocks) = self else { return Fit::Fits };
         if index == BlockIndex::FIRST {
-            *whole = FileHasher::default();
+            *blocks = HashedBlocks::default();
         }
-        if index.get() == whole.blocks() {
-            whole.push(value);
+        if index.get() != blocks.whole.blocks() {
+            return Fit::Fits;
         }
-        let is_whole = whole.blocks() == block_count(filesize);
-        if is_whole && whole.finish() != hash { Fit::Differs } else { Fit::Fits }
+        blocks.whole.push(value);
+        let count = block_count(file.filesize);
+        if count <= COLLECTED_MAX {
+            blocks.values.push(value);
+        }
+        if blocks.whole.blocks() < count {
+            return Fit::Fits;
+        }
+        if blocks.whole.finish() != file.hash {
+            return Fit::Differs;
+        }
+        blocks.keep(shared, file.id);
+        *self = Self::NotAsked;
+        Fit::Fits
+    }
+}
+
+impl HashedBlocks {
+    /// Has the catalog keep the values, which fit the hash of the file. Where it cannot, they are
+    /// hashed again the next time.
+    fn keep(&self, shared: &Shared, id: DocumentId) {
+        let page_values = usize::try_from(BLOCKS_PER_PAGE).expect("a page fits in memory");
+        let pages = self.values.chunks(page_values).zip(0..);
+        let kept: Vec<_> = pages
+            .map(|(values, page)| shared.catalog.keep_block_values(id, page, values.to_vec()))
+            .collect();
+        for kept in kept {
+            if let Err(error) = kept.wait() {
+                tracing::debug!(document_id = %id, %error, "the values of its blocks are not kept");
+            }
+        }
     }
 }

@@ -1,17 +1,18 @@
 //! The file of a completed document, open for reading.
 
-use super::block_values::{BlockValues, Fit};
+use super::block_values::{BlockValues, Fit, Whole};
 use crate::buffer::BlockBuffer;
 use crate::command::Verifier;
 use crate::error::Error;
 use crate::may_block::MayBlock;
 use crate::presence::{self, Presence};
 use crate::publish::finish_on_request;
+use crate::read_and_hash;
 use crate::shared::Shared;
-use crate::storage::{GoesOn, Published, StorageError};
+use crate::storage::{GoesOn, Published, Spot, StorageError};
 use crate::uploads;
 use std::ops::Range;
-use towline_state::catalog::{Document, FileStamp};
+use towline_state::catalog::{Document, FileStamp, Kept};
 use towline_types::block::{BLOCK_SIZE_BYTES, BlockHasher};
 use towline_types::{BlockIndex, ChainingValue, DocumentId, FileHash, FileSize, Offset, UserId};
 use towline_upload::{Phase, Refusal};
@@ -62,6 +63,9 @@ pub(super) fn open(shared: &Shared, user: UserId, id: DocumentId) -> Result<Open
     let (Phase::Completed, Some(hash)) = (document.phase, document.blake3) else {
         return Err(not_readable(document));
     };
+    if document.kept != Kept::InPlace {
+        return open_kept(shared, document, hash);
+    }
     match presence::of(shared, &document) {
         Presence::Promised(published) => {
             Ok(Opening::Open(Box::new(DocumentFile::new(document, hash, published))))
@@ -77,6 +81,27 @@ pub(super) fn open(shared: &Shared, user: UserId, id: DocumentId) -> Result<Open
         }
         Presence::Unknown => Err(Error::OutOfReach),
     }
+}
+
+/// Opens the file of an old version, or of a file in the trash. It was renamed or linked there, so
+/// its inode and its time of modification are those that it had in its place.
+fn open_kept(shared: &Shared, document: Document, hash: FileHash) -> Result<Opening, Error> {
+    let (spot, below) = match &document.kept {
+        Kept::InTrash { root, below } => (Spot::Trash(*root), below.as_slice()),
+        Kept::OldVersion | Kept::InPlace => (Spot::Version(document.document_id), [].as_slice()),
+    };
+    let Some(found) = shared.storage.open_spot(document.user_id, &spot, below)? else {
+        return Err(damaged(shared, &document, "it was removed from the disk", "was removed"));
+    };
+    let known = document.stamp.map(|stamp| FileStamp { mount_depth: None, ..stamp });
+    let is_known = FileStamp { mount_depth: None, ..found.stamp }.is_known_by(known);
+    if found.filesize != document.filesize {
+        return Err(damaged(shared, &document, "another file has its place", OTHER_FILE));
+    }
+    Ok(match is_known {
+        true => Opening::Open(Box::new(DocumentFile::new(document, hash, found))),
+        false => Opening::Unread(Box::new(UnreadFile { document, hash, published: found })),
+    })
 }
 
 /// What a client hears of a file that is not the one that was uploaded.
@@ -114,12 +139,36 @@ impl UnreadFile {
         goes_on: GoesOn<'_>,
     ) -> Result<DocumentFile, Error> {
         let Self { document, hash, published } = self;
+        if document.kept != Kept::InPlace {
+            return verify_kept(shared, document, hash, published, goes_on);
+        }
         match presence::verify(shared, &document, &published, goes_on)? {
             Some(true) => Ok(DocumentFile::new(document, hash, published)),
             // The log names it already.
             Some(false) => Err(Error::Damaged { what: OTHER_FILE }),
             None => Err(Error::CutShort),
         }
+    }
+}
+
+/// As [`presence::verify`], of a file that has no place: its stamp is not recorded, so it is read
+/// again the next time.
+fn verify_kept(
+    shared: &Shared,
+    document: Document,
+    hash: FileHash,
+    published: Published,
+    goes_on: GoesOn<'_>,
+) -> Result<DocumentFile, Error> {
+    let filesize = document.filesize;
+    let read = |buffer: &mut [u8], at: Offset| published.read_exact_at(buffer, at);
+    let take = |_: &[u8], index: BlockIndex| Ok(goes_on(index.end(filesize)));
+    match read_and_hash::of_blocks(filesize, read, take)? {
+        Some(found) if found == hash => Ok(DocumentFile::new(document, hash, published)),
+        Some(_) => {
+            Err(damaged(shared, &document, "it has other bytes than were uploaded", OTHER_FILE))
+        }
+        None => Err(Error::CutShort),
     }
 }
 
@@ -199,13 +248,14 @@ impl DocumentFile {
         verifier: Verifier,
         hash: impl FnOnce(&Self) -> Result<ChainingValue, Error>,
     ) -> Result<ChainingValue, Error> {
-        let known = self.values.known(index);
+        let (id, filesize, whole_hash) = (self.document.document_id, self.filesize(), self.hash);
+        let known = self.values.known(shared, id, index);
         if let (Some(known), Verifier::Reader) = (known, verifier) {
             return Ok(known);
         }
         let value = hash(self)?;
-        let whole = (self.filesize(), self.hash);
-        let fits = self.values.hashed(index, value, whole) == Fit::Fits;
+        let whole = Whole { id, filesize, hash: whole_hash };
+        let fits = self.values.hashed(shared, index, value, whole) == Fit::Fits;
         if !fits || known.is_some_and(|known| known != value) {
             presence::mark_damaged(shared, &self.document);
             return Err(Error::Damaged { what: "does not have the bytes that were uploaded" });

@@ -4,7 +4,7 @@ use super::QueuedRead;
 use super::document_file::{self, DocumentFile, KnownBlocks, Opening, UnreadFile};
 use super::piece::Piece;
 use super::room::{ReadBuffer, ReadRoom, ReadShare};
-use crate::command::Verifier;
+use crate::command::{ReadTarget, Verifier};
 use crate::error::Error;
 use crate::event::{EventKind, EventSender, Opened, Position, ReadEnd, ReadEvent};
 use crate::origin::Origin;
@@ -13,9 +13,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
-use towline_state::catalog::DurableOffset;
+use towline_state::catalog::{DurableOffset, Located};
 use towline_types::block::BLOCK_SIZE_BYTES;
-use towline_types::{FileSize, Offset, UserId};
+use towline_types::{DocumentId, FileSize, Offset, UserId};
 use towline_upload::Length;
 
 /// See the module's description.
@@ -93,7 +93,7 @@ impl Reader {
     /// Works until something has to be waited for, or the session ends. Blocks.
     pub(super) fn work(&mut self, given: Given) {
         let mut given = Some(given);
-        while let Some(next) = given.take().filter(|_| !self.ending.is_cancelled()) {
+        while let Some(next) = given.take().filter(|_| self.is_wanted()) {
             match next {
                 Given::Request(read) => self.open(read),
                 Given::Buffer(buffer) => self.give(buffer),
@@ -107,8 +107,14 @@ impl Reader {
         }
     }
 
-    fn open(&mut self, read: QueuedRead) {
-        match document_file::open(&self.shared, self.user, read.request.id) {
+    /// Whether events are given out and received.
+    fn is_wanted(&self) -> bool {
+        !self.ending.is_cancelled() && !self.events.is_closed()
+    }
+
+    fn open(&mut self, mut read: QueuedRead) {
+        let located = self.locate(&mut read);
+        match located.and_then(|id| document_file::open(&self.shared, self.user, id)) {
             Ok(Opening::Open(file)) => self.begin(read, file),
             Ok(Opening::Unread(file)) => {
                 let is_large = file.is_large();
@@ -119,6 +125,24 @@ impl Reader {
             }
             Err(error) => self.reject(read, &error),
         }
+    }
+
+    /// Finds the document that is to be read.
+    fn locate(&self, read: &mut QueuedRead) -> Result<DocumentId, Error> {
+        let id = match &read.request.target {
+            ReadTarget::Version(id) => *id,
+            ReadTarget::Current(node) => {
+                let node = match self.shared.catalog.locate(self.user, node.clone()).wait()? {
+                    Located::Living { node, .. } | Located::InTrash { node, .. } => node,
+                    Located::Root => return Err(Error::NoBytes),
+                };
+                let id = node.version.as_ref().ok_or(Error::NoBytes)?.document_id;
+                read.node = Some(Box::new(node));
+                id
+            }
+        };
+        read.id = Some(id);
+        Ok(id)
     }
 
     fn verify(&mut self) {
@@ -140,12 +164,12 @@ impl Reader {
     /// Tells the client now and then how much of the file was read that has to be verified.
     pub(super) fn says_read(&self) -> impl FnMut(Offset) + Send + use<> {
         let about = match &self.state {
-            State::Verifying(read, file) => Some((read.tag, read.request.id, file.filesize())),
+            State::Verifying(read, file) => Some((read.tag, read.id, file.filesize())),
             State::Idle | State::Giving(_) => None,
         };
         let every = self.shared.config.timings.report;
-        let mut say = about
-            .map(|(tag, id, filesize)| (self.events.now_and_then(tag, Some(id), every), filesize));
+        let mut say =
+            about.map(|(tag, id, filesize)| (self.events.now_and_then(tag, id, every), filesize));
         move |at| {
             if let Some((say, filesize)) = &mut say {
                 say(&|| at_work(at, *filesize));
@@ -153,7 +177,7 @@ impl Reader {
         }
     }
 
-    fn begin(&mut self, read: QueuedRead, mut file: Box<DocumentFile>) {
+    fn begin(&mut self, mut read: QueuedRead, mut file: Box<DocumentFile>) {
         if let Some(known) = self.known.take() {
             file.recall(known);
         }
@@ -163,7 +187,8 @@ impl Reader {
         }
         let end = request.length_bytes.map_or(Offset::MAX, |length| request.offset.plus(length));
         let left = request.offset..end.min(filesize.end());
-        let opened = Opened { filesize, hash: file.hash(), range: left.clone() };
+        let node = read.node.take();
+        let opened = Opened { node, filesize, hash: file.hash(), range: left.clone() };
         self.tell(&read, ReadEvent::Opened(opened));
         self.go_on(Giving { read, file, left });
     }
@@ -192,20 +217,19 @@ impl Reader {
             self.state = State::Giving(giving);
             return;
         }
-        let Giving { read: QueuedRead { tag, request, place }, file, .. } = giving;
+        let Giving { read: QueuedRead { tag, id, place, .. }, file, .. } = giving;
         self.known = Some(file.into_known());
         let end = ReadEvent::End(ReadEnd { _place: place });
-        self.events.send(tag, Some(request.id), EventKind::Read(end));
+        self.events.send(tag, id, EventKind::Read(end));
     }
 
     fn tell(&self, read: &QueuedRead, event: ReadEvent) {
-        self.events.send(read.tag, Some(read.request.id), EventKind::Read(event));
+        self.events.send(read.tag, read.id, EventKind::Read(event));
     }
 
     /// Ends a read with an error. A fault that the operator has to repair has a log line of its own.
     fn reject(&self, read: QueuedRead, error: &Error) {
-        let QueuedRead { tag, request, place } = read;
-        let id = Some(request.id);
+        let QueuedRead { tag, id, place, .. } = read;
         let rejection = error.rejection_while(self.shared.stopping.is_cancelled());
         if error.is_for_operator() {
             self.shared.summary.fault(id, error);

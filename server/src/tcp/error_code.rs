@@ -71,6 +71,7 @@ const fn code(kind: &RejectionKind) -> Code {
         RejectionKind::HashMismatch => Code::HashMismatch,
         RejectionKind::Superseded => Code::Superseded,
         RejectionKind::NotShared
+        | RejectionKind::NoBytes
         | RejectionKind::RemovedWithFolder { .. }
         | RejectionKind::LengthUnknown
         | RejectionKind::NoActiveUpload
@@ -82,7 +83,7 @@ const fn code(kind: &RejectionKind) -> Code {
         RejectionKind::TooMany { .. } => Code::TooMany,
         RejectionKind::StorageRefused => Code::StorageRefused,
         RejectionKind::StorageFailed => Code::StorageFailed,
-        RejectionKind::Damaged => Code::StorageFailed,
+        RejectionKind::Damaged => Code::Damaged,
         RejectionKind::StorageReadOnly => Code::StorageReadOnly,
         RejectionKind::Contended | RejectionKind::Internal => Code::Internal,
         RejectionKind::Stopping => Code::ShuttingDown,

@@ -2,13 +2,13 @@
 //! requests that it takes are held together here: a request of a feature that is not announced is
 //! answered as a server answers it that has never heard of it.
 
-use towline_protocol::request::{Complete, Request, Upload};
+use towline_protocol::request::{Complete, Read, Request, Upload};
 use towline_protocol::{Channel, ErrorReply};
 use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
-/// it; the one that is missing is `read`.
-pub(crate) const FEATURES: [&str; 11] = [
+/// it.
+pub(crate) const FEATURES: [&str; 12] = [
     "blocks",
     "find",
     "withdraw",
@@ -20,6 +20,7 @@ pub(crate) const FEATURES: [&str; 11] = [
     "tree",
     "changes",
     "replace",
+    "read",
 ];
 
 /// Lets a request pass if the features that it needs are announced.
@@ -67,7 +68,7 @@ const fn feature_of(request: &Request) -> Option<&'static str> {
     }
 }
 
-/// The first field whose feature is not announced, in a request that is older than the feature.
+/// The first field whose feature is not announced, in a request of another feature.
 fn unknown_field(features: &[&str], request: &Request) -> Option<&'static str> {
     let fields: &[(&str, &str, bool)] = match request {
         Request::Upload(Upload {
@@ -92,6 +93,9 @@ fn unknown_field(features: &[&str], request: &Request) -> Option<&'static str> {
             ("filesize", "open_length", filesize.is_some()),
             ("on_conflict", "replace", on_conflict.is_some_and(is_replacing)),
         ],
+        Request::Read(Read { path, node_id, .. }) => {
+            &[("path", "tree", path.is_some()), ("node_id", "tree", node_id.is_some())]
+        }
         _ => &[],
     };
     let is_unknown =
@@ -130,7 +134,7 @@ mod tests {
             ("tree", r#"{"action":"remove","channel":7,"path":["a"]}"#),
             ("tree", r#"{"action":"restore","channel":7,"path":["a"]}"#),
             ("tree", r#"{"action":"versions","channel":7,"path":["a"]}"#),
-            ("read", r#"{"action":"read","channel":7,"path":["a"]}"#),
+            ("read", r#"{"action":"read","channel":7,"document_id":1}"#),
             ("changes", r#"{"action":"delta","channel":7}"#),
             ("changes", r#"{"action":"watch","channel":7}"#),
         ] {
@@ -160,6 +164,14 @@ mod tests {
             let unknown = Err((Code::BadRequest, Some(field.to_owned()), Channel(7)));
             assert_eq!(checked(&["blocks", "find"], &text), unknown, "{text}");
             assert_eq!(checked(&["blocks", feature], &text), Ok(()), "{text}");
+        }
+        for (field, text) in [
+            ("path", r#"{"action":"read","channel":7,"path":["a"]}"#),
+            ("node_id", r#"{"action":"read","channel":7,"node_id":1}"#),
+        ] {
+            let unknown = Err((Code::BadRequest, Some(field.to_owned()), Channel(7)));
+            assert_eq!(checked(&["read"], text), unknown, "{text}");
+            assert_eq!(checked(&["read", "tree"], text), Ok(()), "{text}");
         }
         for text in [upload(r#","filesize":1,"on_conflict":"reject""#), complete("")] {
             assert_eq!(checked(&[], &text), Ok(()), "{text}");

@@ -23,6 +23,7 @@ use towline_engine::{
 use towline_protocol::frame::FrameLimits;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Pong;
+use towline_protocol::request::Read;
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_types::UserId;
 
@@ -185,12 +186,7 @@ where
         let timings = self.shared.timings;
         let stopping = self.shared.stopping.clone();
         let mut deaf_since = None;
-        // The client has said all it had to say, and waits for documents that it has asked for.
-        let mut only_listens = false;
         loop {
-            if only_listens && !self.session.is_reading() && self.outgoing.is_empty() {
-                return End::Finished;
-            }
             // A client that does not read is not read from, and keeps no buffer from others (P6).
             let listens = self.outgoing.has_room() && self.events.len() < REQUESTS_MAX as usize;
             if !listens {
@@ -233,13 +229,10 @@ where
                         self.source.excuse_silence();
                     }
                 }
-                incoming = self.source.next(),
-                    if !only_listens && (listens || self.source.is_lent()) =>
-                {
+                incoming = self.source.next(), if listens || self.source.is_lent() => {
                     match incoming {
                         // The lane has had it: the clocks and all else are looked at first.
                         None => {}
-                        Some(Ok(Incoming::End)) if self.waits_for_documents() => only_listens = true,
                         Some(Ok(incoming)) => {
                             if let Some(end) = self.take(incoming).await {
                                 return end;
@@ -255,7 +248,7 @@ where
                     self.session.release_held_back();
                 }
                 () = sleep_until(unread.unwrap_or(patience)), if unread.is_some() => return End::Gone,
-                () = sleep_until(patience), if listens && !only_listens => {
+                () = sleep_until(patience), if listens => {
                     if self.source.deadline(timings.frame, timings.silence) <= Instant::now() {
                         return End::Closed(ErrorReply::new(
                             Code::TooSlow,
@@ -265,10 +258,6 @@ where
                 }
             }
         }
-    }
-
-    fn waits_for_documents(&self) -> bool {
-        self.session.is_reading() || self.outgoing.has_content()
     }
 
     async fn take(&mut self, incoming: Incoming) -> Option<End> {
@@ -296,6 +285,7 @@ where
                     let error = ErrorReply::new(Code::BadState, "you are logged in already");
                     self.outgoing.push(&Reply::Error(error));
                 }
+                Ok(Request::Read(read)) => self.read(&read),
                 Ok(request) => {
                     let channel = request.channel();
                     let command = translate::command(request, self.user)?;
@@ -305,6 +295,16 @@ where
             },
         }
         None
+    }
+
+    fn read(&mut self, read: &Read) {
+        let (channel, session) = (read.channel, &mut self.session);
+        let begun = translate::read(read)
+            .and_then(|request| session.read(translate::tag(channel), request));
+        if let Err(rejection) = begun {
+            let error = super::error_code::of(&rejection).on(channel, read.document_id);
+            self.outgoing.push(&Reply::Error(error));
+        }
     }
 
     async fn push_segment(&mut self, segment: Segment) -> Option<End> {

@@ -13,20 +13,27 @@ use towline_engine::{
     BlockPages, Command, CompleteRequest, NewUpload, Query, RejectedRequest, ResumeRequest,
 };
 use towline_engine::{Length, Phase, SendingMode};
-use towline_engine::{Piece, Receipt};
+use towline_engine::{
+    Opened, Piece, READS_MAX, ReadEvent, ReadRequest, ReadTarget, Receipt, Verifier,
+};
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::frame::{BLOCK_FRAME_BYTES, CHUNK_HEAD_BYTES};
-use towline_protocol::limits::WITHDRAW_RANGES_MAX;
+use towline_protocol::limits::{self, READ_BYTES_MAX, WITHDRAW_RANGES_MAX};
 use towline_protocol::reply::{
-    Blocks, Cancelled, Found, Granted, Progress, Reply, Status, Success, Unfinished,
+    Blocks, Cancelled, Found, Granted, Progress, Read as ReadReply, ReadBegin, Reply, Status,
+    Success, Unfinished,
 };
-use towline_protocol::request::{Complete, Find, Join, Request, Resume, Upload, Withdraw};
+use towline_protocol::request::{
+    self, Complete, Find, Join, Read, Request, Resume, Upload, Withdraw,
+};
 use towline_protocol::{Channel, frame};
 use towline_state::catalog::{DurableOffset, NodeWish};
 use towline_types::{
     BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, OnConflict,
     SecondDigest, UserId,
 };
+
+const _: () = assert!(READS_MAX == limits::READS_MAX);
 
 /// The writer of a channel.
 pub(crate) const fn tag(channel: Channel) -> Tag {
@@ -66,9 +73,7 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         Request::Versions(request) => tree::versions(&request),
         Request::Delta(request) => tree::delta(&request),
         Request::Watch(_) => tree::watch(),
-        Request::Hello(_) | Request::Ping(_) => return None,
-        // Its feature is not announced, so `features::check` has answered it.
-        Request::Read(_) => return None,
+        Request::Hello(_) | Request::Ping(_) | Request::Read(_) => return None,
     })
 }
 
@@ -184,6 +189,32 @@ const fn refuse_query(rejection: Rejection) -> Command {
     Command::Reject { rejection, request: RejectedRequest::Query }
 }
 
+/// What a client that says `read` wants to have read.
+///
+/// # Errors
+/// Where it asks for more than one request may, or names no file or more than one.
+pub(crate) fn read(read: &Read) -> Result<ReadRequest, Rejection> {
+    let bad_field = |field: &str, max, message: String| {
+        let kind = RejectionKind::BadRequest { field: Some(field.to_owned()), max };
+        Rejection::new(kind, message)
+    };
+    if read.length.is_some_and(|length| length > READ_BYTES_MAX) {
+        let message = format!("length: at most {READ_BYTES_MAX} bytes in one request");
+        return Err(bad_field("length", Some(READ_BYTES_MAX), message));
+    }
+    let target = match read.target() {
+        Ok(request::ReadTarget::Version(id)) => ReadTarget::Version(id),
+        Ok(request::ReadTarget::Current(target)) => ReadTarget::Current(tree::node(target)),
+        Err(error) => return Err(tree::bad_target(error)),
+    };
+    Ok(ReadRequest {
+        target,
+        offset: read.offset.unwrap_or(Offset::ZERO),
+        length_bytes: Some(read.length.unwrap_or(READ_BYTES_MAX)),
+        verifier: if read.blocks { Verifier::Reader } else { Verifier::Engine },
+    })
+}
+
 /// The heads of the frames of a piece: the value of its block, where it comes with one, and the
 /// beginning of its chunk.
 pub(crate) fn content_head(tag: Tag, piece: &Piece) -> Vec<u8> {
@@ -291,9 +322,28 @@ fn reply(channel: Channel, event: &Event) -> Option<Reply> {
             let (document_id, status) = (event.document?, Phase::Cancelled.to_string());
             Some(Reply::Cancel(Cancelled { channel, document_id, status }))
         }
+        EventKind::Read(read) => reading(channel, event.document?, read),
         // Its frames were made above.
-        EventKind::Tree(_) | EventKind::Panicked | EventKind::Read(_) => None,
+        EventKind::Tree(_) | EventKind::Panicked => None,
     }
+}
+
+/// What is said around the bytes of a document.
+fn reading(channel: Channel, document_id: DocumentId, event: &ReadEvent) -> Option<Reply> {
+    Some(Reply::Read(match event {
+        ReadEvent::Opened(Opened { node, filesize, hash, range }) => ReadReply::Begins(ReadBegin {
+            channel,
+            document_id,
+            node: node.as_deref().map(shown).map(Box::new),
+            filesize: *filesize,
+            blake3: *hash,
+            offset: range.start,
+            length: range.end.get() - range.start.get(),
+        }),
+        ReadEvent::End(_) => ReadReply::end(channel, document_id),
+        // Its bytes stay where they are: see `content_head`.
+        ReadEvent::Piece(_) => return None,
+    }))
 }
 
 fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> Option<Reply> {

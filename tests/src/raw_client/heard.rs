@@ -1,12 +1,13 @@
 //! What a server sends, and the task that reads it.
 
+use std::fmt;
 use std::io;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 use towline_protocol::frame::{Decoder, FrameLimits, Part};
 use towline_protocol::{Channel, Code, Reply};
-use towline_types::{BlockIndex, ChainingValue, DocumentId};
+use towline_types::{BlockIndex, ChainingValue, DocumentId, Offset};
 
 /// An item that was read from the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,12 +16,26 @@ pub enum Heard {
     Reply(Reply),
     /// A block list.
     BlockList(Channel, BlockIndex, Vec<ChainingValue>),
+    /// Bytes of a document.
+    Chunk(Channel, Offset, Payload),
+    /// The value of a block of a document.
+    Block(Channel, BlockIndex, ChainingValue),
     /// The server closed the connection in good order.
     Closed,
     /// The connection ended with an error.
     Reset(io::ErrorKind),
     /// Bytes that are no frame, or a frame that is no message.
     Nonsense(String),
+}
+
+/// The bytes of a chunk. Its text in the log of a failing test is their number alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(pub Vec<u8>);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// The errors among the items, and the document of each.
@@ -34,11 +49,20 @@ pub fn errors(heard: &[Heard]) -> Vec<(Code, Option<DocumentId>)> {
 
 /// Reads to the end of the connection, and passes on every frame.
 pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSender<Heard>) {
-    let mut decoder = Decoder::new(FrameLimits::CLIENT);
+    let mut decoder = Decoder::new(FrameLimits::READING_CLIENT);
     loop {
         loop {
             let heard = match decoder.next_part() {
                 Ok(None) => break,
+                Ok(Some(Part::Chunk { channel, offset, length })) => {
+                    match payload(&mut decoder, &mut socket, length).await {
+                        Ok(payload) => Heard::Chunk(channel, offset, payload),
+                        Err(error) => Heard::Nonsense(format!("the end, inside a chunk: {error}")),
+                    }
+                }
+                Ok(Some(Part::Block { channel, index, value })) => {
+                    Heard::Block(channel, index, value)
+                }
                 Ok(Some(Part::Control(bytes))) => match Reply::parse(bytes) {
                     Ok(reply) => Heard::Reply(reply),
                     Err(error) => Heard::Nonsense(format!(
@@ -49,7 +73,7 @@ pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSende
                 Ok(Some(Part::BlockList { channel, first, values })) => {
                     Heard::BlockList(channel, first, values)
                 }
-                other => Heard::Nonsense(format!("{other:?}")),
+                Err(error) => Heard::Nonsense(error.to_string()),
             };
             let is_end = matches!(heard, Heard::Nonsense(_));
             let _ = outbox.send(heard);
@@ -69,4 +93,17 @@ pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSende
         let _ = outbox.send(end);
         return;
     }
+}
+
+/// The payload of a chunk whose head was read.
+async fn payload(
+    decoder: &mut Decoder,
+    socket: &mut OwnedReadHalf,
+    length: u32,
+) -> io::Result<Payload> {
+    let mut bytes = vec![0; length as usize];
+    let taken = decoder.take_payload(&mut bytes);
+    socket.read_exact(&mut bytes[taken..]).await?;
+    decoder.payload_came(bytes.len() - taken);
+    Ok(Payload(bytes))
 }

@@ -46,7 +46,8 @@ impl RawClient {
     /// The next message on a channel that is no progress.
     pub async fn reply_on(&mut self, channel: Channel) -> Reply {
         let what = format!("a reply on channel {channel}");
-        let is_end = |heard: &Heard| !matches!(heard, Heard::Reply(_) | Heard::BlockList(..));
+        let is_end =
+            |heard: &Heard| matches!(heard, Heard::Closed | Heard::Reset(_) | Heard::Nonsense(_));
         let found = self.first(&what, |heard| {
             is_end(heard)
                 || matches!(heard, Heard::Reply(reply)

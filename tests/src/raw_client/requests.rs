@@ -4,7 +4,7 @@ use super::ZERO;
 use crate::test_file::TestFile;
 use towline_protocol::Request;
 use towline_protocol::reply::Granted;
-use towline_protocol::request::{DocumentRef, Find, Hello, Join, Resume, Upload};
+use towline_protocol::request::{DocumentRef, Find, Hello, Join, Read, Resume, Upload};
 use towline_types::{DocumentId, FileSize, Offset};
 
 /// A `hello` with that token, in version 1.
@@ -73,6 +73,12 @@ pub fn find(filename: &str, filesize: FileSize) -> Find {
 #[must_use]
 pub fn about(document_id: DocumentId) -> DocumentRef {
     DocumentRef { channel: ZERO, document_id }
+}
+
+/// A `read` of a document, as much as one request may have, with the values of its blocks.
+#[must_use]
+pub fn read_of(document_id: DocumentId) -> Read {
+    Read { document_id: Some(document_id), blocks: true, ..Read::default() }
 }
 
 /// A position in the form of the protocol.

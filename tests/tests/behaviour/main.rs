@@ -24,6 +24,7 @@ mod new_store;
 mod open_length;
 mod parallel;
 mod progress;
+mod reading;
 mod recovery;
 mod relaxed;
 mod replace;

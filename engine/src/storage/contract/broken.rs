@@ -7,8 +7,8 @@ use super::power_cut::CutOff;
 use super::{CAPACITY_BYTES, Subject, deleting, discarding, folders, latching, power_cut};
 use super::{publishing, reading, relocating, replacing, restarting, space, whole};
 use crate::storage::{
-    GoesOn, Latch, MemoryStorage, Publishable, Published, Put, ReadAt, Staged, Staging, Storage,
-    StorageError,
+    FileLook, GoesOn, Latch, MemoryStorage, Publishable, Published, Put, ReadAt, Staged, Staging,
+    Storage, StorageError,
 };
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -247,6 +247,11 @@ impl ReadAt for ByName {
         let Self(storage, user, path) = self;
         let mut reader = storage.read(*user, path, at..Offset::MAX)?.unwrap();
         Ok(reader.read(buffer).unwrap())
+    }
+
+    fn look(&self) -> Result<FileLook, StorageError> {
+        let Self(storage, user, path) = self;
+        storage.published(*user, path)?.unwrap().look()
     }
 }
 

@@ -115,7 +115,7 @@ pub(super) fn watch() -> Command {
     command(Ok(TreeRequest::Watch))
 }
 
-fn node(target: Target) -> NodeRef {
+pub(super) fn node(target: Target) -> NodeRef {
     match target {
         Target::Path(path) => NodeRef::Path(path),
         Target::Node(node) => NodeRef::Id(node),
@@ -131,7 +131,7 @@ fn place(field: &str, path: Result<NodePath, Rejection>) -> Result<NodePath, Rej
     Ok(path)
 }
 
-fn bad_target(error: BadTarget) -> Rejection {
+pub(super) fn bad_target(error: BadTarget) -> Rejection {
     match error {
         BadTarget::NotOne => bad_request("path", &error.to_string()),
         BadTarget::Name(error) => super::bad_name(error),
