@@ -13,15 +13,17 @@ use crate::error::Error;
 use crate::shared::Shared;
 use crate::storage::{StorageError, Synced};
 use crate::{end, failpoint, uploads};
-use pace::GATHER;
 use queue::{GROUP, Pass};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::slice;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use towline_state::catalog::Checkpoint;
 use towline_types::Timestamp;
 use towline_upload::{Phase, Snapshot};
+
+/// The pause after a pass that failed while the engine is stopping.
+const BETWEEN_FAILURES: Duration = Duration::from_millis(20);
 
 /// Runs the checkpoints of the volume, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -37,7 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         } else {
             // A checkpoint that failed is tried again, but not whenever a connection ends, which
             // wakes this task at once: the disk may be full for days.
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep(BETWEEN_FAILURES).await;
             tokio::select! {
                 () = tokio::time::sleep(pace.longest_rest) => {}
                 () = shared.stopping.cancelled() => {}

@@ -88,6 +88,9 @@ pub struct EngineTimings {
     /// long, a checkpoint leaves out an upload whose last byte has just come: it waits for the
     /// `complete`, which syncs as well.
     pub checkpoint: Duration,
+    /// The shortest pause between two passes of checkpoints. Uploads that move within this time
+    /// share a sync and a transaction.
+    pub checkpoint_rest: Duration,
     /// Between two reports of progress.
     pub report: Duration,
 }
@@ -125,6 +128,10 @@ impl Default for EngineLimits {
 
 impl Default for EngineTimings {
     fn default() -> Self {
-        Self { checkpoint: Duration::from_secs(1), report: Duration::from_millis(200) }
+        Self {
+            checkpoint: Duration::from_secs(1),
+            checkpoint_rest: Duration::from_millis(20),
+            report: Duration::from_millis(200),
+        }
     }
 }

@@ -187,10 +187,7 @@ impl Engine {
             registry: Registry::default(),
             places: PlaceLocks::default(),
             notifier: ChangeNotifier::default(),
-            checkpoints: CheckpointQueue::new(Pace::of(
-                config.durability,
-                config.timings.checkpoint,
-            )),
+            checkpoints: CheckpointQueue::new(Pace::of(config.durability, config.timings)),
             deferred: DeferredQueue::new(config.durability),
             state_copy: StateFileCopy::new(
                 state_file,

@@ -1,6 +1,6 @@
 //! How often received bytes are made durable: by number of bytes, or by time.
 
-use crate::config::Durability;
+use crate::config::{Durability, EngineTimings};
 use std::time::Duration;
 
 /// When a pass of checkpoints begins.
@@ -15,23 +15,20 @@ pub(crate) struct Pace {
     pub(super) longest_rest: Duration,
 }
 
-/// Uploads that move within this time share a checkpoint.
-pub(super) const GATHER: Duration = Duration::from_millis(20);
-
 /// The pause after a pass, in multiples of the time that the pass took: on a fast disk checkpoints
 /// follow each other every few milliseconds, and a slow disk is not kept busy with them.
 const REST: u32 = 20;
 
 impl Pace {
-    /// `longest_rest` is what [`Timings::checkpoint`](crate::Timings) says.
-    pub(crate) fn of(durability: Durability, longest_rest: Duration) -> Self {
+    /// As the timings say; where durability is relaxed, the pauses are longer.
+    pub(crate) fn of(durability: Durability, timings: EngineTimings) -> Self {
         let (bytes, shortest_rest) = match durability {
-            Durability::Durable => (64 << 20, GATHER),
+            Durability::Durable => (64 << 20, timings.checkpoint_rest),
             // A slow upload needs checkpoints, because it would lose much if the server crashed; a
             // fast one is complete before the first of them.
-            Durability::Relaxed => (u64::MAX, Duration::from_secs(5)),
+            Durability::Relaxed => (u64::MAX, timings.checkpoint_rest.max(Duration::from_secs(5))),
         };
-        Self { bytes, shortest_rest, longest_rest: longest_rest.max(shortest_rest) }
+        Self { bytes, shortest_rest, longest_rest: timings.checkpoint.max(shortest_rest) }
     }
 
     /// The pause after a pass that took that long.

@@ -468,6 +468,7 @@ pub(crate) fn resume_command(id: DocumentId) -> Command {
 /// Checkpoints come by bytes, pauses and stops alone.
 pub(crate) fn without_timed_checkpoints(config: &mut EngineConfig) {
     config.timings.checkpoint = Duration::from_secs(3600);
+    config.timings.checkpoint_rest = Duration::from_secs(3600);
 }
 
 pub(crate) async fn buffer(pool: &Arc<BufferPool>, bytes: &[u8]) -> BlockBuffer {
