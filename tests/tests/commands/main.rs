@@ -10,6 +10,7 @@ mod damage;
 mod demo;
 mod documents;
 mod folder;
+mod get;
 mod jobs;
 mod kills;
 mod many;
