@@ -58,9 +58,10 @@ pub(super) struct Wanted<'a> {
 impl Tree<'_> {
     /// Keeps a name for a document, and makes the folders on the way.
     ///
-    /// Refused: as [`numbered_name::free_place`]; [`Refusal::Conflict`] where the base version is
-    /// to be replaced and is not the one that is there; [`Refusal::Busy`] where another document is being published
-    /// into the file; [`Refusal::NoSuchNode`].
+    /// Refused: as [`numbered_name::free_place`]; [`Refusal::Conflict`] where another version than
+    /// the base version would be replaced; [`Refusal::Busy`] where another document is being
+    /// published into the file; [`Refusal::NoSuchNode`] and [`Refusal::TooDeep`] where the node or
+    /// folder was given by number.
     pub(super) fn reserve(self, wanted: Wanted<'_>) -> Result<Reservation, CatalogError> {
         let path = self.wished_path(wanted)?;
         let target = self.replaced(wanted, &path)?;
@@ -87,7 +88,7 @@ impl Tree<'_> {
     /// Where the document is to go, as its folder or file lies now.
     pub(super) fn wished_path(self, wanted: Wanted<'_>) -> Result<DocumentPath, CatalogError> {
         let places = Places::new(self.connection);
-        let too_deep = |_| CatalogError::from(Refusal::FolderTaken);
+        let too_deep = |_| CatalogError::from(Refusal::TooDeep);
         if let Some(onto) = wanted.wish.onto_node {
             let node = self.living_node(onto, NodeKind::File)?;
             let chain = places.of_folder(node.parent_id)?;
