@@ -1,6 +1,7 @@
 //! What the engine tells a door, for the client behind it.
 
-use crate::reading::Piece;
+use crate::page_hold::PageHold;
+use crate::piece::Piece;
 use crate::receipt::Receipt;
 use crate::rejection::Rejection;
 use crate::tree::request::TreeAnswer;
@@ -8,7 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use towline_state::catalog::{DurableOffset, Node};
 use towline_types::{
@@ -168,15 +169,6 @@ pub enum Answer {
         /// What ends when the door drops this page.
         hold: PageHold,
     },
-}
-
-/// What ends when a door drops a page of an answer, because the page is on its way to the client.
-#[derive(Debug)]
-pub struct PageHold {
-    /// In the last page: the permits of the request, which are given back then.
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
-    /// In any other page: its drop tells the writer to make the next page.
-    pub(crate) _next: Option<oneshot::Sender<()>>,
 }
 
 /// What is known of bytes that a client has.

@@ -62,6 +62,8 @@ mod large_reads;
 pub mod log;
 mod may_block;
 mod origin;
+mod page_hold;
+mod piece;
 mod presence;
 mod publish;
 mod read_and_hash;
@@ -91,11 +93,13 @@ pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings, Keep};
 pub use data_source::{DataSource, Pulled};
 pub use engine::{Engine, OpenError, ShutdownError};
 pub use event::{
-    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Opened, PageHold, Position,
-    ReadEnd, ReadEvent, Status, Tag,
+    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Opened, Position, ReadEnd,
+    ReadEvent, Status, Tag,
 };
 pub use origin::Origin;
-pub use reading::{Piece, READS_MAX};
+pub use page_hold::PageHold;
+pub use piece::Piece;
+pub use reading::READS_MAX;
 pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Client, Closed, REQUESTS_MAX, Session};

@@ -14,7 +14,6 @@
 
 mod block_values;
 mod document_file;
-mod piece;
 mod reader;
 pub(crate) mod room;
 
@@ -22,7 +21,6 @@ use crate::command::ReadRequest;
 use crate::event::{EventKind, Tag};
 use crate::large_reads;
 use crate::rejection::{Rejection, RejectionKind};
-pub use piece::Piece;
 pub(crate) use reader::Reader;
 use reader::{Given, Wants};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod features;
 mod frame_reader;
 mod lent_reader;
 mod login;
+mod node;
 mod send_buffer;
 pub(crate) mod session;
 mod translate;

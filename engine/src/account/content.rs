@@ -2,7 +2,7 @@
 
 use crate::command::ReadRequest;
 use crate::event::{Event, EventKind, EventReceiver, Opened, ReadEvent, Tag};
-use crate::reading::Piece;
+use crate::piece::Piece;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::session::Session;
 use std::ops::Range;

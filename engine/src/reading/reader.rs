@@ -2,12 +2,12 @@
 
 use super::QueuedRead;
 use super::document_file::{self, DocumentFile, KnownBlocks, Opening, UnreadFile};
-use super::piece::Piece;
 use super::room::{ReadBuffer, ReadRoom, ReadShare};
 use crate::command::{ReadTarget, Verifier};
 use crate::error::Error;
 use crate::event::{EventKind, EventSender, Opened, Position, ReadEnd, ReadEvent};
 use crate::origin::Origin;
+use crate::piece::Piece;
 use crate::shared::Shared;
 use std::ops::Range;
 use std::sync::Arc;

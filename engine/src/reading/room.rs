@@ -28,8 +28,8 @@ pub(super) struct ReadRoom {
 
 /// A buffer to read into. Dropped, its room is free again.
 #[derive(Debug)]
-pub(super) struct ReadBuffer {
-    pub(super) buffer: BlockBuffer,
+pub(crate) struct ReadBuffer {
+    pub(crate) buffer: BlockBuffer,
     _share: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
 }

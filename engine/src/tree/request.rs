@@ -1,6 +1,6 @@
 //! What may be asked about a user's files, folders and links, and what the answers say.
 
-use crate::event::PageHold;
+use crate::page_hold::PageHold;
 use std::time::Duration;
 use towline_state::catalog::{
     Delta, ListPage, ListPosition, Node, NodeRef, RemovalGuard, TrashPage, TrashPosition,

@@ -3,8 +3,9 @@
 use super::state::OrderedWriter;
 use crate::command::{BlockPages, PAGE_BLOCKS};
 use crate::error::Error;
-use crate::event::{Answer, PageHold};
+use crate::event::Answer;
 use crate::may_block::MayBlock;
+use crate::page_hold::PageHold;
 use crate::uploads;
 use tokio::sync::oneshot;
 use towline_types::{BlockIndex, ChainingValue, DocumentId};

@@ -2,8 +2,9 @@
 
 use super::state::OrderedWriter;
 use crate::error::Error;
-use crate::event::{EventKind, EventSender, PageHold, Tag};
+use crate::event::{EventKind, EventSender, Tag};
 use crate::may_block::MayBlock;
+use crate::page_hold::PageHold;
 use crate::tree::notifier::ChangeListener;
 use crate::tree::request::{
     DeltaRequest, NodeAction, PlacedNode, TreeAnswer, TreeRequest, WAIT_MAX,

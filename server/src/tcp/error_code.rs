@@ -1,6 +1,6 @@
 //! Which error of the wire a rejection becomes. The one place of the TCP door that does.
 
-use super::translate::shown;
+use super::node::shown;
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::frame::FrameError;
 use towline_protocol::{Code, ErrorReply};

@@ -3,8 +3,7 @@
 
 mod tree;
 
-pub(super) use tree::shown;
-
+use super::node::shown;
 use std::ops::Range;
 use towline_engine::{
     Answer, Event, EventKind, Grant, GrantedBy, Position, Status as DocumentStatus, Tag,

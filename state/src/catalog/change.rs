@@ -6,7 +6,8 @@
 
 use super::error::CatalogError;
 use super::folder::Tree;
-use super::node::{self, Node, NodeRow, NodeVersion, folder_number};
+use super::node::{Node, NodeVersion};
+use super::node_row::{self, NodeRow, folder_number};
 use super::row::NamedRow;
 use rusqlite::{Connection, Row, params};
 use towline_types::{
@@ -179,7 +180,7 @@ impl Tree<'_> {
         let mut reserved = Vec::new();
         let mut at = folder;
         while let Some(node_id) = at {
-            let Some(node) = node::by_id(self.connection, node_id)? else { break };
+            let Some(node) = node_row::by_id(self.connection, node_id)? else { break };
             if !node.is_reserved() {
                 break;
             }
@@ -233,12 +234,12 @@ pub(super) fn change(row: &Row<'_>) -> Result<Change, CatalogError> {
             node_id: row.get("node_id", NodeId::from_i64)?,
             user_id: row.get("user_id", UserId::from_i64)?,
             parent_id: row.get_option("parent_id", NodeId::from_i64)?,
-            kind: node::kind(&row)?,
+            kind: node_row::kind(&row)?,
             name: row.get("name", |name: String| Name::recorded(name))?,
             version: version(&row)?,
-            mtime: node::mtime(&row)?,
-            mode: node::mode(&row)?,
-            target: node::target(&row)?,
+            mtime: node_row::mtime(&row)?,
+            mode: node_row::mode(&row)?,
+            target: node_row::target(&row)?,
             place_rev: row.get("place_rev", ChangeId::from_i64)?,
             content_rev: row.get("content_rev", ChangeId::from_i64)?,
             deleted_at: (op == Op::Delete).then_some(at),

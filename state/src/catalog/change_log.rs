@@ -4,7 +4,7 @@ use super::change::{COLUMNS, Change, Changed, Op, change};
 use super::cursor::{Cursor, LogHead, Position};
 use super::error::{CatalogError, Refusal, ResetReason};
 use super::job::Share;
-use super::node;
+use super::node_row;
 use super::place::Places;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
@@ -145,7 +145,7 @@ fn snapshot(connection: &Connection, cursor: Cursor, limit: u32) -> Result<Delta
     }
     let sql = format!(
         "SELECT {} FROM nodes WHERE user_id = $1 AND node_id > $2 ORDER BY node_id LIMIT $3",
-        node::COLUMNS
+        node_row::COLUMNS
     );
     let places = Places::new(connection);
     let wanted = limit.max(1) as usize;
@@ -157,7 +157,7 @@ fn snapshot(connection: &Connection, cursor: Cursor, limit: u32) -> Result<Delta
         let Some(row) = rows.next()? else { break };
         looks += 1;
         after = row.get("node_id")?;
-        let row = node::node_row(row)?;
+        let row = node_row::node_row(row)?;
         let lives = row.deleted_at.is_none() && places.of_folder(row.parent_id)?.trash.is_none();
         if row.is_reserved() || !lives {
             continue;

@@ -3,7 +3,7 @@
 use super::document::{COLUMNS, Document, OnConflict, readable};
 use super::error::CatalogError;
 use super::job::Share;
-use super::node::behind_twins;
+use super::node_row::behind_twins;
 use super::{Catalog, Reply, folder};
 use rusqlite::{Connection, params};
 use towline_types::{DocumentPath, FileHash, FileSize, UserId};

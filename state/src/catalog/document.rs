@@ -2,9 +2,9 @@
 
 use super::durable::DurableOffset;
 use super::error::{CatalogError, Refusal};
-use super::node::{mode, mtime};
+use super::node_row::{mode, mtime};
+use super::node_wish::NodeWish;
 use super::place::{Kept, Places};
-use super::reservation::NodeWish;
 use super::row::NamedRow;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 pub use towline_types::OnConflict;

@@ -6,7 +6,7 @@
 //! in all.
 
 use super::error::{CatalogError, Refusal};
-use super::node::{behind_twins, folder_number};
+use super::node_row::{behind_twins, folder_number};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -6,7 +6,8 @@
 use super::error::CatalogError;
 use super::job::Share;
 use super::locate::{self, NodeRef};
-use super::node::{self, Node, NodeRow};
+use super::node::Node;
+use super::node_row::{self, NodeRow};
 use super::{Catalog, Reply};
 use rusqlite::{Connection, params};
 use std::fmt;
@@ -154,9 +155,9 @@ impl Walk<'_> {
         let sql = format!(
             "SELECT {} FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
              AND name_key = $3 AND deleted_at IS NULL",
-            node::COLUMNS
+            node_row::COLUMNS
         );
-        node::one(self.connection, &sql, params![self.user_id.to_i64(), folder, key])
+        node_row::one(self.connection, &sql, params![self.user_id.to_i64(), folder, key])
     }
 
     fn page(mut self, depth: Depth, limit: usize) -> Result<ListPage, CatalogError> {
@@ -203,7 +204,7 @@ impl Walk<'_> {
         let sql = format!(
             "SELECT {}, name_key FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
              AND name_key > $3 AND deleted_at IS NULL ORDER BY name_key LIMIT $4",
-            node::COLUMNS
+            node_row::COLUMNS
         );
         let limit = u32::try_from(wanted).unwrap_or(u32::MAX).min(ROWS_AT_A_TIME);
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -212,7 +213,7 @@ impl Walk<'_> {
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let key = row.get::<_, String>("name_key")?;
-            let row = node::node_row(row)?;
+            let row = node_row::node_row(row)?;
             let is_last = depth == Depth::Recursive && row.kind == NodeKind::Folder;
             found.push((row, key));
             if is_last {

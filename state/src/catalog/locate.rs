@@ -2,7 +2,8 @@
 
 use super::error::{CatalogError, Refusal};
 use super::job::Share;
-use super::node::{self, Node, NodeRow, behind_twins};
+use super::node::Node;
+use super::node_row::{self, NodeRow, behind_twins};
 use super::place::Places;
 use super::{Catalog, Reply, folder};
 use rusqlite::{Connection, params};
@@ -100,7 +101,7 @@ pub(super) fn found(
             let row = row.filter(|row| !row.is_reserved()).ok_or(Refusal::NoSuchNode)?;
             return Ok(Found::Living(row, path.clone()));
         }
-        NodeRef::Id(node_id) => node::by_id(connection, *node_id)?,
+        NodeRef::Id(node_id) => node_row::by_id(connection, *node_id)?,
     };
     let is_seen =
         |row: &NodeRow| row.user_id == user_id && (row.deleted_at.is_some() || !row.is_reserved());
@@ -129,9 +130,9 @@ pub(super) fn child(
     let sql = format!(
         "SELECT {} FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
          AND name_key >= $3 AND name_key < $4 AND deleted_at IS NULL AND name = $5",
-        node::COLUMNS
+        node_row::COLUMNS
     );
     let key = name.key();
     let behind = behind_twins(&key);
-    node::one(connection, &sql, params![user_id.to_i64(), folder, key, behind, name.as_str()])
+    node_row::one(connection, &sql, params![user_id.to_i64(), folder, key, behind, name.as_str()])
 }

@@ -8,7 +8,8 @@ use super::error::{CatalogError, Refusal};
 use super::folder::{Folder, FolderCache, Tree};
 use super::job::Share;
 use super::locate::child;
-use super::node::{self, Node, NodeRow, behind_twins};
+use super::node::Node;
+use super::node_row::{self, NodeRow, behind_twins};
 use super::numbered_name::{self, Wish};
 use super::{Catalog, Reply, users};
 use rusqlite::params;
@@ -69,7 +70,7 @@ impl Catalog {
                 .prepare_cached("UPDATE nodes SET mode = $1 WHERE node_id = $2")?
                 .execute(params![mode.bits(), node_id.to_i64()])?;
             tree.tell_folders(Some(node_id), 0, now)?;
-            let row = node::by_id(connection, node_id)?.ok_or(Refusal::NoSuchNode)?;
+            let row = node_row::by_id(connection, node_id)?.ok_or(Refusal::NoSuchNode)?;
             Ok(Made { node: row.seen(connection)?, existing: false })
         })
     }
@@ -177,7 +178,7 @@ impl Tree<'_> {
         let Some(number) = above.exact else { return Ok(None) };
         // The user's own folder is no node.
         let node_id = NodeId::from_i64(number).map_err(|_| Refusal::NoSuchNode)?;
-        Ok(node::by_id(self.connection, node_id)?.filter(|row| !row.is_reserved()))
+        Ok(node_row::by_id(self.connection, node_id)?.filter(|row| !row.is_reserved()))
     }
 
     /// Refuses a name that a node in that folder has, or in a twin of it.
@@ -199,12 +200,12 @@ impl Tree<'_> {
         let sql = format!(
             "SELECT {} FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
              AND name_key >= $3 AND name_key < $4 AND deleted_at IS NULL AND node_id <> $5 LIMIT 1",
-            node::COLUMNS
+            node_row::COLUMNS
         );
-        let except = node::folder_number(except);
+        let except = node_row::folder_number(except);
         for twin in &folder.twins {
             let wanted = params![self.user_id.to_i64(), twin, key, behind_twins(&key), except];
-            if let Some(row) = node::one(self.connection, &sql, wanted)? {
+            if let Some(row) = node_row::one(self.connection, &sql, wanted)? {
                 return Err(self.taken_by(row)?);
             }
         }

@@ -11,7 +11,8 @@ use super::change::Kind;
 use super::error::{CatalogError, Refusal};
 use super::folder::Tree;
 use super::locate::{NodeRef, found};
-use super::node::{self, Node, NodeRow, folder_number};
+use super::node::Node;
+use super::node_row::{self, NodeRow, folder_number};
 use super::numbered_name::{self, Wish};
 use super::place::Places;
 use super::row::NamedRow;
@@ -139,7 +140,7 @@ impl Catalog {
         let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let tree = Tree { connection, cache: &shared.folders, user_id };
-            let row = node::by_id(connection, node_id)?;
+            let row = node_row::by_id(connection, node_id)?;
             let is_removed = |row: &NodeRow| {
                 let has_content = row.kind != NodeKind::File || row.version_id.is_some();
                 row.user_id == user_id && row.deleted_at.is_some() && has_content
@@ -165,7 +166,7 @@ impl Catalog {
         let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let (Some(row), Some(intent)) =
-                (node::by_id(connection, node_id)?, intent_of(connection, node_id)?)
+                (node_row::by_id(connection, node_id)?, intent_of(connection, node_id)?)
             else {
                 return Err(Refusal::NoSuchNode.into());
             };
@@ -196,7 +197,7 @@ impl Catalog {
             let mut moves = Vec::new();
             while let Some(row) = rows.next()? {
                 let intent = intent(row)?;
-                let Some(row) = node::by_id(connection, intent.node_id)? else { continue };
+                let Some(row) = node_row::by_id(connection, intent.node_id)? else { continue };
                 let to = intent.spot(connection)?;
                 moves.push(move_of(connection, row, to)?);
             }
@@ -293,7 +294,7 @@ impl Tree<'_> {
             if self.is_moving(node_id)? {
                 return Err(Refusal::Busy.into());
             }
-            let Some(row) = node::by_id(self.connection, node_id)? else { break };
+            let Some(row) = node_row::by_id(self.connection, node_id)? else { break };
             if row.deleted_at.is_some() {
                 break;
             }
@@ -394,7 +395,7 @@ impl Tree<'_> {
     /// The names of the folder that a removed node comes back to.
     fn folder_of_removed(self, row: &NodeRow) -> Result<Vec<Name>, CatalogError> {
         let Some(parent_id) = row.parent_id else { return Ok(Vec::new()) };
-        let lives = node::by_id(self.connection, parent_id)?
+        let lives = node_row::by_id(self.connection, parent_id)?
             .is_some_and(|folder| folder.kind == NodeKind::Folder && folder.deleted_at.is_none());
         if !lives {
             return Ok(Vec::new());

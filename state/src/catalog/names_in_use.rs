@@ -4,7 +4,7 @@ use super::completed_duplicates::NAMED_MAX;
 use super::document::{COLUMNS, Document, readable};
 use super::error::CatalogError;
 use super::job::Share;
-use super::node::behind_twins;
+use super::node_row::behind_twins;
 use super::{Catalog, Reply, folder};
 use rusqlite::{Connection, params};
 use towline_types::{DocumentId, DocumentPath, UserId};

@@ -1,10 +1,9 @@
 //! The place of a document: the next numbered name that is not taken.
 
-use super::document::OnConflict;
 use super::error::{CatalogError, Refusal};
 use super::folder::Tree;
 use std::iter;
-use towline_types::{DocumentPath, NodeId};
+use towline_types::{DocumentPath, NodeId, OnConflict};
 
 /// How many names are tried one by one before the search takes larger steps.
 const SMALL_STEPS: u32 = 8;

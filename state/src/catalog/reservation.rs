@@ -8,28 +8,12 @@ use super::error::{CatalogError, Refusal};
 use super::folder::Tree;
 use super::making::node_id;
 use super::moves;
-use super::node::{self, NodeRow, behind_twins, folder_number};
+use super::node_row::{self, NodeRow, behind_twins, folder_number};
+use super::node_wish::NodeWish;
 use super::numbered_name::{self, Wish};
 use super::place::Places;
 use rusqlite::params;
-use towline_types::{
-    DocumentId, DocumentPath, ModifiedTime, NodeId, NodeKind, OnConflict, PermissionBits,
-};
-
-/// What is wished of the node that a document becomes, besides its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NodeWish {
-    /// When the file was last modified on the client's disk.
-    pub mtime: Option<ModifiedTime>,
-    /// Its permissions there.
-    pub mode: Option<PermissionBits>,
-    /// The file whose next version the document is to be, wherever it lies by then.
-    pub onto_node: Option<NodeId>,
-    /// The folder that the file is to lie in, wherever that lies by then.
-    pub into_folder: Option<NodeId>,
-    /// The version that the client knew: another one than that is not replaced.
-    pub base_version: Option<DocumentId>,
-}
+use towline_types::{DocumentId, DocumentPath, NodeId, NodeKind, OnConflict};
 
 /// A name that is kept for a document.
 #[derive(Debug)]
@@ -110,7 +94,7 @@ impl Tree<'_> {
     }
 
     fn living_node(self, node_id: NodeId, kind: NodeKind) -> Result<NodeRow, CatalogError> {
-        let node = node::by_id(self.connection, node_id)?;
+        let node = node_row::by_id(self.connection, node_id)?;
         let is_one = |node: &NodeRow| {
             node.user_id == self.user_id && node.kind == kind && node.deleted_at.is_none()
         };
@@ -133,10 +117,10 @@ impl Tree<'_> {
         let sql = format!(
             "SELECT {} FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
              AND name_key >= $3 AND name_key < $4 AND deleted_at IS NULL",
-            node::COLUMNS
+            node_row::COLUMNS
         );
         let there = params![self.user_id.to_i64(), exact, key, behind_twins(&key)];
-        let found = node::many(self.connection, &sql, there)?;
+        let found = node_row::many(self.connection, &sql, there)?;
         let is_file = |node: &NodeRow| node.kind == NodeKind::File;
         Ok(found.into_iter().find(|node| node.name == *path.filename() && is_file(node)))
     }
@@ -222,7 +206,7 @@ impl Tree<'_> {
         node_id: NodeId,
         document_id: DocumentId,
     ) -> Result<(), CatalogError> {
-        let Some(node) = node::by_id(self.connection, node_id)? else { return Ok(()) };
+        let Some(node) = node_row::by_id(self.connection, node_id)? else { return Ok(()) };
         if node.incoming_id != Some(document_id) {
             return Ok(());
         }
@@ -245,7 +229,7 @@ impl Tree<'_> {
     /// Deletes folders, from that one upwards, that are only reserved and have nothing in them.
     fn prune_reserved(self, mut folder: Option<NodeId>) -> Result<(), CatalogError> {
         while let Some(node_id) = folder {
-            let Some(node) = node::by_id(self.connection, node_id)? else { return Ok(()) };
+            let Some(node) = node_row::by_id(self.connection, node_id)? else { return Ok(()) };
             if !node.is_reserved() || self.has_children(node_id)? {
                 return Ok(());
             }

@@ -4,7 +4,7 @@ use super::change::{Kind, is_implied, version_of};
 use super::document::Document;
 use super::error::CatalogError;
 use super::folder::Tree;
-use super::node::{self, NodeRow};
+use super::node_row::{self, NodeRow};
 use super::place::Places;
 use rusqlite::params;
 use towline_types::{DocumentId, NodeId, Timestamp};
@@ -54,7 +54,7 @@ impl Tree<'_> {
 
     fn node_of(self, document: &Document) -> Result<NodeRow, CatalogError> {
         let node = match document.node_id {
-            Some(node_id) => node::by_id(self.connection, node_id)?,
+            Some(node_id) => node_row::by_id(self.connection, node_id)?,
             None => None,
         };
         node.ok_or_else(|| CatalogError::BadRow {
@@ -88,7 +88,7 @@ impl Tree<'_> {
     pub(super) fn unsettle(self, document: &Document, now: Timestamp) -> Result<(), CatalogError> {
         let document_id = document.document_id;
         let Some(node_id) = document.node_id else { return Ok(()) };
-        let Some(mut node) = node::by_id(self.connection, node_id)? else { return Ok(()) };
+        let Some(mut node) = node_row::by_id(self.connection, node_id)? else { return Ok(()) };
         if node.version_id != Some(document_id) {
             let sql = "DELETE FROM versions WHERE document_id = $1";
             self.connection.prepare_cached(sql)?.execute([document_id.to_i64()])?;
@@ -142,7 +142,7 @@ impl Tree<'_> {
     /// name to the next file.
     fn prune_implied(self, mut folder: Option<NodeId>, now: Timestamp) -> Result<(), CatalogError> {
         while let Some(node_id) = folder {
-            let Some(node) = node::by_id(self.connection, node_id)? else { return Ok(()) };
+            let Some(node) = node_row::by_id(self.connection, node_id)? else { return Ok(()) };
             if !is_implied(&node) || self.has_children(node_id)? || self.is_moving(node_id)? {
                 return Ok(());
             }

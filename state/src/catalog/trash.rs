@@ -6,7 +6,8 @@ use super::error::{CatalogError, Refusal};
 use super::folder;
 use super::job::Share;
 use super::locate::child;
-use super::node::{self, Node, NodeRow, behind_twins};
+use super::node::Node;
+use super::node_row::{self, NodeRow, behind_twins};
 use super::place::Places;
 use super::{Catalog, Reply, moves};
 use rusqlite::{Connection, params};
@@ -72,10 +73,10 @@ impl Catalog {
             let sql = format!(
                 "SELECT {} FROM nodes WHERE user_id = $1 AND deleted_at IS NOT NULL \
                  AND (deleted_at, node_id) > ($2, $3) ORDER BY deleted_at, node_id LIMIT $4",
-                node::COLUMNS
+                node_row::COLUMNS
             );
             let from = params![user_id.to_i64(), after.deleted_at, after.node_id, limit];
-            let rows = node::many(connection, &sql, from)?;
+            let rows = node_row::many(connection, &sql, from)?;
             let is_full = rows.len() >= limit as usize;
             let next = rows.last().filter(|_| is_full).map(|row| TrashPosition {
                 deleted_at: row.deleted_at.map_or(i64::MIN, Timestamp::to_i64),
@@ -101,14 +102,14 @@ impl Catalog {
                 "SELECT {} FROM nodes WHERE user_id = $1 AND deleted_at IS NOT NULL \
                  AND coalesce(parent_id, 0) = $2 AND name_key >= $3 AND name_key < $4 \
                  ORDER BY deleted_at DESC, node_id DESC LIMIT 1",
-                node::COLUMNS
+                node_row::COLUMNS
             );
             let key = name.key();
             let behind = behind_twins(&key);
             let mut last: Option<NodeRow> = None;
             for folder in folders {
                 let there = params![user_id.to_i64(), folder, key, behind];
-                let row = node::one(connection, &sql, there)?;
+                let row = node_row::one(connection, &sql, there)?;
                 last = last.into_iter().chain(row).max_by_key(|row| (row.deleted_at, row.node_id));
             }
             last.map(|row| row.seen(connection)).transpose()
@@ -120,9 +121,9 @@ impl Catalog {
         self.read(move |connection| {
             let sql = format!(
                 "SELECT {} FROM nodes WHERE deleted_at IS NOT NULL AND deleted_at < $1 LIMIT $2",
-                node::COLUMNS
+                node_row::COLUMNS
             );
-            let rows = node::many(connection, &sql, params![before.to_i64(), limit])?;
+            let rows = node_row::many(connection, &sql, params![before.to_i64(), limit])?;
             Ok(rows.into_iter().map(|row| (row.user_id, row.node_id)).collect())
         })
     }
@@ -203,7 +204,7 @@ impl Catalog {
 /// The folder that a removed node lay in, where it is still there.
 fn folder_of(places: &Places<'_>, row: &NodeRow) -> Result<Option<NodePath>, CatalogError> {
     if let Some(parent_id) = row.parent_id
-        && node::by_id(places.connection, parent_id)?.is_none()
+        && node_row::by_id(places.connection, parent_id)?.is_none()
     {
         return Ok(None);
     }
@@ -216,7 +217,7 @@ fn removed(
     user_id: UserId,
     node_id: NodeId,
 ) -> Result<Option<NodeRow>, CatalogError> {
-    let row = node::by_id(connection, node_id)?;
+    let row = node_row::by_id(connection, node_id)?;
     Ok(row.filter(|row| row.user_id == user_id && row.deleted_at.is_some()))
 }
 
@@ -231,14 +232,14 @@ fn removed_folders(
         "SELECT {} FROM nodes WHERE user_id = $1 AND deleted_at IS NOT NULL \
          AND coalesce(parent_id, 0) = $2 AND name_key >= $3 AND name_key < $4 \
          AND kind = 'folder' ORDER BY deleted_at DESC LIMIT {NAMED_MAX}",
-        node::COLUMNS
+        node_row::COLUMNS
     );
     let key = name.key();
     let behind = behind_twins(&key);
     let mut found = Vec::new();
     for folder in folder::look(connection, user_id, above)?.twins {
         let there = params![user_id.to_i64(), folder, key, behind];
-        let rows = node::many(connection, &sql, there)?;
+        let rows = node_row::many(connection, &sql, there)?;
         found.extend(rows.into_iter().map(|row| row.node_id.to_i64()));
     }
     Ok(found)
@@ -249,14 +250,14 @@ fn forget_below(connection: &Connection, root: NodeRow, limit: u32) -> Result<bo
     let sql = format!(
         "SELECT {} FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
          AND deleted_at IS NULL LIMIT 1",
-        node::COLUMNS
+        node_row::COLUMNS
     );
     let mut path = vec![root];
     let mut left = limit.max(1);
     while let Some(row) = path.last() {
         let here = [row.user_id.to_i64(), row.node_id.to_i64()];
         let below = match row.kind {
-            NodeKind::Folder => node::one(connection, &sql, here)?,
+            NodeKind::Folder => node_row::one(connection, &sql, here)?,
             NodeKind::File | NodeKind::Link => None,
         };
         if let Some(below) = below {

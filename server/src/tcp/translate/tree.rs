@@ -1,6 +1,7 @@
 //! Requests about a user's files, folders and links, and the answers to them.
 
 use super::{bad_request, refuse_query};
+use crate::tcp::node::shown;
 use std::time::Duration;
 use towline_engine::{
     Command, DeltaRequest, ListRequest, NewLink, NodeAction, PlacedNode, Rejection, RejectionKind,
@@ -223,26 +224,6 @@ fn node_answer(channel: Channel, placed: &PlacedNode) -> NodeAnswer {
 
 fn names(path: &NodePath) -> Vec<String> {
     path.names().iter().map(Name::to_string).collect()
-}
-
-/// A node as the wire shows it.
-pub(in crate::tcp) fn shown(node: &catalog::Node) -> Node {
-    Node {
-        node_id: node.node_id,
-        parent_id: node.parent_id,
-        kind: node.kind,
-        name: node.name.to_string(),
-        folder: Vec::new(),
-        version: node.version.map(|version| version.document_id),
-        size: node.version.map(|version| version.filesize),
-        blake3: node.version.map(|version| version.blake3),
-        mtime_ms: node.mtime,
-        mode: node.mode,
-        target: node.target.clone(),
-        place_rev: node.place_rev,
-        content_rev: node.content_rev,
-        deleted_at: node.deleted_at,
-    }
 }
 
 fn change(change: &catalog::Change) -> Change {

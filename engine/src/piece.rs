@@ -1,6 +1,6 @@
 //! Bytes of a document that were read and are to be given out.
 
-use super::room::ReadBuffer;
+use crate::reading::room::ReadBuffer;
 use towline_types::{BlockIndex, ChainingValue, Offset};
 
 /// Consecutive bytes of one block. They lie in a buffer of the pool, which is free again when this
@@ -8,9 +8,9 @@ use towline_types::{BlockIndex, ChainingValue, Offset};
 /// few MiB are read for the session.
 #[derive(Debug)]
 pub struct Piece {
-    pub(super) offset: Offset,
-    pub(super) value: Option<(BlockIndex, ChainingValue)>,
-    pub(super) buffer: ReadBuffer,
+    pub(crate) offset: Offset,
+    pub(crate) value: Option<(BlockIndex, ChainingValue)>,
+    pub(crate) buffer: ReadBuffer,
 }
 
 impl Piece {
