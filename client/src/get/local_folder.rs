@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towline_types::{LinkTarget, Name, PermissionBits};
 
-/// New folders are the person's own until their mode is set: files are written into them.
-const NEW_FOLDER: Mode = Mode::RWXU;
+/// A folder whose permissions are known is its owner's alone until they are set, behind its files.
+const UNTIL_SET: Mode = Mode::RWXU;
+
+/// Any other folder gets what the umask leaves, as one that `mkdir` makes.
+const BY_UMASK: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 
 const OPEN_FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -63,9 +66,15 @@ impl LocalFolder {
         Ok(Self { fd: Arc::new(fd), path: self.path_of(name) })
     }
 
-    /// The same, and makes the folder where there is none.
-    pub(crate) fn make_subfolder(&self, name: &Name) -> io::Result<Self> {
-        match rustix::fs::mkdirat(&self.fd, name.as_str(), NEW_FOLDER) {
+    /// The same, and makes the folder where there is none. `later` are the permissions that it
+    /// gets behind its files, where they are known.
+    pub(crate) fn make_subfolder(
+        &self,
+        name: &Name,
+        later: Option<PermissionBits>,
+    ) -> io::Result<Self> {
+        let mode = if later.is_some() { UNTIL_SET } else { BY_UMASK };
+        match rustix::fs::mkdirat(&self.fd, name.as_str(), mode) {
             Ok(()) | Err(Errno::EXIST) => self.subfolder(name),
             Err(error) => Err(error.into()),
         }
@@ -73,7 +82,7 @@ impl LocalFolder {
 
     /// The folder at the end of these names, each made where it is missing.
     pub(crate) fn make_below(&self, names: &[Name]) -> io::Result<Self> {
-        names.iter().try_fold(self.clone(), |folder, name| folder.make_subfolder(name))
+        names.iter().try_fold(self.clone(), |folder, name| folder.make_subfolder(name, None))
     }
 
     /// Sets the permission bits, whatever the umask.
@@ -183,7 +192,7 @@ mod tests {
         std::fs::create_dir(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, inside.join("way")).unwrap();
         let folder = LocalFolder::open(&inside).unwrap();
-        for opened in [folder.subfolder(&name("way")), folder.make_subfolder(&name("way"))] {
+        for opened in [folder.subfolder(&name("way")), folder.make_subfolder(&name("way"), None)] {
             assert!(opened.is_err());
         }
         assert!(folder.make_below(&[name("way"), name("x")]).is_err());

@@ -152,7 +152,7 @@ impl Preparer {
             Err(error) => return cannot(path, "open the folder around", error),
         };
         match what {
-            WantedKind::Folder(mode) => match in_folder.make_subfolder(&name) {
+            WantedKind::Folder(mode) => match in_folder.make_subfolder(&name, mode) {
                 Ok(_) => {
                     if let Some(mode) = mode {
                         let place = [&folder[..], &[name]].concat();

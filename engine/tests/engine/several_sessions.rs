@@ -39,7 +39,7 @@ async fn writers_of_one_session_do_not_wait_for_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_begins_again_pauses_what_it_had() {
-    let server = Server::with(crate::kit::without_timed_checkpoints).await;
+    let server = Server::new().await;
     let mut client = server.client();
     let (first, _) = client.begin(0, new_upload("1", 100)).await;
     client.data(0, &file(100, 1), 0..40).await;

@@ -16,7 +16,8 @@ async fn the_answer_names_the_field_that_is_wrong() {
         (r#"{"filename":"a","filesize":1}"#, "action"),
         (r#"{"action":["upload"]}"#, "action"),
         (r#"{"action":"upload","filesize":1}"#, "filename"),
-        (r#"{"action":"upload","filename":"a"}"#, "filesize"),
+        (r#"{"action":"upload","filename":"a","blocks":true}"#, "blocks"),
+        (r#"{"action":"upload","filename":"a","new_only":true}"#, "new_only"),
         (
             r#"{"action":"upload","filename":"a","filesize":1,"on_konflict":"reject"}"#,
             "on_konflict",
