@@ -47,9 +47,7 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
         Code::Exists if is_about_folder(reply) => {
             "on the server a file has the name of one of the folders around this file"
         }
-        Code::Exists => {
-            "a file of that name is on the server already, and Towline never overwrites"
-        }
+        Code::Exists => "a file of that name is on the server already",
         Code::HashMismatch => {
             "the bytes that arrived are not the bytes that were sent; the server published nothing"
         }
