@@ -61,7 +61,7 @@ async fn the_answer_names_the_field_that_is_wrong() {
         client.error(Code::UnknownAction).await;
     }
     // The answer is sent on the channel of the request.
-    client.send_json(r#"{"action":"upload","channel":9,"filename":"a"}"#).await;
+    client.send_json(r#"{"action":"upload","channel":9,"filename":"a","blocks":true}"#).await;
     client.error_on(Channel(9), Code::BadRequest).await;
     watched.assert_nothing_new().await;
 }
