@@ -38,7 +38,7 @@ pub(crate) enum Incoming {
         first: BlockIndex,
         values: Vec<ChainingValue>,
     },
-    /// The value of a block whose bytes follow.
+    /// The value of one block. The bytes of the block follow.
     Block {
         channel: Channel,
         index: BlockIndex,

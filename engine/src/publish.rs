@@ -60,7 +60,7 @@ use volume_copies::{CopyProgress, VolumeCopy};
 /// same file, the catalog keeps no name (step 2) until that is over.
 ///
 /// Each call of [`advance`](Self::advance) ends before it would wait for the catalog or for the sync
-/// of a folder. So many publishings can wait together, for one commit or one sync.
+/// of a folder. This lets several publishings share one commit or one sync.
 pub(crate) struct Publishing {
     spec: PublishSpec,
     source: Source,

@@ -257,8 +257,8 @@ impl Preparer {
             && error.kind() == io::ErrorKind::PermissionDenied
             && folder.set_mode(PermissionBits::of_mode(0o700)).is_ok()
         {
-            // An earlier run has given the folder its mode, which lets nobody write into it; it
-            // is given back at the end.
+            // An earlier run has set the folder's own permissions, and they forbid writing. They
+            // are set again behind the files.
             opened = Staging::open(&folder, &name, expected.clone(), durability);
         }
         let staging = match opened {

@@ -173,8 +173,8 @@ impl UploadHandle {
         Ok(position)
     }
 
-    /// Completes an upload whose bytes were all given: the whole file is verified and published,
-    /// and the receipt is the proof of that (P2, P3). Not cancel-safe: dropped, the publishing goes
+    /// Completes the upload after its last byte was given: the whole file is verified and
+    /// published, and the receipt is the proof of that (P2, P3). Not cancel-safe: dropped, the publishing goes
     /// on, and [`Account::receipt`](super::Account::receipt) returns the receipt; only where the
     /// file was still being read for its second hash, the upload is paused.
     ///

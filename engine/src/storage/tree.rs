@@ -123,8 +123,8 @@ pub trait TreeStorage: Send + Sync {
     /// has the name of one of the folders above, [`StorageError::Unsafe`] where a link does.
     fn make_folder(&self, user: UserId, folder: &DocumentPath) -> Result<(), StorageError>;
 
-    /// Gives the name of the document `old` to the staging area `id`, whose bytes are durable, and
-    /// keeps the old file at [`Spot::Version`]. Where nothing has the name, this is
+    /// Gives the name of the document `old` to the staging area `id`, and keeps the old file at
+    /// [`Spot::Version`]. The bytes of the staging area are durable already. Where nothing has the name, this is
     /// [`Storage::publish`](super::Storage::publish). Where a store copies to publish, this copies
     /// as well, and the staging area is then the caller's to discard.
     ///

@@ -21,8 +21,8 @@ use towline_state::CatalogError;
 use towline_state::catalog::{Located, Node, NodeRef, Refusal};
 use towline_types::{DocumentId, Name, NodeId, Timestamp, UserId};
 
-/// How many rows are asked for, or forgotten, at a time: so many share a transaction, and other
-/// requests wait for it.
+/// The number of rows that one transaction reads or deletes. Other requests to the catalog wait
+/// while it runs.
 const PAGE: u32 = 256;
 
 /// What a sweep has deleted.
@@ -49,7 +49,7 @@ pub(crate) fn sweep(shared: &Shared) -> Result<Swept, Error> {
     Ok(swept)
 }
 
-/// The moment that lies so long before now; none before 1970.
+/// The time `kept_for` before now; none where that is before 1970.
 fn before(shared: &Shared, kept_for: Duration) -> Option<Timestamp> {
     let kept_ms = u64::try_from(kept_for.as_millis()).ok()?;
     let moment = shared.clock().now().get().checked_sub(kept_ms)?;

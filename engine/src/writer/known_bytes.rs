@@ -1,5 +1,5 @@
-//! An upload whose bytes the server has already: in its very place, so that nothing is to be done,
-//! or elsewhere, so that a copy of them becomes the document.
+//! An upload of bytes that the server has already. Where the same file is in the same place,
+//! nothing is left to do; where the bytes are in another document, a copy becomes the new document.
 //!
 //! The copy is made like a file that came whole (see [`staged_whole`](super::staged_whole)): first
 //! a file, under a name that says that nothing was promised of it, which is read, verified and
@@ -73,7 +73,7 @@ impl KnownBytes {
         is_large && !self.documents.is_empty() && self.use_ == Use::Look && self.permit.is_none()
     }
 
-    /// Whether the work takes so long that other writers of the batch must not wait for it.
+    /// Whether the file is too long to be read while other writers of the batch wait.
     pub(super) fn is_long(&self) -> bool {
         self.filesize().get() > SHORT_FILE_BYTES
     }

@@ -24,7 +24,7 @@ struct State {
 }
 
 impl Queue {
-    /// Waits for room, and puts a file in; `false` where nobody takes it any more.
+    /// Waits for room, and puts a file in. Returns `false` where the queue is closed.
     pub(super) fn put(&self, document: Document) -> bool {
         let mut state = self.lock();
         while state.files.len() >= FILES_MAX && !state.is_closed {

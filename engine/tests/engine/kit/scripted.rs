@@ -83,7 +83,7 @@ struct Rule {
     action: Action,
 }
 
-/// A file that has a name, and whose bytes and name are not durable.
+/// A file that has a name. Neither its bytes nor its name are durable.
 type Unsynced = (UserId, DocumentPath, Arc<dyn Publishable>);
 
 #[derive(Default)]
@@ -227,7 +227,7 @@ impl Scripted {
         Self::of(inner, self.extensions)
     }
 
-    /// As [`MemoryStorage::after_power_cut`]. Names survive whose bytes do not.
+    /// As [`MemoryStorage::after_power_cut`]. A name may survive where its bytes are lost.
     pub(crate) fn after_power_cut(&self) -> Self {
         Self::of(self.inner.after_power_cut(), self.extensions)
     }
